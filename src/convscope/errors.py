@@ -1,0 +1,82 @@
+"""The error tree. Whatever Convscope refuses, it refuses with one of these.
+
+    ConvscopeError
+    ├── BadInput                what the user gave cannot be used; the command line exits with 2
+    │   ├── BadOption           an option's or argument's value
+    │   ├── BadImage            one image: missing, corrupt, or too large
+    │   ├── BadData             a data set: empty, unknown, or nothing readable in it
+    │   ├── BadModel            a model: unknown name, factory that fails, network that cannot be exported
+    │   │   ├── BadCheckpoint   weights that do not fit, are unsafe to read, or hold NaN
+    │   │   └── UnsupportedOp   an operation outside the op table
+    │   ├── NoSuchLayer         no layer of that name
+    │   ├── NoSuchUnit          no such channel or position in the layer
+    │   └── FolderInUse         an output folder holds something that must not be overwritten
+    └── NonFinite               NaN or infinity where numbers were needed, the layer named
+
+A message says what was found, what was allowed, and the remedy, in one line.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadCheckpoint",
+    "BadData",
+    "BadImage",
+    "BadInput",
+    "BadModel",
+    "BadOption",
+    "ConvscopeError",
+    "FolderInUse",
+    "NoSuchLayer",
+    "NoSuchUnit",
+    "NonFinite",
+    "UnsupportedOp",
+]
+
+
+class ConvscopeError(Exception):
+    """Base of everything Convscope raises on purpose."""
+
+
+class BadInput(ConvscopeError, ValueError):
+    """What the user gave cannot be used."""
+
+
+class BadOption(BadInput):
+    """An option's or argument's value is not allowed."""
+
+
+class BadImage(BadInput):
+    """One image is missing, corrupt, or too large."""
+
+
+class BadData(BadInput):
+    """A data set is empty, unknown, or holds nothing readable."""
+
+
+class BadModel(BadInput):
+    """A model is unknown, its factory fails, or it cannot be exported."""
+
+
+class BadCheckpoint(BadModel):
+    """Weights do not fit the model, are unsafe to read, or hold NaN."""
+
+
+class UnsupportedOp(BadModel):
+    """The network contains an operation outside the op table."""
+
+
+class NoSuchLayer(BadInput):
+    """The network has no layer of that name."""
+
+
+class NoSuchUnit(BadInput):
+    """The layer has no such channel or position."""
+
+
+class FolderInUse(BadInput):
+    """An output folder holds something that must not be overwritten."""
+
+
+class NonFinite(ConvscopeError, ArithmeticError):
+    """NaN or infinity where numbers were needed."""

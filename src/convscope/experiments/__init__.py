@@ -1,0 +1,1 @@
+"""Floor 6: one experiment of the paper a file."""

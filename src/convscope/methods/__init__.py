@@ -1,0 +1,1 @@
+"""Floor 3: one question each. Projection, occlusion."""

@@ -1,0 +1,1 @@
+"""Floor 7: from stored numbers to pictures and pages."""

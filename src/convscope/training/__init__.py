@@ -1,0 +1,1 @@
+"""Floor 5: training with the paper's recipe."""
