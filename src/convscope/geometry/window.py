@@ -1,0 +1,173 @@
+"""The window algebra: which inputs an output reads, and which outputs an input reaches.
+
+A `Window` is an affine map, along one axis, from an output index i to the half-open interval of
+input indices [first(i), first(i) + size), with first(i) = floor(start + i * stride). A convolution
+with kernel k, stride s, padding p and dilation d is Window(size=d*(k-1)+1, stride=s, start=-p);
+up-sampling has a fractional stride; a global operation has stride 0 and a size as large as the
+axis. Windows compose (`after`), join (`hull`), and answer both directions (`need`, `affected`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import Any
+
+from .box import Box
+
+__all__ = ["IDENTITY", "Field", "Status", "Window"]
+
+Interval = tuple[Any, Any]
+"""Half-open (first, last): Python integers, or integer arrays of equal shape."""
+
+
+class Status(Enum):
+    """How sure a window is."""
+
+    EXACT = "exact"
+    """The smallest interval that holds every input the output reads."""
+    UPPER_BOUND = "upper_bound"
+    """An interval that holds them, possibly with room to spare."""
+    GLOBAL = "global"
+    """The output reads the whole axis, whatever its position."""
+
+    def __or__(self, other: Status) -> Status:
+        """The less sure of the two."""
+        order = (Status.EXACT, Status.UPPER_BOUND, Status.GLOBAL)
+        return max(self, other, key=order.index)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Affine map from an output index to an input interval, along one axis, in input indices."""
+
+    size: int = 1
+    stride: Fraction = Fraction(1)
+    start: Fraction = Fraction(0)
+    status: Status = Status.EXACT
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stride", Fraction(self.stride))
+        object.__setattr__(self, "start", Fraction(self.start))
+
+    @classmethod
+    def sliding(cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
+        """The window of a convolution or pooling with symmetric or leading `padding`."""
+        return cls(dilation * (kernel - 1) + 1, Fraction(stride), Fraction(-padding))
+
+    @classmethod
+    def whole(cls, extent: int) -> Window:
+        """The window of an operation that reads the whole axis for every output."""
+        return cls(extent, Fraction(0), Fraction(0), Status.GLOBAL)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.stride == 0
+
+    @property
+    def _integers(self) -> tuple[int, int, int]:
+        """(start, stride, scale): start and stride times their common denominator, and that."""
+        scale = math.lcm(self.stride.denominator, self.start.denominator)
+        return int(self.start * scale), int(self.stride * scale), scale
+
+    def first(self, index: Any) -> Any:
+        """First input index of output `index` (an integer or an integer array)."""
+        start, stride, scale = self._integers
+        return (start + index * stride) // scale
+
+    def need(self, interval: Interval) -> Interval:
+        """Input interval that the outputs in `interval` read (not clipped to the input)."""
+        first, last = interval
+        return self.first(first), self.first(last - 1) + self.size
+
+    def affected(self, interval: Interval, extent: int) -> Interval:
+        """Output interval, within [0, extent), that reads anything of the input `interval`.
+
+        Where nothing is read, or the interval is empty, the result is empty (last <= first).
+        """
+        first, last = interval
+        start, stride, scale = self._integers
+        if stride == 0:
+            inside = (first < self.first(0) + self.size) & (last > self.first(0)) & (first < last)
+            return first * 0, extent * inside
+        # output i reads [first(i), first(i) + size): it is touched where first(i) < last and
+        # first(i) > first_of_interval - size; `floor(x) < n` is `x < n` for an integer n.
+        low = -((start - (first - self.size + 1) * scale) // stride)
+        high = -((start - last * scale) // stride)
+        return _clip(low, extent), _clip(high, extent)
+
+    def after(self, below: Window) -> Window:
+        """This layer's window seen through `below`, in below's input indices."""
+        reach = (self.size - 1) * below.stride
+        start = below.start + self.start * below.stride
+        status = self.status | below.status
+        slack = Fraction(0)
+        whole_steps = self.stride.denominator == self.start.denominator == 1
+        shift_only = below.stride == 1 and below.start.denominator == 1
+        if not (whole_steps or shift_only):  # flooring twice: leave room for the first floor
+            steps = math.lcm(self.stride.denominator, self.start.denominator)
+            slack = below.stride * Fraction(steps - 1, steps)
+        if slack or (reach + slack).denominator != 1:
+            status = status | Status.UPPER_BOUND
+        return Window(
+            size=below.size + math.ceil(reach + slack),
+            stride=self.stride * below.stride,
+            start=start - slack,
+            status=status,
+        )
+
+    def hull(self, other: Window, extent: int) -> Window:
+        """The window that holds both, on an input axis of `extent` (two branches that meet)."""
+        if self.stride != other.stride or self.is_whole:
+            return Window.whole(extent)
+        start = min(self.start, other.start)
+        end = max(self.start + self.size, other.start + other.size)
+        status = self.status | other.status
+        if (end - start).denominator != 1:
+            status = status | Status.UPPER_BOUND
+        return Window(math.ceil(end - start), self.stride, start, status)
+
+
+IDENTITY = Window()
+
+
+@dataclass(frozen=True)
+class Field:
+    """A window per axis: the receptive field of a layer, or the reach of one operation."""
+
+    rows: Window = IDENTITY
+    columns: Window = IDENTITY
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in input pixels."""
+        return self.rows.size, self.columns.size
+
+    @property
+    def status(self) -> Status:
+        return self.rows.status | self.columns.status
+
+    def box(self, position: tuple[int, int]) -> Box:
+        """Input box, not clipped, that the output at `position` (row, column) reads."""
+        row, column = position
+        (top, bottom), (left, right) = (
+            self.rows.need((row, row + 1)),
+            self.columns.need((column, column + 1)),
+        )
+        return Box(int(top), int(left), int(bottom), int(right))
+
+    def after(self, below: Field) -> Field:
+        return Field(self.rows.after(below.rows), self.columns.after(below.columns))
+
+    def hull(self, other: Field, extent: tuple[int, int]) -> Field:
+        return Field(
+            self.rows.hull(other.rows, extent[0]), self.columns.hull(other.columns, extent[1])
+        )
+
+
+def _clip(value: Any, extent: int) -> Any:
+    if isinstance(value, int):
+        return min(max(value, 0), extent)
+    return value.clip(0, extent)
