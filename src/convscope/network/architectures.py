@@ -1,0 +1,385 @@
+"""The networks of the paper as data: an `Architecture` says what a network is, `build` makes it.
+
+ZFNet is Zeiler & Fergus 2014, Fig. 3; AlexNet is Krizhevsky et al. 2012. Readings that we take
+where the papers leave room:
+
+- Order: convolution → relu → max-pool → contrast normalisation (Zeiler & Fergus, §2 and Fig. 3),
+  for AlexNet too, as in the paper's own replication. (Krizhevsky normalises before pooling.)
+- ZFNet pads layer 1 by 1 and rounds its pools up: what makes the maps 110/55/26/13/13/13/13/6.
+- Krizhevsky writes 224×224 inputs and 55×55 maps, which 11×11 at stride 4 gives with 2 pixels of
+  padding. (Caffe reads it as 227×227 without padding: the same 55×55.)
+- Krizhevsky's two GPUs are `groups=2` in layers 2, 4 and 5; the paper's replication is dense.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import nn
+
+from convscope.errors import BadModel, BadOption
+
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Convnet",
+    "Convolution",
+    "Dense",
+    "Initialisation",
+    "alexnet",
+    "architecture_named",
+    "build",
+    "initialise",
+    "zfnet",
+]
+
+PIXEL_SCALE = 64.0  # the rough RMS of a mean-subtracted image in [-128, 128]
+PAPER_STD = 1e-2  # paper §3: "all weights are initialized to 1e-2", read as N(0, 0.01²)
+
+
+class Initialisation(StrEnum):
+    """How weights start; biases start at 0 in both."""
+
+    HE = "he"  # He et al. 2015: std sqrt(2 / fan-in), layer 1 also divided by the pixels' scale
+    PAPER = "paper"  # N(0, 0.01²): enough for wide layers, too small for a small network's
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """conv → relu → [max-pool 3×3/2, rounded up → [contrast normalisation]].
+
+    number : its place in the paper's count, which its names carry (conv1, relu1, pool1, norm1)
+    maps : feature maps; size, stride, padding : of the square filters, in input positions
+    """
+
+    number: int
+    maps: int
+    size: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    pooled: bool = False
+    normalised: bool = False
+
+    def modules(self, channels: int) -> list[tuple[str, nn.Module]]:
+        n = self.number
+        conv = nn.Conv2d(
+            channels, self.maps, self.size, self.stride, self.padding, groups=self.groups
+        )
+        layers: list[tuple[str, nn.Module]] = [(f"conv{n}", conv), (f"relu{n}", nn.ReLU())]
+        if self.pooled:
+            layers.append((f"pool{n}", nn.MaxPool2d(3, 2, ceil_mode=True)))
+        if self.normalised:  # the constants of Krizhevsky et al. 2012, §3.3
+            layers.append((f"norm{n}", nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)))
+        return layers
+
+
+@dataclass(frozen=True)
+class Dense:
+    """fully connected → relu → dropout."""
+
+    number: int
+    units: int
+
+    def modules(self, features: int, dropout: float) -> list[tuple[str, nn.Module]]:
+        n = self.number
+        return [
+            (f"fc{n}", nn.Linear(features, self.units)),
+            (f"relu{n}", nn.ReLU()),
+            (f"drop{n}", nn.Dropout(dropout)),
+        ]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network of the paper's family, as a value: compare it, vary it, store it, build it.
+
+    input_size : height and width of the input, pixels
+    classes : outputs of the last layer, fc8 (its softmax belongs to the loss)
+    """
+
+    name: str
+    input_size: int
+    convolutions: tuple[Convolution, ...]
+    dense: tuple[Dense, ...]
+    classes: int = 1000
+    dropout: float = 0.5  # paper §3
+
+    def __post_init__(self) -> None:
+        if self.classes < 1:
+            raise BadOption(f"{self.name} for {self.classes} classes: give at least 1")
+        for name, (_, height, _) in self.maps():
+            if height < 1:
+                raise BadOption(
+                    f"{self.name} at {self.input_size}x{self.input_size} pixels: nothing is left "
+                    f"after {name}; give a larger input size"
+                )
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return (3, self.input_size, self.input_size)
+
+    def maps(self) -> list[tuple[str, tuple[int, int, int]]]:
+        """(name, (C, H, W)) after each convolution and each pool, bottom up."""
+        shapes = []
+        side = self.input_size
+        for layer in self.convolutions:
+            side = (side + 2 * layer.padding - layer.size) // layer.stride + 1
+            shapes.append((f"conv{layer.number}", (layer.maps, side, side)))
+            if layer.pooled:
+                side = math.ceil((side - 3) / 2) + 1
+                shapes.append((f"pool{layer.number}", (layer.maps, side, side)))
+        return shapes
+
+    def with_classes(self, classes: int) -> Architecture:
+        return replace(self, classes=classes)
+
+    def without(self, *numbers: int) -> Architecture:
+        """The same network with whole layers left out (the rows "without" of the paper's Table 2).
+
+        Raises  BadOption: no such layer, or one that carries a pool, which shapes all above it.
+        """
+        whole = [layer.number for layer in self.convolutions if not layer.pooled]
+        whole += [layer.number for layer in self.dense]
+        if strangers := sorted(set(numbers) - set(whole)):
+            raise BadOption(
+                f"{self.name} without layer {strangers[0]}: only layers "
+                f"{', '.join(map(str, whole))} can be left out"
+            )
+        if not numbers:
+            return self
+        return replace(
+            self,
+            name=f"{self.name} without {','.join(str(n) for n in sorted(set(numbers)))}",
+            convolutions=tuple(c for c in self.convolutions if c.number not in numbers),
+            dense=tuple(d for d in self.dense if d.number not in numbers),
+        )
+
+    def with_units(self, units: int) -> Architecture:
+        """The same network with that many units in each hidden dense layer (6 and 7)."""
+        if units < 1:
+            raise BadOption(f"{self.name} with {units} units: give at least 1")
+        dense = tuple(replace(layer, units=units) for layer in self.dense)
+        if dense == self.dense:
+            return self
+        return replace(self, name=f"{self.name} units={units}", dense=dense)
+
+    def with_maps(self, maps: Mapping[int, int]) -> Architecture:
+        """The same network with other numbers of feature maps: `{3: 512, 4: 1024, 5: 512}`.
+
+        Raises  BadOption: no such layer, or a number its groups do not divide.
+        """
+        layers = {layer.number: layer for layer in self.convolutions}
+        for number, count in maps.items():
+            if number not in layers:
+                raise BadOption(
+                    f"{self.name} has no convolutional layer {number}: "
+                    f"give one of {', '.join(map(str, layers))}"
+                )
+            if count < 1 or count % layers[number].groups:
+                raise BadOption(
+                    f"{self.name} with {count} maps in layer {number}: give a positive multiple "
+                    f"of {layers[number].groups}"
+                )
+        changed = {n: count for n, count in sorted(maps.items()) if layers[n].maps != count}
+        if not changed:
+            return self
+        return replace(
+            self,
+            name=f"{self.name} maps={','.join(f'{n}:{count}' for n, count in changed.items())}",
+            convolutions=tuple(
+                replace(layer, maps=changed.get(layer.number, layer.maps))
+                for layer in self.convolutions
+            ),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
+        """Raises  TypeError, KeyError: not what `to_dict` wrote."""
+        fields = dict(values)
+        fields["convolutions"] = tuple(Convolution(**layer) for layer in fields["convolutions"])
+        fields["dense"] = tuple(Dense(**layer) for layer in fields["dense"])
+        return cls(**fields)
+
+
+class Convnet(nn.Sequential):
+    """A built Architecture: conv1, relu1, pool1, norm1, conv2 ... pool5, flatten, fc6 ... fc8.
+
+    Input : float tensor (N, 3, H, W), RGB, mean-subtracted, roughly [-128, 128]
+    Output : logits (N, classes)
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        layers: list[tuple[str, nn.Module]] = []
+        channels = 3
+        for convolution in architecture.convolutions:
+            layers += convolution.modules(channels)
+            channels = convolution.maps
+        layers.append(("flatten", nn.Flatten()))
+        _, (_, height, width) = architecture.maps()[-1]
+        features = channels * height * width
+        for dense in architecture.dense:
+            layers += dense.modules(features, architecture.dropout)
+            features = dense.units
+        layers.append(("fc8", nn.Linear(features, architecture.classes)))
+        super().__init__(OrderedDict(layers))
+        self.architecture = architecture
+
+
+def build(
+    architecture: Architecture,
+    initialisation: Initialisation | None = Initialisation.HE,
+    *,
+    seed: int = 0,
+) -> Convnet:
+    """The network in training mode, its weights drawn from `seed` and no other generator touched.
+
+    initialisation : None leaves the weights unset, for weights that are loaded next
+    """
+    with torch.device("meta"):  # PyTorch's own initialisation would only be thrown away
+        network = Convnet(architecture)
+    network = network.to_empty(device="cpu")
+    if initialisation is not None:
+        initialise(network, initialisation, seed=seed)
+    return network
+
+
+def initialise(network: nn.Module, initialisation: Initialisation, *, seed: int) -> None:
+    """Draws the weights of every convolutional and dense layer anew, biases to 0.
+
+    He's rule keeps the scale of its input, and the pixels' is about 64, so the first layer is also
+    divided by that: otherwise the first logits are in the hundreds.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pixels = PIXEL_SCALE
+    for layer in network.modules():
+        if not isinstance(layer, nn.Conv2d | nn.Linear):
+            continue
+        std = PAPER_STD
+        if initialisation is Initialisation.HE:
+            std = math.sqrt(2.0 / layer.weight[0].numel()) / pixels
+            pixels = 1.0
+        with torch.no_grad():
+            layer.weight.normal_(0.0, std, generator=generator)
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
+def _alexnet(name: str, groups: int) -> Architecture:
+    return Architecture(
+        name,
+        input_size=224,
+        convolutions=(
+            Convolution(1, 96, 11, stride=4, padding=2, pooled=True, normalised=True),
+            Convolution(2, 256, 5, padding=2, groups=groups, pooled=True, normalised=True),
+            Convolution(3, 384, 3, padding=1),
+            Convolution(4, 384, 3, padding=1, groups=groups),
+            Convolution(5, 256, 3, padding=1, groups=groups, pooled=True),
+        ),
+        dense=(Dense(6, 4096), Dense(7, 4096)),
+    )
+
+
+_ZFNET = Architecture(
+    "zfnet",
+    input_size=224,
+    convolutions=(
+        Convolution(1, 96, 7, stride=2, padding=1, pooled=True, normalised=True),
+        Convolution(2, 256, 5, stride=2, pooled=True, normalised=True),
+        Convolution(3, 384, 3, padding=1),
+        Convolution(4, 384, 3, padding=1),
+        Convolution(5, 256, 3, padding=1, pooled=True),
+    ),
+    dense=(Dense(6, 4096), Dense(7, 4096)),
+)
+
+_ZFNET_SMALL = Architecture(
+    "zfnet-small",
+    input_size=72,
+    convolutions=(
+        Convolution(1, 32, 7, stride=2, padding=1, pooled=True, normalised=True),
+        Convolution(2, 64, 5, padding=2, pooled=True, normalised=True),
+        Convolution(3, 96, 3, padding=1),
+        Convolution(4, 96, 3, padding=1),
+        Convolution(5, 64, 3, padding=1, pooled=True),
+    ),
+    dense=(Dense(6, 256), Dense(7, 256)),
+    classes=12,
+)
+
+_ALEXNET_SMALL = replace(
+    _ZFNET_SMALL,
+    name="alexnet-small",
+    convolutions=(
+        Convolution(1, 32, 11, stride=4, padding=2, pooled=True, normalised=True),
+        *_ZFNET_SMALL.convolutions[1:],
+    ),
+)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        _ZFNET,
+        _alexnet("alexnet", groups=2),
+        _alexnet("alexnet-dense", groups=1),
+        _ZFNET_SMALL,
+        _ALEXNET_SMALL,
+    )
+}
+
+
+def architecture_named(name: str) -> Architecture:
+    """Raises  BadModel: no architecture of that name; the nearest ones are offered."""
+    if name not in ARCHITECTURES:
+        near = get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.4) or list(ARCHITECTURES)
+        raise BadModel(f"no architecture is called '{name}': did you mean {' or '.join(near)}?")
+    return ARCHITECTURES[name]
+
+
+def zfnet(
+    classes: int = 1000,
+    *,
+    without: tuple[int, ...] = (),
+    units: int = 4096,
+    maps: Mapping[int, int] | None = None,
+    seed: int = 0,
+) -> Convnet:
+    """ZFNet and its rows of the paper's Table 2; 62,357,608 parameters with 1000 classes.
+
+    without : layers left out, such as (3, 4); units : of layers 6 and 7
+    maps : feature maps by layer, such as {3: 512, 4: 1024, 5: 512}
+    """
+    wanted = ARCHITECTURES["zfnet"].with_classes(classes).with_maps(maps or {})
+    return build(wanted.with_units(units).without(*without), seed=seed)
+
+
+def alexnet(
+    classes: int = 1000,
+    *,
+    groups: int = 2,
+    without: tuple[int, ...] = (),
+    units: int = 4096,
+    maps: Mapping[int, int] | None = None,
+    seed: int = 0,
+) -> Convnet:
+    """AlexNet and its rows of the paper's Table 2.
+
+    groups : 2 as Krizhevsky et al. (60,965,224 parameters with 1000 classes),
+             1 as the paper's replication (62,378,344); the rest as in `zfnet`
+    """
+    if groups not in (1, 2):
+        raise BadOption(f"alexnet with groups={groups}: give 2 (Krizhevsky) or 1 (the replication)")
+    name = "alexnet" if groups == 2 else "alexnet-dense"
+    wanted = ARCHITECTURES[name].with_classes(classes).with_maps(maps or {})
+    return build(wanted.with_units(units).without(*without), seed=seed)
