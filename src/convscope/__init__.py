@@ -1,1 +1,74 @@
-"""Convscope: a microscope for convolutional networks."""
+"""Convscope: a microscope for convolutional networks.
+
+    >>> network = convscope.open_network(module, (3, 224, 224))
+    >>> trace = network.trace(image)
+    >>> convscope.project(trace, ["conv5/128"])
+
+Names are loaded when first used, so that `import convscope` does not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .atlas.scan import build_atlas
+    from .atlas.store import open_atlas
+    from .images.datasets import open_images
+    from .images.preprocess import Preprocess
+    from .methods.project import Projections, project
+    from .methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
+    from .network.exported import Layer, Network, open_network
+    from .network.trace import Trace
+    from .network.unit import Unit
+    from .network.zoo import open_model
+
+_HOMES = {
+    "DECONVNET": "methods.rules",
+    "GRADIENT": "methods.rules",
+    "GUIDED": "methods.rules",
+    "Layer": "network.exported",
+    "Network": "network.exported",
+    "Preprocess": "images.preprocess",
+    "Projections": "methods.project",
+    "Rules": "methods.rules",
+    "Trace": "network.trace",
+    "Unit": "network.unit",
+    "build_atlas": "atlas.scan",
+    "open_atlas": "atlas.store",
+    "open_images": "images.datasets",
+    "open_model": "network.zoo",
+    "open_network": "network.exported",
+    "project": "methods.project",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "DECONVNET",
+    "GRADIENT",
+    "GUIDED",
+    "Layer",
+    "Network",
+    "Preprocess",
+    "Projections",
+    "Rules",
+    "Trace",
+    "Unit",
+    "build_atlas",
+    "open_atlas",
+    "open_images",
+    "open_model",
+    "open_network",
+    "project",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'convscope' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

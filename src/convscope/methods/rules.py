@@ -1,0 +1,146 @@
+"""Rules: how a signal crosses each operation downward. A method is a table of them.
+
+Linear operations (convolution, pooling with its switches, sums, concatenation, ...) carry their
+adjoint in the op table. A method decides only where the network is not linear.
+
+    GRADIENT    the derivative everywhere
+    DECONVNET   rectifiers rectify the signal itself; LRN is skipped     Zeiler & Fergus 2014, §2.1
+    GUIDED      rectifiers do both                                 Springenberg et al. 2015, §3.4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from ..errors import BadOption, UnsupportedOp
+from ..network.node import Node, Rule, Saved
+from ..network.ops.filters import lrn_gradient
+from ..network.ops.shared import differentiate
+
+__all__ = [
+    "DECONVNET",
+    "GRADIENT",
+    "GUIDED",
+    "RULES",
+    "Rules",
+    "Seed",
+    "derivative",
+    "gate_by_input",
+    "rectify",
+    "rectify_derivative",
+    "rules_named",
+    "skip",
+    "unpool_overwriting",
+]
+
+RECTIFIERS = ("relu", "hardtanh", "leaky_relu", "elu", "silu", "gelu", "hardswish")
+"""Nonlinearities that let positive values pass: these the deconvnet replaces by a rectification."""
+
+
+class Seed(Enum):
+    """What the downward walk starts with, at the unit in question."""
+
+    ACTIVATION = "activation"
+    """Its activation, all others set to zero (the paper's deconvnet)."""
+    ONE = "one"
+    """One: the result is a derivative."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """A method of projection: a rule per kind of operation that differs from its adjoint.
+
+    Where Captum offers the same method, its result is the one seeded with ONE.
+    """
+
+    name: str
+    table: Mapping[str, Rule]
+    seed: Seed
+
+    def __getitem__(self, node: Node) -> Rule:
+        """Raises  UnsupportedOp: neither this table nor the op table says what to do."""
+        rule = self.table.get(node.kind, node.op.adjoint)
+        if rule is None:
+            raise UnsupportedOp(
+                f"{self.name} has no rule for {node.kind} (layer {node.name!r}): "
+                f"give it one with rules.replace({{{node.kind!r}: rule}})"
+            )
+        return rule
+
+    def replace(
+        self, changes: Mapping[str, Rule], *, name: str | None = None, seed: Seed | None = None
+    ) -> Rules:
+        """The same method with some rules changed."""
+        return Rules(name or self.name, {**self.table, **changes}, seed or self.seed)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def gate_by_input(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """relu's derivative: pass where the forward input was positive."""
+    return (signal * (saved.input() > 0),)
+
+
+def rectify(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """Pass what is positive in the signal, whatever the forward pass did."""
+    return (torch.relu(signal),)
+
+
+def derivative(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """The operation's own derivative at the forward input."""
+    return differentiate(node, signal, saved.input())
+
+
+def rectify_derivative(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """Both: the derivative, of what is positive in the signal."""
+    return derivative(node, torch.relu(signal), saved)
+
+
+def skip(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """Pass the signal unchanged, as if the operation were not there."""
+    return (signal,)
+
+
+def unpool_overwriting(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """Unpool where the strongest of the values that share a switch wins, instead of their sum.
+
+    `torch.nn.functional.max_unpool2d` keeps an arbitrary one of them; this is its deterministic
+    form, for comparison.
+    """
+    rows, columns = node.below[0][-2:]
+    below = signal.new_zeros((*signal.shape[:-2], rows * columns))
+    switches, values = saved.switches().flatten(-2), signal.flatten(-2)
+    below.scatter_reduce_(-1, switches, values, "amax", include_self=False)
+    return (below.unflatten(-1, (rows, columns)),)
+
+
+_OTHERS = ("sigmoid", "hardsigmoid", "tanh", "softmax")  # gates and outputs, not rectifiers
+
+GRADIENT = Rules(
+    "gradient",
+    {
+        **dict.fromkeys((*RECTIFIERS, *_OTHERS), derivative),
+        "relu": gate_by_input,
+        "lrn": lrn_gradient,
+    },
+    Seed.ONE,
+)
+DECONVNET = GRADIENT.replace(
+    {**dict.fromkeys(RECTIFIERS, rectify), "lrn": skip}, name="deconvnet", seed=Seed.ACTIVATION
+)
+GUIDED = GRADIENT.replace(dict.fromkeys(RECTIFIERS, rectify_derivative), name="guided")
+
+RULES = {rules.name: rules for rules in (DECONVNET, GRADIENT, GUIDED)}
+
+
+def rules_named(name: str) -> Rules:
+    """Raises  BadOption: with the names there are."""
+    if name not in RULES:
+        raise BadOption(f"no rules named {name!r}: choose one of {', '.join(RULES)}")
+    return RULES[name]

@@ -1,0 +1,273 @@
+"""A network as Convscope sees it: named layers, their receptive fields, and a forward pass."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadInput, NoSuchLayer, NoSuchUnit
+from ..geometry.window import Field, Status, Window
+from .node import Node
+from .ops import ACTIVATION_KINDS
+from .reader import INPUT, read_network
+from .unit import Unit
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+__all__ = ["Layer", "Network", "open_network"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What there is to know about a layer without running it.
+
+    shape : (C, H, W), or (C,) for a layer without a grid
+    field : its receptive field, a window per axis, in image pixels
+    inputs : names of the layers below; "input" is the image
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    field: Field
+    inputs: tuple[str, ...]
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns); a layer without a grid has one position."""
+        return (self.shape[-2], self.shape[-1]) if len(self.shape) >= 3 else (1, 1)
+
+    @property
+    def status(self) -> Status:
+        return self.field.status
+
+
+class Network:
+    """An exported network. Opened with `open_network`; `print(network)` is its table.
+
+    The tensors are the module's own, not copies: train the module on, and this follows.
+    """
+
+    def __init__(self, nodes: Iterable[Node], input_shape: tuple[int, int, int]) -> None:
+        self.nodes: dict[str, Node] = {node.name: node for node in nodes}
+        self.input_shape = input_shape
+        self.output = next(reversed(self.nodes))
+        fields = _receptive_fields(self.nodes.values(), input_shape[-2:])
+        self._layers = {
+            name: Layer(name, node.kind, node.shape, fields[name], node.inputs)
+            for name, node in self.nodes.items()
+        }
+        self._readers: dict[str, list[str]] = {name: [] for name in (INPUT, *self.nodes)}
+        for node in self.nodes.values():
+            for below in node.inputs:
+                self._readers[below].append(node.name)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer in order of execution."""
+        return tuple(self._layers.values())
+
+    @property
+    def device(self) -> torch.device:
+        return self._like().device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._like().dtype
+
+    def _like(self) -> Tensor:
+        tensors = (t for node in self.nodes.values() for t in node.tensors.values())
+        return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
+
+    def to(self, target: torch.device | str | torch.dtype) -> Network:
+        """The same network with its tensors on another device, or of another dtype."""
+        moved = (
+            replace(node, tensors={key: t.to(target) for key, t in node.tensors.items()})
+            for node in self.nodes.values()
+        )
+        return Network(moved, self.input_shape)
+
+    def layer(self, name: str) -> Layer:
+        """Raises  NoSuchLayer: with the nearest names."""
+        if name not in self._layers:
+            near = difflib.get_close_matches(name, self._layers, n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(near)}?" if near else "see `convscope layers MODEL`"
+            raise NoSuchLayer(f"no layer {name!r} in this network: {hint}")
+        return self._layers[name]
+
+    def unit(self, unit: Unit | str) -> Unit:
+        """A unit that exists in this network.
+
+        Raises  NoSuchLayer, NoSuchUnit: what is allowed is said.
+        """
+        unit = Unit.parse(unit)
+        layer = self.layer(unit.layer)
+        if not 0 <= unit.channel < layer.channels:
+            raise NoSuchUnit(
+                f"{unit}: layer {layer.name} has feature maps 0 to {layer.channels - 1}"
+            )
+        if unit.position is not None:
+            rows, columns = layer.grid
+            row, column = unit.position
+            if not (0 <= row < rows and 0 <= column < columns):
+                raise NoSuchUnit(
+                    f"{unit}: layer {layer.name} has rows 0 to {rows - 1} "
+                    f"and columns 0 to {columns - 1}"
+                )
+        return unit
+
+    def conv_layers(self) -> tuple[str, ...]:
+        """Names of the convolutional layers, bottom up."""
+        return tuple(layer.name for layer in self.layers if layer.kind == "conv")
+
+    def activation(self, name: str) -> str:
+        """The layer whose value is the activation of `name`.
+
+        A convolution's activation is what its batch norm and nonlinearity make of it, as far as
+        nothing else reads the value in between; otherwise it is the layer's own output.
+        """
+        self.layer(name)
+        while True:
+            readers = self._readers[name]
+            if self.nodes[name].kind in ACTIVATION_KINDS or len(readers) != 1:
+                return name
+            reader = self.nodes[readers[0]]
+            follows = reader.kind == "batch_norm" or reader.kind in ACTIVATION_KINDS - {"softmax"}
+            if not (follows or reader.op.passes_through):
+                return name
+            name = reader.name
+
+    def below(self, names: Iterable[str]) -> list[Node]:
+        """The nodes that the given layers depend on, and themselves, in order of execution."""
+        needed: set[str] = set()
+        todo = list(names)
+        while todo:
+            name = todo.pop()
+            if name != INPUT and name not in needed:
+                needed.add(name)
+                todo += self.nodes[name].inputs
+        return [node for name, node in self.nodes.items() if name in needed]
+
+    @torch.no_grad()
+    def values(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """Values of some layers; nothing above them is run, nothing else is kept.
+
+        images : (N, C, H, W) preprocessed.   Returns  name -> (N, *layer.shape).
+        """
+        images = self.check_images(images)
+        wanted = [self.layer(name).name for name in names]
+        plan = self.below(wanted)
+        last_use = {below: i for i, node in enumerate(plan) for below in node.inputs}
+        values = {INPUT: images}
+        for i, node in enumerate(plan):
+            values[node.name] = node.forward(*(values[below] for below in node.inputs))
+            for below in set(node.inputs):
+                if last_use[below] == i and below not in wanted:
+                    del values[below]
+        return {name: values[name] for name in wanted}
+
+    def trace(self, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
+        """One forward pass with everything kept that a projection may ask for.
+
+        images : (N, C, H, W) or (C, H, W), preprocessed
+        layers : run no further than these (default: the whole network)
+        """
+        from .trace import Trace  # a trace belongs to a network, and knows it
+
+        return Trace.record(self, images, layers)
+
+    def check_images(self, images: Tensor) -> Tensor:
+        """A batch of the right shape, dtype and device.   Raises  BadInput otherwise."""
+        if images.dim() == 3:
+            images = images.unsqueeze(0)
+        if images.dim() != 4 or tuple(images.shape[1:]) != tuple(self.input_shape):
+            expected = "x".join(map(str, self.input_shape))
+            found = "x".join(map(str, images.shape))
+            raise BadInput(f"images are {found}: this network was opened for N x {expected}")
+        return images.to(device=self.device, dtype=self.dtype)
+
+    def table(self) -> list[dict[str, object]]:
+        """A row per layer, JSON-able: what `convscope layers --json` prints."""
+        return [_row(layer) for layer in self.layers]
+
+    def __str__(self) -> str:
+        head = ("layer", "kind", "shape", "field", "stride", "start", "status")
+        rows = [head, *(_cells(layer) for layer in self.layers)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def open_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Network:
+    """Read a PyTorch module into a `Network`, through `torch.export`.
+
+    input_shape : (C, H, W) of the images it takes.   The module comes back as it was.
+    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table.
+    """
+    if len(input_shape) != 3 or any(n < 1 for n in input_shape):
+        raise BadInput(f"input_shape is {tuple(input_shape)}: give (channels, height, width)")
+    return Network(read_network(module, input_shape), input_shape)
+
+
+def _receptive_fields(nodes: Iterable[Node], extent: tuple[int, int]) -> Mapping[str, Field]:
+    fields = {INPUT: Field()}
+    for node in nodes:
+        seen = [
+            reach.after(fields[below])
+            for reach, below in zip(node.fields(), node.inputs, strict=True)
+        ]
+        field = seen[0]
+        for other in seen[1:]:
+            field = field.hull(other, extent)
+        fields[node.name] = Field(*map(_whole_image, (field.rows, field.columns), extent))
+    return fields
+
+
+def _whole_image(window: Window, extent: int) -> Window:
+    """A global window sees the whole image: say just that."""
+    return Window.whole(extent) if window.is_whole else window
+
+
+def _row(layer: Layer) -> dict[str, object]:
+    windows = (layer.field.rows, layer.field.columns)
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "shape": list(layer.shape),
+        "receptive_field": [w.size for w in windows],
+        "stride": [_number(w.stride) for w in windows],
+        "start": [_number(w.start) for w in windows],
+        "status": layer.status.value,
+        "inputs": list(layer.inputs),
+    }
+
+
+def _cells(layer: Layer) -> tuple[str, ...]:
+    row = _row(layer)
+    if layer.status is Status.GLOBAL:
+        geometry = ("whole image", "-", "-")
+    else:
+        geometry = tuple(_axes(row[key]) for key in ("receptive_field", "stride", "start"))
+    shape = "x".join(map(str, layer.shape))
+    return (layer.name, layer.kind, shape, *geometry, layer.status.value)
+
+
+def _axes(values: object) -> str:
+    assert isinstance(values, list)
+    rows, columns = (f"{v:g}" for v in values)
+    return rows if rows == columns else f"{rows}x{columns}"
+
+
+def _number(value: object) -> int | float:
+    number = float(value)  # type: ignore[arg-type]
+    return int(number) if number.is_integer() else number

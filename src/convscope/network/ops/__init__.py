@@ -1,0 +1,32 @@
+"""The op table: what Convscope knows about each operation of a network.
+
+An entry (`Op`) says, once, which ATen overloads spell an operation, how its settings are read,
+which inputs each output reads (a `Field` per input), how it is computed, and how a signal crosses
+it downward. An operation outside the table is refused by name (`errors.UnsupportedOp`).
+
+To add an operation, write an entry in the file of its family; receptive fields, traces and
+projections then follow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..node import Op
+from .activations import ACTIVATIONS
+from .filters import FILTERS, LRN
+from .joining import JOINING
+from .pooling import POOLING
+from .shaping import SHAPING
+
+__all__ = ["ACTIVATION_KINDS", "LRN", "OPS", "op_of"]
+
+OPS: tuple[Op, ...] = (*FILTERS, *POOLING, *JOINING, *SHAPING, *ACTIVATIONS)
+ACTIVATION_KINDS = frozenset(op.kind for op in ACTIVATIONS)
+
+_BY_ATEN = {overload: op for op in OPS for overload in op.aten}
+
+
+def op_of(overload: Any) -> Op | None:
+    """The table's entry for an ATen overload, or None."""
+    return _BY_ATEN.get(overload)

@@ -1,0 +1,57 @@
+"""Op table: elementwise nonlinearities. None has an adjoint: there a method has to decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...geometry.window import Field
+from ..node import Node, Op
+from .shared import aten, whole
+
+
+def _read_hardtanh(bound: dict[str, Any]) -> dict[str, Any]:
+    return {"low": bound.get("min_val", 0.0), "high": bound.get("max_val", 6.0)}
+
+
+def _hardtanh(node: Node, value: Tensor) -> Tensor:
+    return F.hardtanh(value, node.settings["low"], node.settings["high"])
+
+
+def _softmax(node: Node, value: Tensor) -> Tensor:
+    return torch.softmax(value, node.settings["axis"])
+
+
+def _softmax_field(node: Node, index: int) -> Field:
+    """A softmax over channels (or of a vector) works per position."""
+    axis = node.settings["axis"] % (len(node.shape) + 1)
+    return Field() if axis == 1 else whole(node, index)
+
+
+ACTIVATIONS: tuple[Op, ...] = (
+    Op("relu", (aten.relu.default, aten.relu_.default), lambda node, value: F.relu(value)),
+    Op("hardtanh", (aten.hardtanh.default, aten.hardtanh_.default, aten.relu6.default,
+                    aten.relu6_.default), _hardtanh, read=_read_hardtanh),
+    Op("leaky_relu", (aten.leaky_relu.default, aten.leaky_relu_.default),
+       lambda node, value: F.leaky_relu(value, node.settings["slope"]),
+       read=lambda bound: {"slope": bound["negative_slope"]}),
+    Op("silu", (aten.silu.default, aten.silu_.default), lambda node, value: F.silu(value)),
+    Op("gelu", (aten.gelu.default, aten.gelu_.default),
+       lambda node, value: F.gelu(value, approximate=node.settings["approximate"]),
+       read=lambda bound: {"approximate": bound["approximate"]}),
+    Op("elu", (aten.elu.default, aten.elu_.default),
+       lambda node, value: F.elu(value, node.settings["alpha"]),
+       read=lambda bound: {"alpha": bound["alpha"]}),
+    Op("hardswish", (aten.hardswish.default, aten.hardswish_.default),
+       lambda node, value: F.hardswish(value)),
+    Op("sigmoid", (aten.sigmoid.default, aten.sigmoid_.default),
+       lambda node, value: torch.sigmoid(value)),
+    Op("hardsigmoid", (aten.hardsigmoid.default, aten.hardsigmoid_.default),
+       lambda node, value: F.hardsigmoid(value)),
+    Op("tanh", (aten.tanh.default, aten.tanh_.default), lambda node, value: torch.tanh(value)),
+    Op("softmax", (aten.softmax.int,), _softmax, field=_softmax_field,
+       read=lambda bound: {"axis": bound["dim"]}),
+)  # fmt: skip

@@ -1,0 +1,101 @@
+"""Op table: branches that meet (sum, product, concatenation), and arithmetic with constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..node import Node, Op, Saved
+from .shared import aten, broadcast
+
+
+def _sum_to(signal: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo broadcasting: sum the signal over the axes that were spread out."""
+    extra = signal.dim() - 1 - len(shape)
+    if extra > 0:
+        signal = signal.flatten(1, 1 + extra).sum(1) if extra > 1 else signal.sum(1)
+    axes = [a + 1 for a, n in enumerate(shape) if n == 1 and signal.shape[a + 1] != 1]
+    return signal.sum(axes, keepdim=True) if axes else signal
+
+
+def _read_add(sign: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def read(bound: dict[str, Any]) -> dict[str, Any]:
+        other = bound["other"]
+        constant = other if isinstance(other, (int, float)) else None
+        return {"alpha": sign * bound.get("alpha", 1), "constant": constant}
+
+    return read
+
+
+def _add(node: Node, value: Tensor, *others: Tensor) -> Tensor:
+    return torch.add(value, _other(node, others), alpha=node.settings["alpha"])
+
+
+def _add_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    scales = (1, node.settings["alpha"])
+    return tuple(
+        _sum_to(signal if scale == 1 else signal * scale, below)
+        for scale, below in zip(scales, node.below, strict=False)
+    )
+
+
+def _read_mul(bound: dict[str, Any]) -> dict[str, Any]:
+    other = bound["other"]
+    return {"constant": other if isinstance(other, (int, float)) else None}
+
+
+def _other(node: Node, others: tuple[Tensor, ...]) -> Any:
+    """The second operand: a node's value, a stored tensor, or a number."""
+    if others:
+        return others[0]
+    return node.tensors["other"] if "other" in node.tensors else node.settings["constant"]
+
+
+def _mul(node: Node, value: Tensor, *others: Tensor) -> Tensor:
+    return value * _other(node, others)
+
+
+def _mul_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """The product rule: each factor gets the signal times the other factor."""
+    if len(node.inputs) == 1:
+        return (_sum_to(signal * _other(node, ()), node.below[0]),)
+    first, second = saved.input(0), saved.input(1)
+    return _sum_to(signal * second, node.below[0]), _sum_to(signal * first, node.below[1])
+
+
+def _div(node: Node, value: Tensor) -> Tensor:
+    return value / _other(node, ())
+
+
+def _div_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    return (signal / _other(node, ()),)
+
+
+def _read_cat(bound: dict[str, Any]) -> dict[str, Any]:
+    return {"axis": bound["dim"]}
+
+
+def _cat(node: Node, *values: Tensor) -> Tensor:
+    return torch.cat(values, node.settings["axis"])
+
+
+def _cat_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    axis = node.settings["axis"]
+    axis_below = axis - 1 if axis > 0 else axis
+    return tuple(signal.split([below[axis_below] for below in node.below], axis))
+
+
+JOINING: tuple[Op, ...] = (
+    Op("add", (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar), _add, _add_adjoint,
+       broadcast, _read_add(1)),
+    Op("sub", (aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar), _add, _add_adjoint,
+       broadcast, _read_add(-1)),
+    Op("mul", (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar), _mul, _mul_adjoint,
+       broadcast, _read_mul),
+    Op("div", (aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar), _div, _div_adjoint,
+       broadcast, _read_mul),
+    Op("cat", (aten.cat.default,), _cat, _cat_adjoint, read=_read_cat),
+)  # fmt: skip

@@ -1,0 +1,152 @@
+"""Op table: pooling, averaging, resampling."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...geometry.window import IDENTITY, Field, Status, Window
+from ..node import Node, Op, Saved
+from .shared import aten, linear_adjoint, pair, sliding, whole
+
+
+def _read_pool(bound: dict[str, Any]) -> dict[str, Any]:
+    kernel = pair(bound["kernel_size"])
+    return {
+        "kernel": kernel,
+        "stride": pair(bound["stride"]) if bound["stride"] else kernel,
+        "padding": pair(bound["padding"]),
+        "dilation": pair(bound.get("dilation", 1)),
+        "ceil_mode": bound["ceil_mode"],
+        "count_include_pad": bound.get("count_include_pad", True),
+        "divisor_override": bound.get("divisor_override"),
+    }
+
+
+def _max_pool(node: Node, value: Tensor) -> Tensor:
+    s = node.settings
+    return F.max_pool2d(
+        value, s["kernel"], s["stride"], s["padding"], s["dilation"], s["ceil_mode"]
+    )
+
+
+def max_pool_switches(node: Node, value: Tensor) -> Tensor:
+    """Where each pooled maximum came from: flat index into rows x columns below, (N, C, H, W)."""
+    s = node.settings
+    return F.max_pool2d(
+        value,
+        s["kernel"],
+        s["stride"],
+        s["padding"],
+        s["dilation"],
+        s["ceil_mode"],
+        return_indices=True,
+    )[1]
+
+
+def unpool(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """Put each value at its switch. Overlapping pools may share a switch: their values add."""
+    rows, columns = node.below[0][-2:]
+    below = signal.new_zeros((*signal.shape[:-2], rows * columns))
+    below.scatter_add_(-1, saved.switches().flatten(-2), signal.flatten(-2))
+    return (below.unflatten(-1, (rows, columns)),)
+
+
+def _avg_pool(node: Node, value: Tensor) -> Tensor:
+    s = node.settings
+    return F.avg_pool2d(
+        value,
+        s["kernel"],
+        s["stride"],
+        s["padding"],
+        s["ceil_mode"],
+        s["count_include_pad"],
+        s["divisor_override"],
+    )
+
+
+def _adaptive_field(node: Node, index: int) -> Field:
+    return Field(
+        *(
+            _adaptive_window(below, above)
+            for below, above in zip(node.below[0][-2:], node.shape[-2:], strict=True)
+        )
+    )
+
+
+def _adaptive_window(below: int, above: int) -> Window:
+    if above == 1:
+        return Window.whole(below) if below > 1 else IDENTITY
+    first = [i * below // above for i in range(above)]
+    last = [-((-(i + 1) * below) // above) for i in range(above)]
+    sizes = {b - a for a, b in zip(first, last, strict=True)}
+    status = Status.EXACT if len(sizes) == 1 else Status.UPPER_BOUND
+    return Window(max(sizes), Fraction(below, above), Fraction(0), status)
+
+
+def _adaptive_avg_pool(node: Node, value: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(value, node.shape[-2:])
+
+
+def _read_mean(bound: dict[str, Any]) -> dict[str, Any]:
+    return {"axes": tuple(sorted(bound["dim"])), "keepdim": bound["keepdim"]}
+
+
+def _mean(node: Node, value: Tensor) -> Tensor:
+    return value.mean(node.settings["axes"], keepdim=node.settings["keepdim"])
+
+
+def _nearest_field(node: Node, index: int) -> Field:
+    return Field(
+        *(
+            Window(1, Fraction(below, above))
+            for below, above in zip(node.below[0][-2:], node.shape[-2:], strict=True)
+        )
+    )
+
+
+def _nearest(node: Node, value: Tensor) -> Tensor:
+    return F.interpolate(value, size=node.shape[-2:], mode="nearest")
+
+
+def _read_bilinear(bound: dict[str, Any]) -> dict[str, Any]:
+    return {"align_corners": bound["align_corners"]}
+
+
+def _bilinear_field(node: Node, index: int) -> Field:
+    """Two neighbours per axis; at the border one of them is clamped, hence the room to spare."""
+    windows = []
+    for below, above in zip(node.below[0][-2:], node.shape[-2:], strict=True):
+        if node.settings["align_corners"]:
+            stride = Fraction(below - 1, max(above - 1, 1))
+            windows.append(Window(3, stride, -Fraction(1, 2), Status.UPPER_BOUND))
+        else:
+            stride = Fraction(below, above)
+            start = stride / 2 - Fraction(1, 2)
+            windows.append(Window(4, stride, start - 1, Status.UPPER_BOUND))
+    return Field(*windows)
+
+
+def _bilinear(node: Node, value: Tensor) -> Tensor:
+    return F.interpolate(
+        value,
+        size=node.shape[-2:],
+        mode="bilinear",
+        align_corners=node.settings["align_corners"],
+    )
+
+
+POOLING: tuple[Op, ...] = (
+    Op("max_pool", (aten.max_pool2d.default,), _max_pool, unpool, sliding, _read_pool),
+    Op("avg_pool", (aten.avg_pool2d.default,), _avg_pool, linear_adjoint, sliding, _read_pool),
+    Op("adaptive_avg_pool", (aten.adaptive_avg_pool2d.default,), _adaptive_avg_pool,
+       linear_adjoint, _adaptive_field),
+    Op("mean", (aten.mean.dim,), _mean, linear_adjoint, whole, _read_mean),
+    Op("upsample", (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default), _nearest,
+       linear_adjoint, _nearest_field),
+    Op("upsample_bilinear", (aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default),
+       _bilinear, linear_adjoint, _bilinear_field, _read_bilinear),
+)  # fmt: skip

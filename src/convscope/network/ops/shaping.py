@@ -1,0 +1,126 @@
+"""Op table: reshaping, cutting, padding, and operations that change nothing at test time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...geometry.window import Field, Window
+from ..node import Node, Op, Saved
+from .shared import aten, linear_adjoint, whole
+
+
+def _reshape_field(node: Node, index: int) -> Field:
+    """Identity where a reshape leaves rows and columns alone, global otherwise."""
+    below, above = node.below[index], node.shape
+    keeps_grid = len(below) >= 3 and len(above) >= 3 and below[-2:] == above[-2:]
+    return Field() if keeps_grid or len(below) < 3 else whole(node, index)
+
+
+def _reshape(node: Node, value: Tensor) -> Tensor:
+    return value.reshape(value.shape[0], *node.shape)
+
+
+def _reshape_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    return (signal.reshape(signal.shape[0], *node.below[0]),)
+
+
+def _read_slice(bound: dict[str, Any]) -> dict[str, Any]:
+    return {"axis": bound["dim"], "range": (bound["start"], bound["end"], bound["step"])}
+
+
+def _slice(node: Node, value: Tensor) -> Tensor:
+    cut = [slice(None)] * value.dim()
+    cut[node.settings["axis"]] = slice(*node.settings["range"])
+    return value[tuple(cut)]
+
+
+def _read_select(bound: dict[str, Any]) -> dict[str, Any]:
+    return {"axis": bound["dim"], "index": bound["index"]}
+
+
+def _select(node: Node, value: Tensor) -> Tensor:
+    return value.select(node.settings["axis"], node.settings["index"])
+
+
+def _channel_field(node: Node, index: int) -> Field:
+    """A cut along channels leaves the grid alone; along any other axis it is not followed."""
+    axis = node.settings["axis"] % (len(node.below[0]) + 1)
+    return Field() if axis == 1 else whole(node, index)
+
+
+def _read_permute(bound: dict[str, Any]) -> dict[str, Any]:
+    return {"axes": tuple(bound["dims"])}
+
+
+def _permute(node: Node, value: Tensor) -> Tensor:
+    return value.permute(node.settings["axes"])
+
+
+def _read_transpose(bound: dict[str, Any]) -> dict[str, Any]:
+    return {"axes": (bound["dim0"], bound["dim1"])}
+
+
+def _transpose(node: Node, value: Tensor) -> Tensor:
+    return value.transpose(*node.settings["axes"])
+
+
+def _axes_field(node: Node, index: int) -> Field:
+    """Swapping channel axes (a channel shuffle) leaves rows and columns alone."""
+    rank, axes = len(node.shape) + 1, node.settings["axes"]
+    if node.kind == "permute":
+        keeps_grid = tuple(a % rank for a in axes[-2:]) == (rank - 2, rank - 1)
+    else:
+        keeps_grid = all(0 < a % rank < rank - 2 for a in axes)
+    return Field() if keeps_grid else whole(node, index)
+
+
+def _read_pad(bound: dict[str, Any]) -> dict[str, Any]:
+    pads = [*bound["pad"], 0, 0, 0, 0][: max(4, len(bound["pad"]))]
+    if bound["mode"] != "constant" or any(pads[4:]):
+        raise NotImplementedError(f"padding mode {bound['mode']!r} or along channels")
+    return {"pads": tuple(pads[:4]), "fill": bound["value"] or 0.0}
+
+
+def _pad(node: Node, value: Tensor) -> Tensor:
+    return F.pad(value, node.settings["pads"], value=node.settings["fill"])
+
+
+def _pad_field(node: Node, index: int) -> Field:
+    left, _, top, _ = node.settings["pads"]
+    return Field(Window.sliding(1, padding=top), Window.sliding(1, padding=left))
+
+
+def _pad_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    return (F.pad(signal, [-p for p in node.settings["pads"]]),)
+
+
+def _same(node: Node, value: Tensor) -> Tensor:
+    return value
+
+
+def _same_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    return (signal,)
+
+
+SHAPING: tuple[Op, ...] = (
+    Op("flatten", (aten.flatten.using_ints,), _reshape, _reshape_adjoint, _reshape_field),
+    Op("view", (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.dims,
+                aten.squeeze.default, aten.unsqueeze.default, aten.unflatten.int,
+                aten._unsafe_view.default),
+       _reshape, _reshape_adjoint, _reshape_field),
+    Op("slice", (aten.slice.Tensor,), _slice, linear_adjoint, _channel_field, _read_slice),
+    Op("select", (aten.select.int,), _select, linear_adjoint, _channel_field, _read_select),
+    Op("permute", (aten.permute.default,), _permute, linear_adjoint, _axes_field, _read_permute),
+    Op("transpose", (aten.transpose.int,), _transpose, linear_adjoint, _axes_field,
+       _read_transpose),
+    Op("pad", (aten.pad.default, aten.constant_pad_nd.default), _pad, _pad_adjoint, _pad_field,
+       _read_pad),
+    Op("dropout", (aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default,
+                   aten.feature_dropout_.default, aten.alpha_dropout.default), _same,
+       _same_adjoint, passes_through=True),
+    Op("identity", (aten.contiguous.default, aten.clone.default, aten.alias.default,
+                    aten.detach.default), _same, _same_adjoint, passes_through=True),
+)  # fmt: skip

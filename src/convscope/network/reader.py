@@ -1,0 +1,334 @@
+"""From a PyTorch module to nodes: export, resolve in-place writes, recognise LRN, name layers.
+
+Reading goes through `torch.export` at the level of training ops (conv2d stays conv2d), never
+through module hooks: in-place, functional and reused activations are all plain nodes.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadModel, UnsupportedOp
+from .node import Node
+from .ops import LRN, op_of
+
+__all__ = ["INPUT", "read_network"]
+
+INPUT = "input"
+"""Name of the image itself, below every node."""
+
+aten = torch.ops.aten
+_RESHAPES = (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.default)
+
+
+def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> list[Node]:
+    """The nodes of `module` in evaluation mode, in order of execution; the last is its output.
+
+    input_shape : (C, H, W).   The module comes back as it was.
+    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table.
+    """
+    program = _export(module, input_shape)
+    return _Reader(program).nodes()
+
+
+def _export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    image = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)
+    batch = {0: torch.export.Dim("batch", min=1, max=2**20)}
+    with _evaluating(module), _quiet():
+        try:
+            return torch.export.export(module, (image,), dynamic_shapes=(batch,), strict=False)
+        except Exception as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), "no reason")
+            size = "x".join(map(str, input_shape))
+            raise BadModel(
+                f"{type(module).__name__} cannot be exported with {size} images "
+                f"({type(error).__name__}: {reason.strip()}): check the input shape, and that "
+                "forward() takes one batch of images and does not branch on its values"
+            ) from error
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, each submodule's own mode back afterwards."""
+    modes = [(child, child.training) for child in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for child, training in modes:
+            child.training = training
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch.export's own warnings and log lines away from the user."""
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+class _Reader:
+    """One walk over an exported graph."""
+
+    def __init__(self, program: Any) -> None:
+        self.program = program
+        self.tensors = _stored_tensors(program)  # fx name -> parameter, buffer or constant
+        self.current: dict[Any, Any] = {}  # fx node -> the fx node that holds its value now
+        self.storage: dict[Any, Any] = {}  # fx node -> the fx node that first used its memory
+        self.stale: set[Any] = set()  # fx nodes whose memory was overwritten through another shape
+        self.drafts: dict[Any, Node] = {}  # fx node -> node, under its fx name
+
+    def nodes(self) -> list[Node]:
+        graph = self.program.graph
+        lrn = {node: match for node in graph.nodes if (match := _match_lrn(node))}
+        inside_lrn = {inner for match in lrn.values() for inner in match["inside"]}
+        for fx in graph.nodes:
+            if fx.op == "placeholder" and fx.name not in self.tensors:
+                self.current[fx] = self.storage[fx] = fx
+            elif fx.op == "call_function" and fx not in inside_lrn and _is_tensor(fx):
+                self._read(fx, lrn.get(fx))
+        output = self._first_output()
+        names = self._names(output)
+        return [self._renamed(draft, names) for fx, draft in self.drafts.items() if fx in names]
+
+    # -- one operation
+
+    def _read(self, fx: Any, lrn: dict[str, Any] | None) -> None:
+        if self._is_constant(fx):
+            self.tensors[fx.name] = self._fold(fx)
+            return
+        if lrn is not None:
+            op, settings, tensors, operands = LRN, lrn["settings"], {}, [lrn["value"]]
+        else:
+            entry = op_of(fx.target)
+            if entry is None:
+                raise UnsupportedOp(_refusal(fx))
+            op = entry
+            bound = _bind(fx)
+            bound = {key: self._constant(value) for key, value in bound.items()}
+            operands = _operands(bound)
+            tensors = {key: value for key, value in bound.items() if isinstance(value, Tensor)}
+            settings = self._settings(fx, op, bound)
+        if fx.meta["val"].shape[0] != _batch(self.program):
+            raise UnsupportedOp(_refusal(fx, "mixes the images of a batch"))
+        inputs = [self._value_of(operand, fx) for operand in operands]
+        self.drafts[fx] = Node(
+            name=fx.name,
+            op=op,
+            inputs=tuple(source.name for source in inputs),
+            shape=_shape(fx),
+            below=tuple(_shape(source) for source in inputs),
+            settings=settings,
+            tensors=tensors,
+            module=_module_path(fx)[0],
+        )
+        self._remember_memory(fx, op, operands)
+
+    def _settings(self, fx: Any, op: Any, bound: dict[str, Any]) -> dict[str, Any]:
+        if op.kind == "batch_norm" and (bound["training"] or bound["running_mean"] is None):
+            raise UnsupportedOp(
+                _refusal(fx, "normalises with the batch's own statistics, so that one image's "
+                             "activations depend on the others")
+            )  # fmt: skip
+        try:
+            return op.read(bound)
+        except NotImplementedError as error:
+            raise UnsupportedOp(_refusal(fx, str(error))) from None
+
+    def _constant(self, value: Any) -> Any:
+        """An argument with stored tensors put in place of their graph nodes."""
+        if isinstance(value, torch.fx.Node):
+            return self.tensors.get(value.name, value)
+        return value
+
+    def _is_constant(self, fx: Any) -> bool:
+        """Computed from stored tensors alone, such as a reshaped mean image."""
+        return bool(fx.all_input_nodes) and all(n.name in self.tensors for n in fx.all_input_nodes)
+
+    def _fold(self, fx: Any) -> Tensor:
+        args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), lambda n: self.tensors[n.name])
+        with torch.no_grad():
+            return fx.target(*args, **kwargs)
+
+    # -- memory: who holds which value
+
+    def _value_of(self, operand: Any, fx: Any) -> Any:
+        if operand in self.stale:
+            raise UnsupportedOp(_refusal(fx, "reads a view of a tensor that was overwritten"))
+        return self.current[operand]
+
+    def _remember_memory(self, fx: Any, op: Any, operands: list[Any]) -> None:
+        self.current[fx] = fx
+        in_place = fx.target.__name__.split(".")[0].endswith("_") and op is not LRN
+        shares = in_place or op.passes_through or op.kind in ("view", "flatten", "slice", "select")
+        shares = shares or op.kind in ("permute", "transpose")
+        memory = self.storage[operands[0]] if shares else fx
+        self.storage[fx] = memory
+        if in_place:
+            for other, place in self.storage.items():
+                if place != memory or other is fx:
+                    continue
+                if _shape(other) == _shape(fx):
+                    self.current[other] = fx
+                else:
+                    self.stale.add(other)
+
+    # -- names
+
+    def _first_output(self) -> Any:
+        (output,) = (node for node in self.program.graph.nodes if node.op == "output")
+        results = [n for n in output.all_input_nodes if n in self.current]
+        if not results:
+            raise BadModel("the network's output does not depend on its input images")
+        return self.current[results[0]]
+
+    def _names(self, output: Any) -> dict[Any, str]:
+        """A dotted name for each node that the output depends on.
+
+        A module that holds one operation gives it its own name; others are called
+        `module.kind`; a second use is `name:2`.
+        """
+        by_name = {fx.name: fx for fx in self.drafts}
+        used: set[Any] = set()
+        todo = [output]
+        while todo:
+            fx = todo.pop()
+            if fx in used or fx not in self.drafts:
+                continue
+            used.add(fx)
+            todo += [by_name[name] for name in self.drafts[fx].inputs if name in by_name]
+        residents = Counter(_module_path(fx)[1] for fx in used)
+        own = {fx: residents[_module_path(fx)[1]] == 1 and bool(_module_path(fx)[0]) for fx in used}
+        names: dict[Any, str] = {}
+        uses: Counter[str] = Counter()
+        for leaf in (True, False):  # modules first: a functional op must not take a module's name
+            for fx in (fx for fx in self.drafts if fx in used and own[fx] is leaf):
+                path, kind = _module_path(fx)[0], self.drafts[fx].kind
+                base = path if leaf else f"{path}.{kind}" if path else kind
+                uses[base] += 1
+                names[fx] = base if uses[base] == 1 else f"{base}:{uses[base]}"
+        return names
+
+    def _renamed(self, draft: Node, names: dict[Any, str]) -> Node:
+        by_fx_name = {fx.name: name for fx, name in names.items()}
+        return replace(
+            draft,
+            name=by_fx_name[draft.name],
+            inputs=tuple(by_fx_name.get(name, INPUT) for name in draft.inputs),
+        )
+
+
+# --- reading one fx node --------------------------------------------------------------------------
+
+
+def _stored_tensors(program: Any) -> dict[str, Tensor]:
+    """Placeholder name -> parameter, buffer or lifted constant."""
+    stored = {**program.constants, **program.state_dict}
+    return {
+        spec.arg.name: stored[spec.target].detach()
+        for spec in program.graph_signature.input_specs
+        if spec.target is not None and isinstance(stored.get(spec.target), Tensor)
+    }
+
+
+def _batch(program: Any) -> Any:
+    """The symbol that stands for the number of images."""
+    user = program.graph_signature.user_inputs[0]
+    (image,) = (node for node in program.graph.nodes if node.name == user)
+    return image.meta["val"].shape[0]
+
+
+def _is_tensor(fx: Any) -> bool:
+    return isinstance(fx.meta.get("val"), Tensor)
+
+
+def _shape(fx: Any) -> tuple[int, ...]:
+    return tuple(int(n) for n in fx.meta["val"].shape[1:])
+
+
+def _bind(fx: Any) -> dict[str, Any]:
+    """The call's arguments by the names of the ATen schema, defaults filled in."""
+    schema = fx.target._schema.arguments
+    bound = {a.name: a.default_value if a.has_default_value() else None for a in schema}
+    bound.update(zip((a.name for a in schema), fx.args, strict=False))
+    bound.update(fx.kwargs)
+    return bound
+
+
+def _operands(bound: dict[str, Any]) -> list[Any]:
+    """The arguments that are values of the network, in order."""
+    operands: list[Any] = []
+    for value in bound.values():
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, torch.fx.Node) and _is_tensor(item):
+                operands.append(item)
+    return operands
+
+
+def _module_path(fx: Any) -> tuple[str, str]:
+    """(dotted name of the innermost module, key of that very call of it)."""
+    stack = fx.meta.get("nn_module_stack") or {}
+    if not stack:
+        return "", ""
+    key, (path, _) = list(stack.items())[-1]
+    return path, key
+
+
+def _refusal(fx: Any, why: str = "is not in the op table") -> str:
+    layer = _module_path(fx)[0]
+    where = f"layer {layer!r}" if layer else "the network's own forward()"
+    return (
+        f"operation {fx.target} in {where} {why}: Convscope refuses what it cannot follow exactly. "
+        "Replace the operation, or add it to convscope/network/ops (CONTRIBUTING.md, 'A new op')"
+    )
+
+
+def _match_lrn(fx: Any) -> dict[str, Any] | None:
+    """Recognise what F.local_response_norm exports to, ending in `value / power`."""
+    if fx.target is not aten.div.Tensor or not isinstance(fx.args[1], torch.fx.Node):
+        return None
+    inside = []
+
+    def step(node: Any, target: Any) -> Any:
+        if not isinstance(node, torch.fx.Node) or node.target is not target:
+            raise LookupError
+        inside.append(node)
+        return node.args
+
+    def skip_reshapes(node: Any) -> Any:
+        while isinstance(node, torch.fx.Node) and node.target in _RESHAPES:
+            inside.append(node)
+            node = node.args[0]
+        return node
+
+    try:
+        total, beta = step(fx.args[1], aten.pow.Tensor_Scalar)
+        scaled, k = step(total, aten.add.Tensor)
+        mean, alpha = step(scaled, aten.mul.Tensor)
+        padded, window, *_ = step(skip_reshapes(mean), aten.avg_pool3d.default)
+        squares, *_ = step(padded, aten.pad.default)
+        first, second = step(skip_reshapes(squares), aten.mul.Tensor)
+    except (LookupError, ValueError):
+        return None
+    if first is not second or first is not fx.args[0]:
+        return None
+    settings = {"size": window[0], "alpha": alpha, "beta": beta, "k": k}
+    return {"value": first, "settings": settings, "inside": inside}

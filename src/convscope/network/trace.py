@@ -1,0 +1,81 @@
+"""One forward pass, with what a downward walk needs: activations and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import NonFinite
+from .ops.pooling import max_pool_switches
+from .reader import INPUT
+from .unit import Unit
+
+if TYPE_CHECKING:
+    from .exported import Network
+
+__all__ = ["Trace"]
+
+
+class Trace:
+    """Activations of a batch of images at every layer that was run. `trace["conv3"]` is a tensor.
+
+    Switches are worked out when a projection first asks for them.
+    """
+
+    def __init__(self, network: Network, values: dict[str, Tensor]) -> None:
+        self.network = network
+        self._values = values
+        self._switches: dict[str, Tensor] = {}
+
+    @classmethod
+    @torch.no_grad()
+    def record(cls, network: Network, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
+        """See `Network.trace`."""
+        names = [network.output] if layers is None else [network.layer(n).name for n in layers]
+        values = {INPUT: network.check_images(images)}
+        for node in network.below(names):
+            values[node.name] = node.forward(*(values[below] for below in node.inputs))
+        return cls(network, values)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._values[INPUT])
+
+    def __contains__(self, layer: str) -> bool:
+        return layer in self._values
+
+    def __getitem__(self, layer: str) -> Tensor:
+        """Values (N, C, H, W), or (N, C), of a layer; of the images for "input".
+
+        Raises  NoSuchLayer: the network has no such layer, or the pass stopped below it.
+        """
+        if layer not in self._values:
+            self.network.layer(layer)
+            self._values.update({layer: self.network.values(self._values[INPUT], [layer])[layer]})
+        return self._values[layer]
+
+    def switches(self, layer: str) -> Tensor:
+        """Where each pooled maximum of a max-pool came from, (N, C, H, W), flat index below."""
+        if layer not in self._switches:
+            node = self.network.nodes[layer]
+            self._switches[layer] = max_pool_switches(node, self[node.inputs[0]])
+        return self._switches[layer]
+
+    def strongest(self, unit: Unit, image: int) -> Unit:
+        """The unit at its feature map's strongest position in one image (first in reading order).
+
+        Raises  NonFinite: the map holds NaN.
+        """
+        if unit.position is not None:
+            return unit
+        values = self[unit.layer][image, unit.channel]
+        if values.dim() == 0:
+            return unit
+        if torch.isnan(values).any():
+            raise NonFinite(f"feature map {unit} holds NaN: check the weights and the image")
+        rows = values.reshape(-1, values.shape[-1])
+        row, column = divmod(int(rows.argmax()), rows.shape[-1])
+        return unit.at(row, column)

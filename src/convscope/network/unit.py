@@ -1,0 +1,66 @@
+"""A unit: the frozen address of one number in a network, `layer/channel[@row,column]`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..errors import NoSuchUnit
+
+__all__ = ["Unit"]
+
+_TEXT = re.compile(
+    r"(?P<layer>[^/@]+)/(?P<channel>\d+)(@(?P<row>\d+),(?P<column>\d+))?", flags=re.ASCII
+)
+
+
+@dataclass(frozen=True, order=True)
+class Unit:
+    """One unit, or one feature map if it has no position.
+
+    position : (row, column) on the layer's grid, not pixels. A unit without one stands for its
+    feature map's strongest position in the image at hand.
+    """
+
+    layer: str
+    channel: int
+    row: int | None = None
+    column: int | None = None
+
+    @property
+    def position(self) -> tuple[int, int] | None:
+        if self.row is None or self.column is None:
+            return None
+        return self.row, self.column
+
+    @classmethod
+    def parse(cls, text: Unit | str | tuple[str, int] | tuple[str, int, int, int]) -> Unit:
+        """A unit from its text form, a tuple (layer, channel[, row, column]), or itself.
+
+        Raises  NoSuchUnit: the text is not of the form `layer/channel` or
+        `layer/channel@row,column`.
+        """
+        if isinstance(text, Unit):
+            return text
+        if isinstance(text, tuple):
+            return cls(*text)
+        match = _TEXT.fullmatch(text.strip())
+        if match is None:
+            raise NoSuchUnit(
+                f"{text!r} is not a unit: write layer/channel (its strongest position) or "
+                "layer/channel@row,column, for example conv5/128@6,6"
+            )
+        row, column = match["row"], match["column"]
+        return cls(
+            match["layer"],
+            int(match["channel"]),
+            None if row is None else int(row),
+            None if column is None else int(column),
+        )
+
+    def at(self, row: int, column: int) -> Unit:
+        return Unit(self.layer, self.channel, row, column)
+
+    def __str__(self) -> str:
+        where = "" if self.position is None else f"@{self.row},{self.column}"
+        return f"{self.layer}/{self.channel}{where}"
