@@ -1,0 +1,215 @@
+"""Pictures on sheets. Functions here are numbers -> pixels -> WebP bytes; no model, no folder.
+
+A *crop* shows a unit's receptive field, a *tile* is a crop at the size that is stored (at most 96
+pixels), a *cell* is the square place of a tile on a sheet. Fields smaller than 32 pixels are
+enlarged by a whole factor, pixel by pixel, so that single pixels stay visible. Everything outside
+the picture, and every empty place, is mid-grey.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from convscope.errors import BadInput
+from convscope.geometry.box import Box
+
+__all__ = [
+    "GREY",
+    "MAPS_PER_SHEET",
+    "cell_box",
+    "cell_size",
+    "crop",
+    "encode",
+    "filter_sheet",
+    "patch_tile",
+    "projection_tile",
+    "rank_sheet",
+    "shown_window",
+    "tile_shape",
+    "wall_sheet",
+]
+
+GREY = 128
+SMALLEST, LARGEST = 32, 96  # pixels of a cell
+MAPS_PER_SHEET = 32  # rows of a rank sheet; its columns are the ranks
+WALL = 10  # a wall sheet is 10 x 10 feature maps
+WALL_TILE, WALL_SIDE = 32, 3  # each a montage of 3 x 3 tiles of 32 pixels
+FILTER_CELL, FILTER_COLUMNS = 64, 10
+
+Pixels = NDArray[np.uint8]
+
+
+def shown_window(field: tuple[int, int], image: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) in input pixels that a picture of a unit shows.
+
+    The field's size; along an axis where the field is larger than the image, the whole image, and
+    what lies outside the unit's own field is grey. So a deep unit's picture is not mostly padding.
+    """
+    return min(field[0], image[0]), min(field[1], image[1])
+
+
+def tile_shape(window: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the stored tile: the window, reduced to fit in 96 x 96."""
+    scale = min(1.0, LARGEST / max(window))
+    return max(1, round(window[0] * scale)), max(1, round(window[1] * scale))
+
+
+def cell_size(window: tuple[int, int]) -> int:
+    """Side of the square cell that holds the tile: 32 to 96 pixels, a whole multiple if small."""
+    side = max(tile_shape(window))
+    return side * _enlargement(side)
+
+
+def crop(picture: Tensor, box: Box, window: tuple[int, int], fill: float) -> Tensor:
+    """What `window` shows of a picture (3, H, W) around a unit whose field is `box`.
+
+    The window starts where the field starts, also outside the picture; where the window is as
+    large as the picture it is the picture. Everything outside the field or the picture is `fill`.
+    """
+    _, height, width = picture.shape
+    top = 0 if window[0] == height else box.top
+    left = 0 if window[1] == width else box.left
+    seen = box.clip(height, width).intersect(Box(top, left, top + window[0], left + window[1]))
+    out = torch.full((3, *window), fill, dtype=picture.dtype)
+    if not seen.empty:
+        rows = slice(seen.top - top, seen.bottom - top)
+        columns = slice(seen.left - left, seen.right - left)
+        out[:, rows, columns] = picture[:, seen.top : seen.bottom, seen.left : seen.right]
+    return out
+
+
+def patch_tile(patch: Tensor) -> Pixels:
+    """uint8 crop (3, h, w) of a picture -> its tile (th, tw, 3)."""
+    pixels = patch.permute(1, 2, 0).contiguous().numpy()
+    height, width = tile_shape(patch.shape[1:])  # type: ignore[arg-type]
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    reduced = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(reduced)
+
+
+def projection_tile(projection: Tensor) -> Pixels:
+    """float crop (3, h, w) of a projection, zero outside -> its tile (th, tw, 3).
+
+    Reduced first, then scaled around grey by its own largest absolute value.
+    """
+    height, width = tile_shape(projection.shape[1:])  # type: ignore[arg-type]
+    projection = projection.float()
+    if (height, width) != projection.shape[1:]:
+        projection = functional.interpolate(
+            projection[None], size=(height, width), mode="bilinear", antialias=True
+        )[0]
+    return around_grey(projection).permute(1, 2, 0).contiguous().numpy()
+
+
+def around_grey(values: Tensor) -> Tensor:
+    """float tensor -> uint8 of the same shape: 0 is 128, the largest absolute value is 1 or 255."""
+    values = values.nan_to_num(0.0, 0.0, 0.0)
+    largest = values.abs().max()
+    scaled = values / largest if largest > 0 else values
+    return (GREY + 127 * scaled).round().to(torch.uint8)
+
+
+def rank_sheet(tiles: Pixels) -> Image.Image:
+    """(M, K, th, tw, 3) with M <= 32 -> a sheet of M rows (feature maps) and K columns (ranks)."""
+    maps, ranks, height, width = tiles.shape[:4]
+    side = max(height, width)
+    factor = _enlargement(side)
+    cells = np.full((maps, ranks, side, side, 3), GREY, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    cells[:, :, top : top + height, left : left + width] = tiles
+    cells = cells.repeat(factor, axis=2).repeat(factor, axis=3)
+    return _grid(cells)
+
+
+def cell_box(channel: int, rank: int, cell: int) -> tuple[int, int, int, int]:
+    """Where a unit's cell lies on its rank sheet: left, upper, right, lower, as Pillow counts."""
+    row = channel % MAPS_PER_SHEET
+    return rank * cell, row * cell, (rank + 1) * cell, (row + 1) * cell
+
+
+def wall_sheet(tiles: Pixels) -> Image.Image:
+    """(M, K, th, tw, 3) with M <= 100 -> 10 x 10 cells of 96 pixels: ranks 0 to 8 in 3 x 3."""
+    maps, ranks = tiles.shape[:2]
+    montages = np.full((WALL * WALL, WALL_SIDE**2, WALL_TILE, WALL_TILE, 3), GREY, np.uint8)
+    for m in range(maps):
+        for k in range(min(ranks, WALL_SIDE**2)):
+            montages[m, k] = _thumbnail(tiles[m, k])
+    cells = montages.reshape(WALL * WALL, WALL_SIDE, WALL_SIDE, WALL_TILE, WALL_TILE, 3)
+    side = WALL_SIDE * WALL_TILE
+    cells = cells.transpose(0, 1, 3, 2, 4, 5).reshape(WALL, WALL, side, side, 3)
+    return _grid(cells[: math.ceil(maps / WALL)])
+
+
+def filter_sheet(weight: Tensor) -> Image.Image:
+    """First-layer filters (C, 3, kh, kw) -> 10 columns of 64-pixel cells, one for each filter.
+
+    Each is scaled around grey by its own largest absolute value and enlarged by a whole factor.
+
+    Raises  BadInput: filters that do not look at three colour planes.
+    """
+    if weight.ndim != 4 or weight.shape[1] != 3:
+        raise BadInput(
+            f"filters of shape {tuple(weight.shape)} cannot be shown as pictures; "
+            f"only those on three colour planes can"
+        )
+    rows = math.ceil(weight.shape[0] / FILTER_COLUMNS)
+    cells = np.full((rows, FILTER_COLUMNS, FILTER_CELL, FILTER_CELL, 3), GREY, np.uint8)
+    for number, one in enumerate(weight.detach().cpu().float()):
+        pixels = Image.fromarray(around_grey(one).permute(1, 2, 0).contiguous().numpy())
+        factor = FILTER_CELL / max(pixels.size)
+        factor = math.floor(factor) if factor >= 1 else factor
+        width, height = (max(1, int(extent * factor)) for extent in pixels.size)
+        enlarged = pixels.resize((width, height), Image.Resampling.NEAREST)
+        top, left = (FILTER_CELL - height) // 2, (FILTER_CELL - width) // 2
+        cell = cells[number // FILTER_COLUMNS, number % FILTER_COLUMNS]
+        cell[top : top + height, left : left + width] = np.asarray(enlarged)
+    return _grid(cells)
+
+
+def encode(sheet: Image.Image, *, exact: bool) -> bytes:
+    """WebP bytes, the same for the same pixels. `exact`: lossless, for enlarged small fields."""
+    buffer = io.BytesIO()
+    if exact:
+        sheet.save(buffer, "WEBP", lossless=True, quality=50, method=2)
+    else:
+        sheet.save(buffer, "WEBP", quality=85, method=4)
+    return buffer.getvalue()
+
+
+def is_small(window: tuple[int, int]) -> bool:
+    """Whether single pixels are enlarged, so that the sheet should be stored without loss."""
+    return _enlargement(max(tile_shape(window))) > 1
+
+
+def _enlargement(side: int) -> int:
+    return math.ceil(SMALLEST / side) if side < SMALLEST else 1
+
+
+def _thumbnail(tile: Pixels) -> Pixels:
+    """A tile centred in 32 x 32 pixels."""
+    height, width = tile.shape[:2]
+    scale = WALL_TILE / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = max(height, width) < WALL_TILE
+    resampling = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
+    out = np.full((WALL_TILE, WALL_TILE, 3), GREY, np.uint8)
+    top, left = (WALL_TILE - size[1]) // 2, (WALL_TILE - size[0]) // 2
+    resized = np.asarray(Image.fromarray(tile).resize(size, resampling))
+    out[top : top + size[1], left : left + size[0]] = resized
+    return out
+
+
+def _grid(cells: Pixels) -> Image.Image:
+    """(rows, columns, h, w, 3) -> one picture."""
+    rows, columns, height, width = cells.shape[:4]
+    joined = cells.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
+    return Image.fromarray(np.ascontiguousarray(joined))

@@ -1,0 +1,323 @@
+"""The atlas on disk: a folder with a manifest, tables, an image list and sheets of pictures.
+
+    manifest.json        what was looked at, with what, and what came of it (`Manifest`)
+    images.json          every image: name, hash, label (`ImageRecord`), in data set order
+    tables.safetensors   "<layer>/value" float32 (C, K), "/image" "/row" "/column" int64 (C, K),
+                         "/box" int64 (C, K, 4), "/active" "/non_finite" int64 (C,)
+    sheets/<slug>/       patch-000.webp, projection-000.webp, wall-….webp, filters.webp (see sheets)
+
+Every file is written beside its place and moved there whole, so a reader, or the next run after a
+kill, sees either the old bytes or the new ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from convscope.atlas.sheets import MAPS_PER_SHEET, cell_box
+from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
+from convscope.network.weights import replace_file
+
+__all__ = [
+    "Atlas",
+    "DataRecord",
+    "FieldRecord",
+    "ImageRecord",
+    "LayerRecord",
+    "LayerTable",
+    "Manifest",
+    "ModelRecord",
+    "PreprocessRecord",
+    "SkippedRecord",
+    "open_atlas",
+]
+
+SCHEMA_VERSION = 1
+MANIFEST, IMAGES, TABLES, SHEETS = "manifest.json", "images.json", "tables.safetensors", "sheets"
+
+
+class Record(BaseModel):
+    """A frozen piece of JSON. Unknown keys are ignored, so that a version may grow."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ModelRecord(Record):
+    """Which network. `weights_sha256` identifies the weights; random ones say so."""
+
+    spec: str
+    weights_sha256: str | None
+    random_weights: bool
+    parameters: int
+    classes: tuple[str, ...] | None
+
+
+class DataRecord(Record):
+    """Which images: their specification, the hash of the whole set, and how many."""
+
+    spec: str
+    identity: str
+    count: int
+
+
+class PreprocessRecord(Record):
+    """How an image became numbers: one line for people, and the settings."""
+
+    text: str
+    settings: dict[str, Any]
+
+
+class FieldRecord(Record):
+    """A receptive field, (rows, columns) in input pixels; unit i starts at start + i * stride."""
+
+    size: tuple[int, int]
+    stride: tuple[float, float]
+    start: tuple[float, float]
+    status: str
+
+
+class LayerRecord(Record):
+    """One layer. `window` is the part of the input that a picture shows, rows and columns in
+    pixels: the field, or the whole input along an axis where the field is larger than it."""
+
+    name: str
+    slug: str
+    activation: str
+    kind: str
+    channels: int
+    grid: tuple[int, int]
+    field: FieldRecord
+    window: tuple[int, int]
+    tile: int
+    non_finite: int
+    dead: int
+    filters: bool
+
+
+class SkippedRecord(Record):
+    """An image that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+class ImageRecord(Record):
+    """One image of the data set; `sha256` is None where it could not be read."""
+
+    name: str
+    sha256: str | None
+    label: int | None
+    class_name: str | None
+
+
+class Manifest(Record):
+    """What the atlas shows and how it was made.
+
+    top : K;  seconds : time spent, in all runs of a resumed scan
+    converted : what was done to images that were not 8-bit RGB -> to how many
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    convscope_version: str
+    model: ModelRecord
+    data: DataRecord
+    preprocess: PreprocessRecord
+    input_shape: tuple[int, int, int]
+    top: int
+    rules: str
+    device: str
+    batch_size: int
+    padding: str
+    layers: tuple[LayerRecord, ...]
+    skipped: tuple[SkippedRecord, ...]
+    converted: dict[str, int]
+    seconds: float
+    seconds_by_phase: dict[str, float]
+    complete: bool
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTable:
+    """The strongest places of a layer's C feature maps, best first.
+
+    value : float32 (C, K), -inf where empty
+    image, row, column : int64 (C, K), index into the images and place on the grid; -1 where empty
+    box : int64 (C, K, 4), top, left, bottom, right in input pixels, half-open; may extend beyond
+    active : int64 (C,), in how many images the map was above zero
+    non_finite : int64 (C,), NaN and infinite activations, which never rank
+    """
+
+    value: Tensor
+    image: Tensor
+    row: Tensor
+    column: Tensor
+    box: Tensor
+    active: Tensor
+    non_finite: Tensor
+
+
+TABLE_FIELDS = tuple(LayerTable.__dataclass_fields__)
+
+
+class Layers(dict[str, LayerTable]):
+    """Layer tables by name, in the network's order; an unknown name offers the nearest."""
+
+    def __missing__(self, name: str) -> LayerTable:
+        near = difflib.get_close_matches(str(name), self, n=3, cutoff=0.4) or list(self)[:3]
+        raise NoSuchLayer(
+            f"the atlas has no layer {name!r}; it has {len(self)}, among them {', '.join(near)}"
+        )
+
+
+class Atlas:
+    """A finished atlas: `.manifest`, `.images`, `.layers[name]`, and its pictures."""
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, images: list[ImageRecord], layers: Layers
+    ) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.images = images
+        self.layers = layers
+        self._records = {record.name: record for record in manifest.layers}
+        self._sheet = lru_cache(maxsize=16)(_open_sheet)
+
+    def record(self, layer: str) -> LayerRecord:
+        """What the manifest says of a layer. Raises NoSuchLayer."""
+        self.layers[layer]
+        return self._records[layer]
+
+    def patch(self, layer: str, channel: int, rank: int) -> Image.Image:
+        """The picture patch that excited the map, RGB, a square of the layer's `tile` pixels.
+
+        Raises  NoSuchLayer, NoSuchUnit: channel; BadOption: rank.
+        """
+        return self._cell("patch", layer, channel, rank)
+
+    def projection(self, layer: str, channel: int, rank: int) -> Image.Image:
+        """The unit's projection for the same patch, scaled around grey. Raises as `patch`."""
+        return self._cell("projection", layer, channel, rank)
+
+    def _cell(self, kind: str, layer: str, channel: int, rank: int) -> Image.Image:
+        record = self.record(layer)
+        if not 0 <= channel < record.channels:
+            raise NoSuchUnit(
+                f"layer {layer!r} has feature maps 0 to {record.channels - 1}; found {channel}"
+            )
+        if not 0 <= rank < self.manifest.top:
+            raise BadOption(
+                f"the atlas holds ranks 0 to {self.manifest.top - 1} of each feature map; "
+                f"found {rank}"
+            )
+        sheet = self._sheet(sheet_path(self.folder, record.slug, kind, channel // MAPS_PER_SHEET))
+        return sheet.crop(cell_box(channel, rank, record.tile))
+
+
+def open_atlas(folder: str | Path) -> Atlas:
+    """Read a finished atlas.
+
+    Raises  BadInput: no atlas there, one that is unfinished or damaged, or one that a newer
+    Convscope wrote.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    if not manifest.complete:
+        raise BadInput(
+            f"the atlas in {folder} is unfinished; finish it with the command that began it "
+            f"and --resume"
+        )
+    try:
+        images = _IMAGE_LIST.validate_json((folder / IMAGES).read_bytes())
+        tensors = load_file(folder / TABLES)
+        layers = Layers((record.name, _table(tensors, record)) for record in manifest.layers)
+    except (OSError, ValidationError, SafetensorError, KeyError) as error:
+        raise _damaged(folder, error) from None
+    if any(table.value.shape[1] != manifest.top for table in layers.values()):
+        raise _damaged(folder, "the tables and the manifest differ in the number of ranks")
+    return Atlas(folder, manifest, images, layers)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an atlas, finished or not. Raises BadInput as `open_atlas`."""
+    try:
+        found = json.loads((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadInput(
+            f"no atlas in {folder}: {MANIFEST} is missing; make one with `convscope atlas`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, error) from None
+    version = found.get("schema_version") if isinstance(found, dict) else None
+    if not isinstance(version, int):
+        raise _damaged(folder, f"{MANIFEST} names no schema_version")
+    if version != SCHEMA_VERSION:
+        remedy = "update convscope" if version > SCHEMA_VERSION else "make the atlas again"
+        raise BadInput(
+            f"the atlas in {folder} has schema version {version}; this convscope reads "
+            f"version {SCHEMA_VERSION}: {remedy}"
+        )
+    try:
+        return Manifest.model_validate(found)
+    except ValidationError as error:
+        raise _damaged(folder, error) from None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.json."""
+    replace_file(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+
+def write_images(folder: Path, images: Sequence[ImageRecord]) -> None:
+    """Write images.json."""
+    replace_file(folder / IMAGES, _IMAGE_LIST.dump_json(list(images), indent=0))
+
+
+def write_tables(folder: Path, tables: dict[str, LayerTable]) -> None:
+    """Write tables.safetensors."""
+    named = {
+        f"{name}/{field}": getattr(table, field).contiguous()
+        for name, table in tables.items()
+        for field in TABLE_FIELDS
+    }
+    replace_file(folder / TABLES, save(named))
+
+
+def sheet_path(folder: Path, slug: str, kind: str, number: int | None = None) -> Path:
+    """Where a layer's sheet lies, e.g. sheets/conv1/patch-000.webp or sheets/conv1/filters.webp."""
+    name = kind if number is None else f"{kind}-{number:03d}"
+    return folder / SHEETS / slug / f"{name}.webp"
+
+
+_IMAGE_LIST = TypeAdapter(list[ImageRecord])
+
+
+def _table(tensors: dict[str, Tensor], record: LayerRecord) -> LayerTable:
+    table = LayerTable(*(tensors[f"{record.name}/{field}"] for field in TABLE_FIELDS))
+    if table.value.shape[0] != record.channels:
+        raise KeyError(f"{record.name} has {table.value.shape[0]} feature maps in the tables")
+    return table
+
+
+def _open_sheet(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except OSError as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(place: Path, reason: object) -> BadInput:
+    line = " ".join(str(reason).split())
+    return BadInput(f"the atlas is damaged at {place}: {line}; make it again")

@@ -1,0 +1,274 @@
+"""A scan that has not ended: what it was asked to do, how far it got, and who may go on with it.
+
+While a scan runs, the atlas folder holds a folder `work`:
+
+    plan.json            what was asked for (`Plan`), written first
+    state.safetensors    the tables so far and, in its header, the next image: one file, one commit
+    drawn.json           which layers have their sheets, and how many images of the next ones are
+                         projected (`Drawn`)
+    tiles/               tiles that wait for their sheet
+    lock                 held by the process at work
+
+A kill at any moment leaves each of these old or new, never half; tiles are written again unless
+drawn.json counts them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from convscope.atlas.store import (
+    MANIFEST,
+    DataRecord,
+    Manifest,
+    ModelRecord,
+    PreprocessRecord,
+    Record,
+    read_manifest,
+)
+from convscope.atlas.topk import TopK
+from convscope.errors import BadInput, FolderInUse
+from convscope.network.weights import replace_file
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows has no flock; two runs there are not told apart
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Drawn", "Mined", "Plan", "WorkFolder", "claim"]
+
+
+class Plan(Record):
+    """What a scan was asked to do. Two runs that differ here cannot make one atlas."""
+
+    model: ModelRecord
+    data: DataRecord
+    preprocess: PreprocessRecord
+    input_shape: tuple[int, int, int]
+    top: int
+    rules: str
+    device: str
+    layers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Plan:
+        """The plan that a manifest is the outcome of."""
+        layers = tuple(record.name for record in manifest.layers)
+        shared = cls.model_fields.keys() - {"layers"}
+        return cls(layers=layers, **{name: getattr(manifest, name) for name in shared})
+
+    def differences(self, other: Plan) -> str:
+        """What differs, in words: "top was 9, now 5; ...". Empty: one may go on with the other.
+
+        Where the weights and the images lie, and how they are called, does not matter.
+        """
+        pairs = {
+            "the model's weights": lambda p: (p.model.weights_sha256 or "")[:12],
+            "the model's parameters": lambda p: p.model.parameters,
+            "the number of images": lambda p: p.data.count,
+            "the images' identity": lambda p: p.data.identity[:12],
+            "preprocess": lambda p: p.preprocess.text,
+            "input": lambda p: "x".join(map(str, p.input_shape)),
+            "top": lambda p: p.top,
+            "rules": lambda p: p.rules,
+            "device": lambda p: p.device,
+            "layers": lambda p: _few(p.layers),
+        }
+        differing = [
+            f"{name} was {value(other)}, now {value(self)}"
+            for name, value in pairs.items()
+            if value(self) != value(other)
+        ]
+        if self.preprocess.settings != other.preprocess.settings and not differing:
+            differing = ["the preprocessing's settings"]
+        return "; ".join(differing)
+
+
+class Drawn(Record):
+    """How far the pictures are: layers with all their sheets, how many layers are under way, and
+    how many images are projected for those."""
+
+    layers: int = 0
+    group: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+class Mined(Record):
+    """How far the tables are: the next image, the images that could not be read so far (index,
+    name, reason), and how many were converted to 8-bit RGB, by what was done."""
+
+    next: int = 0
+    skipped: tuple[tuple[int, str, str], ...] = ()
+    converted: dict[str, int] = Field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class WorkFolder:
+    """The folder `work` of one atlas. Got with `claim`."""
+
+    def __init__(self, atlas: Path) -> None:
+        self.path = atlas / "work"
+        self.tiles = self.path / "tiles"
+
+    def save_tables(self, tables: Mapping[str, TopK], mined: Mined) -> None:
+        """Commit the tables and the place reached, together."""
+        tensors = {
+            f"{number}/{field}": tensor
+            for number, table in enumerate(tables.values())
+            for field, tensor in table.tensors().items()
+        }
+        header = {"mined": mined.model_dump_json()}
+        replace_file(self.path / "state.safetensors", save(tensors, header))
+
+    def load_tables(self, layers: tuple[str, ...]) -> tuple[dict[str, TopK], Mined] | None:
+        """What `save_tables` committed last, or None before the first time."""
+        path = self.path / "state.safetensors"
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                mined = Mined.model_validate_json(file.metadata()["mined"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tables = {
+                layer: TopK.from_tensors(_under(tensors, f"{number}/"))
+                for number, layer in enumerate(layers)
+            }
+        except (OSError, SafetensorError, ValidationError, KeyError, TypeError) as error:
+            raise _unreadable(path, error) from None
+        return tables, mined
+
+    def save_drawn(self, drawn: Drawn) -> None:
+        """Commit how far the pictures are."""
+        replace_file(self.path / "drawn.json", drawn.model_dump_json().encode())
+
+    def load_drawn(self) -> Drawn:
+        """What `save_drawn` committed last."""
+        path = self.path / "drawn.json"
+        try:
+            return Drawn.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return Drawn()
+        except (OSError, ValidationError) as error:
+            raise _unreadable(path, error) from None
+
+
+@contextmanager
+def claim(atlas: Path, plan: Plan, *, resume: bool) -> Iterator[WorkFolder | None]:
+    """The work folder of a scan that may begin, or go on; None where the atlas is finished.
+
+    Raises  FolderInUse: the folder holds something else, an atlas (finished, unfinished, or of
+    another plan), or another process is at work in it. Nothing in it is changed then.
+    """
+    found = _found(atlas)
+    if isinstance(found, Manifest):
+        _may_resume(atlas, "a finished atlas", plan, Plan.of(found), resume)
+        shutil.rmtree(WorkFolder(atlas).path, ignore_errors=True)  # a kill may have left it
+        yield None
+        return
+    work = WorkFolder(atlas)
+    if found is not None:
+        _may_resume(atlas, "an unfinished atlas", plan, found, resume)
+    work.path.mkdir(parents=True, exist_ok=True)
+    with _locked(work.path / "lock", atlas):
+        for leftover in work.path.glob(".*.tmp"):
+            leftover.unlink()
+        replace_file(work.path / "plan.json", plan.model_dump_json(indent=1).encode())
+        yield work
+    if isinstance(_found(atlas), Manifest):
+        shutil.rmtree(work.path)
+
+
+def _found(atlas: Path) -> Manifest | Plan | None:
+    """The finished or unfinished atlas in a folder; None for one that is new or empty."""
+    if not atlas.exists():
+        return None
+    if not atlas.is_dir():
+        raise FolderInUse(f"{atlas} is a file; give a folder that is new or empty")
+    plan = atlas / "work" / "plan.json"
+    if (atlas / MANIFEST).exists():
+        try:
+            manifest = read_manifest(atlas)
+        except BadInput as error:
+            raise FolderInUse(f"{error}, in another folder, or delete this one") from None
+        if manifest.complete:
+            return manifest
+    if plan.exists():
+        try:
+            return Plan.model_validate_json(plan.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise _unreadable(plan, error) from None
+    strangers = [entry.name for entry in atlas.iterdir() if not _is_ours(entry)]
+    if strangers:
+        raise FolderInUse(
+            f"{atlas} holds {_few(sorted(strangers))}, which no atlas put there; "
+            f"give a folder that is new or empty"
+        )
+    return None
+
+
+def _is_ours(entry: Path) -> bool:
+    """Whether a scan that was killed before it had written its plan left this."""
+    if entry.name != "work" or not entry.is_dir():
+        return False
+    return all(
+        inner.name == "lock" or inner.name.startswith(".plan.json") for inner in entry.iterdir()
+    )
+
+
+def _may_resume(atlas: Path, what: str, plan: Plan, found: Plan, resume: bool) -> None:
+    differences = plan.differences(found)
+    if differences:
+        raise FolderInUse(
+            f"{atlas} holds {what} of another scan: {differences}; use the same again, "
+            f"give another folder, or delete this one"
+        )
+    if not resume:
+        go_on = "go on with --resume" if what.startswith("an un") else "look at it as it is"
+        raise FolderInUse(
+            f"{atlas} holds {what}; {go_on}, or delete the folder (or give another) to begin anew"
+        )
+
+
+@contextmanager
+def _locked(path: Path, atlas: Path) -> Iterator[None]:
+    """Hold the lock file; the system lets go of it when the process ends, however it ends."""
+    with path.open("a") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise FolderInUse(
+                    f"another process is at work in {atlas}; wait for it, or stop it first"
+                ) from None
+        yield
+
+
+def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _few(names: tuple[str, ...] | list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _unreadable(path: Path, error: Any) -> FolderInUse:
+    line = " ".join(str(error).split())
+    return FolderInUse(
+        f"{path} cannot be read ({line}); delete {path.parent.parent} to begin anew, "
+        f"or give another folder"
+    )
