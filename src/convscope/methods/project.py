@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..errors import BadInput
+from ..errors import BadInput, NonFinite
 from ..network.exported import Network
 from ..network.node import Node
 from ..network.reader import INPUT
@@ -56,7 +57,8 @@ def project(
     images : for each unit, the row of the trace to see it in (one number: the same for all);
         may be left out where the trace holds one image
     Raises  NoSuchLayer, NoSuchUnit; BadInput: images are missing or out of range;
-        NonFinite: a feature map holds NaN.     Source: Zeiler & Fergus 2014, §2.1
+        NonFinite: the unit is NaN or infinite, or its map holds NaN.
+    Source: Zeiler & Fergus 2014, §2.1
     """
     network = trace.network
     wanted = [units] if isinstance(units, (Unit, str)) else list(units)
@@ -73,6 +75,7 @@ def project(
         for group in (mine[i : i + size] for i in range(0, len(mine), size)):
             at = torch.tensor([rows[i] for i in group], device=pixels.device)
             seed, activation[group] = _seed(trace, [seen[i] for i in group], at, rules.seed)
+            _check_finite(activation[group], [seen[i] for i in group], at)
             result[group] = _descend(trace, layer, seed, at, rules)
     boxes = [_box(network, unit) for unit in seen]
     return Projections(
@@ -138,6 +141,12 @@ def _seed(trace: Trace, units: list[Unit], rows: Tensor, seed: Seed) -> tuple[Te
         activation if seed is Seed.ACTIVATION else 1.0
     )
     return start, activation
+
+
+def _check_finite(activation: Tensor, units: list[Unit], rows: Tensor) -> None:
+    for value, unit, row in zip(activation.tolist(), units, rows.tolist(), strict=True):
+        if not math.isfinite(value):
+            raise NonFinite(f"{unit} is {value} in image {row}: check the weights and the image")
 
 
 def _box(network: Network, unit: Unit) -> tuple[int, int, int, int]:

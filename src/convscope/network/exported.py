@@ -112,6 +112,11 @@ class Network:
         """
         unit = Unit.parse(unit)
         layer = self.layer(unit.layer)
+        if len(layer.shape) not in (1, 3):
+            raise NoSuchUnit(
+                f"{unit}: layer {layer.name} is {'x'.join(map(str, layer.shape))}, neither feature "
+                "maps nor a vector: look at the layer below or above it"
+            )
         if not 0 <= unit.channel < layer.channels:
             raise NoSuchUnit(
                 f"{unit}: layer {layer.name} has feature maps 0 to {layer.channels - 1}"
@@ -136,16 +141,15 @@ class Network:
         A convolution's activation is what its batch norm and nonlinearity make of it, as far as
         nothing else reads the value in between; otherwise it is the layer's own output.
         """
-        self.layer(name)
-        while True:
-            readers = self._readers[name]
-            if self.nodes[name].kind in ACTIVATION_KINDS or len(readers) != 1:
-                return name
-            reader = self.nodes[readers[0]]
-            follows = reader.kind == "batch_norm" or reader.kind in ACTIVATION_KINDS - {"softmax"}
-            if not (follows or reader.op.passes_through):
-                return name
-            name = reader.name
+        activation = at = self.layer(name).name
+        while self.nodes[at].kind not in ACTIVATION_KINDS and len(self._readers[at]) == 1:
+            reader = self.nodes[self._readers[at][0]]
+            if reader.kind == "batch_norm" or reader.kind in ACTIVATION_KINDS - {"softmax"}:
+                activation = reader.name
+            elif not reader.op.passes_through:
+                break
+            at = reader.name
+        return activation
 
     def below(self, names: Iterable[str]) -> list[Node]:
         """The nodes that the given layers depend on, and themselves, in order of execution."""
@@ -255,7 +259,7 @@ def _row(layer: Layer) -> dict[str, object]:
 def _cells(layer: Layer) -> tuple[str, ...]:
     row = _row(layer)
     if layer.status is Status.GLOBAL:
-        geometry = ("whole image", "-", "-")
+        geometry: tuple[str, ...] = ("whole image", "-", "-")
     else:
         geometry = tuple(_axes(row[key]) for key in ("receptive_field", "stride", "start"))
     shape = "x".join(map(str, layer.shape))

@@ -6,11 +6,13 @@ through module hooks: in-place, functional and reused activations are all plain 
 
 from __future__ import annotations
 
+import io
 import logging
+import operator
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadModel, UnsupportedOp
+from .memory import Memory, writes_in_place
 from .node import Node
 from .ops import LRN, op_of
 
@@ -44,7 +47,8 @@ def _export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     image = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)
     batch = {0: torch.export.Dim("batch", min=1, max=2**20)}
-    with _evaluating(module), _quiet():
+    # without gradients, a `with torch.no_grad()` in forward() leaves no trace in the graph
+    with _evaluating(module), _quiet(), torch.no_grad():
         try:
             return torch.export.export(module, (image,), dynamic_shapes=(batch,), strict=False)
         except Exception as error:
@@ -74,7 +78,7 @@ def _quiet() -> Iterator[None]:
     """Keep torch.export's own warnings and log lines away from the user."""
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo")]
     levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # it prints failed graphs
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
@@ -90,10 +94,8 @@ class _Reader:
 
     def __init__(self, program: Any) -> None:
         self.program = program
-        self.tensors = _stored_tensors(program)  # fx name -> parameter, buffer or constant
-        self.current: dict[Any, Any] = {}  # fx node -> the fx node that holds its value now
-        self.storage: dict[Any, Any] = {}  # fx node -> the fx node that first used its memory
-        self.stale: set[Any] = set()  # fx nodes whose memory was overwritten through another shape
+        self.stored = _stored_tensors(program)  # fx name -> parameter, buffer or constant
+        self.memory = Memory()
         self.drafts: dict[Any, Node] = {}  # fx node -> node, under its fx name
 
     def nodes(self) -> list[Node]:
@@ -101,33 +103,33 @@ class _Reader:
         lrn = {node: match for node in graph.nodes if (match := _match_lrn(node))}
         inside_lrn = {inner for match in lrn.values() for inner in match["inside"]}
         for fx in graph.nodes:
-            if fx.op == "placeholder" and fx.name not in self.tensors:
-                self.current[fx] = self.storage[fx] = fx
-            elif fx.op == "call_function" and fx not in inside_lrn and _is_tensor(fx):
+            if fx.op == "placeholder" and fx.name not in self.stored:
+                self.memory.add(fx)
+            elif fx.op != "call_function" or fx in inside_lrn:
+                continue
+            elif self._is_constant(fx):
+                self.stored[fx.name] = self._fold(fx)
+            elif _is_tensor(fx):
                 self._read(fx, lrn.get(fx))
-        output = self._first_output()
-        names = self._names(output)
+        names = self._names(self._first_output())
         return [self._renamed(draft, names) for fx, draft in self.drafts.items() if fx in names]
 
     # -- one operation
 
     def _read(self, fx: Any, lrn: dict[str, Any] | None) -> None:
-        if self._is_constant(fx):
-            self.tensors[fx.name] = self._fold(fx)
-            return
+        tensors: dict[str, Tensor] = {}
         if lrn is not None:
-            op, settings, tensors, operands = LRN, lrn["settings"], {}, [lrn["value"]]
+            op, settings, operands = LRN, lrn["settings"], [lrn["value"]]
         else:
-            entry = op_of(fx.target)
+            entry = op_of(_target(fx))
             if entry is None:
                 raise UnsupportedOp(_refusal(fx))
             op = entry
-            bound = _bind(fx)
-            bound = {key: self._constant(value) for key, value in bound.items()}
+            bound = {key: self._constant(value) for key, value in _bind(fx).items()}
+            settings = self._settings(fx, op, bound)
             operands = _operands(bound)
             tensors = {key: value for key, value in bound.items() if isinstance(value, Tensor)}
-            settings = self._settings(fx, op, bound)
-        if fx.meta["val"].shape[0] != _batch(self.program):
+        if fx.meta["val"].dim() == 0 or fx.meta["val"].shape[0] != _batch(self.program):
             raise UnsupportedOp(_refusal(fx, "mixes the images of a batch"))
         inputs = [self._value_of(operand, fx) for operand in operands]
         self.drafts[fx] = Node(
@@ -140,7 +142,7 @@ class _Reader:
             tensors=tensors,
             module=_module_path(fx)[0],
         )
-        self._remember_memory(fx, op, operands)
+        self.memory.add(fx, op, operands[0])
 
     def _settings(self, fx: Any, op: Any, bound: dict[str, Any]) -> dict[str, Any]:
         if op.kind == "batch_norm" and (bound["training"] or bound["running_mean"] is None):
@@ -148,6 +150,8 @@ class _Reader:
                 _refusal(fx, "normalises with the batch's own statistics, so that one image's "
                              "activations depend on the others")
             )  # fmt: skip
+        if op.kind not in ("view", "flatten") and _has_run_time_numbers(bound):
+            raise UnsupportedOp(_refusal(fx, "takes a number that is computed at run time"))
         try:
             return op.read(bound)
         except NotImplementedError as error:
@@ -156,49 +160,40 @@ class _Reader:
     def _constant(self, value: Any) -> Any:
         """An argument with stored tensors put in place of their graph nodes."""
         if isinstance(value, torch.fx.Node):
-            return self.tensors.get(value.name, value)
+            return self.stored.get(value.name, value)
         return value
 
     def _is_constant(self, fx: Any) -> bool:
         """Computed from stored tensors alone, such as a reshaped mean image."""
-        return bool(fx.all_input_nodes) and all(n.name in self.tensors for n in fx.all_input_nodes)
+        return bool(fx.all_input_nodes) and all(n.name in self.stored for n in fx.all_input_nodes)
 
-    def _fold(self, fx: Any) -> Tensor:
-        args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), lambda n: self.tensors[n.name])
+    def _fold(self, fx: Any) -> Any:
+        """A constant's value. A write into a stored tensor goes into a copy of it."""
+        stored = {node.name: self.stored[node.name] for node in fx.all_input_nodes}
+        written = fx.args[0].name if writes_in_place(fx) else None
+        if written is not None:
+            stored[written] = stored[written].clone()
+        args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), lambda n: stored[n.name])
         with torch.no_grad():
-            return fx.target(*args, **kwargs)
-
-    # -- memory: who holds which value
+            value = fx.target(*args, **kwargs)
+        if written is not None:
+            self.stored[written] = value
+        return value
 
     def _value_of(self, operand: Any, fx: Any) -> Any:
-        if operand in self.stale:
-            raise UnsupportedOp(_refusal(fx, "reads a view of a tensor that was overwritten"))
-        return self.current[operand]
-
-    def _remember_memory(self, fx: Any, op: Any, operands: list[Any]) -> None:
-        self.current[fx] = fx
-        in_place = fx.target.__name__.split(".")[0].endswith("_") and op is not LRN
-        shares = in_place or op.passes_through or op.kind in ("view", "flatten", "slice", "select")
-        shares = shares or op.kind in ("permute", "transpose")
-        memory = self.storage[operands[0]] if shares else fx
-        self.storage[fx] = memory
-        if in_place:
-            for other, place in self.storage.items():
-                if place != memory or other is fx:
-                    continue
-                if _shape(other) == _shape(fx):
-                    self.current[other] = fx
-                else:
-                    self.stale.add(other)
+        if self.memory.is_stale(operand):
+            raise UnsupportedOp(_refusal(fx, "reads memory that was overwritten through a view"))
+        return self.memory.holder(operand)
 
     # -- names
 
     def _first_output(self) -> Any:
         (output,) = (node for node in self.program.graph.nodes if node.op == "output")
-        results = [n for n in output.all_input_nodes if n in self.current]
-        if not results:
-            raise BadModel("the network's output does not depend on its input images")
-        return self.current[results[0]]
+        wanted = set(self.program.graph_signature.user_outputs)
+        results = [n for n in output.all_input_nodes if n.name in wanted and n in self.memory]
+        if not results or (first := self._value_of(results[0], output)) not in self.drafts:
+            raise BadModel("the network computes nothing from its images: give one that does")
+        return first
 
     def _names(self, output: Any) -> dict[Any, str]:
         """A dotted name for each node that the output depends on.
@@ -264,8 +259,15 @@ def _shape(fx: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in fx.meta["val"].shape[1:])
 
 
+def _target(fx: Any) -> Any:
+    """The operation that computes this value: of a piece, the one that cut it."""
+    return fx.args[0].target if fx.target is operator.getitem else fx.target
+
+
 def _bind(fx: Any) -> dict[str, Any]:
     """The call's arguments by the names of the ATen schema, defaults filled in."""
+    if fx.target is operator.getitem:
+        return _bind_piece(*fx.args)
     schema = fx.target._schema.arguments
     bound = {a.name: a.default_value if a.has_default_value() else None for a in schema}
     bound.update(zip((a.name for a in schema), fx.args, strict=False))
@@ -273,11 +275,29 @@ def _bind(fx: Any) -> dict[str, Any]:
     return bound
 
 
+def _bind_piece(source: Any, index: int) -> dict[str, Any]:
+    """A piece of a chunk or split, as the arguments of the slice that it is."""
+    whole, pieces = _bind(source), source.meta["val"]
+    lengths = [piece.shape[whole["dim"]] for piece in pieces]
+    start = sum(lengths[:index])
+    end = start + lengths[index]
+    return {"self": whole["self"], "dim": whole["dim"], "start": start, "end": end, "step": 1}
+
+
+def _has_run_time_numbers(bound: dict[str, Any]) -> bool:
+    items = (v for value in bound.values() for v in (value if _is_list(value) else (value,)))
+    return any(isinstance(item, torch.fx.Node) and not _is_tensor(item) for item in items)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
 def _operands(bound: dict[str, Any]) -> list[Any]:
     """The arguments that are values of the network, in order."""
     operands: list[Any] = []
     for value in bound.values():
-        for item in value if isinstance(value, (list, tuple)) else (value,):
+        for item in value if _is_list(value) else (value,):
             if isinstance(item, torch.fx.Node) and _is_tensor(item):
                 operands.append(item)
     return operands
@@ -296,8 +316,9 @@ def _refusal(fx: Any, why: str = "is not in the op table") -> str:
     layer = _module_path(fx)[0]
     where = f"layer {layer!r}" if layer else "the network's own forward()"
     return (
-        f"operation {fx.target} in {where} {why}: Convscope refuses what it cannot follow exactly. "
-        "Replace the operation, or add it to convscope/network/ops (CONTRIBUTING.md, 'A new op')"
+        f"operation {_target(fx)} in {where} {why}: Convscope refuses what it cannot follow "
+        "exactly. Replace the operation, or add it to convscope/network/ops (CONTRIBUTING.md, "
+        "'A new op')"
     )
 
 
@@ -305,7 +326,7 @@ def _match_lrn(fx: Any) -> dict[str, Any] | None:
     """Recognise what F.local_response_norm exports to, ending in `value / power`."""
     if fx.target is not aten.div.Tensor or not isinstance(fx.args[1], torch.fx.Node):
         return None
-    inside = []
+    inside: list[Any] = []
 
     def step(node: Any, target: Any) -> Any:
         if not isinstance(node, torch.fx.Node) or node.target is not target:
@@ -323,12 +344,14 @@ def _match_lrn(fx: Any) -> dict[str, Any] | None:
         total, beta = step(fx.args[1], aten.pow.Tensor_Scalar)
         scaled, k = step(total, aten.add.Tensor)
         mean, alpha = step(scaled, aten.mul.Tensor)
-        padded, window, *_ = step(skip_reshapes(mean), aten.avg_pool3d.default)
-        squares, *_ = step(padded, aten.pad.default)
+        padded, (size, *flat), *_ = step(skip_reshapes(mean), aten.avg_pool3d.default)
+        squares, pads, *_ = step(padded, aten.pad.default)
         first, second = step(skip_reshapes(squares), aten.mul.Tensor)
     except (LookupError, ValueError):
         return None
-    if first is not second or first is not fx.args[0]:
+    along_channels = flat == [1, 1] and pads == [0, 0, 0, 0, size // 2, (size - 1) // 2]
+    on_its_own = all(user in (*inside, fx) for node in inside for user in node.users)
+    if first is not second or first is not fx.args[0] or not (along_channels and on_its_own):
         return None
-    settings = {"size": window[0], "alpha": alpha, "beta": beta, "k": k}
+    settings = {"size": size, "alpha": alpha, "beta": beta, "k": k}
     return {"value": first, "settings": settings, "inside": inside}

@@ -31,14 +31,19 @@ class Trace:
         self._switches: dict[str, Tensor] = {}
 
     @classmethod
-    @torch.no_grad()
     def record(cls, network: Network, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
         """See `Network.trace`."""
         names = [network.output] if layers is None else [network.layer(n).name for n in layers]
-        values = {INPUT: network.check_images(images)}
-        for node in network.below(names):
-            values[node.name] = node.forward(*(values[below] for below in node.inputs))
-        return cls(network, values)
+        trace = cls(network, {INPUT: network.check_images(images)})
+        trace._run(names)
+        return trace
+
+    @torch.no_grad()
+    def _run(self, names: Iterable[str]) -> None:
+        for node in self.network.below(names):
+            if node.name not in self._values:
+                below = (self._values[name] for name in node.inputs)
+                self._values[node.name] = node.forward(*below)
 
     def __len__(self) -> int:
         """Number of images."""
@@ -50,11 +55,11 @@ class Trace:
     def __getitem__(self, layer: str) -> Tensor:
         """Values (N, C, H, W), or (N, C), of a layer; of the images for "input".
 
-        Raises  NoSuchLayer: the network has no such layer, or the pass stopped below it.
+        Where the pass stopped below the layer, it goes on from there.
+        Raises  NoSuchLayer: the network has no such layer.
         """
         if layer not in self._values:
-            self.network.layer(layer)
-            self._values.update({layer: self.network.values(self._values[INPUT], [layer])[layer]})
+            self._run([self.network.layer(layer).name])
         return self._values[layer]
 
     def switches(self, layer: str) -> Tensor:

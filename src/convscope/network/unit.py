@@ -27,6 +27,13 @@ class Unit:
     row: int | None = None
     column: int | None = None
 
+    def __post_init__(self) -> None:
+        if (self.row is None) != (self.column is None):
+            raise NoSuchUnit(
+                f"unit {self.layer}/{self.channel} with row {self.row} and column {self.column}: "
+                "give both, or neither for its strongest position"
+            )
+
     @property
     def position(self) -> tuple[int, int] | None:
         if self.row is None or self.column is None:
@@ -42,9 +49,10 @@ class Unit:
         """
         if isinstance(text, Unit):
             return text
-        if isinstance(text, tuple):
-            return cls(*text)
-        match = _TEXT.fullmatch(text.strip())
+        if isinstance(text, tuple) and len(text) in (2, 4):
+            layer, *numbers = text
+            return cls(str(layer), *(int(number) for number in numbers))
+        match = _TEXT.fullmatch(text.strip()) if isinstance(text, str) else None
         if match is None:
             raise NoSuchUnit(
                 f"{text!r} is not a unit: write layer/channel (its strongest position) or "
