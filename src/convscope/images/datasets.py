@@ -1,0 +1,268 @@
+"""The sets of images that a spec can name, and the door that opens them.
+
+    scenes[:split[:count]]              rendered scenes (scenes.py)
+    DIR                                 a folder, with a folder per class or without
+    FILE.zip, FILE.zip/inside           a zip of such a folder, or a folder in it
+    FILE.txt                            paths, one a line, relative to the file
+    torchvision:NAME[:split][@root]     a data set of torchvision's that is on this machine
+
+The identity of a set is the SHA-256 over its names and the SHA-256 of each image's bytes, so a copy
+has the identity of the original. A pass hashes the images as it reads them; asking before any pass
+reads every file once, at the speed of the disk or of SHA-256 (1 to 2 GB/s).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import threading
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from convscope.errors import BadData
+from convscope.images.batches import Batch, Converted, Skipped, batches
+from convscope.images.files import Decoded, bad_image, check_bytes, decode, read_bytes
+from convscope.images.image_set import Content, ImageSet, Loaded, utf8
+from convscope.images.listing import (
+    in_order,
+    is_image_name,
+    labels_by_folder,
+    list_folder,
+    read_list,
+)
+from convscope.images.torchvision_images import TorchvisionImages
+
+if TYPE_CHECKING:
+    from convscope.images.scenes import Scene
+
+__all__ = [
+    "Batch",
+    "Content",
+    "Converted",
+    "FolderImages",
+    "ImageSet",
+    "ListImages",
+    "Loaded",
+    "SceneImages",
+    "Skipped",
+    "TorchvisionImages",
+    "ZipImages",
+    "batches",
+    "open_images",
+]
+
+FORMS = "scenes[:split], a folder, a zip, a text file of paths, or torchvision:NAME[@root]"
+GLANCE = 20  # paths of a list that are looked for when it is opened
+
+
+def open_images(
+    spec: str | Path, *, size: int | None = None, seed: int = 0, context: float = 0.0
+) -> ImageSet:
+    """The images that DATA names; the module's table has the forms.
+
+    size, seed, context : side in pixels, seed and strength of the spurious background of rendered
+        scenes (SceneSpec); other sets have none of these
+
+    Raises  BadData: no such set, or no image in it; what was looked for is named.
+            BadOption: a split, size, seed or context that scenes do not have.
+    """
+    words = str(spec)
+    if words == "scenes" or words.startswith("scenes:"):
+        return SceneImages(words, size=size, seed=seed, context=context)
+    if words.startswith("torchvision:"):
+        return TorchvisionImages(words)
+    path = Path(words).expanduser()
+    if not words or "\0" in words:
+        raise BadData(f"no images named: DATA is {FORMS}")
+    if path.is_dir():
+        return FolderImages(words)
+    if zipped := _zip_and_inside(path):
+        return ZipImages(words, *zipped)
+    if path.is_file():
+        return ListImages(words)
+    raise BadData(f"{words}: no such file or folder; DATA is {FORMS}")
+
+
+class FolderImages(ImageSet):
+    """The images below a folder; a folder per class gives labels (listing.py)."""
+
+    def __init__(self, spec: str) -> None:
+        self._root = Path(spec).expanduser()
+        self._names = list_folder(self._root)
+        if not self._names:
+            raise BadData(f"{spec}: no images in this folder (looked for .jpg, .png, .webp, …)")
+        labels = labels_by_folder(self._names)
+        super().__init__(spec, labels.classes)
+        self._labels = labels.labels
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        return utf8(self._names[index])
+
+    def label(self, index: int) -> int | None:
+        return self._labels[index]
+
+    def content(self, index: int) -> Content:
+        return _file_content(self._root / self._names[index], self.name(index))
+
+
+class ListImages(ImageSet):
+    """The images of a text file of paths, relative to that file (listing.read_list)."""
+
+    def __init__(self, spec: str) -> None:
+        path = Path(spec).expanduser()
+        self._names, labels = read_list(path)
+        self._folder = path.parent
+        super().__init__(spec, labels.classes)
+        self._labels = labels.labels
+        first = self._names[:GLANCE]
+        if not any((self._folder / name).exists() for name in first):
+            raise BadData(
+                f"{spec}: not one of the first {len(first)} paths exists, such as {first[0]!r};"
+                f" paths are relative to {self._folder.resolve()}"
+            )
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        return utf8(self._names[index].replace(os.sep, "/"))
+
+    def label(self, index: int) -> int | None:
+        return self._labels[index]
+
+    def content(self, index: int) -> Content:
+        return _file_content(self._folder / self._names[index], self.name(index))
+
+
+class ZipImages(ImageSet):
+    """The images in a zip, or in one folder of it; a folder per class gives labels."""
+
+    def __init__(self, spec: str, path: Path, inside: str = "") -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._opened: tuple[int, zipfile.ZipFile] | None = None  # (process, archive)
+        prefix = f"{inside}/" if inside else ""
+        entries = {
+            entry.filename.replace("\\", "/").removeprefix("./"): entry
+            for entry in self._archive().infolist()
+            if not entry.is_dir()
+        }
+        within = {name[len(prefix) :]: e for name, e in entries.items() if name.startswith(prefix)}
+        self._names = in_order(name for name in within if is_image_name(name))
+        if not self._names:
+            where = f"the folder {inside!r} of this zip" if inside else "this zip"
+            raise BadData(f"{spec}: no images in {where} ({len(entries)} files of other kinds)")
+        self._entries = [within[name] for name in self._names]
+        labels = labels_by_folder(self._names)
+        super().__init__(spec, labels.classes)
+        self._labels = labels.labels
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        return utf8(self._names[index])
+
+    def label(self, index: int) -> int | None:
+        return self._labels[index]
+
+    def content(self, index: int) -> Content:
+        name, entry = self.name(index), self._entries[index]
+        check_bytes(entry.file_size, name)
+        try:
+            data = self._archive().read(entry)
+        except MemoryError:
+            raise
+        except Exception as error:  # zlib, CRC, encryption, unknown compression, a cut file
+            raise bad_image(name, f"cannot be read from the zip: {error}") from None
+        return Content(data, functools.partial(decode, data, name))
+
+    def _archive(self) -> zipfile.ZipFile:
+        """The open zip. ZipFile serves threads itself; a forked process needs its own position."""
+        with self._lock:
+            if self._opened is None or self._opened[0] != os.getpid():
+                try:
+                    self._opened = (os.getpid(), zipfile.ZipFile(self._path))
+                except (OSError, zipfile.BadZipFile) as error:
+                    raise BadData(f"{self._path}: not a readable zip: {error}") from None
+            return self._opened[1]
+
+
+class SceneImages(ImageSet):
+    """Rendered scenes; `scene(i)` has the truth about a picture. Labels, except in `multi`.
+
+    A digest is over the recipe (split, seed, index, size, context, version), not over pixels.
+    """
+
+    def __init__(
+        self, spec: str, *, size: int | None = None, seed: int = 0, context: float = 0.0
+    ) -> None:
+        # imported here: their module prepares textures that other sets never need
+        from convscope.images.scenes import RECIPE, SPLIT_SIZES, SceneSpec, Split
+
+        _, split, count = (*spec.split(":", 2), "", "")[:3]
+        side = {} if size is None else {"size": size}
+        self.recipe = SceneSpec(split or Split.TRAIN, seed=seed, context=context, **side)
+        self._version = RECIPE
+        self._count = _count(spec, count) if count else SPLIT_SIZES[Split(self.recipe.split)]
+        self._labelled = self.recipe.split != Split.MULTI
+        super().__init__(spec, self.recipe.classes)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def scene(self, index: int) -> Scene:
+        """The picture with its truth: masks, parts, ground."""
+        from convscope.images.scenes import render
+
+        return render(self.recipe, index)
+
+    def name(self, index: int) -> str:
+        split, label = self.recipe.split, self.label(index)
+        if label is None:
+            return f"{split}/{index:06d}"
+        return f"{split}/{self.recipe.classes[label]}/{index:06d}"
+
+    def label(self, index: int) -> int | None:
+        return index % len(self.recipe.classes) if self._labelled else None
+
+    def content(self, index: int) -> Content:
+        recipe = self.recipe
+        words = {
+            "scenes": self._version,
+            "split": str(recipe.split),
+            "seed": recipe.seed,
+            "index": index,
+            "size": recipe.size,
+            "context": recipe.context,
+        }
+        data = json.dumps(words, sort_keys=True).encode()
+        return Content(data, lambda: Decoded(Image.fromarray(self.scene(index).pixels)))
+
+
+def _count(spec: str, words: str) -> int:
+    if not words.isdecimal() or int(words) < 1:
+        raise BadData(f"{spec}: {words!r} is no number of scenes; such as scenes:val:500")
+    return int(words)
+
+
+def _file_content(path: Path, name: str) -> Content:
+    data = read_bytes(path, name)
+    return Content(data, functools.partial(decode, data, name))
+
+
+def _zip_and_inside(path: Path) -> tuple[Path, str] | None:
+    """The zip that a path names or leads into, and the folder in it."""
+    for place in (path, *path.parents):
+        if place.is_file():
+            zipped = place.suffix.lower() == ".zip" or zipfile.is_zipfile(place)
+            inside = path.relative_to(place).as_posix()
+            return (place, "" if inside == "." else inside) if zipped else None
+    return None

@@ -1,0 +1,255 @@
+"""From a file's bytes to an RGB picture. Functions here are bytes -> Decoded, or BadImage.
+
+What is decoded, and how, is decided here once, and every conversion leaves a note:
+
+    EXIF orientation   applied, as every viewer does
+    grey, 1 bit        repeated in R, G and B
+    palette            looked up
+    CMYK, YCbCr        converted by formula; colour profiles are not applied, as torchvision does
+    alpha              laid over white (BACKGROUND)
+    16 bits a sample   the high byte is kept
+    animation          its first frame
+    float, 32-bit int  refused: the file does not say which value is white
+    LAB, HSV           refused
+
+Only the formats of FORMATS are tried, whatever the file's name says; Pillow's other readers (some
+start programs, like the one for EPS) are never reached. A JPEG is always decoded at its full size:
+Pillow's `draft` gives slightly different pixels than decoding and then resizing.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from convscope.errors import BadImage
+
+BACKGROUND = (255, 255, 255)  # what lies behind transparent pixels
+PIXEL_LIMIT = 89_478_485  # Pillow's own default; its warning never gets to speak
+BYTE_LIMIT = 1 << 29  # 512 MiB a file, compressed or not
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+EXTENSIONS = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
+}
+
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {  # orientation -> what turns the stored pixels upright (EXIF 2.32, table 6)
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+KINDS = {  # Pillow's mode -> the note
+    "1": "1 bit to RGB",
+    "L": "grey to RGB",
+    "LA": "grey to RGB",
+    "La": "grey to RGB",
+    "P": "palette to RGB",
+    "PA": "palette to RGB",
+    "CMYK": "CMYK to RGB, without its colour profile",
+    "YCbCr": "YCbCr to RGB",
+}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An upright RGB picture, and in words what was converted to get it."""
+
+    image: Image.Image
+    notes: tuple[str, ...] = ()
+
+
+def read_picture(path: str | Path, name: str | None = None) -> Decoded:
+    """The picture in a file; `name` is what errors call it (default: the path).
+
+    Raises  BadImage: missing, a folder, unreadable, empty, too large, corrupt, or of a kind
+            that the module's table refuses.
+    """
+    name = str(path) if name is None else name
+    return decode(read_bytes(Path(path), name), name)
+
+
+def read_bytes(path: Path, name: str) -> bytes:
+    """The bytes of an image file. Raises  BadImage, with the reason in words."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise bad_image(name, "is a folder, not an image file")
+        if not stat.S_ISREG(status.st_mode):
+            raise bad_image(name, "is a device or pipe, not an image file")
+        check_bytes(status.st_size, name)
+        return path.read_bytes()
+    except BadImage:
+        raise
+    except FileNotFoundError:
+        raise bad_image(name, "does not exist") from None
+    except PermissionError:
+        raise bad_image(name, "cannot be read: permission denied") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise bad_image(name, f"cannot be read: {_words(error)}") from None
+
+
+def check_bytes(size: int, name: str) -> None:
+    """Raises  BadImage: the file is empty or larger than BYTE_LIMIT."""
+    if size == 0:
+        raise bad_image(name, "is empty (0 bytes)")
+    if size > BYTE_LIMIT:
+        raise bad_image(name, f"is too large: {size:,} bytes, at most {BYTE_LIMIT:,}")
+
+
+def decode(data: bytes, name: str, *, pixel_limit: int = PIXEL_LIMIT) -> Decoded:
+    """The picture in a file's bytes, by the policy in this module's table.
+
+    Raises  BadImage: empty, corrupt, truncated, more than `pixel_limit` pixels, or of a kind
+            that is refused. Damage inside JPEG data that libjpeg repairs is not noticed.
+    """
+    check_bytes(len(data), name)
+    try:
+        image = _open(data, name)
+        width, height = image.size
+        if width * height > pixel_limit:
+            raise bad_image(
+                name,
+                f"is {width}×{height}: more than {pixel_limit:,} pixels; make it smaller first",
+            )
+        tagged = _tiff_orientation(image)  # Pillow turns TIFFs itself, and then forgets the tag
+        sixteen = _has_16_bits(image)
+        frames = getattr(image, "is_animated", False) and image.format != "MPO"
+        image.load()
+        orientation = _orientation(image) if tagged == 1 else tagged
+        upright, turned = _turned(image, orientation, already=tagged != 1)
+        decoded = as_rgb(upright, name, sixteen=sixteen)
+    except (BadImage, MemoryError):
+        raise
+    except Exception as error:  # a decoder fed with arbitrary bytes raises almost anything
+        raise bad_image(name, f"is corrupt: {_words(error)}") from None
+    first = ("first frame of an animation",) if frames else ()
+    return Decoded(decoded.image, (*turned, *first, *decoded.notes))
+
+
+def as_rgb(image: Image.Image, name: str, *, sixteen: bool = False) -> Decoded:
+    """The image as RGB, and the notes of what that took; `sixteen`: it was stored with 16 bits.
+
+    Raises  BadImage: samples whose range is not known, or colours that the module's table refuses.
+    """
+    mode = image.mode
+    sixteen = sixteen or mode.startswith("I;16")
+    notes = ("16 bits a sample: high byte kept",) if sixteen else ()
+    if mode == "RGB" and "transparency" not in image.info:
+        return Decoded(image, notes)
+    if sixteen and mode.startswith("I"):
+        image, mode = _high_byte(image, name), "L"
+    if mode in ("I", "F"):
+        raise bad_image(name, "has 32-bit samples without a stated range; save it with 8 or 16")
+    if mode in ("LAB", "HSV"):
+        raise bad_image(name, f"is in {mode} colours; save it as RGB")
+    if mode in KINDS:
+        notes = (*notes, KINDS[mode])
+    if "A" in mode or "a" in mode or "transparency" in image.info:
+        return _over_background(image, notes)
+    return Decoded(image.convert("RGB"), notes)
+
+
+def bad_image(name: str, reason: str) -> BadImage:
+    """The error `NAME: REASON` on one line, whatever characters the name holds."""
+    return BadImage(f"{printable(name)}: {reason}")
+
+
+def printable(name: str) -> str:
+    """The name without line breaks, control characters and bytes that are not UTF-8."""
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def _open(data: bytes, name: str) -> Any:
+    """Pillow's image with its header read; like Image.open, but only FORMATS and no warnings.
+
+    Image.open warns above its pixel limit before the size can be asked for, and a warning
+    cannot be silenced safely while other threads run.
+    """
+    failure = f"is not an image in a known format ({', '.join(FORMATS)})"
+    for kind, accept, factory in _readers():
+        accepted = accept(data[:16])
+        if isinstance(accepted, str):  # the format, but a Pillow built without it
+            raise bad_image(name, f"cannot be read: {kind} is missing from this Pillow")
+        if not accepted:
+            continue
+        try:
+            return factory(io.BytesIO(data), "")
+        except Exception as error:
+            failure = f"is corrupt: {kind}: {_words(error)}"
+    raise bad_image(name, failure)
+
+
+@functools.cache
+def _readers() -> tuple[tuple[str, Callable[[bytes], Any], Callable[..., Any]], ...]:
+    """(format, does it accept these first 16 bytes, reader), of FORMATS that Pillow has."""
+    Image.init()
+    known = ((kind, *Image.OPEN[kind]) for kind in FORMATS if kind in Image.OPEN)
+    return tuple((kind, accept, factory) for kind, factory, accept in known if accept)
+
+
+def _tiff_orientation(image: Any) -> int:
+    return image.tag_v2.get(ORIENTATION, 1) if image.format == "TIFF" else 1
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # broken EXIF does not make the pixels unreadable
+        return 1
+
+
+def _turned(
+    image: Image.Image, orientation: int, already: bool
+) -> tuple[Image.Image, tuple[str, ...]]:
+    if orientation not in UPRIGHT:
+        return image, ()
+    note = (f"EXIF orientation {orientation} applied",)
+    return (image if already else image.transpose(UPRIGHT[orientation])), note
+
+
+def _has_16_bits(image: Any) -> bool:
+    """Whether the file stores 16 bits a sample, which Pillow's mode alone does not tell."""
+    for tile in image.tile:
+        arguments = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        if any(isinstance(a, str) and ";16" in a for a in arguments):
+            return True
+        if tile[0] in ("ppm", "ppm_plain") and isinstance(arguments[-1], int):
+            return arguments[-1] > 255
+    return image.mode.startswith("I;16")
+
+
+def _high_byte(image: Image.Image, name: str) -> Image.Image:
+    samples = np.asarray(image)
+    if samples.min() < 0 or samples.max() > 65535:
+        raise bad_image(name, "has signed samples without a stated range; save it with 8 bits")
+    return Image.fromarray((samples >> 8).astype(np.uint8))
+
+
+def _over_background(image: Image.Image, notes: tuple[str, ...]) -> Decoded:
+    layer = image.convert("RGBA")
+    if layer.getchannel("A").getextrema() == (255, 255):  # nothing shines through
+        return Decoded(layer.convert("RGB"), notes)
+    below = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
+    picture = Image.alpha_composite(below, layer).convert("RGB")
+    return Decoded(picture, (*notes, "alpha laid over white"))
+
+
+def _words(error: BaseException) -> str:
+    """The error's message on one line, without addresses of objects."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(printable(message).split()) or type(error).__name__
