@@ -120,7 +120,8 @@ def unpool_overwriting(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor
     return (below.unflatten(-1, (rows, columns)),)
 
 
-_OTHERS = ("sigmoid", "hardsigmoid", "tanh", "softmax")  # gates and outputs, not rectifiers
+_OTHERS = ("sigmoid", "hardsigmoid", "tanh", "softmax", "log_softmax")
+"""Gates and outputs: no rectifiers, so every method takes their derivative."""
 
 GRADIENT = Rules(
     "gradient",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import BadInput, NoSuchLayer, NoSuchUnit
 from ..geometry.window import Field, Status, Window
 from .node import Node
-from .ops import ACTIVATION_KINDS
+from .ops import ACTIVATION_KINDS, OUTPUT_KINDS
 from .reader import INPUT, read_network
 from .unit import Unit
 
@@ -144,7 +144,7 @@ class Network:
         activation = at = self.layer(name).name
         while self.nodes[at].kind not in ACTIVATION_KINDS and len(self._readers[at]) == 1:
             reader = self.nodes[self._readers[at][0]]
-            if reader.kind == "batch_norm" or reader.kind in ACTIVATION_KINDS - {"softmax"}:
+            if reader.kind == "batch_norm" or reader.kind in ACTIVATION_KINDS - OUTPUT_KINDS:
                 activation = reader.name
             elif not reader.op.passes_through:
                 break

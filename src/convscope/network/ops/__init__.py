@@ -19,10 +19,11 @@ from .joining import JOINING
 from .pooling import POOLING
 from .shaping import SHAPING
 
-__all__ = ["ACTIVATION_KINDS", "LRN", "OPS", "op_of"]
+__all__ = ["ACTIVATION_KINDS", "LRN", "OPS", "OUTPUT_KINDS", "op_of"]
 
 OPS: tuple[Op, ...] = (*FILTERS, *POOLING, *JOINING, *SHAPING, *ACTIVATIONS)
 ACTIVATION_KINDS = frozenset(op.kind for op in ACTIVATIONS)
+OUTPUT_KINDS = frozenset({"softmax", "log_softmax"})
 
 _BY_ATEN = {overload: op for op in OPS for overload in op.aten}
 

@@ -21,14 +21,20 @@ def _hardtanh(node: Node, value: Tensor) -> Tensor:
     return F.hardtanh(value, node.settings["low"], node.settings["high"])
 
 
+def _read_softmax(bound: dict[str, Any]) -> dict[str, Any]:
+    axis = bound["dim"] % bound["self"].meta["val"].dim()
+    if axis == 0:
+        raise NotImplementedError("mixes the images of a batch")
+    return {"axis": axis}
+
+
 def _softmax(node: Node, value: Tensor) -> Tensor:
     return torch.softmax(value, node.settings["axis"])
 
 
 def _softmax_field(node: Node, index: int) -> Field:
     """A softmax over channels (or of a vector) works per position."""
-    axis = node.settings["axis"] % (len(node.shape) + 1)
-    return Field() if axis == 1 else whole(node, index)
+    return Field() if node.settings["axis"] == 1 else whole(node, index)
 
 
 ACTIVATIONS: tuple[Op, ...] = (
@@ -52,6 +58,8 @@ ACTIVATIONS: tuple[Op, ...] = (
     Op("hardsigmoid", (aten.hardsigmoid.default, aten.hardsigmoid_.default),
        lambda node, value: F.hardsigmoid(value)),
     Op("tanh", (aten.tanh.default, aten.tanh_.default), lambda node, value: torch.tanh(value)),
-    Op("softmax", (aten.softmax.int,), _softmax, field=_softmax_field,
-       read=lambda bound: {"axis": bound["dim"]}),
+    Op("softmax", (aten.softmax.int,), _softmax, field=_softmax_field, read=_read_softmax),
+    Op("log_softmax", (aten.log_softmax.int,),
+       lambda node, value: torch.log_softmax(value, node.settings["axis"]),
+       field=_softmax_field, read=_read_softmax),
 )  # fmt: skip

@@ -1,4 +1,7 @@
-"""Op table: branches that meet (sum, product, concatenation), and arithmetic with constants."""
+"""Op table: branches that meet (sum, product, concatenation), and arithmetic with constants.
+
+The network's value comes first: `bias - x` is read as the sum of -1 * x and 1 * bias.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,51 @@ import torch
 from torch import Tensor
 
 from ..node import Node, Op, Saved
-from .shared import aten, broadcast
+from .shared import aten, broadcast, channel_field
 
 
 def _sum_to(signal: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Undo broadcasting: sum the signal over the axes that were spread out."""
-    extra = signal.dim() - 1 - len(shape)
-    if extra > 0:
-        signal = signal.flatten(1, 1 + extra).sum(1) if extra > 1 else signal.sum(1)
     axes = [a + 1 for a, n in enumerate(shape) if n == 1 and signal.shape[a + 1] != 1]
     return signal.sum(axes, keepdim=True) if axes else signal
 
 
-def _read_add(sign: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def _constant(bound: dict[str, Any]) -> int | float | None:
+    other = bound["other"]
+    return other if isinstance(other, (int, float)) else None
+
+
+def _value_first(bound: dict[str, Any]) -> bool:
+    """Put the network's value before a stored tensor. Whether they had to change places."""
+    swap = isinstance(bound["self"], Tensor)
+    if swap:
+        bound["self"], bound["other"] = bound["other"], bound["self"]
+    return swap
+
+
+def _read_sum(
+    first: int, second: int, *, alpha_on_first: bool = False
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Read `first * self + second * other`, one of them also times the call's own alpha."""
+
     def read(bound: dict[str, Any]) -> dict[str, Any]:
-        other = bound["other"]
-        constant = other if isinstance(other, (int, float)) else None
-        return {"alpha": sign * bound.get("alpha", 1), "constant": constant}
+        alpha = bound.get("alpha", 1)
+        scales = (first * alpha, second) if alpha_on_first else (first, second * alpha)
+        if _value_first(bound):
+            scales = (scales[1], scales[0])
+        return {"scales": scales, "constant": _constant(bound)}
 
     return read
 
 
 def _add(node: Node, value: Tensor, *others: Tensor) -> Tensor:
-    return torch.add(value, _other(node, others), alpha=node.settings["alpha"])
+    first, second = node.settings["scales"]
+    value = value if first == 1 else value * first
+    return torch.add(value, _other(node, others), alpha=second)
 
 
 def _add_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
-    scales = (1, node.settings["alpha"])
+    scales = node.settings["scales"]
     return tuple(
         _sum_to(signal if scale == 1 else signal * scale, below)
         for scale, below in zip(scales, node.below, strict=False)
@@ -43,8 +64,8 @@ def _add_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
 
 
 def _read_mul(bound: dict[str, Any]) -> dict[str, Any]:
-    other = bound["other"]
-    return {"constant": other if isinstance(other, (int, float)) else None}
+    _value_first(bound)
+    return {"constant": _constant(bound)}
 
 
 def _other(node: Node, others: tuple[Tensor, ...]) -> Any:
@@ -64,6 +85,12 @@ def _mul_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
         return (_sum_to(signal * _other(node, ()), node.below[0]),)
     first, second = saved.input(0), saved.input(1)
     return _sum_to(signal * second, node.below[0]), _sum_to(signal * first, node.below[1])
+
+
+def _read_div(bound: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(bound["other"], (int, float, Tensor)):
+        raise NotImplementedError("divides by a value that depends on the image")
+    return {"constant": _constant(bound)}
 
 
 def _div(node: Node, value: Tensor) -> Tensor:
@@ -90,12 +117,14 @@ def _cat_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
 
 JOINING: tuple[Op, ...] = (
     Op("add", (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar), _add, _add_adjoint,
-       broadcast, _read_add(1)),
+       broadcast, _read_sum(1, 1)),
     Op("sub", (aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar), _add, _add_adjoint,
-       broadcast, _read_add(-1)),
+       broadcast, _read_sum(1, -1)),
+    Op("sub", (aten.rsub.Scalar, aten.rsub.Tensor), _add, _add_adjoint,
+       broadcast, _read_sum(-1, 1, alpha_on_first=True)),
     Op("mul", (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar), _mul, _mul_adjoint,
        broadcast, _read_mul),
     Op("div", (aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar), _div, _div_adjoint,
-       broadcast, _read_mul),
-    Op("cat", (aten.cat.default,), _cat, _cat_adjoint, read=_read_cat),
+       broadcast, _read_div),
+    Op("cat", (aten.cat.default,), _cat, _cat_adjoint, channel_field, _read_cat),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -88,7 +89,7 @@ def _adaptive_window(below: int, above: int) -> Window:
 
 
 def _adaptive_avg_pool(node: Node, value: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(value, node.shape[-2:])
+    return F.adaptive_avg_pool2d(value, (node.shape[-2], node.shape[-1]))
 
 
 def _read_mean(bound: dict[str, Any]) -> dict[str, Any]:
@@ -99,44 +100,63 @@ def _mean(node: Node, value: Tensor) -> Tensor:
     return value.mean(node.settings["axes"], keepdim=node.settings["keepdim"])
 
 
+def _read_upsample(bound: dict[str, Any]) -> dict[str, Any]:
+    """scales : per axis, or None where the size was given: 5 x 1.5 rounds to 7, but steps by 1/1.5.
+
+    align_corners : of bilinear up-sampling only
+    """
+    scales = bound.get("scale_factors") or (bound.get("scales_h"), bound.get("scales_w"))
+    return {
+        "scales": tuple(scales) if all(scales) else None,
+        "align_corners": bound.get("align_corners"),
+    }
+
+
+def _steps(node: Node) -> tuple[Fraction, Fraction]:
+    """Rows and columns below per row and column above."""
+    if node.settings["scales"] is not None:
+        rows, columns = (1 / Fraction(s).limit_denominator(1000) for s in node.settings["scales"])
+    else:
+        rows, columns = (Fraction(node.below[0][a], node.shape[a]) for a in (-2, -1))
+    return rows, columns
+
+
 def _nearest_field(node: Node, index: int) -> Field:
-    return Field(
-        *(
-            Window(1, Fraction(below, above))
-            for below, above in zip(node.below[0][-2:], node.shape[-2:], strict=True)
+    return Field(*map(_nearest_window, _steps(node)))
+
+
+def _nearest_window(step: Fraction) -> Window:
+    """PyTorch works out floor(i * step) in float32: exactly so for factors up to 40."""
+    if step.numerator == 1 and step.denominator <= 40:
+        return Window(1, step)
+    return Window(3, step, Fraction(-1), Status.UPPER_BOUND)
+
+
+def _upsample(mode: str) -> Callable[[Node, Tensor], Tensor]:
+    def forward(node: Node, value: Tensor) -> Tensor:
+        scales, size = node.settings["scales"], node.shape[-2:]
+        return F.interpolate(
+            value,
+            size=None if scales else size,
+            scale_factor=scales,
+            mode=mode,
+            align_corners=node.settings["align_corners"],
         )
-    )
 
-
-def _nearest(node: Node, value: Tensor) -> Tensor:
-    return F.interpolate(value, size=node.shape[-2:], mode="nearest")
-
-
-def _read_bilinear(bound: dict[str, Any]) -> dict[str, Any]:
-    return {"align_corners": bound["align_corners"]}
+    return forward
 
 
 def _bilinear_field(node: Node, index: int) -> Field:
     """Two neighbours per axis; at the border one of them is clamped, hence the room to spare."""
     windows = []
-    for below, above in zip(node.below[0][-2:], node.shape[-2:], strict=True):
+    for a, stride in zip((-2, -1), _steps(node), strict=True):
         if node.settings["align_corners"]:
-            stride = Fraction(below - 1, max(above - 1, 1))
+            stride = Fraction(node.below[0][a] - 1, max(node.shape[a] - 1, 1))
             windows.append(Window(3, stride, -Fraction(1, 2), Status.UPPER_BOUND))
         else:
-            stride = Fraction(below, above)
             start = stride / 2 - Fraction(1, 2)
             windows.append(Window(4, stride, start - 1, Status.UPPER_BOUND))
     return Field(*windows)
-
-
-def _bilinear(node: Node, value: Tensor) -> Tensor:
-    return F.interpolate(
-        value,
-        size=node.shape[-2:],
-        mode="bilinear",
-        align_corners=node.settings["align_corners"],
-    )
 
 
 POOLING: tuple[Op, ...] = (
@@ -145,8 +165,8 @@ POOLING: tuple[Op, ...] = (
     Op("adaptive_avg_pool", (aten.adaptive_avg_pool2d.default,), _adaptive_avg_pool,
        linear_adjoint, _adaptive_field),
     Op("mean", (aten.mean.dim,), _mean, linear_adjoint, whole, _read_mean),
-    Op("upsample", (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default), _nearest,
-       linear_adjoint, _nearest_field),
+    Op("upsample", (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default),
+       _upsample("nearest"), linear_adjoint, _nearest_field, _read_upsample),
     Op("upsample_bilinear", (aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default),
-       _bilinear, linear_adjoint, _bilinear_field, _read_bilinear),
+       _upsample("bilinear"), linear_adjoint, _bilinear_field, _read_upsample),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...geometry.window import Field, Window
 from ..node import Node, Op, Saved
-from .shared import aten, linear_adjoint, whole
+from .shared import aten, channel_field, linear_adjoint, whole
 
 
 def _reshape_field(node: Node, index: int) -> Field:
@@ -45,12 +45,6 @@ def _select(node: Node, value: Tensor) -> Tensor:
     return value.select(node.settings["axis"], node.settings["index"])
 
 
-def _channel_field(node: Node, index: int) -> Field:
-    """A cut along channels leaves the grid alone; along any other axis it is not followed."""
-    axis = node.settings["axis"] % (len(node.below[0]) + 1)
-    return Field() if axis == 1 else whole(node, index)
-
-
 def _read_permute(bound: dict[str, Any]) -> dict[str, Any]:
     return {"axes": tuple(bound["dims"])}
 
@@ -79,8 +73,11 @@ def _axes_field(node: Node, index: int) -> Field:
 
 def _read_pad(bound: dict[str, Any]) -> dict[str, Any]:
     pads = [*bound["pad"], 0, 0, 0, 0][: max(4, len(bound["pad"]))]
-    if bound["mode"] != "constant" or any(pads[4:]):
-        raise NotImplementedError(f"padding mode {bound['mode']!r} or along channels")
+    mode = bound.get("mode", "constant")
+    if mode != "constant":
+        raise NotImplementedError(f"pads by {mode!r}, where only constants are supported")
+    if any(pads[4:]):
+        raise NotImplementedError("pads along channels")
     return {"pads": tuple(pads[:4]), "fill": bound["value"] or 0.0}
 
 
@@ -97,6 +94,12 @@ def _pad_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
     return (F.pad(signal, [-p for p in node.settings["pads"]]),)
 
 
+def _read_dropout(bound: dict[str, Any]) -> dict[str, Any]:
+    if bound["train"] and bound["p"] > 0:
+        raise NotImplementedError("drops at random at test time too (say training=self.training)")
+    return {}
+
+
 def _same(node: Node, value: Tensor) -> Tensor:
     return value
 
@@ -111,8 +114,10 @@ SHAPING: tuple[Op, ...] = (
                 aten.squeeze.default, aten.unsqueeze.default, aten.unflatten.int,
                 aten._unsafe_view.default),
        _reshape, _reshape_adjoint, _reshape_field),
-    Op("slice", (aten.slice.Tensor,), _slice, linear_adjoint, _channel_field, _read_slice),
-    Op("select", (aten.select.int,), _select, linear_adjoint, _channel_field, _read_select),
+    Op("slice", (aten.slice.Tensor, aten.chunk.default, aten.split.Tensor,
+                 aten.split_with_sizes.default),
+       _slice, linear_adjoint, channel_field, _read_slice),
+    Op("select", (aten.select.int,), _select, linear_adjoint, channel_field, _read_select),
     Op("permute", (aten.permute.default,), _permute, linear_adjoint, _axes_field, _read_permute),
     Op("transpose", (aten.transpose.int,), _transpose, linear_adjoint, _axes_field,
        _read_transpose),
@@ -120,7 +125,7 @@ SHAPING: tuple[Op, ...] = (
        _read_pad),
     Op("dropout", (aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default,
                    aten.feature_dropout_.default, aten.alpha_dropout.default), _same,
-       _same_adjoint, passes_through=True),
+       _same_adjoint, read=_read_dropout, passes_through=True),
     Op("identity", (aten.contiguous.default, aten.clone.default, aten.alias.default,
                     aten.detach.default), _same, _same_adjoint, passes_through=True),
 )  # fmt: skip

@@ -52,6 +52,12 @@ def broadcast(node: Node, index: int) -> Field:
     )
 
 
+def channel_field(node: Node, index: int) -> Field:
+    """Along channels, rows and columns are left alone; along another axis it is not followed."""
+    axis = node.settings["axis"] % (len(node.below[index]) + 1)
+    return Field() if axis == 1 else whole(node, index)
+
+
 def differentiate(node: Node, signal: Tensor, at: Tensor) -> tuple[Tensor]:
     """The derivative of a single-input operation at the point `at`, applied to the signal."""
     with torch.enable_grad():
