@@ -1,0 +1,150 @@
+"""A small atlas folder, made by hand, and one in which every name is an attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from convscope.atlas import sheets, store
+from convscope.report.page import write_page
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'&`${}\u2028"
+MAPS, TOP, DEAD, EMPTY_FROM = 34, 9, 33, 6  # 34 maps: two rank sheets; map 33 dead, map 0 short
+SEED = 7
+
+Build = Callable[..., Path]
+
+
+def layer_record(name: str, slug: str, *, filters: bool) -> store.LayerRecord:
+    return store.LayerRecord(
+        name=name,
+        slug=slug,
+        activation=f"{name}.relu",
+        kind="conv",
+        channels=MAPS,
+        grid=(8, 8),
+        field=store.FieldRecord(size=(7, 7), stride=(2, 2), start=(-1, -1), status="exact"),
+        window=(7, 7),
+        tile=sheets.cell_size((7, 7)),
+        non_finite=3 if filters else 0,
+        dead=1,
+        filters=filters,
+    )
+
+
+def table_of_layer(seed: int) -> store.LayerTable:
+    draws = torch.Generator().manual_seed(seed)
+    value = torch.rand((MAPS, TOP), generator=draws).sort(1, descending=True).values + 0.1
+    image = torch.arange(TOP).repeat(MAPS, 1)
+    row, column = (torch.randint(8, (2, MAPS, TOP), generator=draws)).unbind()
+    active = torch.full((MAPS,), TOP)
+    value[DEAD], active[DEAD] = 0.0, 0
+    value[0, EMPTY_FROM:] = float("-inf")
+    for places in (image, row, column):
+        places[0, EMPTY_FROM:] = -1
+    top, left = 2 * row - 1, 2 * column - 1
+    box = torch.stack([top, left, top + 7, left + 7], dim=-1)
+    nothing = torch.zeros(MAPS, dtype=torch.int64)
+    return store.LayerTable(value, image, row, column, box, active, nothing)
+
+
+def write_sheets(folder: Path, record: store.LayerRecord, seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    place = store.sheet_path(folder, record.slug, "filters").parent
+    place.mkdir(parents=True)
+    for kind in ("patch", "projection"):
+        tiles = draws.integers(0, 256, (MAPS, TOP, 7, 7, 3), dtype=np.uint8)
+        for number in range(2):
+            part = tiles[32 * number : 32 * number + 32]
+            sheet = sheets.encode(sheets.rank_sheet(part), exact=True)
+            (place / f"{kind}-{number:03d}.webp").write_bytes(sheet)
+        wall = sheets.encode(sheets.wall_sheet(tiles), exact=True)
+        (place / f"wall-{kind}-000.webp").write_bytes(wall)
+    if record.filters:
+        weight = torch.rand((MAPS, 3, 7, 7), generator=torch.Generator().manual_seed(seed))
+        (place / "filters.webp").write_bytes(sheets.encode(sheets.filter_sheet(weight), exact=True))
+
+
+def build(folder: Path, *, names: tuple[str, ...] = ("conv1", "conv2"), **changes: object) -> Path:
+    """A small atlas with one dead map and one map with empty ranks in each layer."""
+    folder.mkdir()
+    records = [layer_record(name, f"slug{i}", filters=i == 0) for i, name in enumerate(names)]
+    for record in records:
+        write_sheets(folder, record, SEED)
+    manifest = store.Manifest(
+        convscope_version="0.1.0",
+        model=store.ModelRecord(
+            spec="zfnet-small@net.safetensors",
+            weights_sha256="12" * 32,
+            random_weights=False,
+            parameters=1234567,
+            classes=("cat", "dog"),
+        ),
+        data=store.DataRecord(spec="photos", identity="ab" * 32, count=TOP),
+        preprocess=store.PreprocessRecord(
+            text="RGB / 255", settings={"scaling": "unit", "fit": "crop"}
+        ),
+        input_shape=(3, 16, 16),
+        top=TOP,
+        rules="deconvnet",
+        device="cpu",
+        batch_size=4,
+        padding="grey",
+        layers=tuple(records),
+        skipped=(),
+        converted={},
+        seconds=75.0,
+        seconds_by_phase={},
+        complete=True,
+    )
+    image = store.ImageRecord(name="a.jpg", sha256="00" * 32, label=0, class_name="cat")
+    images = [image.model_copy(update={"name": f"animals/{i}.jpg"}) for i in range(TOP)]
+    images[1] = image.model_copy(update={"name": "a dog's.jpg", "class_name": "dog"})
+    store.write_images(folder, changes.pop("images", images))  # type: ignore[arg-type]
+    tables = {record.name: table_of_layer(SEED) for record in records}
+    store.write_tables(folder, tables)
+    store.write_manifest(folder, manifest.model_copy(update=changes))
+    return folder
+
+
+@pytest.fixture
+def build_folder() -> Build:
+    """Builds an atlas folder without a page: (folder, names of layers, changes of the manifest)."""
+    return build
+
+
+@pytest.fixture(scope="session")
+def hostile_name() -> str:
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An atlas of two layers with its page. Not to be changed: copy it."""
+    return write_page(build(tmp_path_factory.mktemp("plain") / "atlas")).parent
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An atlas in which everything that may be a name is an attack. Not to be changed."""
+    image = store.ImageRecord(name=HOSTILE, sha256=None, label=0, class_name=HOSTILE)
+    folder = build(
+        tmp_path_factory.mktemp("hostile") / "atlas",
+        names=("conv1", HOSTILE),
+        images=[image] * TOP,
+        model=store.ModelRecord(
+            spec=HOSTILE,
+            weights_sha256=None,
+            random_weights=True,
+            parameters=1,
+            classes=(HOSTILE,),
+        ),
+        data=store.DataRecord(spec=HOSTILE, identity=HOSTILE, count=TOP),
+        skipped=(store.SkippedRecord(name=HOSTILE, reason=HOSTILE),),
+        converted={HOSTILE: 1},
+    )
+    return write_page(folder).parent

@@ -1,0 +1,153 @@
+"""What a browser makes of the atlas page, opened from a file. Skipped where there is none."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from convscope.atlas import store
+
+MAPS, TOP, DEAD, EMPTY_FROM = 34, 9, 33, 6  # of the atlas in conftest.py
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync "
+    "--window-size=1440,900 --virtual-time-budget=4000 --dump-dom"
+)
+
+
+def browse(index: Path, place: str, profile: Path) -> str:
+    """The page's HTML after the scripts have run."""
+    command = [str(CHROMIUM), *QUIET.split(), f"--user-data-dir={profile}"]
+    address = f"file://{index}{place}"
+    done = subprocess.run([*command, address], capture_output=True, timeout=120, check=True)
+    return done.stdout.decode()
+
+
+def shown(dom: str) -> str:
+    """The name of the view that is on the screen."""
+    found = re.search(r'<html[^>]* data-view="(\w+)"', dom)
+    assert found, "the scripts did not run to the end"
+    return found[1]
+
+
+def text_of(dom: str, identity: str) -> str:
+    found = re.search(rf'id="{identity}"[^>]*>([^<]*)<', dom)
+    assert found
+    return found[1]
+
+
+def numbers_on_wall(dom: str) -> list[int]:
+    return [int(n) for n in re.findall(r'<a data-channel="(\d+)"', dom)]
+
+
+def test_the_overview_opens_from_a_file(atlas: Path, tmp_path: Path) -> None:
+    dom = browse(atlas / "index.html", "", tmp_path)
+    assert shown(dom) == "overview"
+    assert 'src="data/' not in dom  # a layer's numbers come when the layer is asked for
+    assert not re.search(r"https?://(?!www\.w3\.org)", dom)
+
+
+def test_a_layers_address_opens_its_wall_with_sorting_and_search(
+    atlas: Path, tmp_path: Path
+) -> None:
+    dom = browse(atlas / "index.html", "#/conv1?sort=strongest&show=both&find=3,30-40", tmp_path)
+    assert shown(dom) == "layer"
+    assert text_of(dom, "layer-title") == "conv1"
+    value = store.open_atlas(atlas).layers["conv1"].value
+    by_value = sorted([3, 30, 31, 32], key=lambda n: -float(value[n, 0]))
+    assert numbers_on_wall(dom) == [*by_value, DEAD]  # the dead map comes last
+    assert text_of(dom, "tally") == "5 of 34 maps"
+    assert 'data-show="both"' in dom
+    assert dom.count('class="filter"') == MAPS
+
+
+def test_a_maps_address_opens_its_patches_beside_its_projections(
+    atlas: Path, tmp_path: Path
+) -> None:
+    dom = browse(atlas / "index.html", "#/conv2/0", tmp_path)
+    assert shown(dom) == "map"
+    assert text_of(dom, "map-title") == "conv2/0"
+    assert len(re.findall(r'aria-label="Patch \d: cat', dom)) == EMPTY_FROM - 1
+    assert len(re.findall(r'aria-label="Projection \d: empty', dom)) == TOP - EMPTY_FROM
+    found = store.open_atlas(atlas).layers["conv2"]
+    unit = f"conv2/0@{found.row[0, 0]},{found.column[0, 0]}"
+    command = f"convscope project zfnet-small@net.safetensors photos#animals/0.jpg {unit}"
+    assert text_of(dom, "command") == f"{command} --out projection.png"
+    assert "url(&quot;sheets/slug1/patch-000.webp&quot;)" in dom
+
+
+@pytest.mark.parametrize("place", ["#/conv9/1", "#/conv1/34", "#/%E0%A4%A"])
+def test_an_address_that_leads_nowhere_says_so(atlas: Path, tmp_path: Path, place: str) -> None:
+    assert shown(browse(atlas / "index.html", place, tmp_path)) == "lost"
+
+
+def test_hostile_names_run_nothing_in_a_browser(
+    hostile: Path, hostile_name: str, tmp_path: Path
+) -> None:
+    layer = "".join(f"%{byte:02X}" for byte in hostile_name.encode())
+    dom = browse(hostile / "index.html", f"#/{layer}/1", tmp_path)
+    assert shown(dom) == "map"
+    assert "<img" not in dom
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text_of(dom, "map-title")
+    quoted = text_of(dom, "command")
+    assert quoted.startswith("convscope project '&lt;/script&gt;")  # a shell runs nothing either
+    assert "'\\''" in quoted
+
+
+PROBE = """
+const seen = [];
+const keys = ["Enter!", "j", "ArrowRight", "k", "3", "Escape", "v", "]", "[", "Escape", "?"];
+document.addEventListener("convscope:view", function once() {
+  document.removeEventListener("convscope:view", once);
+  const next = () => {
+    const active = document.activeElement;
+    seen.push(`${location.hash}|${active?.dataset?.channel ?? ""}|${convscope.shown.rank ?? ""}`);
+    const key = keys.shift();
+    if (key === undefined) {
+      const help = document.getElementById("help").open;
+      document.documentElement.dataset.probe = [...seen, `help ${help}`].join(" ");
+      return;
+    }
+    if (key === "Enter!") document.querySelector(".cell").click();
+    else active.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    setTimeout(next, 60);
+  };
+  setTimeout(next, 60);
+});
+"""
+
+
+def test_the_keyboard_walks_through_maps_and_layers(atlas: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "atlas"
+    shutil.copytree(atlas, folder)
+    index = folder / "index.html"
+    (folder / "page" / "probe.js").write_text(PROBE)
+    start = '<script src="page/data.js"'
+    probe = '<script src="page/probe.js" defer></script>'
+    index.write_text(index.read_text().replace(start, probe + start))
+    dom = browse(index, "#/conv1?find=2-9", tmp_path / "profile")
+    found = re.search(r'data-probe="([^"]*)"', dom)
+    assert found
+    assert found[1].replace("&amp;", "&").split(" ") == [
+        "#/conv1?find=2-9||",
+        "#/conv1/2?find=2-9||0",  # the first cell was opened
+        "#/conv1/3?find=2-9||0",  # j: the next of those that were looked for
+        "#/conv1/4?find=2-9||0",
+        "#/conv1/3?find=2-9||0",
+        "#/conv1/3?find=2-9||2",  # 3: the third activation
+        "#/conv1?find=2-9|3|2",  # Esc: the wall, where the reader was
+        "#/conv1?show=projections&find=2-9|3|2",
+        "#/conv2?show=projections||2",
+        "#/conv1?show=projections||2",
+        "#/||2",
+        "#/||2",
+        "help",
+        "true",
+    ]
