@@ -2,35 +2,47 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: demo test test-fast check bench docs clean
+.PHONY: help demo test test-fast check bench docs clean
 
-demo: $(STAMP)   ## train a small ZFNet on rendered scenes and look inside it: runs/demo/index.html
+help:             ## these words
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP)    ## train a small ZFNet on rendered scenes and look inside it: runs/demo/index.html
 	$(BIN)/convscope demo --out runs/demo
 
-test: $(DEV)     ## the whole test suite
+test: $(DEV)      ## the whole test suite
 	$(BIN)/python -m pytest
 
-test-fast: $(DEV) ## what runs in about a minute
+test-fast: $(DEV) ## the tests that take less than about ten seconds each
 	$(BIN)/python -m pytest -m "not slow"
 
-check: $(DEV)    ## lint, format, types
+check: $(DEV)     ## lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:
+bench: $(DEV)     ## the benchmarks, against Captum in the same run
+	@for file in benchmarks/*.py; do [ -e "$$file" ] || continue; $(BIN)/python "$$file" || exit 1; done
+
+docs: $(DEV)      ## write docs/cli.md anew from --help
+	$(BIN)/python docs/reference.py
+
+clean:            ## remove what these words made
 	rm -rf $(VENV) runs build dist src/*.egg-info
 
 $(VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "convscope needs Python 3.11 or newer, found $$($(PYTHON) -V): make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
-	touch $@
+	$(PIP) -e .
+	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,zoo,probe,explore]'
-	touch $@ $(STAMP)
+	$(PIP) -e '.[dev,zoo,probe,explore]'
+	@touch $@ $(STAMP)

@@ -1,1 +1,5 @@
-"""Floor 8: parse, call, print."""
+"""Floor 7: parse, call, print. One file per verb group."""
+
+from .app import main
+
+__all__ = ["main"]

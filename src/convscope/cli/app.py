@@ -1,0 +1,118 @@
+"""The command line: verbs, and how what goes wrong reaches the person and the shell.
+
+0  done      1  failed (NaN met, disk full, ...)      2  bad input      130  interrupted
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..errors import BadInput, ConvscopeError
+from .atlas import atlas
+from .layers import layers
+from .occlude import occlude
+from .options import register
+from .project import project
+
+__all__ = ["VERBS", "app", "main"]
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+# Newer typer carries click inside itself, so click's own classes would not match: ask typer's.
+_WrongUsage: Any = typer.BadParameter.mro()[2]
+
+app = typer.Typer(
+    name="convscope",
+    rich_markup_mode="markdown",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _convscope(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """A microscope for convolutional networks.
+
+    Point it at a PyTorch CNN and a folder of images; it shows what in those images excites each
+    feature map, and which pixels a decision rests on.
+
+    Start with
+
+        convscope demo
+    """
+    if version:
+        typer.echo(f"convscope {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+VERBS = (layers, project, atlas, occlude)
+"""In the order of --help."""
+
+for _verb in VERBS:
+    register(app, _verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    arguments : without the program's name; default: those this process was started with
+    """
+    try:
+        return _run(arguments)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    command: Any = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="convscope",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except BadInput as error:
+        return _complain(str(error), BAD_INPUT)
+    except ConvscopeError as error:
+        return _complain(str(error), FAILED)
+    except _WrongUsage as error:
+        return _complain(_usage(error), BAD_INPUT)
+    except typer.Abort:
+        return _complain("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # disk full, permission denied: the system's words and the file
+        return _complain(str(error), FAILED)
+    if code == INTERRUPTED:  # typer has turned the KeyboardInterrupt into its exit code
+        return _complain("interrupted", INTERRUPTED)
+    return int(code or DONE)
+
+
+def _complain(message: str, code: int) -> int:
+    """One line on stderr."""
+    line = " ".join(message.split())
+    print(f"convscope: {line}", file=sys.stderr)
+    return code
+
+
+def _usage(error: Any) -> str:
+    """What typer found wrong with the arguments, and where help is."""
+    message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".?")
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "convscope"
+    return f"{message[:1].lower()}{message[1:]} (see {where} --help)"

@@ -1,0 +1,131 @@
+"""`convscope atlas`: what excites every feature map, over many images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import BadOption
+from .inputs import Microscope, open_microscope
+from .options import DataArgument, ModelArgument, Reading, RulesName, RulesOption, Running
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ..atlas.store import Atlas
+    from ..images.image_set import ImageSet
+
+__all__ = ["atlas", "make_atlas"]
+
+
+def atlas(
+    model: ModelArgument,
+    data: DataArgument,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False),
+    ],
+    reading: Reading,
+    running: Running,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...", help="These layers only. Default: every convolutional one."
+        ),
+    ] = None,
+    top: Annotated[
+        int, typer.Option(min=1, max=100, metavar="N", help="Images each feature map keeps.")
+    ] = 9,
+    rules: RulesOption = RulesName.DECONVNET,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an atlas that was interrupted.")
+    ] = False,
+) -> None:
+    """Find what excites every feature map over a set of images.
+
+    The strongest images of each map, cut to what its unit sees, beside their projections: a
+    folder with an index.html that opens by double-click, and the numbers behind it.
+
+    Examples:
+
+        convscope atlas run:runs/demo/zfnet scenes:val --out atlas
+        convscope atlas torchvision:resnet18 photos/ --out atlas --resume
+    """
+    screen = Screen(running.as_json)
+    names = None if layers is None else _names(layers)
+    scope = open_microscope(model, reading, running)
+    from ..images.datasets import open_images
+
+    images = open_images(data, size=scope.model.input_shape[-1], seed=running.seed)
+    screen.facts({**scope.facts(), "images": f"{images.spec}: {len(images)}", "rules": rules})
+    made = make_atlas(
+        screen, scope, images, out, running, layers=names, top=top, rules=rules, resume=resume
+    )
+    from ..report.page import write_page
+
+    page = write_page(out)
+    _report(screen, scope, made, page)
+
+
+def make_atlas(
+    screen: Screen, scope: Microscope, images: ImageSet, out: Path, running: Running, **how: Any
+) -> Atlas:
+    """Build the atlas, its progress on the screen. `how`: layers, top, rules, resume."""
+    from ..atlas.scan import build_atlas
+    from ..methods.rules import rules_named
+
+    how["rules"] = rules_named(how.get("rules", RulesName.DECONVNET))
+    with screen.progress("images") as progress:
+        try:
+            return build_atlas(
+                scope.model,
+                images,
+                out,
+                batch_size=running.batch_size,
+                workers=running.workers,
+                device=str(scope.device),
+                progress=progress,
+                **how,
+            )
+        except KeyboardInterrupt:
+            screen.warn(f"what was done so far is kept in {out}: go on with --resume")
+            raise
+
+
+def _names(layers: str) -> list[str]:
+    names = [name.strip() for name in layers.split(",") if name.strip()]
+    if not names:
+        raise BadOption(f"--layers {layers!r} names no layer: give names, a comma between them")
+    return names
+
+
+def _report(screen: Screen, scope: Microscope, made: Atlas, page: Path) -> None:
+    manifest = made.manifest
+    maps = sum(layer.channels for layer in manifest.layers)
+    dead = sum(layer.dead for layer in manifest.layers)
+    screen.say(
+        "",
+        f"{maps} feature maps in {len(manifest.layers)} layers, {manifest.data.count} images, "
+        f"{manifest.seconds:.1f} s; {dead} maps never active",
+    )
+    for skipped in manifest.skipped:
+        screen.warn(f"skipped {skipped.name}: {skipped.reason}")
+    for layer in manifest.layers:
+        if layer.non_finite:
+            screen.warn(f"{layer.name}: {layer.non_finite} activations were NaN or infinite")
+    screen.say(f"Open {page}")
+    screen.result(
+        {
+            **scope.record(),
+            "out": str(made.folder),
+            "page": str(page),
+            "images": manifest.data.count,
+            "skipped": [skipped.model_dump() for skipped in manifest.skipped],
+            "layers": [
+                layer.model_dump(include={"name", "activation", "channels", "dead", "non_finite"})
+                for layer in manifest.layers
+            ],
+            "seconds": manifest.seconds,
+        }
+    )

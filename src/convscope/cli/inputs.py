@@ -1,0 +1,148 @@
+"""From the words of the command line to models, networks and pictures, saying what was used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import BadImage, BadOption
+from .options import Device, Reading, Running
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+    from torch import Tensor
+
+    from ..images.image_set import ImageSet
+    from ..network.exported import Network
+    from ..network.zoo import Model
+
+__all__ = ["Microscope", "Picture", "choose_device", "open_microscope", "open_picture"]
+
+RANDOM = "random, seed {seed}: this network was never trained"
+
+
+@dataclass(frozen=True, eq=False)
+class Microscope:
+    """A model ready to be looked into: its network on the device that was asked for."""
+
+    model: Model
+    network: Network
+    device: torch.device
+    seed: int
+
+    def facts(self) -> dict[str, str]:
+        """What is used, for a person."""
+        model = self.model
+        known = f"SHA-256 {model.weights_sha256}" if model.weights_sha256 else "not identified"
+        return {
+            "model": model.spec,
+            "weights": RANDOM.format(seed=self.seed) if model.random_weights else known,
+            "input": model.preprocess.describe(),
+            "device": str(self.device),
+        }
+
+    def record(self) -> dict[str, Any]:
+        """What is used, for a file: JSON-able."""
+        model = self.model
+        return {
+            "convscope": __version__,
+            "model": model.spec,
+            "weights_sha256": model.weights_sha256,
+            "random_weights": model.random_weights,
+            "preprocess": model.preprocess.to_dict(),
+            "device": str(self.device),
+            "seed": self.seed,
+        }
+
+    def title(self) -> str:
+        """The model in a few words, for a figure."""
+        return f"{self.model.spec}{' (random weights)' if self.model.random_weights else ''}"
+
+    def tensor(self, picture: Picture) -> Tensor:
+        """(1, 3, H, W) as the network wants it. Raises  BadImage: it cannot be fitted."""
+        try:
+            return self.model.preprocess.tensor(picture.image).unsqueeze(0).to(self.device)
+        except BadImage as error:
+            raise BadImage(f"{picture.name}: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One image, upright RGB, with the words for it.
+
+    label : its class in its data set, or None
+    """
+
+    name: str
+    image: Image.Image
+    notes: tuple[str, ...] = ()
+    label: int | None = None
+
+    def describe(self) -> str:
+        width, height = self.image.size
+        return "; ".join((f"{self.name} ({width}×{height} pixels", *self.notes)) + ")"
+
+
+def open_microscope(spec: str, reading: Reading, running: Running) -> Microscope:
+    """Raises  BadModel and its kin: an unknown model, weights that do not fit, an op outside the
+    table; BadOption: input, preprocess, fit or device."""
+    device = choose_device(running.device)
+    from ..images.classes import read_classes
+    from ..network.exported import open_network
+    from ..network.zoo import open_model
+
+    model = open_model(
+        spec,
+        input=reading.input,
+        preprocess=reading.preprocess,
+        fit=reading.fit,
+        classes=None if reading.classes is None else read_classes(reading.classes),
+        seed=running.seed,
+    )
+    network = open_network(model.module, model.input_shape)
+    return Microscope(model, network.to(device), device, running.seed)
+
+
+def choose_device(device: Device) -> torch.device:
+    """Raises  BadOption: cuda was asked for and is not there."""
+    import torch
+
+    there = torch.cuda.is_available()
+    if device is Device.CUDA and not there:
+        raise BadOption("--device cuda: PyTorch finds no GPU here; use --device cpu, or auto")
+    return torch.device("cuda" if device is not Device.CPU and there else "cpu")
+
+
+def open_picture(spec: str, *, size: int | None = None, seed: int = 0) -> Picture:
+    """An image file, or DATA#NAME, one image of a data set, by its name or its number.
+
+    size, seed : of rendered scenes
+    Raises  BadImage: missing or corrupt, or no such image in the set; BadData: no such set.
+    """
+    from ..images.files import read_picture
+
+    data, hash_mark, name = spec.rpartition("#")
+    if not hash_mark or not data or Path(spec).exists():
+        decoded = read_picture(spec)
+        return Picture(Path(spec).name, decoded.image, decoded.notes)
+    from ..images.datasets import open_images
+
+    images = open_images(data, size=size, seed=seed)
+    index = _find(images, name)
+    loaded = images.load(index)
+    return Picture(images.name(index), loaded.image, loaded.notes, images.label(index))
+
+
+def _find(images: ImageSet, name: str) -> int:
+    found = next((i for i in range(len(images)) if images.name(i) == name), None)
+    if found is None and name.isdecimal():
+        found = int(name)
+    if found is None or found >= len(images):
+        raise BadImage(
+            f"no image {name!r} in {images.spec}: give its name, such as {images.name(0)}, "
+            f"or its number, 0 to {len(images) - 1}"
+        )
+    return found

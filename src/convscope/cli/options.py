@@ -1,0 +1,211 @@
+"""What the verbs have in common on the command line: arguments, and groups of options.
+
+A group is a frozen dataclass whose fields are options. A verb takes the group as one parameter,
+
+    def layers(model: ModelArgument, reading: Reading, running: Running) -> None: ...
+
+and `register` spreads it out for typer and gathers it again.
+
+Nothing here imports torch: `convscope --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+__all__ = [
+    "DataArgument",
+    "Device",
+    "Fit",
+    "ImageArgument",
+    "ModelArgument",
+    "Reading",
+    "RulesName",
+    "RulesOption",
+    "Running",
+    "register",
+]
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="zfnet, zfnet-small, alexnet ..., run:DIR, torchvision:NAME, timm:NAME or "
+        "package.module:factory; each with @WEIGHTS behind it, or random weights, which it says.",
+        show_default=False,
+    ),
+]
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of images (ImageFolder layout or flat), a zip of one, a text file of "
+        "paths, scenes:SPLIT (rendered; SPLIT train, val, transfer, multi), or torchvision:NAME.",
+        show_default=False,
+    ),
+]
+ImageArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="IMAGE",
+        help="An image file, or DATA#NAME, one image of a data set: pictures.zip#dog/1.jpg, "
+        "scenes:val#17 (by its number).",
+        show_default=False,
+    ),
+]
+
+
+class RulesName(StrEnum):
+    """The methods there are; `methods.rules.RULES` holds them."""
+
+    DECONVNET = "deconvnet"
+    GRADIENT = "gradient"
+    GUIDED = "guided"
+
+
+RulesOption = Annotated[
+    RulesName,
+    typer.Option(
+        help="deconvnet (Zeiler & Fergus 2014), gradient (the derivative), guided "
+        "(Springenberg et al. 2015)."
+    ),
+]
+
+_MODEL = "Model and images"
+_RUNNING = "Running"
+
+
+class Device(StrEnum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Fit(StrEnum):
+    """How a picture becomes the input's size."""
+
+    CROP = "crop"
+    STRETCH = "stretch"
+    NONE = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How pictures are fed to the network: for a model that does not say so itself."""
+
+    input: Annotated[
+        str | None,
+        typer.Option(metavar="3xHxW", help="The input's shape.", rich_help_panel=_MODEL),
+    ] = None
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOW",
+            help="imagenet (RGB/255, the usual mean and std), unit (RGB/255), paper (RGB 0..255 "
+            "minus the stored mean), caffe (BGR 0..255 minus 104, 117, 123), or a FILE.yaml.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    fit: Annotated[
+        Fit | None,
+        typer.Option(
+            help="crop (smallest side to input/0.875, centre crop), stretch (resize to the "
+            "input), none (the picture must have that size).",
+            show_default=False,
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Class names: a line or a JSON entry each.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """How to run: every verb takes these."""
+
+    device: Annotated[
+        Device, typer.Option(help="auto takes a GPU where there is one.", rich_help_panel=_RUNNING)
+    ] = Device.AUTO
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Images that go through together.", rich_help_panel=_RUNNING
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Threads that read images.", rich_help_panel=_RUNNING
+        ),
+    ] = None
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Of whatever is drawn at random.", rich_help_panel=_RUNNING
+        ),
+    ] = 0
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="A machine-readable result on stdout; everything else goes to stderr.",
+            rich_help_panel=_RUNNING,
+        ),
+    ] = False
+
+
+def register(app: typer.Typer, verb: Callable[..., None]) -> None:
+    """Make a function a command of its name; parameters that are option groups are spread out."""
+    hints = get_type_hints(verb, include_extras=True)
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for given in inspect.signature(verb).parameters.values():
+        kind = hints[given.name]
+        if dataclasses.is_dataclass(kind):
+            groups[given.name] = kind
+            parameters += _spread(kind)
+        else:
+            parameters.append(_parameter(given.name, kind, given.default))
+
+    @functools.wraps(verb)
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            fields = dataclasses.fields(group)
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields})
+        verb(**values)
+
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app.command()(command)
+
+
+def _spread(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        _parameter(field.name, hints[field.name], field.default)
+        for field in dataclasses.fields(group)
+    ]
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    if default is dataclasses.MISSING:
+        default = inspect.Parameter.empty
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )

@@ -1,0 +1,63 @@
+"""Where results go: checked before the work begins, written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadOption
+
+__all__ = ["check_output", "write_arrays", "write_figure", "write_file"]
+
+
+def check_output(path: Path, suffixes: tuple[str, ...]) -> Path:
+    """A path that can be written to; nothing is made yet.
+
+    Raises  BadOption: another suffix, a folder, or a place that cannot be written to.
+    """
+    allowed = " or ".join(suffixes)
+    if path.suffix.lower() not in suffixes:
+        found = f"ends with {path.suffix!r}" if path.suffix else "has no ending"
+        raise BadOption(f"--out {path} {found}: it must end with {allowed}")
+    if path.is_dir():
+        raise BadOption(f"--out {path} is a folder: give a file that ends with {allowed}")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir():
+        raise BadOption(f"--out {path}: {there} is a file, so nothing can be written below it")
+    if not os.access(there, os.W_OK):
+        raise BadOption(f"--out {path}: {there} cannot be written to; give another place")
+    return path
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, folders included; a crash leaves the old file or the new one."""
+    from ..network.weights import replace_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """A .npz of arrays; `record`, what was used, goes with them as the JSON text `about`."""
+    import numpy as np
+
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, about=json.dumps(record), **arrays)
+    write_file(path, content.getvalue())
+
+
+def write_figure(path: Path, figure: Any, record: Mapping[str, Any]) -> None:
+    """A .png of a matplotlib figure; `record`, what was used, is in its text chunk `about`."""
+    from PIL import Image, PngImagePlugin
+
+    from ..report.style import render
+
+    about = PngImagePlugin.PngInfo()
+    about.add_itxt("about", json.dumps(record))
+    content = io.BytesIO()
+    Image.open(io.BytesIO(render(figure))).convert("RGB").save(content, "PNG", pnginfo=about)
+    write_file(path, content.getvalue())
