@@ -52,6 +52,19 @@ class Node:
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.op.forward(self, *inputs)
 
+    @property
+    def on_windows(self) -> bool:
+        """Whether this operation can run on a window of its grid, its border taken care of."""
+        if len(self.shape) != 3 or any(len(below) != 3 for below in self.below):
+            return False
+        if self.op.on_window is not None:
+            return self.op.windowable(self)
+        constant = self.tensors.get("other")
+        per_channel = constant is None or all(n == 1 for n in constant.shape[-2:])
+        same_grid = all(below[1:] == self.shape[1:] for below in self.below)
+        identity = all(reach == Field() for reach in self.fields())
+        return self.op.pointwise and same_grid and identity and per_channel
+
 
 Rule = Callable[[Node, Tensor, Saved], tuple[Tensor, ...]]
 """(node, signal above, what the forward pass saved) -> the signal for each input."""
@@ -68,4 +81,10 @@ class Op:
     field: Callable[[Node, int], Field] = lambda node, index: Field()
     read: Callable[[dict[str, Any]], dict[str, Any]] = lambda bound: {}
     passes_through: bool = False
-    """The output is the input itself (dropout at test time): such nodes are not layers of note."""
+    """The output is the input itself, as dropout's at test time."""
+    pointwise: bool = False
+    """Each position is computed from the same position alone (all channels of it)."""
+    on_window: Callable[..., Tensor] | None = None
+    """`forward` on a patch that already holds what lies outside the map, there `border`."""
+    border: float = 0.0
+    windowable: Callable[[Node], bool] = lambda node: True

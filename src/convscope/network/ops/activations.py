@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ def _softmax_field(node: Node, index: int) -> Field:
     return Field() if node.settings["axis"] == 1 else whole(node, index)
 
 
-ACTIVATIONS: tuple[Op, ...] = (
+ACTIVATIONS: tuple[Op, ...] = tuple(replace(op, pointwise=True) for op in (
     Op("relu", (aten.relu.default, aten.relu_.default), lambda node, value: F.relu(value)),
     Op("hardtanh", (aten.hardtanh.default, aten.hardtanh_.default, aten.relu6.default,
                     aten.relu6_.default), _hardtanh, read=_read_hardtanh),
@@ -62,4 +63,4 @@ ACTIVATIONS: tuple[Op, ...] = (
     Op("log_softmax", (aten.log_softmax.int,),
        lambda node, value: torch.log_softmax(value, node.settings["axis"]),
        field=_softmax_field, read=_read_softmax),
-)  # fmt: skip
+))  # fmt: skip

@@ -52,6 +52,11 @@ def _conv(node: Node, value: Tensor) -> Tensor:
     )
 
 
+def _conv_on_window(node: Node, patch: Tensor) -> Tensor:
+    s, t = node.settings, node.tensors
+    return F.conv2d(patch, t["weight"], t.get("bias"), s["stride"], 0, s["dilation"], s["groups"])
+
+
 def _conv_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     """Transposed filters: each value paints its filter, flipped, into the layer below."""
     s = node.settings
@@ -146,11 +151,11 @@ def lrn_gradient(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
 
 FILTERS: tuple[Op, ...] = (
     Op("conv", (aten.conv2d.default, aten.conv2d.padding), _conv, _conv_adjoint, sliding,
-       _read_conv),
+       _read_conv, on_window=_conv_on_window),
     Op("linear", (aten.linear.default,), _linear_layer, _linear_layer_adjoint, whole),
     Op("batch_norm", (aten.batch_norm.default,), _batch_norm, _batch_norm_adjoint,
-       read=lambda bound: {"eps": bound["eps"]}),
-    Op("lrn", (), _lrn),
+       read=lambda bound: {"eps": bound["eps"]}, pointwise=True),
+    Op("lrn", (), _lrn, pointwise=True),
 )  # fmt: skip
 
 LRN = next(op for op in FILTERS if op.kind == "lrn")

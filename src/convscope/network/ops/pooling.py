@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -32,6 +33,11 @@ def _max_pool(node: Node, value: Tensor) -> Tensor:
     return F.max_pool2d(
         value, s["kernel"], s["stride"], s["padding"], s["dilation"], s["ceil_mode"]
     )
+
+
+def _max_pool_on_window(node: Node, patch: Tensor) -> Tensor:
+    s = node.settings
+    return F.max_pool2d(patch, s["kernel"], s["stride"], 0, s["dilation"])
 
 
 def max_pool_switches(node: Node, value: Tensor) -> Tensor:
@@ -67,6 +73,22 @@ def _avg_pool(node: Node, value: Tensor) -> Tensor:
         s["count_include_pad"],
         s["divisor_override"],
     )
+
+
+def _avg_pool_on_window(node: Node, patch: Tensor) -> Tensor:
+    s = node.settings
+    return F.avg_pool2d(patch, s["kernel"], s["stride"], divisor_override=s["divisor_override"])
+
+
+def _constant_divisor(node: Node) -> bool:
+    """Whether every output is divided by the same number, at the border too."""
+    s = node.settings
+    inside = all(
+        (above - 1) * s["stride"][a] + s["kernel"][a] <= below + 2 * s["padding"][a]
+        for a, (below, above) in enumerate(zip(node.below[0][-2:], node.shape[-2:], strict=True))
+    )
+    no_pad = s["padding"] == (0, 0) or s["count_include_pad"]
+    return (inside and no_pad) or s["divisor_override"] is not None
 
 
 def _adaptive_field(node: Node, index: int) -> Field:
@@ -160,10 +182,13 @@ def _bilinear_field(node: Node, index: int) -> Field:
 
 
 POOLING: tuple[Op, ...] = (
-    Op("max_pool", (aten.max_pool2d.default,), _max_pool, unpool, sliding, _read_pool),
-    Op("avg_pool", (aten.avg_pool2d.default,), _avg_pool, linear_adjoint, sliding, _read_pool),
+    Op("max_pool", (aten.max_pool2d.default,), _max_pool, unpool, sliding, _read_pool,
+       on_window=_max_pool_on_window, border=-math.inf),
+    Op("avg_pool", (aten.avg_pool2d.default,), _avg_pool, linear_adjoint, sliding, _read_pool,
+       on_window=_avg_pool_on_window, windowable=_constant_divisor),
     Op("adaptive_avg_pool", (aten.adaptive_avg_pool2d.default,), _adaptive_avg_pool,
-       linear_adjoint, _adaptive_field),
+       linear_adjoint, _adaptive_field, on_window=lambda node, patch: patch,
+       windowable=lambda node: node.below[0] == node.shape),
     Op("mean", (aten.mean.dim,), _mean, linear_adjoint, whole, _read_mean),
     Op("upsample", (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default),
        _upsample("nearest"), linear_adjoint, _nearest_field, _read_upsample),

@@ -1,0 +1,416 @@
+"""Recompute only what a changed box of pixels touches, exactly.
+
+One image, many variants of it that each differ from it inside one box (an occluder at the nodes of
+a grid). The unchanged activations, the *base*, are computed once. Then, step by step, each variant
+carries a window: an interval per axis outside which its activations equal the base
+(`Window.affected`). A step gathers the input that its window needs (`Window.need`) from the base
+and from the windows below, and runs on that patch. Recomputing unchanged values is harmless, so
+variants with nearly equal windows are grouped (`grouping.py`) and each group is one batch.
+
+Everything is held channels last, (P, h, w, C), so that a patch is copied in long runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .exported import Network
+from .fusion import Step, dense, fused_steps
+from .grouping import Axis, BoxGrid, Run, Side, runs
+from .reader import INPUT
+
+__all__ = ["BoxGrid", "IncrementalSweep", "Work"]
+
+MEMORY = 48 * 2**20
+"""Bytes that the patches of one step may take: larger ones fall out of the caches."""
+
+
+@dataclass
+class Work:
+    """Multiply-adds of convolutions and dense layers: run, strictly needed, and by brute force."""
+
+    executed: int = 0
+    exact: int = 0
+    full: int = 0
+
+
+@dataclass(eq=False)
+class _Group:
+    """One batch of variants: a side (group of boxes) per axis, and their windows so far."""
+
+    rows: Side
+    columns: Side
+    windows: dict[str, Tensor]  # step -> (P, h, w, C)
+    whole: dict[str, Tensor]  # step -> (P, *shape), for steps that do not run on windows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows.members), len(self.columns.members)
+
+    def __len__(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+
+class IncrementalSweep:
+    """Run a network on every variant of an image at the cost of what changes.
+
+    boxes : the boxes that change
+    outputs : layers whose values are wanted for every variant
+    sums : layer -> channels whose feature maps are wanted summed over positions
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        boxes: BoxGrid,
+        outputs: Iterable[str] = (),
+        sums: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        self.network = network
+        self.boxes = boxes
+        self.outputs = tuple(outputs)
+        self.sums = {name: list(channels) for name, channels in (sums or {}).items()}
+        self.steps = fused_steps(network, (*self.outputs, *self.sums))
+        self.windowed = [step for step in self.steps if step.windowed]
+        self.tail = _tail(self.steps, self.sums)
+        self.from_grid = _dense_from_grid(self.steps, self.tail)
+        self.ending = self._ending()
+        self.middle = [s for s in self.steps if not s.windowed and s.name not in self.tail]
+        extent = network.input_shape[-2:]
+        self.axes = tuple(
+            Axis.through(self.windowed, axis, intervals, extent[axis])
+            for axis, intervals in enumerate((boxes.rows, boxes.columns))
+        )
+        self.work = Work()
+        self._count_exact()
+
+    @torch.no_grad()
+    def run(
+        self,
+        image: Tensor,
+        change: Tensor,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Values for every variant, and sums of feature maps.
+
+        image, change : (C, H, W); a variant is `image` with `change` inside its box
+        progress : called with the number of variants just done
+        Returns  outputs: layer -> (R, K, *shape), sums: layer -> (R, K, channels), where
+        (R, K) = boxes.shape.
+        """
+        base = _Base(self, image)
+        self.work.executed = 0
+        counts = self.boxes.shape
+        found: dict[str, Tensor] = {}
+        sums = {n: image.new_empty(*counts, len(c)) for n, c in self.sums.items()}
+        for group in self._groups():
+            self._advance(group, base, change)
+            where = (group.rows.members[:, None], group.columns.members[None, :])
+            for name in self._frontier():
+                value = self._whole(group, base, name).unflatten(0, group.shape)
+                if name not in found:
+                    found[name] = value.new_empty(*counts, *value.shape[2:])
+                    if value.dim() == 5:  # keep the channels last
+                        found[name] = found[name].permute(0, 1, 3, 4, 2).contiguous()
+                        found[name] = found[name].permute(0, 1, 4, 2, 3)
+                found[name][where] = value
+            for name, channels in self.sums.items():
+                sums[name][where] = self._sum(group, base, name, channels)
+            if progress is not None:
+                progress(len(group))
+        for step in self.ending:
+            found[step.name] = self._run_tail(step, found, base)
+        return {name: found[name] for name in self.outputs}, sums
+
+    # -- one group
+
+    def _groups(self) -> Iterable[_Group]:
+        rows, columns = (
+            axis.sides(self.windowed, other)
+            for axis, other in zip(self.axes, reversed(self.axes), strict=True)
+        )
+        for side in rows:
+            for across in columns:
+                largest = max(
+                    4 * side.size[s.name] * across.size[s.name] * s.shape[0] for s in self.windowed
+                )
+                fit = max(1, MEMORY // (largest * len(across.members)))
+                for part in side.split(fit):
+                    yield _Group(part, across, {}, {})
+
+    def _advance(self, group: _Group, base: _Base, change: Tensor) -> None:
+        group.windows[INPUT] = _variants(group, base.rows[INPUT], change)
+        for step in self.windowed:
+            patches = [self._gather(group, base, step, i) for i in range(len(step.inputs))]
+            result = step.run(*(patch.permute(0, 3, 1, 2) for patch in patches))
+            group.windows[step.name] = result.permute(0, 2, 3, 1)
+            self._count(step, group)
+        for step in self.middle:
+            inputs = [self._whole(group, base, name) for name in step.inputs]
+            group.whole[step.name] = step.full(*inputs)
+            self.work.executed += step.cost * len(group)
+
+    def _gather(self, group: _Group, base: _Base, step: Step, index: int) -> Tensor:
+        """The input patch (P, h, w, C) that a step's window needs, border included."""
+        below = step.inputs[index]
+        field = step.head.fields()[index]
+        sides = (group.rows, group.columns)
+        needs = [
+            side.need(step.name, window)
+            for side, window in zip(sides, (field.rows, field.columns), strict=True)
+        ]
+        if all(side.holds(below, need) for side, need in zip(sides, needs, strict=True)):
+            return group.windows[below]
+        size = (needs[0][1], needs[1][1])
+        padded, (top, left) = base.padded(step, index)
+        patch = padded.new_empty(*group.shape, *size, padded.shape[-1])
+        _copy_base(patch, padded, needs[0][0] + top, needs[1][0] + left)
+        _overlay(patch, group, below, needs[0][0], needs[1][0])
+        return patch.flatten(0, 1)
+
+    def _whole(self, group: _Group, base: _Base, name: str) -> Tensor:
+        """Full maps (P, C, H, W) of a step for every variant of the group."""
+        if name in group.whole:
+            return group.whole[name]
+        values = base.rows[name]
+        zero = torch.zeros(1, dtype=torch.int64)
+        patch = values.expand(*group.shape, *values.shape).clone()
+        rows, columns = (zero.expand(n) for n in group.shape)
+        _overlay(patch, group, name, rows, columns)
+        group.whole[name] = patch.flatten(0, 1).permute(0, 3, 1, 2)
+        return group.whole[name]
+
+    def _sum(self, group: _Group, base: _Base, name: str, channels: list[int]) -> Tensor:
+        """Feature maps summed over positions, (rows, columns, channels)."""
+        if name in group.whole:
+            maps = group.whole[name][:, channels]
+            return maps.flatten(2).sum(-1).unflatten(0, group.shape)
+        new = group.windows[name][..., channels].sum((1, 2)).unflatten(0, group.shape)
+        total, old = base.window_sums(name, channels, group.rows, group.columns)
+        return total + (new - old).to(new.dtype)
+
+    def _count(self, step: Step, group: _Group) -> None:
+        area = group.rows.size[step.name] * group.columns.size[step.name] * len(group)
+        self.work.executed += step.cost // (step.grid[0] * step.grid[1]) * area
+
+    # -- the dense end, once for all variants
+
+    def _ending(self) -> list[Step]:
+        """The steps of the tail that have to run: a dense layer on windows needs no reshape."""
+        by_name = {step.name: step for step in self.steps}
+        needed: set[str] = set()
+        todo = list(self.outputs)
+        while todo:
+            name = todo.pop()
+            if name in self.tail and name not in needed:
+                needed.add(name)
+                todo += [] if name in self.from_grid else by_name[name].inputs
+        return [step for step in self.steps if step.name in needed]
+
+    def _frontier(self) -> list[str]:
+        """Steps that the tail, or the caller, reads from the groups."""
+        read = [name for name in self.outputs if name not in self.tail]
+        for step in self.ending:
+            read += [self.from_grid[step.name]] if step.name in self.from_grid else step.inputs
+        return [name for name in dict.fromkeys(read) if name not in self.tail]
+
+    def _run_tail(self, step: Step, found: dict[str, Tensor], base: _Base) -> Tensor:
+        if step.name in self.from_grid:
+            return self._dense_on_windows(step, found[self.from_grid[step.name]], base)
+        counts = self.boxes.shape
+        self.work.executed += step.cost * counts[0] * counts[1]
+        return step.full(*(found[name].flatten(0, 1) for name in step.inputs)).unflatten(0, counts)
+
+    def _dense_on_windows(self, step: Step, maps: Tensor, base: _Base) -> Tensor:
+        """The first dense layer: base + W[:, window] (new - base), one map row at a time."""
+        name = self.from_grid[step.name]
+        old = base.rows[name]  # (H, W, C)
+        new = maps.permute(0, 1, 3, 4, 2)  # (R, K, H, W, C)
+        weight = step.head.tensors["weight"].detach().unflatten(1, old.permute(2, 0, 1).shape)
+        weight = weight.permute(2, 3, 1, 0).contiguous()  # (H, W, C, O)
+        bias = step.head.tensors.get("bias")
+        start = dense(old.reshape(1, -1), weight.flatten(0, 2).t(), bias)
+        result = start.expand(*self.boxes.shape, -1).clone()
+        rows, columns = self.axes
+        spans: dict[tuple[int, int], list[int]] = {}
+        for member, span in enumerate(zip(columns.low[name], columns.high[name], strict=True)):
+            spans.setdefault((int(span[0]), int(span[1])), []).append(member)
+        for y in range(old.shape[0]):
+            touched = (rows.low[name] <= y) & (y < rows.high[name])
+            inside = torch.from_numpy(touched.nonzero()[0])
+            for (left, right), members in spans.items():
+                if right <= left or len(inside) == 0:
+                    continue
+                where = (inside[:, None], torch.tensor(members)[None, :])
+                change = new[..., y, left:right, :][where] - old[y, left:right]
+                change = change.flatten(0, 1).flatten(1)
+                part = dense(change, weight[y, left:right].flatten(0, 1).t(), None)
+                result[where] += part.unflatten(0, (len(inside), len(members)))
+                self.work.executed += change.numel() * weight.shape[-1]
+        return result
+
+    def _count_exact(self) -> None:
+        rows, columns = self.axes
+        for step in self.steps:
+            counts = self.boxes.shape[0] * self.boxes.shape[1]
+            self.work.full += step.cost * counts
+            below = step if step.windowed else None
+            if step.name in self.from_grid:
+                below = next(s for s in self.windowed if s.name == self.from_grid[step.name])
+            if below is None:
+                self.work.exact += step.cost * counts
+            else:
+                area = int(rows.length(below.name).sum() * columns.length(below.name).sum())
+                self.work.exact += step.cost * area // (below.grid[0] * below.grid[1])
+
+
+class _Base:
+    """The unchanged activations of one image, and what is derived from them once."""
+
+    def __init__(self, sweep: IncrementalSweep, image: Tensor) -> None:
+        network = sweep.network
+        names = {name for step in sweep.windowed for name in step.inputs} - {INPUT}
+        names |= {step.name for step in sweep.windowed}
+        batch = network.check_images(image).contiguous(memory_format=torch.channels_last)
+        values = network.values(batch, names)
+        values[INPUT] = batch
+        self.rows = {  # step -> (H, W, C)
+            name: value[0].permute(1, 2, 0).contiguous() for name, value in values.items()
+        }
+        self._padded: dict[tuple[str, int], tuple[Tensor, tuple[int, int]]] = {}
+        self._sums: dict[str, Tensor] = {}
+
+    def padded(self, step: Step, index: int) -> tuple[Tensor, tuple[int, int]]:
+        """What a step reads as its input, border included, and how far it was padded."""
+        key = (step.name, index)
+        if key not in self._padded:
+            values = self.rows[step.inputs[index]]
+            field = step.head.fields()[index]
+            pads = []
+            for axis, window in enumerate((field.rows, field.columns)):
+                first, last = window.need((0, step.grid[axis]))
+                pads.append((max(0, -first), max(0, last - values.shape[axis])))
+            (top, bottom), (left, right) = pads
+            if any((top, bottom, left, right)):
+                values = torch.nn.functional.pad(
+                    values, (0, 0, left, right, top, bottom), value=step.head.op.border
+                )
+            self._padded[key] = values, (top, left)
+        return self._padded[key]
+
+    def window_sums(
+        self, name: str, channels: list[int], rows: Side, columns: Side
+    ) -> tuple[Tensor, Tensor]:
+        """Sums over the whole map, and over each variant's window, in float64."""
+        values = self.rows[name][..., channels].double()
+        integral = values.new_zeros(values.shape[0] + 1, values.shape[1] + 1, len(channels))
+        integral[1:, 1:] = values.cumsum(0).cumsum(1)
+        top, left = rows.first[name], columns.first[name]
+        bottom, right = top + rows.size[name], left + columns.size[name]
+        old = (
+            integral[bottom][:, right]
+            - integral[top][:, right]
+            - integral[bottom][:, left]
+            + integral[top][:, left]
+        )
+        return self.rows[name][..., channels].sum((0, 1)), old
+
+
+# --- copying in runs ------------------------------------------------------------------------------
+
+
+def _copy_base(patch: Tensor, source: Tensor, top: Tensor, left: Tensor) -> None:
+    """patch[i, j] = source[top[i]: , left[j]: ], one strided copy per arithmetic run."""
+    for rows in runs(top):
+        for columns in runs(left):
+            part = patch[rows.slice, columns.slice]
+            y, x = source.stride(0), source.stride(1)
+            part.copy_(
+                source.as_strided(
+                    part.shape,
+                    (rows.step[0] * y, columns.step[0] * x, y, x, 1),
+                    source.storage_offset() + rows.first[0] * y + columns.first[0] * x,
+                )
+            )
+
+
+def _overlay(patch: Tensor, group: _Group, name: str, top: Tensor, left: Tensor) -> None:
+    """Put each variant's window of a step into its patch, which starts at (top, left)."""
+    window = group.windows[name].unflatten(0, group.shape)
+    vertical = _overlap(group.rows.first[name], group.rows.size[name], top, patch.shape[2])
+    across = _overlap(group.columns.first[name], group.columns.size[name], left, patch.shape[3])
+    for rows in runs(*vertical):
+        for columns in runs(*across):
+            height, width = rows.first[2], columns.first[2]
+            if height <= 0 or width <= 0:
+                continue
+            target = patch[rows.slice, columns.slice]
+            source = window[rows.slice, columns.slice]
+            shape = (*target.shape[:2], height, width, patch.shape[-1])
+            _moving(target, shape, rows, columns, 1).copy_(_moving(source, shape, rows, columns, 0))
+
+
+def _overlap(first: Tensor, size: int, origin: Tensor, extent: int) -> tuple[Tensor, ...]:
+    """Per variant: where the window's part that lies in the patch starts in the window, where in
+    the patch, and how long it is."""
+    low = torch.maximum(first, origin)
+    high = torch.minimum(first + size, origin + extent)
+    return low - first, low - origin, high - low
+
+
+def _moving(values: Tensor, shape: tuple[int, ...], rows: Run, columns: Run, which: int) -> Tensor:
+    """A view whose corner moves with the variant: rows.first + i * rows.step, and so across."""
+    strides = list(values.stride())
+    offset = values.storage_offset()
+    offset += rows.first[which] * strides[2] + columns.first[which] * strides[3]
+    strides[0] += rows.step[which] * strides[2]
+    strides[1] += columns.step[which] * strides[3]
+    return values.as_strided(shape, strides, offset)
+
+
+def _variants(group: _Group, image: Tensor, change: Tensor) -> Tensor:
+    """The window of the image itself: `change` inside each variant's box, the image around it."""
+    size = (group.rows.size[INPUT], group.columns.size[INPUT])
+    top, left = group.rows.first[INPUT], group.columns.first[INPUT]
+    patch, inside = (image.new_empty(*group.shape, *size, image.shape[-1]) for _ in range(2))
+    _copy_base(patch, image, top, left)
+    _copy_base(inside, change.permute(1, 2, 0).contiguous(), top, left)
+    rows, columns = (side.inside(INPUT).to(image.device) for side in (group.rows, group.columns))
+    mask = rows[:, None, :, None, None] & columns[None, :, None, :, None]
+    return torch.where(mask, inside, patch).flatten(0, 1)
+
+
+# --- planning -------------------------------------------------------------------------------------
+
+
+def _tail(steps: Sequence[Step], kept: Iterable[str]) -> set[str]:
+    """The steps without a grid that nothing with a grid reads: run once for all variants."""
+    read_by_grid = {n for s in steps if len(s.shape) > 1 for n in s.inputs}
+    tail: set[str] = set()
+    for step in reversed(steps):
+        if len(step.shape) == 1 and step.name not in read_by_grid:
+            readers = [s.name for s in steps if step.name in s.inputs]
+            if all(name in tail for name in readers) and step.name not in kept:
+                tail.add(step.name)
+    return tail
+
+
+def _dense_from_grid(steps: Sequence[Step], tail: set[str]) -> dict[str, str]:
+    """Dense layers of the tail that read a windowed map through reshapes alone -> that map."""
+    by_name = {step.name: step for step in steps}
+    found = {}
+    for step in steps:
+        if step.head.kind != "linear" or step.name not in tail:
+            continue
+        below = by_name.get(step.inputs[0])
+        while below and (below.head.op.passes_through or below.head.kind in ("flatten", "view")):
+            if below.posts or below.windowed:
+                break
+            below = by_name.get(below.inputs[0])
+        if below and below.windowed and len(below.shape) == 3:
+            found[step.name] = below.name
+    return found
