@@ -47,7 +47,7 @@ PAPER_STD = 1e-2  # paper §3: "all weights are initialized to 1e-2", read as N(
 class Initialisation(StrEnum):
     """How weights start; biases start at 0 in both."""
 
-    HE = "he"  # He et al. 2015: std sqrt(2 / fan-in), layer 1 also divided by the pixels' scale
+    HE = "he"  # He et al. 2015: std sqrt(2 / fan-in), for inputs of the pixels' scale
     PAPER = "paper"  # N(0, 0.01²): enough for wide layers, too small for a small network's
 
 
@@ -258,18 +258,17 @@ def build(
 def initialise(network: nn.Module, initialisation: Initialisation, *, seed: int) -> None:
     """Draws the weights of every convolutional and dense layer anew, biases to 0.
 
-    He's rule keeps the scale of its input, and the pixels' is about 64, so the first layer is also
-    divided by that: otherwise the first logits are in the hundreds.
+    He's rule keeps the scale of its input, and pixels come at about 64, so logits would start in
+    the hundreds. Every layer takes an equal share of that scale away: dividing in the first alone
+    would leave it weights so small, before inputs so large, that its first steps destroy it.
     """
     generator = torch.Generator().manual_seed(seed)
-    pixels = PIXEL_SCALE
-    for layer in network.modules():
-        if not isinstance(layer, nn.Conv2d | nn.Linear):
-            continue
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    for layer in layers:
         std = PAPER_STD
         if initialisation is Initialisation.HE:
-            std = math.sqrt(2.0 / layer.weight[0].numel()) / pixels
-            pixels = 1.0
+            share = PIXEL_SCALE ** (1 / len(layers))
+            std = math.sqrt(2.0 / layer.weight[0].numel()) / share
         with torch.no_grad():
             layer.weight.normal_(0.0, std, generator=generator)
             if layer.bias is not None:

@@ -1,0 +1,296 @@
+"""Weights on disk: a file becomes a `Weights`, a Weights fills a module, a network becomes a file.
+
+Reading prefers safetensors; pickles (`.pt`, `.pth`) are read without running the code inside them.
+Nothing is loaded in part: whatever does not match is an error that lists it.
+
+Our own files are safetensors whose string metadata say how to use them: `format`, `architecture`
+(JSON), `parameters`, `input` (3x72x72), `preprocess` (JSON; a mean picture travels beside the
+weights as the tensor `preprocess.mean`), `classes` (JSON), and facts such as `epoch`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from convscope.errors import BadCheckpoint
+from convscope.images.preprocess import Preprocess
+from convscope.network.architectures import Architecture, Convnet
+
+__all__ = [
+    "Weights",
+    "load_weights",
+    "module_sha256",
+    "read_weights",
+    "replace_file",
+    "write_network",
+    "write_weights",
+]
+
+FORMAT = "convscope-weights/1"
+MEAN = "preprocess.mean"  # the tensor that is not the network's
+WRAPPERS = ("module.", "_orig_mod.")  # DataParallel's and torch.compile's prefixes
+NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights
+SHOWN = 4  # names listed in a message before it says how many more
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a weights file holds.
+
+    tensors : by parameter name, floating ones as float32, wrappers' prefixes stripped
+    metadata : the file's strings, empty for foreign files
+    mean : the mean picture (3, H, W), pixels 0..255, or None
+    """
+
+    path: Path
+    sha256: str
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    mean: Tensor | None = None
+
+    @property
+    def architecture(self) -> Architecture | None:
+        return self._fact("architecture", Architecture.from_dict)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        return self._fact("classes", lambda names: tuple(str(name) for name in names))
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How the network was fed while it was trained, if the file says so."""
+        mean = None if self.mean is None else self.mean.numpy().astype(np.float32)
+        return self._fact("preprocess", lambda values: Preprocess.from_dict(values, mean=mean))
+
+    def _fact(self, key: str, read: Callable[[Any], T]) -> T | None:
+        if key not in self.metadata:
+            return None
+        try:
+            return read(json.loads(self.metadata[key]))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BadCheckpoint(
+                f"{self.path}: its metadata '{key}' cannot be read ({error}); "
+                "write the file again with convscope, or drop the metadata"
+            ) from error
+
+    def without(self, prefixes: tuple[str, ...]) -> Weights:
+        """The same weights less the tensors whose names start with one of `prefixes`."""
+        kept = {k: v for k, v in self.tensors.items() if not k.startswith(prefixes)}
+        return replace(self, tensors=kept)
+
+
+def read_weights(path: str | os.PathLike[str]) -> Weights:
+    """Reads `.safetensors`, or a pickled state dict without running code.
+
+    Raises  BadCheckpoint: missing, cut short, unsafe, or not a dictionary of tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise BadCheckpoint(f"weights {path}: {what}; give a .safetensors, .pt or .pth file")
+    digest = _sha256(path)
+    if path.suffix == ".safetensors" or _looks_like_safetensors(path):
+        tensors, metadata = _read_safetensors(path)
+    else:
+        tensors, metadata = _read_pickle(path), {}
+    mean = tensors.pop(MEAN, None)
+    return Weights(path, digest, _plain(tensors), metadata, mean)
+
+
+def load_weights(module: nn.Module, weights: Weights, *, name: str) -> None:
+    """Fills every parameter and buffer of `module` from `weights`; all of them or none.
+
+    name : the model's, for messages
+    Raises  BadCheckpoint: tensors missing, left over or of another shape; NaN or infinity in one.
+    """
+    wanted = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
+    held = {key: tuple(tensor.shape) for key, tensor in weights.tensors.items()}
+    # PyTorch before 0.4.1 did not write these counters, and inference does not read them
+    missing = [k for k in wanted if k not in held and not k.endswith("num_batches_tracked")]
+    unexpected = [key for key in held if key not in wanted]
+    reshaped = [
+        f"{key}: file {_shape(held[key])}, model {_shape(wanted[key])}"
+        for key in wanted
+        if key in held and held[key] != wanted[key]
+    ]
+    if missing or unexpected or reshaped:
+        fitting = sum(held.get(key) == shape for key, shape in wanted.items())
+        parts = [
+            _listed("missing", missing),
+            _listed("unexpected", unexpected),
+            _listed("of another shape", reshaped),
+        ]
+        raise BadCheckpoint(
+            f"{weights.path} does not fit {name}: {fitting} of {len(wanted)} tensors match; "
+            f"{'; '.join(filter(None, parts))}; give the model that these weights were saved from"
+        )
+    bad = [key for key, tensor in weights.tensors.items() if not tensor.isfinite().all()]
+    if bad:
+        raise BadCheckpoint(
+            f"{weights.path} holds NaN or infinity: {_listed('in', bad)}; "
+            "its training diverged or the file is damaged: use an earlier checkpoint"
+        )
+    module.load_state_dict(weights.tensors, strict=False)  # all keys were compared above
+
+
+def write_weights(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> str:
+    """Writes a safetensors file that is whole or not there, and returns its sha256."""
+    held = {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
+    content = to_safetensors(held, dict(metadata))
+    replace_file(Path(path), content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_network(
+    path: str | os.PathLike[str],
+    network: Convnet,
+    preprocess: Preprocess,
+    classes: Sequence[str] | None,
+    facts: Mapping[str, str] | None = None,
+) -> str:
+    """Writes one of our networks with all that is needed to use it again; returns the sha256.
+
+    facts : further metadata, such as the epoch
+    """
+    parameters = sum(p.numel() for p in network.parameters())
+    metadata = {
+        "format": FORMAT,
+        "architecture": json.dumps(network.architecture.to_dict()),
+        "parameters": str(parameters),
+        "input": _shape(network.architecture.input_shape),
+        "preprocess": json.dumps(preprocess.to_dict()),
+        **({} if classes is None else {"classes": json.dumps(list(classes))}),
+        **(facts or {}),
+    }
+    tensors = dict(network.state_dict())
+    if preprocess.mean is not None:
+        tensors[MEAN] = torch.as_tensor(np.asarray(preprocess.mean, dtype=np.float32))
+    return write_weights(path, tensors, metadata)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes `content` to `path`; a crash at any point leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the new name itself must reach the disk
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def module_sha256(module: nn.Module) -> str:
+    """The identity of weights that come from no file: names, shapes and bytes of the state dict."""
+    digest = hashlib.sha256()
+    for key, tensor in sorted(module.state_dict().items()):
+        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(f"{key} {tensor.dtype} {_shape(tuple(tensor.shape))}\n".encode())
+        digest.update(flat.numpy().data)
+    return digest.hexdigest()
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        if path.read_bytes()[:40].startswith(b"version https://git-lfs"):
+            raise BadCheckpoint(
+                f"{path} is a Git LFS pointer, not the weights: run 'git lfs pull' beside it"
+            ) from error
+        raise BadCheckpoint(
+            f"{path} is not a whole safetensors file ({error}): fetch or save it again"
+        ) from error
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds; each means that we do not read it
+        raise BadCheckpoint(f"{path} {_why_unread(str(error))}") from error
+    for key in NESTED:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content:
+        raise BadCheckpoint(
+            f"{path} holds {_kind(content)}, not a dictionary of tensors: save model.state_dict()"
+        )
+    strangers = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
+    if strangers:
+        raise BadCheckpoint(
+            f"{path} is not a state dict: {_listed('no tensors', strangers)}: "
+            "save model.state_dict(), best as .safetensors"
+        )
+    return {str(key): tensor for key, tensor in content.items()}
+
+
+def _why_unread(message: str) -> str:
+    if found := re.search(r"GLOBAL ([\w.]+)", message):
+        return (
+            f"holds more than tensors ({found.group(1)}), and unpickling it would run its code: "
+            "save model.state_dict(), best as .safetensors"
+        )
+    if "TorchScript" in message:
+        return "is a TorchScript program: save model.state_dict() instead, best as .safetensors"
+    line = message.strip().splitlines()[0] if message.strip() else "empty file"
+    return f"is neither safetensors nor a readable PyTorch file ({line}): save or fetch it again"
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for _ in WRAPPERS:  # they nest, in either order
+        for prefix in WRAPPERS:
+            if tensors and all(key.startswith(prefix) for key in tensors):
+                tensors = {key.removeprefix(prefix): t for key, t in tensors.items()}
+    return {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
+
+
+def _looks_like_safetensors(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(9)
+    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 2**40
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{len(names)} {what} ({', '.join(names[:SHOWN])}{more})"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _kind(value: object) -> str:
+    return "an empty dictionary" if value == {} else f"a {type(value).__name__}"

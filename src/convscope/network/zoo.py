@@ -1,0 +1,260 @@
+"""MODEL, as the command line spells it, becomes a Model: a module, how it is fed, whose weights.
+
+    zfnet | alexnet | alexnet-dense | zfnet-small | alexnet-small     [@weights | @run-folder]
+    run:DIR                                     what `convscope train` left in DIR
+    torchvision:NAME, timm:NAME                 [@weights]; nothing is ever downloaded
+    package.module:factory                      [@weights]; a function, a class or a module of yours
+
+Without weights they are drawn from the seed, and the Model says so. This file reads the spec and
+settles preprocessing; catalogues.py holds torchvision, timm and factories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from torch import nn
+
+from convscope.errors import BadCheckpoint, BadModel, BadOption
+from convscope.images.classes import read_classes
+from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, parse_shape
+from convscope.images.scaling import Scaling
+from convscope.network.architectures import ARCHITECTURES, Architecture, build
+from convscope.network.catalogues import Found, from_factory, from_timm, from_torchvision
+from convscope.network.weights import Weights, load_weights, module_sha256, read_weights
+
+__all__ = ["Model", "open_model"]
+
+RUN_WEIGHTS = "weights.safetensors"  # in a run's folder, written when its training is complete
+SMALL = 128  # pixels; networks below are trained on pictures drawn at the input's size
+FORMS = (
+    f"{', '.join(ARCHITECTURES)}, run:DIR, torchvision:NAME, timm:NAME or package.module:factory, "
+    "each but run: also with @weights"
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that can be used.
+
+    module : in eval mode; maps (N, 3, H, W) to (N, classes)
+    preprocess : how pictures become its input
+    spec : as it was asked for
+    weights_sha256 : of the weights file; of the tensors themselves where no file was read
+    random_weights : True if the weights are random numbers from `seed`
+    classes : names of the outputs, if known
+    notes : what a user should know about how it was opened, a sentence each
+    """
+
+    module: nn.Module
+    preprocess: Preprocess
+    spec: str
+    weights_sha256: str | None
+    random_weights: bool
+    classes: tuple[str, ...] | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(3, H, W), pixels."""
+        return self.preprocess.shape
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user says about feeding, before the model is known; None is the model's own way."""
+
+    shape: tuple[int, int, int] | None
+    scaling: str | Preprocess | None
+    fit: Fit | None
+
+    def settle(self, own: Preprocess | None, spec: str) -> Preprocess:
+        """Raises  BadOption: neither the user nor the model says how it is fed."""
+        if isinstance(self.scaling, Preprocess):
+            return _changed(self.scaling, self.shape, self.fit)
+        if self.scaling is None and own is not None:
+            return _changed(own, self.shape, self.fit)
+        shape = self.shape or (own.shape if own else None)
+        if shape is None or self.scaling is None:
+            raise BadOption(
+                f"{spec} does not say how it wants its images: give "
+                f"{' and '.join(self._missing(shape))}"
+            )
+        fit = self.fit or (own.fit if own else Fit.CROP)
+        chosen = choose_preprocess(self.scaling, shape, fit)
+        if own and own.mean is not None and own.scaling is chosen.scaling and own.shape == shape:
+            return replace(chosen, mean=own.mean)  # the stored mean, not ImageNet's
+        return chosen
+
+    def _missing(self, shape: tuple[int, int, int] | None) -> list[str]:
+        said = [] if shape else ["--input, such as 3x224x224"]
+        if self.scaling is None:
+            said.append("--preprocess imagenet, unit, paper, caffe or FILE.yaml")
+        return said
+
+
+def open_model(
+    spec: str,
+    *,
+    input: str | Iterable[int] | None = None,
+    preprocess: str | Preprocess | None = None,
+    fit: str | Fit | None = None,
+    classes: str | Path | Iterable[str] | None = None,
+    seed: int = 0,
+) -> Model:
+    """Opens any MODEL of the command line; the module's docstring has the forms.
+
+    input : (3, H, W) or "3x224x224"; preprocess : imagenet, unit, paper, caffe, a YAML file or a
+        Preprocess; fit : crop, stretch or none. Each overrides what the model or its weights say.
+    classes : names, or a file of them: a line or JSON entry per class
+    seed : of the weights, where none are given
+
+    Raises  BadModel: unknown name, or a factory that fails.
+            BadCheckpoint: weights that do not fit.
+            BadOption: nobody says how the model is fed, or an option's value is not allowed.
+            BadData: the file of class names cannot be read.
+    """
+    wish = Wish(_shape(input), preprocess, _fit(fit))
+    names = read_classes(classes) if isinstance(classes, str | Path) else classes
+    found = _find(spec, wish, seed)
+    found.module.eval()
+    settled = wish.settle(found.preprocess, spec)
+    digest = found.weights.sha256 if found.weights else module_sha256(found.module)
+    return Model(
+        module=found.module,
+        preprocess=settled,
+        spec=spec,
+        weights_sha256=digest,
+        random_weights=found.random_weights,
+        classes=tuple(names) if names is not None else found.classes,
+        notes=found.notes,
+    )
+
+
+def _find(spec: str, wish: Wish, seed: int) -> Found:
+    """The module that `spec` names, filled with its weights."""
+    if spec.startswith("run:"):
+        path = _in_run(Path(spec.removeprefix("run:")).expanduser())
+        return _trained(None, read_weights(path), wish)
+    name, at, path_text = spec.partition("@")
+    if at and not path_text:
+        raise BadModel(f"{spec}: nothing after the @; give a weights file, or leave the @ out")
+    weights = _weights_at(path_text) if at else None
+    if name in ARCHITECTURES:
+        return _trained(name, weights, wish) if weights else _untrained(name, wish, seed)
+    source, colon, rest = name.partition(":")
+    if source == "torchvision" and colon:
+        return from_torchvision(rest, weights, seed)
+    if source == "timm" and colon:
+        return from_timm(rest, weights, seed)
+    if colon:
+        return from_factory(name, weights, seed)
+    near = get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"MODEL is {FORMS}"
+    raise BadModel(f"no model is called '{name}': {hint}")
+
+
+def _untrained(name: str, wish: Wish, seed: int) -> Found:
+    architecture = ARCHITECTURES[name]
+    if wish.shape is not None:
+        _, height, width = wish.shape
+        if height != width:
+            raise BadOption(f"{name} takes square images, not {height}x{width}: give --input 3xNxN")
+        architecture = replace(architecture, input_size=height)
+    return Found(
+        build(architecture, seed=seed),
+        random_weights=True,
+        preprocess=_papers(architecture),
+        notes=(f"random weights, seed {seed}",),
+    )
+
+
+def _trained(name: str | None, weights: Weights, wish: Wish) -> Found:
+    """One of our networks, as its weights describe it; `name` is the one that was asked for."""
+    architecture = weights.architecture
+    notes: tuple[str, ...] = ()
+    if architecture is None:
+        if name is None:
+            raise BadCheckpoint(
+                f"{weights.path} does not say which network it belongs to: "
+                "open it as MODEL@FILE, such as zfnet-small@FILE"
+            )
+        architecture = _guessed(name, weights, wish)
+        notes = (f"{weights.path} does not say how its images were prepared",)
+    elif name is not None and architecture.name.split(" ")[0] != name:
+        raise BadCheckpoint(
+            f"{weights.path} holds {architecture.name}, not {name}: "
+            f"open it as {architecture.name.split(' ')[0]}@{weights.path}"
+        )
+    if wish.shape not in (None, architecture.input_shape):
+        raise BadOption(
+            f"--input {'x'.join(map(str, wish.shape or ()))}: {weights.path} was trained for "
+            f"3x{architecture.input_size}x{architecture.input_size}; leave --input out"
+        )
+    module = build(architecture, None)
+    load_weights(module, weights, name=architecture.name)
+    return Found(
+        module,
+        weights=weights,
+        preprocess=weights.preprocess or _papers(architecture),
+        classes=weights.classes,
+        notes=notes,
+    )
+
+
+def _guessed(name: str, weights: Weights, wish: Wish) -> Architecture:
+    """The named architecture with the classes of a file that describes nothing itself."""
+    architecture = ARCHITECTURES[name]
+    if wish.shape is not None:
+        architecture = replace(architecture, input_size=wish.shape[1])
+    top = weights.tensors.get("fc8.bias")
+    return architecture if top is None else architecture.with_classes(len(top))
+
+
+def _papers(architecture: Architecture) -> Preprocess:
+    """The paper's preprocessing, with ImageNet's mean for want of the training set's."""
+    fit = Fit.STRETCH if architecture.input_size < SMALL else Fit.CROP
+    return Preprocess(architecture.input_shape, Scaling.PAPER, fit)
+
+
+def _weights_at(text: str) -> Weights:
+    path = Path(text).expanduser()
+    return read_weights(_in_run(path) if path.is_dir() else path)
+
+
+def _in_run(folder: Path) -> Path:
+    """The final weights in a run's folder."""
+    path = folder / RUN_WEIGHTS
+    if path.is_file():
+        return path
+    if not folder.is_dir():
+        raise BadModel(f"run {folder}: no such folder; give one that 'convscope train' made")
+    kept = sorted(folder.glob("epoch-*.safetensors"))
+    if kept:
+        raise BadModel(
+            f"run {folder} is not finished: it holds no {RUN_WEIGHTS}; "
+            f"finish it, or open its last checkpoint as MODEL@{kept[-1]}"
+        )
+    raise BadModel(f"{folder} holds no {RUN_WEIGHTS}: give a folder that 'convscope train' made")
+
+
+def _changed(
+    preprocess: Preprocess, shape: tuple[int, int, int] | None, fit: Fit | None
+) -> Preprocess:
+    return replace(preprocess, shape=shape or preprocess.shape, fit=fit or preprocess.fit)
+
+
+def _shape(given: str | Iterable[int] | None) -> tuple[int, int, int] | None:
+    if given is None:
+        return None
+    text = given if isinstance(given, str) else "x".join(map(str, given))
+    return parse_shape(text)
+
+
+def _fit(given: str | None) -> Fit | None:
+    if given is not None and given not in list(Fit):
+        raise BadOption(f"--fit {given}: it is {', '.join(Fit)}")
+    return None if given is None else Fit(given)
