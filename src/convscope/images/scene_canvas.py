@@ -248,7 +248,7 @@ def cutting(
     reduced : the tile, made smaller by that whole factor; its side is TILE_SIDE / factor
     corner  : the piece's left and top edge, and `share` its side, as shares of the tile's side
     """
-    tile = reduced(max(1, int(TILE_SIDE * share / (1.5 * size))))
+    tile = reduced(max(1, int(TILE_SIDE * share / (1.2 * size))))
     left, top, reach = corner[0] * tile.width, corner[1] * tile.height, share * tile.width
     right, bottom = min(left + reach, tile.width), min(top + reach, tile.height)
     return tile.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, right, bottom))

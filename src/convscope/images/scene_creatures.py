@@ -61,8 +61,8 @@ HAIRS: tuple[Colour, ...] = (
 
 def dog(pen: Pen, dice: Dice) -> Parts:
     """A dog's face from the front: ears, eyes, a muzzle with the nose on it, often a tongue."""
-    coat = dice.near(dice.pick(COATS), 0.07)
-    patch = dice.near(dice.pick(COATS), 0.05)
+    coat = dice.near(dice.pick(COATS), 0.025)
+    patch = dice.near(dice.pick(COATS), 0.025)
     ears = darker(coat if dice.chance(0.5) else patch, dice.between(0.15, 0.45))
     yaw = dice.between(-0.13, 0.13)
     wide, long = dice.between(0.58, 0.68), dice.between(0.58, 0.70)

@@ -30,7 +30,7 @@ from convscope.images.shapes import (
 
 def cat(pen: Pen, dice: Dice) -> Parts:
     """A cat's face from the front: pointed ears, slit eyes, a small nose, whiskers."""
-    coat = dice.near(dice.pick(COATS), 0.06)
+    coat = dice.near(dice.pick(COATS), 0.025)
     dark = darker(coat, dice.between(0.3, 0.6))
     wide, yaw = dice.between(0.66, 0.76), dice.between(-0.10, 0.10)
     for side in (-1, 1):
