@@ -1,0 +1,143 @@
+"""What cannot be read is refused by name, and a module comes back as it was, read or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convscope.errors import BadInput, BadModel, UnsupportedOp
+from convscope.methods.project import project
+from convscope.network.exported import open_network
+from nets import Calling
+
+SHAPE = (3, 12, 12)
+
+REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
+    "layer norm": (lambda net, x: F.layer_norm(net.conv(x), (12, 12)), "aten.layer_norm.default"),
+    "group norm": (lambda net, x: F.group_norm(net.conv(x), 2), "aten.group_norm.default"),
+    "einsum": (lambda net, x: torch.einsum("nchw,nkhw->nck", x, x), "aten.einsum.default"),
+    "clamp": (lambda net, x: net.conv(x).clamp(min=0), "aten.clamp.default"),
+    "batch norm by the batch": (
+        lambda net, x: F.batch_norm(net.conv(x), None, None, training=True),
+        "batch_norm.default in the network's own forward() normalises with the batch's own",
+    ),
+    "a mean over the batch": (lambda net, x: x - x.mean(0, keepdim=True), "images of a batch"),
+    "a mean of everything": (lambda net, x: x - x.mean((0, 1, 2, 3)), "images of a batch"),
+    "softmax over the batch": (lambda net, x: F.softmax(net.conv(x), 0), "images of a batch"),
+    "one image of the batch": (lambda net, x: net.conv(x)[:1], "images of a batch"),
+    "random dropout": (lambda net, x: F.dropout(net.conv(x)), "training=self.training"),
+    "pooling with indices": (
+        lambda net, x: F.max_pool2d(x, 2, return_indices=True)[0],
+        "aten.max_pool2d_with_indices.default",
+    ),
+    "a quotient of values": (lambda net, x: net.conv(x) / (1 + net.conv(x)), "divides by a value"),
+    "a number of the batch": (lambda net, x: net.conv(x) * x.shape[0], "computed at run time"),
+    "reflected padding": (lambda net, x: F.pad(x, (1, 1, 1, 1), "reflect"), "pads by 'reflect'"),
+    "padded channels": (lambda net, x: F.pad(x, (0, 0, 0, 0, 1, 1)), "pads along channels"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_followed_is_refused_by_name_with_the_remedy(name: str):
+    function, reason = REFUSED[name]
+    with pytest.raises(UnsupportedOp) as refusal:
+        open_network(Calling(function), SHAPE)
+    message = str(refusal.value)
+    assert reason in message
+    assert "the network's own forward()" in message
+    assert "Replace the operation, or add it to convscope/network/ops" in message
+
+
+def test_a_refusal_names_the_layer():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), nn.PReLU()))
+    with pytest.raises(UnsupportedOp, match=r"aten\.prelu\.default in layer '1\.1' is not in the"):
+        open_network(module, SHAPE)
+
+
+BROKEN: dict[str, tuple[Callable[..., Any], str]] = {
+    "explodes": (lambda net, x: [][1], "IndexError: list index out of range"),
+    "wrong input shape": (lambda net, x: net.conv(x[:, :2]), "check the input shape"),
+    "branches on a value": (
+        lambda net, x: net.conv(x) if x.sum() > 0 else x,
+        "does not branch on its values",
+    ),
+    "returns its images": (lambda net, x: x, "computes nothing from its images"),
+    "ignores its images": (lambda net, x: net.table, "computes nothing from its images"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_module_that_cannot_be_exported_is_a_bad_model(
+    name: str, capfd: pytest.CaptureFixture[str]
+):
+    function, reason = BROKEN[name]
+    with pytest.raises(BadModel, match=reason) as error:
+        open_network(Calling(function), SHAPE)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("shape", [(3, 12), (3, 0, 12), (1, 3, 12, 12)])
+def test_an_input_shape_that_is_none_is_refused(shape: tuple[int, ...]):
+    with pytest.raises(BadInput, match="give \\(channels, height, width\\)"):
+        open_network(nn.ReLU(), shape)
+
+
+def count_up(net: Calling, x: Tensor) -> Tensor:
+    net.count.add_(1)
+    return net.conv(x) * net.count
+
+
+def assign_count(net: Calling, x: Tensor) -> Tensor:
+    net.count = net.count + 1
+    return net.conv(x) * net.count
+
+
+STATES: dict[str, tuple[Callable[..., Any], type[Exception] | None]] = {
+    "read": (lambda net, x: F.relu_(net.conv(x)), None),
+    "counts its calls": (count_up, None),
+    "assigns its count": (assign_count, None),
+    "overwrites its images": (lambda net, x: net.conv(x.sub_(1)), None),
+    "unsupported": (lambda net, x: F.layer_norm(net.conv(x), (12, 12)), UnsupportedOp),
+    "explodes": (lambda net, x: [][1], BadModel),
+}
+
+
+def snapshot(module: nn.Module) -> dict[str, Any]:
+    state = {name: (id(t), t.clone(), t.requires_grad) for name, t in module.state_dict(
+        keep_vars=True).items()}  # fmt: skip
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_state_dict_hooks")
+    return {
+        "modes": [child.training for child in module.modules()],
+        "hooks": [[list(getattr(c, name)) for name in hooks] for c in module.modules()],
+        "tensors": {key: (where, grad) for key, (where, _, grad) in state.items()},
+        "values": {key: value for key, (_, value, _) in state.items()},
+        "gradients": all(p.grad is None for p in module.parameters()),
+    }
+
+
+@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("training", [True, False])
+def test_the_module_comes_back_as_it_was(name: str, training: bool):
+    function, error = STATES[name]
+    module = nn.Sequential(Calling(function), nn.Sequential(nn.BatchNorm2d(4), nn.Dropout()))
+    module.train(training)
+    module[1][0].train(not training)
+    module[0].gain.requires_grad_(False)
+    module[0].conv.register_forward_hook(lambda *args: None)
+    before = snapshot(module)
+    if error is None:
+        network = open_network(module, SHAPE)
+        project(network.trace(torch.randn(1, *SHAPE)), f"{network.output}/1")
+    else:
+        with pytest.raises(error):
+            open_network(module, SHAPE)
+    after = snapshot(module)
+    values, expected = after.pop("values"), before.pop("values")
+    assert after == before
+    assert all(torch.equal(values[key], expected[key]) for key in expected)
