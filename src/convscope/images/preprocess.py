@@ -158,7 +158,8 @@ class Preprocess:
     def fill(self, text: str) -> torch.Tensor:
         """float32 (3, H, W): a colour as the network gets it, for what covers part of an image.
 
-        text : grey (RGB 128), black, white, mean (what this scaling takes off: zeros), or r,g,b
+        text : grey (RGB 128), black, white, mean (what this scaling takes off: zeros), a level
+            0..255, or r,g,b
 
         Raises  BadOption: another word, a number outside 0..255, or mean where none is taken off.
         """
@@ -168,9 +169,10 @@ class Preprocess:
                 raise BadOption(f"fill mean: scaling {self.scaling} takes no mean off; use grey")
             return torch.zeros(self.shape)
         numbers = COLOURS.get(word) or tuple(number.strip() for number in word.split(","))
+        numbers = numbers * 3 if len(numbers) == 1 else numbers
         whole = all(str(number).isdecimal() and int(number) <= 255 for number in numbers)
         if len(numbers) != 3 or not whole:
-            raise BadOption(f"fill {text!r}: it is {', '.join(COLOURS)}, mean, or r,g,b in 0..255")
+            raise BadOption(f"fill {text!r}: it is {', '.join(COLOURS)}, mean, 0..255, or r,g,b")
         pixels = np.empty((*self.size, 3), np.uint8)
         pixels[...] = [int(number) for number in numbers]
         return torch.from_numpy(self.scaled(pixels))

@@ -1,0 +1,64 @@
+"""Numbers -> pixels to look at: projections around grey, and the part of a picture a unit sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.geometry.box import Box
+
+__all__ = ["GREY", "around_grey", "crop", "grey_scaled", "shown_box"]
+
+GREY = 128
+"""The byte that stands for nothing: zero in a projection, and all that lies outside a picture."""
+
+
+def around_grey(values: Tensor, clip: float = 0.0) -> Tensor:
+    """float tensor -> uint8 of the same shape: 0 is 128, the largest absolute value is 1 or 255.
+
+    clip : this share of the values, the largest, is cut off before: a few strong pixels else leave
+        the rest of a picture grey.   NaN and infinity become 128.
+    """
+    values = values.float().nan_to_num(0.0, 0.0, 0.0)
+    sizes = values.abs().flatten()
+    allowed = int(clip * len(sizes))  # of the values may lie beyond the scale
+    largest = sizes.kthvalue(len(sizes) - allowed).values if allowed else sizes.max()
+    largest = largest if largest > 0 else sizes.max()
+    scaled = (values / largest).clip(-1, 1) if largest > 0 else values
+    return (GREY + 127 * scaled).round().to(torch.uint8)
+
+
+def grey_scaled(projection: Tensor, clip: float = 0.0) -> NDArray[np.uint8]:
+    """float (3, H, W), RGB planes -> uint8 (H, W, 3), scaled around grey as `around_grey` does."""
+    pixels = around_grey(projection.detach().cpu(), clip).permute(1, 2, 0)  # (H, W, 3)
+    return np.ascontiguousarray(pixels.numpy())
+
+
+def shown_box(field: Box, height: int, width: int) -> Box:
+    """What a picture of a unit shows, given its receptive field in an image of that size.
+
+    The field, also where it reaches past the edge; along an axis where the field is at least as
+    large as the image, the whole image, so that a deep unit's picture is not mostly padding.
+    """
+    rows = (0, height) if field.height >= height else (field.top, field.bottom)
+    columns = (0, width) if field.width >= width else (field.left, field.right)
+    return Box(rows[0], columns[0], rows[1], columns[1])
+
+
+def crop(picture: Tensor, box: Box, fill: Any = GREY, *, within: Box | None = None) -> Tensor:
+    """The pixels of a picture (C, H, W) in a box: (C, box.height, box.width), never shifted.
+
+    fill : what stands outside the picture, and outside the box `within` where one is given
+    """
+    seen = box.clip(*picture.shape[-2:])
+    seen = seen if within is None else seen.intersect(within)
+    out = picture.new_full((picture.shape[0], box.height, box.width), fill)
+    if not seen.empty:
+        rows = slice(seen.top - box.top, seen.bottom - box.top)
+        columns = slice(seen.left - box.left, seen.right - box.left)
+        out[:, rows, columns] = picture[:, seen.top : seen.bottom, seen.left : seen.right]
+    return out

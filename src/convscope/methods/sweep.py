@@ -1,0 +1,293 @@
+"""One pass over every position of an occluder, and any number of maps read from it.
+
+Zeiler & Fergus 2014, §4.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from ..errors import BadInput, BadOption, NonFinite
+from ..geometry.box import Box
+from ..network.exported import Network
+from ..network.reader import INPUT
+from ..network.unit import Unit
+from .occluder import Fill, Occluder, covered, fill_planes
+
+__all__ = ["Advance", "Job", "Method", "Sweep", "sweep"]
+
+Advance = Callable[[int, int], None]
+"""Called with (done, total), in positions."""
+
+MEMORY = 256 * 2**20
+"""Bytes of activations that one batch of occluded images may hold at a time."""
+LARGEST_BATCH = 64
+PROBABILITIES = ("softmax", "sigmoid")
+"""Kinds of layers whose values are probabilities already."""
+
+
+class Method(StrEnum):
+    """How the network is run on the occluded images."""
+
+    FULL = "full"
+    """The whole network on every image: the reference."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What the network says with the occluder at each of R x C positions.
+
+    rows (R,), columns (C,) : int64, top-left of the occluder in image pixels
+    logits : (R, C, classes), the network's output as it is; None if it was not asked for
+    activity : (R, C, U), each unit's feature map summed over its positions
+    base_logits (classes,), base_activity (U,) : the same for the image as it is
+    units : whose maps `activity` holds
+    normalised : the output is probabilities already (the network ends in a softmax or a sigmoid)
+    """
+
+    rows: Tensor
+    columns: Tensor
+    logits: Tensor | None
+    activity: Tensor
+    base_logits: Tensor | None
+    base_activity: Tensor
+    units: tuple[Unit, ...]
+    normalised: bool
+
+    def probability(self, target: int) -> Tensor:
+        """(R, C), the probability of one class.   Raises  BadOption: there is no such class."""
+        return self._probabilities(self.logits)[..., self._class(target)]
+
+    def label(self) -> Tensor:
+        """(R, C) int64, the most probable class; the lowest index of equals."""
+        return _output(self.logits).argmax(-1)
+
+    def base_probabilities(self) -> Tensor:
+        """(classes,), for the image as it is."""
+        return self._probabilities(self.base_logits)
+
+    def _probabilities(self, logits: Tensor | None) -> Tensor:
+        logits = _output(logits)
+        return logits if self.normalised else logits.softmax(-1)
+
+    def _class(self, target: int) -> int:
+        classes = _output(self.logits).shape[-1]
+        if not 0 <= target < classes:
+            raise BadOption(f"target {target}: the network has classes 0 to {classes - 1}")
+        return target
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One sweep, as a method of running it sees it.
+
+    image, fill : (C, H, W), preprocessed, on the network's device
+    units : whose feature maps are wanted summed;   classify : whether the output is wanted
+    batch_size : images at a time; None: as many as fit in `MEMORY`
+    """
+
+    network: Network
+    image: Tensor
+    fill: Tensor
+    occluder: Occluder
+    units: tuple[Unit, ...]
+    classify: bool
+    batch_size: int | None
+
+    @property
+    def layers(self) -> list[str]:
+        """Those whose values answer the job; nothing above them needs to run."""
+        output = [self.network.output] if self.classify else []
+        return list(dict.fromkeys([*output, *(unit.layer for unit in self.units)]))
+
+    @property
+    def boxes(self) -> list[Box]:
+        """The occluder's positions in reading order, cut by the edge."""
+        return self.occluder.boxes(*self.image.shape[-2:])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(R, C), positions down and across."""
+        rows, columns = self.occluder.grid(*self.image.shape[-2:])
+        return len(rows), len(columns)
+
+    def answers(self, images: Tensor) -> tuple[Tensor | None, Tensor]:
+        """The network's output (N, classes) and activity (N, U) of images (N, C, H, W)."""
+        images = images.contiguous(memory_format=torch.channels_last)  # faster on most machines
+        values = self.network.values(images, self.layers)
+        activity = images.new_zeros((len(images), len(self.units)))
+        for i, unit in enumerate(self.units):
+            activity[:, i] = values[unit.layer][:, unit.channel].reshape(len(images), -1).sum(1)
+        logits = values[self.network.output].flatten(1) if self.classify else None
+        return logits, activity
+
+
+def sweep(
+    network: Network,
+    image: Tensor,
+    occluder: Occluder,
+    *,
+    fill: Fill,
+    units: Sequence[Unit | str] = (),
+    classify: bool = True,
+    batch_size: int | None = None,
+    method: Method | str = Method.FULL,
+    progress: Advance | None = None,
+) -> Sweep:
+    """Run the network with the occluder at every position of its grid.
+
+    image : (C, H, W), preprocessed
+    fill : what the occluder shows, in preprocessed units: a number, (C,), or (C, H, W)
+    units : feature maps to sum over positions; a layer stands for itself, and a unit's own
+        position is not looked at
+    classify : False runs no further than the units need, and leaves `logits` out
+    progress : called with (done, total), in positions
+    Raises  NoSuchLayer, NoSuchUnit; BadInput: the image has another shape, or the network ends in
+        maps and not in classes; BadOption: fill, batch size or method; NonFinite: the network
+        makes NaN or infinity of this image.     Source: Zeiler & Fergus 2014, §4.2
+    """
+    if method not in list(Method):
+        raise BadOption(f"method {method!r}: it is {', '.join(Method)}")
+    if batch_size is not None and batch_size < 1:
+        raise BadOption(f"batch size {batch_size}: it is 1 or more")
+    if classify:
+        check_classifies(network)
+    image = network.check_images(image)[0]
+    check_finite(INPUT, image)
+    job = Job(
+        network,
+        image,
+        fill_planes(fill, image),
+        occluder,
+        tuple(network.unit(unit) for unit in units),
+        classify,
+        batch_size,
+    )
+    base_logits, base_activity = job.answers(image[None])
+    if not all(_finite(found) for found in (base_logits, base_activity)):
+        refuse_not_finite(network, image)
+    logits, activity = METHODS[Method(method)](job, _counting(progress, job))
+    if not all(_finite(found) for found in (logits, activity)):
+        raise NonFinite("NaN or infinity under the occluder, not without it: try another fill")
+    rows, columns = occluder.grid(*image.shape[-2:])
+    return Sweep(
+        rows=rows,
+        columns=columns,
+        logits=logits,
+        activity=activity,
+        base_logits=None if base_logits is None else base_logits[0].cpu(),
+        base_activity=base_activity[0].cpu(),
+        units=job.units,
+        normalised=_ends_in_probabilities(network),
+    )
+
+
+Answers = tuple[Tensor | None, Tensor]
+"""The network's output (..., classes), None if it was not asked for, and activity (..., U)."""
+
+
+def run_full(job: Job, count: Callable[[int], None]) -> Answers:
+    """Answers (R, C, ...): the whole network on every occluded image, a batch at a time.
+
+    count : called with the number of positions just done
+    """
+    boxes, found = job.boxes, []
+    size = job.batch_size or full_batch_size(job.network, job.layers)
+    for batch in (boxes[i : i + size] for i in range(0, len(boxes), size)):
+        logits, activity = job.answers(covered(job.image, batch, job.fill))
+        found.append((None if logits is None else logits.cpu(), activity.cpu()))
+        count(len(batch))
+    activities = torch.cat([activity for _, activity in found]).unflatten(0, job.shape)
+    outputs = [logits for logits, _ in found if logits is not None]
+    return torch.cat(outputs).unflatten(0, job.shape) if outputs else None, activities
+
+
+METHODS: dict[Method, Callable[[Job, Callable[[int], None]], Answers]] = {Method.FULL: run_full}
+
+
+def full_batch_size(network: Network, layers: Sequence[str]) -> int:
+    """How many images may run up to these layers together within the memory budget."""
+    plan = network.below(layers)
+    last_use = {below: i for i, node in enumerate(plan) for below in node.inputs}
+    alive = {INPUT: torch.Size(network.input_shape).numel()}
+    most = 0
+    for i, node in enumerate(plan):
+        alive[node.name] = torch.Size(node.shape).numel()
+        most = max(most, sum(alive.values()))
+        for below in set(node.inputs):
+            if last_use[below] == i and below not in layers:
+                del alive[below]
+    per_image = most * network.dtype.itemsize
+    return max(1, min(LARGEST_BATCH, MEMORY // per_image))
+
+
+def _counting(progress: Advance | None, job: Job) -> Callable[[int], None]:
+    total, done = job.shape[0] * job.shape[1], 0
+
+    def count(positions: int) -> None:
+        nonlocal done
+        done += positions
+        if progress is not None:
+            progress(done, total)
+
+    return count
+
+
+def _ends_in_probabilities(network: Network) -> bool:
+    """Whether the output is a softmax or sigmoid, with nothing after it but reshaping."""
+    node = network.nodes[network.output]
+    while node.op.passes_through or node.kind in ("flatten", "view"):
+        if node.inputs[0] == INPUT:
+            return False
+        node = network.nodes[node.inputs[0]]
+    return node.kind in PROBABILITIES
+
+
+def check_classifies(network: Network) -> None:
+    """Raises  BadInput: the network ends in maps, not in classes."""
+    layer = network.layer(network.output)
+    if layer.grid != (1, 1):
+        size = "x".join(map(str, layer.shape))
+        raise BadInput(
+            f"the network ends in {layer.name!r}, {size}, and not in a score per class: "
+            "open a network that classifies, or sweep with classify=False"
+        )
+
+
+def check_target(network: Network, target: int) -> None:
+    """Raises  BadOption: there is no such class;  BadInput: there are no classes."""
+    check_classifies(network)
+    classes = network.layer(network.output).channels
+    if not 0 <= target < classes:
+        raise BadOption(f"target {target}: the network has classes 0 to {classes - 1}")
+
+
+def _output(logits: Tensor | None) -> Tensor:
+    if logits is None:
+        raise BadInput("this sweep has no classes: run it with classify=True")
+    return logits
+
+
+def _finite(values: Tensor | None) -> bool:
+    return values is None or bool(torch.isfinite(values).all())
+
+
+def check_finite(name: str, values: Tensor) -> None:
+    """Raises  NonFinite: the values, of that layer, hold NaN or infinity."""
+    if not _finite(values):
+        what = "the image holds" if name == INPUT else f"layer {name!r} makes"
+        raise NonFinite(f"{what} NaN or infinity: check the weights and the image")
+
+
+def refuse_not_finite(network: Network, image: Tensor) -> NoReturn:
+    """Raises  NonFinite: naming the first layer, in order of execution, that is not finite."""
+    trace = network.trace(image)
+    for layer in network.layers:
+        check_finite(layer.name, trace[layer.name])
+    raise NonFinite("a feature map's sum over its positions overflows: use a wider float type")
