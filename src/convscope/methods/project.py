@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..errors import BadInput, NonFinite
+from ..geometry.box import Box
+from ..network.cone import SeenInMaps
 from ..network.exported import Network
-from ..network.node import Node
 from ..network.reader import INPUT
 from ..network.trace import Trace
 from ..network.unit import Unit
+from .descent import Start, cone_for, descend, descend_in_windows, group_size
 from .rules import DECONVNET, Rules, Seed
 
-__all__ = ["Projections", "project"]
-
-MEMORY = 256 * 2**20
-"""Bytes that the signals of one layer may take: what a group of units is sized by."""
+__all__ = ["Projections", "project", "project_fields"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +70,17 @@ def project(
     activation = pixels.new_zeros(len(seen))
     for layer in dict.fromkeys(unit.layer for unit in seen):
         mine = [i for i, unit in enumerate(seen) if unit.layer == layer]
-        size = group_size(network, layer)
-        for group in (mine[i : i + size] for i in range(0, len(mine), size)):
-            at = torch.tensor([rows[i] for i in group], device=pixels.device)
-            seed, activation[group] = _seed(trace, [seen[i] for i in group], at, rules.seed)
-            _check_finite(activation[group], [seen[i] for i in group], at)
-            result[group] = _descend(trace, layer, seed, at, rules)
+        at = torch.tensor([rows[i] for i in mine], device=pixels.device)
+        values, start = _start(trace, [seen[i] for i in mine], at, rules.seed)
+        _check_finite(values, [seen[i] for i in mine], at)
+        activation[mine] = values
+        for i, (box, field) in zip(mine, project_fields(trace, start, at, rules), strict=True):
+            inside = box.clip(*pixels.shape[-2:])
+            result[i, :, inside.top : inside.bottom, inside.left : inside.right] = field[
+                :,
+                inside.top - box.top : inside.bottom - box.top,
+                inside.left - box.left : inside.right - box.left,
+            ]
     boxes = [_box(network, unit) for unit in seen]
     return Projections(
         projection=result,
@@ -87,60 +91,39 @@ def project(
     )
 
 
-def group_size(network: Network, layer: str) -> int:
-    """How many units of a layer go down together within the memory budget."""
-    largest = max(
-        torch.Size(shape).numel()
-        for node in network.below([layer])
-        for shape in (node.shape, *node.below)
-    )
-    return max(1, MEMORY // (3 * 4 * largest))  # signal above, signal below, what was saved
+def project_fields(
+    trace: Trace, start: Start, images: Tensor, rules: Rules
+) -> Iterator[tuple[Box, Tensor]]:
+    """The projections of units of one layer, each where it can be non-zero.
+
+    Yields  (box, (3, h, w)), in the order of `start`: the unit's receptive field, not clipped and
+    zero outside the image, or the whole image.
+    """
+    network = trace.network
+    cone = cone_for(network, start.layer, rules)
+    size = group_size(network, start.layer, cone)
+    image = Box(0, 0, *network.input_shape[-2:])
+    for i in range(0, len(start), size):
+        part = start[i : i + size]
+        rows = images[i : i + size]
+        if cone is None:
+            yield from ((image, pixels) for pixels in descend(trace, part, rows, rules))
+        else:
+            seen = SeenInMaps(cone, part.positions, trace, rows)
+            fields = descend_in_windows(seen, part, rules)
+            yield from zip(cone.boxes(part.positions), fields, strict=True)
 
 
-def _descend(trace: Trace, layer: str, seed: Tensor, rows: Tensor, rules: Rules) -> Tensor:
-    """Carry signals (U, *layer.shape) down to the pixels (U, C, H, W), rule by rule."""
-    signals: dict[str, Tensor] = {layer: seed}
-    for node in reversed(trace.network.below([layer])):
-        signal = signals.pop(node.name)
-        for below, part in zip(
-            node.inputs, rules[node](node, signal, _SavedRows(trace, node, rows)), strict=True
-        ):
-            signals[below] = signals[below] + part if below in signals else part
-    return signals[INPUT]
-
-
-@dataclass(frozen=True)
-class _SavedRows:
-    """What the forward pass saved at one node, a row per signal."""
-
-    trace: Trace
-    node: Node
-    rows: Tensor
-
-    def input(self, index: int = 0) -> Tensor:
-        return self.trace[self.node.inputs[index]][self.rows]
-
-    def output(self) -> Tensor:
-        return self.trace[self.node.name][self.rows]
-
-    def switches(self) -> Tensor:
-        return self.trace.switches(self.node.name)[self.rows]
-
-
-def _seed(trace: Trace, units: list[Unit], rows: Tensor, seed: Seed) -> tuple[Tensor, Tensor]:
-    """The layer with everything but one unit per row set to zero, and those units' values."""
+def _start(trace: Trace, units: list[Unit], rows: Tensor, seed: Seed) -> tuple[Tensor, Start]:
+    """The units' values, and what the walk down starts with."""
     values = trace[units[0].layer]
-    where: tuple[Tensor, ...] = (torch.tensor([unit.channel for unit in units]),)
-    positions = [unit.position for unit in units]
-    if values.dim() == 4:
-        where += tuple(torch.tensor(positions).T)
-    where = tuple(index.to(values.device) for index in where)
-    activation = values[(rows, *where)]
-    start = values.new_zeros((len(units), *values.shape[1:]))
-    start[(torch.arange(len(units), device=values.device), *where)] = (
-        activation if seed is Seed.ACTIVATION else 1.0
-    )
-    return start, activation
+    device = values.device
+    channels = torch.tensor([unit.channel for unit in units], device=device)
+    positions = torch.tensor([unit.position or (0, 0) for unit in units], device=device)
+    place = (positions[:, 0], positions[:, 1]) if values.dim() == 4 else ()
+    activation = values[(rows, channels, *place)]
+    signal = activation if seed is Seed.ACTIVATION else torch.ones_like(activation)
+    return activation, Start(units[0].layer, channels, positions, signal)
 
 
 def _check_finite(activation: Tensor, units: list[Unit], rows: Tensor) -> None:

@@ -18,6 +18,7 @@ from .reader import INPUT, read_network
 from .unit import Unit
 
 if TYPE_CHECKING:
+    from .cone import Cone
     from .trace import Trace
 
 __all__ = ["Layer", "Network", "open_network"]
@@ -67,6 +68,7 @@ class Network:
             name: Layer(name, node.kind, node.shape, fields[name], node.inputs)
             for name, node in self.nodes.items()
         }
+        self._cones: dict[str, Cone | None] = {}
         self._readers: dict[str, list[str]] = {name: [] for name in (INPUT, *self.nodes)}
         for node in self.nodes.values():
             for below in node.inputs:
@@ -189,6 +191,15 @@ class Network:
         from .trace import Trace  # a trace belongs to a network, and knows it
 
         return Trace.record(self, images, layers)
+
+    def cone(self, layer: str) -> Cone | None:
+        """The receptive cone of a layer's units; None where their windows do not move with them."""
+        from .cone import Cone  # as above
+
+        name = self.layer(layer).name
+        if name not in self._cones:
+            self._cones[name] = Cone.of(self, name)
+        return self._cones[name]
 
     def check_images(self, images: Tensor) -> Tensor:
         """A batch of the right shape, dtype and device.   Raises  BadInput otherwise."""

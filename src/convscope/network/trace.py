@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import NonFinite
-from .ops.pooling import max_pool_switches
+from .ops.pooling import max_pool_switches, switch_places
 from .reader import INPUT
 from .unit import Unit
 
@@ -29,12 +29,14 @@ class Trace:
         self.network = network
         self._values = values
         self._switches: dict[str, Tensor] = {}
+        self._places: dict[str, Tensor] = {}
 
     @classmethod
     def record(cls, network: Network, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
         """See `Network.trace`."""
         names = [network.output] if layers is None else [network.layer(n).name for n in layers]
-        trace = cls(network, {INPUT: network.check_images(images)})
+        images = network.check_images(images).contiguous(memory_format=torch.channels_last)
+        trace = cls(network, {INPUT: images})
         trace._run(names)
         return trace
 
@@ -68,6 +70,16 @@ class Trace:
             node = self.network.nodes[layer]
             self._switches[layer] = max_pool_switches(node, self[node.inputs[0]])
         return self._switches[layer]
+
+    def places(self, layer: str) -> Tensor:
+        """The switches as places within their pooling regions, counted by rows, uint8."""
+        if layer not in self._places:
+            node = self.network.nodes[layer]
+            flat = self.switches(layer)
+            self._places[layer] = switch_places(
+                node, flat, node.below[0][-1], node.settings["padding"]
+            )
+        return self._places[layer]
 
     def strongest(self, unit: Unit, image: int) -> Unit:
         """The unit at its feature map's strongest position in one image (first in reading order).

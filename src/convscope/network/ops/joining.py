@@ -117,16 +117,16 @@ def _cat_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
 
 JOINING: tuple[Op, ...] = (
     Op("add", (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar),
-       _add, _add_adjoint, broadcast, _read_sum(1, 1)),
+       _add, _add_adjoint, broadcast, _read_sum(1, 1), pointwise=True),
     Op("sub", (aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.subtract.Tensor),
-       _add, _add_adjoint, broadcast, _read_sum(1, -1)),
+       _add, _add_adjoint, broadcast, _read_sum(1, -1), pointwise=True),
     Op("sub", (aten.rsub.Scalar, aten.rsub.Tensor),
-       _add, _add_adjoint, broadcast, _read_sum(-1, 1, alpha_on_first=True)),
+       _add, _add_adjoint, broadcast, _read_sum(-1, 1, alpha_on_first=True), pointwise=True),
     Op("mul", (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.multiply.Tensor),
-       _mul, _mul_adjoint, broadcast, _read_mul),
+       _mul, _mul_adjoint, broadcast, _read_mul, pointwise=True),
     Op("div", (aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.divide.Tensor,
                aten.true_divide.Tensor),
-       _div, _div_adjoint, broadcast, _read_div),
+       _div, _div_adjoint, broadcast, _read_div, pointwise=True),
     Op("cat", (aten.cat.default, aten.concat.default, aten.concatenate.default),
-       _cat, _cat_adjoint, channel_field, _read_cat),
+       _cat, _cat_adjoint, channel_field, _read_cat, pointwise=True),
 )  # fmt: skip

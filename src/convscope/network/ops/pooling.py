@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -40,18 +41,30 @@ def _max_pool_on_window(node: Node, patch: Tensor) -> Tensor:
     return F.max_pool2d(patch, s["kernel"], s["stride"], 0, s["dilation"])
 
 
-def max_pool_switches(node: Node, value: Tensor) -> Tensor:
-    """Where each pooled maximum came from: flat index into rows x columns below, (N, C, H, W)."""
+def max_pool_switches(node: Node, value: Tensor, *, on_window: bool = False) -> Tensor:
+    """Where each pooled maximum came from: flat index into rows x columns below, (N, C, H, W).
+
+    on_window : the value is a patch that holds the border already
+    """
     s = node.settings
+    padding, ceil_mode = ((0, 0), False) if on_window else (s["padding"], s["ceil_mode"])
     return F.max_pool2d(
-        value,
-        s["kernel"],
-        s["stride"],
-        s["padding"],
-        s["dilation"],
-        s["ceil_mode"],
-        return_indices=True,
+        value, s["kernel"], s["stride"], padding, s["dilation"], ceil_mode, return_indices=True
     )[1]
+
+
+def switch_places(
+    node: Node, switches: Tensor, columns: int, padding: tuple[int, int] = (0, 0)
+) -> Tensor:
+    """Flat switches, in maps of so many columns -> place in the pooling region, by rows, uint8."""
+    s = node.settings
+    (sh, sw), (dh, dw), (_, kw) = s["stride"], s["dilation"], s["kernel"]
+    h, w = switches.shape[-2:]
+    top = torch.arange(h, device=switches.device)[:, None] * sh - padding[0]
+    left = torch.arange(w, device=switches.device)[None, :] * sw - padding[1]
+    row = (switches // columns - top) // dh
+    column = (switches % columns - left) // dw
+    return (row * kw + column).to(torch.uint8)
 
 
 def unpool(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:

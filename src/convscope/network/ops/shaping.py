@@ -37,6 +37,16 @@ def _slice(node: Node, value: Tensor) -> Tensor:
     return value[tuple(cut)]
 
 
+def _slice_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """Back to its place, zero elsewhere; along channels on windows of any size, too."""
+    axis = node.settings["axis"] % signal.dim()
+    shape = list(signal.shape)
+    shape[axis] = node.below[0][axis - 1]
+    below = signal.new_zeros(shape)
+    _slice(node, below).copy_(signal)
+    return (below,)
+
+
 def _read_select(bound: dict[str, Any]) -> dict[str, Any]:
     return {"axis": bound["dim"], "index": bound["index"]}
 
@@ -116,7 +126,7 @@ SHAPING: tuple[Op, ...] = (
        _reshape, _reshape_adjoint, _reshape_field),
     Op("slice", (aten.slice.Tensor, aten.chunk.default, aten.split.Tensor,
                  aten.split_with_sizes.default),
-       _slice, linear_adjoint, channel_field, _read_slice,
+       _slice, _slice_adjoint, channel_field, _read_slice,
        pointwise=True),
     Op("select", (aten.select.int,), _select, linear_adjoint, channel_field, _read_select),
     Op("permute", (aten.permute.default,), _permute, linear_adjoint, _axes_field, _read_permute),

@@ -58,11 +58,15 @@ def channel_field(node: Node, index: int) -> Field:
     return Field() if axis == 1 else whole(node, index)
 
 
-def differentiate(node: Node, signal: Tensor, at: Tensor) -> tuple[Tensor]:
+def differentiate(
+    node: Node, signal: Tensor, at: Tensor, *, on_window: bool = False
+) -> tuple[Tensor]:
     """The derivative of a single-input operation at the point `at`, applied to the signal."""
     with torch.enable_grad():
         at = at.detach().requires_grad_()
-        (below,) = torch.autograd.grad(node.forward(at), at, signal)
+        run = node.op.on_window if on_window else None
+        value = node.forward(at) if run is None else run(node, at)
+        (below,) = torch.autograd.grad(value, at, signal)
     return (below,)
 
 

@@ -1,0 +1,158 @@
+"""The walk down: signals at some units carried to the pixels, by a method's rules.
+
+Two ways, one result. Over whole maps, for any network and any rules; and over the units' receptive
+cones, where every signal is a window as small as what its unit sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..network.cone import Cone, Seen, unpool_places
+from ..network.exported import Network
+from ..network.node import Node
+from ..network.ops.pooling import unpool
+from ..network.ops.shared import differentiate
+from ..network.reader import INPUT
+from ..network.trace import Trace
+from .rules import Rules
+
+__all__ = ["Start", "cone_for", "descend", "descend_in_windows", "group_size"]
+
+MEMORY = 128 * 2**20
+"""Bytes that the signals of one group of units may take."""
+LARGEST_GROUP = 32
+"""Units that go down together at most: more fall out of the caches."""
+WORTH_WINDOWS = 0.85
+"""Windows are used where they hold at most this share of the values of the whole maps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Units of one layer, and the signal that each starts with.
+
+    channels (U,), positions (U, 2) int64: (row, column); values (U,)
+    """
+
+    layer: str
+    channels: Tensor
+    positions: Tensor
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.channels)
+
+    def __getitem__(self, part: slice) -> Start:
+        return Start(self.layer, self.channels[part], self.positions[part], self.values[part])
+
+    def on_map(self, shape: tuple[int, ...]) -> Tensor:
+        """The layer (U, *shape) with all else set to zero."""
+        start = self.values.new_zeros((len(self), *shape))
+        rows = torch.arange(len(self), device=start.device)
+        place = (self.positions[:, 0], self.positions[:, 1]) if len(shape) == 3 else ()
+        start[(rows, self.channels, *place)] = self.values
+        return start
+
+
+def cone_for(network: Network, layer: str, rules: Rules) -> Cone | None:
+    """The cone to go down in, where there is one, the rules can follow it, and it pays."""
+    cone = network.cone(layer)
+    if cone is None or cone.share() > WORTH_WINDOWS:
+        return None
+    return cone if all(_follows(node, rules) for node in cone.nodes) else None
+
+
+def group_size(network: Network, layer: str, cone: Cone | None) -> int:
+    """How many units of a layer go down together within the memory budget."""
+    sizes = [
+        shape[0] * (cone.size(name)[0] * cone.size(name)[1] if cone else _area(shape))
+        for node in network.below([layer])
+        for name, shape in zip((node.name, *node.inputs), (node.shape, *node.below), strict=True)
+    ]
+    fits = MEMORY // (3 * 4 * max(sizes))  # signal above, signal below, what was saved
+    return max(1, min(LARGEST_GROUP, fits))
+
+
+def descend(trace: Trace, start: Start, images: Tensor, rules: Rules) -> Tensor:
+    """Carry signals down over whole maps: (U, C, H, W) of pixels.   images (U,) : trace rows."""
+    network = trace.network
+    signals = {start.layer: start.on_map(network.layer(start.layer).shape)}
+    for node in reversed(network.below([start.layer])):
+        saved = _SavedRows(trace, node, images)
+        parts = rules[node](node, signals.pop(node.name), saved)
+        for below, part in zip(node.inputs, parts, strict=True):
+            signals[below] = signals[below] + part if below in signals else part
+    return signals[INPUT]
+
+
+def descend_in_windows(seen: Seen, start: Start, rules: Rules) -> Tensor:
+    """Carry signals down in windows: (U, C, h, w), the receptive fields, zero outside the image."""
+    cone = seen.cone
+    signals: dict[str, Tensor] = {}
+    for node in reversed(cone.nodes):
+        if node.name == start.layer:
+            parts = _first_step(seen, node, start, rules)
+        else:
+            parts = _step(seen, node, signals.pop(node.name), rules)
+        for edge, part in zip(cone.edges[node.name], parts, strict=True):
+            if node.op.on_window is not None:  # a pointwise step stays where it is
+                mask = cone.inside_part(edge, seen.positions)
+                part = part if mask is None else part * mask
+            signals[edge.below] = cone.join(signals.get(edge.below), edge, part)
+    return signals[INPUT]
+
+
+def _first_step(seen: Seen, node: Node, start: Start, rules: Rules) -> tuple[Tensor, ...]:
+    """From the unit itself: through a convolution, its one filter is looked up, not convolved."""
+    if node.kind == "conv" and node.settings["groups"] == 1 and node.settings["dilation"] == (1, 1):
+        filters = node.tensors["weight"].detach()[start.channels]
+        return (filters * start.values[:, None, None, None],)
+    single = start.values.new_zeros(len(start), node.shape[0], 1, 1)
+    single[torch.arange(len(start), device=single.device), start.channels, 0, 0] = start.values
+    return _step(seen, node, single, rules)
+
+
+def _step(seen: Seen, node: Node, signal: Tensor, rules: Rules) -> tuple[Tensor, ...]:
+    if node.op.on_window is None:
+        return rules[node](node, signal, seen.at(node))
+    if node.kind == "conv":
+        return (seen.cone.transpose(node, signal),)
+    if node.kind == "max_pool":
+        return (unpool_places(node, signal, seen.places(node)),)
+    if node.kind == "avg_pool":
+        size = seen.cone.edges[node.name][0].part[2:]
+        at = signal.new_zeros((len(signal), node.below[0][0], *size))
+        return differentiate(node, signal, at, on_window=True)
+    return (signal,)  # padding, and pooling to the size it has
+
+
+def _follows(node: Node, rules: Rules) -> bool:
+    """Whether a method's rule for this node is the one that windows know."""
+    if node.kind == "max_pool":
+        return rules[node] is unpool
+    return node.op.on_window is None or node.kind not in rules.table
+
+
+def _area(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape[1:]).numel()
+
+
+@dataclass(frozen=True)
+class _SavedRows:
+    """What the forward pass saved at one node, a row per signal."""
+
+    trace: Trace
+    node: Node
+    rows: Tensor
+
+    def input(self, index: int = 0) -> Tensor:
+        return self.trace[self.node.inputs[index]][self.rows]
+
+    def output(self) -> Tensor:
+        return self.trace[self.node.name][self.rows]
+
+    def switches(self) -> Tensor:
+        return self.trace.switches(self.node.name)[self.rows]

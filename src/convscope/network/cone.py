@@ -1,0 +1,348 @@
+"""A unit's receptive cone: the window of every layer below that the unit can see.
+
+A unit of a layer reads, at each layer below, one window that moves with the unit's position and has
+the same size for all units of the layer. So signals of many units, of any images, go down together
+as equal-size windows, and a crop of the image as large as the receptive field is enough to compute
+what the unit saw. The geometry is `geometry.window`, the same as for receptive fields.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..geometry.box import Box
+from ..geometry.window import Field, Status
+from .exported import Network
+from .node import Node, Saved
+from .ops.pooling import max_pool_switches, switch_places
+from .reader import INPUT
+from .trace import Trace
+
+__all__ = ["Cone", "Seen", "SeenInCrops", "SeenInMaps", "unpool_places"]
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """From a node down to one of its inputs, in windows.
+
+    part : the region of the input's window that the node's window reads: (top, left, height,
+        width) within that window, the same for every unit
+    """
+
+    below: str
+    part: tuple[int, int, int, int]
+
+
+class Cone:
+    """The windows below one layer. Made by `Cone.of`.
+
+    windows : node (or "input") -> a window per axis, seen from the layer's own positions
+    """
+
+    def __init__(self, network: Network, layer: str, windows: Mapping[str, Field]) -> None:
+        self.network = network
+        self.layer = layer
+        self.windows = windows
+        self.nodes = network.below([layer])
+        self.extent = {INPUT: network.input_shape[-2:]}
+        self.extent.update({node.name: network.layer(node.name).grid for node in self.nodes})
+        self.edges = {node.name: self._edges(node) for node in self.nodes}
+        self._transposed: dict[str, Callable[[Tensor], Tensor]] = {}
+
+    @classmethod
+    def of(cls, network: Network, layer: str) -> Cone | None:
+        """The cone of a layer, or None where some layer below does not move with the unit."""
+        windows: dict[str, Field] = {layer: Field()}
+        for node in reversed(network.below([layer])):
+            if not node.on_windows:
+                return None
+            for reach, below in zip(node.fields(), node.inputs, strict=True):
+                seen = _through(windows[node.name], reach)
+                if seen is None:
+                    return None
+                if below in windows:
+                    joined = windows[below].hull(seen, (0, 0))
+                    if joined.status is not Status.EXACT:
+                        return None
+                    seen = joined
+                windows[below] = seen
+        return cls(network, layer, windows)
+
+    def _edges(self, node: Node) -> tuple[_Edge, ...]:
+        edges = []
+        for reach, below in zip(node.fields(), node.inputs, strict=True):
+            seen = _through(self.windows[node.name], reach)
+            assert seen is not None
+            hull = self.windows[below]
+            top = int(seen.rows.start - hull.rows.start)
+            left = int(seen.columns.start - hull.columns.start)
+            edges.append(_Edge(below, (top, left, *seen.size)))
+        return tuple(edges)
+
+    def size(self, name: str) -> tuple[int, int]:
+        return self.windows[name].size
+
+    def share(self) -> float:
+        """Values in the cone's windows, as a share of those in the whole maps below."""
+        inside = whole = 0
+        for node in self.nodes:
+            height, width = self.size(node.name)
+            rows, columns = self.extent[node.name]
+            inside += node.shape[0] * height * width
+            whole += node.shape[0] * rows * columns
+        return inside / whole
+
+    def cost(self, name: str | None = None) -> int:
+        """Multiply-adds of the convolutions up to a layer (default: the cone's own), per unit."""
+        nodes = self.nodes if name is None else self.network.below([name])
+        return sum(
+            n.tensors["weight"].numel() * math.prod(self.size(n.name))
+            for n in nodes
+            if n.kind == "conv"
+        )
+
+    def first(self, name: str, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the windows of units at `positions` (U, 2) start in a layer: rows, columns."""
+        field = self.windows[name]
+        return field.rows.first(positions[:, 0]), field.columns.first(positions[:, 1])
+
+    def inside(self, name: str, positions: Tensor) -> Tensor | None:
+        """Which values of the windows lie in the map, (U, 1, h, w); None: all of them."""
+        masks = []
+        for first, size, extent in zip(
+            self.first(name, positions), self.size(name), self.extent[name], strict=True
+        ):
+            if bool((first >= 0).all()) and bool((first + size <= extent).all()):
+                masks.append(None)
+                continue
+            index = first[:, None] + torch.arange(size, device=first.device)
+            masks.append((index >= 0) & (index < extent))
+        rows, columns = masks
+        if rows is None and columns is None:
+            return None
+        height, width = self.size(name)
+        everywhere = positions.new_ones(len(positions), 1, dtype=torch.bool)
+        rows = everywhere.expand(-1, height) if rows is None else rows
+        columns = everywhere.expand(-1, width) if columns is None else columns
+        return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+    def inside_part(self, edge: _Edge, positions: Tensor) -> Tensor | None:
+        """`inside`, for the region of the input's window that an edge leads to."""
+        mask = self.inside(edge.below, positions)
+        return None if mask is None else _cut(mask, edge)
+
+    def boxes(self, positions: Tensor) -> list[Box]:
+        """The receptive fields of units, in image pixels, not clipped."""
+        height, width = self.size(INPUT)
+        rows, columns = self.first(INPUT, positions)
+        return [
+            Box(top, left, top + height, left + width)
+            for top, left in zip(rows.tolist(), columns.tolist(), strict=True)
+        ]
+
+    def join(self, signal: Tensor | None, edge: _Edge, part: Tensor) -> Tensor:
+        """Add what an edge brings to the signal of the input's whole window."""
+        size = self.size(edge.below)
+        if part.shape[-2:] == size:
+            return part if signal is None else signal + part
+        if signal is None:
+            signal = part.new_zeros((*part.shape[:2], *size))
+        _cut(signal, edge).add_(part)
+        return signal
+
+    def take(self, values: Tensor, name: str, images: Tensor, positions: Tensor) -> Tensor:
+        """Cut windows (U, C, h, w) out of a layer's maps (N, C, H, W), zero outside the map."""
+        at = []
+        for first, size, extent in zip(
+            self.first(name, positions), self.size(name), self.extent[name], strict=True
+        ):
+            index = first[:, None] + torch.arange(size, device=first.device)
+            at.append(index.clamp(0, extent - 1))
+        rows, columns = at
+        maps = values.permute(0, 2, 3, 1)
+        windows = maps[images[:, None, None], rows[:, :, None], columns[:, None, :]]
+        windows = windows.permute(0, 3, 1, 2)
+        mask = self.inside(name, positions)
+        return windows if mask is None else windows * mask.to(windows.dtype)
+
+    def run(self, name: str, values: dict[str, Tensor], positions: Tensor) -> None:
+        """Go on from the windows in `values` up to a layer; those of the image must be there.
+
+        The results are those of the whole forward pass, cut out, and zero outside the maps.
+        """
+        for node in self.network.below([name]):
+            if node.name in values:
+                continue
+            patches = [self.patch(node, i, values, positions) for i in range(len(node.inputs))]
+            run = node.op.on_window
+            value = node.forward(*patches) if run is None else run(node, *patches)
+            mask = self.inside(node.name, positions)
+            values[node.name] = value if mask is None else value * mask
+
+    def patch(
+        self, node: Node, index: int, values: Mapping[str, Tensor], positions: Tensor
+    ) -> Tensor:
+        """What a node's windows read from one input, the op's border outside the map."""
+        edge = self.edges[node.name][index]
+        value = values[edge.below]
+        if node.op.border:
+            mask = self.inside(edge.below, positions)
+            if mask is not None:
+                value = value.masked_fill(~mask, node.op.border)
+        return _cut(value, edge)
+
+    def transpose(self, node: Node, signal: Tensor) -> Tensor:
+        """A convolution's adjoint on windows: (U, O, h, w) -> the whole input window it reads."""
+        if node.name not in self._transposed:
+            self._transposed[node.name] = _transposed_convolution(node)
+        return self._transposed[node.name](signal)
+
+
+class Seen(ABC):
+    """What units saw of the layers below them, in windows (U, C, h, w), zero outside the maps."""
+
+    def __init__(self, cone: Cone, positions: Tensor) -> None:
+        self.cone = cone
+        self.positions = positions
+
+    @abstractmethod
+    def window(self, name: str) -> Tensor:
+        """A layer's values in each unit's window."""
+
+    @abstractmethod
+    def places(self, node: Node) -> Tensor:
+        """Which place of each pooling region held its maximum, uint8, counted by rows."""
+
+    def at(self, node: Node) -> Saved:
+        """What was saved at one node, as its rule asks for it."""
+        return _SeenAt(self, node)
+
+
+class SeenInMaps(Seen):
+    """Cut out of the maps of a whole forward pass.   images (U,) : the row each unit is seen in."""
+
+    def __init__(self, cone: Cone, positions: Tensor, trace: Trace, images: Tensor) -> None:
+        super().__init__(cone, positions)
+        self.trace, self.images = trace, images
+
+    def window(self, name: str) -> Tensor:
+        return self.cone.take(self.trace[name], name, self.images, self.positions)
+
+    def places(self, node: Node) -> Tensor:
+        return self.cone.take(self.trace.places(node.name), node.name, self.images, self.positions)
+
+
+class SeenInCrops(Seen):
+    """Computed from crops (U, C, h, w) of the images, as large as the receptive field."""
+
+    def __init__(self, cone: Cone, positions: Tensor, crops: Tensor) -> None:
+        super().__init__(cone, positions)
+        self._values = {INPUT: crops}
+
+    def window(self, name: str) -> Tensor:
+        if name not in self._values:
+            self.cone.run(name, self._values, self.positions)
+        return self._values[name]
+
+    def places(self, node: Node) -> Tensor:
+        self.window(node.inputs[0])
+        patch = self.cone.patch(node, 0, self._values, self.positions)
+        return switch_places(node, max_pool_switches(node, patch, on_window=True), patch.shape[-1])
+
+
+@dataclass(frozen=True)
+class _SeenAt:
+    """`Saved`, in windows: a node's own region of each input."""
+
+    seen: Seen
+    node: Node
+
+    def input(self, index: int = 0) -> Tensor:
+        edge = self.seen.cone.edges[self.node.name][index]
+        return _cut(self.seen.window(edge.below), edge)
+
+    def output(self) -> Tensor:
+        return self.seen.window(self.node.name)
+
+    def switches(self) -> Tensor:
+        return self.seen.places(self.node)
+
+
+def unpool_places(node: Node, signal: Tensor, places: Tensor) -> Tensor:
+    """Unpool on windows: each value at its place of its region; values that meet add up."""
+    s = node.settings
+    (kh, kw), (sh, sw), (dh, dw) = s["kernel"], s["stride"], s["dilation"]
+    h, w = signal.shape[-2:]
+    size = ((h - 1) * sh + dh * (kh - 1) + 1, (w - 1) * sw + dw * (kw - 1) + 1)
+    below = signal.new_zeros((*signal.shape[:2], *size)).contiguous(
+        memory_format=torch.channels_last
+    )
+    for place in range(kh * kw):
+        r, c = divmod(place, kw)
+        rows = slice(r * dh, r * dh + (h - 1) * sh + 1, sh)
+        columns = slice(c * dw, c * dw + (w - 1) * sw + 1, sw)
+        below[:, :, rows, columns] += signal * (places == place)
+    return below
+
+
+# --- pieces ---------------------------------------------------------------------------------------
+
+
+def _through(upper: Field, reach: Field) -> Field | None:
+    """A window seen through one operation, if it moves by whole steps and is exact."""
+    seen = upper.after(reach)
+    for window in (seen.rows, seen.columns):
+        whole_steps = window.start.denominator == window.stride.denominator == 1
+        if window.status is not Status.EXACT or not whole_steps:
+            return None
+    return seen
+
+
+def _cut(value: Tensor, edge: _Edge) -> Tensor:
+    top, left, height, width = edge.part
+    return value[..., top : top + height, left : left + width]
+
+
+def _transposed_convolution(node: Node) -> Callable[[Tensor], Tensor]:
+    """The fastest way to paint flipped filters, for this convolution."""
+    s, weight = node.settings, node.tensors["weight"].detach()
+    stride, dilation, groups, kernel = s["stride"], s["dilation"], s["groups"], s["kernel"]
+    plain = groups == 1 and dilation == (1, 1)
+    if plain and stride == (1, 1):
+        flipped = weight.transpose(0, 1).flip(2, 3)
+        flipped = flipped.contiguous(memory_format=torch.channels_last)
+        padding = (kernel[0] - 1, kernel[1] - 1)
+        return lambda signal: F.conv2d(signal, flipped, padding=padding)
+    if plain and stride[0] == stride[1] and weight.shape[1] <= 4:
+        return _by_phases(weight, stride[0])
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    return lambda signal: F.conv_transpose2d(signal, weight, None, stride, 0, 0, groups, dilation)
+
+
+def _by_phases(weight: Tensor, stride: int) -> Callable[[Tensor], Tensor]:
+    """A strided transpose onto few channels, as one convolution per phase of the stride.
+
+    out[s*m + a] = sum_j signal[m - j] w[s*j + a]: the s*s phases are channels of one ordinary
+    convolution, and `pixel_shuffle` interleaves them. 2.5 times as fast as the plain transpose for
+    7x7 stride 2 onto three channels.
+    """
+    o, c, kh, kw = weight.shape
+    taps = (-(-kh // stride), -(-kw // stride))
+    padded = F.pad(weight, (0, taps[1] * stride - kw, 0, taps[0] * stride - kh))
+    phases = padded.view(o, c, taps[0], stride, taps[1], stride).permute(1, 3, 5, 0, 2, 4)
+    phases = phases.reshape(c * stride * stride, o, *taps).flip(2, 3)
+    phases = phases.contiguous(memory_format=torch.channels_last)
+
+    def transpose(signal: Tensor) -> Tensor:
+        h, w = signal.shape[-2:]
+        full = F.pixel_shuffle(F.conv2d(signal, phases, padding=(taps[0] - 1, taps[1] - 1)), stride)
+        return full[..., : (h - 1) * stride + kh, : (w - 1) * stride + kw]
+
+    return transpose
