@@ -8,7 +8,7 @@
 
 The identity of a set is the SHA-256 over its names and the SHA-256 of each image's bytes, so a copy
 has the identity of the original. A pass hashes the images as it reads them; asking before any pass
-reads every file once, at the speed of the disk or of SHA-256 (1 to 2 GB/s).
+reads every file once: one core hashed 1.9 GB/s, 0.6 GB/s out of a zip of small JPEGs.
 """
 
 from __future__ import annotations

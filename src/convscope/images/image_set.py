@@ -54,7 +54,7 @@ class ImageSet(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """The image's relative path, POSIX; unique in the set."""
+        """The image's relative path, POSIX; unique, unless a list names one twice."""
 
     @abstractmethod
     def label(self, index: int) -> int | None:
