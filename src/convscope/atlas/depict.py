@@ -40,6 +40,7 @@ CHECKPOINT_SECONDS = 30.0
 TILE_BYTES = 2**30  # of tiles that wait on disk for their sheets
 TRACE_BYTES = 2**28  # of activations that one batch may keep
 PIXEL_BYTES = 2**26  # of projections at full size that one call may return
+TOLD_EVERY = 100  # winners between two reports of progress within a batch
 KINDS = ("patch", "projection")
 
 
@@ -205,8 +206,10 @@ class _Painter:
                     for row, image in enumerate(batch.indices.tolist())
                     for winner in by_image[image]
                 ]
-                self._paint_batch(batch.tensors, winners, group, files)
-                done += len(winners)
+                for _ in self._paint_batch(batch.tensors, winners, group, files):
+                    done += 1
+                    if done % TOLD_EVERY == 0:
+                        advance(done)
                 now = time.monotonic()
                 drawn = Drawn(
                     layers=drawn.layers,
@@ -228,7 +231,8 @@ class _Painter:
         winners: Sequence[tuple[int, Winner]],
         group: Sequence[_Layer],
         files: _TileFiles,
-    ) -> None:
+    ) -> Iterator[Winner]:
+        """Write both tiles of each winner of a batch; yields it when that is done."""
         pictures = torch.from_numpy(self.preprocess.to_uint8(tensors)).permute(0, 3, 1, 2)
         windows = {layer.record.name: layer.record.window for layer in group}
         for row, winner in winners:
@@ -242,6 +246,7 @@ class _Painter:
             if self.preprocess.numbers.order is Order.BGR:
                 projection = projection.flip(0)
             files.write("projection", winner, sheets.projection_tile(projection))
+            yield winner
 
     def _batch(self, group: Sequence[_Layer]) -> int:
         """How many images may be run forward together with their activations kept."""

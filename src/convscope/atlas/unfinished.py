@@ -180,7 +180,7 @@ def claim(atlas: Path, plan: Plan, *, resume: bool) -> Iterator[WorkFolder | Non
         _may_resume(atlas, "an unfinished atlas", plan, found, resume)
     work.path.mkdir(parents=True, exist_ok=True)
     with _locked(work.path / "lock", atlas):
-        for leftover in work.path.glob(".*.tmp"):
+        for leftover in atlas.rglob(".*.tmp"):  # half-written when a run was killed
             leftover.unlink()
         replace_file(work.path / "plan.json", plan.model_dump_json(indent=1).encode())
         yield work

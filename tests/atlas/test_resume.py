@@ -1,0 +1,252 @@
+"""A scan that is stopped, by an exception or by kill -9, and gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from convscope.atlas import depict, mine, scan
+from convscope.atlas.scan import build_atlas
+from convscope.errors import BadInput, ConvscopeError, FolderInUse
+from convscope.images.datasets import open_images
+from convscope.methods.rules import GUIDED
+
+SCRIPT = Path(__file__).with_name("scan_until_killed.py")
+
+
+class Stop(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture(autouse=True)
+def commit_at_every_step(monkeypatch):
+    """Checkpoints after every batch, a group of tiles for each layer, one thread."""
+    monkeypatch.setattr(mine, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(depict, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(depict, "TILE_BYTES", 1)
+    monkeypatch.setattr(depict, "TRACE_BYTES", 2**17)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def scanned(tiny, pictures: Path, out: Path, **options):
+    return build_atlas(tiny.model(), open_images(pictures), out, batch_size=4, **options)
+
+
+def content(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file, the time spent left out of the manifest."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if path.name == "manifest.json":
+            manifest = json.loads(data)
+            kept = {k: v for k, v in manifest.items() if not k.startswith("seconds")}
+            data = json.dumps(kept).encode()
+        found[path.relative_to(folder).as_posix()] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny, pictures):
+    """The uninterrupted atlas: its files, and what was told of its progress."""
+    told: list[tuple[str, int, int]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in [
+            (mine, "CHECKPOINT_SECONDS", 0.0),
+            (depict, "CHECKPOINT_SECONDS", 0.0),
+            (depict, "TILE_BYTES", 1),
+            (depict, "TRACE_BYTES", 2**17),
+        ]:
+            patch.setattr(module, name, value)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        folder = tmp_path_factory.mktemp("whole") / "atlas"
+        scanned(tiny, pictures, folder, progress=lambda *report: told.append(report))
+        torch.set_num_threads(threads)
+    return content(folder), told
+
+
+def stop_at(moment: int):
+    calls = 0
+
+    def progress(phase: str, done: int, total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == moment:
+            raise Stop
+
+    return progress
+
+
+def test_stopped_at_every_step_in_turn_it_ends_with_the_same_bytes(tiny, pictures, tmp_path, whole):
+    expected, told = whole
+    out, stops = tmp_path / "a", 0
+    while True:
+        try:
+            scanned(tiny, pictures, out, resume=stops > 0, progress=stop_at(3))
+        except Stop:
+            stops += 1
+            assert stops < 3 * len(told)
+        else:
+            break
+    assert stops > len(told) // 3
+    assert content(out) == expected
+
+
+@pytest.mark.slow
+def test_kill_9_at_several_moments_ends_with_the_same_bytes(tiny, pictures, tmp_path, whole):
+    out = tmp_path / "a"
+    conftest = Path(__file__).with_name("conftest.py")
+
+    def run(moment: int, when: str) -> int:
+        command = [sys.executable, SCRIPT, conftest, pictures, out, moment, when]
+        return subprocess.run([str(word) for word in command], check=False).returncode
+
+    for moment, when in [(1, "before"), (3, "after"), (6, "before"), (13, "after"), (29, "before")]:
+        assert run(moment, when) == -9
+        with pytest.raises(BadInput):
+            scan.open_atlas(out)
+    assert run(0, "never") == 0
+    assert content(out) == whole[0]
+
+
+def test_an_unfinished_atlas_is_not_overwritten_and_both_ways_out_are_named(
+    tiny, pictures, tmp_path
+):
+    out = tmp_path / "a"
+    with pytest.raises(Stop):
+        scanned(tiny, pictures, out, progress=stop_at(3))
+    before = content(out)
+    with pytest.raises(FolderInUse, match="unfinished atlas; go on with --resume, or delete"):
+        scanned(tiny, pictures, out)
+    assert content(out) == before
+
+
+def test_a_finished_atlas_is_not_overwritten_and_a_resume_of_it_does_nothing(
+    tiny, pictures, tmp_path
+):
+    out = tmp_path / "a"
+    scanned(tiny, pictures, out, layers=["0"])
+    before = content(out)
+    with pytest.raises(FolderInUse, match="a finished atlas; look at it as it is, or delete"):
+        scanned(tiny, pictures, out, layers=["0"])
+    atlas = scanned(tiny, pictures, out, layers=["0"], resume=True)
+    assert list(atlas.layers) == ["0"]
+    assert content(out) == before
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("top", "top was 9, now 5"),
+        ("layers", "layers was 0, now 3"),
+        ("rules", "rules was deconvnet, now guided"),
+        ("model", "the model's weights was"),
+        ("images", "the number of images was 22, now 12; the images' identity was"),
+        ("preprocess", "preprocess was"),
+    ],
+)
+def test_a_resume_with_something_else_is_refused_and_says_what_differs(
+    tiny, pictures, tmp_path, change, words, finished
+):
+    out = tmp_path / "a"
+    try:
+        scanned(tiny, pictures, out, layers=["0"], progress=None if finished else stop_at(3))
+    except Stop:
+        assert not finished
+    before = content(out)
+    model = {
+        "model": lambda: tiny.model(tiny.module(seed=1)),
+        "preprocess": lambda: tiny.model(scaling="unit"),
+    }.get(change, tiny.model)()
+    images = open_images("scenes:val:12" if change == "images" else pictures, size=24)
+    options = {
+        "top": {"top": 5},
+        "rules": {"rules": GUIDED},
+        "layers": {"layers": ["3"]},
+    }.get(change, {})
+    with pytest.raises(FolderInUse, match=words):
+        build_atlas(model, images, out, **{"layers": ["0"], **options}, resume=True)
+    assert content(out) == before
+
+
+def test_batch_size_and_workers_may_change_on_resume(tiny, pictures, tmp_path, whole):
+    out = tmp_path / "a"
+    with pytest.raises(Stop):
+        scanned(tiny, pictures, out, progress=stop_at(3))
+    build_atlas(tiny.model(), open_images(pictures), out, batch_size=3, workers=0, resume=True)
+    reference = scanned(tiny, pictures, tmp_path / "b")
+    resumed = scan.open_atlas(out)
+    for name, table in reference.layers.items():
+        torch.testing.assert_close(resumed.layers[name].value, table.value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_untouched(tiny, pictures, tmp_path):
+    out = tmp_path / "mine"
+    (out / "work").mkdir(parents=True)
+    (out / "thesis.txt").write_text("years of it")
+    (out / "work" / "notes").write_text("more")
+    for resume in (False, True):
+        with pytest.raises(FolderInUse, match=r"holds thesis\.txt, work, which no atlas put there"):
+            scanned(tiny, pictures, out, resume=resume)
+    assert len(content(out)) == 2
+    with pytest.raises(FolderInUse, match="is a file"):
+        scanned(tiny, pictures, out / "thesis.txt")
+
+
+def test_an_empty_folder_may_be_used(tiny, pictures, tmp_path):
+    assert scanned(tiny, pictures, tmp_path, layers=["0"]).manifest.complete
+
+
+def test_two_processes_do_not_work_in_one_folder(tiny, pictures, tmp_path):
+    out = tmp_path / "a"
+
+    def intrude(phase: str, done: int, total: int) -> None:
+        with pytest.raises(FolderInUse, match="another process is at work"):
+            scanned(tiny, pictures, out, layers=["0"], resume=True)
+        raise Stop
+
+    with pytest.raises(Stop):
+        scanned(tiny, pictures, out, layers=["0"], progress=intrude)
+
+
+def test_a_full_disk_is_said_and_the_scan_goes_on_later(
+    tiny, pictures, tmp_path, whole, monkeypatch
+):
+    out = tmp_path / "a"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(depict._TileFiles, "flush", full)
+        with pytest.raises(BadInput, match=r"no space is left on the disk of .* --resume"):
+            scanned(tiny, pictures, out)
+    scanned(tiny, pictures, out, resume=True)
+    assert content(out) == whole[0]
+
+
+def test_an_image_that_vanishes_between_the_passes_is_named(tiny, tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (24, 24), (40 * number, 99, 7)).save(folder / f"{number}.png")
+
+    def vanish(phase: str, done: int, total: int) -> None:
+        if phase == "images" and done == total:
+            (folder / "2.png").unlink(missing_ok=True)
+
+    with pytest.raises(ConvscopeError, match=r"2\.png was read before and cannot be read now"):
+        scanned(tiny, folder, tmp_path / "a", progress=vanish)
+    assert (tmp_path / "a" / "work" / "state.safetensors").exists()
