@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
@@ -69,13 +68,12 @@ class Weights:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        return self._fact("classes", lambda names: tuple(str(name) for name in names))
+        return self._fact("classes", _names)
 
     @property
     def preprocess(self) -> Preprocess | None:
         """How the network was fed while it was trained, if the file says so."""
-        mean = None if self.mean is None else self.mean.numpy().astype(np.float32)
-        return self._fact("preprocess", lambda values: Preprocess.from_dict(values, mean=mean))
+        return self._fact("preprocess", lambda values: Preprocess.from_dict(values, self.mean))
 
     def _fact(self, key: str, read: Callable[[Any], T]) -> T | None:
         if key not in self.metadata:
@@ -151,9 +149,12 @@ def load_weights(module: nn.Module, weights: Weights, *, name: str) -> None:
 def write_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> str:
-    """Writes a safetensors file that is whole or not there, and returns its sha256."""
+    """Writes a safetensors file that is whole or not there, and returns its sha256.
+
+    The same tensors and metadata always make the same bytes.
+    """
     held = {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
-    content = to_safetensors(held, dict(metadata))
+    content = _in_order(to_safetensors(held, dict(metadata)))
     replace_file(Path(path), content)
     return hashlib.sha256(content).hexdigest()
 
@@ -180,8 +181,8 @@ def write_network(
         **(facts or {}),
     }
     tensors = dict(network.state_dict())
-    if preprocess.mean is not None:
-        tensors[MEAN] = torch.as_tensor(np.asarray(preprocess.mean, dtype=np.float32))
+    if preprocess.per_pixel_mean is not None:
+        tensors[MEAN] = torch.from_numpy(preprocess.per_pixel_mean.copy())
     return write_weights(path, tensors, metadata)
 
 
@@ -213,6 +214,22 @@ def module_sha256(module: nn.Module) -> str:
         digest.update(f"{key} {tensor.dtype} {_shape(tuple(tensor.shape))}\n".encode())
         digest.update(flat.numpy().data)
     return digest.hexdigest()
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same safetensors file with sorted metadata: the library writes them in a random order."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8, as the library aligns them
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError("not a list of names")
+    return tuple(value)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
