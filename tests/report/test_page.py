@@ -148,7 +148,7 @@ def test_the_summary_holds_layers_but_no_numbers_of_maps(atlas: Path) -> None:
     summary = page_summary(manifest)
     assert arguments((atlas / "page/data.js").read_bytes()) == [json.loads(json.dumps(summary))]
     assert [layer["name"] for layer in summary["layers"]] == ["conv1", "conv2"]
-    assert summary["sheets"] == {"maps": 32, "wall": 100, "columns": 10}
+    assert summary["sheets"] == {"maps": 32, "wall": 100, "columns": 10, "thumbnail": 32}
 
 
 # ---- what names may do ----------------------------------------------------------------------

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
-from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL
+from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, WALL_TILE
 from convscope.atlas.store import Atlas, LayerRecord, Manifest, open_atlas
 from convscope.methods.rules import DECONVNET
 from convscope.network.weights import replace_file
@@ -71,7 +71,12 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
         "rules": manifest.rules,
         "top": manifest.top,
         "input": list(manifest.input_shape[1:]),
-        "sheets": {"maps": MAPS_PER_SHEET, "wall": WALL * WALL, "columns": FILTER_COLUMNS},
+        "sheets": {
+            "maps": MAPS_PER_SHEET,
+            "wall": WALL * WALL,
+            "columns": FILTER_COLUMNS,
+            "thumbnail": WALL_TILE,
+        },
         "layers": [record.model_dump(mode="json", include=wanted) for record in manifest.layers],
     }
 

@@ -14,7 +14,7 @@ const convscope = (() => {
   const CHOICES = {
     show: ["patches", "projections", "both"],
     sort: ["number", "strongest", "dead-last"],
-    contrast: ["1", "2", "4", "8"],
+    contrast: ["auto", "1", "2", "4", "8"],
   };
 
   const shown = {}; // route, and what the views keep: cells, built, found, rank
@@ -182,7 +182,6 @@ const convscope = (() => {
     shown.route = route;
     const view = await draw(route);
     if (view === null) return;
-    byId("main").style.setProperty("--contrast", route.contrast ?? "1");
     for (const field of document.querySelectorAll("[data-option]")) setField(field, route);
     for (const section of document.querySelectorAll(".view")) section.hidden = section.id !== view;
     markPlace(route);
@@ -196,6 +195,7 @@ const convscope = (() => {
     document.documentElement.style.setProperty("--ranks", atlas.top);
     history.scrollRestoration = "manual"; // settle() knows better
     window.addEventListener("hashchange", render);
+    convscope.views.overview(); // written by the template already; only its pictures wait
     render();
   }
 

@@ -77,6 +77,16 @@
     place(node, layer, numbered(kind, Math.floor(channel / perSheet)), rank, channel % perSheet);
   }
 
+  /** How much to stretch projections around grey. Large fields are mostly faint: one pixel stands
+      out and scales the rest. A thumbnail averages what is in it, which takes that much away. */
+  const autoContrast = ({ window }) => (Math.max(...window) < 32 ? 1 : 2);
+  const lossOfThumbnail = ({ tile }) => Math.max(1, tile / convscope.atlas.sheets.thumbnail);
+
+  function stretch(node, layer, { contrast }, loss) {
+    const wanted = contrast === "auto" ? autoContrast(layer) : Number(contrast);
+    node.style.setProperty("--contrast", wanted * loss);
+  }
+
   // ---- a layer: head, raw filters, wall ---------------------------------------------------------
 
   function layerFacts({ channels, grid, field, dead, non_finite: nonFinite }) {
@@ -164,6 +174,7 @@
       node.tabIndex = -1; // one tab stop for the wall; arrows do the rest
     }
     wall.dataset.show = route.show;
+    stretch(wall, layer, route, lossOfThumbnail(layer));
     wall.replaceChildren(...cells);
     const stop = cells.includes(held) ? held : cells[0];
     if (stop) stop.tabIndex = 0;
@@ -259,6 +270,7 @@
     drawHead(route, layer, table, channel);
     byId("patch-caption").textContent = `what it saw: ${times(layer.field.size)} pixels each`;
     byId("projection-caption").textContent = `what in them excited it (${rules})`;
+    stretch(byId("plates"), layer, route, 1);
     byId("plates").classList.toggle("coarse", layer.tile > Math.max(...layer.window));
     for (const plate of byId("plates").querySelectorAll(".plate")) {
       const { kind } = plate.dataset;
@@ -295,9 +307,16 @@
     byId("command").textContent = `convscope project ${parts.map(quoted).join(" ")}`;
   }
 
-  for (const strip of document.querySelectorAll(".strip")) {
-    whenNear(strip, () => { strip.style.backgroundImage = `url("${strip.dataset.sheet}")`; });
+  function drawOverview() {
+    const { layers } = convscope.atlas;
+    for (const [i, rung] of document.querySelectorAll(".rung").entries()) {
+      stretch(rung, layers[i], { contrast: "auto" }, lossOfThumbnail(layers[i]));
+      for (const strip of rung.querySelectorAll(".strip")) {
+        whenNear(strip, () => { strip.style.backgroundImage = `url("${strip.dataset.sheet}")`; });
+      }
+    }
   }
-  Object.assign(convscope.views, { layer: showLayer, map: showMap });
+
+  Object.assign(convscope.views, { overview: drawOverview, layer: showLayer, map: showMap });
   Object.assign(convscope, { light, select });
 })();
