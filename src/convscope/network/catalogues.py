@@ -156,11 +156,13 @@ def from_factory(spec: str, weights: Weights | None, seed: int) -> Found:
         module = factory
         if not isinstance(factory, nn.Module):
             if not callable(factory):
-                raise BadModel(f"{spec} is a {type(factory).__name__}: name a function or class")
+                raise BadModel(
+                    f"{spec} is of type {type(factory).__name__}: name a function, class or module"
+                )
             with _blamed(spec):
                 module = factory()
     if not isinstance(module, nn.Module):
-        raise BadModel(f"{spec} returned a {type(module).__name__}, not a torch.nn.Module")
+        raise BadModel(f"{spec} returned {type(module).__name__}, not a torch.nn.Module")
     if weights is None:
         return Found(module, notes=(f"the weights are those that {spec} made",))
     load_weights(module, weights, name=spec)
