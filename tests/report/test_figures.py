@@ -1,0 +1,252 @@
+"""Figures: not blank, every word there, nothing outside its place, no formula out of a name."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from convscope.errors import BadInput, BadOption
+from convscope.geometry.box import Box
+from convscope.images.preprocess import Preprocess
+from convscope.images.scaling import Scaling
+from convscope.methods.occluder import Occluder
+from convscope.methods.occlusion import OcclusionMaps
+from convscope.methods.project import Projections
+from convscope.network.unit import Unit
+from convscope.report.figures import occlusion_figure, projection_figure, render, save
+from convscope.report.occlusion_figure import spread
+from convscope.report.style import blank, length, write
+
+HEIGHT, WIDTH, CLASSES = 40, 40, 12
+NAMES = ["cost $x_1$ of {a}", "<b>bold</b>", "a very long name, " * 3, "Zürich", *"efghijkl"]
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+def some_maps(occluder: Occluder | None = None, unit: Unit | None = None) -> OcclusionMaps:
+    """Maps with every class somewhere in them."""
+    occluder = occluder or Occluder(8, 4)
+    rows, columns = occluder.grid(HEIGHT, WIDTH)
+    shape = (len(rows), len(columns))
+    return OcclusionMaps(
+        probability=noise(*shape),
+        label=torch.arange(shape[0] * shape[1]).reshape(shape) % CLASSES,
+        activity=100 * noise(*shape),
+        rows=rows,
+        columns=columns,
+        target=2,
+        unit=unit or Unit("features.12.expand3x3_activation", 130, 3, 4),
+        projection=noise(3, HEIGHT, WIDTH) - 0.5,
+        activation=12.34,
+        box=Box(-4, 5, 20, 29),
+        base_probabilities=torch.linspace(0, 1, CLASSES).softmax(0),
+        base_activity=90.0,
+        image=noise(3, HEIGHT, WIDTH),
+        fill=torch.full((3, HEIGHT, WIDTH), 0.5),
+        occluder=occluder,
+    )
+
+
+def some_projections(count: int, side: int = 9) -> Projections:
+    return Projections(
+        projection=noise(count, 3, HEIGHT, WIDTH) - 0.5,
+        activation=torch.arange(float(count)) - 1,
+        box=torch.tensor([[-3, 30, -3 + side, 30 + side]] * count),
+        units=tuple(Unit("conv5", i, 6, 6) for i in range(count)),
+        images=torch.zeros(count, dtype=torch.int64),
+    )
+
+
+def some_picture() -> np.ndarray:
+    return (255 * noise(HEIGHT, WIDTH, 3)).to(torch.uint8).numpy()
+
+
+def unit_preprocess(scaling: Scaling = Scaling.UNIT) -> Preprocess:
+    return Preprocess((3, HEIGHT, WIDTH), scaling)
+
+
+def occlusion(**settings: object):
+    return occlusion_figure(some_maps(), unit_preprocess(), classes=NAMES, **settings)
+
+
+def pixels(figure) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(render(figure))).convert("RGB")).astype(float)
+
+
+def words(figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def panel(figure, number: int) -> np.ndarray:
+    """The pixels of the axes that were placed as number ..., as drawn."""
+    drawn = pixels(figure)
+    left, bottom, width, height = figure.axes[number].get_position().bounds
+    down, across = drawn.shape[:2]
+    rows = slice(round((1 - bottom - height) * down) + 2, round((1 - bottom) * down) - 2)
+    return drawn[rows, round(left * across) + 2 : round((left + width) * across) - 2]
+
+
+def test_every_panel_of_the_row_shows_something():
+    figure = occlusion()
+    for number in range(5):
+        assert panel(figure, number).std() > 5
+
+
+def test_the_row_names_its_image_unit_class_and_numbers():
+    said = words(occlusion(title="dog.jpg", subtitle="a network"))
+    for expected in (
+        "dog.jpg", "a network", "Activity of feature map 130", "features.12.expand3x3_activation",
+        "Probability of a very long name", "24×24 px", "3, 4", "12.3", "90", "7 others", "56%",
+    ):  # fmt: skip
+        assert expected in said
+
+
+def test_the_label_map_has_a_colour_for_each_class_that_is_named_and_one_for_the_rest():
+    colours = np.unique(panel(occlusion(), 4).reshape(-1, 3), axis=0)
+    assert len(colours) == 5 + 1
+
+
+def test_class_names_are_words_and_never_formulas():
+    figure = occlusion()
+    assert "cost $x_1$ of {a}" in words(figure)
+    assert not any(text.get_parse_math() for text in figure.texts)
+
+
+def test_without_names_classes_have_numbers():
+    said = words(occlusion_figure(some_maps(), unit_preprocess()))
+    assert "Probability of class 2" in said
+
+
+def test_no_word_leaves_the_figure_and_no_two_overlap():
+    figure = occlusion(title="t" * 500, subtitle="s" * 500)
+    edge = figure.bbox
+    boxes = [t.get_window_extent() for t in figure.texts if t.get_text().strip()]
+    for box in boxes:
+        assert edge.x0 <= box.x0 and box.x1 <= edge.x1
+        assert edge.y0 <= box.y0 and box.y1 <= edge.y1
+    for i, box in enumerate(boxes):
+        for other in boxes[i + 1 :]:
+            width = min(box.x1, other.x1) - max(box.x0, other.x0)
+            height = min(box.y1, other.y1) - max(box.y0, other.y0)
+            assert width <= 1 or height <= 4  # points of a line's own leading
+
+
+def test_a_pixel_shows_the_occluder_whose_visible_part_is_centred_nearest():
+    maps = some_maps(Occluder(16, 8))  # along 40 pixels: visible centres 8, 16, 24, 32, 36
+    numbers = torch.arange(25).reshape(5, 5)
+    shown = spread(numbers, maps)
+    assert shown.shape == (HEIGHT, WIDTH)
+    starts = [0, 12, 20, 28, 34]
+    expected = np.searchsorted(starts, np.arange(40), side="right") - 1
+    assert (shown[0] == expected).all()
+    assert (shown[:, 0] == 5 * expected).all()
+
+
+def test_one_position_and_a_unit_without_a_place_are_drawn_too():
+    figure = occlusion_figure(some_maps(Occluder(99, 99), Unit("fc8", 3)), unit_preprocess())
+    assert panel(figure, 2).std() > 5
+    assert "Row, column" not in words(figure)
+
+
+def test_maps_that_do_not_vary_are_drawn_without_a_warning():
+    maps = some_maps()
+    maps.probability.zero_()
+    maps.activity.fill_(maps.base_activity)
+    assert len(render(occlusion_figure(maps, unit_preprocess())))
+
+
+def test_the_same_numbers_make_the_same_file():
+    assert render(occlusion()) == render(occlusion())
+
+
+def test_figures_leave_matplotlibs_settings_alone():
+    before = dict(mpl.rcParams)
+    render(occlusion())
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 14])
+def test_every_unit_has_a_patch_and_a_projection(count):
+    figure = projection_figure(some_projections(count), [some_picture()], unit_preprocess())
+    assert len(figure.axes) == 2 * count
+    assert all(panel(figure, number).std() > 5 for number in (0, 2 * count - 1))
+    said = words(figure)
+    for i in range(count):
+        assert f"conv5/{i}@6,6" in said
+    assert "activation −1" in said
+    assert "9×9 px from row −3, column 30" in said
+
+
+def test_what_a_field_sees_outside_the_image_is_grey_and_stays_in_place():
+    figure = projection_figure(some_projections(1), [some_picture()], unit_preprocess())
+    patch = panel(figure, 0)  # 9 x 9 pixels of the image, from row -3
+    third = patch.shape[0] // 3
+    assert (patch[: third - 3] == 128).all()
+    assert patch[third + 3 :].std() > 20
+
+
+def test_small_fields_keep_their_pixels_sharp():
+    figure = projection_figure(some_projections(1, side=3), [some_picture()], unit_preprocess())
+    colours = np.unique(panel(figure, 1).reshape(-1, 3), axis=0)
+    assert len(colours) <= 9 + 1  # grey where the field leaves the image
+
+
+def test_projections_of_a_bgr_network_are_shown_in_rgb():
+    projections = some_projections(1)
+    projections.projection.zero_()
+    projections.projection[:, 0, :10, 30:39] = 1.0  # the network's first colour: blue
+    picture = some_picture()
+    for scaling, channel in ((Scaling.CAFFE, 2), (Scaling.PAPER, 0)):
+        shown = panel(projection_figure(projections, [picture], unit_preprocess(scaling)), 1)
+        assert shown[-20, 20].argmax() == channel
+
+
+def test_names_of_pictures_and_units_of_several_images_go_together():
+    projections = some_projections(2)
+    projections.images[1] = 1
+    figure = projection_figure(
+        projections, [some_picture(), 255 - some_picture()], unit_preprocess(),
+        names=["first.jpg", "second.jpg"],
+    )  # fmt: skip
+    said = words(figure)
+    assert said.index("conv5/0@6,6") < said.index("first.jpg") < said.index("second.jpg")
+
+
+@pytest.mark.parametrize("count", [0, 601])
+def test_a_page_holds_a_limited_number_of_units(count):
+    with pytest.raises(BadInput, match="1 to 600"):
+        projection_figure(some_projections(count), [some_picture()], unit_preprocess())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+def test_a_figure_is_saved_as_what_its_name_says(tmp_path, suffix):
+    path = tmp_path / f"figure{suffix}"
+    save(projection_figure(some_projections(1), [some_picture()], unit_preprocess()), path)
+    start = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[suffix]
+    assert path.read_bytes().startswith(start)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    with pytest.raises(BadOption, match=r"\.png, \.pdf, \.svg"):
+        save(blank(1, 1), tmp_path / "figure.bmp")
+
+
+def test_words_are_cut_to_their_room_with_an_ellipsis():
+    figure = blank(4, 1)
+    short = write(figure, 0, 0, "short", width=2.0)
+    long = write(figure, 0, 0, "a long sentence that goes on", width=1.0)
+    assert short.get_text() == "short"
+    assert long.get_text().endswith("…")
+    assert 0.5 < length(long) <= 1.0
+
+
+def test_letters_that_no_typeface_holds_are_drawn_without_a_warning():
+    assert render(occlusion_figure(some_maps(), unit_preprocess(), classes=["犬 𓃠"] * CLASSES))
