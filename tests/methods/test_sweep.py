@@ -171,9 +171,11 @@ def test_a_target_that_is_no_class_is_refused():
         result.probability(5)
 
 
-def test_an_image_of_another_shape_is_refused():
+def test_an_image_of_another_shape_and_several_images_are_refused():
     with pytest.raises(BadInput, match="3x8x8"):
         sweep(random_network(), torch.zeros(3, 8, 8), Occluder(4, 4), fill=0.0)
+    with pytest.raises(BadInput, match="one at a time"):
+        sweep(random_network(), torch.zeros(2, 3, 16, 16), Occluder(4, 4), fill=0.0)
 
 
 def test_nan_in_the_weights_is_named_by_layer_and_nan_in_the_image_as_such():

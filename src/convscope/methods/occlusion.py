@@ -23,7 +23,7 @@ from ..network.weights import replace_file
 from .occluder import Fill, Occluder, fill_planes
 from .project import project
 from .rules import DECONVNET, Rules
-from .sweep import Advance, Method, Sweep, check_target, refuse_not_finite, sweep
+from .sweep import Advance, Method, Sweep, check_target, one_image, refuse_not_finite, sweep
 
 __all__ = ["Method", "Occluder", "OcclusionMaps", "Sweep", "occlude", "strongest_map", "sweep"]
 
@@ -69,10 +69,10 @@ class OcclusionMaps:
         return int(self.base_probabilities.argmax())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What is saved: probability, label, activity (R, C), rows, columns, target, unit (text),
+        """The maps, and what they are measured against, as they are saved.
 
-        and what they are measured against: size of the occluder, base_probability, base_label,
-        base_activity.
+        probability, label, activity (R, C); rows, columns; target; unit (text); size (h, w) of the
+        occluder; base_probability, base_label, base_activity of the image as it is.
         """
         return {
             "probability": self.probability.numpy(),
@@ -119,7 +119,7 @@ def occlude(
         batch norm and nonlinearity.
     Raises  as `sweep`.     Source: Zeiler & Fergus 2014, Fig. 6
     """
-    image = network.check_images(image)[0]
+    image = one_image(network, image)
     occluder = occluder or Occluder.fitting(*image.shape[-2:])
     if target is not None:
         check_target(network, target)

@@ -158,7 +158,7 @@ def sweep(
         raise BadOption(f"batch size {batch_size}: it is 1 or more")
     if classify:
         check_classifies(network)
-    image = network.check_images(image)[0]
+    image = one_image(network, image)
     check_finite(INPUT, image)
     job = Job(
         network,
@@ -247,6 +247,14 @@ def _ends_in_probabilities(network: Network) -> bool:
             return False
         node = network.nodes[node.inputs[0]]
     return node.kind in PROBABILITIES
+
+
+def one_image(network: Network, image: Tensor) -> Tensor:
+    """(C, H, W), as the network takes it.   Raises  BadInput: another shape, or several images."""
+    images = network.check_images(image)
+    if len(images) != 1:
+        raise BadInput(f"{len(images)} images: occlusion looks at one at a time")
+    return images[0]
 
 
 def check_classifies(network: Network) -> None:
