@@ -44,18 +44,35 @@ def numbered(height: int, width: int) -> torch.Tensor:
     return grid.expand(3, -1, -1).to(torch.uint8)
 
 
+def crop(picture: torch.Tensor, field: Box, window: tuple[int, int]) -> torch.Tensor:
+    height, width = picture.shape[1:]
+    frame = sheets.frame(field, window, (height, width))
+    return sheets.cut(picture, Box(0, 0, height, width), frame, fill=99)
+
+
 def test_a_crop_is_the_field_padded_where_it_leaves_the_image_and_not_shifted():
-    found = sheets.crop(numbered(4, 5), Box(-1, 3, 2, 6), (3, 3), fill=99)
+    found = crop(numbered(4, 5), Box(-1, 3, 2, 6), (3, 3))
     assert found[0].tolist() == [[99, 99, 99], [3, 4, 99], [13, 14, 99]]
 
 
 def test_a_field_larger_than_the_image_shows_the_whole_image_but_only_inside_the_field():
-    found = sheets.crop(numbered(3, 4), Box(-4, -3, 2, 2), (3, 4), fill=99)
+    found = crop(numbered(3, 4), Box(-4, -3, 2, 2), (3, 4))
     assert found[0].tolist() == [[0, 1, 99, 99], [10, 11, 99, 99], [99, 99, 99, 99]]
 
 
 def test_a_field_outside_the_image_is_all_padding():
-    assert (sheets.crop(numbered(3, 4), Box(5, 5, 7, 7), (2, 2), fill=99) == 99).all()
+    assert (crop(numbered(3, 4), Box(5, 5, 7, 7), (2, 2)) == 99).all()
+
+
+def test_pixels_that_lie_elsewhere_than_at_the_origin_come_to_their_place():
+    field = Box(-1, 2, 2, 5)
+    pixels = numbered(4, 5)[:, :2, 2:5]  # what lies inside the image, at rows 0..1, columns 2..4
+    frame = sheets.frame(field, (3, 3), (4, 5))
+    assert sheets.cut(pixels, Box(0, 2, 2, 5), frame, 99)[0].tolist() == [
+        [99, 99, 99],
+        [2, 3, 4],
+        [12, 13, 14],
+    ]
 
 
 def test_a_projection_is_scaled_around_grey_by_its_own_largest_value():

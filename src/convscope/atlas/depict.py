@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from convscope.atlas import sheets
+from convscope.atlas.mine import as_maps
 from convscope.atlas.sheets import Pixels
 from convscope.atlas.store import LayerRecord, LayerTable, sheet_path
 from convscope.atlas.unfinished import Drawn, WorkFolder
@@ -28,10 +29,11 @@ from convscope.images.batches import batches
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Order
-from convscope.methods.project import project
-from convscope.methods.rules import Rules
+from convscope.methods.descent import Start
+from convscope.methods.project import project_fields
+from convscope.methods.rules import Rules, Seed
 from convscope.network.exported import Network
-from convscope.network.unit import Unit
+from convscope.network.trace import Trace
 from convscope.network.weights import replace_file
 
 __all__ = ["Winner", "draw", "project_winners"]
@@ -39,7 +41,6 @@ __all__ = ["Winner", "draw", "project_winners"]
 CHECKPOINT_SECONDS = 30.0
 TILE_BYTES = 2**30  # of tiles that wait on disk for their sheets
 TRACE_BYTES = 2**28  # of activations that one batch may keep
-PIXEL_BYTES = 2**26  # of projections at full size that one call may return
 TOLD_EVERY = 100  # winners between two reports of progress within a batch
 KINDS = ("patch", "projection")
 
@@ -87,6 +88,7 @@ class _Layer:
             yield Winner(self.record.name, channel, rank, row, column, Box(*box), image)
 
 
+@torch.no_grad()
 def project_winners(
     network: Network,
     images: Tensor,
@@ -101,22 +103,27 @@ def project_winners(
     winners : (row, winner), of any layers; activations, windows : by layer
     Yields  (winner, float32 (3, h, w) on the CPU, zero outside the field and the image).
     """
-    wanted = dict.fromkeys(activations[winner.layer] for _, winner in winners)
-    trace = network.trace(images, list(wanted))
-    chunk = max(1, PIXEL_BYTES // (4 * images[0].numel()))
+    extent = network.input_shape[1:]
+    trace = network.trace(images, {activations[winner.layer] for _, winner in winners})
     for layer in dict.fromkeys(winner.layer for _, winner in winners):
         mine = [(row, winner) for row, winner in winners if winner.layer == layer]
-        has_grid = len(network.layer(activations[layer]).shape) == 3
-        for start in range(0, len(mine), chunk):
-            part = mine[start : start + chunk]
-            units = [
-                Unit(activations[layer], w.channel, *((w.row, w.column) if has_grid else ()))
-                for _, w in part
-            ]
-            projected = project(trace, units, rules, images=[row for row, _ in part])
-            pictures = projected.projection.float().cpu()
-            for (_, winner), picture in zip(part, pictures, strict=True):
-                yield winner, sheets.crop(picture, winner.box, windows[layer], 0.0)
+        rows = torch.tensor([row for row, _ in mine], device=network.device)
+        start = _start(trace, activations[layer], rows, [winner for _, winner in mine], rules)
+        fields = project_fields(trace, start, rows, rules)
+        for (_, winner), (box, field) in zip(mine, fields, strict=True):
+            shown = sheets.frame(winner.box, windows[layer], extent)
+            yield winner, sheets.cut(field.float().cpu(), box, shown, 0.0)
+
+
+def _start(
+    trace: Trace, activation: str, rows: Tensor, winners: Sequence[Winner], rules: Rules
+) -> Start:
+    """What the walk down starts with at winners of one layer."""
+    places = torch.tensor([(w.channel, w.row, w.column) for w in winners], device=rows.device)
+    channels, positions = places[:, 0], places[:, 1:]
+    value = as_maps(trace[activation])[rows, channels, positions[:, 0], positions[:, 1]]
+    signal = value if rules.seed is Seed.ACTIVATION else torch.ones_like(value)
+    return Start(activation, channels, positions, signal)
 
 
 def draw(
@@ -234,9 +241,12 @@ class _Painter:
     ) -> Iterator[Winner]:
         """Write both tiles of each winner of a batch; yields it when that is done."""
         pictures = torch.from_numpy(self.preprocess.to_uint8(tensors)).permute(0, 3, 1, 2)
+        extent = self.network.input_shape[1:]
+        whole = Box(0, 0, *extent)
         windows = {layer.record.name: layer.record.window for layer in group}
         for row, winner in winners:
-            patch = sheets.crop(pictures[row], winner.box, windows[winner.layer], sheets.GREY)
+            shown = sheets.frame(winner.box, windows[winner.layer], extent)
+            patch = sheets.cut(pictures[row], whole, shown, sheets.GREY)
             files.write("patch", winner, sheets.patch_tile(patch))
         activations = {layer.record.name: layer.record.activation for layer in group}
         inputs = tensors.contiguous(memory_format=torch.channels_last)

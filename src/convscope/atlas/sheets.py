@@ -1,15 +1,16 @@
 """Pictures on sheets. Functions here are numbers -> pixels -> WebP bytes; no model, no folder.
 
-A *crop* shows a unit's receptive field, a *tile* is a crop at the size that is stored (at most 96
-pixels), a *cell* is the square place of a tile on a sheet. Fields smaller than 32 pixels are
-enlarged by a whole factor, pixel by pixel, so that single pixels stay visible. Everything outside
-the picture, and every empty place, is mid-grey.
+A *frame* is what a picture shows: a unit's receptive field, as far as it lies in the image. A
+*tile* is that picture at the size that is stored (at most 96 pixels), a *cell* the square place of
+a tile on a sheet. Fields smaller than 32 pixels are enlarged by a whole factor, pixel by pixel, so
+that single pixels stay visible. Everything outside the frame, and every empty place, is mid-grey.
 """
 
 from __future__ import annotations
 
 import io
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,11 +25,13 @@ from convscope.geometry.box import Box
 __all__ = [
     "GREY",
     "MAPS_PER_SHEET",
+    "Frame",
     "cell_box",
     "cell_size",
-    "crop",
+    "cut",
     "encode",
     "filter_sheet",
+    "frame",
     "patch_tile",
     "projection_tile",
     "rank_sheet",
@@ -68,22 +71,39 @@ def cell_size(window: tuple[int, int]) -> int:
     return side * _enlargement(side)
 
 
-def crop(picture: Tensor, box: Box, window: tuple[int, int], fill: float) -> Tensor:
-    """What `window` shows of a picture (3, H, W) around a unit whose field is `box`.
+@dataclass(frozen=True)
+class Frame:
+    """What a unit's picture shows: `window`, of which the pixels in `seen` are the unit's."""
 
-    The window starts where the field starts, also outside the picture; where the window is as
-    large as the picture it is the picture. Everything outside the field or the picture is `fill`.
+    window: Box
+    seen: Box
+
+
+def frame(field: Box, window: tuple[int, int], image: tuple[int, int]) -> Frame:
+    """The frame of a unit whose receptive field is `field`.
+
+    The window starts where the field starts, also outside the image; where it is as large as the
+    image it is the image. Seen is what lies inside the window, the field and the image.
     """
-    _, height, width = picture.shape
-    top = 0 if window[0] == height else box.top
-    left = 0 if window[1] == width else box.left
-    seen = box.clip(height, width).intersect(Box(top, left, top + window[0], left + window[1]))
-    out = torch.full((3, *window), fill, dtype=picture.dtype)
+    top = 0 if window[0] == image[0] else field.top
+    left = 0 if window[1] == image[1] else field.left
+    place = Box(top, left, top + window[0], left + window[1])
+    return Frame(place, place.intersect(field).clip(*image))
+
+
+def cut(pixels: Tensor, at: Box, frame: Frame, fill: float) -> Tensor:
+    """What a frame shows of `pixels` (3, h, w), which lie at the box `at`; `fill` elsewhere."""
+    window, seen = frame.window, frame.seen.intersect(at)
+    out = torch.full((3, window.height, window.width), fill, dtype=pixels.dtype)
     if not seen.empty:
-        rows = slice(seen.top - top, seen.bottom - top)
-        columns = slice(seen.left - left, seen.right - left)
-        out[:, rows, columns] = picture[:, seen.top : seen.bottom, seen.left : seen.right]
+        out[_within(seen, window)] = pixels[_within(seen, at)]
     return out
+
+
+def _within(part: Box, whole: Box) -> tuple[slice, slice, slice]:
+    """Where a part lies in the pixels (3, h, w) of a whole."""
+    rows = slice(part.top - whole.top, part.bottom - whole.top)
+    return slice(None), rows, slice(part.left - whole.left, part.right - whole.left)
 
 
 def patch_tile(patch: Tensor) -> Pixels:
