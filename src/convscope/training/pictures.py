@@ -1,0 +1,178 @@
+"""Labelled pictures in memory, as bytes: decoded or drawn once, then read every epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from convscope.errors import BadData, BadImage
+from convscope.images.batches import Skipped
+from convscope.images.datasets import ImageSet, SceneImages
+from convscope.images.files import printable
+from convscope.images.preprocess import Preprocess
+
+__all__ = ["Advance", "Pictures", "load_pictures", "mean_picture", "training_view"]
+
+Advance = Callable[[str, int, int], None]
+"""Called with (what, done, total) whenever there is progress."""
+
+CHUNK = 256  # pictures between two reports of progress
+MEMORY_SHARE = 0.5  # of the machine's memory that pictures may take
+
+View = Callable[[Image.Image], Image.Image]  # any RGB picture -> one of the wanted size
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """A labelled data set in memory.
+
+    pixels : uint8 (N, H, W, 3), RGB; labels : int64 (N,), into `classes`
+    spec, identity : which images these are (ImageSet)
+    skipped : those that could not be read, and are not among the N
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    spec: str
+    identity: str
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_pictures(
+    images: ImageSet,
+    view: View,
+    side: int,
+    *,
+    workers: int = 0,
+    progress: Advance | None = None,
+) -> Pictures:
+    """Every readable image of a set, seen through `view` (`training_view`, `Preprocess.picture`).
+
+    side : height and width that `view` makes, pixels
+    workers : threads that decode. Scenes drawn at that side are drawn by this many processes, so a
+        script that asks for more than one needs `if __name__ == "__main__":`. 0: none besides this.
+
+    Raises  BadData: images without labels, nothing readable, or more than memory should hold.
+    """
+    unlabelled = next((i for i in range(len(images)) if images.label(i) is None), None)
+    if images.classes is None or unlabelled is not None:
+        raise BadData(
+            f"{images.spec} has no label for every image, which training needs: "
+            "give a folder per class, or scenes"
+        )
+    _check_memory(images, side)
+    if isinstance(images, SceneImages) and images.recipe.size == side and workers > 1:
+        return _drawn(images, workers, progress)
+    return _decoded(images, images.classes, view, side, workers, progress)
+
+
+def training_view(preprocess: Preprocess, side: int) -> View:
+    """How training sees a picture: as the network does, or larger where it will be cropped.
+
+    side : of the wanted square; the smallest side is resized to it, the centre cut out (paper §3)
+    """
+    if side == preprocess.shape[1]:
+        return preprocess.picture
+    return lambda picture: ImageOps.fit(picture, (side, side), Image.Resampling.BILINEAR)
+
+
+def mean_picture(pixels: Tensor) -> Tensor:
+    """float32 (H, W, 3): the mean over N of uint8 (N, H, W, 3), summed exactly."""
+    total = torch.zeros(pixels.shape[1:], dtype=torch.int64)
+    for part in pixels.split(CHUNK):
+        total += part.sum(dim=0, dtype=torch.int64)
+    return (total.double() / len(pixels)).float()
+
+
+def _drawn(images: SceneImages, workers: int, progress: Advance | None) -> Pictures:
+    from convscope.images.scenes import render_many
+
+    what, count = f"drawing {images.spec}", len(images)
+    if progress:
+        progress(what, 0, count)
+    pixels, labels = render_many(images.recipe, range(count), workers=workers)
+    if progress:
+        progress(what, count, count)
+    return Pictures(
+        torch.from_numpy(pixels),
+        torch.from_numpy(labels),
+        images.recipe.classes,
+        images.spec,
+        images.identity(),
+    )
+
+
+def _decoded(
+    images: ImageSet,
+    classes: tuple[str, ...],
+    view: View,
+    side: int,
+    workers: int,
+    progress: Advance | None,
+) -> Pictures:
+    pixels = np.empty((len(images), side, side, 3), np.uint8)
+    failures: dict[int, str] = {}
+
+    def fill(index: int) -> None:
+        try:
+            pixels[index] = np.asarray(view(images.picture(index)))
+        except BadImage as error:
+            failures[index] = str(error).removeprefix(f"{printable(images.name(index))}: ")
+
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="convscope-images") as pool:
+        for start in range(0, len(images), CHUNK):
+            stop = min(start + CHUNK, len(images))
+            list(pool.map(fill, range(start, stop)))
+            if progress:
+                progress(f"reading {images.spec}", stop, len(images))
+    return _readable(images, classes, pixels, failures)
+
+
+def _readable(
+    images: ImageSet,
+    classes: tuple[str, ...],
+    pixels: NDArray[np.uint8],
+    failures: dict[int, str],
+) -> Pictures:
+    kept = [index for index in range(len(images)) if index not in failures]
+    if not kept:
+        first = min(failures)
+        raise BadData(
+            f"{images.spec}: none of its {len(images)} images can be read, "
+            f"such as {images.name(first)}: {failures[first]}"
+        )
+    labels = [images.label(index) for index in kept]
+    return Pictures(
+        torch.from_numpy(pixels[kept] if failures else pixels),
+        torch.tensor(labels, dtype=torch.int64),
+        classes,
+        images.spec,
+        images.identity(),
+        tuple(Skipped(i, images.name(i), failures[i]) for i in sorted(failures)),
+    )
+
+
+def _check_memory(images: ImageSet, side: int) -> None:
+    wanted = len(images) * side * side * 3
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # the machine does not tell
+        return
+    if wanted > MEMORY_SHARE * memory:
+        raise BadData(
+            f"{images.spec}: {len(images):,} images of {side}x{side} pixels take "
+            f"{wanted / 2**30:.0f} GiB, and training keeps them in memory (this machine: "
+            f"{memory / 2**30:.0f} GiB, of which half may be used): give fewer or smaller images"
+        )
