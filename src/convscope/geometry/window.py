@@ -27,7 +27,8 @@ class Status(Enum):
     """How sure a window is."""
 
     EXACT = "exact"
-    """The smallest interval that holds every input the output reads."""
+    """The smallest interval that holds every input the output reads (where it crosses the edge
+    of the input, padding further down may leave some of it unread)."""
     UPPER_BOUND = "upper_bound"
     """An interval that holds them, possibly with room to spare."""
     GLOBAL = "global"

@@ -269,7 +269,7 @@ def _row(layer: Layer) -> dict[str, object]:
 
 def _cells(layer: Layer) -> tuple[str, ...]:
     row = _row(layer)
-    if layer.status is Status.GLOBAL:
+    if layer.field.rows.is_whole and layer.field.columns.is_whole:
         geometry: tuple[str, ...] = ("whole image", "-", "-")
     else:
         geometry = tuple(_axes(row[key]) for key in ("receptive_field", "stride", "start"))

@@ -198,8 +198,8 @@ class _Reader:
     def _names(self, output: Any) -> dict[Any, str]:
         """A dotted name for each node that the output depends on.
 
-        A module that holds one operation gives it its own name; others are called
-        `module.kind`; a second use is `name:2`.
+        A module whose result is the one operation of its own gives it its own name; others are
+        called `module.kind`; a second use is `name:2`.
         """
         by_name = {fx.name: fx for fx in self.drafts}
         used: set[Any] = set()
@@ -211,7 +211,11 @@ class _Reader:
             used.add(fx)
             todo += [by_name[name] for name in self.drafts[fx].inputs if name in by_name]
         residents = Counter(_module_path(fx)[1] for fx in used)
-        own = {fx: residents[_module_path(fx)[1]] == 1 and bool(_module_path(fx)[0]) for fx in used}
+        last = {key: fx for fx in self.drafts if fx in used for key in _calls(fx)}
+        own = {
+            fx: bool(path) and residents[key] == 1 and last[key] is fx
+            for fx, (path, key) in ((fx, _module_path(fx)) for fx in used)
+        }
         names: dict[Any, str] = {}
         uses: Counter[str] = Counter()
         for leaf in (True, False):  # modules first: a functional op must not take a module's name
@@ -310,6 +314,11 @@ def _module_path(fx: Any) -> tuple[str, str]:
         return "", ""
     key, (path, _) = list(stack.items())[-1]
     return path, key
+
+
+def _calls(fx: Any) -> list[str]:
+    """Keys of the module calls that this operation happens in, outermost first."""
+    return list(fx.meta.get("nn_module_stack") or ())
 
 
 def _refusal(fx: Any, why: str = "is not in the op table") -> str:
