@@ -198,6 +198,23 @@ def test_names_are_dotted_paths_and_a_functional_call_is_named_after_its_module(
     ]  # fmt: skip
 
 
+def test_a_block_gives_its_name_to_its_one_operation_only_where_that_is_its_result():
+    class Rectified(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(self.conv(x))
+
+    class Scaled(Rectified):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x * 2)
+
+    network = open_network(nn.Sequential(Rectified(), Scaled()), SHAPE)
+    assert [layer.name for layer in network.layers] == ["0.conv", "0", "1.mul", "1.conv"]
+
+
 def test_a_functional_call_never_takes_the_name_of_a_module():
     class Both(nn.Module):
         def __init__(self) -> None:
