@@ -153,7 +153,7 @@ def test_batches_are_sized_by_what_they_hold_in_memory():
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
-        ({"method": "guess"}, BadOption, "method 'guess': it is full"),
+        ({"method": "guess"}, BadOption, "method 'guess': it is incremental, full"),
         ({"batch_size": 0}, BadOption, "1 or more"),
         ({"fill": torch.zeros(2)}, BadOption, "fill has shape"),
         ({"units": ["4/99"]}, NoSuchUnit, "0 to 7"),
@@ -186,3 +186,28 @@ def test_nan_in_the_weights_is_named_by_layer_and_nan_in_the_image_as_such():
         sweep(network, random_image(), Occluder(4, 4), fill=0.0)
     with pytest.raises(NonFinite, match="the image holds NaN"):
         sweep(network, torch.full((3, 16, 16), torch.nan), Occluder(4, 4), fill=0.0)
+
+
+def test_incremental_and_full_answer_alike() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 5, 2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Conv2d(6, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 4),
+    ).eval()
+    network = open_network(module, (3, 40, 36))
+    image = torch.randn(3, 40, 36)
+    units = ["4/3", "1/0", "4/1", "7/2"]
+    fast, slow = (
+        sweep(network, image, Occluder((9, 13), (5, 7)), fill=0.3, units=units, method=method)
+        for method in ("incremental", "full")
+    )
+    assert fast.logits is not None and slow.logits is not None
+    torch.testing.assert_close(fast.logits, slow.logits, atol=1e-4, rtol=0)
+    torch.testing.assert_close(fast.activity, slow.activity, atol=1e-3, rtol=1e-4)
+    assert torch.equal(fast.label(), slow.label())

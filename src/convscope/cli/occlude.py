@@ -27,6 +27,7 @@ __all__ = ["find_class", "occlude", "read_fill", "sweep_image"]
 class MethodName(StrEnum):
     """How the network is run; `methods.sweep.Method` holds them."""
 
+    INCREMENTAL = "incremental"
     FULL = "full"
 
 
@@ -89,7 +90,7 @@ def occlude(
     ] = None,
     method: Annotated[
         MethodName, typer.Option(help="full runs the whole network at every position.")
-    ] = MethodName.FULL,
+    ] = MethodName.INCREMENTAL,
 ) -> None:
     """Slide a box over an image and see what the network's answer rests on.
 
@@ -142,13 +143,13 @@ def sweep_image(
 
     _, height, width = scope.model.input_shape
     occluder = Occluder.fitting(height, width, *box)
-    with screen.progress("positions") as progress:
+    with screen.progress() as progress:
         return slide(
             scope.network,
             scope.tensor(picture)[0],
             occluder,
             fill=fill,
-            progress=partial(progress, f"occluder {occluder}"),
+            progress=partial(progress, "positions"),
             **how,
         )
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import BadOption
 from ..geometry.box import Box
+from ..network.grouping import BoxGrid
 
 __all__ = ["Fill", "Occluder", "covered", "fill_planes"]
 
@@ -54,6 +55,16 @@ class Occluder:
         They start at 0 and step by the stride while they lie inside the image.
         """
         return torch.arange(0, height, self.stride[0]), torch.arange(0, width, self.stride[1])
+
+    def intervals(self, height: int, width: int) -> BoxGrid:
+        """The pixels it covers along each axis, cut by the edge of the image."""
+        sides = [
+            tuple((int(first), min(int(first) + size, extent)) for first in starts)
+            for starts, size, extent in zip(
+                self.grid(height, width), self.size, (height, width), strict=True
+            )
+        ]
+        return BoxGrid(*sides)
 
     def box(self, i: int, j: int) -> Box:
         """The occluder at grid position (i, j), in image pixels; it may cross the image's edge."""

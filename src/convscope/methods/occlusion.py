@@ -106,7 +106,7 @@ def occlude(
     unit: Unit | str | None = None,
     rules: Rules = DECONVNET,
     batch_size: int | None = None,
-    method: Method | str = Method.FULL,
+    method: Method | str = Method.INCREMENTAL,
     progress: Advance | None = None,
 ) -> OcclusionMaps:
     """Which part of an image does the network's answer rest on?

@@ -115,7 +115,7 @@ class Cone:
 
     def inside(self, name: str, positions: Tensor) -> Tensor | None:
         """Which values of the windows lie in the map, (U, 1, h, w); None: all of them."""
-        masks = []
+        masks: list[Tensor | None] = []
         for first, size, extent in zip(
             self.first(name, positions), self.size(name), self.extent[name], strict=True
         ):
@@ -184,7 +184,7 @@ class Cone:
             run = node.op.on_window
             value = node.forward(*patches) if run is None else run(node, *patches)
             mask = self.inside(node.name, positions)
-            values[node.name] = value if mask is None else value * mask
+            values[node.name] = value if mask is None else value.masked_fill(~mask, 0)
 
     def patch(
         self, node: Node, index: int, values: Mapping[str, Tensor], positions: Tensor

@@ -111,7 +111,7 @@ class Axis:
 
     def sides(self, steps: Sequence[Step], other: Axis) -> list[Side]:
         """Groups of boxes with nearly equal windows, merged while that adds little work."""
-        names = [step.name for step in steps]
+        names = [INPUT, *(step.name for step in steps)]
         lengths = np.stack([self.length(name) for name in names], axis=1)  # (boxes, steps)
         cost = np.array([self.weight[name] * other.share(name) for name in names])
         return [self._side(np.array(group)) for group in _cluster(lengths, cost)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -54,6 +55,10 @@ class _Group:
     def __len__(self) -> int:
         return self.shape[0] * self.shape[1]
 
+    def clear(self) -> None:
+        self.windows.clear()
+        self.whole.clear()
+
 
 class IncrementalSweep:
     """Run a network on every variant of an image at the cost of what changes.
@@ -85,8 +90,8 @@ class IncrementalSweep:
             Axis.through(self.windowed, axis, intervals, extent[axis])
             for axis, intervals in enumerate((boxes.rows, boxes.columns))
         )
-        self.work = Work()
-        self._count_exact()
+        self.groups = list(self._groups())
+        self.work = self._count()
 
     @torch.no_grad()
     def run(
@@ -103,11 +108,10 @@ class IncrementalSweep:
         (R, K) = boxes.shape.
         """
         base = _Base(self, image)
-        self.work.executed = 0
         counts = self.boxes.shape
         found: dict[str, Tensor] = {}
         sums = {n: image.new_empty(*counts, len(c)) for n, c in self.sums.items()}
-        for group in self._groups():
+        for group in self.groups:
             self._advance(group, base, change)
             where = (group.rows.members[:, None], group.columns.members[None, :])
             for name in self._frontier():
@@ -120,6 +124,7 @@ class IncrementalSweep:
                 found[name][where] = value
             for name, channels in self.sums.items():
                 sums[name][where] = self._sum(group, base, name, channels)
+            group.clear()
             if progress is not None:
                 progress(len(group))
         for step in self.ending:
@@ -133,13 +138,14 @@ class IncrementalSweep:
             axis.sides(self.windowed, other)
             for axis, other in zip(self.axes, reversed(self.axes), strict=True)
         )
+        channels = {INPUT: self.network.input_shape[0]}
+        channels.update({step.name: step.shape[0] for step in self.windowed})
+        whole = max((prod(step.shape) for step in self.middle), default=1)
         for side in rows:
             for across in columns:
-                largest = max(
-                    4 * side.size[s.name] * across.size[s.name] * s.shape[0] for s in self.windowed
-                )
-                fit = max(1, MEMORY // (largest * len(across.members)))
-                for part in side.split(fit):
+                windows = (c * side.size[n] * across.size[n] for n, c in channels.items())
+                fit = MEMORY // (4 * max(whole, *windows) * len(across.members))
+                for part in side.split(max(1, fit)):
                     yield _Group(part, across, {}, {})
 
     def _advance(self, group: _Group, base: _Base, change: Tensor) -> None:
@@ -148,11 +154,9 @@ class IncrementalSweep:
             patches = [self._gather(group, base, step, i) for i in range(len(step.inputs))]
             result = step.run(*(patch.permute(0, 3, 1, 2) for patch in patches))
             group.windows[step.name] = result.permute(0, 2, 3, 1)
-            self._count(step, group)
         for step in self.middle:
             inputs = [self._whole(group, base, name) for name in step.inputs]
             group.whole[step.name] = step.full(*inputs)
-            self.work.executed += step.cost * len(group)
 
     def _gather(self, group: _Group, base: _Base, step: Step, index: int) -> Tensor:
         """The input patch (P, h, w, C) that a step's window needs, border included."""
@@ -187,15 +191,11 @@ class IncrementalSweep:
     def _sum(self, group: _Group, base: _Base, name: str, channels: list[int]) -> Tensor:
         """Feature maps summed over positions, (rows, columns, channels)."""
         if name in group.whole:
-            maps = group.whole[name][:, channels]
-            return maps.flatten(2).sum(-1).unflatten(0, group.shape)
+            maps = group.whole[name][:, channels].flatten(1).unflatten(1, (len(channels), -1))
+            return maps.sum(-1).unflatten(0, group.shape)
         new = group.windows[name][..., channels].sum((1, 2)).unflatten(0, group.shape)
         total, old = base.window_sums(name, channels, group.rows, group.columns)
         return total + (new - old).to(new.dtype)
-
-    def _count(self, step: Step, group: _Group) -> None:
-        area = group.rows.size[step.name] * group.columns.size[step.name] * len(group)
-        self.work.executed += step.cost // (step.grid[0] * step.grid[1]) * area
 
     # -- the dense end, once for all variants
 
@@ -221,9 +221,8 @@ class IncrementalSweep:
     def _run_tail(self, step: Step, found: dict[str, Tensor], base: _Base) -> Tensor:
         if step.name in self.from_grid:
             return self._dense_on_windows(step, found[self.from_grid[step.name]], base)
-        counts = self.boxes.shape
-        self.work.executed += step.cost * counts[0] * counts[1]
-        return step.full(*(found[name].flatten(0, 1) for name in step.inputs)).unflatten(0, counts)
+        inputs = (found[name].flatten(0, 1) for name in step.inputs)
+        return step.full(*inputs).unflatten(0, self.boxes.shape)
 
     def _dense_on_windows(self, step: Step, maps: Tensor, base: _Base) -> Tensor:
         """The first dense layer: base + W[:, window] (new - base), one map row at a time."""
@@ -250,22 +249,30 @@ class IncrementalSweep:
                 change = change.flatten(0, 1).flatten(1)
                 part = dense(change, weight[y, left:right].flatten(0, 1).t(), None)
                 result[where] += part.unflatten(0, (len(inside), len(members)))
-                self.work.executed += change.numel() * weight.shape[-1]
         return result
 
-    def _count_exact(self) -> None:
+    def _count(self) -> Work:
+        """What the planned groups cost, against the exactly affected intervals and brute force."""
+        work, count = Work(), self.boxes.shape[0] * self.boxes.shape[1]
         rows, columns = self.axes
         for step in self.steps:
-            counts = self.boxes.shape[0] * self.boxes.shape[1]
-            self.work.full += step.cost * counts
-            below = step if step.windowed else None
+            on_map = self.from_grid.get(step.name, step.name if step.windowed else None)
+            work.full += step.cost * count
+            if on_map is None:
+                work.exact += step.cost * count
+                work.executed += step.cost * count
+                continue
+            area = rows.extent[on_map] * columns.extent[on_map]
+            exact = int(rows.length(on_map).sum() * columns.length(on_map).sum())
+            work.exact += step.cost * exact // area
             if step.name in self.from_grid:
-                below = next(s for s in self.windowed if s.name == self.from_grid[step.name])
-            if below is None:
-                self.work.exact += step.cost * counts
+                work.executed += step.cost * exact // area
             else:
-                area = int(rows.length(below.name).sum() * columns.length(below.name).sum())
-                self.work.exact += step.cost * area // (below.grid[0] * below.grid[1])
+                run = sum(
+                    len(g) * g.rows.size[on_map] * g.columns.size[on_map] for g in self.groups
+                )
+                work.executed += step.cost * run // area
+        return work
 
 
 class _Base:

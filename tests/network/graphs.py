@@ -1,0 +1,128 @@
+"""Random small networks: kernels, strides, padding, dilation, groups, ceil_mode, branches."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+__all__ = ["graphs"]
+
+
+class Residual(nn.Module):
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x + self.body(x))
+
+
+class Concat(nn.Module):
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+
+class Gate(nn.Module):
+    """Squeeze and excite: a global operation that feeds back into the maps."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(self.fc(x.mean((2, 3), keepdim=True)))
+
+
+@st.composite
+def graphs(draw: st.DrawFn, gates: bool = True) -> tuple[nn.Module, tuple[int, int, int]]:
+    """A random network in evaluation mode that ends in 5 classes, and its input shape."""
+    height, width = draw(st.integers(14, 30)), draw(st.integers(14, 30))
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    blocks: list[nn.Module] = []
+    channels = 3
+    for _ in range(draw(st.integers(2, 5))):
+        block, channels = draw(_blocks(channels, gates))
+        try:
+            with torch.no_grad():
+                rows, columns = (
+                    nn.Sequential(*blocks, block)
+                    .eval()(torch.zeros(1, 3, height, width))
+                    .shape[-2:]
+                )
+        except RuntimeError:  # the map has become smaller than the kernel
+            break
+        if rows < 2 or columns < 2:
+            break
+        blocks.append(block)
+    with torch.no_grad():
+        features = nn.Sequential(*blocks).eval()(torch.zeros(1, 3, height, width))
+    channels, rows, columns = features.shape[1:]
+    if draw(st.booleans()):
+        end = [nn.Flatten(), nn.Dropout(), nn.Linear(channels * rows * columns, 5)]
+    else:
+        end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 5)]
+    net = nn.Sequential(*blocks, *end).eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+    return net, (3, height, width)
+
+
+@st.composite
+def _blocks(draw: st.DrawFn, channels: int, gates: bool) -> tuple[nn.Module, int]:
+    kinds = ["conv", "conv", "depthwise", "max", "avg", "residual", "concat", "lrn"]
+    kind = draw(st.sampled_from([*kinds, "gate"] if gates else kinds))
+    if kind == "conv":
+        groups = draw(st.sampled_from([g for g in (1, 2, 3) if channels % g == 0]))
+        out = 6
+        kernel = (draw(st.integers(1, 5)), draw(st.integers(1, 5)))
+        conv = nn.Conv2d(
+            channels,
+            out,
+            kernel,
+            stride=draw(st.integers(1, 3)),
+            padding=draw(st.integers(0, 2)),
+            dilation=draw(st.integers(1, 2)),
+            groups=groups,
+            bias=draw(st.booleans()),
+        )
+        after: list[nn.Module] = [nn.BatchNorm2d(out)] if draw(st.booleans()) else []
+        after += draw(st.sampled_from([[], [nn.ReLU()], [nn.ReLU(inplace=True)], [nn.SiLU()]]))
+        return nn.Sequential(conv, *after), out
+    if kind == "depthwise":
+        kernel = draw(st.sampled_from([3, 5]))
+        conv = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        return nn.Sequential(conv, nn.ReLU6()), channels
+    if kind in ("max", "avg"):
+        kernel = draw(st.integers(2, 3))
+        settings = {
+            "kernel_size": kernel,
+            "stride": draw(st.integers(1, 2)),
+            "padding": draw(st.integers(0, kernel // 2)),
+            "ceil_mode": draw(st.booleans()),
+        }
+        if kind == "max":
+            return nn.MaxPool2d(**settings), channels
+        return nn.AvgPool2d(**settings, count_include_pad=draw(st.booleans())), channels
+    if kind == "residual":
+        kernel = draw(st.sampled_from([1, 3]))
+        body = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel, padding=kernel // 2),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+        return Residual(body), channels
+    if kind == "concat":
+        one = nn.Conv2d(channels, 3, 1)
+        two = nn.Sequential(nn.Conv2d(channels, 3, 3, padding=1), nn.ReLU())
+        three = nn.MaxPool2d(3, 1, padding=1)
+        return Concat(one, two, three), 6 + channels
+    if kind == "lrn":
+        return nn.LocalResponseNorm(3), channels
+    return Gate(channels), channels

@@ -1,0 +1,138 @@
+"""Windows against whole maps: what units saw, and the adjoint of every linear operation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from convscope.methods.descent import _step
+from convscope.methods.rules import GRADIENT
+from convscope.network.architectures import zfnet
+from convscope.network.cone import Cone, SeenInCrops, SeenInMaps
+from convscope.network.exported import Network, open_network
+from convscope.network.reader import INPUT
+
+from .graphs import graphs
+
+
+def cone_of(network: Network, layer: str) -> Cone:
+    cone = network.cone(layer)
+    assert cone is not None
+    return cone
+
+
+def last_map(network: Network) -> str | None:
+    """The highest layer whose units' windows move with them."""
+    grids = [n for n in network.nodes if len(network.layer(n).shape) == 3]
+    return next((name for name in reversed(grids) if network.cone(name) is not None), None)
+
+
+def crops_of(images: Tensor, cone: Cone, rows: Tensor, positions: Tensor) -> Tensor:
+    """Cut each receptive field out of its image, zero outside, by padding (not by `Cone.take`)."""
+    reach = max(cone.size(INPUT)) + 64
+    padded = F.pad(images, [reach] * 4)
+    return torch.stack(
+        [
+            padded[
+                row, :, box.top + reach : box.bottom + reach, box.left + reach : box.right + reach
+            ]
+            for row, box in zip(rows.tolist(), cone.boxes(positions), strict=True)
+        ]
+    )
+
+
+@settings(max_examples=40)
+@given(graphs(gates=False), st.integers(0, 2**16))
+def test_a_crop_shows_a_unit_what_the_whole_image_shows_it(
+    graph: tuple[nn.Module, tuple[int, int, int]], seed: int
+) -> None:
+    module, shape = graph
+    network = open_network(module, shape)
+    layer = last_map(network)
+    if layer is None:
+        return
+    torch.manual_seed(seed)
+    cone = cone_of(network, layer)
+    images = torch.randn(2, *shape)
+    height, width = network.layer(layer).grid
+    positions = torch.tensor([[0, 0], [height // 2, width // 2], [height - 1, width - 1]])
+    rows = torch.tensor([0, 1, 1])
+    trace = network.trace(images, [layer])
+    whole = SeenInMaps(cone, positions, trace, rows)
+    alone = SeenInCrops(cone, positions, crops_of(images, cone, rows, positions))
+    for node in cone.nodes:
+        torch.testing.assert_close(
+            alone.window(node.name), whole.window(node.name), atol=1e-5, rtol=1e-5
+        )
+        if node.kind == "max_pool":  # places of values that are in the map; ties may differ
+            mask = cone.inside(node.name, positions)
+            same = alone.places(node) == whole.places(node)
+            same = same if mask is None else same | ~mask
+            assert same.float().mean() > 0.98
+
+
+@settings(max_examples=40)
+@given(graphs(gates=False), st.integers(0, 2**16))
+def test_the_windowed_adjoint_of_every_linear_operation_is_its_adjoint(
+    graph: tuple[nn.Module, tuple[int, int, int]], seed: int
+) -> None:
+    """<A x, y> = <x, A^T y> in float64, A being the operation on a window that holds its border."""
+    module, shape = graph
+    network = open_network(module, shape).to(torch.float64)
+    layer = last_map(network)
+    if layer is None:
+        return
+    torch.manual_seed(seed)
+    cone = cone_of(network, layer)
+    height, width = network.layer(layer).grid
+    positions = torch.tensor([[height // 2, width // 2]])
+    images = torch.randn(1, *shape, dtype=torch.float64)
+    seen = SeenInMaps(cone, positions, network.trace(images, [layer]), torch.tensor([0]))
+    for node in cone.nodes:
+        if node.kind not in ("conv", "avg_pool") or "bias" in node.tensors:
+            continue
+        size = cone.edges[node.name][0].part[2:]
+        x = torch.randn(1, node.below[0][0], *size, dtype=torch.float64)
+        y = torch.randn(1, node.shape[0], *cone.size(node.name), dtype=torch.float64)
+        assert node.op.on_window is not None
+        (back,) = _step(seen, node, y, GRADIENT)
+        torch.testing.assert_close((node.op.on_window(node, x) * y).sum(), (x * back).sum())
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+@pytest.mark.parametrize("kernel", [1, 3, 4, 7])
+@pytest.mark.parametrize("channels", [3, 8])
+def test_every_way_to_transpose_a_convolution_is_the_adjoint(
+    stride: int, kernel: int, channels: int
+) -> None:
+    torch.manual_seed(0)
+    module = nn.Conv2d(channels, 6, kernel, stride, bias=False).double()
+    network = open_network(nn.Sequential(module), (channels, 24, 24))
+    (node,) = network.nodes.values()
+    signal = torch.randn(2, 6, 3, 4, dtype=torch.float64)
+    size = (2 * stride + kernel, 3 * stride + kernel)
+    x = torch.randn(2, channels, *size, dtype=torch.float64)
+    back = cone_of(network, node.name).transpose(node, signal)
+    assert back.shape == x.shape
+    torch.testing.assert_close((module(x) * signal).sum(), (x * back).sum())
+
+
+def test_zfnets_cones_are_the_receptive_fields() -> None:
+    network = open_network(zfnet(10).eval(), (3, 224, 224))
+    sizes = {f"conv{i}": cone_of(network, f"conv{i}").size(INPUT) for i in range(1, 6)}
+    assert sizes == {
+        "conv1": (7, 7),
+        "conv2": (27, 27),
+        "conv3": (75, 75),
+        "conv4": (107, 107),
+        "conv5": (139, 139),
+    }
+
+
+def test_a_layer_that_sees_everything_has_no_cone() -> None:
+    network = open_network(zfnet(10).eval(), (3, 224, 224))
+    assert network.cone("fc6") is None
