@@ -5,7 +5,7 @@
     │   ├── BadOption           an option's or argument's value
     │   ├── BadImage            one image: missing, corrupt, or too large
     │   ├── BadData             a data set: empty, unknown, or nothing readable in it
-    │   ├── BadModel            a model: unknown name, factory that fails, network that cannot be exported
+    │   ├── BadModel            a model: unknown, its factory fails, or it cannot be exported
     │   │   ├── BadCheckpoint   weights that do not fit, are unsafe to read, or hold NaN
     │   │   └── UnsupportedOp   an operation outside the op table
     │   ├── NoSuchLayer         no layer of that name

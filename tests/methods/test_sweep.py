@@ -99,8 +99,9 @@ def test_every_position_is_the_network_on_that_occluded_image():
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 1000])
 def test_the_batch_size_changes_nothing(batch_size):
     network, image, occluder = random_network(), random_image(), Occluder(5, 3)
-    one = sweep(network, image, occluder, fill=0.0, units=["4/1"])
-    other = sweep(network, image, occluder, fill=0.0, units=["4/1"], batch_size=batch_size)
+    asked = {"fill": 0.0, "units": ["4/1"], "method": "full"}
+    one = sweep(network, image, occluder, **asked)
+    other = sweep(network, image, occluder, batch_size=batch_size, **asked)
     torch.testing.assert_close(one.logits, other.logits, rtol=0, atol=1e-5)
     torch.testing.assert_close(one.activity, other.activity, rtol=0, atol=1e-5)
     assert torch.equal(one.label(), other.label())
@@ -137,7 +138,7 @@ def test_without_classes_nothing_above_the_units_runs():
 def test_progress_counts_positions_up_to_all_of_them():
     seen = []
     sweep(
-        random_network(), random_image(), Occluder(4, 4), fill=0.0, batch_size=5,
+        random_network(), random_image(), Occluder(4, 4), fill=0.0, batch_size=5, method="full",
         progress=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     assert seen == [(5, 16), (10, 16), (15, 16), (16, 16)]
