@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -124,8 +125,17 @@ def test_without_names_classes_have_numbers():
     assert "Probability of class 2" in said
 
 
-def test_no_word_leaves_the_figure_and_no_two_overlap():
-    figure = occlusion(title="t" * 500, subtitle="s" * 500)
+@pytest.mark.parametrize("shape", [(40, 40), (40, 10), (10, 40)])
+def test_no_word_leaves_the_figure_and_no_two_overlap(shape):
+    maps = some_maps(unit=Unit("block." * 30, 3, 1, 1))
+    maps = replace(maps, image=noise(3, *shape), fill=noise(3, *shape), projection=noise(3, *shape))
+    figure = occlusion_figure(
+        maps,
+        Preprocess((3, *shape), Scaling.UNIT),
+        classes=NAMES,
+        title="t" * 500,
+        subtitle="s" * 500,
+    )
     edge = figure.bbox
     boxes = [t.get_window_extent() for t in figure.texts if t.get_text().strip()]
     for box in boxes:

@@ -41,7 +41,7 @@ __all__ = ["occlusion_figure", "spread"]
 
 Names = Sequence[str] | None
 
-PANEL = 2.3  # inches, the larger side of a panel
+PANEL = 2.3  # inches, the larger side of a picture, and the width of its column
 CAPTION, FOOTER = 0.2, 1.06
 LISTED = 5  # classes that the legend names
 MOST_PROBABLE = 4  # classes named for the unoccluded image
@@ -67,10 +67,10 @@ def occlusion_figure(
     """
     _, height, width = maps.image.shape
     tall, wide = PANEL * height / max(height, width), PANEL * width / max(height, width)
-    across = 5 * wide + 4 * GAP + 2 * MARGIN
+    across = 5 * PANEL + 4 * GAP + 2 * MARGIN
     figure = head(across, CAPTION + tall + FOOTER, title or "Occlusion sensitivity", subtitle)
     panels = [
-        _Panel(figure, MARGIN + i * (wide + GAP), HEADER, wide, tall, letter)
+        _Panel(figure, letter, MARGIN + i * (PANEL + GAP), (wide, tall))
         for i, letter in enumerate("abcde")
     ]
     _draw_image(panels[0], maps, preprocess, classes)
@@ -99,16 +99,17 @@ class _Panel:
     """One panel of a row: a letter and a caption above, a picture, a footer below. Inches."""
 
     def __init__(
-        self, figure: Figure, left: float, top: float, width: float, height: float, letter: str
+        self, figure: Figure, letter: str, left: float, picture: tuple[float, float]
     ) -> None:
-        self.figure, self.left, self.width = figure, left, width
-        self.letter, self.top = letter, top
-        self.bottom = top + CAPTION + height
-        self.axes = place(figure, left, top + CAPTION, width, height)
+        """picture : its (width, height); words may use the whole width of a panel"""
+        self.figure, self.letter, self.left = figure, letter, left
+        self.width, self.picture_width = PANEL, picture[0]
+        self.bottom = HEADER + CAPTION + picture[1]
+        self.axes = place(figure, left, HEADER + CAPTION, *picture)
 
     def caption(self, words: str) -> None:
-        write(self.figure, self.left, self.top, self.letter, "panel", weight="bold")
-        write(self.figure, self.left + 0.14, self.top, words, "panel", width=self.width - 0.14)
+        write(self.figure, self.left, HEADER, self.letter, "panel", weight="bold")
+        write(self.figure, self.left + 0.14, HEADER, words, "panel", width=self.width - 0.14)
 
     def show(self, picture: NDArray[np.generic], **how: Any) -> None:
         height, width = picture.shape[:2]
@@ -132,12 +133,14 @@ class _Panel:
         if swatch:
             place(self.figure, left, top + 0.005, 0.09, 0.09).set_facecolor(swatch)
             left += 0.15
-        end = write(self.figure, right, top, value, ha="right", color=colour)
+        end = write(
+            self.figure, right, top, value, ha="right", width=right - left - 0.6, color=colour
+        )
         write(self.figure, left, top, words, width=right - left - length(end) - 0.1, color=colour)
 
     def scale(self, low: float, high: float, base: float) -> None:
         """A slim bar of the map's colours, a mark where the unoccluded image is."""
-        bar = place(self.figure, self.left, self.bottom + 0.1, self.width, 0.07)
+        bar = place(self.figure, self.left, self.bottom + 0.1, self.picture_width, 0.07)
         bar.imshow(np.linspace(0, 1, 256)[None], cmap=MAP, aspect="auto", extent=(0, 1, 0, 1))
         frame(bar)
         if high > low:
@@ -145,7 +148,9 @@ class _Panel:
             bar.plot([at], [1.5], marker="v", color=INK, markersize=3.5, clip_on=False)
             bar.set_xlim(0, 1)
             bar.set_ylim(0, 1)
-        self.line(0.85, number(low), number(high), colour=FAINT)
+        top, right = self.bottom + 0.21, self.left + self.picture_width
+        write(self.figure, self.left, top, number(low), color=FAINT)
+        write(self.figure, right, top, number(high), ha="right", color=FAINT)
 
 
 def _draw_image(panel: _Panel, maps: OcclusionMaps, preprocess: Preprocess, classes: Names) -> None:
