@@ -38,13 +38,13 @@ def test_a_cell_is_32_to_96_pixels_and_small_fields_grow_by_a_whole_factor(
     assert sheets.cell_size(window) == cell
 
 
-def numbered(height: int, width: int) -> torch.Tensor:
-    """(3, H, W) with 10 * row + column in every plane."""
-    grid = 10 * torch.arange(height)[:, None] + torch.arange(width)
-    return grid.expand(3, -1, -1).to(torch.uint8)
+def numbered(height: int, width: int) -> np.ndarray:
+    """uint8 (3, H, W) with 10 * row + column in every plane."""
+    grid = 10 * np.arange(height)[:, None] + np.arange(width)
+    return np.stack([grid] * 3).astype(np.uint8)
 
 
-def crop(picture: torch.Tensor, field: Box, window: tuple[int, int]) -> torch.Tensor:
+def crop(picture: np.ndarray, field: Box, window: tuple[int, int]) -> np.ndarray:
     height, width = picture.shape[1:]
     frame = sheets.frame(field, window, (height, width))
     return sheets.cut(picture, Box(0, 0, height, width), frame, fill=99)
@@ -76,20 +76,28 @@ def test_pixels_that_lie_elsewhere_than_at_the_origin_come_to_their_place():
 
 
 def test_a_projection_is_scaled_around_grey_by_its_own_largest_value():
-    values = torch.tensor([-2.0, 0.0, 1.0, 2.0]).reshape(1, 1, 4).expand(3, 1, 4)
+    values = np.tile(np.float32([-2.0, 0.0, 1.0, 2.0]), (3, 1, 1))
     tile = sheets.projection_tile(values)
     assert tile[0, :, 0].tolist() == [1, 128, 192, 255]
-    assert (sheets.projection_tile(torch.zeros(3, 2, 2)) == GREY).all()
-    broken = torch.tensor([float("nan"), 1.0]).reshape(1, 1, 2).expand(3, 1, 2)
+    assert (sheets.projection_tile(np.zeros((3, 2, 2), np.float32)) == GREY).all()
+    broken = np.tile(np.float32([np.nan, 1.0]), (3, 1, 1))
     assert sheets.projection_tile(broken)[0, :, 0].tolist() == [128, 255]
 
 
 def test_large_crops_are_reduced_to_fit_and_keep_their_mean():
-    generator = torch.Generator().manual_seed(0)
-    patch = torch.randint(0, 256, (3, 140, 100), dtype=torch.uint8, generator=generator)
+    patch = np.random.default_rng(0).integers(0, 256, (3, 140, 100), dtype=np.uint8)
     tile = sheets.patch_tile(patch)
     assert tile.shape == (96, 69, 3)
-    assert abs(float(tile.mean()) - float(patch.float().mean())) < 1
+    assert abs(float(tile.mean()) - float(patch.mean())) < 1
+
+
+def test_large_projections_are_reduced_before_they_are_scaled():
+    values = np.zeros((3, 192, 192), np.float32)
+    values[:, ::2, ::2] = 4.0  # fine checks average to 1, which then is the largest value
+    values[:, 0, 0] = 0.0
+    assert (
+        sheets.projection_tile(values)[40:60, 40:60].min() >= 230
+    )  # 160 if they were scaled first
 
 
 def test_a_rank_sheet_holds_maps_in_rows_and_ranks_in_columns():

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.atlas import sheets
@@ -96,12 +97,12 @@ def project_winners(
     activations: Mapping[str, str],
     windows: Mapping[str, tuple[int, int]],
     rules: Rules,
-) -> Iterator[tuple[Winner, Tensor]]:
+) -> Iterator[tuple[Winner, NDArray[np.float32]]]:
     """Each winner's projection, cut to what its picture shows.
 
     images : (B, 3, H, W) preprocessed, the rows that winners refer to
     winners : (row, winner), of any layers; activations, windows : by layer
-    Yields  (winner, float32 (3, h, w) on the CPU, zero outside the field and the image).
+    Yields  (winner, float32 (3, h, w), zero outside the field and the image).
     """
     extent = network.input_shape[1:]
     trace = network.trace(images, {activations[winner.layer] for _, winner in winners})
@@ -112,7 +113,7 @@ def project_winners(
         fields = project_fields(trace, start, rows, rules)
         for (_, winner), (box, field) in zip(mine, fields, strict=True):
             shown = sheets.frame(winner.box, windows[layer], extent)
-            yield winner, sheets.cut(field.float().cpu(), box, shown, 0.0)
+            yield winner, sheets.cut(field.float().cpu().numpy(), box, shown, 0.0)
 
 
 def _start(
@@ -240,7 +241,7 @@ class _Painter:
         files: _TileFiles,
     ) -> Iterator[Winner]:
         """Write both tiles of each winner of a batch; yields it when that is done."""
-        pictures = torch.from_numpy(self.preprocess.to_uint8(tensors)).permute(0, 3, 1, 2)
+        pictures = np.moveaxis(self.preprocess.to_uint8(tensors), -1, 1)  # (B, 3, H, W)
         extent = self.network.input_shape[1:]
         whole = Box(0, 0, *extent)
         windows = {layer.record.name: layer.record.window for layer in group}
@@ -254,7 +255,7 @@ class _Painter:
             self.network, inputs, winners, activations, windows, self.rules
         ):
             if self.preprocess.numbers.order is Order.BGR:
-                projection = projection.flip(0)
+                projection = projection[::-1]
             files.write("projection", winner, sheets.projection_tile(projection))
             yield winner
 

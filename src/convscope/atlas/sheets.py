@@ -11,13 +11,12 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
@@ -91,10 +90,10 @@ def frame(field: Box, window: tuple[int, int], image: tuple[int, int]) -> Frame:
     return Frame(place, place.intersect(field).clip(*image))
 
 
-def cut(pixels: Tensor, at: Box, frame: Frame, fill: float) -> Tensor:
+def cut(pixels: NDArray[Any], at: Box, frame: Frame, fill: float) -> NDArray[Any]:
     """What a frame shows of `pixels` (3, h, w), which lie at the box `at`; `fill` elsewhere."""
     window, seen = frame.window, frame.seen.intersect(at)
-    out = torch.full((3, window.height, window.width), fill, dtype=pixels.dtype)
+    out = np.full((3, window.height, window.width), fill, pixels.dtype)
     if not seen.empty:
         out[_within(seen, window)] = pixels[_within(seen, at)]
     return out
@@ -106,36 +105,34 @@ def _within(part: Box, whole: Box) -> tuple[slice, slice, slice]:
     return slice(None), rows, slice(part.left - whole.left, part.right - whole.left)
 
 
-def patch_tile(patch: Tensor) -> Pixels:
-    """uint8 crop (3, h, w) of a picture -> its tile (th, tw, 3)."""
-    pixels = patch.permute(1, 2, 0).contiguous().numpy()
-    height, width = tile_shape(patch.shape[1:])  # type: ignore[arg-type]
+def patch_tile(patch: Pixels) -> Pixels:
+    """uint8 (3, h, w), a cut of a picture -> its tile (th, tw, 3)."""
+    pixels = np.ascontiguousarray(np.moveaxis(patch, 0, -1))
+    height, width = tile_shape(pixels.shape[:2])
     if (height, width) == pixels.shape[:2]:
         return pixels
-    reduced = Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(reduced)
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def projection_tile(projection: Tensor) -> Pixels:
-    """float crop (3, h, w) of a projection, zero outside -> its tile (th, tw, 3).
+def projection_tile(projection: NDArray[np.float32]) -> Pixels:
+    """float32 (3, h, w), a cut of a projection, zero outside -> its tile (th, tw, 3).
 
     Reduced first, then scaled around grey by its own largest absolute value.
     """
-    height, width = tile_shape(projection.shape[1:])  # type: ignore[arg-type]
-    projection = projection.float()
+    height, width = tile_shape(projection.shape[1:])
     if (height, width) != projection.shape[1:]:
-        projection = functional.interpolate(
-            projection[None], size=(height, width), mode="bilinear", antialias=True
-        )[0]
-    return around_grey(projection).permute(1, 2, 0).contiguous().numpy()
+        planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in projection)
+        reduced = (plane.resize((width, height), Image.Resampling.BILINEAR) for plane in planes)
+        projection = np.stack([np.asarray(plane) for plane in reduced])
+    return np.ascontiguousarray(np.moveaxis(around_grey(projection), 0, -1))
 
 
-def around_grey(values: Tensor) -> Tensor:
-    """float tensor -> uint8 of the same shape: 0 is 128, the largest absolute value is 1 or 255."""
-    values = values.nan_to_num(0.0, 0.0, 0.0)
-    largest = values.abs().max()
+def around_grey(values: NDArray[np.float32]) -> Pixels:
+    """float -> uint8 of the same shape: 0 is 128, the largest absolute value is 1 or 255."""
+    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    largest = np.abs(values).max()
     scaled = values / largest if largest > 0 else values
-    return (GREY + 127 * scaled).round().to(torch.uint8)
+    return np.rint(GREY + 127 * scaled).astype(np.uint8)
 
 
 def rank_sheet(tiles: Pixels) -> Image.Image:
@@ -183,8 +180,8 @@ def filter_sheet(weight: Tensor) -> Image.Image:
         )
     rows = math.ceil(weight.shape[0] / FILTER_COLUMNS)
     cells = np.full((rows, FILTER_COLUMNS, FILTER_CELL, FILTER_CELL, 3), GREY, np.uint8)
-    for number, one in enumerate(weight.detach().cpu().float()):
-        pixels = Image.fromarray(around_grey(one).permute(1, 2, 0).contiguous().numpy())
+    for number, one in enumerate(weight.detach().cpu().float().numpy()):
+        pixels = Image.fromarray(np.ascontiguousarray(np.moveaxis(around_grey(one), 0, -1)))
         factor = FILTER_CELL / max(pixels.size)
         factor = math.floor(factor) if factor >= 1 else factor
         width, height = (max(1, int(extent * factor)) for extent in pixels.size)
