@@ -104,7 +104,7 @@ def test_the_row_names_its_image_unit_class_and_numbers():
     said = words(occlusion(title="dog.jpg", subtitle="a network"))
     for expected in (
         "dog.jpg", "a network", "Activity of feature map 130", "features.12.expand3x3_activation",
-        "Probability of a very long name", "24×24 px", "3, 4", "12.3", "90", "7 others", "56%",
+        "Probability of a very long name", "24×24 px", "Projection of unit 130@3,4", "12.3", "90", "7 others", "56%",
     ):  # fmt: skip
         assert expected in said
 
@@ -162,7 +162,7 @@ def test_a_pixel_shows_the_occluder_whose_visible_part_is_centred_nearest():
 def test_one_position_and_a_unit_without_a_place_are_drawn_too():
     figure = occlusion_figure(some_maps(Occluder(99, 99), Unit("fc8", 3)), unit_preprocess())
     assert panel(figure, 2).std() > 5
-    assert "Row, column" not in words(figure)
+    assert "Projection of unit 3" in words(figure)
 
 
 def test_maps_that_do_not_vary_are_drawn_without_a_warning():

@@ -177,7 +177,8 @@ def _draw_activity(panel: _Panel, maps: OcclusionMaps) -> None:
 
 def _draw_projection(panel: _Panel, maps: OcclusionMaps, preprocess: Preprocess) -> None:
     _, height, width = maps.image.shape
-    panel.caption("Projection of its strongest unit")
+    where = "" if maps.unit.position is None else f"@{maps.unit.row},{maps.unit.column}"
+    panel.caption(f"Projection of unit {maps.unit.channel}{where}")
     seen = maps.box.clip(height, width)
     share = CLIP * seen.height * seen.width / (height * width)
     panel.show(grey_scaled(preprocess.rgb(maps.projection), share))
@@ -185,8 +186,6 @@ def _draw_projection(panel: _Panel, maps: OcclusionMaps, preprocess: Preprocess)
         panel.outline(seen)
     panel.line(0, "Activation", number(maps.activation))
     panel.line(1, "Receptive field", f"{maps.box.height}×{maps.box.width} px")
-    if maps.unit.position is not None:
-        panel.line(2, "Row, column", f"{maps.unit.row}, {maps.unit.column}")
 
 
 def _draw_probability(panel: _Panel, maps: OcclusionMaps, classes: Names) -> None:
