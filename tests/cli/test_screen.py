@@ -35,22 +35,22 @@ def test_with_json_stdout_holds_the_result_alone(capsys):
 
 def test_plain_progress_says_a_line_every_ten_seconds_and_the_end():
     clock, out = Clock(), io.StringIO()
-    lines = _Lines("images", out, clock)
+    lines = _Lines(out, clock)
     for second in range(26):
         clock.now = float(second)
         lines("images", second * 4, 1000)
     clock.now = 30.0
     lines("images", 1000, 1000)
     assert out.getvalue().splitlines() == [
-        "images: 40 of 1000 images, 4/s, 4:00 left",
-        "images: 80 of 1000 images, 4/s, 3:50 left",
-        "images: 1000 of 1000 images, 33.3/s",
+        "images: 40 of 1000, 4/s, 4:00 left",
+        "images: 80 of 1000, 4/s, 3:50 left",
+        "images: 1000 of 1000, 33.3/s",
     ]
 
 
 def test_plain_progress_says_a_line_every_tenth_if_that_comes_first():
     clock, out = Clock(), io.StringIO()
-    lines = _Lines("steps", out, clock)
+    lines = _Lines(out, clock)
     for tenth in range(11):
         clock.now = 2.0 * tenth
         lines("epoch 1", tenth * 10, 100)
@@ -59,7 +59,7 @@ def test_plain_progress_says_a_line_every_tenth_if_that_comes_first():
 
 def test_a_new_phase_counts_anew():
     clock, out = Clock(), io.StringIO()
-    lines = _Lines("images", out, clock)
+    lines = _Lines(out, clock)
     lines("images", 0, 4)
     clock.now = 1.0
     lines("images", 4, 4)
@@ -68,12 +68,12 @@ def test_a_new_phase_counts_anew():
     lines("projections", 2, 2)
     lines("projections", 2, 2)
     assert out.getvalue().splitlines() == [
-        "images: 4 of 4 images, 4/s",
-        "projections: 2 of 2 images, 2/s",
+        "images: 4 of 4, 4/s",
+        "projections: 2 of 2, 2/s",
     ]
 
 
 def test_without_a_terminal_progress_goes_to_stderr(capsys):
-    with Screen().progress("images") as progress:
+    with Screen().progress() as progress:
         progress("images", 5, 5)
-    assert capsys.readouterr() == ("", "images: 5 of 5 images\n")
+    assert capsys.readouterr() == ("", "images: 5 of 5\n")

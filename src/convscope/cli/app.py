@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -15,10 +16,12 @@ import typer
 from .. import __version__
 from ..errors import BadInput, ConvscopeError
 from .atlas import atlas
+from .demo import demo
 from .layers import layers
 from .occlude import occlude
 from .options import register
 from .project import project
+from .train import train
 
 __all__ = ["VERBS", "app", "main"]
 
@@ -56,7 +59,7 @@ def _convscope(
         typer.echo(context.get_help())
 
 
-VERBS = (layers, project, atlas, occlude)
+VERBS = (demo, layers, project, atlas, occlude, train)
 """In the order of --help."""
 
 for _verb in VERBS:
@@ -69,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : without the program's name; default: those this process was started with
     """
     try:
-        return _run(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _run(arguments)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -101,6 +106,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     if code == INTERRUPTED:  # typer has turned the KeyboardInterrupt into its exit code
         return _complain("interrupted", INTERRUPTED)
     return int(code or DONE)
+
+
+def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
+    """A library's warning as one line, without its place in the code."""
+    _complain(str(message), DONE)
 
 
 def _complain(message: str, code: int) -> int:

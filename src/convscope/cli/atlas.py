@@ -76,7 +76,7 @@ def make_atlas(
     from ..methods.rules import rules_named
 
     how["rules"] = rules_named(how.get("rules", RulesName.DECONVNET))
-    with screen.progress("images") as progress:
+    with screen.progress() as progress:
         try:
             return build_atlas(
                 scope.model,

@@ -36,13 +36,15 @@ class Microscope:
     def facts(self) -> dict[str, str]:
         """What is used, for a person."""
         model = self.model
-        known = f"SHA-256 {model.weights_sha256}" if model.weights_sha256 else "not identified"
-        return {
+        known = f"SHA-256 {model.weights_sha256}"
+        facts = {
             "model": model.spec,
             "weights": RANDOM.format(seed=self.seed) if model.random_weights else known,
             "input": model.preprocess.describe(),
             "device": str(self.device),
         }
+        notes = [note for note in model.notes if not note.startswith("random weights")]
+        return {**facts, "note": "; ".join(notes)} if notes else facts
 
     def record(self) -> dict[str, Any]:
         """What is used, for a file: JSON-able."""
@@ -59,7 +61,9 @@ class Microscope:
 
     def title(self) -> str:
         """The model in a few words, for a figure."""
-        return f"{self.model.spec}{' (random weights)' if self.model.random_weights else ''}"
+        name, _, weights = self.model.spec.partition("@")
+        whose = ", random weights" if self.model.random_weights else ""
+        return f"{name}{'@' if weights else ''}{Path(weights).name}{whose}"
 
     def tensor(self, picture: Picture) -> Tensor:
         """(1, 3, H, W) as the network wants it. Raises  BadImage: it cannot be fitted."""
@@ -90,7 +94,6 @@ def open_microscope(spec: str, reading: Reading, running: Running) -> Microscope
     """Raises  BadModel and its kin: an unknown model, weights that do not fit, an op outside the
     table; BadOption: input, preprocess, fit or device."""
     device = choose_device(running.device)
-    from ..images.classes import read_classes
     from ..network.exported import open_network
     from ..network.zoo import open_model
 
@@ -99,7 +102,7 @@ def open_microscope(spec: str, reading: Reading, running: Running) -> Microscope
         input=reading.input,
         preprocess=reading.preprocess,
         fit=reading.fit,
-        classes=None if reading.classes is None else read_classes(reading.classes),
+        classes=reading.classes,
         seed=running.seed,
     )
     network = open_network(model.module, model.input_shape)

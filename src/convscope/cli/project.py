@@ -88,7 +88,7 @@ def _figure(found: Projections, scope: Microscope, picture: Picture, rules: str)
     from ..report.figures import projection_figure
 
     preprocess = scope.model.preprocess
-    seen = np.asarray(preprocess.picture(picture.image))
+    seen = np.array(preprocess.picture(picture.image))
     return projection_figure(
         found, [seen], preprocess, title=picture.name, subtitle=f"{scope.title()} · {rules}"
     )

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-__all__ = ["Advance", "Screen"]
+__all__ = ["Progress", "Screen"]
 
-Advance = Callable[[int, int], None]
-"""Called with (done, total) whenever there is progress."""
+Progress = Callable[[str, int, int], None]
+"""Called with (what, done, total) whenever there is progress, such as ("images", 3, 1000)."""
 
 EVERY_SECONDS, EVERY_SHARE = 10.0, 0.1  # a plain line of progress, whichever comes first
 AT_LEAST_SECONDS = 1.0  # between two plain lines
@@ -47,23 +47,23 @@ class Screen:
             print(json.dumps(value, indent=1, allow_nan=False), flush=True)
 
     @contextmanager
-    def progress(self, unit: str) -> Iterator[Callable[[str, int, int], None]]:
-        """A function to call with (what, done, total); `what` may change on the way.
+    def progress(self) -> Iterator[Progress]:
+        """A function to call with (what is counted, done, total); the first may change on the way.
 
         A bar with rate and time left on a terminal, plain lines elsewhere.
         """
         if sys.stderr.isatty():
-            with _bar(unit) as advance:
+            with _bar() as advance:
                 yield advance
         else:
-            yield _Lines(unit, sys.stderr)
+            yield _Lines(sys.stderr)
 
 
 class _Lines:
     """Progress as plain lines: about every ten seconds or every tenth, and the end."""
 
-    def __init__(self, unit: str, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self.unit, self.out, self.clock = unit, out, clock
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.out, self.clock = out, clock
         self.what = ""
         self.finished = False
 
@@ -83,7 +83,7 @@ class _Lines:
         print(self._line(done, total, now - self.began), file=self.out, flush=True)
 
     def _line(self, done: int, total: int, seconds: float) -> str:
-        line = f"{self.what}: {done} of {total} {self.unit}"
+        line = f"{self.what}: {done} of {total}"
         rate = (done - self.first) / seconds if seconds > 0 else 0.0
         if rate == 0:
             return line
@@ -92,35 +92,27 @@ class _Lines:
 
 
 @contextmanager
-def _bar(unit: str) -> Iterator[Callable[[str, int, int], None]]:
+def _bar() -> Iterator[Progress]:
+    from rich import progress as shown
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import ProgressColumn as Column
     from rich.text import Text
 
-    class Rate(Column):
-        """Units a second."""
+    class Rate(shown.ProgressColumn):
+        """How many a second."""
 
-        def render(self, task: Task) -> Text:
+        def render(self, task: shown.Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if not speed else f"{speed:.3g} {unit}/s", style="progress.data.speed")
+            return Text("" if not speed else f"{speed:.3g}/s", style="progress.data.speed")
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
+        shown.TextColumn("{task.description}"),
+        shown.BarColumn(),
+        shown.MofNCompleteColumn(),
         Rate(),
-        TimeRemainingColumn(),
+        shown.TimeRemainingColumn(),
     )
     tasks: dict[str, Any] = {}
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with shown.Progress(*columns, console=Console(stderr=True)) as bar:
 
         def advance(what: str, done: int, total: int) -> None:
             if what not in tasks:

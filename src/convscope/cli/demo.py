@@ -1,0 +1,293 @@
+"""`convscope demo`: the whole tour, offline, on a network trained a moment ago."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..errors import FolderInUse
+from .atlas import make_atlas
+from .inputs import Microscope, Picture, choose_device, open_microscope
+from .occlude import occlusion_row, read_fill, sweep_image
+from .options import Reading, Running
+from .outputs import write_figure, write_file
+from .screen import Screen
+from .train import describe, epoch_line, workers_or
+
+if TYPE_CHECKING:
+    from ..atlas.store import Atlas
+    from ..images.datasets import SceneImages
+    from ..methods.occlusion import OcclusionMaps
+    from ..training.checkpoint import Epoch
+
+__all__ = ["demo"]
+
+NETWORK = "zfnet-small"
+RECORD, RUN, ATLAS, PICTURES = "demo.json", "zfnet", "atlas", "pictures"
+PROJECTED = ("conv5", "conv3")
+SHOWN_CLASSES = ("dog", "car", "butterfly", "bird", "house", "flower")  # in projections
+OCCLUDED_CLASSES = ("dog", "car", "butterfly")
+CANDIDATES = 10  # scenes of a class that are tried, for one that is named correctly
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything. Scenes to learn from, epochs, scenes that the atlas looks at."""
+
+    scenes: int
+    epochs: int
+    looked_at: int
+
+
+FULL, QUICK = Size(6000, 8, 1200), Size(3000, 4, 240)
+
+
+def demo(
+    running: Running,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="A new folder, or one of an earlier demo.")
+    ] = Path("runs/demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A quarter of the work, and a worse network.")
+    ] = False,
+) -> None:
+    """Train a small ZFNet on rendered scenes, then look inside it.
+
+    A few minutes, offline: training, the table of layers, the atlas, projections, occlusion maps,
+    and a page that goes through them. What an interrupted demo had finished is kept.
+
+    Examples:
+
+        convscope demo
+        convscope demo --quick --out /tmp/demo
+    """
+    screen = Screen(running.as_json)
+    size = QUICK if quick else FULL
+    page = out / "index.html"
+    found = _claim(out, {**asdict(size), "seed": running.seed})
+    if found.get("finished"):
+        screen.say(f"{out} holds a finished demo; delete it to make another.", f"Open {page}")
+        screen.result(found["facts"])
+        return
+    choose_device(running.device)
+    history = _train(screen, out / RUN, size, running)
+    scope = open_microscope(f"run:{out / RUN}", Reading(), running)
+    scenes = _scenes(f"scenes:val:{size.looked_at}", scope.model.input_shape[-1], running.seed)
+    atlas = _look(screen, scope, scenes, out / ATLAS, running)
+    occluded = _draw(screen, scope, scenes, atlas, out / PICTURES)
+    facts = {
+        "convscope": __version__,
+        "out": str(out),
+        "page": str(page),
+        "model": scope.model.spec,
+        "weights_sha256": scope.model.weights_sha256,
+        "history": [asdict(epoch) for epoch in history],
+        "occlusion": occluded,
+    }
+    screen.say("4/4  the page")
+    _write_page(out, scope, atlas, size, facts)
+    _record(out, {**found, "finished": True, "facts": facts})
+    screen.say("", f"Open {page}")
+    screen.result(facts)
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """What demo.json says of a folder that is new or holds a demo of these settings.
+
+    Raises  FolderInUse: it holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise FolderInUse(f"--out {out} is a file: give a new folder")
+    record = out / RECORD
+    if record.exists():
+        try:
+            found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+            same = found["settings"] == settings
+        except (ValueError, KeyError, TypeError):
+            raise FolderInUse(f"{record} cannot be read: delete {out}, or give another") from None
+        if not same:
+            raise FolderInUse(
+                f"{out} holds a demo of another size or seed: delete it, or give another --out"
+            )
+        return found
+    if out.exists() and any(out.iterdir()):
+        raise FolderInUse(f"{out} is not empty and holds no demo: give a new folder with --out")
+    found = {"settings": settings, "finished": False}
+    _record(out, found)
+    return found
+
+
+def _record(out: Path, found: dict[str, Any]) -> None:
+    write_file(out / RECORD, json.dumps(found, indent=1).encode())
+
+
+def _scenes(spec: str, side: int, seed: int) -> SceneImages:
+    from ..images.datasets import SceneImages
+
+    return SceneImages(spec, size=side, seed=seed)
+
+
+def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequence[Epoch]:
+    """A trained network in the folder; one that is there is kept."""
+    from ..network.architectures import architecture_named
+    from ..training.checkpoint import Status, read_run
+    from ..training.loop import train
+    from ..training.recipe import SMALL
+
+    if (folder / "run.json").exists():
+        run = read_run(folder)
+        if run.status is Status.FINISHED:
+            screen.say(f"1/4  {folder} is trained already")
+            return run.history
+    shutil.rmtree(folder, ignore_errors=True)  # an interrupted one, in a folder of our own
+    recipe = replace(SMALL, epochs=size.epochs, seed=running.seed)
+    side = architecture_named(NETWORK).input_size
+    screen.say(f"1/4  training {NETWORK} on {size.scenes} rendered scenes: {describe(recipe)}")
+    with screen.progress() as progress:
+        done = train(
+            NETWORK,
+            _scenes(f"scenes:train:{size.scenes}", side, running.seed),
+            _scenes(f"scenes:val:{size.looked_at}", side, running.seed),
+            recipe,
+            folder,
+            device=choose_device(running.device),
+            workers=workers_or(running),
+            progress=progress,
+        )
+    screen.say(*(f"     {epoch_line(epoch)}" for epoch in done.history))
+    return done.history
+
+
+def _look(
+    screen: Screen, scope: Microscope, scenes: SceneImages, folder: Path, running: Running
+) -> Atlas:
+    from ..report.page import write_page
+
+    screen.say(f"2/4  atlas: what excites each feature map, over {len(scenes)} other scenes")
+    atlas = make_atlas(screen, scope, scenes, folder, running, resume=True)
+    write_page(folder)
+    return atlas
+
+
+def _draw(
+    screen: Screen, scope: Microscope, scenes: SceneImages, atlas: Atlas, folder: Path
+) -> list[dict[str, Any]]:
+    """The tour's pictures; what was measured about each occlusion."""
+    from ..report.plate import plate_figure
+    from ..report.tour import contact_figure
+
+    screen.say("3/4  pictures: scenes, feature maps, projections, occlusion")
+    record = scope.record()
+    count = 2 * len(scenes.recipe.classes)
+    sheet = contact_figure(
+        [scenes.picture(i) for i in range(count)], [_named(scenes, i) for i in range(count)]
+    )
+    write_figure(folder / "scenes.png", sheet, record)
+    subtitle = (
+        f"A small ZFNet. Left of each pair: the nine image patches that excite the map most, "
+        f"of {atlas.manifest.data.count} scenes. Right: their projections."
+    )
+    plate = plate_figure(atlas, title="Feature maps, drawn at random", subtitle=subtitle)
+    write_figure(folder / "maps.png", plate, record)
+    write_figure(folder / "projections.png", _projections(scope, scenes), record)
+    occluded = []
+    for name in OCCLUDED_CLASSES:
+        index = _recognised(scope, scenes, name)
+        if index is None:
+            continue
+        picture = Picture(f"{scenes.name(index)}, {name}", scenes.picture(index))
+        maps = sweep_image(screen, scope, picture, (None, None), read_fill("grey", scope))
+        file = folder / f"occlusion-{name}.png"
+        write_figure(file, occlusion_row(maps, scope, picture), record)
+        occluded.append({"class": name, "file": file.name, **_against_truth(maps, scenes, index)})
+    return occluded
+
+
+def _named(scenes: SceneImages, index: int) -> str:
+    label = scenes.label(index)
+    return scenes.recipe.classes[label] if label is not None else ""
+
+
+def _recognised(scope: Microscope, scenes: SceneImages, name: str) -> int | None:
+    """The first scene of a class that the network names correctly."""
+    classes, output = scenes.recipe.classes, scope.network.output
+    label = classes.index(name)
+    for index in range(label, len(scenes), len(classes))[:CANDIDATES]:
+        image = scope.tensor(Picture(name, scenes.picture(index)))
+        if int(scope.network.values(image, [output])[output].argmax()) == label:
+            return index
+    return None
+
+
+def _projections(scope: Microscope, scenes: SceneImages) -> Any:
+    """The strongest unit of each of some layers in a scene of each of some classes."""
+    import numpy as np
+    import torch
+
+    from ..methods.occlusion import strongest_map
+    from ..methods.project import project
+    from ..report.figures import projection_figure
+
+    network, preprocess = scope.network, scope.model.preprocess
+    indices = [scenes.recipe.classes.index(name) for name in SHOWN_CLASSES]
+    pictures = [scenes.picture(index) for index in indices]
+    images = torch.cat([scope.tensor(Picture("", picture)) for picture in pictures])
+    units = [strongest_map(network, image, layer) for layer in PROJECTED for image in images]
+    rows = list(range(len(images))) * len(PROJECTED)
+    found = project(network.trace(images, [unit.layer for unit in units]), units, images=rows)
+    return projection_figure(
+        found,
+        [np.array(preprocess.picture(picture)) for picture in pictures],
+        preprocess,
+        names=SHOWN_CLASSES,
+        title="The strongest unit of a layer in one scene",
+        subtitle=f"What the unit sees, and its projection · {' and '.join(PROJECTED)}",
+    )
+
+
+def _against_truth(maps: OcclusionMaps, scenes: SceneImages, index: int) -> dict[str, float]:
+    """Mean probability with the occluder on the object, and beside it; the truth is known."""
+    import torch
+
+    mask = torch.from_numpy(scenes.scene(index).mask)
+    boxes = maps.occluder.boxes(*mask.shape)
+    cover = torch.tensor([
+        float(mask[box.top : box.bottom, box.left : box.right].float().mean()) for box in boxes
+    ])  # fmt: skip
+    probability = maps.probability.flatten()
+    return {
+        "unoccluded": maps.base_probability,
+        "on_object": float(probability[cover >= 0.5].mean()),
+        "off_object": float(probability[cover == 0].mean()),
+        "lowest": float(probability.min()),
+    }
+
+
+def _write_page(
+    out: Path, scope: Microscope, atlas: Atlas, size: Size, facts: dict[str, Any]
+) -> None:
+    from ..report.tour import write_tour
+
+    layers = [row for row in scope.network.table() if row["kind"] == "conv"]
+    write_tour(
+        out,
+        {
+            **facts,
+            "scenes": size.scenes,
+            "looked_at": size.looked_at,
+            "classes": scope.model.classes,
+            "layers": layers,
+            "maps": sum(record.channels for record in atlas.manifest.layers),
+            "input": scope.model.input_shape,
+            "parameters": atlas.manifest.model.parameters,
+            "atlas": f"{ATLAS}/index.html",
+            "pictures": PICTURES,
+        },
+    )

@@ -1,0 +1,62 @@
+"""The demo's front page: a network trained a moment ago, and what is seen in it, in few sentences.
+
+Everything on it lies beside it; it opens by double-click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+from PIL import Image
+
+from convscope.network.weights import replace_file
+
+from .style import blank, place, write
+
+__all__ = ["contact_figure", "write_tour"]
+
+ACROSS = 12  # pictures in a row of the contact sheet
+SIDE, GAP, MARGIN, WORDS = 0.78, 0.06, 0.05, 0.17  # inches
+
+
+def contact_figure(pictures: Sequence[Image.Image], names: Sequence[str]) -> Figure:
+    """Pictures in rows, their names below."""
+    rows = -(-len(pictures) // ACROSS)
+    across = 2 * MARGIN + ACROSS * SIDE + (ACROSS - 1) * GAP
+    figure = blank(across, 2 * MARGIN + rows * (SIDE + WORDS + GAP))
+    for number, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        row, column = divmod(number, ACROSS)
+        left, top = MARGIN + column * (SIDE + GAP), MARGIN + row * (SIDE + WORDS + GAP)
+        axes = place(figure, left, top, SIDE, SIDE)
+        axes.imshow(np.asarray(picture), aspect="auto", interpolation="antialiased")
+        write(figure, left, top + SIDE + 0.03, name, "small")
+    return figure
+
+
+def write_tour(folder: str | Path, facts: Mapping[str, Any]) -> Path:
+    """Write index.html and tour.css into the demo's folder; the path of the page.
+
+    facts : what page/tour.html.j2 names
+    """
+    folder = Path(folder)
+    page = files("convscope.report") / "page"
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["share"] = _share
+    template = environment.from_string((page / "tour.html.j2").read_text(encoding="utf-8"))
+    replace_file(folder / "tour.css", (page / "tour.css").read_bytes())
+    index = folder / "index.html"
+    replace_file(index, template.render(**facts).encode())
+    return index
+
+
+def _share(value: float, digits: int = 1) -> str:
+    """0.9683 -> 96.8 %."""
+    return f"{100 * value:.{digits}f} %"
