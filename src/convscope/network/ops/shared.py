@@ -62,7 +62,8 @@ def differentiate(
     node: Node, signal: Tensor, at: Tensor, *, on_window: bool = False
 ) -> tuple[Tensor]:
     """The derivative of a single-input operation at the point `at`, applied to the signal."""
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        signal, at = (t.clone() if t.is_inference() else t for t in (signal, at))
         at = at.detach().requires_grad_()
         run = node.op.on_window if on_window else None
         value = node.forward(at) if run is None else run(node, at)
