@@ -28,6 +28,28 @@ class Calling(nn.Module):
         return self.function(self, x)
 
 
+class Residual(nn.Module):
+    """x + body(x)"""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Branches(nn.Module):
+    """Several views of x, side by side along the maps."""
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
 class Apply(nn.Module):
     """A function of the images as a module."""
 
