@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import convscope
+from convscope import __version__
 from convscope.errors import BadData, NonFinite
 from convscope.images.datasets import ImageSet
 from convscope.images.preprocess import CROP_SHARE, Fit, Preprocess
@@ -147,7 +147,7 @@ def train_on(
         data=_about(lesson.pictures),
         validation=_about(lesson.validation),
         versions={
-            "convscope": convscope.__version__,
+            "convscope": __version__,
             "torch": torch.__version__,
             "device": device.type,
         },
