@@ -1,0 +1,140 @@
+"""The listing is the architecture: a file imports only its own floor and the floors below."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import convscope
+
+SOURCE = Path(convscope.__file__).parent
+FLOORS = (
+    "errors", "geometry", "images", "network", "methods", "atlas", "training", "experiments",
+    "report", "cli",
+)  # fmt: skip
+DOORS = ("__init__.py", "__main__.py")  # above all floors
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def modules_imported(tree: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """(line, dotted module below convscope) of every import, whatever its indentation.
+
+    package : the dotted parts of the package that the file lies in
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.partition(".")[0] == "convscope":
+                yield node.lineno, name.partition(".")[2]
+
+
+def upward_imports(source: str, path: Path) -> list[str]:
+    """What a file at `path` (below src/convscope) imports from a floor above its own."""
+    floor = FLOORS.index(path.parts[0].removesuffix(".py"))
+    package = ("convscope", *path.parts[:-1])
+    return [
+        f"{path}:{line} imports {name}"
+        for line, name in modules_imported(ast.parse(source), package)
+        if (target := name.partition(".")[0]) not in FLOORS[: floor + 1] and target != "__version__"
+    ]
+
+
+def test_every_file_belongs_to_a_floor():
+    tops = {file.relative_to(SOURCE).parts[0].removesuffix(".py") for file in FILES}
+    assert tops - {door.removesuffix(".py") for door in DOORS} <= set(FLOORS)
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_no_file_imports_from_a_floor_above(floor: str):
+    paths = [file.relative_to(SOURCE) for file in FILES]
+    mine = [path for path in paths if path.parts[0].removesuffix(".py") == floor]
+    found = [line for path in mine for line in upward_imports((SOURCE / path).read_text(), path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ..methods.rules import Rules",
+        "from .. import methods",
+        "from convscope.methods import rules",
+        "import convscope.methods.rules as rules",
+        "def f():\n    from ..cli.app import main",
+        "if TYPE_CHECKING:\n    from ..atlas import store",
+        "from convscope import project",
+        "from convscope import open_network",
+    ],
+)
+def test_an_upward_import_is_found_wherever_it_stands(line: str):
+    assert upward_imports(line, Path("network/exported.py"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ..errors import BadInput",
+        "from .. import errors, geometry",
+        "from . import trace",
+        "from .ops.pooling import unpool",
+        "from convscope.images.preprocess import Preprocess",
+        "from convscope import __version__",
+        "import torch, convscopes",
+    ],
+)
+def test_an_import_of_the_own_floor_or_one_below_passes(line: str):
+    assert not upward_imports(line, Path("network/exported.py"))
+
+
+def test_a_file_in_a_folder_of_its_floor_is_on_that_floor():
+    assert not upward_imports(
+        "from ...geometry.window import Window", Path("network/ops/pooling.py")
+    )
+    assert upward_imports("from ...methods.rules import Rules", Path("network/ops/pooling.py"))
+
+
+def test_importing_convscope_imports_nothing_heavy():
+    code = (
+        "import sys, convscope\n"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'PIL', 'pydantic', 'jinja2', 'torchvision'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_public_names_are_sorted_and_exist():
+    assert convscope.__all__ == sorted(convscope.__all__)
+    assert len(set(convscope.__all__)) == len(convscope.__all__)
+    assert {*convscope.__all__, "__version__"} == set(dir(convscope))
+    for name in convscope.__all__:
+        assert getattr(convscope, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'convscope' has no attribute 'projct'"):
+        convscope.projct  # noqa: B018
+
+
+def test_every_public_name_has_a_home_and_is_known_to_type_checkers():
+    tree = ast.parse(Path(convscope.__file__).read_text())
+    typed = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level == 1
+        for alias in node.names
+    }
+    assert typed == set(convscope.__all__)
