@@ -89,7 +89,11 @@ def occlude(
         str | None, typer.Option(metavar="UNIT", help="Watch this feature map instead.")
     ] = None,
     method: Annotated[
-        MethodName, typer.Option(help="full runs the whole network at every position.")
+        MethodName,
+        typer.Option(
+            help="incremental computes what the occluder touches, exact and faster; full runs the "
+            "whole network at every position."
+        ),
     ] = MethodName.INCREMENTAL,
 ) -> None:
     """Slide a box over an image and see what the network's answer rests on.

@@ -24,7 +24,7 @@ from convscope.network.architectures import Architecture, Convnet
 from convscope.network.weights import replace_file, write_network
 from convscope.training.recipe import Recipe
 
-__all__ = ["Checkpoint", "Epoch", "Run", "RunFolder", "Status", "claim", "read_run"]
+__all__ = ["Checkpoint", "Epoch", "Run", "RunFolder", "Status", "check_unused", "claim", "read_run"]
 
 SCHEMA_VERSION = 1
 RUN, METRICS, WEIGHTS = "run.json", "metrics.jsonl", "weights.safetensors"
@@ -124,7 +124,14 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
 
 
 def claim(folder: str | os.PathLike[str]) -> Path:
-    """Makes the folder, if need be, for a run.
+    """Makes the folder, if need be, for a run. Raises as `check_unused` does."""
+    path = check_unused(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def check_unused(folder: str | os.PathLike[str]) -> Path:
+    """Whether a run may go there; makes nothing.
 
     Raises  FolderInUse: it holds something already, which is never overwritten.
     """
@@ -133,7 +140,6 @@ def claim(folder: str | os.PathLike[str]) -> Path:
         raise FolderInUse(f"{folder} is a file: give a folder for the run")
     if path.is_dir() and any(path.iterdir()):
         raise FolderInUse(f"{folder} is not empty: give a new folder, or remove this one")
-    path.mkdir(parents=True, exist_ok=True)
     return path
 
 

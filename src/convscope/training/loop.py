@@ -25,7 +25,7 @@ from convscope.images.datasets import ImageSet
 from convscope.images.preprocess import CROP_SHARE, Fit, Preprocess
 from convscope.images.scaling import Scaling
 from convscope.network.architectures import Architecture, Convnet, architecture_named, build
-from convscope.training.checkpoint import Epoch, Run, RunFolder, Status, claim
+from convscope.training.checkpoint import Epoch, Run, RunFolder, Status, check_unused, claim
 from convscope.training.pictures import (
     Advance,
     Pictures,
@@ -90,7 +90,7 @@ def train(
     """
     if isinstance(architecture, str):
         architecture = architecture_named(architecture)
-    folder = claim(out)
+    folder = check_unused(out)
     lesson = load_lesson(
         architecture, images, validation, recipe, workers=workers, progress=progress
     )
