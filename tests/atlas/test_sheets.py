@@ -11,9 +11,7 @@ from PIL import Image
 
 from convscope.atlas import sheets
 from convscope.errors import BadInput
-from convscope.geometry.box import Box
-
-GREY = sheets.GREY
+from convscope.images.pictures import GREY
 
 
 @pytest.mark.parametrize(
@@ -38,61 +36,25 @@ def test_a_cell_is_32_to_96_pixels_and_small_fields_grow_by_a_whole_factor(
     assert sheets.cell_size(window) == cell
 
 
-def numbered(height: int, width: int) -> np.ndarray:
-    """uint8 (3, H, W) with 10 * row + column in every plane."""
-    grid = 10 * np.arange(height)[:, None] + np.arange(width)
-    return np.stack([grid] * 3).astype(np.uint8)
-
-
-def crop(picture: np.ndarray, field: Box, window: tuple[int, int]) -> np.ndarray:
-    height, width = picture.shape[1:]
-    frame = sheets.frame(field, window, (height, width))
-    return sheets.cut(picture, Box(0, 0, height, width), frame, fill=99)
-
-
-def test_a_crop_is_the_field_padded_where_it_leaves_the_image_and_not_shifted():
-    found = crop(numbered(4, 5), Box(-1, 3, 2, 6), (3, 3))
-    assert found[0].tolist() == [[99, 99, 99], [3, 4, 99], [13, 14, 99]]
-
-
-def test_a_field_larger_than_the_image_shows_the_whole_image_but_only_inside_the_field():
-    found = crop(numbered(3, 4), Box(-4, -3, 2, 2), (3, 4))
-    assert found[0].tolist() == [[0, 1, 99, 99], [10, 11, 99, 99], [99, 99, 99, 99]]
-
-
-def test_a_field_outside_the_image_is_all_padding():
-    assert (crop(numbered(3, 4), Box(5, 5, 7, 7), (2, 2)) == 99).all()
-
-
-def test_pixels_that_lie_elsewhere_than_at_the_origin_come_to_their_place():
-    field = Box(-1, 2, 2, 5)
-    pixels = numbered(4, 5)[:, :2, 2:5]  # what lies inside the image, at rows 0..1, columns 2..4
-    frame = sheets.frame(field, (3, 3), (4, 5))
-    assert sheets.cut(pixels, Box(0, 2, 2, 5), frame, 99)[0].tolist() == [
-        [99, 99, 99],
-        [2, 3, 4],
-        [12, 13, 14],
-    ]
-
-
 def test_a_projection_is_scaled_around_grey_by_its_own_largest_value():
-    values = np.tile(np.float32([-2.0, 0.0, 1.0, 2.0]), (3, 1, 1))
+    values = torch.tensor([-2.0, 0.0, 1.0, 2.0]).expand(3, 1, 4)
     tile = sheets.projection_tile(values)
     assert tile[0, :, 0].tolist() == [1, 128, 192, 255]
-    assert (sheets.projection_tile(np.zeros((3, 2, 2), np.float32)) == GREY).all()
-    broken = np.tile(np.float32([np.nan, 1.0]), (3, 1, 1))
+    assert (sheets.projection_tile(torch.zeros(3, 2, 2)) == GREY).all()
+    broken = torch.tensor([float("nan"), 1.0]).expand(3, 1, 2)
     assert sheets.projection_tile(broken)[0, :, 0].tolist() == [128, 255]
 
 
 def test_large_crops_are_reduced_to_fit_and_keep_their_mean():
-    patch = np.random.default_rng(0).integers(0, 256, (3, 140, 100), dtype=np.uint8)
+    generator = torch.Generator().manual_seed(0)
+    patch = torch.randint(0, 256, (3, 140, 100), dtype=torch.uint8, generator=generator)
     tile = sheets.patch_tile(patch)
     assert tile.shape == (96, 69, 3)
-    assert abs(float(tile.mean()) - float(patch.mean())) < 1
+    assert abs(float(tile.mean()) - float(patch.float().mean())) < 1
 
 
 def test_large_projections_are_reduced_before_they_are_scaled():
-    values = np.zeros((3, 192, 192), np.float32)
+    values = torch.zeros(3, 192, 192)
     values[:, ::2, ::2] = 4.0  # fine checks average to 1, which then is the largest value
     values[:, 0, 0] = 0.0
     assert (

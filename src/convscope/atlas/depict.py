@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.atlas import sheets
@@ -28,8 +27,8 @@ from convscope.errors import BadData
 from convscope.geometry.box import Box
 from convscope.images.batches import batches
 from convscope.images.image_set import ImageSet
+from convscope.images.pictures import GREY, crop, shown_box
 from convscope.images.preprocess import Preprocess
-from convscope.images.scaling import Order
 from convscope.methods.descent import Start
 from convscope.methods.project import project_fields
 from convscope.methods.rules import Rules, Seed
@@ -95,14 +94,13 @@ def project_winners(
     images: Tensor,
     winners: Sequence[tuple[int, Winner]],
     activations: Mapping[str, str],
-    windows: Mapping[str, tuple[int, int]],
     rules: Rules,
-) -> Iterator[tuple[Winner, NDArray[np.float32]]]:
+) -> Iterator[tuple[Winner, Tensor]]:
     """Each winner's projection, cut to what its picture shows.
 
     images : (B, 3, H, W) preprocessed, the rows that winners refer to
-    winners : (row, winner), of any layers; activations, windows : by layer
-    Yields  (winner, float32 (3, h, w), zero outside the field and the image).
+    winners : (row, winner), of any layers; activations : by layer
+    Yields  (winner, float32 (3, h, w) on the CPU, zero outside the field and the image).
     """
     extent = network.input_shape[1:]
     trace = network.trace(images, {activations[winner.layer] for _, winner in winners})
@@ -112,8 +110,15 @@ def project_winners(
         start = _start(trace, activations[layer], rows, [winner for _, winner in mine], rules)
         fields = project_fields(trace, start, rows, rules)
         for (_, winner), (box, field) in zip(mine, fields, strict=True):
-            shown = sheets.frame(winner.box, windows[layer], extent)
-            yield winner, sheets.cut(field.float().cpu().numpy(), box, shown, 0.0)
+            shown = _seen_from(box, shown_box(winner.box, *extent))
+            within = _seen_from(box, winner.box)
+            yield winner, crop(field.float().cpu(), shown, 0.0, within=within)
+
+
+def _seen_from(origin: Box, box: Box) -> Box:
+    """The box counted from the top left of `origin`."""
+    rows, columns = origin.top, origin.left
+    return Box(box.top - rows, box.left - columns, box.bottom - rows, box.right - columns)
 
 
 def _start(
@@ -241,22 +246,16 @@ class _Painter:
         files: _TileFiles,
     ) -> Iterator[Winner]:
         """Write both tiles of each winner of a batch; yields it when that is done."""
-        pictures = np.moveaxis(self.preprocess.to_uint8(tensors), -1, 1)  # (B, 3, H, W)
-        extent = self.network.input_shape[1:]
-        whole = Box(0, 0, *extent)
-        windows = {layer.record.name: layer.record.window for layer in group}
+        pictures = torch.from_numpy(self.preprocess.to_uint8(tensors)).permute(0, 3, 1, 2)
         for row, winner in winners:
-            shown = sheets.frame(winner.box, windows[winner.layer], extent)
-            patch = sheets.cut(pictures[row], whole, shown, sheets.GREY)
+            shown = shown_box(winner.box, *pictures.shape[2:])
+            patch = crop(pictures[row], shown, GREY, within=winner.box)
             files.write("patch", winner, sheets.patch_tile(patch))
         activations = {layer.record.name: layer.record.activation for layer in group}
-        inputs = tensors.contiguous(memory_format=torch.channels_last)
-        for winner, projection in project_winners(
-            self.network, inputs, winners, activations, windows, self.rules
-        ):
-            if self.preprocess.numbers.order is Order.BGR:
-                projection = projection[::-1]
-            files.write("projection", winner, sheets.projection_tile(projection))
+        projected = project_winners(self.network, tensors, winners, activations, self.rules)
+        for winner, projection in projected:
+            tile = sheets.projection_tile(self.preprocess.rgb(projection))
+            files.write("projection", winner, tile)
             yield winner
 
     def _batch(self, group: Sequence[_Layer]) -> int:
@@ -323,12 +322,12 @@ def _read_tiles(layer: _Layer, kind: str, work: WorkFolder, start: int, stop: in
     """Tiles (M, K, th, tw, 3) of feature maps start to stop; empty places are grey."""
     shape = (stop - start, *layer.shape[1:])
     one = int(np.prod(layer.shape[1:]))
-    tiles = np.full(shape, sheets.GREY, np.uint8)
+    tiles = np.full(shape, GREY, np.uint8)
     with _tile_path(work.tiles, layer.record, kind).open("rb") as file:
         file.seek(start * one)
         found = np.frombuffer(file.read((stop - start) * one), np.uint8)
     tiles.reshape(-1)[: found.size] = found  # a file ends with its last tile
-    tiles[(layer.table.image[start:stop] < 0).numpy()] = sheets.GREY
+    tiles[(layer.table.image[start:stop] < 0).numpy()] = GREY
     return tiles
 
 

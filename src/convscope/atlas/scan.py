@@ -40,7 +40,6 @@ from convscope.errors import BadData, BadImage, BadInput, BadOption
 from convscope.geometry.window import Field
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
-from convscope.images.scaling import Order
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.network.exported import Network, open_network
 from convscope.network.reader import INPUT
@@ -212,8 +211,7 @@ class _Job:
         for record in records:
             if record.filters:
                 weight = self.network.nodes[record.name].tensors["weight"]
-                if self.model.preprocess.numbers.order is Order.BGR:
-                    weight = weight.flip(1)
+                weight = self.model.preprocess.rgb(weight)
                 path = sheet_path(self.out, record.slug, "filters")
                 path.parent.mkdir(parents=True, exist_ok=True)
                 replace_file(path, encode(filter_sheet(weight), exact=True))

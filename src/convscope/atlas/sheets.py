@@ -1,36 +1,32 @@
 """Pictures on sheets. Functions here are numbers -> pixels -> WebP bytes; no model, no folder.
 
-A *frame* is what a picture shows: a unit's receptive field, as far as it lies in the image. A
-*tile* is that picture at the size that is stored (at most 96 pixels), a *cell* the square place of
-a tile on a sheet. Fields smaller than 32 pixels are enlarged by a whole factor, pixel by pixel, so
-that single pixels stay visible. Everything outside the frame, and every empty place, is mid-grey.
+A *crop* is what a picture shows of a unit: its receptive field, as far as it lies in the image. A
+*tile* is a crop at the size that is stored (at most 96 pixels), a *cell* the square place of a tile
+on a sheet. Fields smaller than 32 pixels are enlarged by a whole factor, pixel by pixel, so that
+single pixels stay visible. What lies outside field or image, and every empty place, is mid-grey.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
+from convscope.images.pictures import GREY, grey_scaled, shown_box
 
 __all__ = [
-    "GREY",
     "MAPS_PER_SHEET",
-    "Frame",
     "cell_box",
     "cell_size",
-    "cut",
     "encode",
     "filter_sheet",
-    "frame",
     "patch_tile",
     "projection_tile",
     "rank_sheet",
@@ -39,9 +35,9 @@ __all__ = [
     "wall_sheet",
 ]
 
-GREY = 128
 SMALLEST, LARGEST = 32, 96  # pixels of a cell
 MAPS_PER_SHEET = 32  # rows of a rank sheet; its columns are the ranks
+CLIP = 0.002  # share of a projection's values that may lie beyond the scale; see `around_grey`
 WALL = 10  # a wall sheet is 10 x 10 feature maps
 WALL_TILE, WALL_SIDE = 32, 3  # each a montage of 3 x 3 tiles of 32 pixels
 FILTER_CELL, FILTER_COLUMNS = 64, 10
@@ -50,12 +46,9 @@ Pixels = NDArray[np.uint8]
 
 
 def shown_window(field: tuple[int, int], image: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) in input pixels that a picture of a unit shows.
-
-    The field's size; along an axis where the field is larger than the image, the whole image, and
-    what lies outside the unit's own field is grey. So a deep unit's picture is not mostly padding.
-    """
-    return min(field[0], image[0]), min(field[1], image[1])
+    """(height, width) in input pixels that a picture of a unit shows: see `shown_box`."""
+    shown = shown_box(Box(0, 0, *field), *image)
+    return shown.height, shown.width
 
 
 def tile_shape(window: tuple[int, int]) -> tuple[int, int]:
@@ -70,69 +63,26 @@ def cell_size(window: tuple[int, int]) -> int:
     return side * _enlargement(side)
 
 
-@dataclass(frozen=True)
-class Frame:
-    """What a unit's picture shows: `window`, of which the pixels in `seen` are the unit's."""
-
-    window: Box
-    seen: Box
-
-
-def frame(field: Box, window: tuple[int, int], image: tuple[int, int]) -> Frame:
-    """The frame of a unit whose receptive field is `field`.
-
-    The window starts where the field starts, also outside the image; where it is as large as the
-    image it is the image. Seen is what lies inside the window, the field and the image.
-    """
-    top = 0 if window[0] == image[0] else field.top
-    left = 0 if window[1] == image[1] else field.left
-    place = Box(top, left, top + window[0], left + window[1])
-    return Frame(place, place.intersect(field).clip(*image))
-
-
-def cut(pixels: NDArray[Any], at: Box, frame: Frame, fill: float) -> NDArray[Any]:
-    """What a frame shows of `pixels` (3, h, w), which lie at the box `at`; `fill` elsewhere."""
-    window, seen = frame.window, frame.seen.intersect(at)
-    out = np.full((3, window.height, window.width), fill, pixels.dtype)
-    if not seen.empty:
-        out[_within(seen, window)] = pixels[_within(seen, at)]
-    return out
-
-
-def _within(part: Box, whole: Box) -> tuple[slice, slice, slice]:
-    """Where a part lies in the pixels (3, h, w) of a whole."""
-    rows = slice(part.top - whole.top, part.bottom - whole.top)
-    return slice(None), rows, slice(part.left - whole.left, part.right - whole.left)
-
-
-def patch_tile(patch: Pixels) -> Pixels:
-    """uint8 (3, h, w), a cut of a picture -> its tile (th, tw, 3)."""
-    pixels = np.ascontiguousarray(np.moveaxis(patch, 0, -1))
+def patch_tile(patch: Tensor) -> Pixels:
+    """uint8 (3, h, w), a crop of a picture -> its tile (th, tw, 3)."""
+    pixels = np.ascontiguousarray(patch.permute(1, 2, 0).numpy())
     height, width = tile_shape(pixels.shape[:2])
     if (height, width) == pixels.shape[:2]:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def projection_tile(projection: NDArray[np.float32]) -> Pixels:
-    """float32 (3, h, w), a cut of a projection, zero outside -> its tile (th, tw, 3).
+def projection_tile(projection: Tensor) -> Pixels:
+    """float32 (3, h, w), a crop of a projection, zero outside -> its tile (th, tw, 3).
 
-    Reduced first, then scaled around grey by its own largest absolute value.
+    Reduced first, then scaled around grey by its own values, the largest `CLIP` of them cut off.
     """
-    height, width = tile_shape(projection.shape[1:])
+    height, width = tile_shape((projection.shape[1], projection.shape[2]))
     if (height, width) != projection.shape[1:]:
-        planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in projection)
+        planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in projection.numpy())
         reduced = (plane.resize((width, height), Image.Resampling.BILINEAR) for plane in planes)
-        projection = np.stack([np.asarray(plane) for plane in reduced])
-    return np.ascontiguousarray(np.moveaxis(around_grey(projection), 0, -1))
-
-
-def around_grey(values: NDArray[np.float32]) -> Pixels:
-    """float -> uint8 of the same shape: 0 is 128, the largest absolute value is 1 or 255."""
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    largest = np.abs(values).max()
-    scaled = values / largest if largest > 0 else values
-    return np.rint(GREY + 127 * scaled).astype(np.uint8)
+        projection = torch.from_numpy(np.stack([np.asarray(plane) for plane in reduced]))
+    return grey_scaled(projection, CLIP)
 
 
 def rank_sheet(tiles: Pixels) -> Image.Image:
@@ -180,8 +130,8 @@ def filter_sheet(weight: Tensor) -> Image.Image:
         )
     rows = math.ceil(weight.shape[0] / FILTER_COLUMNS)
     cells = np.full((rows, FILTER_COLUMNS, FILTER_CELL, FILTER_CELL, 3), GREY, np.uint8)
-    for number, one in enumerate(weight.detach().cpu().float().numpy()):
-        pixels = Image.fromarray(np.ascontiguousarray(np.moveaxis(around_grey(one), 0, -1)))
+    for number, one in enumerate(weight.detach().cpu().float()):
+        pixels = Image.fromarray(grey_scaled(one))
         factor = FILTER_CELL / max(pixels.size)
         factor = math.floor(factor) if factor >= 1 else factor
         width, height = (max(1, int(extent * factor)) for extent in pixels.size)
