@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: help demo test test-fast check bench docs clean
+.PHONY: help demo test test-fast check bench docs picture clean
 
 help:             ## these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ bench: $(DEV)     ## the benchmarks, against Captum in the same run
 
 docs: $(DEV)      ## write docs/cli.md anew from --help
 	$(BIN)/python docs/reference.py
+
+picture: demo     ## write the README's picture anew from the demo
+	$(BIN)/python docs/picture.py runs/demo
 
 clean:            ## remove what these words made
 	rm -rf $(VENV) runs build dist src/*.egg-info

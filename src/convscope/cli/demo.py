@@ -34,6 +34,7 @@ RECORD, RUN, ATLAS, PICTURES = "demo.json", "zfnet", "atlas", "pictures"
 PROJECTED = ("conv5", "conv3")
 SHOWN_CLASSES = ("dog", "car", "butterfly", "bird", "house", "flower")  # in projections
 OCCLUDED_CLASSES = ("dog", "car", "butterfly")
+OCCLUDER = (24, 3)  # pixels: size and stride; a third of a scene
 CANDIDATES = 10  # scenes of a class that are tried, for one that is named correctly
 
 
@@ -192,7 +193,7 @@ def _draw(
     write_figure(folder / "scenes.png", sheet, record)
     subtitle = (
         f"A small ZFNet. Left of each pair: the nine image patches that excite the map most, "
-        f"of {atlas.manifest.data.count} scenes. Right: their projections."
+        f"of {atlas.manifest.data.count} scenes. Right: their projections, contrast raised."
     )
     plate = plate_figure(atlas, title="Feature maps, drawn at random", subtitle=subtitle)
     write_figure(folder / "maps.png", plate, record)
@@ -203,7 +204,7 @@ def _draw(
         if index is None:
             continue
         picture = Picture(f"{scenes.name(index)}, {name}", scenes.picture(index))
-        maps = sweep_image(screen, scope, picture, (None, None), read_fill("grey", scope))
+        maps = sweep_image(screen, scope, picture, OCCLUDER, read_fill("grey", scope))
         file = folder / f"occlusion-{name}.png"
         write_figure(file, occlusion_row(maps, scope, picture), record)
         occluded.append({"class": name, "file": file.name, **_against_truth(maps, scenes, index)})

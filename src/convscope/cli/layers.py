@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .inputs import open_microscope
 from .options import ModelArgument, Reading, Running
 from .screen import Screen
@@ -21,7 +23,10 @@ def layers(model: ModelArgument, reading: Reading, running: Running) -> None:
         convscope layers torchvision:resnet18 --input 3x128x128 --json
     """
     screen = Screen(running.as_json)
+    if reading.input is not None and reading.preprocess is None:
+        reading = replace(reading, preprocess="unit")  # no image will be looked at
     scope = open_microscope(model, reading, running)
-    screen.facts(scope.facts())
+    size = "×".join(map(str, scope.model.input_shape))
+    screen.facts({**scope.facts(), "input": size})
     screen.say("", *([] if running.as_json else [str(scope.network)]))
     screen.result(scope.network.table())

@@ -15,15 +15,20 @@ from numpy.typing import NDArray
 
 from convscope.atlas.store import Atlas
 from convscope.errors import BadOption
+from convscope.images.pictures import GREY
 
 from .style import FAINT, blank, place, write
 
 __all__ = ["plate_figure"]
 
+Pixels = NDArray[np.uint8]
+
 SIDE = 1.15  # inches of a block of patches
 GAP, PAIR_GAP, MARGIN, LABEL = 0.22, 0.05, 0.3, 1.05
 HEADER = 0.62
 SHOWN = 9  # patches of a map at most
+FAINT_SHARE, MOST_CONTRAST = 99.0, 3.0  # percentile of a projection that is raised to full; limit
+SEAM = 3  # pixels of white between two patches
 
 
 def plate_figure(
@@ -35,7 +40,8 @@ def plate_figure(
     title: str = "",
     subtitle: str = "",
 ) -> Figure:
-    """A row per layer, `maps` feature maps each, drawn at random from those that were ever active.
+    """A row per layer, `maps` feature maps each, drawn at random from those that were active in
+    enough images. Faint projections are shown with more contrast.
 
     layers : default: all of the atlas;   seed : of the choice of maps
     Raises  NoSuchLayer;  BadOption: no maps asked for.
@@ -72,14 +78,28 @@ def _chosen(atlas: Atlas, layer: str, maps: int, seed: int) -> list[int]:
     return sorted(int(channel) for channel in active[order])
 
 
-def _blocks(atlas: Atlas, layer: str, channel: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _blocks(atlas: Atlas, layer: str, channel: int) -> tuple[Pixels, Pixels]:
     """The map's patches and its projections, each (s, s, 3), in reading order of their ranks."""
-    count = min(SHOWN, atlas.manifest.top)
-    columns = math.ceil(math.sqrt(count))
-    blocks = []
-    for cell in (atlas.patch, atlas.projection):
-        tiles = [np.asarray(cell(layer, channel, rank)) for rank in range(count)]
-        tiles += [np.full_like(tiles[0], 255)] * (columns * columns - count)
-        rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
-        blocks.append(np.concatenate(rows, 0))
-    return blocks[0], blocks[1]
+    ranks = range(min(SHOWN, atlas.manifest.top))
+    patches = [np.asarray(atlas.patch(layer, channel, rank)) for rank in ranks]
+    projections = [np.asarray(atlas.projection(layer, channel, rank)) for rank in ranks]
+    return _block(patches), _block([_contrasted(pixels) for pixels in projections])
+
+
+def _block(tiles: Sequence[Pixels]) -> Pixels:
+    """Tiles of one size as a square of them, (s, s, 3)."""
+    side = math.ceil(math.sqrt(len(tiles)))
+    height, width = (extent + SEAM for extent in tiles[0].shape[:2])
+    block = np.full((side * height - SEAM, side * width - SEAM, 3), 255, np.uint8)
+    for number, tile in enumerate(tiles):
+        top, left = (number // side) * height, (number % side) * width
+        block[top : top + height - SEAM, left : left + width - SEAM] = tile
+    return block
+
+
+def _contrasted(pixels: Pixels) -> Pixels:
+    """A projection with its contrast raised, if but a few pixels of it are far from grey."""
+    values = pixels.astype(np.float32) - GREY
+    high = float(np.percentile(np.abs(values), FAINT_SHARE))
+    factor = min(max(127 / high, 1.0), MOST_CONTRAST) if high > 0 else 1.0
+    return (GREY + factor * values).clip(0, 255).astype(np.uint8)

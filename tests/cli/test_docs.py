@@ -1,0 +1,83 @@
+"""The documents tell the truth: the reference is fresh, and the README's snippets run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from .conftest import NETWORK
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    shlex.split(line.removeprefix("$ "))[1:]
+    for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("$ convscope")
+]
+OWN = [command for command in COMMANDS if "mynet" in command[1]]
+FOREIGN = [command for command in COMMANDS if "mynet" not in command[1]]
+
+
+@pytest.mark.slow
+def test_the_reference_of_the_command_line_is_what_help_prints():
+    """If not: `make docs`."""
+    checked = subprocess.run(
+        [sys.executable, ROOT / "docs" / "reference.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_link_of_the_documents_leads_somewhere():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_word_of_the_readme_is_a_word_of_the_makefile():
+    words = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    for page in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        said = re.findall(r"(?:`|^    )make ([a-z-]+)", text, flags=re.MULTILINE)
+        assert said and set(said) <= words
+
+
+def test_the_readme_s_own_network_is_the_one_that_is_tried_here(place):
+    assert PYTHON[0].strip() == NETWORK.strip()
+
+
+def test_the_readme_s_python_runs(place):
+    assert len(PYTHON) == 2
+    exec(compile(PYTHON[1], "README.md", "exec"), {})
+    assert (place / "atlas-python" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("command", OWN, ids=lambda command: command[0])
+def test_the_readme_s_commands_on_one_s_own_network_run(command, place, convscope):
+    assert convscope(*command).code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("torchvision") is None, reason="torchvision is not installed")
+@pytest.mark.filterwarnings("ignore:torchvision's compiled operators")
+def test_the_readme_s_commands_on_a_network_of_torchvision_run(place, convscope):
+    from convscope.images.torchvision_import import import_torchvision
+
+    torch.manual_seed(0)
+    torch.save(import_torchvision().models.resnet18(weights=None).state_dict(), "resnet18.pth")
+    assert {command[0] for command in FOREIGN} == {"layers", "atlas", "project", "occlude"}
+    for command in FOREIGN:
+        fewer = ("--layers", "conv1", "--top", "1") if command[0] == "atlas" else ()
+        coarser = ("--stride", "64") if command[0] == "occlude" else ()
+        assert convscope(*command, *fewer, *coarser).code == 0
