@@ -150,6 +150,19 @@ ODD_SETTINGS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = 
         _after_conv(lambda x: x * F.hardsigmoid(x.mean(1, keepdim=True))),
         (3, 6, 5),
     ),
+    "a difference, scaled": (
+        _after_conv(lambda x: torch.sub(x, torch.tanh(x), alpha=3)),
+        (3, 4, 5),
+    ),
+    "one minus a third": (_after_conv(lambda x: 1 - x / 3), (3, 4, 5)),
+    "a square": (_after_conv(lambda x: x * x), (3, 4, 5)),
+    "a mean spread over channels": (_after_conv(lambda x: x - x.mean(1, keepdim=True)), (3, 4, 5)),
+    "one branch twice": (_after_conv(lambda x: torch.cat([x, -2 * x, x], 1)), (3, 4, 5)),
+    "pieces in another order": (
+        _after_conv(lambda x: torch.cat(x.split([1, 3], 1)[::-1], 1)),
+        (3, 4, 5),
+    ),
+    "one above the other": (_after_conv(lambda x: torch.cat([x, 2 * x[:, :, 1:]], 2)), (3, 4, 5)),
     "softmax over channels": (_after_conv(lambda x: F.softmax(x, 1)), (3, 6, 5)),
     "log-softmax of a vector": (_after_conv(lambda x: F.log_softmax(x.flatten(1), -1)), (3, 4, 3)),
     "a dense layer of a flat view": (

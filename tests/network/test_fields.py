@@ -64,7 +64,7 @@ def corners_and_centre(grid: tuple[int, int]) -> list[tuple[int, int]]:
 def seen(value: Tensor, images: Tensor, position: tuple[int, int]) -> Box | None:
     """The pixels that a layer's value (1, C, H, W) at a position depends on."""
     at = value[0, :, position[0], position[1]] if value.dim() == 4 else value[0]
-    weights = torch.linspace(1, 2, at.numel(), dtype=at.dtype)  # a plain sum of a softmax is flat
+    weights = torch.linspace(1, 2, at.numel(), dtype=at.dtype) ** 3  # channels must not cancel
     return hull(torch.autograd.grad((at * weights).sum(), images, retain_graph=True)[0][0])
 
 

@@ -198,6 +198,13 @@ def what_may_be_a_copy_is_overwritten(net: Any, x: Tensor) -> Tensor:
     return x + 1
 
 
+@refused
+def a_reshape_that_copies_is_overwritten(net: Any, x: Tensor) -> Tensor:
+    x = net.conv(x).transpose(2, 3)
+    x.reshape(-1, 4, 64).reshape(-1, 4, 8, 8).relu_()
+    return x + 1
+
+
 @pytest.mark.parametrize("name", FOLLOWED)
 def test_a_write_in_place_gives_the_modules_own_values(name: str):
     torch.manual_seed(0)
