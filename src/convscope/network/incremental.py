@@ -230,9 +230,10 @@ class IncrementalSweep:
         old = base.rows[name]  # (H, W, C)
         new = maps.permute(0, 1, 3, 4, 2)  # (R, K, H, W, C)
         weight = step.head.tensors["weight"].detach().unflatten(1, old.permute(2, 0, 1).shape)
-        weight = weight.permute(2, 3, 1, 0).contiguous()  # (H, W, C, O)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        weight = weight.permute(0, 2, 3, 1)  # (O, H, W, C)
         bias = step.head.tensors.get("bias")
-        start = dense(old.reshape(1, -1), weight.flatten(0, 2).t(), bias)
+        start = dense(old.reshape(1, -1), weight.flatten(1), bias)
         result = start.expand(*self.boxes.shape, -1).clone()
         rows, columns = self.axes
         spans: dict[tuple[int, int], list[int]] = {}
@@ -247,7 +248,7 @@ class IncrementalSweep:
                 where = (inside[:, None], torch.tensor(members)[None, :])
                 change = new[..., y, left:right, :][where] - old[y, left:right]
                 change = change.flatten(0, 1).flatten(1)
-                part = dense(change, weight[y, left:right].flatten(0, 1).t(), None)
+                part = dense(change, weight[:, y, left:right].flatten(1), None)
                 result[where] += part.unflatten(0, (len(inside), len(members)))
         return result
 
