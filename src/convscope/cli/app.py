@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     arguments : without the program's name; default: those this process was started with
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without × still shows the rest
+            stream.reconfigure(errors="replace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
