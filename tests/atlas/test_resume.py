@@ -110,9 +110,9 @@ def test_kill_9_at_several_moments_ends_with_the_same_bytes(tiny, pictures, tmp_
         command = [sys.executable, SCRIPT, conftest, pictures, out, moment, when]
         return subprocess.run([str(word) for word in command], check=False).returncode
 
-    for moment, when in [(1, "before"), (3, "after"), (6, "before"), (13, "after"), (29, "before")]:
+    for moment, when in [(1, "before"), (3, "after"), (8, "before"), (27, "after")]:
         assert run(moment, when) == -9
-        with pytest.raises(BadInput):
+        with pytest.raises(BadInput, match="no atlas in" if moment == 1 else "unfinished"):
             scan.open_atlas(out)
     assert run(0, "never") == 0
     assert content(out) == whole[0]

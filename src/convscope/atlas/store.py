@@ -46,6 +46,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 MANIFEST, IMAGES, TABLES, SHEETS = "manifest.json", "images.json", "tables.safetensors", "sheets"
+WORK, PLAN = "work", "plan.json"  # of an unfinished scan, see unfinished.py
 
 
 class Record(BaseModel):
@@ -234,10 +235,7 @@ def open_atlas(folder: str | Path) -> Atlas:
     folder = Path(folder)
     manifest = read_manifest(folder)
     if not manifest.complete:
-        raise BadInput(
-            f"the atlas in {folder} is unfinished; finish it with the command that began it "
-            f"and --resume"
-        )
+        raise _unfinished(folder)
     try:
         images = _IMAGE_LIST.validate_json((folder / IMAGES).read_bytes())
         tensors = load_file(folder / TABLES)
@@ -254,6 +252,8 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         found = json.loads((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
+        if (folder / WORK / PLAN).exists():
+            raise _unfinished(folder) from None
         raise BadInput(
             f"no atlas in {folder}: {MANIFEST} is missing; make one with `convscope atlas`"
         ) from None
@@ -316,6 +316,13 @@ def _open_sheet(path: Path) -> Image.Image:
             return image.convert("RGB")
     except OSError as error:
         raise _damaged(path, error) from None
+
+
+def _unfinished(folder: Path) -> BadInput:
+    return BadInput(
+        f"the atlas in {folder} is unfinished; finish it with the command that began it "
+        f"and --resume"
+    )
 
 
 def _damaged(place: Path, reason: object) -> BadInput:

@@ -74,11 +74,13 @@ class TopK:
         """bool (C,): the map was never above zero."""
         return self.active == 0
 
-    def update(self, maps: Tensor, image_indices: Tensor) -> None:
+    def update(self, maps: Tensor, image_indices: Tensor, peak: Tensor | None = None) -> None:
         """Let N images compete.
 
         maps : float (N, C, H, W), compared as float32
         image_indices : int64 (N,), each at least 0
+        peak : (N, C), each map's maximum (NaN where it holds NaN), of maps that hold no -inf;
+            where the caller knows it, the maps are only looked at where an image takes a place
 
         Raises  BadInput: shapes that do not belong to this table, or a negative index.
         """
@@ -87,8 +89,10 @@ class TopK:
             return
         indices = image_indices.to(maps.device, torch.int64)
         maps = maps.float()
-        peak = maps.amax((2, 3))  # (N, C); NaN wins, so NaN and +inf show here
-        if not (peak.isfinite().all() and maps.amin() > float("-inf")):
+        known = peak is not None
+        peak = maps.amax((2, 3)) if peak is None else peak.float()
+        # (N, C); NaN wins in a maximum, so NaN and +inf show in it
+        if not (peak.isfinite().all() and (known or maps.amin() > float("-inf"))):
             finite = maps.isfinite()
             self.non_finite += (~finite).sum((0, 2, 3))
             maps = maps.masked_fill(~finite, float("-inf"))

@@ -28,6 +28,8 @@ from safetensors.torch import save
 
 from convscope.atlas.store import (
     MANIFEST,
+    PLAN,
+    WORK,
     DataRecord,
     Manifest,
     ModelRecord,
@@ -117,7 +119,7 @@ class WorkFolder:
     """The folder `work` of one atlas. Got with `claim`."""
 
     def __init__(self, atlas: Path) -> None:
-        self.path = atlas / "work"
+        self.path = atlas / WORK
         self.tiles = self.path / "tiles"
 
     def save_tables(self, tables: Mapping[str, TopK], mined: Mined) -> None:
@@ -182,7 +184,7 @@ def claim(atlas: Path, plan: Plan, *, resume: bool) -> Iterator[WorkFolder | Non
     with _locked(work.path / "lock", atlas):
         for leftover in atlas.rglob(".*.tmp"):  # half-written when a run was killed
             leftover.unlink()
-        replace_file(work.path / "plan.json", plan.model_dump_json(indent=1).encode())
+        replace_file(work.path / PLAN, plan.model_dump_json(indent=1).encode())
         yield work
     if isinstance(_found(atlas), Manifest):
         shutil.rmtree(work.path)
@@ -194,7 +196,7 @@ def _found(atlas: Path) -> Manifest | Plan | None:
         return None
     if not atlas.is_dir():
         raise FolderInUse(f"{atlas} is a file; give a folder that is new or empty")
-    plan = atlas / "work" / "plan.json"
+    plan = atlas / WORK / PLAN
     if (atlas / MANIFEST).exists():
         try:
             manifest = read_manifest(atlas)
@@ -218,10 +220,10 @@ def _found(atlas: Path) -> Manifest | Plan | None:
 
 def _is_ours(entry: Path) -> bool:
     """Whether a scan that was killed before it had written its plan left this."""
-    if entry.name != "work" or not entry.is_dir():
+    if entry.name != WORK or not entry.is_dir():
         return False
     return all(
-        inner.name == "lock" or inner.name.startswith(".plan.json") for inner in entry.iterdir()
+        inner.name == "lock" or inner.name.startswith(f".{PLAN}") for inner in entry.iterdir()
     )
 
 
