@@ -14,28 +14,22 @@ import typer
 from .. import __version__
 from ..errors import FolderInUse
 from .atlas import make_atlas
-from .inputs import Microscope, Picture, choose_device, open_microscope
-from .occlude import occlusion_row, read_fill, sweep_image
+from .demo_pictures import draw_pictures
+from .inputs import Microscope, choose_device, open_microscope
 from .options import Reading, Running
-from .outputs import write_figure, write_file
+from .outputs import write_file
 from .screen import Screen
 from .train import describe, epoch_line, workers_or
 
 if TYPE_CHECKING:
     from ..atlas.store import Atlas
     from ..images.datasets import SceneImages
-    from ..methods.occlusion import OcclusionMaps
     from ..training.checkpoint import Epoch
 
 __all__ = ["demo"]
 
 NETWORK = "zfnet-small"
 RECORD, RUN, ATLAS, PICTURES = "demo.json", "zfnet", "atlas", "pictures"
-PROJECTED = ("conv5", "conv3")
-SHOWN_CLASSES = ("dog", "car", "butterfly", "bird", "house", "flower")  # in projections
-OCCLUDED_CLASSES = ("dog", "car", "butterfly")
-OCCLUDER = (24, 3)  # pixels: size and stride; a third of a scene
-CANDIDATES = 10  # scenes of a class that are tried, for one that is named correctly
 
 
 @dataclass(frozen=True)
@@ -78,25 +72,34 @@ def demo(
         screen.result(found["facts"])
         return
     choose_device(running.device)
+    try:
+        facts = _tour(screen, out, size, running)
+    except KeyboardInterrupt:
+        screen.warn("what was finished is kept: the same command goes on from there")
+        raise
+    _record(out, {**found, "finished": True, "facts": facts})
+    screen.say("", f"Open {page}")
+    screen.result(facts)
+
+
+def _tour(screen: Screen, out: Path, size: Size, running: Running) -> dict[str, Any]:
+    """Everything that the page shows, and the page; what is worth knowing of it."""
     history = _train(screen, out / RUN, size, running)
     scope = open_microscope(f"run:{out / RUN}", Reading(), running)
     scenes = _scenes(f"scenes:val:{size.looked_at}", scope.model.input_shape[-1], running.seed)
     atlas = _look(screen, scope, scenes, out / ATLAS, running)
-    occluded = _draw(screen, scope, scenes, atlas, out / PICTURES)
+    occluded = draw_pictures(screen, scope, scenes, atlas, out / PICTURES)
     facts = {
         "convscope": __version__,
         "out": str(out),
-        "page": str(page),
+        "page": str(out / "index.html"),
         "model": scope.model.spec,
         "weights_sha256": scope.model.weights_sha256,
         "history": [asdict(epoch) for epoch in history],
         "occlusion": occluded,
     }
-    screen.say("4/4  the page")
     _write_page(out, scope, atlas, size, facts)
-    _record(out, {**found, "finished": True, "facts": facts})
-    screen.say("", f"Open {page}")
-    screen.result(facts)
+    return facts
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -145,12 +148,12 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
     if (folder / "run.json").exists():
         run = read_run(folder)
         if run.status is Status.FINISHED:
-            screen.say(f"1/4  {folder} is trained already")
+            screen.say(f"1/3  {folder} is trained already")
             return run.history
     shutil.rmtree(folder, ignore_errors=True)  # an interrupted one, in a folder of our own
     recipe = replace(SMALL, epochs=size.epochs, seed=running.seed)
     side = architecture_named(NETWORK).input_size
-    screen.say(f"1/4  training {NETWORK} on {size.scenes} rendered scenes: {describe(recipe)}")
+    screen.say(f"1/3  training {NETWORK} on {size.scenes} rendered scenes: {describe(recipe)}")
     with screen.progress() as progress:
         done = train(
             NETWORK,
@@ -171,104 +174,10 @@ def _look(
 ) -> Atlas:
     from ..report.page import write_page
 
-    screen.say(f"2/4  atlas: what excites each feature map, over {len(scenes)} other scenes")
+    screen.say(f"2/3  atlas: what excites each feature map, over {len(scenes)} other scenes")
     atlas = make_atlas(screen, scope, scenes, folder, running, resume=True)
     write_page(folder)
     return atlas
-
-
-def _draw(
-    screen: Screen, scope: Microscope, scenes: SceneImages, atlas: Atlas, folder: Path
-) -> list[dict[str, Any]]:
-    """The tour's pictures; what was measured about each occlusion."""
-    from ..report.plate import plate_figure
-    from ..report.tour import contact_figure
-
-    screen.say("3/4  pictures: scenes, feature maps, projections, occlusion")
-    record = scope.record()
-    count = 2 * len(scenes.recipe.classes)
-    sheet = contact_figure(
-        [scenes.picture(i) for i in range(count)], [_named(scenes, i) for i in range(count)]
-    )
-    write_figure(folder / "scenes.png", sheet, record)
-    subtitle = (
-        f"A small ZFNet. Left of each pair: the nine image patches that excite the map most, "
-        f"of {atlas.manifest.data.count} scenes. Right: their projections, contrast raised."
-    )
-    plate = plate_figure(atlas, title="Feature maps, drawn at random", subtitle=subtitle)
-    write_figure(folder / "maps.png", plate, record)
-    write_figure(folder / "projections.png", _projections(scope, scenes), record)
-    occluded = []
-    for name in OCCLUDED_CLASSES:
-        index = _recognised(scope, scenes, name)
-        if index is None:
-            continue
-        picture = Picture(f"{scenes.name(index)}, {name}", scenes.picture(index))
-        maps = sweep_image(screen, scope, picture, OCCLUDER, read_fill("grey", scope))
-        file = folder / f"occlusion-{name}.png"
-        write_figure(file, occlusion_row(maps, scope, picture), record)
-        occluded.append({"class": name, "file": file.name, **_against_truth(maps, scenes, index)})
-    return occluded
-
-
-def _named(scenes: SceneImages, index: int) -> str:
-    label = scenes.label(index)
-    return scenes.recipe.classes[label] if label is not None else ""
-
-
-def _recognised(scope: Microscope, scenes: SceneImages, name: str) -> int | None:
-    """The first scene of a class that the network names correctly."""
-    classes, output = scenes.recipe.classes, scope.network.output
-    label = classes.index(name)
-    for index in range(label, len(scenes), len(classes))[:CANDIDATES]:
-        image = scope.tensor(Picture(name, scenes.picture(index)))
-        if int(scope.network.values(image, [output])[output].argmax()) == label:
-            return index
-    return None
-
-
-def _projections(scope: Microscope, scenes: SceneImages) -> Any:
-    """The strongest unit of each of some layers in a scene of each of some classes."""
-    import numpy as np
-    import torch
-
-    from ..methods.occlusion import strongest_map
-    from ..methods.project import project
-    from ..report.figures import projection_figure
-
-    network, preprocess = scope.network, scope.model.preprocess
-    indices = [scenes.recipe.classes.index(name) for name in SHOWN_CLASSES]
-    pictures = [scenes.picture(index) for index in indices]
-    images = torch.cat([scope.tensor(Picture("", picture)) for picture in pictures])
-    units = [strongest_map(network, image, layer) for layer in PROJECTED for image in images]
-    rows = list(range(len(images))) * len(PROJECTED)
-    found = project(network.trace(images, [unit.layer for unit in units]), units, images=rows)
-    return projection_figure(
-        found,
-        [np.array(preprocess.picture(picture)) for picture in pictures],
-        preprocess,
-        names=SHOWN_CLASSES,
-        title="The strongest unit of a layer in one scene",
-        subtitle=f"What the unit sees, and its projection · {' and '.join(PROJECTED)}",
-    )
-
-
-def _against_truth(maps: OcclusionMaps, scenes: SceneImages, index: int) -> dict[str, float]:
-    """Mean probability with the occluder on the object, and beside it; the truth is known."""
-    import torch
-
-    mask = torch.from_numpy(scenes.scene(index).mask)
-    boxes = maps.occluder.boxes(*mask.shape)
-    cover = torch.tensor([
-        float(mask[box.top : box.bottom, box.left : box.right].float().mean()) for box in boxes
-    ])  # fmt: skip
-    probability = maps.probability.flatten()
-    return {
-        "unoccluded": maps.base_probability,
-        "on_object": float(probability[cover >= 0.5].mean()),
-        "off_object": float(probability[cover == 0].mean()),
-        "lowest": float(probability.min()),
-    }
 
 
 def _write_page(

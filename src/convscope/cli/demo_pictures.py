@@ -1,0 +1,118 @@
+"""The demo's pictures: scenes, feature maps, projections, occlusion beside the known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .inputs import Microscope, Picture
+from .occlude import occlusion_row, read_fill, sweep_image
+from .outputs import write_figure
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ..atlas.store import Atlas
+    from ..images.datasets import SceneImages
+    from ..methods.occlusion import OcclusionMaps
+
+__all__ = ["draw_pictures"]
+
+PROJECTED = ("conv5", "conv3")
+SHOWN_CLASSES = ("dog", "car", "butterfly", "bird", "house", "flower")  # in projections
+OCCLUDED_CLASSES = ("dog", "car", "butterfly")
+OCCLUDER = (24, 3)  # pixels: size and stride; a third of a scene
+CANDIDATES = 10  # scenes of a class that are tried, for one that is named correctly
+
+
+def draw_pictures(
+    screen: Screen, scope: Microscope, scenes: SceneImages, atlas: Atlas, folder: Path
+) -> list[dict[str, Any]]:
+    """The tour's pictures; what was measured about each occlusion."""
+    from ..report.plate import plate_figure
+    from ..report.tour import contact_figure
+
+    screen.say("3/3  pictures and page: scenes, feature maps, projections, occlusion")
+    record = scope.record()
+    count = 2 * len(scenes.recipe.classes)
+    sheet = contact_figure(
+        [scenes.picture(i) for i in range(count)], [_named(scenes, i) for i in range(count)]
+    )
+    write_figure(folder / "scenes.png", sheet, record)
+    subtitle = (
+        f"A small ZFNet. Left of each pair: the nine image patches that excite the map most, "
+        f"of {atlas.manifest.data.count} scenes. Right: their projections, contrast raised."
+    )
+    plate = plate_figure(atlas, title="Feature maps, drawn at random", subtitle=subtitle)
+    write_figure(folder / "maps.png", plate, record)
+    write_figure(folder / "projections.png", _projections(scope, scenes), record)
+    occluded = []
+    for name in OCCLUDED_CLASSES:
+        index = _recognised(scope, scenes, name)
+        if index is None:
+            continue
+        picture = Picture(scenes.name(index), scenes.picture(index))
+        maps = sweep_image(screen, scope, picture, OCCLUDER, read_fill("grey", scope))
+        file = folder / f"occlusion-{name}.png"
+        write_figure(file, occlusion_row(maps, scope, picture), record)
+        occluded.append({"class": name, "file": file.name, **_against_truth(maps, scenes, index)})
+    return occluded
+
+
+def _named(scenes: SceneImages, index: int) -> str:
+    label = scenes.label(index)
+    return scenes.recipe.classes[label] if label is not None else ""
+
+
+def _recognised(scope: Microscope, scenes: SceneImages, name: str) -> int | None:
+    """The first scene of a class that the network names correctly."""
+    classes, output = scenes.recipe.classes, scope.network.output
+    label = classes.index(name)
+    for index in range(label, len(scenes), len(classes))[:CANDIDATES]:
+        image = scope.tensor(Picture(name, scenes.picture(index)))
+        if int(scope.network.values(image, [output])[output].argmax()) == label:
+            return index
+    return None
+
+
+def _projections(scope: Microscope, scenes: SceneImages) -> Any:
+    """The strongest unit of each of some layers in a scene of each of some classes."""
+    import numpy as np
+    import torch
+
+    from ..methods.occlusion import strongest_map
+    from ..methods.project import project
+    from ..report.figures import projection_figure
+
+    network, preprocess = scope.network, scope.model.preprocess
+    indices = [scenes.recipe.classes.index(name) for name in SHOWN_CLASSES]
+    pictures = [scenes.picture(index) for index in indices]
+    images = torch.cat([scope.tensor(Picture("", picture)) for picture in pictures])
+    units = [strongest_map(network, image, layer) for layer in PROJECTED for image in images]
+    rows = list(range(len(images))) * len(PROJECTED)
+    found = project(network.trace(images, [unit.layer for unit in units]), units, images=rows)
+    return projection_figure(
+        found,
+        [np.array(preprocess.picture(picture)) for picture in pictures],
+        preprocess,
+        names=SHOWN_CLASSES,
+        title="The strongest unit of a layer in one scene",
+        subtitle=f"What the unit sees, and its projection · {' and '.join(PROJECTED)}",
+    )
+
+
+def _against_truth(maps: OcclusionMaps, scenes: SceneImages, index: int) -> dict[str, float]:
+    """Mean probability with at least half of the occluder on the object, and with none of it."""
+    import torch
+
+    mask = torch.from_numpy(scenes.scene(index).mask)
+    boxes = maps.occluder.boxes(*mask.shape)
+    cover = torch.tensor([
+        float(mask[box.top : box.bottom, box.left : box.right].float().mean()) for box in boxes
+    ])  # fmt: skip
+    probability = maps.probability.flatten()
+    return {
+        "unoccluded": maps.base_probability,
+        "on_object": float(probability[cover >= cover.max().clip(max=0.5)].mean()),
+        "off_object": float(probability[cover == cover.min()].mean()),
+        "lowest": float(probability.min()),
+    }
