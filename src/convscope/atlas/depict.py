@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ import torch
 from torch import Tensor
 
 from convscope.atlas import sheets
-from convscope.atlas.mine import as_maps
 from convscope.atlas.sheets import Pixels
 from convscope.atlas.store import LayerRecord, LayerTable, sheet_path
 from convscope.atlas.unfinished import Drawn, WorkFolder
@@ -29,11 +29,10 @@ from convscope.images.batches import batches
 from convscope.images.image_set import ImageSet
 from convscope.images.pictures import GREY, crop, shown_box
 from convscope.images.preprocess import Preprocess
-from convscope.methods.descent import Start
+from convscope.methods.descent import Start, crops_pay
 from convscope.methods.project import project_fields
 from convscope.methods.rules import Rules, Seed
 from convscope.network.exported import Network
-from convscope.network.trace import Trace
 from convscope.network.weights import replace_file
 
 __all__ = ["Winner", "draw", "project_winners"]
@@ -47,7 +46,7 @@ KINDS = ("patch", "projection")
 
 @dataclass(frozen=True)
 class Winner:
-    """A unit that holds a place: its layer, map and rank, its position, field and image."""
+    """A unit that holds a place: its layer, map and rank, position, field, image and value."""
 
     layer: str
     channel: int
@@ -56,6 +55,7 @@ class Winner:
     column: int
     box: Box
     image: int
+    value: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +79,14 @@ class _Layer:
         table = self.table
         places = zip(
             (table.image >= 0).nonzero().tolist(),
-            *(column[table.image >= 0].tolist() for column in (table.row, table.column)),
-            table.box[table.image >= 0].tolist(),
-            table.image[table.image >= 0].tolist(),
+            *(
+                column[table.image >= 0].tolist()
+                for column in (table.row, table.column, table.box, table.image, table.value)
+            ),
             strict=True,
         )
-        for (channel, rank), row, column, box, image in places:
-            yield Winner(self.record.name, channel, rank, row, column, Box(*box), image)
+        for (channel, rank), row, column, box, image, value in places:
+            yield Winner(self.record.name, channel, rank, row, column, Box(*box), image, value)
 
 
 @torch.no_grad()
@@ -103,12 +104,14 @@ def project_winners(
     Yields  (winner, float32 (3, h, w) on the CPU, zero outside the field and the image).
     """
     extent = network.input_shape[1:]
-    trace = network.trace(images, {activations[winner.layer] for _, winner in winners})
+    counts = Counter(activations[winner.layer] for _, winner in winners)
+    from_crops = crops_pay(network, counts, len({row for row, _ in winners}), rules)
+    trace = network.trace(images, [])  # it runs as far as it is asked
     for layer in dict.fromkeys(winner.layer for _, winner in winners):
         mine = [(row, winner) for row, winner in winners if winner.layer == layer]
         rows = torch.tensor([row for row, _ in mine], device=network.device)
-        start = _start(trace, activations[layer], rows, [winner for _, winner in mine], rules)
-        fields = project_fields(trace, start, rows, rules)
+        start = _start(network, activations[layer], [winner for _, winner in mine], rules)
+        fields = project_fields(trace, start, rows, rules, from_crops=from_crops)
         for (_, winner), (box, field) in zip(mine, fields, strict=True):
             shown = _seen_from(box, shown_box(winner.box, *extent))
             within = _seen_from(box, winner.box)
@@ -121,15 +124,12 @@ def _seen_from(origin: Box, box: Box) -> Box:
     return Box(box.top - rows, box.left - columns, box.bottom - rows, box.right - columns)
 
 
-def _start(
-    trace: Trace, activation: str, rows: Tensor, winners: Sequence[Winner], rules: Rules
-) -> Start:
+def _start(network: Network, activation: str, winners: Sequence[Winner], rules: Rules) -> Start:
     """What the walk down starts with at winners of one layer."""
-    places = torch.tensor([(w.channel, w.row, w.column) for w in winners], device=rows.device)
-    channels, positions = places[:, 0], places[:, 1:]
-    value = as_maps(trace[activation])[rows, channels, positions[:, 0], positions[:, 1]]
+    places = torch.tensor([(w.channel, w.row, w.column) for w in winners], device=network.device)
+    value = torch.tensor([w.value for w in winners], device=network.device, dtype=network.dtype)
     signal = value if rules.seed is Seed.ACTIVATION else torch.ones_like(value)
-    return Start(activation, channels, positions, signal)
+    return Start(activation, places[:, 0], places[:, 1:], signal)
 
 
 def draw(

@@ -6,6 +6,7 @@ cones, where every signal is a window as small as what its unit sees.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +19,9 @@ from ..network.ops.pooling import unpool
 from ..network.ops.shared import differentiate
 from ..network.reader import INPUT
 from ..network.trace import Trace
-from .rules import Rules
+from .rules import Rules, rectify, skip
 
-__all__ = ["Start", "cone_for", "descend", "descend_in_windows", "group_size"]
+__all__ = ["Start", "cone_for", "crops_pay", "descend", "descend_in_windows", "group_size"]
 
 MEMORY = 128 * 2**20
 """Bytes that the signals of one group of units may take."""
@@ -63,6 +64,33 @@ def cone_for(network: Network, layer: str, rules: Rules) -> Cone | None:
     if cone is None or cone.share() > WORTH_WINDOWS:
         return None
     return cone if all(_follows(node, rules) for node in cone.nodes) else None
+
+
+def crops_pay(network: Network, units: Mapping[str, int], images: int, rules: Rules) -> bool:
+    """Whether running each unit's own crop costs less than running the images they are seen in.
+
+    units : layer -> how many;   images : how many different ones they are seen in
+    """
+    crops = 0
+    for layer, count in units.items():
+        cone = cone_for(network, layer, rules)
+        if cone is None:
+            return False
+        top = next((n for n in reversed(cone.nodes) if _looks(n, rules)), None)
+        crops += count * cone.cost(top.inputs[0]) if top and top.inputs[0] != INPUT else 0
+    whole = sum(
+        n.tensors["weight"].numel() * _area(n.shape)
+        for n in network.below(units)
+        if n.kind == "conv"
+    )
+    return crops < images * whole
+
+
+def _looks(node: Node, rules: Rules) -> bool:
+    """Whether a node's rule looks at what the forward pass saved there."""
+    if node.kind in rules.table:
+        return rules[node] not in (rectify, skip)
+    return node.kind == "max_pool" or (node.kind == "mul" and len(node.inputs) == 2)
 
 
 def group_size(network: Network, layer: str, cone: Cone | None) -> int:
