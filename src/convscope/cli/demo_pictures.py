@@ -40,7 +40,7 @@ def draw_pictures(
     write_figure(folder / "scenes.png", sheet, record)
     subtitle = (
         f"A small ZFNet. Left of each pair: the nine image patches that excite the map most, "
-        f"of {atlas.manifest.data.count} scenes. Right: their projections, contrast raised."
+        f"of {atlas.manifest.data.count} scenes. Right: their projections."
     )
     plate = plate_figure(atlas, title="Feature maps, drawn at random", subtitle=subtitle)
     write_figure(folder / "maps.png", plate, record)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from convscope.atlas.store import Atlas
 from convscope.errors import BadOption
-from convscope.images.pictures import GREY
 
 from .style import FAINT, blank, place, write
 
@@ -27,7 +26,6 @@ SIDE = 1.15  # inches of a block of patches
 GAP, PAIR_GAP, MARGIN, LABEL = 0.22, 0.05, 0.3, 1.05
 HEADER = 0.62
 SHOWN = 9  # patches of a map at most
-FAINT_SHARE, MOST_CONTRAST = 99.0, 3.0  # percentile of a projection that is raised to full; limit
 SEAM = 3  # pixels of white between two patches
 
 
@@ -41,7 +39,7 @@ def plate_figure(
     subtitle: str = "",
 ) -> Figure:
     """A row per layer, `maps` feature maps each, drawn at random from those that were active in
-    enough images. Faint projections are shown with more contrast.
+    enough images.
 
     layers : default: all of the atlas;   seed : of the choice of maps
     Raises  NoSuchLayer;  BadOption: no maps asked for.
@@ -83,7 +81,7 @@ def _blocks(atlas: Atlas, layer: str, channel: int) -> tuple[Pixels, Pixels]:
     ranks = range(min(SHOWN, atlas.manifest.top))
     patches = [np.asarray(atlas.patch(layer, channel, rank)) for rank in ranks]
     projections = [np.asarray(atlas.projection(layer, channel, rank)) for rank in ranks]
-    return _block(patches), _block([_contrasted(pixels) for pixels in projections])
+    return _block(patches), _block(projections)
 
 
 def _block(tiles: Sequence[Pixels]) -> Pixels:
@@ -95,11 +93,3 @@ def _block(tiles: Sequence[Pixels]) -> Pixels:
         top, left = (number // side) * height, (number % side) * width
         block[top : top + height - SEAM, left : left + width - SEAM] = tile
     return block
-
-
-def _contrasted(pixels: Pixels) -> Pixels:
-    """A projection with its contrast raised, if but a few pixels of it are far from grey."""
-    values = pixels.astype(np.float32) - GREY
-    high = float(np.percentile(np.abs(values), FAINT_SHARE))
-    factor = min(max(127 / high, 1.0), MOST_CONTRAST) if high > 0 else 1.0
-    return (GREY + factor * values).clip(0, 255).astype(np.uint8)
