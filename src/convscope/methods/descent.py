@@ -137,6 +137,7 @@ def _first_step(seen: Seen, node: Node, start: Start, rules: Rules) -> tuple[Ten
     """From the unit itself: through a convolution, its one filter is looked up, not convolved."""
     if node.kind == "conv" and node.settings["groups"] == 1 and node.settings["dilation"] == (1, 1):
         filters = node.tensors["weight"].detach()[start.channels]
+        filters = filters.contiguous(memory_format=torch.channels_last)
         return (filters * start.values[:, None, None, None],)
     single = start.values.new_zeros(len(start), node.shape[0], 1, 1)
     single[torch.arange(len(start), device=single.device), start.channels, 0, 0] = start.values

@@ -279,17 +279,19 @@ def unpool_places(node: Node, signal: Tensor, places: Tensor) -> Tensor:
     """Unpool on windows: each value at its place of its region; values that meet add up."""
     s = node.settings
     (kh, kw), (sh, sw), (dh, dw) = s["kernel"], s["stride"], s["dilation"]
-    h, w = signal.shape[-2:]
-    size = ((h - 1) * sh + dh * (kh - 1) + 1, (w - 1) * sw + dw * (kw - 1) + 1)
-    below = signal.new_zeros((*signal.shape[:2], *size)).contiguous(
-        memory_format=torch.channels_last
-    )
-    for place in range(kh * kw):
-        r, c = divmod(place, kw)
-        rows = slice(r * dh, r * dh + (h - 1) * sh + 1, sh)
-        columns = slice(c * dw, c * dw + (w - 1) * sw + 1, sw)
-        below[:, :, rows, columns] += signal * (places == place)
-    return below
+    units, channels, h, w = signal.shape
+    height, width = (h - 1) * sh + dh * (kh - 1) + 1, (w - 1) * sw + dw * (kw - 1) + 1
+    device = signal.device
+    corner = torch.arange(h, device=device)[:, None] * (sh * width)
+    corner = (corner + torch.arange(w, device=device) * sw)[..., None] * channels
+    corner = corner + torch.arange(channels, device=device)  # (h, w, C): channels last throughout
+    places = places.permute(0, 2, 3, 1)
+    index = (places // kw).long() * (dh * width * channels)
+    index += (places % kw).long() * (dw * channels)
+    index += corner
+    below = signal.new_zeros(units, height * width * channels)
+    below.scatter_add_(1, index.flatten(1), signal.permute(0, 2, 3, 1).flatten(1))
+    return below.view(units, height, width, channels).permute(0, 3, 1, 2)
 
 
 # --- pieces ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ class Network:
             for name, node in self.nodes.items()
         }
         self._cones: dict[str, Cone | None] = {}
+        self._derived: dict[str, tuple[tuple[int, int], Tensor]] = {}
         self._readers: dict[str, list[str]] = {name: [] for name in (INPUT, *self.nodes)}
         for node in self.nodes.values():
             for below in node.inputs:
@@ -200,6 +201,13 @@ class Network:
         if name not in self._cones:
             self._cones[name] = Cone.of(self, name)
         return self._cones[name]
+
+    def derived(self, key: str, source: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """A tensor computed from one of the network's own, kept until that one is written to."""
+        stamp = (source.data_ptr(), source._version)
+        if key not in self._derived or self._derived[key][0] != stamp:
+            self._derived[key] = stamp, make(source.detach())
+        return self._derived[key][1]
 
     def check_images(self, images: Tensor) -> Tensor:
         """A batch of the right shape, dtype and device.   Raises  BadInput otherwise."""

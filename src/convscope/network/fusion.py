@@ -167,7 +167,8 @@ def dense(value: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
     oneDNN's product runs at twice the speed of the BLAS behind F.linear on some processors.
     """
-    if on_onednn(weight) and value.dim() == 2:
+    packed = weight.is_contiguous() or weight.t().is_contiguous()  # else oneDNN crawls
+    if on_onednn(weight) and value.dim() == 2 and packed:
         return torch.ops.mkldnn._linear_pointwise(value, weight, bias, "none", [], "")
     return F.linear(value, weight, bias)
 

@@ -229,11 +229,9 @@ class IncrementalSweep:
         name = self.from_grid[step.name]
         old = base.rows[name]  # (H, W, C)
         new = maps.permute(0, 1, 3, 4, 2)  # (R, K, H, W, C)
-        weight = step.head.tensors["weight"].detach().unflatten(1, old.permute(2, 0, 1).shape)
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        weight = weight.permute(0, 2, 3, 1)  # (O, H, W, C)
+        weight = self.network.derived(step.name, step.head.tensors["weight"], _rows_of(old.shape))
         bias = step.head.tensors.get("bias")
-        start = dense(old.reshape(1, -1), weight.flatten(1), bias)
+        start = dense(old.reshape(1, -1), weight.flatten(0, 2).t(), bias)
         result = start.expand(*self.boxes.shape, -1).clone()
         rows, columns = self.axes
         spans: dict[tuple[int, int], list[int]] = {}
@@ -248,7 +246,7 @@ class IncrementalSweep:
                 where = (inside[:, None], torch.tensor(members)[None, :])
                 change = new[..., y, left:right, :][where] - old[y, left:right]
                 change = change.flatten(0, 1).flatten(1)
-                part = dense(change, weight[:, y, left:right].flatten(1), None)
+                part = dense(change, weight[y, left:right].flatten(0, 1).t(), None)
                 result[where] += part.unflatten(0, (len(inside), len(members)))
         return result
 
@@ -405,6 +403,18 @@ def _tail(steps: Sequence[Step], kept: Iterable[str]) -> set[str]:
             if all(name in tail for name in readers) and step.name not in kept:
                 tail.add(step.name)
     return tail
+
+
+def _rows_of(grid: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    """A dense layer's weights (O, C*H*W), laid out so that a window of map rows is one block."""
+    height, width, channels = grid
+
+    def lay_out(weight: Tensor) -> Tensor:  # (H, W, C, O); in two steps, which is faster
+        last = weight.unflatten(1, (channels, height, width))
+        last = last.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+        return last.flatten(1).t().contiguous().view(height, width, channels, -1)
+
+    return lay_out
 
 
 def _dense_from_grid(steps: Sequence[Step], tail: set[str]) -> dict[str, str]:
