@@ -77,7 +77,7 @@ def test_a_maps_address_opens_its_patches_beside_its_projections(
     assert len(re.findall(r'aria-label="Patch \d: cat', dom)) == EMPTY_FROM - 1
     assert len(re.findall(r'aria-label="Projection \d: empty', dom)) == TOP - EMPTY_FROM
     found = store.open_atlas(atlas).layers["conv2"]
-    unit = f"conv2/0@{found.row[0, 0]},{found.column[0, 0]}"
+    unit = f"conv2.relu/0@{found.row[0, 0]},{found.column[0, 0]}"
     command = f"convscope project zfnet-small@net.safetensors photos#animals/0.jpg {unit}"
     assert text_of(dom, "command") == f"{command} --out projection.png"
     assert "url(&quot;sheets/slug1/patch-000.webp&quot;)" in dom

@@ -63,7 +63,7 @@ def write_page(atlas_dir: str | Path) -> Path:
 def page_summary(manifest: Manifest) -> dict[str, Any]:
     """What the page needs at once: every layer's description, no numbers of feature maps."""
     wanted = {"name", "slug", "kind", "channels", "grid", "field", "window", "tile"}
-    wanted |= {"non_finite", "dead", "filters"}
+    wanted |= {"activation", "non_finite", "dead", "filters"}
     return {
         "title": title_of(manifest.model.spec),
         "command": project_command(manifest),

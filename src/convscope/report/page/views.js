@@ -279,6 +279,7 @@
     const best = found[0]?.value;
     byId("ranks").replaceChildren(...found.map((one, rank) => rankRow(one, rank, best)));
     shown.found = found;
+    shown.activation = layer.activation;
     select(0);
   }
 
@@ -300,8 +301,7 @@
       node.setAttribute("aria-pressed", node.dataset.rank === String(rank));
     }
     light(null);
-    const { layer, channel } = shown.route;
-    const unit = `${layer}/${channel}@${found.row},${found.column}`;
+    const unit = `${shown.activation}/${shown.route.channel}@${found.row},${found.column}`;
     const { model, data, options } = convscope.atlas.command;
     const parts = [model, `${data}#${found.name}`, unit, ...options, "--out", "projection.png"];
     byId("command").textContent = `convscope project ${parts.map(quoted).join(" ")}`;
