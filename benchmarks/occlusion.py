@@ -188,10 +188,12 @@ def main() -> None:
     size, stride = map(int, given.occluder.split("/"))
     batches = (1, 8) if given.quick else BATCHES
     occluder = Inside(size, 32 if given.quick else stride)
-    parts = [compare(Case.of(spec), occluder, given.rounds, batches) for spec in given.networks]
-    write = not given.quick and given.networks == list(NETWORKS)
-    title = f"Occlusion, {occluder}"
-    measure.report(f"occlusion {size}/{stride}", title, "\n\n".join(parts), write=write)
+    for spec in given.networks:
+        case = Case.of(spec)
+        part = compare(case, occluder, given.rounds, batches)
+        title = f"Occlusion, {case.name}, {size}/{stride}"
+        name = f"occlusion {case.name} {size}/{stride}"
+        measure.report(name, title, part, write=not given.quick)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from .exported import Network
 from .fusion import Step, dense, fused_steps
-from .grouping import Axis, BoxGrid, Run, Side, runs
+from .grouping import Axis, BoxGrid, Side
+from .patches import Base, copy_windows, overlay
 from .reader import INPUT
 
 __all__ = ["BoxGrid", "IncrementalSweep", "Work"]
@@ -107,7 +108,7 @@ class IncrementalSweep:
         Returns  outputs: layer -> (R, K, *shape), sums: layer -> (R, K, channels), where
         (R, K) = boxes.shape.
         """
-        base = _Base(self, image)
+        base = Base(self.network, self.windowed, image)
         counts = self.boxes.shape
         found: dict[str, Tensor] = {}
         sums = {n: image.new_empty(*counts, len(c)) for n, c in self.sums.items()}
@@ -148,7 +149,7 @@ class IncrementalSweep:
                 for part in side.split(max(1, fit)):
                     yield _Group(part, across, {}, {})
 
-    def _advance(self, group: _Group, base: _Base, change: Tensor) -> None:
+    def _advance(self, group: _Group, base: Base, change: Tensor) -> None:
         group.windows[INPUT] = _variants(group, base.rows[INPUT], change)
         for step in self.windowed:
             patches = [self._gather(group, base, step, i) for i in range(len(step.inputs))]
@@ -158,7 +159,7 @@ class IncrementalSweep:
             inputs = [self._whole(group, base, name) for name in step.inputs]
             group.whole[step.name] = step.full(*inputs)
 
-    def _gather(self, group: _Group, base: _Base, step: Step, index: int) -> Tensor:
+    def _gather(self, group: _Group, base: Base, step: Step, index: int) -> Tensor:
         """The input patch (P, h, w, C) that a step's window needs, border included."""
         below = step.inputs[index]
         field = step.head.fields()[index]
@@ -172,11 +173,12 @@ class IncrementalSweep:
         size = (needs[0][1], needs[1][1])
         padded, (top, left) = base.padded(step, index)
         patch = padded.new_empty(*group.shape, *size, padded.shape[-1])
-        _copy_base(patch, padded, needs[0][0] + top, needs[1][0] + left)
-        _overlay(patch, group, below, needs[0][0], needs[1][0])
+        copy_windows(patch, padded, needs[0][0] + top, needs[1][0] + left)
+        window = group.windows[below].unflatten(0, group.shape)
+        overlay(patch, window, below, sides, (needs[0][0], needs[1][0]))
         return patch.flatten(0, 1)
 
-    def _whole(self, group: _Group, base: _Base, name: str) -> Tensor:
+    def _whole(self, group: _Group, base: Base, name: str) -> Tensor:
         """Full maps (P, C, H, W) of a step for every variant of the group."""
         if name in group.whole:
             return group.whole[name]
@@ -184,11 +186,12 @@ class IncrementalSweep:
         zero = torch.zeros(1, dtype=torch.int64)
         patch = values.expand(*group.shape, *values.shape).clone()
         rows, columns = (zero.expand(n) for n in group.shape)
-        _overlay(patch, group, name, rows, columns)
+        window = group.windows[name].unflatten(0, group.shape)
+        overlay(patch, window, name, (group.rows, group.columns), (rows, columns))
         group.whole[name] = patch.flatten(0, 1).permute(0, 3, 1, 2)
         return group.whole[name]
 
-    def _sum(self, group: _Group, base: _Base, name: str, channels: list[int]) -> Tensor:
+    def _sum(self, group: _Group, base: Base, name: str, channels: list[int]) -> Tensor:
         """Feature maps summed over positions, (rows, columns, channels)."""
         if name in group.whole:
             maps = group.whole[name][:, channels].flatten(1).unflatten(1, (len(channels), -1))
@@ -218,13 +221,13 @@ class IncrementalSweep:
             read += [self.from_grid[step.name]] if step.name in self.from_grid else step.inputs
         return [name for name in dict.fromkeys(read) if name not in self.tail]
 
-    def _run_tail(self, step: Step, found: dict[str, Tensor], base: _Base) -> Tensor:
+    def _run_tail(self, step: Step, found: dict[str, Tensor], base: Base) -> Tensor:
         if step.name in self.from_grid:
             return self._dense_on_windows(step, found[self.from_grid[step.name]], base)
         inputs = (found[name].flatten(0, 1) for name in step.inputs)
         return step.full(*inputs).unflatten(0, self.boxes.shape)
 
-    def _dense_on_windows(self, step: Step, maps: Tensor, base: _Base) -> Tensor:
+    def _dense_on_windows(self, step: Step, maps: Tensor, base: Base) -> Tensor:
         """The first dense layer: base + W[:, window] (new - base), one map row at a time."""
         name = self.from_grid[step.name]
         old = base.rows[name]  # (H, W, C)
@@ -274,117 +277,13 @@ class IncrementalSweep:
         return work
 
 
-class _Base:
-    """The unchanged activations of one image, and what is derived from them once."""
-
-    def __init__(self, sweep: IncrementalSweep, image: Tensor) -> None:
-        network = sweep.network
-        names = {name for step in sweep.windowed for name in step.inputs} - {INPUT}
-        names |= {step.name for step in sweep.windowed}
-        batch = network.check_images(image).contiguous(memory_format=torch.channels_last)
-        values = network.values(batch, names)
-        values[INPUT] = batch
-        self.rows = {  # step -> (H, W, C)
-            name: value[0].permute(1, 2, 0).contiguous() for name, value in values.items()
-        }
-        self._padded: dict[tuple[str, int], tuple[Tensor, tuple[int, int]]] = {}
-        self._sums: dict[str, Tensor] = {}
-
-    def padded(self, step: Step, index: int) -> tuple[Tensor, tuple[int, int]]:
-        """What a step reads as its input, border included, and how far it was padded."""
-        key = (step.name, index)
-        if key not in self._padded:
-            values = self.rows[step.inputs[index]]
-            field = step.head.fields()[index]
-            pads = []
-            for axis, window in enumerate((field.rows, field.columns)):
-                first, last = window.need((0, step.grid[axis]))
-                pads.append((max(0, -first), max(0, last - values.shape[axis])))
-            (top, bottom), (left, right) = pads
-            if any((top, bottom, left, right)):
-                values = torch.nn.functional.pad(
-                    values, (0, 0, left, right, top, bottom), value=step.head.op.border
-                )
-            self._padded[key] = values, (top, left)
-        return self._padded[key]
-
-    def window_sums(
-        self, name: str, channels: list[int], rows: Side, columns: Side
-    ) -> tuple[Tensor, Tensor]:
-        """Sums over the whole map, and over each variant's window, in float64."""
-        values = self.rows[name][..., channels].double()
-        integral = values.new_zeros(values.shape[0] + 1, values.shape[1] + 1, len(channels))
-        integral[1:, 1:] = values.cumsum(0).cumsum(1)
-        top, left = rows.first[name], columns.first[name]
-        bottom, right = top + rows.size[name], left + columns.size[name]
-        old = (
-            integral[bottom][:, right]
-            - integral[top][:, right]
-            - integral[bottom][:, left]
-            + integral[top][:, left]
-        )
-        return self.rows[name][..., channels].sum((0, 1)), old
-
-
-# --- copying in runs ------------------------------------------------------------------------------
-
-
-def _copy_base(patch: Tensor, source: Tensor, top: Tensor, left: Tensor) -> None:
-    """patch[i, j] = source[top[i]: , left[j]: ], one strided copy per arithmetic run."""
-    for rows in runs(top):
-        for columns in runs(left):
-            part = patch[rows.slice, columns.slice]
-            y, x = source.stride(0), source.stride(1)
-            part.copy_(
-                source.as_strided(
-                    part.shape,
-                    (rows.step[0] * y, columns.step[0] * x, y, x, 1),
-                    source.storage_offset() + rows.first[0] * y + columns.first[0] * x,
-                )
-            )
-
-
-def _overlay(patch: Tensor, group: _Group, name: str, top: Tensor, left: Tensor) -> None:
-    """Put each variant's window of a step into its patch, which starts at (top, left)."""
-    window = group.windows[name].unflatten(0, group.shape)
-    vertical = _overlap(group.rows.first[name], group.rows.size[name], top, patch.shape[2])
-    across = _overlap(group.columns.first[name], group.columns.size[name], left, patch.shape[3])
-    for rows in runs(*vertical):
-        for columns in runs(*across):
-            height, width = rows.first[2], columns.first[2]
-            if height <= 0 or width <= 0:
-                continue
-            target = patch[rows.slice, columns.slice]
-            source = window[rows.slice, columns.slice]
-            shape = (*target.shape[:2], height, width, patch.shape[-1])
-            _moving(target, shape, rows, columns, 1).copy_(_moving(source, shape, rows, columns, 0))
-
-
-def _overlap(first: Tensor, size: int, origin: Tensor, extent: int) -> tuple[Tensor, ...]:
-    """Per variant: where the window's part that lies in the patch starts in the window, where in
-    the patch, and how long it is."""
-    low = torch.maximum(first, origin)
-    high = torch.minimum(first + size, origin + extent)
-    return low - first, low - origin, high - low
-
-
-def _moving(values: Tensor, shape: tuple[int, ...], rows: Run, columns: Run, which: int) -> Tensor:
-    """A view whose corner moves with the variant: rows.first + i * rows.step, and so across."""
-    strides = list(values.stride())
-    offset = values.storage_offset()
-    offset += rows.first[which] * strides[2] + columns.first[which] * strides[3]
-    strides[0] += rows.step[which] * strides[2]
-    strides[1] += columns.step[which] * strides[3]
-    return values.as_strided(shape, strides, offset)
-
-
 def _variants(group: _Group, image: Tensor, change: Tensor) -> Tensor:
     """The window of the image itself: `change` inside each variant's box, the image around it."""
     size = (group.rows.size[INPUT], group.columns.size[INPUT])
     top, left = group.rows.first[INPUT], group.columns.first[INPUT]
     patch, inside = (image.new_empty(*group.shape, *size, image.shape[-1]) for _ in range(2))
-    _copy_base(patch, image, top, left)
-    _copy_base(inside, change.permute(1, 2, 0).contiguous(), top, left)
+    copy_windows(patch, image, top, left)
+    copy_windows(inside, change.permute(1, 2, 0).contiguous(), top, left)
     rows, columns = (side.inside(INPUT).to(image.device) for side in (group.rows, group.columns))
     mask = rows[:, None, :, None, None] & columns[None, :, None, :, None]
     return torch.where(mask, inside, patch).flatten(0, 1)
