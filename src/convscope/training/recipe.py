@@ -106,16 +106,18 @@ class Recipe:
 
 PAPER = Recipe()
 
-# Ours, for the small networks on rendered scenes: 6,000 scenes of 72 pixels take zfnet-small to
-# about 97 % of 1,200 unseen ones.
+# Ours, for the small networks on 6,000 rendered scenes of 72 pixels. Tried: rates of 0.003 to 0.03
+# (0.015 and more sometimes kill every unit), weight decays of 5e-4 to 3e-2.
 SMALL = Recipe(
-    epochs=8,
+    epochs=10,
     batch_size=64,
+    weight_decay=1.5e-2,  # in 940 steps the paper's 5e-4 leaves the noise of the start in the
+    # filters: the same accuracy, but projections of layers 4 and 5 that nobody can read
     schedule=Schedule.COSINE,
     initialisation=Initialisation.HE,  # N(0, 0.01²) leaves narrow layers without a signal
     crops=False,  # scenes are drawn at the input's size, each with its own place and scale
     flips=False,  # signs are read in one direction
-    keep_epochs=(0, 1, 2, 3, 5, 8),
+    keep_epochs=(0, 1, 2, 3, 5, 7, 10),
 )
 
 RECIPES = {"paper": PAPER, "small": SMALL}
