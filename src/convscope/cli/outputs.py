@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import BadOption
 
-__all__ = ["check_output", "write_arrays", "write_figure", "write_file"]
+__all__ = ["check_output", "write_arrays", "write_figure", "write_file", "write_study"]
 
 
 def check_output(path: Path, suffixes: tuple[str, ...]) -> Path:
@@ -61,3 +61,16 @@ def write_figure(path: Path, figure: Any, record: Mapping[str, Any]) -> None:
     content = io.BytesIO()
     Image.open(io.BytesIO(render(figure))).convert("RGB").save(content, "PNG", pnginfo=about)
     write_file(path, content.getvalue())
+
+
+def write_study(
+    folder: Path, figures: Mapping[str, Any], result: Mapping[str, Any], record: Mapping[str, Any]
+) -> None:
+    """What an experiment leaves in its folder: NAME.png for each figure, and result.json.
+
+    result : JSON-able; it is written with `record`, what was used, under "about"
+    """
+    for name, figure in figures.items():
+        write_figure(folder / f"{name}.png", figure, record)
+    content = {"about": dict(record), **result}
+    write_file(folder / "result.json", json.dumps(content, indent=1, allow_nan=False).encode())
