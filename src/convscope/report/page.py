@@ -10,20 +10,18 @@ JSON without any character that could end a script, and the page's own scripts m
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
-
-from jinja2 import Environment, StrictUndefined
 
 from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, WALL_TILE
 from convscope.atlas.store import Atlas, LayerRecord, Manifest, open_atlas
 from convscope.methods.rules import DECONVNET
 from convscope.network.weights import replace_file
+
+from .island import call, resource, template
 
 __all__ = ["write_page"]
 
@@ -46,14 +44,14 @@ def write_page(atlas_dir: str | Path) -> Path:
     for place in ("page", "data"):
         (atlas.folder / place).mkdir(exist_ok=True)
     for record in atlas.manifest.layers:
-        table = _call("receive", record.slug, layer_table(atlas, record))
+        table = call("receive", record.slug, layer_table(atlas, record))
         replace_file(atlas.folder / "data" / f"{record.slug}.js", table)
     for name in OWN_FILES:
-        replace_file(atlas.folder / "page" / name, _resource(name))
-    summary = _call("start", page_summary(atlas.manifest))
+        replace_file(atlas.folder / "page" / name, resource(name))
+    summary = call("start", page_summary(atlas.manifest))
     replace_file(atlas.folder / "page" / "data.js", summary)
     index = atlas.folder / "index.html"
-    replace_file(index, _template().render(page_words(atlas.manifest)).encode())
+    replace_file(index, template("template.html.j2").render(page_words(atlas.manifest)).encode())
     return index
 
 
@@ -124,15 +122,6 @@ def project_command(manifest: Manifest) -> dict[str, Any]:
 
 def _rounded(value: float) -> float | None:
     return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-
-
-def _call(function: str, *arguments: Any) -> bytes:
-    """A script of one call. ASCII only, and nothing that could end or open an HTML element."""
-    texts = [json.dumps(one, separators=(",", ":"), allow_nan=False) for one in arguments]
-    script = f"convscope.{function}({','.join(texts)});\n"
-    for character in "<>&":
-        script = script.replace(character, f"\\u{ord(character):04x}")
-    return script.encode("ascii")
 
 
 # ---- what the template says -----------------------------------------------------------------
@@ -249,14 +238,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-def _resource(name: str) -> bytes:
-    return (files("convscope.report") / "page" / name).read_bytes()
-
-
-def _template() -> Any:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_resource("template.html.j2").decode())

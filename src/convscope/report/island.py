@@ -1,0 +1,37 @@
+"""What every page is made of: a template, files that are copied, and data as scripts.
+
+A page that was opened by double-click may not fetch, so its numbers come as scripts of one call.
+Names are data: templates escape them, scripts hold them as JSON that can end no script.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+
+__all__ = ["call", "resource", "template"]
+
+
+def call(function: str, *arguments: Any) -> bytes:
+    """A script of one call. ASCII only, and nothing that could end or open an HTML element."""
+    texts = [json.dumps(one, separators=(",", ":"), allow_nan=False) for one in arguments]
+    script = f"convscope.{function}({','.join(texts)});\n"
+    for character in "<>&":
+        script = script.replace(character, f"\\u{ord(character):04x}")
+    return script.encode("ascii")
+
+
+def resource(name: str) -> bytes:
+    """A file of report/page/."""
+    return (files("convscope.report") / "page" / name).read_bytes()
+
+
+def template(name: str) -> Template:
+    """A template of report/page/: it escapes what it is given, and misses nothing in silence."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(resource(name).decode())
