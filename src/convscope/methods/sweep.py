@@ -21,7 +21,7 @@ from ..network.reader import INPUT
 from ..network.unit import Unit
 from .occluder import Fill, Occluder, covered, fill_planes
 
-__all__ = ["Advance", "Job", "Method", "Sweep", "sweep"]
+__all__ = ["Advance", "Job", "Method", "Sweep", "ends_in_probabilities", "sweep"]
 
 Advance = Callable[[int, int], None]
 """Called with (done, total), in positions."""
@@ -187,7 +187,7 @@ def sweep(
         base_logits=None if base_logits is None else base_logits[0].cpu(),
         base_activity=base_activity[0].cpu(),
         units=job.units,
-        normalised=_ends_in_probabilities(network),
+        normalised=ends_in_probabilities(network),
     )
 
 
@@ -262,7 +262,7 @@ def _counting(progress: Advance | None, job: Job) -> Callable[[int], None]:
     return count
 
 
-def _ends_in_probabilities(network: Network) -> bool:
+def ends_in_probabilities(network: Network) -> bool:
     """Whether the output is a softmax or sigmoid, with nothing after it but reshaping."""
     node = network.nodes[network.output]
     while node.op.passes_through or node.kind in ("flatten", "view"):

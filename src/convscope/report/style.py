@@ -24,8 +24,8 @@ from convscope.network.weights import replace_file
 
 __all__ = [
     "CLIP", "DPI", "FAINT", "GAP", "HEADER", "INK", "LABELS", "MAP", "MARGIN", "OTHER", "RULE",
-    "SIZES", "blank", "frame", "head", "length", "number", "place", "render", "save", "signed",
-    "write",
+    "SIZES", "blank", "families", "frame", "head", "length", "number", "place", "render", "save",
+    "signed", "write",
 ]  # fmt: skip
 
 DPI = 200
@@ -104,7 +104,7 @@ def write(
         1 - top / down,
         words,
         fontsize=SIZES[size],
-        family=_families(),
+        family=families(),
         parse_math=False,
         **{"color": INK, "va": "top", "ha": "left", **how},
     )
@@ -166,7 +166,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _families() -> list[str]:
+def families() -> list[str]:
     """The typefaces that are there, the preferred first; matplotlib brings the last along."""
     there = {font.name for font in font_manager.fontManager.ttflist}
     return [name for name in _FAMILIES if name in there]

@@ -1,0 +1,72 @@
+"""A few pictures that an experiment looks at, each with what its truth is known to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from convscope.errors import BadData, BadImage
+from convscope.images.image_set import ImageSet
+from convscope.network.exported import Network
+
+__all__ = ["Sample", "draw_samples", "in_random_order", "true_label"]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A picture, upright RGB.
+
+    label : its class among the network's outputs, or None where that is not known
+    """
+
+    name: str
+    picture: Image.Image
+    label: int | None = None
+
+
+def draw_samples(
+    images: ImageSet, count: int, network: Network, classes: Sequence[str] | None, *, seed: int = 0
+) -> tuple[Sample, ...]:
+    """Pictures of a set, drawn at random without repetition, unreadable ones passed over.
+
+    classes : the names of the network's outputs, if known
+    Raises  BadData: not one can be read.
+    """
+    samples: list[Sample] = []
+    for index in in_random_order(images, seed):
+        if len(samples) == count:
+            break
+        try:
+            picture = images.picture(index)
+        except BadImage:
+            continue
+        label = true_label(images, index, network, classes)
+        samples.append(Sample(images.name(index), picture, label))
+    if not samples:
+        raise BadData(f"{images.spec}: not one of its {len(images)} images can be read")
+    return tuple(samples)
+
+
+def in_random_order(images: ImageSet, seed: int) -> Iterator[int]:
+    """Every index of a set once, in the order that the seed says."""
+    return iter(np.random.default_rng(seed).permutation(len(images)).tolist())
+
+
+def true_label(
+    images: ImageSet, index: int, network: Network, classes: Sequence[str] | None
+) -> int | None:
+    """An image's label as one of the network's outputs; None where they may count differently.
+
+    The names decide where both have names; else the set has as many classes as the network, or
+    numbers without names, which are taken as they are.
+    """
+    label, named = images.label(index), images.classes
+    outputs = network.layer(network.output).channels
+    if label is None or not 0 <= label < outputs:
+        return None
+    if named is None or classes is None:
+        return label if named is None or len(named) == outputs else None
+    return classes.index(named[label]) if named[label] in classes else None
