@@ -1,0 +1,164 @@
+"""From which kept epoch on a feature map stays as it ends, and whether lower layers are first.
+
+Functions here are arrays -> numbers. An array has a row per feature map and a column per kept
+epoch, the last column the end of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Convergence", "Trend", "converged", "lower_first", "similar_from", "unchanged_from"]
+
+Array = NDArray[Any]
+
+DRAWS = 2_000  # permutations, and resamplings, that a trend is judged by
+INTERVAL = (0.025, 0.975)
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """When a layer's maps came to stay as they end. Every number is a kept epoch.
+
+    epochs : of each map
+    lower, median, upper : quartiles over the maps
+    to_the_end : share of maps that still changed between the last two kept epochs
+    """
+
+    epochs: tuple[int, ...]
+    lower: int
+    median: int
+    upper: int
+    to_the_end: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "epochs": list(self.epochs)}
+
+    def words(self) -> str:
+        """Such as "epoch 5 (quartiles 3 to 7)"."""
+        between = f"quartiles {self.lower} to {self.upper}"
+        return f"epoch {self.median} ({between if self.lower < self.upper else 'both quartiles'})"
+
+
+@dataclass(frozen=True)
+class Trend:
+    """Whether a higher layer converges later: a rank correlation over all maps.
+
+    rho : Spearman's, of a map's layer (counted from the bottom) with its convergence epoch; None
+        where all maps converge at one epoch or there is one layer only. Positive: lower ones first
+    low, high : 95 % interval, maps resampled within their layers
+    p : two-sided, epochs permuted over all maps
+    maps : how many
+
+    All maps are of one network, so the interval and p speak of the maps of this training, not of
+    trainings to come.
+    """
+
+    rho: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    maps: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def words(self) -> str:
+        """The finding in a sentence."""
+        if self.rho is None or self.low is None or self.high is None or self.p is None:
+            return "no order of the layers can be told: the maps do not differ"
+        numbers = (
+            f"Spearman {self.rho:+.2f}, 95 % {self.low:+.2f} to {self.high:+.2f}, "
+            f"p {'<' if self.p < 0.001 else '='} {max(self.p, 0.001):.3f}, {self.maps} maps"
+        ).replace("-", "−")
+        if self.low <= 0 <= self.high:
+            return f"no clear order of the layers ({numbers})"
+        first = "lower" if self.rho > 0 else "upper"
+        return f"{first} layers converge first ({numbers})"
+
+
+def similar_from(similarity: Array, threshold: float) -> NDArray[np.int64]:
+    """The first column from which on all are at least `threshold`, (M,) from (M, E).
+
+    The last column, the end's likeness to itself, counts as similar whatever it says.
+    """
+    return _holds_from(similarity >= threshold)
+
+
+def unchanged_from(winners: Array) -> NDArray[np.int64]:
+    """The first column from which on all equal the last one, (M,) from (M, E)."""
+    return _holds_from(winners == winners[:, -1:])
+
+
+def _holds_from(holds: Array) -> NDArray[np.int64]:
+    holds = np.array(holds, bool)
+    holds[:, -1] = True
+    backwards = np.logical_and.accumulate(holds[:, ::-1], axis=1)
+    return np.asarray(holds.shape[1] - backwards.sum(1), np.int64)
+
+
+def converged(columns: Array, epochs: Sequence[int]) -> Convergence | None:
+    """A layer's convergence from its maps' columns; None of no maps. epochs : of the columns"""
+    if len(columns) == 0:
+        return None
+    found = np.asarray(epochs)[columns]
+    lower, median, upper = np.quantile(found, QUARTILES, method="inverted_cdf")
+    last = float(np.mean(columns == len(epochs) - 1))
+    return Convergence(tuple(found.tolist()), int(lower), int(median), int(upper), round(last, 4))
+
+
+def lower_first(layers: Sequence[Sequence[int]], *, seed: int = 0) -> Trend:
+    """The trend over the layers from the bottom up, given each map's convergence epoch by layer."""
+    depth = np.repeat(np.arange(len(layers)), [len(layer) for layer in layers])
+    epochs = np.array([epoch for layer in layers for epoch in layer], float)
+    rho = _spearman(depth, epochs[None])[0] if len(epochs) else np.nan
+    if np.isnan(rho):
+        return Trend(None, None, None, None, len(epochs))
+    dice = np.random.default_rng(seed)
+    shuffled = dice.permuted(np.broadcast_to(epochs, (DRAWS, len(epochs))), axis=1)
+    extreme = np.abs(_spearman(depth, shuffled)) >= abs(rho) - 1e-12
+    low, high = np.nanquantile(_spearman(depth, _resampled(layers, dice)), INTERVAL)
+    return Trend(
+        rho=round(float(rho), 4),
+        low=round(float(low), 4),
+        high=round(float(high), 4),
+        p=round(float((1 + extreme.sum()) / (1 + DRAWS)), 5),
+        maps=len(epochs),
+    )
+
+
+def _resampled(layers: Sequence[Sequence[int]], dice: np.random.Generator) -> Array:
+    """(DRAWS, maps) epochs, each layer's drawn from its own with replacement."""
+    drawn = [
+        np.asarray(layer, float)[dice.integers(len(layer), size=(DRAWS, len(layer)))]
+        for layer in layers
+        if len(layer)
+    ]
+    return np.concatenate(drawn, axis=1)
+
+
+def _spearman(depth: Array, epochs: Array) -> Array:
+    """Rank correlation of depth (M,) with each row of epochs (D, M); NaN where one is constant."""
+    a = _ranks(depth[None])
+    b = _ranks(epochs)
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    sizes = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    products = (a * b).sum(1)
+    return np.divide(products, sizes, out=np.full(len(b), np.nan), where=sizes > 0)
+
+
+def _ranks(values: Array) -> Array:
+    """Each value's rank in its row, equal ones at the mean of theirs."""
+    known = np.unique(values)
+    counts = np.stack([(values == value).sum(1) for value in known], axis=1)  # (D, V)
+    means = counts.cumsum(1) - (counts - 1) / 2
+    places = np.searchsorted(known, values)
+    return np.take_along_axis(means, places, axis=1)
