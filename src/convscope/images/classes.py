@@ -26,12 +26,20 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     Raises  BadData: the file cannot be read, has another form, or an index is missing or twice.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise BadData(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_classes(data, path)
+
+
+def parse_classes(data: bytes, path: str | Path) -> tuple[str, ...]:
+    """The class names in a file's bytes; `path` is what errors call it. Raises as `read_classes`.
+    """
+    try:
+        text = data.decode("utf-8-sig")
         if text.lstrip()[:1] in ("[", "{"):
             return _from_json(json.loads(text))
         return _from_lines(text.splitlines())
-    except OSError as error:
-        raise BadData(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise BadData(f"{path}: not a UTF-8 text; class names are {FORMS}") from None
     except json.JSONDecodeError as error:

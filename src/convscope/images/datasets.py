@@ -1,10 +1,14 @@
 """The sets of images that a spec can name, and the door that opens them.
 
-    scenes[:split[:count]]              rendered scenes (scenes.py)
+    scenes[:split[:count]]              rendered scenes (scenes.py); :context=0.9 behind it ties
+                                        the ground to the label, as strongly as that
     DIR                                 a folder, with a folder per class or without
     FILE.zip, FILE.zip/inside           a zip of such a folder, or a folder in it
     FILE.txt                            paths, one a line, relative to the file
     torchvision:NAME[:split][@root]     a data set of torchvision's that is on this machine
+    index:PLACE[:split]                 a folder or zip whose index.csv or index.json has the labels
+    caltech:PLACE                       Caltech-101 or -256 as published, without its clutter class
+    voc:PLACE[:split]                   PASCAL VOC's VOCdevkit/VOC2012, several classes an image
 
 The identity of a set is the SHA-256 over its names and the SHA-256 of each image's bytes, so a copy
 has the identity of the original. A pass hashes the images as it reads them; asking before any pass
@@ -27,6 +31,7 @@ from convscope.errors import BadData
 from convscope.images.batches import Batch, Converted, Skipped, batches
 from convscope.images.files import Decoded, bad_image, check_bytes, decode, read_bytes
 from convscope.images.image_set import Content, ImageSet, Loaded, utf8
+from convscope.images.layouts import LAYOUTS
 from convscope.images.listing import (
     in_order,
     is_image_name,
@@ -55,7 +60,10 @@ __all__ = [
     "open_images",
 ]
 
-FORMS = "scenes[:split], a folder, a zip, a text file of paths, or torchvision:NAME[@root]"
+FORMS = (
+    "scenes[:split], a folder, a zip, a text file of paths, torchvision:NAME[@root], "
+    "index:PLACE, caltech:PLACE or voc:PLACE"
+)
 GLANCE = 20  # paths of a list that are looked for when it is opened
 
 
@@ -75,23 +83,32 @@ def open_images(
         return SceneImages(words, size=size, seed=seed, context=context)
     if words.startswith("torchvision:"):
         return TorchvisionImages(words)
+    layout, colon, place = words.partition(":")
+    if colon and layout in LAYOUTS:
+        return LAYOUTS[layout](words, place, _files_at)
     path = Path(words).expanduser()
     if not words or "\0" in words:
         raise BadData(f"no images named: DATA is {FORMS}")
-    if path.is_dir():
-        return FolderImages(words)
-    if zipped := _zip_and_inside(path):
-        return ZipImages(words, *zipped)
+    if files := _files_at(path, words):
+        return files
     if path.is_file():
         return ListImages(words)
     raise BadData(f"{words}: no such file or folder; DATA is {FORMS}")
 
 
+def _files_at(path: Path, spec: str) -> FolderImages | ZipImages | None:
+    """The images of a folder or a zip, or None where there is neither."""
+    if path.is_dir():
+        return FolderImages(spec, path)
+    zipped = _zip_and_inside(path)
+    return ZipImages(spec, *zipped) if zipped else None
+
+
 class FolderImages(ImageSet):
     """The images below a folder; a folder per class gives labels (listing.py)."""
 
-    def __init__(self, spec: str) -> None:
-        self._root = Path(spec).expanduser()
+    def __init__(self, spec: str, folder: Path | None = None) -> None:
+        self._root = Path(spec).expanduser() if folder is None else folder
         self._names = list_folder(self._root)
         if not self._names:
             raise BadData(f"{spec}: no images in this folder (looked for .jpg, .png, .webp, …)")
@@ -207,12 +224,13 @@ class SceneImages(ImageSet):
         # imported here: their module prepares textures that other sets never need
         from convscope.images.scenes import RECIPE, SPLIT_SIZES, SceneSpec, Split
 
-        _, split, count = (*spec.split(":", 2), "", "")[:3]
+        split, count, strength = _scene_words(spec)
+        context = context if strength is None else strength
         side = {} if size is None else {"size": size}
         self.recipe = SceneSpec(split or Split.TRAIN, seed=seed, context=context, **side)
         self._version = RECIPE
         self._count = _count(spec, count) if count else SPLIT_SIZES[Split(self.recipe.split)]
-        self._labelled = self.recipe.split != Split.MULTI
+        self.multi_label = self.recipe.split == Split.MULTI
         super().__init__(spec, self.recipe.classes)
 
     def __len__(self) -> int:
@@ -231,7 +249,10 @@ class SceneImages(ImageSet):
         return f"{split}/{self.recipe.classes[label]}/{index:06d}"
 
     def label(self, index: int) -> int | None:
-        return index % len(self.recipe.classes) if self._labelled else None
+        return index % len(self.recipe.classes) if not self.multi_label else None
+
+    def targets(self, index: int) -> tuple[int, ...]:
+        return self.scene(index).labels if self.multi_label else super().targets(index)
 
     def content(self, index: int) -> Content:
         recipe = self.recipe
@@ -245,6 +266,21 @@ class SceneImages(ImageSet):
         }
         data = json.dumps(words, sort_keys=True).encode()
         return Content(data, lambda: Decoded(Image.fromarray(self.scene(index).pixels)))
+
+
+def _scene_words(spec: str) -> tuple[str, str, float | None]:
+    """(split, count, context) of scenes[:split[:count]][:context=STRENGTH]; "" and None if left out.
+
+    Raises  BadData: the strength is not a number.
+    """
+    words, strength = spec.split(":")[1:], None
+    if words and words[-1].startswith("context="):
+        text = words.pop().removeprefix("context=")
+        try:
+            strength = float(text)
+        except ValueError:
+            raise BadData(f"{spec}: context {text!r} is no number, such as context=0.9") from None
+    return words[0] if words else "", ":".join(words[1:]), strength
 
 
 def _count(spec: str, words: str) -> int:

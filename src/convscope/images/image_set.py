@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from convscope.errors import BadImage
+from convscope.errors import BadData, BadImage
 from convscope.images.files import Decoded
 
 UNREADABLE = "unreadable"  # in the identity, in place of the digest of bytes nobody could read
@@ -41,7 +41,10 @@ class ImageSet(ABC):
 
     spec    : the words that open this set
     classes : the names that labels count through, or None
+    multi_label : whether an image may show several classes; its truth is `targets`, not `label`
     """
+
+    multi_label = False
 
     def __init__(self, spec: str, classes: tuple[str, ...] | None) -> None:
         self.spec = spec
@@ -59,6 +62,16 @@ class ImageSet(ABC):
     @abstractmethod
     def label(self, index: int) -> int | None:
         """The index of the image's class, or None where it has none."""
+
+    def targets(self, index: int) -> tuple[int, ...]:
+        """Over the classes: 1 where the image shows the class, 0 where not, -1 where nobody says.
+
+        Raises  BadData: the image has no label.
+        """
+        label = self.label(index)
+        if label is None or self.classes is None:
+            raise BadData(f"{self.spec}: {self.name(index)} has no label among named classes")
+        return tuple(int(each == label) for each in range(len(self.classes)))
 
     @abstractmethod
     def content(self, index: int) -> Content:

@@ -1,0 +1,76 @@
+"""Some images of another set, in an order, with labels of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from convscope.errors import BadData
+from convscope.images.image_set import Content, ImageSet
+
+__all__ = ["ChosenImages", "without_classes"]
+
+Targets = tuple[int, ...]
+
+
+class ChosenImages(ImageSet):
+    """A view of another set: nothing is copied, and the images' names stay.
+
+    indices : which of `base`, in the order of this set
+    truth : for each of them its label, or its `targets`, over `classes`
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        base: ImageSet,
+        indices: Sequence[int],
+        classes: tuple[str, ...] | None,
+        truth: Sequence[int | None] | Sequence[Targets],
+    ) -> None:
+        super().__init__(spec, classes)
+        self._base, self._indices, self._truth = base, tuple(indices), tuple(truth)
+        self.multi_label = any(isinstance(each, tuple) for each in self._truth)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def name(self, index: int) -> str:
+        return self._base.name(self._indices[index])
+
+    def label(self, index: int) -> int | None:
+        truth = self._truth[index]
+        return None if isinstance(truth, tuple) else truth
+
+    def targets(self, index: int) -> Targets:
+        truth = self._truth[index]
+        return truth if isinstance(truth, tuple) else super().targets(index)
+
+    def content(self, index: int) -> Content:
+        return self._base.content(self._indices[index])
+
+
+def without_classes(images: ImageSet, names: Iterable[str]) -> ImageSet:
+    """The set without the images of some classes, the others' labels moved up.
+
+    Raises  BadData: no such class, several classes an image, or fewer than two classes left.
+    """
+    dropped = list(names)
+    if not dropped:
+        return images
+    if images.classes is None or images.multi_label:
+        raise BadData(f"{images.spec} has no one class per image, so that none can be dropped")
+    for name in dropped:
+        if name not in images.classes:
+            raise BadData(
+                f"{images.spec} has no class {name!r} to drop: its {len(images.classes)} classes "
+                f"are {', '.join(images.classes[:6])}, …"
+            )
+    kept = tuple(name for name in images.classes if name not in dropped)
+    if len(kept) < 2:
+        raise BadData(f"{images.spec}: {len(kept)} classes are left; at least two are needed")
+    number = {images.classes.index(name): label for label, name in enumerate(kept)}
+    chosen = [index for index in range(len(images)) if images.label(index) in number]
+    labels = [number[label] for i in chosen if (label := images.label(i)) is not None]
+    return ChosenImages(
+        f"{images.spec} without {', '.join(dropped)}", images, chosen, kept, labels
+    )
