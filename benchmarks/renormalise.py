@@ -16,15 +16,16 @@ import torch
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
 from convscope.network.architectures import architecture_named, build
-from convscope.training.loop import Lesson, _Teacher, renormalise
+from convscope.training.lesson import Lesson
 from convscope.training.pictures import Pictures
 from convscope.training.recipe import RECIPES, Recipe
+from convscope.training.teacher import Teacher, renormalise
 
 CASES = (("zfnet-small", "small"), ("zfnet", "paper"))
 NEVER, ALWAYS = 1e6, 1e-6
 
 
-def teacher(architecture: str, recipe: Recipe, count: int) -> _Teacher:
+def teacher(architecture: str, recipe: Recipe, count: int) -> Teacher:
     """A training on random pixels: what is learned does not matter to its speed."""
     wanted = architecture_named(architecture).with_classes(12)
     size = wanted.input_size
@@ -38,19 +39,20 @@ def teacher(architecture: str, recipe: Recipe, count: int) -> _Teacher:
     lesson = Lesson(pictures, pictures, torch.full((side, side, 3), 128.0), seen)
     network = build(wanted, recipe.initialisation, seed=0)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return _Teacher(network.train(), lesson, recipe, torch.device("cpu"), None)
+    return Teacher(network.train(), lesson, recipe, torch.device("cpu"))
 
 
 def compare(architecture: str, recipe: Recipe, steps: int) -> list[list[object]]:
     """A line for each radius: step and renormalisation, timed one after the other."""
     learner = teacher(architecture, recipe, recipe.batch_size)
-    chosen, generator = torch.arange(recipe.batch_size), torch.Generator().manual_seed(0)
+    learner.recipe = replace(recipe, radius=None)  # it is timed by itself
+    chosen = torch.arange(recipe.batch_size)
     seconds: dict[str, list[float]] = {"step": [], "never": [], "always": []}
     touched = 0
     for number in range(steps + 1):
         start = time.perf_counter()
-        images, labels = learner._batch(chosen, generator)
-        learner._step(images, labels, 0.0, number)  # rate 0: the weights stay as they are
+        batch = learner.feed.batch(chosen, 1, number)
+        learner.step(batch, 1, 0.0)  # rate 0: the weights stay as they are
         stepped = time.perf_counter()
         renormalise(learner.filters, NEVER)
         looked = time.perf_counter()

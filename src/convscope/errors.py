@@ -11,7 +11,8 @@
     │   ├── NoSuchLayer         no layer of that name
     │   ├── NoSuchUnit          no such channel or position in the layer
     │   └── FolderInUse         an output folder holds something that must not be overwritten
-    └── NonFinite               NaN or infinity where numbers were needed, the layer named
+    ├── NonFinite               NaN or infinity where numbers were needed, the layer named
+    └── PeerFailed              another process of the same work failed
 
 A message says what was found, what was allowed, and the remedy, in one line.
 """
@@ -30,6 +31,7 @@ __all__ = [
     "NoSuchLayer",
     "NoSuchUnit",
     "NonFinite",
+    "PeerFailed",
     "UnsupportedOp",
 ]
 
@@ -80,3 +82,14 @@ class FolderInUse(BadInput):
 
 class NonFinite(ConvscopeError, ArithmeticError):
     """NaN or infinity where numbers were needed."""
+
+
+class PeerFailed(ConvscopeError):
+    """Another process of the same work failed.
+
+    said : that process has said why, so that this one need not speak
+    """
+
+    def __init__(self, message: str, *, said: bool) -> None:
+        super().__init__(message)
+        self.said = said

@@ -90,13 +90,10 @@ def test_the_rules_on_offer_are_those_of_the_library(rules, place, convscope):
 def test_the_other_names_on_offer_are_those_of_the_library():
     from convscope.cli.occlude import MethodName
     from convscope.cli.options import Fit as OfferedFit
-    from convscope.cli.train import RecipeName
     from convscope.images.preprocess import Fit
     from convscope.methods.occlusion import Method
-    from convscope.training.recipe import RECIPES
 
     assert list(OfferedFit) == list(Fit)
-    assert {name.value for name in RecipeName} == set(RECIPES)
     assert {name.value for name in MethodName} == {method.value for method in Method}
 
 

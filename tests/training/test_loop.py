@@ -10,18 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from convscope.errors import BadData, BadModel, FolderInUse, NonFinite
 from convscope.images.datasets import open_images
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.preprocess import Fit, Preprocess, middle
 from convscope.network.architectures import ARCHITECTURES
 from convscope.network.weights import read_weights
 from convscope.network.zoo import open_model
-from convscope.training import loop, pictures
+from convscope.training import pictures
 from convscope.training.checkpoint import Status, read_run
+from convscope.training.feed import Feed
 from convscope.training.loop import load_lesson, renormalise, train, train_on
-from convscope.training.pictures import load_pictures, mean_picture, training_view
+from convscope.training.pictures import load_pictures, mean_picture, view_of
 from convscope.training.recipe import SMALL
 
 TINY = (
@@ -111,6 +114,7 @@ def test_the_folder_holds_what_the_recipe_keeps_and_says_what_it_is(lesson, tmp_
         "epoch-0001.safetensors",
         "epoch-0002.safetensors",
         "metrics.jsonl",
+        "recipe.yaml",
         "run.json",
         "weights.safetensors",
     ]
@@ -197,12 +201,10 @@ def test_crops_and_flips_are_windows_of_the_mean_subtracted_picture(tmp_path: Pa
     side = round(32 / 0.875)
     assert lesson.pictures.pixels.shape == (6, side, side, 3)
     assert lesson.preprocess.fit is Fit.CROP
-    teacher = loop._Teacher(
-        loop.build(TINY.with_classes(2)), lesson, recipe, torch.device("cpu"), None
-    )
-    chosen = torch.arange(6).repeat(8)
-    images, labels = teacher._batch(chosen, torch.Generator().manual_seed(0))
-    assert torch.equal(labels, lesson.pictures.labels[chosen])
+    feed, chosen = Feed(lesson, recipe, torch.device("cpu")), torch.arange(6).repeat(8)
+    batch = feed.batch(chosen, epoch=1, place=0)
+    images = feed.images(batch)
+    assert torch.equal(batch.labels, lesson.pictures.labels[chosen])
     whole = (lesson.pictures.pixels.float() - lesson.mean).permute(0, 3, 1, 2)
     seen = set()
     for image, index in zip(images, chosen.tolist(), strict=True):
@@ -227,11 +229,24 @@ def test_the_mean_of_a_cropping_recipe_is_the_middle_of_the_larger_one(tmp_path:
 
 
 def test_training_sees_the_smallest_side_resized_and_the_centre_cut_out():
-    gradient = np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (100, 200, 3))
-    view = training_view(Preprocess((3, 32, 32)), 50)
+    gradient = np.broadcast_to(np.arange(192, dtype=np.uint8)[None, :, None], (96, 192, 3))
+    view, side = view_of(Preprocess((3, 42, 42)))
     seen = np.asarray(view(Image.fromarray(np.ascontiguousarray(gradient))))
-    assert seen.shape == (50, 50, 3)
-    np.testing.assert_allclose(seen[0, :, 0], np.arange(50.5, 150, 2), atol=1)
+    assert seen.shape == (48, 48, 3) and side == 48  # 42 of 48 as 224 of 256
+    np.testing.assert_allclose(seen[0, :, 0], np.arange(48.5, 144, 2), atol=1)
+
+
+@given(st.integers(8, 90), st.integers(5, 300), st.integers(5, 300))
+def test_the_middle_of_what_training_holds_is_what_the_network_will_see(size, width, height):
+    dice = np.random.default_rng(width * height)
+    picture = Image.fromarray(dice.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    preprocess = Preprocess((3, size, size))
+    view, side = view_of(preprocess)
+    start = middle(side, size)
+    held = np.asarray(view(picture))
+    assert held.shape == (side, side, 3)
+    expected = np.asarray(preprocess.picture(picture))
+    np.testing.assert_array_equal(held[start : start + size, start : start + size], expected)
 
 
 def test_scenes_are_the_same_pictures_for_any_number_of_workers():
@@ -253,7 +268,7 @@ def test_progress_counts_every_image_of_every_epoch(lesson, tmp_path: Path):
     told: list[tuple[str, int, int]] = []
     train_on(TINY, lesson, BRIEF, tmp_path / "run", progress=lambda *words: told.append(words))
     first = [done for what, done, _ in told if what.startswith("epoch 1 of 2")]
-    assert first == list(range(8, 49, 8))
+    assert first == list(range(0, 49, 8))
     assert all(total == 48 for _, _, total in told)
     assert any(what.startswith("epoch 2 of 2, val ") for what, _, _ in told)
 

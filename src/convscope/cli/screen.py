@@ -22,14 +22,14 @@ AT_LEAST_SECONDS = 1.0  # between two plain lines
 
 
 class Screen:
-    """Talks to the person, and to the program if `as_json`."""
+    """Talks to the person, and to the program if `as_json`; not at all if `silent`."""
 
-    def __init__(self, as_json: bool = False) -> None:
-        self.as_json = as_json
+    def __init__(self, as_json: bool = False, *, silent: bool = False) -> None:
+        self.as_json, self.silent = as_json, silent
 
     def say(self, *lines: str) -> None:
         """Words for a person."""
-        for line in lines:
+        for line in () if self.silent else lines:
             print(line, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def facts(self, facts: dict[str, str]) -> None:
@@ -43,7 +43,7 @@ class Screen:
 
     def result(self, value: Any) -> None:
         """The result for a program; a person is told with `say`."""
-        if self.as_json:
+        if self.as_json and not self.silent:
             print(json.dumps(value, indent=1, allow_nan=False), flush=True)
 
     @contextmanager
@@ -52,7 +52,9 @@ class Screen:
 
         A bar with rate and time left on a terminal, plain lines elsewhere.
         """
-        if sys.stderr.isatty():
+        if self.silent:
+            yield lambda what, done, total: None
+        elif sys.stderr.isatty():
             with _bar() as advance:
                 yield advance
         else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,22 +19,106 @@ if TYPE_CHECKING:
     from ..images.image_set import ImageSet
     from ..network.architectures import Architecture
     from ..training.checkpoint import Epoch
+    from ..training.evaluation import Scores
+    from ..training.loop import TrainingResult
     from ..training.recipe import Recipe
 
-__all__ = ["epoch_line", "train"]
-
-
-class RecipeName(StrEnum):
-    """How to train; `training.recipe.RECIPES` holds them."""
-
-    PAPER = "paper"
-    SMALL = "small"
-
+__all__ = ["choose_recipe", "describe", "epoch_line", "train", "workers_or"]
 
 VALIDATION = ("val", "validation", "valid", "test")  # folders that may lie beside `train`
+_RECIPE, _KEEPING = "Recipe", "Keeping"
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """How to train: options that make a recipe."""
+
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="paper: as the paper, 70 epochs of random crops and flips; small: 10 epochs, for "
+            "the small networks on scenes; photos: 40 epochs of crops and flips, for the small "
+            "networks on photographs; or a FILE.yaml of names and values. Default: by --arch and "
+            "--data.",
+            show_default=False,
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="In place of the recipe's, any number of times: --set radius=none "
+            "--set schedule=steps --set drops=20,30.",
+            show_default=False,
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="In place of the recipe's.", rich_help_panel=_RECIPE),
+    ] = None
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="In place of the recipe's.", rich_help_panel=_RECIPE),
+    ] = None
+    show_recipe: Annotated[
+        bool,
+        typer.Option(
+            "--show-recipe",
+            help="Print the recipe as YAML, with the source of every number, and do nothing.",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Storing:
+    """What is kept on disk meanwhile."""
+
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in RUN, to the same weights as if it had not been "
+            "interrupted; begin it if there is none.",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = False
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Between two states on disk: the most that a kill undoes. At an epoch's end there "
+            "always is one.",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = 300.0
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Decode the images once into a file there, and read that: for sets that memory "
+            "does not hold. Default: in memory.",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = None
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Curves for TensorBoard, in RUN/tensorboard.",
+            rich_help_panel=_KEEPING,
+        ),
+    ] = False
 
 
 def train(
+    learning: Learning,
+    storing: Storing,
+    running: Running,
     arch: Annotated[
         str,
         typer.Option(
@@ -42,7 +126,7 @@ def train(
             help="zfnet, alexnet, alexnet-dense, zfnet-small or alexnet-small.",
             show_default=False,
         ),
-    ],
+    ] = "",
     data: Annotated[
         str,
         typer.Option(
@@ -51,91 +135,131 @@ def train(
             "train/ and val/ of them; scenes; torchvision:NAME.",
             show_default=False,
         ),
-    ],
+    ] = "",
     out: Annotated[
-        Path, typer.Option(metavar="RUN", help="A new folder for the run.", show_default=False)
-    ],
-    running: Running,
+        Path | None,
+        typer.Option(metavar="RUN", help="A new folder for the run.", show_default=False),
+    ] = None,
     val: Annotated[
         str | None,
         typer.Option(
             metavar="DATA", help="Images to validate on. Default: scenes:val, or DATA/val."
         ),
     ] = None,
-    recipe: Annotated[
-        RecipeName | None,
-        typer.Option(
-            help="paper: 70 epochs of random crops and flips; small: 8 epochs, for the small "
-            "networks. Default: as the name of the network says.",
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="In place of the recipe's.")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="RATE", help="In place of the recipe's.")
-    ] = None,
 ) -> None:
     """Train a network of the paper, with its recipe.
 
     Stochastic gradient descent with momentum, dropout and filter renormalisation. The run's
-    folder holds the weights of chosen epochs and the curves; open it as run:RUN.
+    folder holds the weights of chosen epochs and the curves; open it as run:RUN. Several processes
+    share the work with torchrun --nproc-per-node N -m convscope train (docs/scale.md).
 
     Examples:
 
         convscope train --arch zfnet-small --data scenes --out runs/zfnet
-        convscope train --arch zfnet --data photos/ --epochs 20 --out runs/photos
+        convscope train --arch zfnet --data photos/ --epochs 20 --out runs/photos --resume
+        convscope train --recipe paper --show-recipe
     """
-    screen = Screen(running.as_json)
+    chosen = choose_recipe(learning, arch, data, running)
+    if learning.show_recipe:
+        show_recipe(chosen, running)
+        return
+    if out is None or not arch or not data:
+        missing = [
+            name
+            for name, there in (("--arch", arch), ("--data", data), ("--out", out))
+            if not there
+        ]
+        raise BadOption(f"train needs {' and '.join(missing)} (see convscope train --help)")
     device = choose_device(running.device)
-    from ..network.architectures import architecture_named
-    from ..training.loop import train as learn
+    from ..training.distributed import processes
 
-    architecture = architecture_named(arch)
-    chosen = choose_recipe(recipe, arch, running, epochs=epochs, learning_rate=learning_rate)
-    images, validation = open_lesson(data, val, architecture, chosen, running.seed)
-    screen.facts(
-        {
-            "network": arch,
-            "images": f"{images.spec}: {len(images)}",
-            "val": f"{validation.spec}: {len(validation)}",
-            "recipe": describe(chosen),
-            "device": str(device),
-        }
-    )
-    with screen.progress() as progress:
-        done = learn(
-            architecture,
-            images,
-            validation,
-            chosen,
-            out,
-            device=device,
-            workers=workers_or(running),
-            progress=progress,
+    with processes(device) as ranks:
+        from ..network.architectures import architecture_named
+        from ..training.loop import Keeping
+        from ..training.loop import train as learn
+
+        screen = Screen(running.as_json, silent=not ranks.first)
+        architecture = architecture_named(arch)
+        images, validation = open_lesson(data, val, architecture, chosen, running.seed)
+        screen.facts(
+            {
+                "network": arch,
+                "images": f"{images.spec}: {len(images)}",
+                "val": f"{validation.spec}: {len(validation)}",
+                "recipe": describe(chosen),
+                "device": f"{device}{f', {ranks.count} processes' if ranks.count > 1 else ''}",
+                **{
+                    "note" if not at else f"note {at + 1}": n for at, n in enumerate(chosen.notes())
+                },
+            }
         )
+        with screen.progress() as progress:
+            done = learn(
+                architecture,
+                images,
+                validation,
+                chosen,
+                out,
+                device=device,
+                workers=workers_or(running),
+                cache=storing.cache,
+                keeping=Keeping(storing.resume, storing.checkpoint_every, storing.tensorboard),
+                ranks=ranks,
+                progress=progress,
+            )
+        report(screen, done, chosen)
+
+
+def report(screen: Screen, done: TrainingResult, recipe: Recipe) -> None:
+    """What a training brought, in words and for a program."""
     screen.say("", *(epoch_line(epoch) for epoch in done.history))
-    screen.say("", f"Written: {done.folder}, to be opened as run:{done.folder}")
+    screen.say(*(score_line(scores) for scores in done.tested))
+    what = "Finished already, nothing was done:" if done.already else "Written:"
+    screen.say("", f"{what} {done.folder}, to be opened as run:{done.folder}")
     screen.result(
         {
             "convscope": __version__,
             "out": str(done.folder),
             "weights": str(done.weights),
-            "recipe": chosen.to_dict(),
+            "recipe": recipe.to_dict(),
             "history": [asdict(epoch) for epoch in done.history],
+            "tested": [asdict(scores) for scores in done.tested],
+            "already": done.already,
         }
     )
 
 
-def choose_recipe(name: RecipeName | None, arch: str, running: Running, **changes: Any) -> Recipe:
-    """The recipe by name, or by the network's, with what was asked for changed."""
-    from ..training.recipe import recipe_named
+def show_recipe(recipe: Recipe, running: Running) -> None:
+    """The recipe as YAML with sources, or for a program."""
+    from ..training.recipe_file import recipe_text
 
-    small = arch.endswith("-small")
-    known = recipe_named(name or (RecipeName.SMALL if small else RecipeName.PAPER))
-    wanted = {**changes, "batch_size": running.batch_size, "seed": running.seed}
-    return replace(known, **{key: value for key, value in wanted.items() if value is not None})
+    screen = Screen(running.as_json)
+    screen.say(recipe_text(recipe).rstrip())
+    screen.result(recipe.to_dict())
+
+
+def choose_recipe(learning: Learning, arch: str, data: str, running: Running) -> Recipe:
+    """The recipe by name or file, or by the network's and the data's, with what was asked for
+    changed. Raises  BadOption: an unknown name, or a value outside its range."""
+    from ..training.recipe import recipe_named
+    from ..training.recipe_file import changed, read_recipe
+
+    fitting = "paper"
+    if arch.endswith("-small"):
+        fitting = "small" if data.split(":")[0] == "scenes" else "photos"
+    name = learning.recipe or fitting
+    if name.lower().endswith((".yaml", ".yml")):
+        known = read_recipe(name, recipe_named(fitting))
+    else:
+        known = recipe_named(name)
+    wanted: dict[str, Any] = {
+        "epochs": learning.epochs,
+        "learning_rate": learning.learning_rate,
+        "batch_size": running.batch_size,
+        "seed": running.seed or None,  # 0 is the option's default, and a file's seed counts
+    }
+    known = replace(known, **{key: value for key, value in wanted.items() if value is not None})
+    return changed(known, learning.set or [])
 
 
 def open_lesson(
@@ -177,8 +301,9 @@ def describe(recipe: Recipe) -> str:
     return (
         f"{recipe.epochs} epochs, batches of {recipe.batch_size}, learning rate "
         f"{recipe.learning_rate:g} ({recipe.schedule}), momentum {recipe.momentum:g}, "
-        f"{recipe.initialisation} initialisation, filter radius {recipe.radius}, "
-        f"seed {recipe.seed}"
+        f"{recipe.initialisation} initialisation, filter radius "
+        f"{'none' if recipe.radius is None else recipe.radius}, "
+        f"{'crops, ' if recipe.crops else ''}{'flips, ' if recipe.flips else ''}seed {recipe.seed}"
     )
 
 
@@ -187,4 +312,13 @@ def epoch_line(epoch: Epoch) -> str:
     return (
         f"epoch {epoch.epoch:3}  loss {epoch.loss:.3f}  train {epoch.accuracy:6.1%}  "
         f"val {epoch.val_accuracy:6.1%}  top-5 {epoch.val_top5:6.1%}  {epoch.seconds:.1f} s"
+    )
+
+
+def score_line(scores: Scores) -> str:
+    """The final weights' scores in a line."""
+    how = "the middle of each picture" if scores.crops == 1 else "10 crops, averaged"
+    return (
+        f"final weights, {how}: loss {scores.loss:.3f}  top-1 {scores.top1:.1%}  "
+        f"top-5 {scores.top5:.1%}"
     )

@@ -96,7 +96,7 @@ class Preprocess:
         picture = picture if picture.mode == "RGB" else picture.convert("RGB")
         height, width = self.size
         if self.fit is Fit.CROP:
-            return _cropped(picture, height, width)
+            return _cropped(picture, height, width, height, width)
         if picture.size == (width, height):
             return picture
         if self.fit is Fit.STRETCH:
@@ -105,6 +105,22 @@ class Preprocess:
             f"the picture is {picture.width}×{picture.height}, the network takes {width}×{height}"
             f" and fit none resizes nothing: use fit crop or stretch"
         )
+
+    @property
+    def surroundings(self) -> Shape:
+        """(3, H, W) of what `surrounding` makes: 256 for an input of 224."""
+        return (3, _needed(self.size[0]), _needed(self.size[1]))
+
+    def surrounding(self, picture: Image.Image) -> Image.Image:
+        """RGB of the size of `surroundings`, for crops; its middle is exactly what `picture` makes.
+
+        The resized picture (smallest side 256 for an input of 224) and its centre (paper §3).
+        Raises  BadOption: `fit` is not crop; BadImage: as `picture` does.
+        """
+        if self.fit is not Fit.CROP:
+            raise BadOption(f"fit {self.fit} leaves nothing around the picture: use fit crop")
+        picture = picture if picture.mode == "RGB" else picture.convert("RGB")
+        return _cropped(picture, *self.size, *self.surroundings[1:])
 
     def tensor(self, picture: Image.Image) -> torch.Tensor:
         """float32 (3, H, W), as the network wants it. Raises as `picture` does."""
@@ -282,11 +298,18 @@ def _needed(side: int) -> int:
     return round(side / CROP_SHARE)
 
 
-def _cropped(picture: Image.Image, height: int, width: int) -> Image.Image:
+def middle(side: int, crop: int) -> int:
+    """Where a crop in the middle of `side` begins."""
+    return round((side - crop) / 2)
+
+
+def _cropped(
+    picture: Image.Image, height: int, width: int, rows_kept: int, columns_kept: int
+) -> Image.Image:
     """Resized until it covers what is needed, the proportions kept, then the centre.
 
     For a square input: torchvision's Resize(round(side / 0.875)) and CenterCrop(side), with
-    their roundings.
+    their roundings; what is kept may reach equally far beyond that crop.
     """
     rows, columns = _needed(height), _needed(width)
     if picture.width * rows <= picture.height * columns:  # the width is what binds
@@ -300,9 +323,9 @@ def _cropped(picture: Image.Image, height: int, width: int) -> Image.Image:
                 f" resized to {size[0]}×{size[1]}; use fit stretch or cut it first"
             )
         picture = picture.resize(size, Image.Resampling.BILINEAR)
-    left = round((picture.width - width) / 2)
-    top = round((picture.height - height) / 2)
-    return picture.crop((left, top, left + width, top + height))
+    left = middle(picture.width, width) - middle(columns_kept, width)
+    top = middle(picture.height, height) - middle(rows_kept, height)
+    return picture.crop((left, top, left + columns_kept, top + rows_kept))
 
 
 def _checked_shape(shape: Iterable[int]) -> Shape:

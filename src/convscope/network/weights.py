@@ -30,6 +30,7 @@ from convscope.network.architectures import Architecture, Convnet
 
 __all__ = [
     "Weights",
+    "about_network",
     "load_weights",
     "module_sha256",
     "read_weights",
@@ -39,7 +40,8 @@ __all__ = [
 ]
 
 FORMAT = "convscope-weights/1"
-MEAN = "preprocess.mean"  # the tensor that is not the network's
+MEAN = "preprocess.mean"  # a tensor that is not the network's
+MOMENTUM = "momentum/"  # begins the names of those that only training goes on with
 WRAPPERS = ("module.", "_orig_mod.")  # DataParallel's and torch.compile's prefixes
 NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights
 SHOWN = 4  # names listed in a message before it says how many more
@@ -107,6 +109,8 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     else:
         tensors, metadata = _read_pickle(path), {}
     mean = tensors.pop(MEAN, None)
+    if metadata.get("format") == FORMAT:
+        tensors = {key: t for key, t in tensors.items() if not key.startswith(MOMENTUM)}
     return Weights(path, digest, _plain(tensors), metadata, mean)
 
 
@@ -170,20 +174,24 @@ def write_network(
 
     facts : further metadata, such as the epoch
     """
-    parameters = sum(p.numel() for p in network.parameters())
+    metadata, beside = about_network(network, preprocess, classes)
+    return write_weights(path, {**network.state_dict(), **beside}, {**metadata, **(facts or {})})
+
+
+def about_network(
+    network: Convnet, preprocess: Preprocess, classes: Sequence[str] | None
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata, and the tensors beside the network's own, that make a file of weights ours."""
     metadata = {
         "format": FORMAT,
         "architecture": json.dumps(network.architecture.to_dict()),
-        "parameters": str(parameters),
+        "parameters": str(sum(p.numel() for p in network.parameters())),
         "input": _shape(network.architecture.input_shape),
         "preprocess": json.dumps(preprocess.to_dict()),
         **({} if classes is None else {"classes": json.dumps(list(classes))}),
-        **(facts or {}),
     }
-    tensors = dict(network.state_dict())
-    if preprocess.per_pixel_mean is not None:
-        tensors[MEAN] = torch.from_numpy(preprocess.per_pixel_mean.copy())
-    return write_weights(path, tensors, metadata)
+    mean = preprocess.per_pixel_mean
+    return metadata, {} if mean is None else {MEAN: torch.from_numpy(mean.copy())}
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -1,8 +1,8 @@
-"""Training: stochastic gradient descent as in the paper's §3, on pictures held in memory.
+"""Training: stochastic gradient descent as in the paper's §3, which can be interrupted anywhere.
 
-What happens at a step depends on the recipe's seed, the epoch and the step alone: the order of the
-images, their crops and flips and the dropout are drawn anew from (seed, epoch), so that a training
-can be taken up after any epoch. The caller's random generators are left as they were.
+What happens at a step depends on the recipe's seed, the epoch and the step alone, so that a
+training that was killed goes on at its last state and ends with the same bits (on a CPU; a GPU's
+own sums may differ in the last one). The caller's random generators are left as they were.
 """
 
 from __future__ import annotations
@@ -10,50 +10,52 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from convscope import __version__
-from convscope.errors import BadData, NonFinite
+from convscope.errors import FolderInUse, NonFinite
 from convscope.images.datasets import ImageSet
-from convscope.images.preprocess import CROP_SHARE, Fit, Preprocess
-from convscope.images.scaling import Scaling
-from convscope.network.architectures import Architecture, Convnet, architecture_named, build
-from convscope.training.checkpoint import Epoch, Run, RunFolder, Status, check_unused, claim
-from convscope.training.pictures import (
-    Advance,
-    Pictures,
-    load_pictures,
-    mean_picture,
-    training_view,
+from convscope.network.architectures import Architecture, architecture_named, build
+from convscope.network.weights import about_network
+from convscope.training.board import Board
+from convscope.training.checkpoint import (
+    STATE,
+    WEIGHTS,
+    Epoch,
+    Run,
+    RunFolder,
+    Status,
+    claim,
+    run_to_resume,
 )
+from convscope.training.distributed import ALONE, Ranks
+from convscope.training.evaluation import Scores
+from convscope.training.lesson import Lesson, load_lesson
+from convscope.training.pictures import Advance, Pictures
 from convscope.training.recipe import Recipe
+from convscope.training.state import State, Sums, load_state, momentum_of, save_state
+from convscope.training.teacher import Teacher, renormalise
 
-__all__ = ["Lesson", "TrainingResult", "load_lesson", "renormalise", "train", "train_on"]
-
-EVALUATED = 256  # validation pictures per forward pass
+__all__ = ["Keeping", "Lesson", "TrainingResult", "load_lesson", "renormalise", "train", "train_on"]
 
 
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """What is learned, and what it is tested on; one lesson may serve many trainings.
+@dataclass(frozen=True)
+class Keeping:
+    """How a training is kept while it runs.
 
-    pictures : uint8 (N, S, S, 3), S above the input's size if the recipe crops
-    validation : uint8 (n, H, W, 3), as the network will see them
-    mean : float32 (S, S, 3), over `pictures`
-    preprocess : the network's, with the mean's centre
+    resume : go on with the run in the folder, if there is one, of the same settings
+    every : seconds between two states on disk, which is the most that a kill undoes; 0: every step
+    tensorboard : also write curves for TensorBoard
     """
 
-    pictures: Pictures
-    validation: Pictures
-    mean: Tensor
-    preprocess: Preprocess
+    resume: bool = False
+    every: float = 300.0
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,15 @@ class TrainingResult:
     """What a training left.
 
     folder : the run's, `run:FOLDER` as a MODEL; weights : the final ones; history : every epoch
+    tested : the final weights' scores, of one crop and, where the recipe crops, of ten
+    already : it was finished before, and nothing was done
     """
 
     folder: Path
     weights: Path
     history: tuple[Epoch, ...]
+    tested: tuple[Scores, ...] = ()
+    already: bool = False
 
 
 def train(
@@ -77,55 +83,44 @@ def train(
     *,
     device: str | torch.device = "cpu",
     workers: int = 0,
+    cache: str | os.PathLike[str] | None = None,
+    keeping: Keeping = Keeping(),
+    ranks: Ranks = ALONE,
     progress: Advance | None = None,
 ) -> TrainingResult:
     """Trains a network on labelled images and writes the run to `out` (checkpoint.py).
 
     architecture : its number of classes is taken from the images
-    workers : as `load_pictures`; progress : called with (what, done, total), in images
+    workers, cache : as `load_lesson`; ranks : which of several processes this is
+    progress : called with (what, done, total), in images, in the first process
 
-    Raises  FolderInUse: `out` holds something.       BadModel: no architecture of that name.
+    Raises  FolderInUse: `out` holds something, or a run of other settings, the first named.
+            BadModel: no architecture of that name.
             BadData: images without labels, or whose classes differ between the two sets.
-            NonFinite: the loss became NaN or infinite; the run keeps the checkpoints before it.
+            NonFinite: the loss became NaN or infinite; the layer and the last good checkpoint are
+            named, and the run keeps what came before.
     """
     if isinstance(architecture, str):
         architecture = architecture_named(architecture)
-    folder = check_unused(out)
-    lesson = load_lesson(
-        architecture, images, validation, recipe, workers=workers, progress=progress
-    )
-    return train_on(architecture, lesson, recipe, folder, device=device, progress=progress)
+    progress = progress if ranks.first else None
+    found = ranks.from_first(lambda: run_to_resume(out, resume=keeping.resume))
+    if found is not None and images.classes is not None:  # before anything is read
+        wanted = _shaped(architecture, recipe, len(images.classes))
+        _check_same(out, found, replace(found, architecture=wanted, recipe=recipe))
+        if found.status is Status.FINISHED:
+            return _finished(Path(out), found)
 
+    def load() -> Lesson:
+        return load_lesson(
+            architecture, images, validation, recipe,
+            workers=workers, cache=cache, progress=progress,
+        )  # fmt: skip
 
-def load_lesson(
-    architecture: Architecture,
-    images: ImageSet,
-    validation: ImageSet,
-    recipe: Recipe,
-    *,
-    workers: int = 0,
-    progress: Advance | None = None,
-) -> Lesson:
-    """Decodes or draws both sets once, for any number of trainings with that input and cropping.
-
-    Raises  BadData: images without labels, or whose classes differ between the two sets.
-    """
-    if images.classes != validation.classes:
-        raise BadData(
-            f"{images.spec} has {_named(images.classes)}, but {validation.spec} has "
-            f"{_named(validation.classes)}: both need the same class folders"
-        )
-    size = architecture.input_size
-    side = round(size / CROP_SHARE) if recipe.crops else size
-    fit = Fit.CROP if recipe.crops else Fit.STRETCH
-    seen = Preprocess(architecture.input_shape, Scaling.PAPER, fit)
-    view = training_view(seen, side)
-    pictures = load_pictures(images, view, side, workers=workers, progress=progress)
-    tests = load_pictures(validation, seen.picture, size, workers=workers, progress=progress)
-    mean = mean_picture(pictures.pixels)
-    centre = round((side - size) / 2)
-    middle = mean[centre : centre + size, centre : centre + size].permute(2, 0, 1).contiguous()
-    return Lesson(pictures, tests, mean, replace(seen, mean=middle.numpy()))
+    lesson = ranks.in_turn(load) if cache is not None else load()
+    return train_on(
+        architecture, lesson, recipe, out,
+        device=device, keeping=keeping, ranks=ranks, progress=progress,
+    )  # fmt: skip
 
 
 def train_on(
@@ -135,12 +130,183 @@ def train_on(
     out: str | os.PathLike[str],
     *,
     device: str | torch.device = "cpu",
+    keeping: Keeping = Keeping(),
+    ranks: Ranks = ALONE,
     progress: Advance | None = None,
 ) -> TrainingResult:
-    """`train` on a lesson that is in memory already. Raises as `train` does."""
-    architecture = architecture.with_classes(len(lesson.pictures.classes))
+    """`train` on a lesson that is there already. Raises as `train` does."""
     device = torch.device(device)
-    run = Run(
+    wanted = _planned(_shaped(architecture, recipe, len(lesson.pictures.classes)), lesson, recipe,
+                      device, ranks)  # fmt: skip
+    found = ranks.from_first(lambda: run_to_resume(out, resume=keeping.resume))
+    if found is not None:
+        _check_same(out, found, wanted)
+        if found.status is Status.FINISHED:
+            return _finished(Path(out), found)
+    network = build(wanted.architecture, recipe.initialisation, seed=recipe.seed).to(device)
+    if recipe.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    teacher = Teacher(network, lesson, recipe, device, ranks)
+    with claim(out) if ranks.first else nullcontext(), _generators_kept(device):
+        folder = RunFolder(Path(out), wanted, lesson.preprocess) if ranks.first else None
+        course = _Course(teacher, folder, keeping, progress if ranks.first else None)
+        return course.run(Path(out))
+
+
+class _Course:
+    """One training from where it is to its end.
+
+    folder : None in all processes but the first
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        folder: RunFolder | None,
+        keeping: Keeping,
+        progress: Advance | None,
+    ) -> None:
+        self.teacher, self.folder, self.keeping = teacher, folder, keeping
+        self.recipe, self.progress = teacher.recipe, progress
+        self.saved = time.monotonic()
+
+    def run(self, out: Path) -> TrainingResult:
+        """Trains to the end."""
+        state = self._begin()
+        board = None
+        if self.folder is not None and self.keeping.tensorboard:
+            board = Board(out, state.history)
+        try:
+            while state.epoch <= self.recipe.epochs:
+                state = self._epoch(state)
+                if board is not None:
+                    board.add(state.history[-1])
+            tested = self._test(state)
+        except NonFinite as error:
+            if self.folder is None:
+                raise
+            self.folder.stop(Status.DIVERGED)
+            remedy = "use a lower learning rate, or a smaller renormalisation radius"
+            raise NonFinite(f"{error}; {self.folder.last_good()}: {remedy}") from None
+        finally:
+            if board is not None:
+                board.close()
+        if self.folder is not None:
+            self.folder.finish(self.teacher.network, tested)
+        return TrainingResult(out, out / WEIGHTS, state.history, tested)
+
+    def _begin(self) -> State:
+        """The state on disk, in all processes; else the start."""
+        teacher, folder, state = self.teacher, self.folder, State()
+        if folder is not None and (folder.folder / STATE).exists():
+            state = load_state(folder.folder / STATE, teacher.network, teacher.optimiser)
+            folder.go_back(state.history, state.checkpoints)
+        elif folder is not None and self.recipe.keeps(0):
+            folder.keep(teacher.network, 0)
+        momentum = momentum_of(teacher.network, teacher.optimiser)
+        weights = teacher.network.state_dict()
+        teacher.ranks.tensors_from_first([*weights.values(), *momentum.values()])
+        return State.from_text(teacher.ranks.from_first(state.to_text))
+
+    def _epoch(self, state: State) -> State:
+        """Every training picture that is left of an epoch, then the validation."""
+        teacher, recipe, sums = self.teacher, self.recipe, state.sums
+        steps, count = teacher.feed.steps, len(teacher.lesson.pictures)
+        accuracies = [each.val_accuracy for each in state.history]
+        before = f", val {accuracies[-1]:.1%} before" if accuracies else ""
+        what = f"epoch {state.epoch} of {recipe.epochs}{before}"
+        began = time.perf_counter()
+        loss, correct = sums.loss, sums.correct
+        teacher.touched.zero_()
+        teacher.network.train()
+
+        def so_far() -> Sums:
+            seconds = sums.seconds + time.perf_counter() - began
+            return Sums(loss, correct, sums.renormalised + int(teacher.touched), seconds)
+
+        def rate(place: int) -> float:
+            step = (state.epoch - 1) * steps + place
+            return recipe.rate(step, steps * recipe.epochs, accuracies)
+
+        if self.progress:
+            self.progress(what, min(state.place * recipe.batch_size, count), count)
+        batches = teacher.feed.epoch(state.epoch, state.place)
+        try:
+            for batch in batches:
+                value, right = teacher.step(batch, state.epoch, rate(batch.place))
+                loss, correct = loss + value * batch.count, correct + right
+                if self.folder is not None and self._is_due():
+                    self._save(replace(state, place=batch.place + 1, sums=so_far()))
+                if self.progress:
+                    self.progress(what, min((batch.place + 1) * recipe.batch_size, count), count)
+        finally:
+            batches.close()
+        scores = teacher.validate()
+        if not math.isfinite(scores.loss):
+            raise NonFinite(
+                f"training {teacher.network.architecture.name}: the validation loss is "
+                f"{scores.loss} after epoch {state.epoch}"
+            )
+        done = so_far()
+        return self._log(
+            state,
+            Epoch(
+                epoch=state.epoch,
+                loss=done.loss / count,
+                accuracy=done.correct / count,
+                val_loss=scores.loss,
+                val_accuracy=scores.top1,
+                val_top5=scores.top5,
+                learning_rate=rate(steps - 1),
+                renormalised=done.renormalised,
+                steps=steps,
+                seconds=round(done.seconds, 3),
+            ),
+        )
+
+    def _log(self, state: State, done: Epoch) -> State:
+        """The epoch on disk, and the state after it, which is what counts: written last."""
+        state = state.next_epoch(done)
+        if self.folder is not None:
+            self.folder.log(done)
+            if self.recipe.keeps(done.epoch):
+                self.folder.keep(self.teacher.network, done.epoch)
+            self._save(state)
+        return state
+
+    def _test(self, state: State) -> tuple[Scores, ...]:
+        """The scores of the final weights; of ten crops too where the recipe crops (paper §3)."""
+        last = state.history[-1]
+        one = Scores(1, last.val_loss, last.val_accuracy, last.val_top5)
+        return (one, self.teacher.validate(10)) if self.teacher.feed.slack else (one,)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self.saved >= self.keeping.every
+
+    def _save(self, state: State) -> None:
+        """Commits a state, unless an update has just spoilt the weights: the good one stays."""
+        assert self.folder is not None
+        network, folder = self.teacher.network, self.folder
+        if all(weight.isfinite().all() for weight in network.parameters()):
+            state = replace(state, checkpoints=folder.run.checkpoints)
+            metadata, beside = about_network(network, folder.preprocess, folder.run.classes)
+            facts = {**metadata, **folder.facts(state.epoch - 1)}
+            save_state(folder.folder / STATE, network, self.teacher.optimiser, state, facts, beside)
+        self.saved = time.monotonic()
+
+
+def _shaped(architecture: Architecture, recipe: Recipe, classes: int) -> Architecture:
+    """As it will be built."""
+    architecture = architecture.with_classes(classes)
+    if recipe.dropout is None:
+        return architecture
+    return replace(architecture, dropout=recipe.dropout)
+
+
+def _planned(
+    architecture: Architecture, lesson: Lesson, recipe: Recipe, device: torch.device, ranks: Ranks
+) -> Run:
+    return Run(
         architecture,
         recipe,
         lesson.pictures.classes,
@@ -151,167 +317,33 @@ def train_on(
             "torch": torch.__version__,
             "device": device.type,
         },
+        processes=ranks.count,
+        notes=recipe.notes(),
     )
-    network = build(architecture, recipe.initialisation, seed=recipe.seed)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    folder = RunFolder(claim(out), run, lesson.preprocess)
-    teacher = _Teacher(network, lesson, recipe, device, progress)
-    if recipe.keeps(0):
-        folder.keep(network, 0)
-    for epoch in range(1, recipe.epochs + 1):
-        try:
-            folder.log(teacher.epoch(epoch, folder.run.history))
-        except NonFinite:
-            folder.stop(Status.DIVERGED)
-            raise
-        if recipe.keeps(epoch):
-            folder.keep(network, epoch)
-    return TrainingResult(folder.folder, folder.finish(network), folder.run.history)
 
 
-@torch.no_grad()
-def renormalise(filters: Sequence[Tensor], radius: float) -> Tensor:
-    """Scales each filter whose RMS exceeds `radius` back to it, in place (paper §3).
-
-    filters : the weights of convolutional layers, (maps, channels, height, width) each
-    Returns the number of filters that were scaled, an int64 scalar on their device.
-    """
-    touched = torch.zeros((), dtype=torch.int64, device=filters[0].device)
-    for weight in filters:
-        size = math.sqrt(weight[0].numel())
-        rms = torch.linalg.vector_norm(weight, dim=(1, 2, 3), keepdim=True) / size
-        over = rms > radius
-        if not weight.is_cuda and not over.any():  # asking a GPU would cost more than scaling by 1
-            continue
-        weight.mul_(torch.where(over, radius / rms, 1.0))
-        touched += over.sum()
-    return touched
-
-
-class _Teacher:
-    """One network being trained: its optimiser and what it learns from."""
-
-    def __init__(
-        self,
-        network: Convnet,
-        lesson: Lesson,
-        recipe: Recipe,
-        device: torch.device,
-        progress: Advance | None,
-    ) -> None:
-        self.network, self.lesson, self.recipe, self.device = network, lesson, recipe, device
-        self.progress = progress
-        self.mean = lesson.mean.to(device)
-        self.filters = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
-        self.steps = math.ceil(len(lesson.pictures) / recipe.batch_size)  # per epoch
-        self.optimiser = torch.optim.SGD(
-            network.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
+def _check_same(out: str | os.PathLike[str], found: Run, wanted: Run) -> None:
+    """Raises  FolderInUse: the run there is another one, or has diverged."""
+    if differing := found.difference(wanted):
+        raise FolderInUse(
+            f"{out} holds a run of other settings: {differing}; use the same, or give a new folder"
+        )
+    if found.status is Status.DIVERGED:
+        raise FolderInUse(
+            f"{out} holds a run that diverged, as it would again: give a new folder and a lower "
+            "learning rate"
         )
 
-    def epoch(self, epoch: int, history: Sequence[Epoch]) -> Epoch:
-        """Every training picture once, then the validation."""
-        began = time.perf_counter()
-        accuracies = [each.val_accuracy for each in history]
-        before = f", val {accuracies[-1]:.1%} before" if accuracies else ""
-        what = f"epoch {epoch} of {self.recipe.epochs}{before}"
-        count = len(self.lesson.pictures)
-        loss = correct = 0.0
-        touched = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.network.train()
-        with _drawing_from(self.recipe.seed, epoch, self.device) as generator:
-            order = torch.randperm(count, generator=generator)
-            for place, chosen in enumerate(order.split(self.recipe.batch_size)):
-                step = (epoch - 1) * self.steps + place
-                rate = self.recipe.rate(step, self.steps * self.recipe.epochs, accuracies)
-                images, labels = self._batch(chosen, generator)
-                mean_loss, right = self._step(images, labels, rate, step)
-                loss += mean_loss * len(chosen)
-                correct += right
-                if self.recipe.radius is not None:
-                    touched += renormalise(self.filters, self.recipe.radius)
-                if self.progress:
-                    done = min((place + 1) * self.recipe.batch_size, count)
-                    self.progress(what, done, count)
-        val_loss, val_accuracy, val_top5 = self._validate()
-        return Epoch(
-            epoch=epoch,
-            loss=loss / count,
-            accuracy=correct / count,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            val_top5=val_top5,
-            learning_rate=rate,
-            renormalised=int(touched),
-            steps=self.steps,
-            seconds=round(time.perf_counter() - began, 3),
-        )
 
-    def _step(self, images: Tensor, labels: Tensor, rate: float, step: int) -> tuple[float, int]:
-        """One update; the batch's mean loss before it, and how many it got right."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        logits = self.network(images)
-        loss = F.cross_entropy(logits, labels)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise NonFinite(
-                f"training {self.network.architecture.name}: the loss is {value} at step {step} "
-                f"(epoch {step // self.steps + 1}, learning rate {rate:.3g}): "
-                "use a lower learning rate, or a smaller renormalisation radius"
-            )
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        return value, int((logits.detach().argmax(1) == labels).sum())
-
-    def _batch(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """float32 (n, 3, H, W) and their labels, mean-subtracted, cropped and flipped at random."""
-        pixels = self.lesson.pictures.pixels[chosen].to(self.device)
-        values = pixels.float() - self.mean  # (n, S, S, 3)
-        size = self.lesson.preprocess.shape[1]
-        slack = values.shape[1] - size
-        if slack:
-            corners = torch.randint(slack + 1, (len(chosen), 2), generator=generator).tolist()
-            values = torch.stack(
-                [
-                    value[top : top + size, left : left + size]
-                    for value, (top, left) in zip(values, corners, strict=True)
-                ]
-            )
-        if self.recipe.flips:
-            flipped = (torch.rand(len(chosen), generator=generator) < 0.5).to(self.device)
-            values = torch.where(flipped[:, None, None, None], values.flip(2), values)
-        labels = self.lesson.pictures.labels[chosen].to(self.device)
-        return values.permute(0, 3, 1, 2), labels  # (n, 3, H, W), channels last in memory
-
-    @torch.inference_mode()
-    def _validate(self) -> tuple[float, float, float]:
-        """Mean loss, top-1 and top-5 accuracy of the validation pictures."""
-        self.network.eval()
-        tests = self.lesson.validation
-        loss, first, five = 0.0, 0, 0
-        for pixels, labels in zip(
-            tests.pixels.split(EVALUATED), tests.labels.split(EVALUATED), strict=True
-        ):
-            images = self.lesson.preprocess.tensors(pixels.numpy()).to(self.device)
-            logits = self.network(images.contiguous(memory_format=torch.channels_last)).cpu()
-            loss += F.cross_entropy(logits, labels, reduction="sum").item()
-            best = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-            first += int(best[:, 0].sum())
-            five += int(best.sum())
-        return loss / len(tests), first / len(tests), five / len(tests)
+def _finished(folder: Path, run: Run) -> TrainingResult:
+    return TrainingResult(folder, folder / WEIGHTS, run.history, run.tested, already=True)
 
 
 @contextmanager
-def _drawing_from(seed: int, epoch: int, device: torch.device) -> Iterator[torch.Generator]:
-    """Within, dropout draws from (seed, epoch), and so does the generator that is given."""
-    number = (seed * 1_000_003 + epoch) % 2**63
+def _generators_kept(device: torch.device) -> Iterator[None]:
+    """Dropout draws from torch's own generators, which are as before afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(number)
-        yield torch.Generator().manual_seed(number)
+        yield
 
 
 def _about(pictures: Pictures) -> dict[str, str | int]:
@@ -321,10 +353,3 @@ def _about(pictures: Pictures) -> dict[str, str | int]:
         "count": len(pictures),
         "skipped": len(pictures.skipped),
     }
-
-
-def _named(classes: tuple[str, ...] | None) -> str:
-    if classes is None:
-        return "no classes"
-    more = ", …" if len(classes) > 3 else ""
-    return f"{len(classes)} classes ({', '.join(classes[:3])}{more})"

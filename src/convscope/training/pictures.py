@@ -1,4 +1,4 @@
-"""Labelled pictures in memory, as bytes: decoded or drawn once, then read every epoch."""
+"""Labelled pictures as bytes: decoded or drawn once, then read every epoch (on disk: cache.py)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from convscope.errors import BadData, BadImage
 from convscope.images.batches import Skipped
 from convscope.images.datasets import ImageSet, SceneImages
 from convscope.images.files import printable
-from convscope.images.preprocess import Preprocess
+from convscope.images.preprocess import Fit, Preprocess
 
-__all__ = ["Advance", "Pictures", "load_pictures", "mean_picture", "training_view"]
+__all__ = [
+    "Advance",
+    "Pictures",
+    "View",
+    "check_labels",
+    "load_pictures",
+    "mean_of",
+    "mean_picture",
+    "view_of",
+]
 
 Advance = Callable[[str, int, int], None]
 """Called with (what, done, total) whenever there is progress."""
@@ -32,11 +41,12 @@ View = Callable[[Image.Image], Image.Image]  # any RGB picture -> one of the wan
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """A labelled data set in memory.
+    """A labelled data set, decoded.
 
-    pixels : uint8 (N, H, W, 3), RGB; labels : int64 (N,), into `classes`
+    pixels : uint8 (N, H, W, 3), RGB; only to be read; labels : int64 (N,), into `classes`
     spec, identity : which images these are (ImageSet)
     skipped : those that could not be read, and are not among the N
+    mean : float32 (H, W, 3), over N, where it is known already
     """
 
     pixels: Tensor
@@ -45,6 +55,7 @@ class Pictures:
     spec: str
     identity: str
     skipped: tuple[Skipped, ...] = ()
+    mean: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,7 +69,7 @@ def load_pictures(
     workers: int = 0,
     progress: Advance | None = None,
 ) -> Pictures:
-    """Every readable image of a set, seen through `view` (`training_view`, `Preprocess.picture`).
+    """Every readable image of a set, seen through `view` (`view_of`, `Preprocess.picture`).
 
     side : height and width that `view` makes, pixels
     workers : threads that decode. Scenes drawn at that side are drawn by this many processes, so a
@@ -66,26 +77,30 @@ def load_pictures(
 
     Raises  BadData: images without labels, nothing readable, or more than memory should hold.
     """
+    classes = check_labels(images)
+    _check_memory(images, side)
+    if isinstance(images, SceneImages) and images.recipe.size == side and workers > 1:
+        return _drawn(images, workers, progress)
+    return _decoded(images, classes, view, side, workers, progress)
+
+
+def check_labels(images: ImageSet) -> tuple[str, ...]:
+    """The classes of a set whose every image has a label. Raises  BadData: it is not so."""
     unlabelled = next((i for i in range(len(images)) if images.label(i) is None), None)
     if images.classes is None or unlabelled is not None:
         raise BadData(
             f"{images.spec} has no label for every image, which training needs: "
             "give a folder per class, or scenes"
         )
-    _check_memory(images, side)
-    if isinstance(images, SceneImages) and images.recipe.size == side and workers > 1:
-        return _drawn(images, workers, progress)
-    return _decoded(images, images.classes, view, side, workers, progress)
+    return images.classes
 
 
-def training_view(preprocess: Preprocess, side: int) -> View:
-    """How training sees a picture: as the network does, or larger where it will be cropped.
-
-    side : of the wanted square; the smallest side is resized to it, the centre cut out (paper §3)
-    """
-    if side == preprocess.shape[1]:
-        return preprocess.picture
-    return lambda picture: ImageOps.fit(picture, (side, side), Image.Resampling.BILINEAR)
+def view_of(preprocess: Preprocess) -> tuple[View, int]:
+    """How a picture is held for training, and its side: as the network sees it; of a preprocessing
+    that crops, with what lies around that crop, so that other crops can be taken (paper §3)."""
+    if preprocess.fit is Fit.CROP:
+        return preprocess.surrounding, preprocess.surroundings[1]
+    return preprocess.picture, preprocess.shape[1]
 
 
 def mean_picture(pixels: Tensor) -> Tensor:
@@ -93,7 +108,12 @@ def mean_picture(pixels: Tensor) -> Tensor:
     total = torch.zeros(pixels.shape[1:], dtype=torch.int64)
     for part in pixels.split(CHUNK):
         total += part.sum(dim=0, dtype=torch.int64)
-    return (total.double() / len(pixels)).float()
+    return mean_of(total, len(pixels))
+
+
+def mean_of(total: Tensor, count: int) -> Tensor:
+    """float32 (H, W, 3) of an int64 sum over `count` pictures."""
+    return (total.double() / count).float()
 
 
 def _drawn(images: SceneImages, workers: int, progress: Advance | None) -> Pictures:
@@ -173,6 +193,6 @@ def _check_memory(images: ImageSet, side: int) -> None:
     if wanted > MEMORY_SHARE * memory:
         raise BadData(
             f"{images.spec}: {len(images):,} images of {side}x{side} pixels take "
-            f"{wanted / 2**30:.0f} GiB, and training keeps them in memory (this machine: "
-            f"{memory / 2**30:.0f} GiB, of which half may be used): give fewer or smaller images"
+            f"{wanted / 2**30:.0f} GiB, and are kept in memory (this machine: "
+            f"{memory / 2**30:.0f} GiB, of which half may be used): keep them on disk, --cache DIR"
         )

@@ -1,0 +1,163 @@
+"""One network being trained: a step of stochastic gradient descent, and what it needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from convscope.errors import BadOption, NonFinite
+from convscope.network.architectures import Convnet
+from convscope.training.distributed import ALONE, Ranks
+from convscope.training.evaluation import Scores, evaluate
+from convscope.training.feed import Batch, Feed, draw_number
+from convscope.training.lesson import Lesson
+from convscope.training.recipe import Precision, Recipe
+
+__all__ = ["Teacher", "first_nonfinite", "renormalise"]
+
+
+@torch.no_grad()
+def renormalise(filters: Sequence[Tensor], radius: float) -> Tensor:
+    """Scales each filter whose RMS exceeds `radius` back to it, in place (paper §3).
+
+    filters : the weights of convolutional layers, (maps, channels, height, width) each
+    Returns the number of filters that were scaled, an int64 scalar on their device.
+    """
+    touched = torch.zeros((), dtype=torch.int64, device=filters[0].device)
+    for weight in filters:
+        size = math.sqrt(weight[0].numel())
+        rms = torch.linalg.vector_norm(weight, dim=(1, 2, 3), keepdim=True) / size
+        over = rms > radius
+        if not weight.is_cuda and not over.any():  # asking a GPU would cost more than scaling by 1
+            continue
+        weight.mul_(torch.where(over, radius / rms, 1.0))
+        touched += over.sum()
+    return touched
+
+
+class Teacher:
+    """A network, its optimiser and what it learns from.
+
+    network : on the device; all processes begin with process 0's weights
+    """
+
+    def __init__(
+        self,
+        network: Convnet,
+        lesson: Lesson,
+        recipe: Recipe,
+        device: torch.device,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.network, self.lesson, self.recipe = network, lesson, recipe
+        self.device, self.ranks = device, ranks
+        self.feed = Feed(lesson, recipe, device, ranks)
+        self.filters = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
+        self.touched = torch.zeros((), dtype=torch.int64, device=device)
+        self.optimiser = torch.optim.SGD(
+            network.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        # of the weights' layout from the start, as they are in a training that is taken up again:
+        # the order of elements in memory decides how the last bit is rounded
+        for weight in network.parameters() if recipe.momentum else ():
+            self.optimiser.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        self._passes: nn.Module | None = None
+
+    def step(self, batch: Batch, epoch: int, rate: float) -> tuple[float, int]:
+        """One update; the batch's mean loss before it, and how many it got right.
+
+        Raises  NonFinite: the loss is NaN or infinite; nothing is changed then.
+        """
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        images, labels = self.feed.images(batch), batch.labels.to(self.device)
+        self._draw_dropout(epoch, batch.place)
+        logits = self._forward(images)
+        loss = F.cross_entropy(logits, labels, reduction="sum") / batch.count
+        loss = loss * 0 if batch.idle else loss
+        right = (logits.detach().argmax(1) == labels).sum() * (not batch.idle)
+        both = self.ranks.total(torch.stack([loss.detach().double(), right.double()]))
+        value, correct = both.tolist()
+        if not math.isfinite(value):
+            raise NonFinite(self._why(value, images, epoch, batch.place, rate))
+        self.optimiser.zero_grad(set_to_none=True)
+        (loss * self.ranks.count).backward()  # which DistributedDataParallel divides by the count
+        self.optimiser.step()
+        if self.recipe.radius is not None:
+            self.touched += renormalise(self.filters, self.recipe.radius)
+        return value, round(correct)
+
+    def validate(self, crops: int = 1) -> Scores:
+        """Of the lesson's validation pictures."""
+        lesson = self.lesson
+        return evaluate(
+            self.network, lesson.validation, lesson.mean, self.feed.size,
+            crops=crops, device=self.device, ranks=self.ranks,
+        )  # fmt: skip
+
+    def _forward(self, images: Tensor) -> Tensor:
+        """float32 logits."""
+        if not self.recipe.channels_last:
+            images = images.contiguous()
+        passes = self._passes = self._passes or self._prepared()
+        half = self.recipe.precision is Precision.BF16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            try:
+                logits = passes(images)
+            except RuntimeError as error:
+                if self.recipe.compile and "ompile" in f"{type(error).__name__}{error}":
+                    words = " ".join(str(error).split())[:200]
+                    raise BadOption(f"torch.compile fails here ({words}): compile=false") from None
+                raise
+        return logits.float()
+
+    def _prepared(self) -> nn.Module:
+        """The network as it passes forward and back: compiled, and with all processes joined."""
+        passes: nn.Module = self.network
+        if self.ranks.count > 1:
+            passes = nn.parallel.DistributedDataParallel(
+                passes, device_ids=[self.device] if self.device.type == "cuda" else None
+            )
+        if self.recipe.compile:
+            passes = torch.compile(passes)  # type: ignore[assignment]
+        return passes
+
+    def _draw_dropout(self, epoch: int, place: int) -> None:
+        torch.manual_seed(draw_number(self.recipe.seed, "dropout", epoch, place, self.ranks.rank))
+
+    def _why(self, value: float, images: Tensor, epoch: int, place: int, rate: float) -> str:
+        self._draw_dropout(epoch, place)  # the same as when it failed
+        half = self.recipe.precision is Precision.BF16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            found = first_nonfinite(self.network, images)
+        names = [name for name, _ in self.network.named_children()]
+        place_found = self.ranks.least(found, self.device)
+        what = "the loss itself"
+        if place_found < 2 * len(names):
+            kind = "activations" if place_found % 2 else "weights"
+            what = f"{names[place_found // 2]}, its {kind}"
+        step = (epoch - 1) * self.feed.steps + place
+        return (
+            f"training {self.network.architecture.name}: the loss is {value} at step {step} "
+            f"(epoch {epoch}, learning rate {rate:.3g}); the first with NaN or infinity: {what}"
+        )
+
+
+@torch.no_grad()
+def first_nonfinite(network: nn.Sequential, images: Tensor) -> int:
+    """Where NaN or infinity first occurs on the way up: 2·i in the weights of the i-th layer,
+    2·i + 1 in its activations; 2·layers where it is in none."""
+    for place, layer in enumerate(network):
+        if not all(weight.isfinite().all() for weight in layer.parameters()):
+            return 2 * place
+        images = layer(images)
+        if not images.isfinite().all():
+            return 2 * place + 1
+    return 2 * len(network)
