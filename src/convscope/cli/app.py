@@ -14,9 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from ..errors import BadInput, ConvscopeError
+from ..errors import BadInput, ConvscopeError, PeerFailed
 from .atlas import atlas
 from .demo import demo
+from .invariance import invariance
 from .layers import layers
 from .occlude import occlude
 from .options import register
@@ -59,7 +60,7 @@ def _convscope(
         typer.echo(context.get_help())
 
 
-VERBS = (demo, layers, project, atlas, occlude, train)
+VERBS = (demo, layers, project, atlas, occlude, train, invariance)
 """In the order of --help."""
 
 for _verb in VERBS:
@@ -97,6 +98,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
     except BadInput as error:
         return _complain(str(error), BAD_INPUT)
+    except PeerFailed as error:
+        return FAILED if error.said else _complain(str(error), FAILED)
     except ConvscopeError as error:
         return _complain(str(error), FAILED)
     except _WrongUsage as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -30,13 +31,14 @@ class Sample:
 def draw_samples(
     images: ImageSet, count: int, network: Network, classes: Sequence[str] | None, *, seed: int = 0
 ) -> tuple[Sample, ...]:
-    """Pictures of a set, drawn at random without repetition, unreadable ones passed over.
+    """Pictures of a set, drawn at random without repetition; unreadable ones are passed over.
 
+    Each is of a class that was not drawn yet, as long as there are such.
     classes : the names of the network's outputs, if known
     Raises  BadData: not one can be read.
     """
     samples: list[Sample] = []
-    for index in in_random_order(images, seed):
+    for index in _varied(images, seed):
         if len(samples) == count:
             break
         try:
@@ -48,6 +50,17 @@ def draw_samples(
     if not samples:
         raise BadData(f"{images.spec}: not one of its {len(images)} images can be read")
     return tuple(samples)
+
+
+def _varied(images: ImageSet, seed: int) -> list[int]:
+    """Every index once: one of each class, then a second of each, each round in random order."""
+    drawn: Counter[int | None] = Counter()
+    rounds: list[tuple[int, int]] = []
+    for index in in_random_order(images, seed):
+        label = images.label(index)
+        rounds.append((drawn[label] if label is not None else 0, index))
+        drawn[label] += 1
+    return [index for _, index in sorted(rounds, key=lambda entry: entry[0])]
 
 
 def in_random_order(images: ImageSet, seed: int) -> Iterator[int]:

@@ -18,11 +18,11 @@ from .style import (
     LABELS,
     MARGIN,
     OTHER,
-    families,
     frame,
     head,
     number,
     place,
+    signed,
     write,
 )
 
@@ -39,7 +39,7 @@ def invariance_figure(found: Invariance, *, title: str = "", subtitle: str = "")
 
     A row per motion. (a) pictures, each moved by several amounts, with the colour of its curves;
     then, for each layer, the Euclidean distance between the features of the picture as it is and
-    moved, the dashed line where different pictures are; last, the class's probability.
+    moved, a dashed line where different pictures are on average; last, the class's probability.
     """
     columns = len(found.layers) + 2
     across = columns * PANEL + (columns - 1) * GAP + 2 * MARGIN
@@ -129,10 +129,6 @@ def _curves(
     amounts = curves.motions.amounts
     if apart is not None:
         axes.axhline(apart, color=FAINT, linewidth=0.7, linestyle=(0, (4, 3)))
-        axes.text(
-            0.98, apart, "different pictures", transform=axes.get_yaxis_transform(), fontsize=6,
-            color=FAINT, ha="right", va="top", family=families(), parse_math=False,
-        )  # fmt: skip
     for i, curve in enumerate(values):
         colour = _colour(i) if i < LISTED else OTHER
         axes.plot(amounts, curve, color=colour, linewidth=1.0, zorder=3 if i < LISTED else 2)
@@ -149,10 +145,14 @@ def _names(figure: Figure, top: float, found: Invariance, named: int) -> None:
         place(figure, MARGIN, top + 0.02 + 0.16 * i, 0.09, 0.09).set_facecolor(_colour(i))
         what = "true class" if found.known[i] else "predicted class"
         words = f"{found.names[i]}, {what} {found.targets[i]}"
-        write(figure, MARGIN + 0.16, top + 0.16 * i, words, width=6.0)
+        write(figure, MARGIN + 0.16, top + 0.16 * i, words, width=PANEL + GAP)
+    left, said = MARGIN + PANEL + GAP + LEFT, []
     if len(found.names) > named:
-        words = f"in grey: {len(found.names) - named} more pictures"
-        write(figure, MARGIN + 6.4, top, words, color=FAINT)
+        said.append(f"in grey: {len(found.names) - named} more pictures")
+    if found.apart is not None:
+        said.append(f"dashed: mean distance between different pictures, {found.pairs} pairs")
+    for i, words in enumerate(said):
+        write(figure, left, top + 0.16 * i, words, color=FAINT)
 
 
 _AMOUNTS = {
@@ -167,7 +167,8 @@ def _round_numbers(curves: Curves) -> list[float]:
     if curves.motions.motion is Motion.ROTATION:
         return [0.0, 90.0, 180.0, 270.0, 360.0]
     low, high = min(curves.motions.amounts), max(curves.motions.amounts)
-    return [round(value, 2) for value in np.linspace(low, high, 5).tolist()]
+    whole = 0 if curves.motions.motion is Motion.TRANSLATION else 2
+    return [round(value, whole) for value in np.linspace(low, high, 5).tolist()]
 
 
 def _levels(high: float) -> list[float]:
@@ -191,4 +192,4 @@ def _share(estimate: Estimate) -> str:
 
 
 def _spread(estimate: Estimate) -> str:
-    return number(round(estimate.mean, 2)) + f" ± {estimate.deviation:.2f}"
+    return signed(f"{estimate.mean:.2f}") + f" ± {estimate.deviation:.2f}"

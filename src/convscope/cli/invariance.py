@@ -1,0 +1,125 @@
+"""`convscope invariance`: how far features move as a picture is shifted, enlarged and turned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .inputs import Microscope, open_microscope
+from .options import ModelArgument, Reading, Running
+from .outputs import write_study
+from .samples import check_folder, layer_names, open_samples
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ..experiments.invariance import Curves, Invariance
+
+__all__ = ["invariance"]
+
+OTHERS = 32  # pictures besides, for the distance between different ones
+EDGES = (
+    "what lies beyond the crop in the picture, then the mean colour; shifts by whole pixels, "
+    "scales and turns bilinear"
+)
+
+
+def invariance(
+    model: ModelArgument,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Image files or DATA#NAME; or one set of images (a folder, a zip, scenes:SPLIT), "
+            "of which some are drawn, of different classes where these are known.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False)
+    ],
+    reading: Reading,
+    running: Running,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Compare these layers. Default: the first convolution, and the features that the "
+            "classes are told by (the paper's layers 1 and 7).",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures drawn from a set.")] = 5,
+    steps: Annotated[
+        int,
+        typer.Option(min=2, metavar="N", help="From the picture as it is to the largest change."),
+    ] = 10,
+) -> None:
+    """Shift, enlarge and turn pictures, and see how far their features move.
+
+    The paper's curves: vertical shifts of ±60 pixels in 224, scales of 1 to 1.8, a whole turn. For
+    each layer the Euclidean distance to the features of the picture as it is, beside that between
+    different pictures, and the class's probability.
+
+    Examples:
+
+        convscope invariance run:runs/demo/zfnet scenes:val --out invariance
+        convscope invariance torchvision:vgg16 dog.jpg cat.jpg --layers features.0 --out vgg
+    """
+    check_folder(out)
+    names = layer_names(layers)
+    screen = Screen(running.as_json)
+    scope = open_microscope(model, reading, running)
+    samples, others = open_samples(scope, images, count, OTHERS)
+    given = images[0] if len(images) == 1 else f"{len(images)} pictures"
+    screen.facts({**scope.facts(), "images": f"{given}: {len(samples)} looked at", "edges": EDGES})
+    from ..experiments.invariance import invariance as move
+    from ..experiments.motions import papers_motions
+    from ..report.invariance_figure import invariance_figure
+
+    with screen.progress() as progress:
+        found = move(
+            scope.network,
+            scope.model.preprocess,
+            samples,
+            layers=names,
+            others=others,
+            motions=papers_motions(scope.model.preprocess.size[0], steps),
+            progress=progress,
+        )
+    record = {**scope.record(), "images": images, "edges": EDGES}
+    subtitle = f"{scope.title()} · {given}"
+    figure = invariance_figure(found, subtitle=subtitle)
+    write_study(out, {"invariance": figure}, found.to_dict(), record)
+    screen.say("", *_words(found, scope), "", f"Written: {out}")
+    screen.result({**record, **found.to_dict(), "out": str(out)})
+
+
+def _words(found: Invariance, scope: Microscope) -> list[str]:
+    width = max(map(len, found.layers))
+    lines = []
+    for curves in found.curves:
+        lines.append(f"{curves.motions.motion}")
+        largest = found.largest(curves)
+        for i, layer in enumerate(found.layers):
+            line = f"  {layer.ljust(width)}  {_shares(found, curves, i)}"
+            if largest is not None:
+                line += f"; that is {largest[i].mean:.2f} of different pictures'"
+            lines.append(line)
+        if len(found.layers) > 1:
+            count = f"{found.steeper_below(curves)} of {len(found.names)} pictures"
+            lines.append(f"  {found.layers[0]} changes earlier than {found.layers[-1]} in {count}")
+    if scope.model.random_weights:
+        lines.append("the weights are random: this says what the architecture does, untrained")
+    return lines
+
+
+def _shares(found: Invariance, curves: Curves, layer: int) -> str:
+    from ..experiments.invariance import SETTLED
+
+    early: Any = found.early(curves)[layer]
+    words = f"{early.mean:4.0%} ± {early.deviation:3.0%} of its largest distance after a tenth"
+    if curves.motions.motion not in SETTLED:
+        return words
+    line = found.linearity(curves)[layer]
+    return f"{words}, R² of a line {line.mean:5.2f} ± {line.deviation:.2f}"

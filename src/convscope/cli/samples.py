@@ -1,0 +1,80 @@
+"""From the words of the command line to a handful of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import BadOption, FolderInUse
+from .inputs import Microscope, open_picture
+
+if TYPE_CHECKING:
+    from ..experiments.samples import Sample
+    from ..images.image_set import ImageSet
+
+__all__ = ["check_folder", "layer_names", "open_samples", "open_set"]
+
+
+def open_samples(
+    scope: Microscope, specs: Sequence[str], count: int, more: int
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """(the pictures to look at, `more` others to compare them with).
+
+    specs : image files and DATA#NAME, all of which are looked at; or one set of images, of which
+        `count` are drawn, and the others after them
+    Raises  BadData, BadImage: nothing there, or nothing readable; BadOption: several sets.
+    """
+    from ..experiments.samples import Sample, draw_samples, true_label
+
+    if len(specs) == 1 and not _is_picture(specs[0]):
+        images = open_set(scope, specs[0])
+        classes, seed = scope.model.classes, scope.seed
+        drawn = draw_samples(images, count + more, scope.network, classes, seed=seed)
+        return drawn[:count], drawn[count:]
+    sets = [spec for spec in specs if not _is_picture(spec)]
+    if sets:
+        raise BadOption(f"{sets[0]}: give one set of images alone, or image files and DATA#NAME")
+    samples = []
+    for spec in specs:
+        picture = open_picture(spec, size=scope.model.input_shape[-1], seed=scope.seed)
+        label = None
+        if picture.label is not None:
+            images = open_set(scope, spec.rpartition("#")[0])
+            index = next(i for i in range(len(images)) if images.name(i) == picture.name)
+            label = true_label(images, index, scope.network, scope.model.classes)
+        samples.append(Sample(picture.name, picture.image, label))
+    return tuple(samples), ()
+
+
+def open_set(scope: Microscope, spec: str) -> ImageSet:
+    """A set of images, scenes drawn at the input's size."""
+    from ..images.datasets import open_images
+
+    return open_images(spec, size=scope.model.input_shape[-1], seed=scope.seed)
+
+
+def layer_names(words: str | None) -> tuple[str, ...] | None:
+    """The names in `A,B,...`; None stays None.   Raises  BadOption: there is none in it."""
+    if words is None:
+        return None
+    names = tuple(name.strip() for name in words.split(",") if name.strip())
+    if not names:
+        raise BadOption(f"{words!r} names nothing: give names with a comma between them")
+    return names
+
+
+def check_folder(out: Path) -> Path:
+    """A folder that is new or empty; nothing is made yet.   Raises  FolderInUse."""
+    if out.exists() and not out.is_dir():
+        raise FolderInUse(f"--out {out} is a file: give a new folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise FolderInUse(f"--out {out} is not empty: give a new folder")
+    return out
+
+
+def _is_picture(spec: str) -> bool:
+    from ..images.listing import is_image_name
+
+    data, mark, _ = spec.rpartition("#")
+    return bool(data and mark) or (is_image_name(Path(spec).name) and not Path(spec).is_dir())
