@@ -43,8 +43,7 @@ class Convergence:
 
     def words(self) -> str:
         """Such as "epoch 5 (quartiles 3 to 7)"."""
-        between = f"quartiles {self.lower} to {self.upper}"
-        return f"epoch {self.median} ({between if self.lower < self.upper else 'both quartiles'})"
+        return f"epoch {self.median} (quartiles {self.lower} to {self.upper})"
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Trend:
             return "no order of the layers can be told: the maps do not differ"
         numbers = (
             f"Spearman {self.rho:+.2f}, 95 % {self.low:+.2f} to {self.high:+.2f}, "
-            f"p {'<' if self.p < 0.001 else '='} {max(self.p, 0.001):.3f}, {self.maps} maps"
+            f"p {'<' if self.p < 0.001 else '='}\u00a0{max(self.p, 0.001):.3f}, {self.maps} maps"
         ).replace("-", "−")
         if self.low <= 0 <= self.high:
             return f"no clear order of the layers ({numbers})"
