@@ -5,7 +5,8 @@ in each. At a layer, ε_i = x_i - x̃_i is what the cover changes in picture i. 
 Hamming distance H(sign ε_i, sign ε_j), the share of the layer's values whose signs differ, averaged
 over all pairs i ≠ j (the paper writes their sum). The sign of 0 is 0, a third sign: where the cover
 changes nothing in either picture they agree, so Δ is small where it changes little. Lower is more
-alike.
+alike. Because of that, Δ is told beside its share among the values that the cover changes in at
+least one of the two pictures: a cover that changes less is not for that treated more alike.
 """
 
 from __future__ import annotations
@@ -43,16 +44,20 @@ class Alike:
     delta : mean over the pairs;   deviation : standard deviation over the pairs
     error : standard error over the pictures (jackknife; pairs share pictures)
     changed : share of the layer's values that covering the part changes, mean over the pictures
+    among : Δ over the values that are changed in one picture of a pair at least
     p_own : how often random places, another in each picture, are as alike or more
     p_same : the same, for one random place that is the same in all pictures
+    p_among : as p_own, for `among`
     """
 
     delta: float
     deviation: float
     error: float
     changed: float
+    among: float
     p_own: float
     p_same: float
+    p_among: float
 
     def to_dict(self) -> dict[str, float]:
         """JSON-able."""
@@ -61,8 +66,10 @@ class Alike:
             "deviation_over_pairs": self.deviation,
             "error_over_images": self.error,
             "changed": self.changed,
+            "among_changed": self.among,
             "p_random": self.p_own,
             "p_same_place": self.p_same,
+            "p_random_among_changed": self.p_among,
         }
 
 
@@ -79,6 +86,7 @@ class Baseline:
     high: float
     draws: int
     changed: float
+    among: float
 
     def to_dict(self) -> dict[str, float]:
         """JSON-able."""
@@ -89,6 +97,7 @@ class Baseline:
             "high": self.high,
             "draws": self.draws,
             "changed": self.changed,
+            "among_changed": self.among,
         }
 
 
@@ -203,19 +212,22 @@ def maps_and_features(network: Network) -> tuple[str, str]:
     return name, features
 
 
-def hamming(signs: Tensor) -> Tensor:
-    """float64 (M, M): the share of values whose signs differ, for int8 (M, F) of -1, 0, 1."""
+def hamming(signs: Tensor) -> tuple[Tensor, Tensor]:
+    """For int8 (M, F) of -1, 0, 1: the share of values whose signs differ, float64 (M, M) twice.
+
+    First of all F values, then of those that are not 0 in both (0 where there is none).
+    """
     rows, values = signs.shape
-    same = torch.zeros(rows, rows, dtype=torch.float64)
+    differ, either = (torch.zeros(rows, rows, dtype=torch.float64) for _ in range(2))
     for part in signs.split(CHUNK, 1):
         numbers = part.float()
         moved = numbers.abs()
-        both = moved @ moved.T  # exact: counts below 2^24
-        alike = (both + numbers @ numbers.T) / 2
+        both = moved @ moved.T  # exact, as all counts are below 2^24
         count = moved.sum(1)
-        still = part.shape[1] - count[:, None] - count[None] + both
-        same += (alike + still).double()
-    return 1 - same / values
+        somewhere = count[:, None] + count[None] - both
+        either += somewhere.double()
+        differ += (somewhere - (both + numbers @ numbers.T) / 2).double()
+    return differ / values, differ / either.clip(min=1)
 
 
 def _signs(
@@ -257,29 +269,40 @@ def _compare(
 ) -> tuple[dict[str, Alike], Baseline, Baseline]:
     count, covers, _ = signs.shape
     changed = signs.ne(0).double().mean(2).numpy()  # (N, P)
-    table = hamming(signs.flatten(0, 1)).numpy().reshape(count, covers, count, covers)
-    images = np.arange(count)
+    shape = (count, covers, count, covers)
+    table, among = (h.numpy().reshape(shape) for h in hamming(signs.flatten(0, 1)))
+    first = len(parts)
     pairs = np.triu_indices(count, 1)
-    somewhere = table[:, len(parts) :, :, len(parts) :]
-    drawn = np.stack(
-        [somewhere[images[:, None], row[:, None], images[None], row[None]][pairs] for row in rows]
-    )  # (draws, pairs)
-    fixed = np.stack([somewhere[:, p, :, p][pairs] for p in range(places)])
-    elsewhere = float(changed[:, len(parts) :].mean())
-    own, same = (_baseline(values, elsewhere) for values in (drawn, fixed))
+    drawn, fixed = _draws(table[:, first:, :, first:], rows)
+    drawn_among, fixed_among = _draws(among[:, first:, :, first:], rows)
+    elsewhere = float(changed[:, first:].mean())
+    own = _baseline(drawn, elsewhere, drawn_among)
+    same = _baseline(fixed, elsewhere, fixed_among)
     alike = {}
     for k, part in enumerate(parts):
-        square = table[:, k, :, k]
+        square, inside = table[:, k, :, k], float(among[:, k, :, k][pairs].mean())
         delta = float(square[pairs].mean())
         alike[part] = Alike(
             delta,
             float(square[pairs].std(ddof=1)) if len(pairs[0]) > 1 else 0.0,
             jackknife(square),
             float(changed[:, k].mean()),
+            inside,
             _as_low(drawn, delta),
             _as_low(fixed, delta),
+            _as_low(drawn_among, inside),
         )
     return alike, own, same
+
+
+def _draws(
+    table: NDArray[np.float64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(draws, pairs) with a place of its own for each picture, (places, pairs) with one for all."""
+    count, places = table.shape[:2]
+    first, second = np.triu_indices(count, 1)
+    own = table[first, rows[:, first], second, rows[:, second]]
+    return own, np.stack([table[first, p, second, p] for p in range(places)])
 
 
 def _as_low(draws: NDArray[np.float64], delta: float) -> float:
@@ -288,11 +311,12 @@ def _as_low(draws: NDArray[np.float64], delta: float) -> float:
     return (1 + lower) / (1 + len(draws))
 
 
-def _baseline(draws: NDArray[np.float64], changed: float) -> Baseline:
+def _baseline(draws: NDArray[np.float64], changed: float, among: NDArray[np.float64]) -> Baseline:
     means = draws.mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = (float(edge) for edge in np.percentile(means, [2.5, 97.5]))
     deviation = float(draws.std(1, ddof=1).mean()) if draws.shape[1] > 1 else 0.0
-    return Baseline(float(means.mean()), deviation, float(low), float(high), len(draws), changed)
+    mean, inside = float(means.mean()), float(among.mean())
+    return Baseline(mean, deviation, low, high, len(draws), changed, inside)
 
 
 def _size(size: int | tuple[int, int] | None, extent: Sequence[int]) -> tuple[int, int]:

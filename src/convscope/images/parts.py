@@ -7,7 +7,7 @@ by the user or lying in the folder or zip as parts.json or index.json, of one of
     [{"file": "a.jpg", "points": {"left eye": [x, y], ...}, "box": [...]}, ...]
 
 Pixels of the picture as it is shown upright, from its top left; `box`, the whole object, may be
-left out and is then the smallest that holds the points.
+left out and is then the smallest that holds the points inside the picture.
 """
 
 from __future__ import annotations
@@ -169,15 +169,18 @@ def _marked(index: int, points: Any, box: Any, size: tuple[int, int], where: str
     if not isinstance(points, Mapping) or not points:
         raise BadData(f"{where}: it has no points; they are {FORMS}")
     places = {str(name): _numbers(place, 2, where) for name, place in points.items()}
-    if box is None:
-        xs, ys = ([place[axis] for place in places.values()] for axis in (0, 1))
+    width, height = size
+    seen = {n: (y, x) for n, (x, y) in places.items() if 0 <= x < width and 0 <= y < height}
+    if box is not None:
+        left, top, right, bottom = _numbers(box, 4, where)
+    elif seen:
+        ys, xs = zip(*seen.values(), strict=True)
         left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
     else:
-        left, top, right, bottom = _numbers(box, 4, where)
-    width, height = size
+        raise BadData(f"{where}: all its points lie outside the picture, {width}×{height} pixels")
     return Marked(
         index,
-        {n: (y, x) for n, (x, y) in places.items() if 0 <= x < width and 0 <= y < height},
+        seen,
         tuple(places),
         (top, left, bottom, right),
     )

@@ -1,0 +1,178 @@
+"""The paper's table of correspondence as a figure: pictures with their covers, Δ with intervals."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from convscope.experiments.correspondence import Baseline, Correspondence
+
+from .chart import chart, ticks
+from .style import (
+    FAINT,
+    HEADER,
+    INK,
+    LABELS,
+    MARGIN,
+    OTHER,
+    RULE,
+    frame,
+    head,
+    length,
+    number,
+    place,
+    write,
+)
+
+__all__ = ["correspondence_figure"]
+
+WIDTH = 9.6  # inches, margins left out
+ACROSS, MOST = 8, 16  # pictures in a row, and in all
+LINE, NAMES, TEXT = 0.24, 1.75, 2.2  # inches: a row of the plot, names left of it, words right
+
+
+def correspondence_figure(found: Correspondence, *, title: str = "", subtitle: str = "") -> Figure:
+    """Table 1 of arXiv:1311.2901.
+
+    (a) the pictures with what was covered in each, a colour per part; then for each layer Δ of
+    every part with its 95 % interval over the pictures, above the range of random places: another
+    in each picture, and the same in all. Left is more alike.
+    """
+    shown = min(MOST, len(found.faces.names))
+    rows = -(-shown // ACROSS)
+    side = WIDTH / ACROSS
+    tall = side * found.faces.pixels.shape[1] / found.faces.pixels.shape[2]
+    lines = len(found.parts) + 2
+    plot = 0.24 + lines * LINE + 0.5
+    height = 0.24 + rows * tall + 0.4 + len(found.layers) * plot
+    what = title or "Correspondence of parts"
+    figure = head(WIDTH + 2 * MARGIN, height, what, subtitle)
+    write(figure, MARGIN, HEADER, "a", "panel", weight="bold")
+    words = f"Covered, one at a time, in {len(found.faces.names)} pictures"
+    words += f", of which {shown} are shown" if shown < len(found.faces.names) else ""
+    write(figure, MARGIN + 0.14, HEADER, words, "panel")
+    for i in range(shown):
+        row, column = divmod(i, ACROSS)
+        corner = (MARGIN + column * side, HEADER + 0.24 + row * tall)
+        _picture(figure, corner, (side - 0.06, tall - 0.06), found, i)
+    top = HEADER + 0.24 + rows * tall + 0.02
+    _legend(figure, top, found)
+    for i, layer in enumerate(found.layers):
+        _layer(figure, top + 0.38 + i * plot, found, layer, "bcdefghij"[i % 9])
+    return figure
+
+
+def _picture(
+    figure: Figure,
+    corner: tuple[float, float],
+    size: tuple[float, float],
+    found: Correspondence,
+    index: int,
+) -> None:
+    pixels = found.faces.pixels[index]
+    axes = place(figure, *corner, *size)
+    height, width = pixels.shape[:2]
+    axes.imshow(pixels, extent=(0, width, height, 0), aspect="auto")
+    frame(axes)
+    for k, part in enumerate(found.parts):
+        box = found.boxes[part][index]
+        for colour, weight in (("white", 2.2), (_colour(k), 1.2)):
+            axes.add_patch(
+                Rectangle(
+                    (box.left, box.top),
+                    box.width,
+                    box.height,
+                    fill=False,
+                    edgecolor=colour,
+                    linewidth=weight,
+                )
+            )
+
+
+def _legend(figure: Figure, top: float, found: Correspondence) -> None:
+    left = MARGIN
+    for k, part in enumerate(found.parts):
+        place(figure, left, top + 0.01, 0.09, 0.09).set_facecolor(_colour(k))
+        left += 0.34 + length(write(figure, left + 0.14, top, part))
+    words = "right: Δ ± spread over pairs; p against random places, other or the same"
+    write(figure, MARGIN + WIDTH, top, words, ha="right", color=FAINT, width=WIDTH + MARGIN - left)
+
+
+def _layer(figure: Figure, top: float, found: Correspondence, layer: str, letter: str) -> None:
+    write(figure, MARGIN, top, letter, "panel", weight="bold")
+    words = f"Δ in {layer}: share of values that a cover changes differently in two pictures"
+    write(figure, MARGIN + 0.14, top, words, "panel", width=WIDTH - 0.14)
+    lines = len(found.parts) + 2
+    left, above, wide = MARGIN + NAMES, top + 0.24, WIDTH - NAMES - TEXT
+    axes = chart(figure, left, above, wide, lines * LINE)
+    axes.spines["left"].set_visible(False)
+    low, high = _limits(found, layer)
+    axes.set_xlim(low, high)
+    axes.set_ylim(lines, 0)
+    ticks(axes, x=_round(low, high))
+    axes.tick_params(left=False)
+    for k, part in enumerate(found.parts):
+        one = found.table[layer][part]
+        y, colour = k + 0.5, _colour(k)
+        _dot(
+            axes, y, one.delta, (one.delta - 1.96 * one.error, one.delta + 1.96 * one.error), colour
+        )
+        said = f"{one.delta:.3f} ± {one.deviation:.3f}   p {_p(one.p_own)}, {_p(one.p_same)}"
+        _line(figure, above + k * LINE, part, said, wide)
+    baselines = (
+        ("random, another in each", found.random[layer]),
+        ("random, the same in all", found.same[layer]),
+    )
+    for k, (name, baseline) in enumerate(baselines, len(found.parts)):
+        _range(axes, k + 0.5, baseline)
+        said = f"{baseline.delta:.3f} ± {baseline.deviation:.3f}"
+        _line(figure, above + k * LINE, name, said, wide, FAINT)
+    axes.axvline(found.random[layer].delta, color=RULE, linewidth=0.8, zorder=0)
+
+
+def _dot(axes: Axes, y: float, value: float, interval: tuple[float, float], colour: str) -> None:
+    axes.plot(interval, [y, y], color=colour, linewidth=1.2)
+    axes.plot([value], [y], marker="o", markersize=4.5, color=colour)
+
+
+def _range(axes: Axes, y: float, baseline: Baseline) -> None:
+    axes.plot(
+        [baseline.low, baseline.high], [y, y], color=OTHER, linewidth=5, solid_capstyle="butt"
+    )
+    axes.plot([baseline.delta], [y], marker="|", markersize=7, color=INK)
+
+
+def _line(figure: Figure, top: float, name: str, said: str, wide: float, colour: str = INK) -> None:
+    middle = top + LINE / 2
+    write(figure, MARGIN, middle, name, width=NAMES - 0.1, va="center", color=colour)
+    left = MARGIN + NAMES + wide + 0.15
+    write(figure, left, middle, said, va="center", color=colour, width=TEXT - 0.1)
+
+
+def _limits(found: Correspondence, layer: str) -> tuple[float, float]:
+    values = []
+    for one in found.table[layer].values():
+        values += [one.delta - 2 * one.error, one.delta + 2 * one.error]
+    for baseline in (found.random[layer], found.same[layer]):
+        values += [baseline.low, baseline.high]
+    low, high = min(values), max(values)
+    room = 0.06 * (high - low) or 0.01
+    return max(0.0, low - room), high + room
+
+
+def _round(low: float, high: float) -> list[float]:
+    """Up to six round numbers within an axis."""
+    sizes = (base * 10.0**power for power in range(-4, 1) for base in (1, 2, 5))
+    step = next((size for size in sizes if (high - low) / size <= 6), 1.0)
+    first = int(low / step) + (low > 0)
+    count = int((high - first * step) / step) + 1
+    return [float(f"{(first + i) * step:.6g}") for i in range(count)]
+
+
+def _p(value: float) -> str:
+    return number(value) if value >= 0.001 else "<0.001"
+
+
+def _colour(index: int) -> str:
+    return LABELS[index % len(LABELS)]
