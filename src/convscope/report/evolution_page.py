@@ -1,0 +1,167 @@
+"""Feature evolution as a page: an Evolution -> index.html, page/ and sheets/ in a folder.
+
+A slider moves all pictures through the kept epochs. The page opens by double-click, so the pictures
+are sheets, a row for each map and a column for each epoch, and the numbers a script of one call.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convscope.atlas.sheets import encode, is_small, rank_sheet
+from convscope.experiments.evolution_result import Evolution, LayerEvolution, Lead, MapEvolution
+from convscope.network.weights import replace_file
+
+from .island import call, resource, template
+from .style import number
+
+__all__ = ["write_evolution_page"]
+
+OWN_FILES = ("atlas.css", "evolution.css", "evolution.js")  # copied as they are
+SCRIPTS = ("page/evolution.js", "page/data.js")  # in this order
+KINDS = ("patches", "projections")
+
+
+def write_evolution_page(evolution: Evolution, folder: str | Path) -> Path:
+    """Write the page into a folder, which may hold other things; gives the path of index.html.
+
+    Each file is replaced as a whole and index.html comes last, so a page that opens is complete.
+    The same evolution always gives the same bytes.
+    """
+    folder = Path(folder)
+    (folder / "page").mkdir(parents=True, exist_ok=True)
+    for at, layer in enumerate(evolution.layers):
+        _write_sheets(layer, folder / _sheets(at))
+    for name in OWN_FILES:
+        replace_file(folder / "page" / name, resource(name))
+    replace_file(folder / "page" / "data.js", call("start", page_data(evolution)))
+    index = folder / "index.html"
+    words = template("evolution.html.j2").render(page_words(evolution))
+    replace_file(index, words.encode())
+    return index
+
+
+def _sheets(at: int) -> str:
+    """The folder of a layer's sheets, by its place: a name could be anything."""
+    return f"sheets/{at:02d}"
+
+
+def _write_sheets(layer: LayerEvolution, place: Path) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    for kind in KINDS:
+        if layer.rows:
+            tiles = [getattr(row, kind) for row in layer.rows]  # each (E, th, tw, 3)
+            sheet = rank_sheet(np.stack(tiles))
+            replace_file(place / f"{kind}.webp", encode(sheet, exact=is_small(layer.window)))
+
+
+# ---- what the script receives -----------------------------------------------------------------
+
+
+def page_data(evolution: Evolution) -> dict[str, Any]:
+    """All that the page's script shows: for each layer its sheets and its maps' leads."""
+    return {
+        "epochs": list(evolution.epochs),
+        "layers": [
+            {
+                "sheets": _sheets(at),
+                "coarse": is_small(layer.window),
+                "maps": [_map(row) for row in layer.rows],
+            }
+            for at, layer in enumerate(evolution.layers)
+        ],
+    }
+
+
+def _map(row: MapEvolution) -> dict[str, Any]:
+    return {"settled": row.converged["projection"], "leads": [_lead(lead) for lead in row.leads]}
+
+
+def _lead(lead: Lead) -> dict[str, Any]:
+    return {
+        "dead": lead.dead,
+        "changed": lead.changed,
+        "name": lead.name,
+        "label": lead.label,
+        "value": "" if lead.value is None or not math.isfinite(lead.value) else number(lead.value),
+    }
+
+
+# ---- what the template says -------------------------------------------------------------------
+
+
+def page_words(evolution: Evolution) -> dict[str, Any]:
+    """Everything that the template says."""
+    epochs = evolution.epochs
+    return {
+        "title": evolution.architecture,
+        "scripts": SCRIPTS,
+        "standfirst": _standfirst(evolution),
+        "trends": {measure: trend.words() for measure, trend in evolution.trends.items()},
+        "threshold": f"{evolution.threshold:g}",
+        "epochs": epochs,
+        "untrained": 0 in epochs,
+        "status": evolution.status,
+        "facts": {
+            "Run": evolution.run,
+            "Images": f"{evolution.data} ({evolution.images:,})",
+            "Kept epochs": ", ".join(map(str, epochs)),
+            "Downward rules": evolution.rules,
+            "Seed of the choice of maps": str(evolution.seed),
+            "Training": evolution.status,
+        },
+        "skipped": evolution.skipped,
+        "layers": [_layer(layer) for layer in evolution.layers],
+    }
+
+
+def _standfirst(evolution: Evolution) -> str:
+    maps = sum(len(layer.rows) for layer in evolution.layers)
+    trend = evolution.trends["projection"].words().partition(" (")[0]
+    return (
+        f"{maps} feature maps of {len(evolution.layers)} layers, drawn at random, while the "
+        f"network learned: at each of {len(evolution.epochs)} kept epochs the image that excites "
+        f"the map most among all {evolution.images:,}, and what in it does. "
+        f"{trend[:1].upper()}{trend[1:]}."
+    )
+
+
+def _layer(layer: LayerEvolution) -> dict[str, Any]:
+    height, width = layer.field
+    return {
+        "name": layer.name,
+        "about": f"{layer.channels:,} maps; each sees {height} × {width} pixels",
+        "convergence": _settles(layer),
+        "dead": _dead(layer),
+        "maps": [f"{layer.name}/{row.channel}" for row in layer.rows],
+    }
+
+
+def _settles(layer: LayerEvolution) -> str:
+    if "projection" not in layer.convergence:
+        return ""
+    found = layer.convergence
+    words = (
+        f"Half of the {len(layer.measured)} measured maps look as at the end from "
+        f"{found['projection'].words()} on"
+    )
+    if found["projection"].to_the_end > 0:
+        words += f"; {found['projection'].to_the_end:.0%} changed until the end"
+    words += f". Their winning image stays from epoch {found['image'].median} on"
+    if "filter" in found:
+        words += f"; their own filters have all but arrived by epoch {found['filter'].median}"
+    return words + "."
+
+
+def _dead(layer: LayerEvolution) -> str:
+    if not layer.dead_at_end:
+        return ""
+    some = ", ".join(map(str, layer.dead_at_end[:12]))
+    more = len(layer.dead_at_end) - 12
+    named = f"{some} and {more} more" if more > 0 else some
+    count = len(layer.dead_at_end)
+    return f"Dead at the end, above zero in no image, and not drawn: {count} maps ({named})."
