@@ -37,12 +37,16 @@ from .style import (
     write,
 )
 
-__all__ = ["occlusion_figure", "spread"]
+__all__ = [
+    "ACROSS", "CAPTION", "FOOTER", "PANEL", "Panel", "draw_projection", "draw_row",
+    "occlusion_figure", "picture_size", "spread",
+]  # fmt: skip
 
 Names = Sequence[str] | None
 
 PANEL = 2.3  # inches, the larger side of a picture, and the width of its column
 CAPTION, FOOTER = 0.2, 1.06
+ACROSS = 5 * PANEL + 4 * GAP + 2 * MARGIN
 LISTED = 5  # classes that the legend names
 MOST_PROBABLE = 4  # classes named for the unoccluded image
 
@@ -66,19 +70,33 @@ def occlusion_figure(
     classes : names by index;   title, subtitle : say which image, and which network
     """
     _, height, width = maps.image.shape
-    tall, wide = PANEL * height / max(height, width), PANEL * width / max(height, width)
-    across = 5 * PANEL + 4 * GAP + 2 * MARGIN
-    figure = head(across, CAPTION + tall + FOOTER, title or "Occlusion sensitivity", subtitle)
+    tall = picture_size(height, width)[1]
+    figure = head(ACROSS, CAPTION + tall + FOOTER, title or "Occlusion sensitivity", subtitle)
+    panels = draw_row(figure, HEADER, maps, preprocess, classes)
+    draw_projection(panels[2], maps, preprocess)
+    return figure
+
+
+def draw_row(
+    figure: Figure, top: float, maps: OcclusionMaps, preprocess: Preprocess, classes: Names
+) -> list[Panel]:
+    """The five panels of a row whose captions stand at `top`; (c), the projection, is still empty.
+    """  # fmt: skip
+    size = picture_size(*maps.image.shape[-2:])
     panels = [
-        _Panel(figure, letter, MARGIN + i * (PANEL + GAP), (wide, tall))
+        Panel(figure, letter, (MARGIN + i * (PANEL + GAP), top), size)
         for i, letter in enumerate("abcde")
     ]
     _draw_image(panels[0], maps, preprocess, classes)
     _draw_activity(panels[1], maps)
-    _draw_projection(panels[2], maps, preprocess)
     _draw_probability(panels[3], maps, classes)
     _draw_labels(panels[4], maps, classes)
-    return figure
+    return panels
+
+
+def picture_size(height: int, width: int) -> tuple[float, float]:
+    """(width, height) in inches of an image of that many pixels."""
+    return PANEL * width / max(height, width), PANEL * height / max(height, width)
 
 
 def spread(values: torch.Tensor, maps: OcclusionMaps) -> NDArray[np.generic]:
@@ -95,21 +113,21 @@ def _nearest(corners: torch.Tensor, size: int, extent: int) -> torch.Tensor:
     return (torch.arange(extent)[:, None] + 0.5 - centres).abs().argmin(1)
 
 
-class _Panel:
+class Panel:
     """One panel of a row: a letter and a caption above, a picture, a footer below. Inches."""
 
     def __init__(
-        self, figure: Figure, letter: str, left: float, picture: tuple[float, float]
+        self, figure: Figure, letter: str, corner: tuple[float, float], picture: tuple[float, float]
     ) -> None:
-        """picture : its (width, height); words may use the whole width of a panel"""
-        self.figure, self.letter, self.left = figure, letter, left
+        """corner : (left, top);   picture : its (width, height); words may use a panel's width"""
+        self.figure, self.letter, (self.left, self.top) = figure, letter, corner
         self.width, self.picture_width = PANEL, picture[0]
-        self.bottom = HEADER + CAPTION + picture[1]
-        self.axes = place(figure, left, HEADER + CAPTION, *picture)
+        self.bottom = self.top + CAPTION + picture[1]
+        self.axes = place(figure, self.left, self.top + CAPTION, *picture)
 
     def caption(self, words: str) -> None:
-        write(self.figure, self.left, HEADER, self.letter, "panel", weight="bold")
-        write(self.figure, self.left + 0.14, HEADER, words, "panel", width=self.width - 0.14)
+        write(self.figure, self.left, self.top, self.letter, "panel", weight="bold")
+        write(self.figure, self.left + 0.14, self.top, words, "panel", width=self.width - 0.14)
 
     def show(self, picture: NDArray[np.generic], **how: Any) -> None:
         height, width = picture.shape[:2]
@@ -153,7 +171,7 @@ class _Panel:
         write(self.figure, right, top, number(high), ha="right", color=FAINT)
 
 
-def _draw_image(panel: _Panel, maps: OcclusionMaps, preprocess: Preprocess, classes: Names) -> None:
+def _draw_image(panel: Panel, maps: OcclusionMaps, preprocess: Preprocess, classes: Names) -> None:
     worst = divmod(int(maps.probability.argmin()), maps.probability.shape[1])
     box = maps.occluder.box(*worst).clip(*maps.image.shape[-2:])
     panel.caption("Image, occluder where it costs most")
@@ -165,7 +183,7 @@ def _draw_image(panel: _Panel, maps: OcclusionMaps, preprocess: Preprocess, clas
         panel.line(i + 1, _name(int(label), classes), _chance(float(value)))
 
 
-def _draw_activity(panel: _Panel, maps: OcclusionMaps) -> None:
+def _draw_activity(panel: Panel, maps: OcclusionMaps) -> None:
     low, high = _range(maps.activity, maps.base_activity)
     panel.caption(f"Activity of feature map {maps.unit.channel}")
     panel.show(spread(maps.activity, maps), cmap=MAP, vmin=low, vmax=high, interpolation="nearest")
@@ -175,7 +193,8 @@ def _draw_activity(panel: _Panel, maps: OcclusionMaps) -> None:
     panel.line(4, "Layer", maps.unit.layer)
 
 
-def _draw_projection(panel: _Panel, maps: OcclusionMaps, preprocess: Preprocess) -> None:
+def draw_projection(panel: Panel, maps: OcclusionMaps, preprocess: Preprocess) -> None:
+    """Panel (c) with the projection from this image alone."""
     _, height, width = maps.image.shape
     where = "" if maps.unit.position is None else f"@{maps.unit.row},{maps.unit.column}"
     panel.caption(f"Projection of unit {maps.unit.channel}{where}")
@@ -188,7 +207,7 @@ def _draw_projection(panel: _Panel, maps: OcclusionMaps, preprocess: Preprocess)
     panel.line(1, "Receptive field", f"{maps.box.height}×{maps.box.width} px")
 
 
-def _draw_probability(panel: _Panel, maps: OcclusionMaps, classes: Names) -> None:
+def _draw_probability(panel: Panel, maps: OcclusionMaps, classes: Names) -> None:
     high = max(float(maps.probability.max()), maps.base_probability)
     panel.caption(f"Probability of {_name(maps.target, classes)}")
     panel.show(spread(maps.probability, maps), cmap=MAP, vmin=0, vmax=high, interpolation="nearest")
@@ -197,7 +216,7 @@ def _draw_probability(panel: _Panel, maps: OcclusionMaps, classes: Names) -> Non
     panel.line(3, "Lowest", _chance(float(maps.probability.min())))
 
 
-def _draw_labels(panel: _Panel, maps: OcclusionMaps, classes: Names) -> None:
+def _draw_labels(panel: Panel, maps: OcclusionMaps, classes: Names) -> None:
     found, counts = maps.label.unique(return_counts=True)
     order = sorted(
         zip(found.tolist(), counts.tolist(), strict=True),

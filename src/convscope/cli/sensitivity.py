@@ -1,0 +1,254 @@
+"""`convscope sensitivity`: what a network's answers rest on, over several images.
+
+Named after the paper's section, "Occlusion sensitivity"; `occlude` is for one image.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import BadData, BadOption
+from .inputs import Microscope, open_microscope
+from .options import DataArgument, ModelArgument, Reading, Running
+from .outputs import write_study
+from .samples import check_folder, open_set
+from .screen import Progress, Screen
+
+if TYPE_CHECKING:
+    from ..experiments.chosen import Chosen
+    from ..experiments.occlusion_study import Comparison, OcclusionStudy
+    from ..experiments.pointing import Scores
+    from ..images.image_set import ImageSet
+    from ..images.parts import Marked
+
+__all__ = ["sensitivity"]
+
+
+def sensitivity(
+    model: ModelArgument,
+    data: DataArgument,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False)
+    ],
+    reading: Reading,
+    running: Running,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="A second network, on the same images."),
+    ] = None,
+    count: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Images, drawn from those that are named correctly."),
+    ] = 12,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="PX", help="The occluder's side. Default: a seventh of the input's."
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="PX", help="Its step. Default: a quarter of its side."),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Watch the strongest feature map of this layer. Default: the last convolution.",
+        ),
+    ] = None,
+    parts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the objects are, as for correspond: their boxes are the truth. Default: "
+            "what lies with the images; scenes know their objects' pixels.",
+        ),
+    ] = None,
+) -> None:
+    """Slide a box over several images: the rows of the paper's Fig. 6, scored where truth is known.
+
+    A row an image: activity of the strongest feature map, its projections, probability and label
+    by the box's position. Where the object's place is known: how often the probability is lowest on
+    it, and how well its fall tells the object from the ground, each against chance.
+
+    Examples:
+
+        convscope sensitivity run:runs/demo/zfnet scenes:val --out rows
+        convscope sensitivity run:plain scenes:val:context=1 --against run:spurious --out both
+    """
+    check_folder(out)
+    screen = Screen(running.as_json)
+    scopes = [open_microscope(model, reading, running)]
+    if against is not None:
+        scopes.append(open_microscope(against, reading, running))
+        if scopes[0].model.classes != scopes[1].model.classes:
+            raise BadOption(f"--against {against}: its classes are others than those of {model}")
+    from ..experiments.chosen import recognised, truth_of
+
+    images = open_set(scopes[0], data)
+    marked = _marked(images, parts)
+    chosen, passed = recognised(
+        [(scope.network, scope.model.preprocess) for scope in scopes],
+        images,
+        count,
+        classes=scopes[0].model.classes,
+        indices=[mark.index for mark in marked] or None,
+        seed=running.seed,
+    )
+    truth = truth_of(images, marked)
+    for scope in scopes:
+        screen.facts(scope.facts())
+    screen.facts({"images": _facts(images, chosen, passed)})
+    how = {"truth": truth, "layer": layer, "box": (size, stride), "workers": running.workers}
+    studies = {}
+    with screen.progress() as progress:
+        for name, scope in zip(_names(scopes), scopes, strict=True):
+            studies[name] = _study(scope, images, chosen, progress, name, how)
+    _tell(screen, out, scopes, images, studies)
+
+
+def _study(
+    scope: Microscope,
+    images: ImageSet,
+    chosen: tuple[Chosen, ...],
+    progress: Progress,
+    name: str,
+    how: dict[str, Any],
+) -> OcclusionStudy:
+    from ..experiments.occlusion_study import occlusion_study
+    from ..methods.occluder import Occluder
+
+    def advance(what: str, done: int, total: int) -> None:
+        progress(f"{name}, {what}", done, total)
+
+    more = {key: value for key, value in how.items() if key != "box"}
+    return occlusion_study(
+        scope.network,
+        images,
+        scope.model.preprocess,
+        chosen,
+        occluder=Occluder.fitting(*scope.model.preprocess.size, *how["box"]),
+        seed=scope.seed,
+        progress=advance,
+        **more,
+    )
+
+
+def _tell(
+    screen: Screen,
+    out: Path,
+    scopes: list[Microscope],
+    images: ImageSet,
+    studies: dict[str, OcclusionStudy],
+) -> None:
+    """The figures, the record, and the words."""
+    from ..experiments.occlusion_study import compare
+    from ..report.sensitivity_figure import scores_figure, sensitivity_figure
+
+    figures = {}
+    files = ("sensitivity", "against")
+    for file, scope, study in zip(files, scopes, studies.values(), strict=False):
+        figures[file] = sensitivity_figure(
+            study,
+            scope.model.preprocess,
+            classes=scope.model.classes,
+            subtitle=f"{scope.title()} · {images.spec} · occluder {study.occluder}",
+        )
+    first = next(iter(studies.values()))
+    if first.probability is not None:
+        words = f"{len(first.rows)} images of {images.spec} · occluder {first.occluder}"
+        figures["scores"] = scores_figure(studies, subtitle=words)
+    compared = compare(*studies.values()) if len(studies) == 2 else None
+    result = {
+        "images": images.spec,
+        "networks": [
+            {"name": name, **scope.record(), **study.to_dict()}
+            for (name, study), scope in zip(studies.items(), scopes, strict=True)
+        ],
+        "compared": None if compared is None else compared.to_dict(),
+    }
+    record = {**scopes[0].record(), "images": images.spec, "fill": "grey"}
+    write_study(out, figures, result, record)
+    for (name, study), scope in zip(studies.items(), scopes, strict=True):
+        screen.say("", *_words(name, study, scope))
+    screen.say(*_compared(compared, list(studies)), "", f"Written: {out}")
+    screen.result({**record, **result, "out": str(out)})
+
+
+def _marked(images: ImageSet, parts: Path | None) -> tuple[Marked, ...]:
+    """What lies with the images, if anything does; a file that was asked for must be right."""
+    from ..images.datasets import SceneImages
+    from ..images.parts import marked_images
+
+    if parts is None and isinstance(images, SceneImages):
+        return ()
+    try:
+        return marked_images(images, parts)
+    except BadData:
+        if parts is not None:
+            raise
+        return ()
+
+
+def _names(scopes: list[Microscope]) -> list[str]:
+    """A short name for each network, different from the other's."""
+    specs = [scope.model.spec for scope in scopes]
+    short = [Path(spec.partition("@")[0].rpartition(":")[2]).name or spec for spec in specs]
+    if len(set(short)) == len(short):
+        return short
+    return specs if len(set(specs)) == len(specs) else [f"{s} ({i})" for i, s in enumerate(specs)]
+
+
+def _facts(images: ImageSet, chosen: tuple[Chosen, ...], passed: int) -> str:
+    true = sum(one.known for one in chosen)
+    whose = f"{true} by their true class" if true else "by the class the network names"
+    return f"{images.spec}: {len(chosen)}, {whose}; {passed} passed over, not named correctly"
+
+
+def _words(name: str, study: OcclusionStudy, scope: Microscope) -> list[str]:
+    lines = [f"{name}, {len(study.rows)} images, occluder {study.occluder}"]
+    lines += _scored("probability", study.probability)
+    lines += _scored("activity", study.activity)
+    covered = study.covered()
+    if covered:
+        lines.append(
+            f"  probability {covered['nothing'].mean:.2f}; with the whole object covered "
+            f"{covered['object'].mean:.2f}, with all but the object {covered['ground'].mean:.2f}"
+        )
+    if study.probability is None:
+        lines.append("  nobody says where the objects are, so nothing is scored")
+    lines.append(
+        f"  activity falls with the projection's energy: rank correlation "
+        f"{study.correlation.mean:.2f} ± {study.correlation.deviation:.2f}; lowest where the "
+        f"energy is at its {study.percentile.mean:.0%} percentile"
+    )
+    if scope.model.random_weights:
+        lines.append("  the weights are random: this says what the architecture does, untrained")
+    return lines
+
+
+def _scored(what: str, found: Scores | None) -> list[str]:
+    if found is None:
+        return []
+    rate, area = found.pointing, found.detection
+    p = f"p {rate.p:.2g}"
+    return [
+        f"  {what} lowest on the object in {rate.hits} of {rate.count} "
+        f"({rate.low:.0%} to {rate.high:.0%}), chance {rate.expected:.0%}, {p}; "
+        f"ROC area {area.mean:.3f} ({area.low:.3f} to {area.high:.3f})"
+    ]
+
+
+def _compared(compared: Comparison | None, names: list[str]) -> list[str]:
+    if compared is None:
+        return []
+    gap = compared.difference
+    return [
+        "",
+        f"{names[0]} finds the object better in {compared.better} of {gap.count} images: ROC area "
+        f"higher by {gap.mean:.3f} ({gap.low:.3f} to {gap.high:.3f}), sign test p {compared.p:.2g}",
+    ]

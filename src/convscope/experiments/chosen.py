@@ -1,0 +1,104 @@
+"""Which images a study looks at, and what is known to be true of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.errors import BadData, BadImage
+from convscope.experiments.samples import in_random_order, true_label
+from convscope.images.datasets import SceneImages
+from convscope.images.image_set import ImageSet
+from convscope.images.parts import Marked
+from convscope.images.preprocess import Preprocess
+from convscope.methods.sweep import ends_in_probabilities
+from convscope.network.exported import Network
+
+__all__ = ["Chosen", "Truth", "probabilities", "recognised", "truth_of"]
+
+TRIED = 12  # images tried, for one that is recognised
+
+Truth = Callable[[int], NDArray[np.bool_] | None]
+"""An image's index -> bool (h, w), its object's pixels, in the picture as it is; None: unknown."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An image to look at.   target : its true class, or what the network says;   known : which"""
+
+    index: int
+    target: int
+    known: bool
+
+
+def recognised(
+    networks: Sequence[tuple[Network, Preprocess]],
+    images: ImageSet,
+    count: int,
+    *,
+    classes: Sequence[str] | None = None,
+    indices: Sequence[int] | None = None,
+    seed: int = 0,
+) -> tuple[tuple[Chosen, ...], int]:
+    """(images drawn at random whose label every network names, how many were passed over).
+
+    An image without a known label is taken as it is, with what the first network says.
+    classes : the names of the networks' outputs;   indices : draw from these only
+    """
+    allowed = None if indices is None else set(indices)
+    chosen: list[Chosen] = []
+    passed = 0
+    for index in in_random_order(images, seed):
+        if len(chosen) == count or passed > TRIED * count:
+            break
+        if allowed is not None and index not in allowed:
+            continue
+        label = true_label(images, index, networks[0][0], classes)
+        try:
+            said = [_says(network, preprocess, images, index) for network, preprocess in networks]
+        except BadImage:
+            passed += 1
+            continue
+        target = said[0] if label is None else label
+        if all(answer == target for answer in said):
+            chosen.append(Chosen(index, target, label is not None))
+        else:
+            passed += 1
+    if not chosen:
+        raise BadData(f"{images.spec}: of {passed} images tried not one is named correctly")
+    return tuple(chosen), passed
+
+
+def truth_of(images: ImageSet, marked: Sequence[Marked] = ()) -> Truth | None:
+    """What is known about a set: the masks of scenes, or the boxes of marked objects."""
+    if isinstance(images, SceneImages):
+        return lambda index: images.scene(index).mask
+    if not marked:
+        return None
+    boxes: Mapping[int, Marked] = {mark.index: mark for mark in marked}
+
+    def mask(index: int) -> NDArray[np.bool_] | None:
+        if index not in boxes:
+            return None
+        width, height = images.picture(index).size
+        inside = np.zeros((height, width), dtype=bool)
+        top, left, bottom, right = (max(0, round(edge)) for edge in boxes[index].box)
+        inside[top:bottom, left:right] = True
+        return inside
+
+    return mask
+
+
+def _says(network: Network, preprocess: Preprocess, images: ImageSet, index: int) -> int:
+    image = preprocess.tensor(images.picture(index))[None]
+    return int(probabilities(network, image)[0].argmax())
+
+
+def probabilities(network: Network, images: Tensor) -> Tensor:
+    """(N, classes), on the CPU."""
+    output = network.values(images, [network.output])[network.output].flatten(1).cpu()
+    return output if ends_in_probabilities(network) else output.softmax(1)

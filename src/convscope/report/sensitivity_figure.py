@@ -1,0 +1,168 @@
+"""Occlusion of several images as figures: the rows of the paper's Fig. 6, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from convscope.experiments.occlusion_study import OcclusionStudy, Row
+from convscope.geometry.box import Box
+from convscope.images.pictures import grey_scaled
+from convscope.images.preprocess import Preprocess
+
+from .chart import chart, ticks
+from .occlusion_figure import ACROSS, CAPTION, FOOTER, Panel, draw_row, picture_size
+from .style import (
+    CLIP,
+    FAINT,
+    HEADER,
+    INK,
+    LABELS,
+    MARGIN,
+    OTHER,
+    RULE,
+    blank,
+    frame,
+    head,
+    number,
+    place,
+    signed,
+    write,
+)
+
+__all__ = ["MOST_ROWS", "scores_figure", "sensitivity_figure"]
+
+MOST_ROWS = 12
+NAME = 0.26  # inches for an image's name above its row
+WIDE, LINE = 7.6, 0.9  # inches: the figure of scores, and a network in it
+TEXT = 1.9
+
+
+def sensitivity_figure(
+    study: OcclusionStudy,
+    preprocess: Preprocess,
+    *,
+    classes: Sequence[str] | None = None,
+    title: str = "",
+    subtitle: str = "",
+) -> Figure:
+    """A row of the paper's Fig. 6 per image, the first MOST_ROWS of them.
+
+    As `occlusion_figure`, and in (c) beside the feature map's projection from this image (framed)
+    its projections from the other images that excite it most.
+    """
+    rows = study.rows[:MOST_ROWS]
+    tall = picture_size(*preprocess.size)[1]
+    each = NAME + CAPTION + tall + FOOTER
+    if len(rows) < len(study.rows):
+        subtitle += f" · {len(rows)} of {len(study.rows)} images"
+    figure = head(ACROSS, each * len(rows), title or "Occlusion sensitivity", subtitle)
+    for i, row in enumerate(rows):
+        top = HEADER + i * each
+        write(figure, MARGIN, top, row.name, "panel", weight="bold", width=ACROSS / 2)
+        write(figure, ACROSS - MARGIN, top, _found(row), ha="right", color=FAINT, width=ACROSS / 3)
+        panels = draw_row(figure, top + NAME, row.maps, preprocess, classes)
+        _projections(panels[2], row, preprocess)
+    return figure
+
+
+def _found(row: Row) -> str:
+    if row.probability is None:
+        return ""
+    where = "on" if row.probability.hit else "beside"
+    share = f"{row.probability.detection:.2f} of positions told apart"
+    return f"probability lowest {where} the object; {share}"
+
+
+def _projections(panel: Panel, row: Row, preprocess: Preprocess) -> None:
+    """The map's projection from this image, framed, and from others, in a square of four."""
+    maps = row.maps
+    panel.caption(f"Projections of feature map {maps.unit.channel}")
+    panel.axes.remove()
+    pictures = [(maps.projection, maps.box), *((e.projection, e.box) for e in row.elsewhere[:3])]
+    wide, tall = panel.picture_width, panel.bottom - panel.top - CAPTION
+    gap = 0.05
+    side, down = (wide - gap) / 2, (tall - gap) / 2
+    for i, (projection, box) in enumerate(pictures):
+        left = panel.left + (i % 2) * (side + gap)
+        top = panel.top + CAPTION + (i // 2) * (down + gap)
+        axes = place(panel.figure, left, top, side, down)
+        height, width = projection.shape[-2:]
+        seen: Box = box.clip(height, width)
+        share = CLIP * seen.height * seen.width / (height * width)
+        axes.imshow(grey_scaled(preprocess.rgb(projection), share), aspect="auto")
+        frame(axes)
+        if i == 0:
+            for spine in axes.spines.values():
+                spine.set(color=INK, linewidth=1.6)
+    panel.line(0, "Framed: this image, activation", number(maps.activation))
+    for i, other in enumerate(row.elsewhere[:3]):
+        panel.line(i + 1, other.name, number(other.activation), colour=FAINT)
+    panel.line(4, "Falls with the projection, rank", signed(f"{row.agreement.correlation:.2f}"))
+
+
+def scores_figure(
+    studies: Mapping[str, OcclusionStudy], *, title: str = "", subtitle: str = ""
+) -> Figure:
+    """How well the probability's fall finds the object, for each network on the same images.
+
+    (a) the area under the ROC curve of each image, its mean and 95 % interval, chance dashed;
+    (b) how often the probability is lowest on the object, with its interval, beside chance.
+    """
+    known = {name: study for name, study in studies.items() if study.probability is not None}
+    down = LINE * len(known)
+    figure = blank(WIDE + 2 * MARGIN, HEADER + 0.3 + down + 0.65)
+    room = WIDE
+    words = title or "Does the probability fall where the object is?"
+    write(figure, MARGIN, 0.16, words, "title", width=room, weight="bold")
+    write(figure, MARGIN, 0.38, subtitle, width=room, color=FAINT)
+    left = MARGIN + TEXT
+    wide = (WIDE - TEXT - 0.4) / 2
+    first = chart(figure, left, HEADER + 0.3, wide, down)
+    second = chart(figure, left + wide + 0.4, HEADER + 0.3, wide, down)
+    write(figure, left, HEADER, "a", "panel", weight="bold")
+    write(figure, left + 0.14, HEADER, "Positions told apart (ROC area)", "panel", width=wide)
+    write(figure, left + wide + 0.4, HEADER, "b", "panel", weight="bold")
+    write(figure, left + wide + 0.54, HEADER, "Lowest on the object", "panel", width=wide)
+    for axes in (first, second):
+        axes.set_xlim(0, 1)
+        axes.set_ylim(len(known), 0)
+        axes.spines["left"].set_visible(False)
+        ticks(axes, x=[0, 0.25, 0.5, 0.75, 1])
+        axes.tick_params(left=False)
+    first.axvline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    for i, (name, study) in enumerate(known.items()):
+        _score(figure, (first, second), i, name, study)
+    below = HEADER + 0.3 + down + 0.3
+    words = "a: a dot an image, bar the mean and its 95 % interval, dashed chance; "
+    words += "b: the rate and its 95 % interval, grey mark chance"
+    write(figure, left, below, words, "small", color=FAINT, width=WIDE - TEXT)
+    return figure
+
+
+def _score(
+    figure: Figure, axes: tuple[Axes, Axes], i: int, name: str, study: OcclusionStudy
+) -> None:
+    found, colour = study.probability, LABELS[i % len(LABELS)]
+    assert found is not None
+    areas = [row.probability.detection for row in study.rows if row.probability is not None]
+    shake = np.random.default_rng(0).uniform(-0.2, 0.2, len(areas))
+    first, second = axes
+    y = i + 0.5
+    first.plot(areas, y + shake, "o", color=OTHER, markersize=3, zorder=1)
+    mean = found.detection
+    first.plot([mean.low, mean.high], [y, y], color=colour, linewidth=2)
+    first.plot([mean.mean], [y], "o", color=colour, markersize=5.5)
+    rate = found.pointing
+    second.plot([rate.expected] * 2, [y - 0.2, y + 0.2], color=RULE, linewidth=3)
+    second.plot([rate.low, rate.high], [y, y], color=colour, linewidth=2)
+    second.plot([rate.rate], [y], "o", color=colour, markersize=5.5)
+    top = HEADER + 0.3 + i * LINE + LINE / 2 - 0.22
+    write(figure, MARGIN, top, name, width=TEXT - 0.15, color=colour, weight="bold")
+    words = f"area {mean.mean:.2f}, {mean.low:.2f} to {mean.high:.2f}"
+    write(figure, MARGIN, top + 0.15, words, width=TEXT - 0.1)
+    words = f"{rate.hits} of {rate.count} on it, chance {rate.expected:.0%}"
+    write(figure, MARGIN, top + 0.3, words, width=TEXT - 0.1)
