@@ -1,0 +1,235 @@
+"""`convscope diagnose`: what is wrong with a network's layers, and what the paper would do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import BadOption, FolderInUse
+from .inputs import Microscope, open_microscope
+from .options import ModelArgument, Reading, Running
+from .outputs import write_study
+from .screen import Screen
+from .trying import TryOptions, check_trial, run_trial
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..experiments.diagnosis import Diagnosis
+    from ..images.image_set import ImageSet
+    from ..report.diagnosis_figure import Examined
+
+__all__ = ["diagnose"]
+
+BATCH = 32
+GLIMPSED = 64  # images in which the second layer's strongest answers are looked for
+PROJECTED = 32  # of its maps
+
+
+def diagnose(
+    model: ModelArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="A new folder for result.json and diagnosis.png.",
+            show_default=False,
+        ),
+    ],
+    reading: Reading,
+    running: Running,
+    trying: TryOptions,
+    against: Annotated[
+        str | None, typer.Option(metavar="MODEL2", help="A second network, beside the first.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Images, for dead maps, sparsity and measured aliasing. Without: what the "
+            "weights tell.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Of DATA, spread evenly over it. Default: all."),
+    ] = None,
+) -> None:
+    """Say what is wrong with a network's layers, and what to change.
+
+    Per convolutional layer: dominant, duplicate and dead filters, spatial frequencies that are
+    missing, aliasing of the stride. Each finding has its evidence, its units and a remedy. With
+    --try, the remedy is applied, and both networks are trained and compared.
+
+    Examples:
+
+        convscope diagnose torchvision:alexnet@alexnet.pth --data photos/ --out diagnosis
+        convscope diagnose run:runs/a --against run:runs/b --data scenes:val --out diagnosis
+        convscope diagnose alexnet-small --data scenes --try --seeds 3 --out diagnosis
+    """
+    screen = Screen(running.as_json)
+    if images is not None and data is None:
+        raise BadOption("--images counts the images of --data: give both, or neither")
+    check_trial(trying, model, data, against)
+    _check_unused(out, trying)
+    if trying.try_ and data is not None and ":" not in model and "@" not in model:
+        run_trial(screen, model, data, out, running, trying)  # it has no weights to look at yet
+        return
+    specs = [model] if against is None else [model, against]
+    networks = [open_microscope(spec, reading, running) for spec in specs]
+    examined, records = [], []
+    for scope in networks:
+        screen.facts({**scope.facts(), **({"images": data} if data else {})})
+        each = _examine(screen, scope, data, images, running)
+        examined.append(each)
+        records.append({**scope.record(), **each.diagnosis.to_dict()})
+        screen.say("", *_table(each.diagnosis), "", *_findings(each.diagnosis), "")
+    result: dict[str, Any] = {"data": data, "networks": records}
+    figures = {"diagnosis": _figure(examined, data)}
+    if trying.try_ and data is not None:
+        run_trial(
+            screen, model, data, out, running, trying,
+            findings=examined[0].diagnosis.findings, result=result, figures=figures,
+        )  # fmt: skip
+        return
+    write_study(out, figures, result, networks[0].record())
+    screen.say(f"Written: {out / 'diagnosis.png'}, {out / 'result.json'}")
+    screen.result({**result, "out": str(out)})
+
+
+def _check_unused(out: Path, trying: TryOptions) -> None:
+    """Raises  FolderInUse: the folder holds something; a trial may be gone on with."""
+    if out.exists() and not out.is_dir():
+        raise FolderInUse(f"--out {out} is a file: give a folder")
+    if out.is_dir() and any(out.iterdir()) and not (trying.try_ and trying.resume):
+        how = "a new folder, or --resume to go on with it" if trying.try_ else "a new folder"
+        raise FolderInUse(f"--out {out} is not empty: give {how}")
+
+
+def _examine(
+    screen: Screen, scope: Microscope, data: str | None, count: int | None, running: Running
+) -> Examined:
+    """A network's diagnosis, and what its figure shows besides."""
+    from ..experiments.diagnosis import diagnose as examine
+    from ..experiments.glimpse import glimpse
+    from ..images.datasets import open_images
+    from ..report.diagnosis_figure import Examined
+
+    kept: list[Tensor] = []
+    if data is None:
+        diagnosis = examine(scope.network)
+    else:
+        found = open_images(data, size=scope.model.input_shape[-1], seed=running.seed)
+        chosen = _spread(len(found), count)
+        batches = _batches(screen, scope, found, chosen, kept, running)
+        with screen.progress() as progress:
+            diagnosis = examine(scope.network, batches, total=len(chosen), progress=progress)
+    place = next((i for i, layer in enumerate(diagnosis.layers) if layer.first), None)
+    above = diagnosis.layers[1:2] if place is None else diagnosis.layers[place + 1 : place + 2]
+    first = None if place is None else diagnosis.layers[place].name
+    return Examined(
+        scope.title(),
+        diagnosis,
+        scope.model.preprocess,
+        filters=None if first is None else scope.network.nodes[first].tensors["weight"],
+        second=glimpse(scope.network, _joined(kept, scope), above[0].name, maps=PROJECTED)
+        if kept and above
+        else None,
+    )
+
+
+def _batches(
+    screen: Screen,
+    scope: Microscope,
+    images: ImageSet,
+    chosen: list[int],
+    kept: list[Tensor],
+    running: Running,
+) -> Iterator[Tensor]:
+    """The chosen images as the network wants them; the first of them stay in `kept`."""
+    from ..images.batches import batches
+
+    for batch in batches(
+        images,
+        scope.model.preprocess,
+        batch_size=running.batch_size or BATCH,
+        workers=running.workers,
+        indices=chosen,
+    ):
+        for skipped in batch.skipped:
+            screen.warn(f"skipped {skipped.name}: {skipped.reason}")
+        if sum(map(len, kept)) < GLIMPSED:
+            kept.append(batch.tensors)
+        yield batch.tensors
+
+
+def _joined(kept: list[Tensor], scope: Microscope) -> Tensor:
+    import torch
+
+    return torch.cat(kept)[:GLIMPSED].to(scope.device)
+
+
+def _spread(total: int, wanted: int | None) -> list[int]:
+    """That many indices, evenly over all."""
+    if wanted is None or wanted >= total:
+        return list(range(total))
+    return [place * total // wanted for place in range(wanted)]
+
+
+def _figure(examined: list[Examined], data: str | None) -> Any:
+    from ..report.figures import diagnosis_figure
+
+    said = "from the weights alone" if data is None else f"on {data}"
+    return diagnosis_figure(examined, subtitle=f"filters and answers of the layers, {said}")
+
+
+def _table(diagnosis: Diagnosis) -> list[str]:
+    """A line per layer."""
+    head = (
+        "layer", "filters", "stride", "strongest 5 %", "max/median", "dead", "rare", "copies",
+        "zeros", "folded", "unsteady",
+    )  # fmt: skip
+    rows = [head]
+    for layer in diagnosis.layers:
+        seen, maps = layer.activity, layer.shape[0]
+        rare = None if seen is None else seen.nearly_dead
+        rows.append(
+            (
+                layer.name,
+                f"{maps} of {_sides(layer.kernel)}",
+                _sides(layer.stride),
+                f"{layer.strength.top_share:.0%}",
+                f"{layer.strength.ratio:.1f}",
+                "-" if seen is None else str(len(seen.dead)),
+                "-" if rare is None else str(len(rare)),
+                str(layer.twins.redundant),
+                _share(None if seen is None else seen.sparsity),
+                _share(None if layer.folding is None else layer.folding.mean),
+                _share(layer.unsteadiness),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _findings(diagnosis: Diagnosis) -> list[str]:
+    """The findings in words, with their remedies."""
+    lines = []
+    for finding in diagnosis.findings:
+        lines.append(f"{finding.severity}: {finding.layer}, {finding.kind}: {finding.words}")
+        lines += [f"    remedy: {remedy.said}" for remedy in finding.remedies]
+    return lines or ["Nothing was found to be wrong."]
+
+
+def _sides(sides: tuple[int, int]) -> str:
+    return str(sides[0]) if sides[0] == sides[1] else f"{sides[0]}x{sides[1]}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"

@@ -1,0 +1,210 @@
+"""`convscope diagnose --try`: the remedies applied, both networks trained, and compared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..errors import BadOption
+from .inputs import choose_device
+from .options import Running
+from .outputs import write_study
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ..experiments.findings import Finding
+    from ..experiments.trial import Attempt, Trial
+    from ..network.architectures import Architecture
+    from ..training.recipe import Recipe
+
+__all__ = ["TryOptions", "check_trial", "run_trial"]
+
+_PANEL = "Trying the remedy"
+
+
+@dataclass(frozen=True)
+class TryOptions:
+    """The loop closed: change the architecture as the findings ask, and train again."""
+
+    try_: Annotated[
+        bool,
+        typer.Option(
+            "--try",
+            help="Apply the remedies, train the network with and without them, compare. For our "
+            "own architectures (zfnet-small ..., run:DIR), with labelled --data.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    val: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Images to validate on. Default: scenes:val, or DATA/val.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Trainings of each.", rich_help_panel=_PANEL)
+    ] = 3
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="How both learn, as in `train`. Default: the run's own, or by architecture and "
+            "data.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="In place of the recipe's.", rich_help_panel=_PANEL),
+    ] = None
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a trial that was interrupted.", rich_help_panel=_PANEL
+        ),
+    ] = False
+
+
+def check_trial(trying: TryOptions, model: str, data: str | None, against: str | None) -> None:
+    """Raises  BadOption: what --try needs is missing, or options that need --try are there."""
+    if not trying.try_:
+        given = {
+            "--val": trying.val,
+            "--recipe": trying.recipe,
+            "--epochs": trying.epochs,
+            "--resume": trying.resume or None,
+        }
+        for name, value in given.items():
+            if value is not None:
+                raise BadOption(f"{name} belongs to --try: add it, or leave {name} out")
+        return
+    if against is not None:
+        raise BadOption("--try compares a network with its own remedy: leave --against out")
+    if data is None:
+        raise BadOption("--try trains: give the labelled images with --data")
+    from ..network.architectures import ARCHITECTURES
+
+    if not model.startswith("run:") and model.partition("@")[0] not in ARCHITECTURES:
+        raise BadOption(
+            f"--try cannot change {model}: it can {', '.join(ARCHITECTURES)}, or run:DIR, a run of "
+            "one of them"
+        )
+
+
+def run_trial(
+    screen: Screen,
+    model: str,
+    data: str,
+    out: Path,
+    running: Running,
+    trying: TryOptions,
+    *,
+    findings: Sequence[Finding] | None = None,
+    result: Mapping[str, Any] | None = None,
+    figures: Mapping[str, Any] | None = None,
+) -> None:
+    """Trains, says what came out, and writes the study.
+
+    findings : of the model's diagnosis; None diagnoses the first network that is trained
+    result, figures : of that diagnosis, written with the trial's
+    """
+    from ..experiments.trial import try_remedies
+    from ..report.figures import trial_figure
+    from .train import open_lesson
+
+    architecture, recipe = _start(model, data, running, trying)
+    images, validation = open_lesson(data, trying.val, architecture, recipe, running.seed)
+    device = choose_device(running.device)
+    screen.facts(
+        {
+            "trial": f"{architecture.name}, {recipe.epochs} epochs, {trying.seeds} seeds",
+            "images": f"{images.spec}: {len(images)}",
+            "val": f"{validation.spec}: {len(validation)}",
+            "device": str(device),
+        }
+    )
+    with screen.progress() as progress:
+        try:
+            trial = try_remedies(
+                architecture, recipe, images, validation, findings=findings, seeds=trying.seeds,
+                folder=out, resume=trying.resume, device=device,
+                workers=running.workers or os.cpu_count() or 1, progress=progress,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            screen.warn(f"what was done so far is kept in {out}: go on with --resume")
+            raise
+    screen.say("", *_words(trial))
+    written = {**(result or {}), "data": data, "trial": trial.to_dict()}
+    shown = {**(figures or {}), **({"trial": trial_figure(trial)} if trial.after else {})}
+    record = {"convscope": __version__, "model": model, "device": str(device), "seed": running.seed}
+    write_study(out, shown, written, record)
+    screen.say("", f"Written: {out}")
+    screen.result({**record, **written, "out": str(out)})
+
+
+def _start(
+    model: str, data: str, running: Running, trying: TryOptions
+) -> tuple[Architecture, Recipe]:
+    """The architecture that is changed, and the recipe that both learn by."""
+    from ..network.architectures import architecture_named
+    from ..training.checkpoint import read_run
+    from .train import Learning, choose_recipe
+
+    if not model.startswith("run:"):
+        architecture = architecture_named(model.partition("@")[0])
+    else:
+        run = read_run(Path(model.removeprefix("run:")).expanduser())
+        architecture = run.architecture
+        if trying.recipe is None:
+            wanted = {"epochs": trying.epochs, "batch_size": running.batch_size}
+            changes = {key: value for key, value in wanted.items() if value is not None}
+            return architecture, replace(run.recipe, keep_epochs=(), seed=running.seed, **changes)
+    learning = Learning(recipe=trying.recipe, epochs=trying.epochs)
+    recipe = choose_recipe(learning, architecture.name.split(" ")[0], data, running)
+    return architecture, replace(recipe, keep_epochs=())
+
+
+def _words(trial: Trial) -> list[str]:
+    lines = [f"asked for by: {f.layer}, {f.kind} ({f.severity})" for f in trial.findings]
+    lines += [f"applied: {words}" for words in trial.change.applied]
+    lines += [f"left to you: {words}" for words in trial.change.left]
+    lines += ["", *_rows("before", trial.before), *_rows("after", trial.after)]
+    if not trial.after:
+        return [
+            *lines,
+            "",
+            "No remedy for the architecture was asked for: there is nothing to try.",
+        ]
+    return [*lines, "", _outcome(trial)]
+
+
+def _rows(when: str, attempts: Sequence[Attempt]) -> list[str]:
+    return [
+        f"{when:6}  seed {each.seed}  error {each.error:6.1%}  train {each.train_error:6.1%}  "
+        f"{each.parameters:,} weights  {each.seconds:.0f} s  "
+        f"faults: {'; '.join(each.faults) or 'none'}"
+        for each in attempts
+    ]
+
+
+def _outcome(trial: Trial) -> str:
+    found = trial.to_dict()
+    before, after, change = (
+        _spread(found[key]["error"] if key != "difference" else found[key])
+        for key in ("before", "after", "difference")
+    )
+    return f"validation error {before} before, {after} after: difference {change} points"
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    """Percent, mean and standard deviation over the seeds."""
+    mean = f"{100 * found['mean']:.1f}"
+    return mean if found["std"] is None else f"{mean} ± {100 * found['std']:.1f}"

@@ -1,0 +1,142 @@
+"""Remedies applied, and the loop of diagnosis, change and training, on tiny scenes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from convscope.errors import BadOption, FolderInUse
+from convscope.experiments.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.remedies import remedied
+from convscope.experiments.trial import Trial, spread, try_remedies
+from convscope.images.datasets import open_images
+from convscope.network.architectures import ARCHITECTURES, Architecture, Convolution, Dense
+from convscope.training.recipe import SMALL
+
+ALEXNET, ZFNET = ARCHITECTURES["alexnet-dense"], ARCHITECTURES["zfnet"]
+TINY = Architecture(
+    "tiny",
+    input_size=32,
+    convolutions=(
+        Convolution(1, 12, 11, stride=4, padding=4, pooled=True),
+        Convolution(2, 12, 3, padding=1),
+    ),
+    dense=(Dense(6, 16),),
+)
+BRIEF = replace(SMALL, epochs=1, batch_size=32, keep_epochs=())
+
+
+def asking(*remedies: Remedy, **more: object) -> Finding:
+    known = {
+        "layer": "conv1", "kind": Kind.ALIASING, "severity": Severity.FAULT, "units": (1,),
+        "words": "as planted", "evidence": {}, "remedies": remedies,
+    }  # fmt: skip
+    return Finding(**{**known, **more})  # type: ignore[arg-type]
+
+
+def test_both_of_the_papers_remedies_make_zfnet_of_alexnet():
+    change = remedied(ALEXNET, SMALL, [asking(Remedy.SMALLER_FILTER, Remedy.SMALLER_STRIDE)])
+    assert change.architecture.convolutions == ZFNET.convolutions
+    assert change.architecture.name == "alexnet-dense conv1=7/2"
+    assert change.applied[0] == "first layer 11x11/4 to 7x7/2"
+
+
+def test_the_small_network_keeps_its_upper_layers_grids():
+    old = ARCHITECTURES["alexnet-small"]
+    new = remedied(old, SMALL, [asking(Remedy.SMALLER_FILTER, Remedy.SMALLER_STRIDE)]).architecture
+    assert new.convolutions[0] == ARCHITECTURES["zfnet-small"].convolutions[0]
+    assert new.maps()[3:] == old.maps()[3:]
+    assert new.convolutions[1].stride == 2
+
+
+def test_a_smaller_filter_alone_leaves_the_grid_as_it_was():
+    new = remedied(ZFNET, SMALL, [asking(Remedy.SMALLER_FILTER)]).architecture
+    assert new.convolutions[0].size == 5
+    assert new.maps() == ZFNET.maps()
+    assert new.convolutions[1:] == ZFNET.convolutions[1:]
+
+
+def test_renormalisation_is_switched_on_where_it_was_off():
+    loose = replace(SMALL, radius=None)
+    change = remedied(ZFNET, loose, [asking(Remedy.RENORMALISE)])
+    assert change.recipe.radius == 0.1
+    assert change.architecture == ZFNET
+    kept = remedied(ZFNET, SMALL, [asking(Remedy.RENORMALISE)])
+    assert kept.applied == ()
+    assert kept.left == (Remedy.RENORMALISE.said,)
+
+
+def test_duplicates_go_and_groups_are_kept_whole():
+    twins = asking(Remedy.FEWER_MAPS, layer="conv2", kind=Kind.TWINS, evidence={"redundant": 5})
+    assert remedied(ZFNET, SMALL, [twins]).architecture.convolutions[1].maps == 251
+    grouped = remedied(ARCHITECTURES["alexnet"], SMALL, [twins]).architecture
+    assert grouped.convolutions[1].maps == 250
+
+
+def test_what_would_change_the_budget_is_left_to_the_user():
+    change = remedied(ZFNET, SMALL, [asking(Remedy.LOWER_RATE, Remedy.TRAIN_LONGER)])
+    assert (change.architecture, change.recipe, change.applied) == (ZFNET, SMALL, ())
+    assert len(change.left) == 2
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trial, Path]:
+    folder = tmp_path_factory.mktemp("trial") / "study"
+    return tried(folder), folder
+
+
+def tried(folder: Path | None, **more: object) -> Trial:
+    train, val = open_images("scenes:train:96", size=32), open_images("scenes:val:48", size=32)
+    finding = asking(Remedy.SMALLER_FILTER, Remedy.SMALLER_STRIDE)
+    known = {"findings": [finding], "seeds": 2, "folder": folder, **more}
+    return try_remedies(TINY, BRIEF, train, val, **known)  # type: ignore[arg-type]
+
+
+def test_both_networks_are_trained_with_the_same_seeds(done: tuple[Trial, Path]):
+    trial, _ = done
+    assert [each.seed for each in trial.before] == [each.seed for each in trial.after] == [0, 1]
+    assert trial.change.architecture.convolutions[0].size == 7
+    errors = [b.error - a.error for a, b in zip(trial.before, trial.after, strict=True)]
+    assert trial.differences == tuple(errors)
+    read = json.loads(json.dumps(trial.to_dict(), allow_nan=False))
+    assert read["before"]["error"]["values"] == [each.error for each in trial.before]
+    assert read["difference"]["mean"] == pytest.approx(sum(errors) / 2)
+
+
+def test_an_interrupted_trial_goes_on_and_ends_the_same(done: tuple[Trial, Path], tmp_path: Path):
+    trial, folder = done
+    half = tmp_path / "half"
+    shutil.copytree(folder, half)
+    piece = next((half / "pieces").glob("*conv1*seed=1*"))
+    piece.unlink()  # its run is still there, as after a kill
+    others = {path: path.stat().st_mtime_ns for path in (half / "pieces").iterdir()}
+    again = tried(half, resume=True)
+    assert [each.error for each in again.after] == [each.error for each in trial.after]
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+    with pytest.raises(FolderInUse, match="--resume"):
+        tried(half)
+
+
+def test_more_seeds_can_be_added_later(done: tuple[Trial, Path], tmp_path: Path):
+    _, folder = done
+    more = tmp_path / "more"
+    shutil.copytree(folder, more)
+    assert len(tried(more, resume=True, seeds=3).after) == 3
+
+
+def test_without_findings_the_first_trained_network_is_diagnosed():
+    trial = tried(None, findings=None, seeds=1)
+    assert {f.kind for f in trial.findings} & {Kind.NOISE, Kind.DEAD, Kind.ALIASING, Kind.COVERAGE}
+    assert len(trial.after) == (1 if trial.change.applied else 0)
+
+
+def test_the_spread_is_the_sample_standard_deviation():
+    assert spread([1.0, 3.0]) == {"mean": 2.0, "std": pytest.approx(2**0.5), "values": [1.0, 3.0]}
+    assert spread([1.0]) == {"mean": 1.0, "std": None, "values": [1.0]}
+    assert spread([]) is None
+    with pytest.raises(BadOption, match="at least 1"):
+        tried(None, seeds=0)
