@@ -2,8 +2,8 @@
 
 Each library runs as its users run it, one call per unit, and at its best: many units in one batch
 (Captum through a function as its neuron selector), the network cut off above the layer, in the
-channels-last layout. Ours projects many units of several images in one call. Every figure holds
-the forward pass that it needs.
+channels-last layout. Ours projects every feature map of several images (at most 256 each) in one
+call. Every figure holds the forward pass that it needs.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Case:
         return cls(module, cut, network, layer, batch, tuple(units), tuple(rows))
 
     def ours(self) -> Tensor:
-        """(U, 3, H, W)"""
+        """The last unit's field; Captum's picture is this one with zeros around it."""
         trace = self.network.trace(self.images, [self.units[0].layer])
-        return project(trace, self.units, images=self.rows).projection
+        return project(trace, self.units, images=self.rows).fields[-1]
 
     def captum_each(self, count: int) -> Tensor:
         """The first units, a call each, as in Captum's documentation."""
@@ -143,26 +143,29 @@ def agreement(composites: ModuleType | None) -> str:
 def compare(case: Case, rounds: int, calls: int, composites: ModuleType | None) -> list[object]:
     """One line of the table: ms per unit."""
     units = len(case.units)
+    layer = case.units[0].layer
     runs: dict[str, Callable[[], object]] = {
         "ours": case.ours,
+        "forward": lambda: case.network.trace(case.images, [layer]),
         "each": lambda: case.captum_each(calls),
         "batch": lambda: case.captum_batch(BATCH),
     }
-    counts = {"ours": units, "each": calls, "batch": BATCH, "zennit": BATCH}
+    counts = {"ours": units, "forward": units, "each": calls, "batch": BATCH, "zennit": BATCH}
     if composites is not None:
         runs["zennit"] = lambda: case.zennit_batch(BATCH, composites)
     times = {name: t.per(counts[name]) for name, t in measure.in_turn(runs, rounds).items()}
     cone = case.network.cone(case.units[0].layer)
     window = "whole" if cone is None else "×".join(map(str, cone.size("input")))
-    peers = [f"{t}, {measure.ratio(t, times['ours'])}" for n, t in times.items() if n != "ours"]
-    print(f"{case.layer}: ours {times['ours']}", *peers, sep="; ", flush=True)
-    return [case.layer, window, units, times["ours"], *peers]
+    ours, forward = times.pop("ours"), times.pop("forward")
+    peers = [f"{t}, {measure.ratio(t, ours)}" for t in times.values()]
+    print(f"{case.layer}: ours {ours}, of which forward {forward}", *peers, sep="; ", flush=True)
+    return [case.layer, window, units, ours, forward, *peers]
 
 
 def main() -> None:
     options = measure.parser(__doc__, rounds=7)
     options.add_argument("--images", type=int, default=4)
-    options.add_argument("--units", type=int, default=64, help="per layer and image; default 64")
+    options.add_argument("--units", type=int, default=256, help="per layer and image; default 256")
     given = measure.read(options)
     composites = zennit_composites()
     units, calls = (8, 1) if given.quick else (given.units, 4)
@@ -171,7 +174,8 @@ def main() -> None:
         compare(Case.of(architecture, layer, given.images, units), given.rounds, calls, composites)
         for layer in LAYERS
     ]
-    head = ["ZFNet", "window px", "units", "convscope", "Captum, a call per unit"]
+    head = ["ZFNet", "window px", "units", "convscope", "of which forward"]
+    head.append("Captum, a call per unit")
     head.append(f"Captum at its best, {BATCH} units")
     head += [f"zennit at its best, {BATCH} units"] if composites else []
     words = (

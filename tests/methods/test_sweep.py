@@ -146,7 +146,7 @@ def test_progress_counts_positions_up_to_all_of_them():
 
 def test_batches_are_sized_by_what_they_hold_in_memory():
     network = random_network()
-    assert full_batch_size(network, [network.output]) == 64
+    assert full_batch_size(network, [network.output]) == 16
     wide = open_network(nn.Sequential(nn.Conv2d(3, 512, 1), nn.ReLU()), (3, 224, 224))
     assert full_batch_size(wide, [wide.output]) == 1
 

@@ -57,7 +57,9 @@ def some_maps(occluder: Occluder | None = None, unit: Unit | None = None) -> Occ
 
 def some_projections(count: int, side: int = 9) -> Projections:
     return Projections(
-        projection=noise(count, 3, HEIGHT, WIDTH) - 0.5,
+        fields=tuple(noise(count, 3, HEIGHT, WIDTH) - 0.5),
+        places=(Box(0, 0, HEIGHT, WIDTH),) * count,
+        shape=(3, HEIGHT, WIDTH),
         activation=torch.arange(float(count)) - 1,
         box=torch.tensor([[-3, 30, -3 + side, 30 + side]] * count),
         units=tuple(Unit("conv5", i, 6, 6) for i in range(count)),

@@ -19,14 +19,15 @@ from ..network.ops.pooling import unpool
 from ..network.ops.shared import differentiate
 from ..network.reader import INPUT
 from ..network.trace import Trace
-from .rules import Rules, rectify, skip
+from .rules import RECTIFIERS, Rules, rectify, skip
 
 __all__ = ["Start", "cone_for", "crops_pay", "descend", "descend_in_windows", "group_size"]
 
-MEMORY = 128 * 2**20
-"""Bytes that the signals of one group of units may take."""
-LARGEST_GROUP = 32
-"""Units that go down together at most: more fall out of the caches."""
+MEMORY = 16 * 2**20
+"""Bytes that the signals of one group of units may take at one layer: more fall out of the
+caches."""
+LARGEST_GROUP = 64
+"""Units that go down together at most."""
 WORTH_WINDOWS = 0.85
 """Windows are used where they hold at most this share of the values of the whole maps."""
 
@@ -48,6 +49,12 @@ class Start:
 
     def __getitem__(self, part: slice) -> Start:
         return Start(self.layer, self.channels[part], self.positions[part], self.values[part])
+
+    def alone(self, channels: int) -> Tensor:
+        """Each value in its channel of one position, (U, C, 1, 1)."""
+        start = self.values.new_zeros((len(self), channels, 1, 1))
+        start[torch.arange(len(self), device=start.device), self.channels, 0, 0] = self.values
+        return start
 
     def on_map(self, shape: tuple[int, ...]) -> Tensor:
         """The layer (U, *shape) with all else set to zero."""
@@ -100,8 +107,7 @@ def group_size(network: Network, layer: str, cone: Cone | None) -> int:
         for node in network.below([layer])
         for name, shape in zip((node.name, *node.inputs), (node.shape, *node.below), strict=True)
     ]
-    fits = MEMORY // (3 * 4 * max(sizes))  # signal above, signal below, what was saved
-    return max(1, min(LARGEST_GROUP, fits))
+    return max(1, min(LARGEST_GROUP, MEMORY // (4 * max(sizes))))
 
 
 def descend(trace: Trace, start: Start, images: Tensor, rules: Rules) -> Tensor:
@@ -116,41 +122,80 @@ def descend(trace: Trace, start: Start, images: Tensor, rules: Rules) -> Tensor:
     return signals[INPUT]
 
 
-def descend_in_windows(seen: Seen, start: Start, rules: Rules) -> Tensor:
-    """Carry signals down in windows: (U, C, h, w), the receptive fields, zero outside the image."""
+def descend_in_windows(
+    seen: Seen, start: Start, rules: Rules, scratch: dict[str, Tensor] | None = None
+) -> Tensor:
+    """Carry signals down in windows: (U, C, h, w), the receptive fields, zero outside the image.
+
+    scratch : memory for the unpooled maps, to be used by one group after the other
+    """
     cone = seen.cone
-    signals: dict[str, Tensor] = {}
+    signals = {start.layer: start.alone(cone.network.layer(start.layer).channels)}
+    single = {start.layer}  # where each signal is still its unit's one value
+    ours: set[str] = set()  # signals in memory that nothing else reads
     for node in reversed(cone.nodes):
-        if node.name == start.layer:
-            parts = _first_step(seen, node, start, rules)
+        signal = signals.pop(node.name)
+        if node.name in single and _is_plain(node):
+            parts = (_filters(node, signal, start),)
+        elif node.name in ours and rules[node] is rectify:
+            parts = (signal.relu_(),)
         else:
-            parts = _step(seen, node, signals.pop(node.name), rules)
+            parts = _step(seen, node, signal, rules, scratch)
         for edge, part in zip(cone.edges[node.name], parts, strict=True):
-            if node.op.on_window is not None:  # a pointwise step stays where it is
+            if _leaks(node):
                 mask = cone.inside_part(edge, seen.positions)
                 part = part if mask is None else part * mask
+            if edge.below in signals:
+                single.discard(edge.below)
+            elif node.kind in ("conv", "max_pool"):
+                ours.add(edge.below)
+            elif node.name in single and _keeps_channels(node, rules):
+                single.add(edge.below)
             signals[edge.below] = cone.join(signals.get(edge.below), edge, part)
     return signals[INPUT]
 
 
-def _first_step(seen: Seen, node: Node, start: Start, rules: Rules) -> tuple[Tensor, ...]:
-    """From the unit itself: through a convolution, its one filter is looked up, not convolved."""
-    if node.kind == "conv" and node.settings["groups"] == 1 and node.settings["dilation"] == (1, 1):
-        filters = node.tensors["weight"].detach()[start.channels]
-        filters = filters.contiguous(memory_format=torch.channels_last)
-        return (filters * start.values[:, None, None, None],)
-    single = start.values.new_zeros(len(start), node.shape[0], 1, 1)
-    single[torch.arange(len(start), device=single.device), start.channels, 0, 0] = start.values
-    return _step(seen, node, single, rules)
+def _leaks(node: Node) -> bool:
+    """Whether a signal may come to lie outside the map: not where it stays at its place, nor where
+    it goes back to the place of a value."""
+    return node.op.on_window is not None and node.kind != "max_pool"
 
 
-def _step(seen: Seen, node: Node, signal: Tensor, rules: Rules) -> tuple[Tensor, ...]:
+def _keeps_channels(node: Node, rules: Rules) -> bool:
+    """Whether a signal in one channel stays alone there."""
+    return node.kind in (*RECTIFIERS, "batch_norm") or node.op.passes_through or rules[node] is skip
+
+
+def _is_plain(node: Node) -> bool:
+    """A convolution whose weight holds each unit's filter as it is painted."""
+    return (
+        node.kind == "conv" and node.settings["groups"] == 1 and node.settings["dilation"] == (1, 1)
+    )
+
+
+def _filters(node: Node, signal: Tensor, start: Start) -> Tensor:
+    """Each unit's own filter, times its value: looked up, not convolved."""
+    filters = node.tensors["weight"].detach()[start.channels]
+    filters = filters.contiguous(memory_format=torch.channels_last)
+    each = torch.arange(len(start), device=signal.device)
+    return filters * signal[each, start.channels, 0, 0][:, None, None, None]
+
+
+def _step(
+    seen: Seen,
+    node: Node,
+    signal: Tensor,
+    rules: Rules,
+    scratch: dict[str, Tensor] | None = None,
+) -> tuple[Tensor, ...]:
     if node.op.on_window is None:
         return rules[node](node, signal, seen.at(node))
     if node.kind == "conv":
         return (seen.cone.transpose(node, signal),)
     if node.kind == "max_pool":
-        return (unpool_places(node, signal, seen.places(node)),)
+        kept = {} if scratch is None or node.inputs[0] == INPUT else scratch  # pixels are given out
+        kept[node.name] = unpool_places(node, signal, seen.places(node), kept.get(node.name))
+        return (kept[node.name],)
     if node.kind == "avg_pool":
         size = seen.cone.edges[node.name][0].part[2:]
         at = signal.new_zeros((len(signal), node.below[0][0], *size))

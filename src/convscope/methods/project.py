@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,7 +27,9 @@ __all__ = ["Projections", "project", "project_fields"]
 class Projections:
     """What `project` returns, a row per unit.
 
-    projection : (U, 3, H, W), in the scale of the preprocessed image, signed, not rectified
+    fields : per unit (3, h, w), the projection where it can be other than zero, in the scale of
+        the preprocessed image, signed, not rectified;   places : where that lies in the image
+    shape : (3, H, W), of the image
     activation : (U,), the unit's value in its image
     box : (U, 4) int64, its receptive field (top, left, bottom, right) in image pixels, half-open,
         not clipped to the image
@@ -34,11 +37,26 @@ class Projections:
     images : (U,) int64, the row of the trace each unit was seen in
     """
 
-    projection: Tensor
+    fields: tuple[Tensor, ...]
+    places: tuple[Box, ...]
+    shape: tuple[int, ...]
     activation: Tensor
     box: Tensor
     units: tuple[Unit, ...]
     images: Tensor
+
+    @cached_property
+    def projection(self) -> Tensor:
+        """(U, 3, H, W): every field in its place in the image."""
+        whole = self.activation.new_zeros((len(self.units), *self.shape))
+        for picture, field, place in zip(whole, self.fields, self.places, strict=True):
+            inside = place.clip(*self.shape[-2:])
+            picture[:, inside.top : inside.bottom, inside.left : inside.right] = field[
+                :,
+                inside.top - place.top : inside.bottom - place.top,
+                inside.left - place.left : inside.right - place.left,
+            ]
+        return whole
 
 
 @torch.no_grad()
@@ -66,7 +84,7 @@ def project(
         trace.strongest(network.unit(unit), row) for unit, row in zip(wanted, rows, strict=True)
     ]
     pixels = trace[INPUT]
-    result = pixels.new_zeros((len(seen), *pixels.shape[1:]))
+    found: dict[int, tuple[Box, Tensor]] = {}
     activation = pixels.new_zeros(len(seen))
     for layer in dict.fromkeys(unit.layer for unit in seen):
         mine = [i for i, unit in enumerate(seen) if unit.layer == layer]
@@ -74,16 +92,12 @@ def project(
         values, start = _start(trace, [seen[i] for i in mine], at, rules.seed)
         _check_finite(values, [seen[i] for i in mine], at)
         activation[mine] = values
-        for i, (box, field) in zip(mine, project_fields(trace, start, at, rules), strict=True):
-            inside = box.clip(*pixels.shape[-2:])
-            result[i, :, inside.top : inside.bottom, inside.left : inside.right] = field[
-                :,
-                inside.top - box.top : inside.bottom - box.top,
-                inside.left - box.left : inside.right - box.left,
-            ]
+        found.update(zip(mine, project_fields(trace, start, at, rules), strict=True))
     boxes = [_box(network, unit) for unit in seen]
     return Projections(
-        projection=result,
+        fields=tuple(found[i][1] for i in range(len(seen))),
+        places=tuple(found[i][0] for i in range(len(seen))),
+        shape=tuple(pixels.shape[1:]),
         activation=activation,
         box=torch.tensor(boxes, dtype=torch.int64).reshape(-1, 4),
         units=tuple(seen),
@@ -106,6 +120,7 @@ def project_fields(
     cone = cone_for(network, start.layer, rules)
     size = group_size(network, start.layer, cone)
     image = Box(0, 0, *network.input_shape[-2:])
+    scratch: dict[str, Tensor] = {}
     for i in range(0, len(start), size):
         part = start[i : i + size]
         rows = images[i : i + size]
@@ -118,7 +133,7 @@ def project_fields(
                 seen = SeenInCrops(cone, part.positions, crops)
             else:
                 seen = SeenInMaps(cone, part.positions, trace, rows)
-            fields = descend_in_windows(seen, part, rules)
+            fields = descend_in_windows(seen, part, rules, scratch)
             yield from zip(cone.boxes(part.positions), fields, strict=True)
 
 

@@ -275,8 +275,13 @@ class _SeenAt:
         return self.seen.places(self.node)
 
 
-def unpool_places(node: Node, signal: Tensor, places: Tensor) -> Tensor:
-    """Unpool on windows: each value at its place of its region; values that meet add up."""
+def unpool_places(
+    node: Node, signal: Tensor, places: Tensor, memory: Tensor | None = None
+) -> Tensor:
+    """Unpool on windows: each value at its place of its region; values that meet add up.
+
+    memory : an earlier result that is no longer needed: written over where it is large enough
+    """
     s = node.settings
     (kh, kw), (sh, sw), (dh, dw) = s["kernel"], s["stride"], s["dilation"]
     units, channels, h, w = signal.shape
@@ -285,11 +290,15 @@ def unpool_places(node: Node, signal: Tensor, places: Tensor) -> Tensor:
     corner = torch.arange(h, device=device)[:, None] * (sh * width)
     corner = (corner + torch.arange(w, device=device) * sw)[..., None] * channels
     corner = corner + torch.arange(channels, device=device)  # (h, w, C): channels last throughout
+    offset = torch.arange(kh, device=device)[:, None] * (dh * width)
+    offset = ((offset + torch.arange(kw, device=device) * dw) * channels).flatten()
     places = places.permute(0, 2, 3, 1)
-    index = (places // kw).long() * (dh * width * channels)
-    index += (places % kw).long() * (dw * channels)
-    index += corner
-    below = signal.new_zeros(units, height * width * channels)
+    index = offset.index_select(0, places.int().flatten()).view(places.shape).add_(corner)
+    size = height * width * channels
+    if memory is None or memory.shape[0] < units:
+        below = signal.new_zeros(units, size)
+    else:
+        below = memory.permute(0, 2, 3, 1)[:units].view(units, size).zero_()
     below.scatter_add_(1, index.flatten(1), signal.permute(0, 2, 3, 1).flatten(1))
     return below.view(units, height, width, channels).permute(0, 3, 1, 2)
 

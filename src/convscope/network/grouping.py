@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from .reader import INPUT
 __all__ = ["Axis", "BoxGrid", "Run", "Side", "runs"]
 
 Array = np.ndarray
+Plan = TypeVar("Plan")
 TOLERANCE = 0.02
 """Work that grouping may add along an axis, as a share of the exact work."""
 MAX_GROUPS = 10
@@ -42,17 +44,28 @@ class Side:
     size: Mapping[str, int]
     first: Mapping[str, Tensor]
     boxes: Tensor  # (members, 2): the changed pixels themselves, half-open
+    _planned: dict[object, object] = field(default_factory=dict, repr=False)
 
     def inside(self, step: str) -> Tensor:
         """Which indices of each window (members, size) lie in the member's own box."""
         index = self.first[step][:, None] + torch.arange(self.size[step])
         return (index >= self.boxes[:, :1]) & (index < self.boxes[:, 1:])
 
+    def plan(self, key: tuple[object, ...], make: Callable[[], Plan]) -> Plan:
+        """What was planned under that key before: a side is one of many groups' sides."""
+        if key not in self._planned:
+            self._planned[key] = make()
+        return self._planned[key]  # type: ignore[return-value]
+
     def need(self, step: str, window: Window) -> tuple[Tensor, int]:
         """First index, per member, and size of the input that the step's windows read."""
-        first = self.first[step]
-        low, high = window.need((first, first + self.size[step]))
-        return low, int(high[0] - low[0])
+
+        def make() -> tuple[Tensor, int]:
+            first = self.first[step]
+            low, high = window.need((first, first + self.size[step]))
+            return low, int(high[0] - low[0])
+
+        return self.plan(("need", step, window), make)
 
     def holds(self, step: str, need: tuple[Tensor, int]) -> bool:
         """Whether the windows of `step` are exactly the patches needed."""
@@ -60,6 +73,9 @@ class Side:
 
     def split(self, count: int) -> Iterator[Side]:
         """The same group in parts of at most `count` members."""
+        if count >= len(self.members):
+            yield self
+            return
         for i in range(0, len(self.members), count):
             part = slice(i, i + count)
             first = {name: values[part] for name, values in self.first.items()}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import torch
@@ -21,8 +22,8 @@ from torch import Tensor
 
 from .exported import Network
 from .fusion import Step, dense, fused_steps
-from .grouping import Axis, BoxGrid, Side
-from .patches import Base, copy_windows, overlay
+from .grouping import Axis, BoxGrid, Side, runs
+from .patches import Base, copy_windows, overlap, overlay
 from .reader import INPUT
 
 __all__ = ["BoxGrid", "IncrementalSweep", "Work"]
@@ -171,11 +172,18 @@ class IncrementalSweep:
         if all(side.holds(below, need) for side, need in zip(sides, needs, strict=True)):
             return group.windows[below]
         size = (needs[0][1], needs[1][1])
-        padded, (top, left) = base.padded(step, index)
+        padded, pads = base.padded(step, index)
+        around = [
+            side.plan(("base", step.name, index), partial(runs, first + pad))
+            for side, (first, _), pad in zip(sides, needs, pads, strict=True)
+        ]
+        inside = [
+            side.plan(("window", step.name, index), partial(overlap, side, below, first, extent))
+            for side, (first, extent) in zip(sides, needs, strict=True)
+        ]
         patch = padded.new_empty(*group.shape, *size, padded.shape[-1])
-        copy_windows(patch, padded, needs[0][0] + top, needs[1][0] + left)
-        window = group.windows[below].unflatten(0, group.shape)
-        overlay(patch, window, below, sides, (needs[0][0], needs[1][0]))
+        copy_windows(patch, padded, *around)
+        overlay(patch, group.windows[below].unflatten(0, group.shape), *inside)
         return patch.flatten(0, 1)
 
     def _whole(self, group: _Group, base: Base, name: str) -> Tensor:
@@ -183,11 +191,13 @@ class IncrementalSweep:
         if name in group.whole:
             return group.whole[name]
         values = base.rows[name]
-        zero = torch.zeros(1, dtype=torch.int64)
         patch = values.expand(*group.shape, *values.shape).clone()
-        rows, columns = (zero.expand(n) for n in group.shape)
         window = group.windows[name].unflatten(0, group.shape)
-        overlay(patch, window, name, (group.rows, group.columns), (rows, columns))
+        inside = [
+            side.plan(("whole", name), partial(overlap, side, name, side.members * 0, extent))
+            for side, extent in zip((group.rows, group.columns), values.shape, strict=False)
+        ]
+        overlay(patch, window, *inside)
         group.whole[name] = patch.flatten(0, 1).permute(0, 3, 1, 2)
         return group.whole[name]
 
@@ -280,11 +290,12 @@ class IncrementalSweep:
 def _variants(group: _Group, image: Tensor, change: Tensor) -> Tensor:
     """The window of the image itself: `change` inside each variant's box, the image around it."""
     size = (group.rows.size[INPUT], group.columns.size[INPUT])
-    top, left = group.rows.first[INPUT], group.columns.first[INPUT]
+    sides = (group.rows, group.columns)
+    corners = [runs(side.first[INPUT]) for side in sides]
     patch, inside = (image.new_empty(*group.shape, *size, image.shape[-1]) for _ in range(2))
-    copy_windows(patch, image, top, left)
-    copy_windows(inside, change.permute(1, 2, 0).contiguous(), top, left)
-    rows, columns = (side.inside(INPUT).to(image.device) for side in (group.rows, group.columns))
+    copy_windows(patch, image, *corners)
+    copy_windows(inside, change.permute(1, 2, 0).contiguous(), *corners)
+    rows, columns = (side.inside(INPUT).to(image.device) for side in sides)
     mask = rows[:, None, :, None, None] & columns[None, :, None, :, None]
     return torch.where(mask, inside, patch).flatten(0, 1)
 

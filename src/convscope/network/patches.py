@@ -16,7 +16,7 @@ from .fusion import Step
 from .grouping import Run, Side, runs
 from .reader import INPUT
 
-__all__ = ["Base", "copy_windows", "overlay"]
+__all__ = ["Base", "copy_windows", "overlap", "overlay"]
 
 
 class Base:
@@ -73,12 +73,15 @@ class Base:
 # --- copying in runs ------------------------------------------------------------------------------
 
 
-def copy_windows(patch: Tensor, source: Tensor, top: Tensor, left: Tensor) -> None:
-    """patch[i, j] = source[top[i]: , left[j]: ], one strided copy per arithmetic run."""
-    for rows in runs(top):
-        for columns in runs(left):
+def copy_windows(patch: Tensor, source: Tensor, down: Sequence[Run], across: Sequence[Run]) -> None:
+    """patch[i, j] = source[top[i]: , left[j]: ], one strided copy per arithmetic run.
+
+    down, across : the runs of top and left
+    """
+    y, x = source.stride(0), source.stride(1)
+    for rows in down:
+        for columns in across:
             part = patch[rows.slice, columns.slice]
-            y, x = source.stride(0), source.stride(1)
             part.copy_(
                 source.as_strided(
                     part.shape,
@@ -88,23 +91,13 @@ def copy_windows(patch: Tensor, source: Tensor, top: Tensor, left: Tensor) -> No
             )
 
 
-def overlay(
-    patch: Tensor,
-    window: Tensor,
-    name: str,
-    sides: tuple[Side, Side],
-    corner: tuple[Tensor, Tensor],
-) -> None:
+def overlay(patch: Tensor, window: Tensor, down: Sequence[Run], across: Sequence[Run]) -> None:
     """Put each variant's window (R, K, h, w, C) of a step into its patch.
 
-    sides : the group's rows and columns;   corner : where each patch starts in the step's map
+    down, across : the runs of `overlap`, along either axis
     """
-    vertical, across = (
-        _overlap(side.first[name], side.size[name], origin, patch.shape[axis])
-        for side, origin, axis in zip(sides, corner, (2, 3), strict=True)
-    )
-    for rows in runs(*vertical):
-        for columns in runs(*across):
+    for rows in down:
+        for columns in across:
             height, width = rows.first[2], columns.first[2]
             if height <= 0 or width <= 0:
                 continue
@@ -114,12 +107,16 @@ def overlay(
             _moving(target, shape, rows, columns, 1).copy_(_moving(source, shape, rows, columns, 0))
 
 
-def _overlap(first: Tensor, size: int, origin: Tensor, extent: int) -> tuple[Tensor, ...]:
-    """Per variant: where the window's part that lies in the patch starts in the window, where in
-    the patch, and how long it is."""
+def overlap(side: Side, name: str, origin: Tensor, extent: int) -> list[Run]:
+    """Per variant, in runs: where the part of a step's window that lies in the patch starts in the
+    window, where in the patch, and how long it is.
+
+    origin : where each patch starts in the step's map;   extent : how long the patches are
+    """
+    first = side.first[name]
     low = torch.maximum(first, origin)
-    high = torch.minimum(first + size, origin + extent)
-    return low - first, low - origin, high - low
+    high = torch.minimum(first + side.size[name], origin + extent)
+    return runs(low - first, low - origin, high - low)
 
 
 def _moving(values: Tensor, shape: tuple[int, ...], rows: Run, columns: Run, which: int) -> Tensor:
