@@ -195,9 +195,14 @@ def _marked(images: ImageSet, parts: Path | None) -> tuple[Marked, ...]:
 
 
 def _names(scopes: list[Microscope]) -> list[str]:
-    """A short name for each network, different from the other's."""
+    """A short name for each network, different from the other's: of its run, weights or kind."""
     specs = [scope.model.spec for scope in scopes]
-    short = [Path(spec.partition("@")[0].rpartition(":")[2]).name or spec for spec in specs]
+    short = []
+    for spec in specs:
+        named, at, weights = spec.partition("@")
+        path = Path(weights if at else named.rpartition(":")[2])
+        folder = path.parent.name if path.stem == "weights" else ""
+        short.append(folder or path.stem)
     if len(set(short)) == len(short):
         return short
     return specs if len(set(specs)) == len(specs) else [f"{s} ({i})" for i, s in enumerate(specs)]
