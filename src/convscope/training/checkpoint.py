@@ -46,6 +46,7 @@ __all__ = [
     "claim",
     "read_run",
     "run_to_resume",
+    "tidy",
 ]
 
 SCHEMA_VERSION = 1
@@ -235,6 +236,13 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[Path]:
             yield path
         finally:
             (path / LOCK).unlink(missing_ok=True)
+
+
+def tidy(folder: Path) -> None:
+    """Removes what a finished run left when it was killed in its very last moment."""
+    if any(_is_leftover(entry) or entry.name == STATE for entry in folder.iterdir()):
+        with claim(folder):
+            (folder / STATE).unlink(missing_ok=True)
 
 
 class RunFolder:

@@ -32,6 +32,7 @@ from convscope.training.checkpoint import (
     Status,
     claim,
     run_to_resume,
+    tidy,
 )
 from convscope.training.distributed import ALONE, Ranks
 from convscope.training.evaluation import Scores
@@ -108,7 +109,7 @@ def train(
         wanted = _shaped(architecture, recipe, len(images.classes))
         _check_same(out, found, replace(found, architecture=wanted, recipe=recipe))
         if found.status is Status.FINISHED:
-            return _finished(Path(out), found)
+            return _finished(Path(out), found, ranks)
 
     def load() -> Lesson:
         return load_lesson(
@@ -142,7 +143,7 @@ def train_on(
     if found is not None:
         _check_same(out, found, wanted)
         if found.status is Status.FINISHED:
-            return _finished(Path(out), found)
+            return _finished(Path(out), found, ranks)
     network = build(wanted.architecture, recipe.initialisation, seed=recipe.seed).to(device)
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -335,7 +336,9 @@ def _check_same(out: str | os.PathLike[str], found: Run, wanted: Run) -> None:
         )
 
 
-def _finished(folder: Path, run: Run) -> TrainingResult:
+def _finished(folder: Path, run: Run, ranks: Ranks) -> TrainingResult:
+    if ranks.first:
+        tidy(folder)
     return TrainingResult(folder, folder / WEIGHTS, run.history, run.tested, already=True)
 
 
