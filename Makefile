@@ -27,7 +27,7 @@ check: $(DEV)     ## lint, format, types
 	$(BIN)/mypy
 
 bench: $(BENCH)   ## the benchmarks, against their peers in the same run; takes hours
-	@for name in renormalise projection mining atlas occlusion; do \
+	@for name in renormalise training projection mining atlas occlusion; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 docs: $(DEV)      ## write docs/cli.md anew from --help
@@ -49,7 +49,7 @@ $(STAMP): pyproject.toml constraints.txt | $(VENV)
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(VENV)
-	$(PIP) -e '.[dev,zoo,probe,explore]'
+	$(PIP) -e '.[dev,zoo,probe,explore,tensorboard]'
 	@touch $@ $(STAMP)
 
 $(BENCH): $(DEV)

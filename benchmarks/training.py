@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from convscope.images.datasets import open_images
 from convscope.images.scenes import CLASSES, SceneSpec, Split, render_many
+from convscope.images.torchvision_import import import_torchvision
 from convscope.network.architectures import Convnet, architecture_named, build
 from convscope.training.evaluation import evaluate
 from convscope.training.lesson import Lesson, load_lesson
@@ -72,6 +73,7 @@ class Reference:
     """The loop of torchvision's references/classification/train.py, in its essentials."""
 
     def __init__(self, folder: Path, lesson: Lesson, recipe: Recipe, workers: int) -> None:
+        import_torchvision()
         from torchvision import datasets, transforms
 
         size, side = lesson.preprocess.shape[1], lesson.mean.shape[0]
@@ -176,9 +178,9 @@ def main() -> None:
         f"pixels in {len(CLASSES)} classes; the reference with {given.workers} workers."
         f"\n\n{table}\n\n"
         f"Validation accuracy after {given.rounds} epochs of each: Convscope {scores[0]}, "
-        f"reference {scores[1]}. Convscope decodes every file once, before its first epoch, which is not in "
-        f"the table: {1e3 * decoded:.2f} ms a picture; in {PHOTOS.epochs} epochs that adds "
-        f"{1e3 * decoded / PHOTOS.epochs:.3f} ms to each."
+        f"reference {scores[1]}. Convscope decodes every file once, before its first epoch, "
+        f"which is not in the table: {1e3 * decoded:.2f} ms a picture; in {PHOTOS.epochs} epochs "
+        f"that adds {1e3 * decoded / PHOTOS.epochs:.3f} ms to each."
     )
     measure.report("training", "Training, end to end", body, write=not given.quick)
 

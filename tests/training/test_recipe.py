@@ -6,12 +6,23 @@ import itertools
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from convscope.errors import BadOption
 from convscope.network.architectures import Initialisation
-from convscope.training.recipe import PAPER, RECIPES, SMALL, Recipe, Schedule, recipe_named
+from convscope.training.recipe import (
+    PAPER,
+    REASONS,
+    RECIPES,
+    SMALL,
+    SOURCES,
+    Recipe,
+    Schedule,
+    recipe_named,
+)
+from convscope.training.recipe_file import changed, read_recipe, recipe_text
 
 
 def test_the_papers_recipe_has_the_papers_numbers():
@@ -35,6 +46,39 @@ def test_the_cosine_falls_from_the_full_rate_to_nothing():
     assert rates[50] == pytest.approx(SMALL.learning_rate / 2)
     assert rates[100] == pytest.approx(0, abs=1e-12)
     assert all(later < sooner for sooner, later in itertools.pairwise(rates))
+
+
+def test_the_fixed_steps_divide_the_rate_after_the_epochs_that_they_name():
+    recipe = replace(PAPER, schedule=Schedule.STEPS, epochs=6, drops=(2, 4))
+    rates = [recipe.rate(step, 60, []) for step in (0, 19, 20, 39, 40, 59)]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_yaml_and_says_where_each_number_is_from(name: str, tmp_path: Path):
+    text = recipe_text(recipe_named(name))
+    (tmp_path / "recipe.yaml").write_text(text, encoding="utf-8")
+    assert read_recipe(tmp_path / "recipe.yaml") == recipe_named(name)
+    sources = [line.partition("  # ")[2] for line in text.splitlines()]
+    assert all(sources) and "given" not in sources and len(sources) == len(SOURCES)
+
+
+def test_what_was_changed_is_marked_as_given():
+    lines = recipe_text(changed(SMALL, ["radius=none", "keep_epochs=1,2"])).splitlines()
+    given = [line.split(":")[0] for line in lines if line.endswith("# given")]
+    assert given == ["radius", "keep_epochs"]
+
+
+def test_every_departure_from_the_paper_has_its_reason():
+    for name, recipe in RECIPES.items():
+        differing = {field for field in SOURCES if getattr(recipe, field) != getattr(PAPER, field)}
+        assert differing == set(REASONS[name])
+
+
+def test_a_difference_is_named():
+    assert PAPER.difference(PAPER) is None
+    other = replace(PAPER, momentum=0.5, seed=3)
+    assert PAPER.difference(other) == "momentum is 0.9 there, 0.5 now"
 
 
 @pytest.mark.parametrize("name", RECIPES)

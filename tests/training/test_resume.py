@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import trainee
-from trainee import RECIPE, STEPS, TINY, lesson
 
+import trainee
 from convscope.errors import FolderInUse, NonFinite
 from convscope.network.weights import read_weights
 from convscope.training import loop
@@ -20,6 +19,7 @@ from convscope.training.checkpoint import Status, claim, read_run
 from convscope.training.loop import Keeping, train_on
 from convscope.training.recipe_file import read_recipe
 from convscope.training.teacher import Teacher
+from trainee import RECIPE, STEPS, TINY, lesson
 
 RESUME = Keeping(resume=True, every=0.0)
 
@@ -112,6 +112,15 @@ def test_stopped_between_an_epochs_files_it_ends_with_the_same_bytes(
         assert len(read_run(out).history) == call
         train_on(TINY, lesson(), RECIPE, out, keeping=RESUME)
         check_same(out, whole)
+
+
+def test_killed_in_its_very_last_moment_a_run_is_tidied(whole, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(Stop))
+    with pytest.raises(Stop):  # it is finished, and what it went on with is still there
+        train_on(TINY, lesson(), RECIPE, tmp_path / "run", keeping=RESUME)
+    monkeypatch.undo()
+    assert train_on(TINY, lesson(), RECIPE, tmp_path / "run", keeping=RESUME).already
+    check_same(tmp_path / "run", whole)
 
 
 def test_resuming_a_finished_run_does_nothing(whole, tmp_path: Path):

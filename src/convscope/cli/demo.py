@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -142,7 +141,7 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
     """A trained network in the folder; one that is there is kept."""
     from ..network.architectures import architecture_named
     from ..training.checkpoint import Status, read_run
-    from ..training.loop import train
+    from ..training.loop import Keeping, train
     from ..training.recipe import SMALL
 
     if (folder / "run.json").exists():
@@ -150,7 +149,6 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
         if run.status is Status.FINISHED:
             screen.say(f"1/3  {folder} is trained already")
             return run.history
-    shutil.rmtree(folder, ignore_errors=True)  # an interrupted one, in a folder of our own
     recipe = replace(SMALL, epochs=size.epochs, seed=running.seed)
     side = architecture_named(NETWORK).input_size
     screen.say(f"1/3  training {NETWORK} on {size.scenes} rendered scenes: {describe(recipe)}")
@@ -163,6 +161,7 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
             folder,
             device=choose_device(running.device),
             workers=workers_or(running),
+            keeping=Keeping(resume=True),
             progress=progress,
         )
     screen.say(*(f"     {epoch_line(epoch)}" for epoch in done.history))
