@@ -212,3 +212,22 @@ def test_incremental_and_full_answer_alike() -> None:
     torch.testing.assert_close(fast.logits, slow.logits, atol=1e-4, rtol=0)
     torch.testing.assert_close(fast.activity, slow.activity, atol=1e-3, rtol=1e-4)
     assert torch.equal(fast.label(), slow.label())
+
+
+@pytest.mark.parametrize("method", ["incremental", "full"])
+def test_bfloat16_is_close_and_says_how_close(method):
+    network, image = random_network(), random_image()
+    exact = sweep(network, image, Occluder(4, 4), fill=0.0, method=method)
+    found = sweep(network, image, Occluder(4, 4), fill=0.0, method=method, precision="bfloat16")
+    assert exact.rounding is None
+    assert found.rounding is not None and found.logits.dtype == torch.float32
+    off = (found.logits - exact.logits).abs().max()
+    assert 0 < off < 0.05 * exact.logits.abs().max()
+    assert found.rounding.checked == 16  # all of them
+    assert found.rounding.logits == pytest.approx(float(off), abs=1e-5)
+    assert found.rounding.labels == int((found.label() != exact.label()).sum())
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(BadOption, match="float32, bfloat16"):
+        sweep(random_network(), random_image(), Occluder(4, 4), fill=0.0, precision="int8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,13 @@ class MethodName(StrEnum):
 
     INCREMENTAL = "incremental"
     FULL = "full"
+
+
+class PrecisionName(StrEnum):
+    """The numbers that the network is run in; `methods.sweep.Precision` holds them."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
 
 
 GREYS = {"grey": 128, "black": 0, "white": 255}
@@ -95,6 +103,12 @@ def occlude(
             "whole network at every position."
         ),
     ] = MethodName.INCREMENTAL,
+    precision: Annotated[
+        PrecisionName,
+        typer.Option(
+            help="bfloat16 rounds, which is faster on some processors; the error is said."
+        ),
+    ] = PrecisionName.FLOAT32,
 ) -> None:
     """Slide a box over an image and see what the network's answer rests on.
 
@@ -121,15 +135,22 @@ def occlude(
     screen.facts({**scope.facts(), "image": picture.describe()})
     maps = sweep_image(
         screen, scope, picture, (size, stride), shown, batch_size=running.batch_size,
-        method=method, **watched,
+        method=method, precision=precision, **watched,
     )  # fmt: skip
-    record = {**scope.record(), "image": picture.name, "fill": fill, "method": method}
+    record = {
+        **scope.record(),
+        "image": picture.name,
+        "fill": fill,
+        "method": method,
+        "precision": precision,
+    }
     if out.suffix.lower() == ".npz":
         write_arrays(out, maps.arrays(), record)
     else:
         write_figure(out, occlusion_row(maps, scope, picture), record)
     summary = _summary(maps, scope)
-    screen.say("", *_words(summary), "", f"Written: {out}")
+    rounding = [] if maps.rounding is None else [f"bfloat16 {maps.rounding}"]
+    screen.say("", *_words(summary), *rounding, "", f"Written: {out}")
     screen.result({**record, **summary, "out": str(out)})
 
 
@@ -236,6 +257,7 @@ def _summary(maps: OcclusionMaps, scope: Microscope) -> dict[str, Any]:
         "size": list(maps.occluder.size),
         "stride": list(maps.occluder.stride),
         "positions": list(maps.probability.shape),
+        "rounding": None if maps.rounding is None else asdict(maps.rounding),
     }
 
 

@@ -135,6 +135,7 @@ def descend_in_windows(
     ours: set[str] = set()  # signals in memory that nothing else reads
     for node in reversed(cone.nodes):
         signal = signals.pop(node.name)
+        parts: tuple[Tensor, ...]
         if node.name in single and _is_plain(node):
             parts = (_filters(node, signal, start),)
         elif node.name in ours and rules[node] is rectify:

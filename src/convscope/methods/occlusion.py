@@ -23,9 +23,22 @@ from ..network.weights import replace_file
 from .occluder import Fill, Occluder, fill_planes
 from .project import project
 from .rules import DECONVNET, Rules
-from .sweep import Advance, Method, Sweep, check_target, one_image, refuse_not_finite, sweep
+from .sweep import (
+    Advance,
+    Method,
+    Precision,
+    Rounding,
+    Sweep,
+    check_target,
+    one_image,
+    refuse_not_finite,
+    sweep,
+)
 
-__all__ = ["Method", "Occluder", "OcclusionMaps", "Sweep", "occlude", "strongest_map", "sweep"]
+__all__ = [
+    "Method", "Occluder", "OcclusionMaps", "Precision", "Rounding", "Sweep", "occlude",
+    "strongest_map", "sweep",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +53,7 @@ class OcclusionMaps:
     activation : the unit's value;   box : its receptive field, not clipped to the image
     base_probabilities (classes,), base_activity : for the image as it is
     image, fill : (3, H, W), preprocessed
+    rounding : what a sweep in fewer bits lost
     """
 
     probability: Tensor
@@ -57,6 +71,7 @@ class OcclusionMaps:
     image: Tensor
     fill: Tensor
     occluder: Occluder
+    rounding: Rounding | None = None
 
     @property
     def base_probability(self) -> float:
@@ -107,6 +122,7 @@ def occlude(
     rules: Rules = DECONVNET,
     batch_size: int | None = None,
     method: Method | str = Method.INCREMENTAL,
+    precision: Precision | str = Precision.FLOAT32,
     progress: Advance | None = None,
 ) -> OcclusionMaps:
     """Which part of an image does the network's answer rest on?
@@ -134,6 +150,7 @@ def occlude(
         units=[watched],
         batch_size=batch_size,
         method=method,
+        precision=precision,
         progress=progress,
     )
     base = result.base_probabilities()
@@ -154,6 +171,7 @@ def occlude(
         image=image.cpu(),
         fill=fill_planes(fill, image).cpu(),
         occluder=occluder,
+        rounding=result.rounding,
     )
 
 

@@ -6,7 +6,7 @@ Zeiler & Fergus 2014, §4.2
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NoReturn
 
@@ -30,6 +30,8 @@ MEMORY = 24 * 2**20
 """Bytes of the largest activation of one batch of occluded images. The C library hands blocks over
 32 MiB back to the system each time, which made SqueezeNet twice as slow."""
 LARGEST_BATCH = 16
+CHECKED = 16
+"""Positions at which a sweep in fewer bits is compared with float32."""
 PROBABILITIES = ("softmax", "sigmoid")
 """Kinds of layers whose values are probabilities already."""
 
@@ -43,6 +45,36 @@ class Method(StrEnum):
     """The whole network on every image: the reference."""
 
 
+class Precision(StrEnum):
+    """The numbers that the network is run in."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    """Eight bits of precision: faster where the processor has instructions for it. The sweep
+    measures what that costs, see `Rounding`."""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What a sweep in fewer bits lost, against float32 at some of its positions.
+
+    logits, probability : largest difference of any class;   labels : positions with another label
+    checked : positions compared, spread evenly
+    """
+
+    logits: float
+    probability: float
+    labels: int
+    checked: int
+
+    def __str__(self) -> str:
+        return (
+            f"against float32 at {self.checked} positions: logits differ by at most "
+            f"{self.logits:.2g}, probabilities by {self.probability:.2g}, "
+            f"{self.labels} labels"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """What the network says with the occluder at each of R x C positions.
@@ -53,6 +85,7 @@ class Sweep:
     base_logits (classes,), base_activity (U,) : the same for the image as it is
     units : whose maps `activity` holds
     normalised : the output is probabilities already (the network ends in a softmax or a sigmoid)
+    rounding : what was lost; None for float32, and where the classes were not asked for
     """
 
     rows: Tensor
@@ -63,6 +96,7 @@ class Sweep:
     base_activity: Tensor
     units: tuple[Unit, ...]
     normalised: bool
+    rounding: Rounding | None = None
 
     def probability(self, target: int) -> Tensor:
         """(R, C), the probability of one class.   Raises  BadOption: there is no such class."""
@@ -121,6 +155,15 @@ class Job:
         rows, columns = self.occluder.grid(*self.image.shape[-2:])
         return len(rows), len(columns)
 
+    def to(self, dtype: torch.dtype) -> Job:
+        """The same job in numbers of another type."""
+        return replace(
+            self,
+            network=self.network.to(dtype),
+            image=self.image.to(dtype),
+            fill=self.fill.to(dtype),
+        )
+
     def answers(self, images: Tensor) -> tuple[Tensor | None, Tensor]:
         """The network's output (N, classes) and activity (N, U) of images (N, C, H, W)."""
         images = images.contiguous(memory_format=torch.channels_last)  # faster on most machines
@@ -142,6 +185,7 @@ def sweep(
     classify: bool = True,
     batch_size: int | None = None,
     method: Method | str = Method.INCREMENTAL,
+    precision: Precision | str = Precision.FLOAT32,
     progress: Advance | None = None,
 ) -> Sweep:
     """Run the network with the occluder at every position of its grid.
@@ -151,13 +195,16 @@ def sweep(
     units : feature maps to sum over positions; a layer stands for itself, and a unit's own
         position is not looked at
     classify : False runs no further than the units need, and leaves `logits` out
+    precision : bfloat16 rounds; the image as it is and some positions are run in float32, too
     progress : called with (done, total), in positions
     Raises  NoSuchLayer, NoSuchUnit; BadInput: the image has another shape, or the network ends in
-        maps and not in classes; BadOption: fill, batch size or method; NonFinite: the network
-        makes NaN or infinity of this image.     Source: Zeiler & Fergus 2014, §4.2
+        maps and not in classes; BadOption: fill, batch size, method or precision; NonFinite: the
+        network makes NaN or infinity of this image.     Source: Zeiler & Fergus 2014, §4.2
     """
     if method not in list(Method):
         raise BadOption(f"method {method!r}: it is {', '.join(Method)}")
+    if precision not in list(Precision):
+        raise BadOption(f"precision {precision!r}: it is {', '.join(Precision)}")
     if batch_size is not None and batch_size < 1:
         raise BadOption(f"batch size {batch_size}: it is 1 or more")
     if classify:
@@ -176,7 +223,12 @@ def sweep(
     base_logits, base_activity = job.answers(image[None])
     if not all(_finite(found) for found in (base_logits, base_activity)):
         refuse_not_finite(network, image)
-    logits, activity = METHODS[Method(method)](job, _counting(progress, job))
+    exact = precision == Precision.FLOAT32
+    logits, activity = METHODS[Method(method)](
+        job if exact else job.to(torch.bfloat16), _counting(progress, job)
+    )
+    if not exact:
+        logits, activity = None if logits is None else logits.float(), activity.float()
     if not all(_finite(found) for found in (logits, activity)):
         raise NonFinite("NaN or infinity under the occluder, not without it: try another fill")
     rows, columns = occluder.grid(*image.shape[-2:])
@@ -189,6 +241,7 @@ def sweep(
         base_activity=base_activity[0].cpu(),
         units=job.units,
         normalised=ends_in_probabilities(network),
+        rounding=None if exact or logits is None else _rounding(job, logits),
     )
 
 
@@ -240,6 +293,24 @@ def full_batch_size(network: Network, layers: Sequence[str]) -> int:
     shapes = [network.input_shape, *(node.shape for node in network.below(layers))]
     largest = max(torch.Size(shape).numel() for shape in shapes) * network.dtype.itemsize
     return max(1, min(LARGEST_BATCH, MEMORY // largest))
+
+
+def _rounding(job: Job, logits: Tensor) -> Rounding:
+    """The sweep's logits (R, C, classes) against float32, at some positions."""
+    boxes = job.boxes
+    chosen = torch.linspace(0, len(boxes) - 1, min(CHECKED, len(boxes))).long()
+    true, _ = job.answers(covered(job.image, [boxes[i] for i in chosen.tolist()], job.fill))
+    assert true is not None
+    found, true = logits.flatten(0, 1)[chosen], true.cpu()
+    shares = (found, true)
+    if not ends_in_probabilities(job.network):
+        shares = (found.softmax(-1), true.softmax(-1))
+    return Rounding(
+        logits=float((found - true).abs().max()),
+        probability=float((shares[0] - shares[1]).abs().max()),
+        labels=int((found.argmax(-1) != true.argmax(-1)).sum()),
+        checked=len(chosen),
+    )
 
 
 def _counting(progress: Advance | None, job: Job) -> Callable[[int], None]:

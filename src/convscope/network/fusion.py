@@ -140,7 +140,7 @@ def _conv_runner(head: Node, posts: list[Node]) -> Callable[..., Tensor]:
 def _convolution(
     head: Node, weight: Tensor, bias: Tensor | None, rectify: bool
 ) -> Callable[[Tensor], Tensor]:
-    """A valid convolution, its rectifier fused where oneDNN offers it (float32 on a CPU)."""
+    """A valid convolution, its rectifier fused where oneDNN offers it."""
     stride, dilation, groups = (head.settings[k] for k in ("stride", "dilation", "groups"))
     weight = weight.detach().contiguous(memory_format=torch.channels_last)
     if on_onednn(weight):
@@ -174,10 +174,10 @@ def dense(value: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def on_onednn(tensor: Tensor) -> bool:
-    """Whether oneDNN's fused operations can run on this tensor: float32 on a CPU."""
+    """Whether oneDNN's fused operations can run on this tensor: on a CPU, float32 or bfloat16."""
     return (
         tensor.device.type == "cpu"
-        and tensor.dtype == torch.float32
+        and tensor.dtype in (torch.float32, torch.bfloat16)
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
