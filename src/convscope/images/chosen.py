@@ -49,8 +49,10 @@ class ChosenImages(ImageSet):
         return self._base.content(self._indices[index])
 
 
-def without_classes(images: ImageSet, names: Iterable[str]) -> ImageSet:
+def without_classes(images: ImageSet, names: Iterable[str], *, spec: str | None = None) -> ImageSet:
     """The set without the images of some classes, the others' labels moved up.
+
+    spec : of the result; default: the set's own, and what it is without
 
     Raises  BadData: no such class, several classes an image, or fewer than two classes left.
     """
@@ -71,6 +73,5 @@ def without_classes(images: ImageSet, names: Iterable[str]) -> ImageSet:
     number = {images.classes.index(name): label for label, name in enumerate(kept)}
     chosen = [index for index in range(len(images)) if images.label(index) in number]
     labels = [number[label] for i in chosen if (label := images.label(i)) is not None]
-    return ChosenImages(
-        f"{images.spec} without {', '.join(dropped)}", images, chosen, kept, labels
-    )
+    spec = f"{images.spec} without {', '.join(dropped)}" if spec is None else spec
+    return ChosenImages(spec, images, chosen, kept, labels)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,11 @@ class Duplicate:
 
 @dataclass(frozen=True, eq=False)
 class Thumbnails:
-    """pixels : float32 (N, SIDE, SIDE), grey;   indices : (N,), in the set, of those with structure;
-    unread : how many images could not be read;   flat : how many have no structure"""
+    """The images of a set that have structure, small.
+
+    pixels : float32 (N, SIDE, SIDE), grey;   indices : int64 (N,), in the set
+    unread, flat : how many images could not be read, or have no structure
+    """
 
     pixels: Floats
     indices: NDArray[np.int64]
@@ -95,7 +99,7 @@ def thumbnails(
         except BadImage:
             readable[index] = False
             return
-        pixels[index] = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
+        pixels[index] = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
 
     threads = min(8, os.cpu_count() or 1) if workers is None else max(1, workers)
     with ThreadPoolExecutor(threads, thread_name_prefix="convscope-images") as pool:
@@ -103,7 +107,7 @@ def thumbnails(
             last = min(first + CHUNK, len(images))
             list(pool.map(fill, range(first, last)))
             if progress:
-                progress(f"thumbnails of {images.spec}", last, len(images))
+                progress(f"thumbnails of {Path(images.spec).name}", last, len(images))
     structured = pixels.std((1, 2)) >= FLAT
     kept = np.flatnonzero(readable & structured)
     unread = int((~readable).sum())

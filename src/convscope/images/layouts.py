@@ -48,7 +48,8 @@ def open_caltech(spec: str, place: str, files: Open) -> ImageSet:
     images = files(Path(place).expanduser(), spec)
     if images is None or images.classes is None:
         raise BadData(f"{spec}: {place} is no folder or zip with a folder of images per class")
-    return without_classes(images, [name for name in NO_CLASSES if name in images.classes])
+    clutter = [name for name in NO_CLASSES if name in images.classes]
+    return without_classes(images, clutter, spec=spec)
 
 
 # PASCAL VOC
@@ -112,7 +113,9 @@ def open_index(spec: str, place: str, files: Open) -> ImageSet:
     name, rows, classes = _read_index(path, spec)
     splits = sorted({str(row["split"]) for row in rows if row.get("split")})
     if split and split not in splits:
-        raise BadData(f"{spec}: {name} has no split {split!r}; it has {', '.join(splits) or 'none'}")
+        raise BadData(
+            f"{spec}: {name} has no split {split!r}; it has {', '.join(splits) or 'none'}"
+        )
     rows = [row for row in rows if not split or str(row.get("split")) == split]
     several = any("labels" in row for row in rows)
     kept = [(row, labels) for row in rows if (labels := _labels(row)) or several]
@@ -128,9 +131,7 @@ def open_index(spec: str, place: str, files: Open) -> ImageSet:
     return ChosenImages(spec, base, chosen, names, [_hot(labels, len(names)) for labels in numbers])
 
 
-def _read_index(
-    path: Path, spec: str
-) -> tuple[str, list[dict[str, Any]], tuple[str, ...] | None]:
+def _read_index(path: Path, spec: str) -> tuple[str, list[dict[str, Any]], tuple[str, ...] | None]:
     """The index's name, its rows, and the names of the classes if they are written down."""
     for name in INDEXES:
         data = _bytes_at(path, name)
@@ -160,7 +161,14 @@ def _parsed(
         classes = value.get("classes")
         names = None if classes is None else parse_classes(json.dumps(classes).encode(), name)
         return [dict(row) for row in value["images"]], names
-    except (UnicodeDecodeError, csv.Error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        UnicodeDecodeError,
+        csv.Error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         if isinstance(error, BadData):
             raise
         raise BadData(f"{spec}: {name} cannot be read: {type(error).__name__} {error}") from None

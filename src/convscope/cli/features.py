@@ -1,0 +1,238 @@
+"""What the verbs on features share: options, the reader, data sets, tables in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import BadOption
+from .inputs import Microscope
+from .options import Running
+from .screen import Progress, Screen
+
+if TYPE_CHECKING:
+    from ..experiments.linear import Loss
+    from ..experiments.multilabel import MultiTransfer
+    from ..experiments.transfer import FeatureReader
+    from ..images.image_set import ImageSet
+
+__all__ = [
+    "ClassifierName",
+    "DropOption",
+    "FeatureReading",
+    "FoldsOption",
+    "ResumeOption",
+    "TestOption",
+    "TestPerClassOption",
+    "losses",
+    "numbers",
+    "open_reader",
+    "open_sets",
+    "say_precisions",
+    "table",
+]  # fmt: skip
+
+CACHE = "features"  # in the study's folder, unless --cache says otherwise
+_PANEL = "Features"
+
+
+class ClassifierName(StrEnum):
+    """What is put on top of the features."""
+
+    SOFTMAX = "softmax"
+    SVM = "svm"
+    BOTH = "both"
+
+
+class SolverName(StrEnum):
+    """Who fits the classifiers; `experiments.linear.Solver` holds them."""
+
+    AUTO = "auto"
+    SKLEARN = "sklearn"
+    TORCH = "torch"
+
+
+TestOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DATA",
+        help="Test on these images. Default: on those of DATA that were not learned from.",
+        show_default=False,
+    ),
+]
+DropOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...",
+        help="Classes to leave out, such as Faces_easy, which shows the photographs of Faces.",
+        show_default=False,
+    ),
+]
+FoldsOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Random draws of the images; of images with several classes, the parts they are "
+        "dealt into.",
+    ),
+]
+TestPerClassOption = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Test images per class, at most.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with a study that was interrupted.")
+]
+
+
+@dataclass(frozen=True)
+class FeatureReading:
+    """How features are read off the layers."""
+
+    pooling: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="Of a layer with a grid: flatten (the whole layer), mean, max, mean+max, grid3 "
+            "(means over 3×3 cells; any number), or auto (flatten up to 20,000 values, else the "
+            "finest grid with at most 5,000).",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "auto"
+    flips: Annotated[
+        bool,
+        typer.Option(
+            "--flips",
+            help="Average the features of each image and its mirror image.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half", help="Keep the features in float16, half the space.", rich_help_panel=_PANEL
+        ),
+    ] = False
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the features are kept; studies may share it. Default: in --out.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    solver: Annotated[
+        SolverName,
+        typer.Option(
+            help="auto: scikit-learn up to 50,000 images where it is quick, torch elsewhere.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = SolverName.AUTO
+
+
+def open_reader(
+    scope: Microscope, how: FeatureReading, running: Running, out: Path, progress: Progress | None
+) -> FeatureReader:
+    """How features are read and judged, from the options."""
+    from ..experiments.linear import Solver
+    from ..experiments.pooling import Pooling
+    from ..experiments.transfer import FeatureReader
+
+    return FeatureReader(
+        scope.model,
+        scope.network,
+        pooling=Pooling(how.pooling).name,
+        flips=how.flips,
+        half=how.half,
+        cache=how.cache or out / CACHE,
+        solver=Solver(how.solver),
+        batch_size=running.batch_size,
+        workers=running.workers,
+        progress=progress,
+    )
+
+
+def open_sets(
+    data: str, test: str | None, drop: str | None, scope: Microscope, seed: int
+) -> tuple[ImageSet, ImageSet | None]:
+    """The images to learn from, and those to test on if they are others; classes dropped.
+
+    Raises  BadData: no such set or class.
+    """
+    from ..images.chosen import without_classes
+    from ..images.datasets import open_images
+
+    dropped = [] if drop is None else [name.strip() for name in drop.split(",") if name.strip()]
+    size = scope.model.input_shape[-1]
+
+    def opened(spec: str) -> ImageSet:
+        return without_classes(open_images(spec, size=size, seed=seed), dropped)
+
+    return opened(data), None if test is None else opened(test)
+
+
+def losses(classifier: ClassifierName) -> tuple[Loss, ...]:
+    """The classifiers of an option's word."""
+    from ..experiments.linear import Loss
+
+    if classifier is ClassifierName.BOTH:
+        return Loss.SOFTMAX, Loss.SVM
+    return (Loss(classifier),)
+
+
+def numbers(words: str, option: str) -> tuple[int, ...]:
+    """(1, 5, 15) of "1,5,15". Raises  BadOption: something else."""
+    parts = [part.strip() for part in words.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise BadOption(f"{option} {words!r}: give whole numbers, such as 1,5,15,30")
+    return tuple(int(part) for part in parts)
+
+
+def say_precisions(screen: Screen, found: MultiTransfer) -> None:
+    """Average precision in words: each layer, then the classes of the best."""
+    screen.say("", *_precision_words(found))
+    for name in found.skipped:
+        screen.warn(f"skipped {name}: it could not be read")
+
+
+def _precision_words(found: MultiTransfer) -> list[str]:
+    """A table of the layers, and of the best one's classes."""
+    best = max(found.layers, key=lambda layer: layer.mean)
+    wide = max(len(layer.layer) for layer in found.layers)
+    lines = [f"{'layer'.ljust(wide)}  mean average precision (95 % of draws of images)"]
+    for layer in found.layers:
+        spread = "" if found.repeats < 2 else f" ± {100 * layer.std:.1f} over dealings"
+        lines.append(
+            f"{layer.layer.ljust(wide)}  {100 * layer.mean:5.1f}{spread}  "
+            f"({100 * layer.low:.1f} to {100 * layer.high:.1f})"
+        )
+    lines += ["", f"guessing reaches {100 * found.chance:.1f}; classes of {best.layer}:"]
+    lines += [
+        f"  {each.name}: {100 * each.precision:.1f} ({each.images} images, guessing "
+        f"{100 * each.chance:.1f})"
+        for each in sorted(best.classes, key=lambda each: -each.precision)
+    ]
+    if found.left_out:
+        lines.append(
+            f"{len(found.left_out)} classes that fewer than {found.least} images show: out"
+        )
+    return lines
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Columns of words, the first to the left, the others to the right."""
+    cells = [list(map(str, row)) for row in (head, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    return [
+        "  ".join(
+            c.ljust(w) if i == 0 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]

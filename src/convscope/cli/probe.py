@@ -1,0 +1,181 @@
+"""`convscope probe`: what each layer's features are worth (the paper's Table 7)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import BadOption
+from .features import (
+    ClassifierName,
+    DropOption,
+    FeatureReading,
+    FoldsOption,
+    ResumeOption,
+    TestOption,
+    TestPerClassOption,
+    losses,
+    open_reader,
+    open_sets,
+    say_precisions,
+    table,
+)
+from .inputs import Microscope, open_microscope
+from .options import DataArgument, ModelArgument, Reading, Running
+from .outputs import write_study
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ..experiments.depth import LayerProbe
+    from ..images.image_set import ImageSet
+
+__all__ = ["probe"]
+
+
+def probe(
+    model: ModelArgument,
+    data: DataArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="A new folder: result.json and probe.png.", show_default=False
+        ),
+    ],
+    reading: Reading,
+    features: FeatureReading,
+    running: Running,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="These layers. Default: those that everything passes through, without the last.",
+            show_default=False,
+        ),
+    ] = None,
+    per_class: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images per class to learn from.")
+    ] = 30,
+    folds: FoldsOption = 5,
+    classifier: Annotated[
+        ClassifierName, typer.Option(help="What is put on top of the features.")
+    ] = ClassifierName.BOTH,
+    test: TestOption = None,
+    test_per_class: TestPerClassOption = 50,
+    drop: DropOption = None,
+    resume: ResumeOption = False,
+) -> None:
+    """See how much each layer knows: a softmax and a linear SVM on every layer's features.
+
+    The curve over depth of the paper's feature analysis. All layers are read in one pass, and
+    judged on the same images in the same folds.
+
+    Examples:
+
+        convscope probe run:runs/demo/zfnet scenes:transfer --out depth
+        convscope probe torchvision:vgg16@vgg16.pth voc:VOCdevkit/VOC2012:train
+            --test voc:VOCdevkit/VOC2012:val --out depth
+    """
+    names = None if layers is None else [name.strip() for name in layers.split(",") if name.strip()]
+    if names == []:
+        raise BadOption(f"--layers {layers!r} names no layer: give names, a comma between them")
+    screen = Screen(running.as_json)
+    scope = open_microscope(model, reading, running)
+    images, tests = open_sets(data, test, drop, scope, running.seed)
+    facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}"}
+    screen.facts(facts if tests is None else {**facts, "test": f"{tests.spec}: {len(tests)}"})
+    subtitle = f"{scope.title()} · {Path(images.spec).name}"
+    record = {**scope.record(), "images": images.spec}
+    if images.multi_label:
+        _several(screen, scope, (images, tests), out, features, running, names, folds, resume,
+                 record, subtitle)  # fmt: skip
+        return
+    from ..experiments.depth import probe_layers
+    from ..experiments.folds import Protocol
+    from ..report.probe_figure import probe_figure
+
+    protocol = Protocol((per_class,), folds, test_per_class, losses(classifier), running.seed)
+    with screen.progress() as progress:
+        found = probe_layers(
+            open_reader(scope, features, running, out, progress),
+            images,
+            protocol,
+            layers=names,
+            test=tests,
+            out=out,
+            resume=resume,
+        )
+    figure = probe_figure(found, title="Feature analysis", subtitle=subtitle)
+    write_study(out, {"probe": figure}, found.to_dict(), record)
+    screen.say("", *_words(found))
+    for name in found.skipped:
+        screen.warn(f"skipped {name}: it could not be read")
+    screen.say("", f"Written: {out}")
+    screen.result({**record, **found.to_dict(), "out": str(out)})
+
+
+def _several(
+    screen: Screen,
+    scope: Microscope,
+    sets: tuple[ImageSet, ImageSet | None],
+    out: Path,
+    features: FeatureReading,
+    running: Running,
+    names: list[str] | None,
+    folds: int,
+    resume: bool,
+    record: dict[str, object],
+    subtitle: str,
+) -> None:
+    """Images that show several classes each."""
+    from ..experiments.multilabel import transfer_several
+    from ..experiments.pooling import hidden_layers
+    from ..report.probe_figure import depth_figure
+
+    images, tests = sets
+    with screen.progress() as progress:
+        found = transfer_several(
+            open_reader(scope, features, running, out, progress),
+            images,
+            layers=names or hidden_layers(scope.network),
+            test=tests,
+            parts=max(folds, 2),
+            seed=running.seed,
+            out=out,
+            resume=resume,
+        )
+    figure = depth_figure(found, title="Feature analysis", subtitle=subtitle)
+    write_study(out, {"probe": figure}, found.to_dict(), record)
+    say_precisions(screen, found)
+    screen.say("", f"Written: {out}")
+    screen.result({**record, **found.to_dict(), "out": str(out)})
+
+
+def _words(found: LayerProbe) -> list[str]:
+    """The table, and whether deeper is better here."""
+    rows = [
+        [
+            layer.name,
+            f"{layer.length:,} ({layer.pooling})",
+            *(
+                f"{100 * points[i].mean:.1f} ± {100 * points[i].std:.1f}"
+                for points in found.points.values()
+            ),
+        ]
+        for i, layer in enumerate(found.layers)
+    ]
+    lines = [
+        f"accuracy, mean over {len(found.classes)} classes and {found.protocol.folds} folds ± "
+        f"standard deviation, %, from {found.protocol.per_class[0]} images per class; guessing "
+        f"{100 * found.chance:.1f}",
+        *table(["layer", "features", *found.points], rows),
+        "",
+    ]
+    for classifier, rise in found.rises.items():
+        best = found.best(classifier)
+        lines.append(
+            f"{classifier}: best on {best.layer}, {100 * best.mean:.1f}; deeper is better in "
+            f"{(1 + rise) / 2:.0%} of the pairs of layers"
+        )
+    return lines

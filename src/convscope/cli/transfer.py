@@ -1,0 +1,249 @@
+"""`convscope transfer`: what a network's features are worth for other classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import BadOption
+from .features import (
+    ClassifierName,
+    DropOption,
+    FeatureReading,
+    FoldsOption,
+    ResumeOption,
+    TestOption,
+    TestPerClassOption,
+    losses,
+    numbers,
+    open_reader,
+    open_sets,
+    say_precisions,
+    table,
+)
+from .inputs import Microscope, open_microscope
+from .options import DataArgument, ModelArgument, Reading, Running
+from .outputs import write_study
+from .screen import Progress, Screen
+
+if TYPE_CHECKING:
+    from ..experiments.scratch import Scratch
+    from ..experiments.transfer import Transfer
+    from ..images.duplicates import Duplicate
+    from ..images.image_set import ImageSet
+
+__all__ = ["transfer"]
+
+SHOWN = 5  # duplicates that are named on the screen
+
+
+def transfer(
+    model: ModelArgument,
+    data: DataArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="A new folder: result.json and transfer.png.", show_default=False
+        ),
+    ],
+    reading: Reading,
+    features: FeatureReading,
+    running: Running,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose features. Default: the last hidden layer.",
+            show_default=False,
+        ),
+    ] = None,
+    per_class: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Images per class to learn from.")
+    ] = "1,5,15,30",
+    folds: FoldsOption = 5,
+    classifier: Annotated[
+        ClassifierName, typer.Option(help="What is put on top of the features.")
+    ] = ClassifierName.SOFTMAX,
+    test: TestOption = None,
+    test_per_class: TestPerClassOption = 50,
+    drop: DropOption = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Images that the network was trained on: near-duplicates of them among the test "
+            "images are searched for and reported.",
+            show_default=False,
+        ),
+    ] = None,
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="Leave them out of the tests.")
+    ] = False,
+    scratch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARCH",
+            help="Also train this architecture from scratch on the same images: zfnet-small, ...",
+            show_default=False,
+        ),
+    ] = None,
+    scratch_epochs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Of each training from scratch.")
+    ] = 60,
+    resume: ResumeOption = False,
+) -> None:
+    """Put a new classifier on a network's features, and see how few images it needs.
+
+    The network stays as it is; a softmax or linear SVM learns new classes from one layer, from n
+    images per class, over random folds. Images that show several classes each (scenes:multi,
+    voc:, index:) are scored by average precision, as PASCAL VOC 2012 does.
+
+    Examples:
+
+        convscope transfer run:runs/demo/zfnet scenes:transfer --out transfer
+        convscope transfer torchvision:vgg16@vgg16.pth caltech:101_ObjectCategories
+            --classifier both --out caltech
+    """
+    if drop_duplicates and against is None:
+        raise BadOption("--drop-duplicates: say with --against what the network was trained on")
+    counts = numbers(per_class, "--per-class")
+    screen = Screen(running.as_json)
+    scope = open_microscope(model, reading, running)
+    images, tests = open_sets(data, test, drop, scope, running.seed)
+    facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}"}
+    screen.facts(facts if tests is None else {**facts, "test": f"{tests.spec}: {len(tests)}"})
+    if images.multi_label:
+        if scratch or against:
+            raise BadOption("--scratch and --against: for images of one class each only")
+        _several(screen, scope, (images, tests), out, features, running, layer, folds, resume)
+        return
+    from ..experiments.folds import Protocol
+    from ..experiments.transfer import transfer as study
+    from ..report.transfer_figure import transfer_figure
+
+    protocol = Protocol(counts, folds, test_per_class, losses(classifier), running.seed)
+    with screen.progress() as progress:
+        found = study(
+            open_reader(scope, features, running, out, progress),
+            images,
+            protocol,
+            layer=layer,
+            test=tests,
+            duplicates=_duplicates(against, tests or images, scope, running, progress),
+            drop_duplicates=drop_duplicates,
+            scratch=_scratch(scratch, scratch_epochs, images, tests, out, scope, running, progress),
+            out=out,
+            resume=resume,
+        )
+    record = {**scope.record(), "images": images.spec, "against": against}
+    subtitle = f"{scope.title()} · {found.layer} · {Path(images.spec).name}"
+    figure = transfer_figure(found, title="Transfer", subtitle=subtitle)
+    write_study(out, {"transfer": figure}, found.to_dict(), record)
+    _say(screen, found, against)
+    screen.say("", f"Written: {out}")
+    screen.result({**record, **found.to_dict(), "out": str(out)})
+
+
+def _several(
+    screen: Screen,
+    scope: Microscope,
+    sets: tuple[ImageSet, ImageSet | None],
+    out: Path,
+    features: FeatureReading,
+    running: Running,
+    layer: str | None,
+    folds: int,
+    resume: bool,
+) -> None:
+    """Images that show several classes each."""
+    from ..experiments.multilabel import transfer_several
+    from ..report.transfer_figure import precision_figure
+
+    images, tests = sets
+    with screen.progress() as progress:
+        found = transfer_several(
+            open_reader(scope, features, running, out, progress),
+            images,
+            layers=None if layer is None else [layer],
+            test=tests,
+            parts=max(folds, 2),
+            seed=running.seed,
+            out=out,
+            resume=resume,
+        )
+    record = {**scope.record(), "images": images.spec}
+    subtitle = f"{scope.title()} · {Path(images.spec).name}"
+    figure = precision_figure(found, title="Transfer: several classes an image", subtitle=subtitle)
+    write_study(out, {"transfer": figure}, found.to_dict(), record)
+    say_precisions(screen, found)
+    screen.say("", f"Written: {out}")
+    screen.result({**record, **found.to_dict(), "out": str(out)})
+
+
+def _duplicates(
+    against: str | None, tests: ImageSet, scope: Microscope, running: Running, progress: Progress
+) -> tuple[Duplicate, ...] | None:
+    if against is None:
+        return None
+    from ..images.datasets import open_images
+    from ..images.duplicates import near_duplicates
+
+    others = open_images(against, size=scope.model.input_shape[-1], seed=running.seed)
+    return near_duplicates(tests, others, workers=running.workers, progress=progress)
+
+
+def _scratch(
+    name: str | None,
+    epochs: int,
+    images: ImageSet,
+    tests: ImageSet | None,
+    out: Path,
+    scope: Microscope,
+    running: Running,
+    progress: Progress,
+) -> Scratch | None:
+    """The baseline that learns all from the same images, if it was asked for."""
+    if name is None:
+        return None
+    from dataclasses import replace
+
+    from ..experiments.scratch import Scratch
+    from ..network.architectures import architecture_named
+    from ..training.recipe import recipe_named
+
+    architecture_named(name)  # before features take their time
+    recipe = recipe_named("small" if name.endswith("-small") else "paper")
+    recipe = replace(recipe, epochs=epochs, seed=running.seed)
+    return Scratch(
+        name, recipe, images, out / "scratch", tests, scope.device, running.workers or 0, progress
+    )
+
+
+def _say(screen: Screen, found: Transfer, against: str | None) -> None:
+    curves: dict[str, dict[int, str]] = {}
+    for point in found.points:
+        name = point.classifier if point.classifier != "scratch" else f"{point.layer} from scratch"
+        words = f"{100 * point.mean:.1f} ± {100 * point.std:.1f}"
+        curves.setdefault(name, {})[point.per_class] = words
+    counts = found.protocol.per_class
+    rows = [[name, *(row[n] for n in counts)] for name, row in curves.items()]
+    screen.say(
+        "",
+        f"accuracy, mean over {len(found.classes)} classes and {found.protocol.folds} folds ± "
+        f"standard deviation, %; guessing {100 * found.chance:.1f}",
+        *table(["images per class", *map(str, counts)], rows),
+        "",
+        f"features of {found.layer}: {found.length:,} per image ({found.pooling}); "
+        f"{found.test_images} test images a fold",
+    )
+    for name in found.skipped:
+        screen.warn(f"skipped {name}: it could not be read")
+    if found.duplicates is None:
+        return
+    what = "left out of the tests" if found.dropped else "still among the images"
+    screen.say(f"{len(found.duplicates)} near-duplicates of {against}, {what}")
+    for pair in found.duplicates[:SHOWN]:
+        mirrored = ", mirrored" if pair.mirrored else ""
+        screen.say(f"  {pair.name} is {pair.other_name}{mirrored} ({pair.correlation:.3f})")

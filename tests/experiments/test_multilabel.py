@@ -1,0 +1,63 @@
+"""Several classes an image: each class is a colour channel that is bright, or is not told."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from convscope.errors import BadData
+from convscope.experiments.multilabel import transfer_several
+from convscope.experiments.transfer import FeatureReader
+from experiments.painted import Painted, opened, xor_model
+
+CLASSES = ("red", "green", "luck", "rare")
+
+
+def channels(count: int, *, seed: int = 0) -> Painted:
+    """red and green show in their channels; luck in none; rare in two images."""
+    dice = np.random.default_rng(seed)
+    shows = (dice.random((count, 3)) < 0.4).astype(int)
+    levels = 60 + 130 * shows[:, :2] + dice.integers(-20, 21, (count, 2))
+    colours = [(int(r), int(g), 90) for r, g in levels]
+    truth = [(*map(int, row), int(i < 2)) for i, row in enumerate(shows)]
+    return Painted(colours, truth, classes=CLASSES)
+
+
+def reader() -> FeatureReader:
+    model = xor_model()
+    return FeatureReader(model, opened(model), pooling="mean")
+
+
+def test_classes_that_features_hold_are_found_and_luck_is_not() -> None:
+    found = transfer_several(reader(), channels(80), layers=["1"], repeats=2)
+    scores = {each.name: each for each in found.layers[0].classes}
+    assert scores["red"].precision == pytest.approx(1)
+    assert scores["green"].precision == pytest.approx(1)
+    assert scores["luck"].precision < scores["luck"].chance + 0.25
+    assert found.left_out == ("rare",)
+    layer = found.layers[0]
+    assert layer.low <= layer.mean <= layer.high
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_test_set_is_scored_by_classifiers_of_all_other_images() -> None:
+    found = transfer_several(reader(), channels(60), layers=["1"], test=channels(40, seed=5))
+    assert (found.parts, found.repeats, found.test_images) == (0, 0, 40)
+    assert found.layers[0].classes[0].precision == pytest.approx(1)
+
+
+def test_what_nobody_says_does_not_count() -> None:
+    images = channels(60)
+    truth = [(-1, *images.targets(i)[1:]) if i % 3 == 0 else images.targets(i) for i in range(60)]
+    colours = [images._colours[i] for i in range(60)]
+    hidden = Painted(colours, truth, classes=CLASSES)
+    red = transfer_several(reader(), hidden, layers=["1"], repeats=1).layers[0].classes[0]
+    assert red.precision == pytest.approx(1)
+    assert red.images == sum(t[0] == 1 for t in truth)
+
+
+def test_without_a_class_that_is_shown_often_enough_there_is_nothing_to_measure() -> None:
+    with pytest.raises(BadData, match="no class is shown by 100"):
+        transfer_several(reader(), channels(30), layers=["1"], least=100)
