@@ -18,7 +18,7 @@ __all__ = ["Convergence", "Trend", "converged", "lower_first", "similar_from", "
 Array = NDArray[Any]
 
 DRAWS = 2_000  # permutations, and resamplings, that a trend is judged by
-INTERVAL = (0.025, 0.975)
+INTERVAL, LEVEL = (0.025, 0.975), 0.05
 QUARTILES = (0.25, 0.5, 0.75)
 
 
@@ -78,7 +78,7 @@ class Trend:
             f"Spearman {self.rho:+.2f}, 95 % {self.low:+.2f} to {self.high:+.2f}, "
             f"p {'<' if self.p < 0.001 else '='}\u00a0{max(self.p, 0.001):.3f}, {self.maps} maps"
         ).replace("-", "−")
-        if self.low <= 0 <= self.high:
+        if self.low <= 0 <= self.high or self.p >= LEVEL:
             return f"no clear order of the layers ({numbers})"
         first = "lower" if self.rho > 0 else "upper"
         return f"{first} layers converge first ({numbers})"

@@ -1,0 +1,219 @@
+"""A training run as a page: RUN/index.html, readable while it runs, after it, and if it diverged.
+
+Curves of loss, error, learning rate and renormalised filters, the first layer's filters at each
+kept epoch, and what was trained on what by which recipe. No script: it prints as it looks.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from convscope.atlas.sheets import FILTER_CELL, FILTER_COLUMNS, encode, filter_sheet
+from convscope.errors import BadCheckpoint, BadInput
+from convscope.images.preprocess import Preprocess
+from convscope.network.weights import Weights, read_weights, replace_file
+from convscope.training.checkpoint import Checkpoint, Epoch, Run, Status, read_run
+from convscope.training.recipe_file import recipe_text
+
+from .curves import Chart, chart
+from .island import resource, template
+
+__all__ = ["training_charts", "write_training_page"]
+
+OWN_FILES = ("tour.css", "training.css")  # copied as they are
+UNFOLDED = 20  # epochs whose table is open at once
+ACROSS, SEAM = 8, 6  # filters in a row, and pixels between two
+
+
+def write_training_page(run_folder: str | os.PathLike[str]) -> Path:
+    """Write the page of a run into its folder, at any moment of it; gives the path of index.html.
+
+    Each file is replaced as a whole; nothing of the run is changed. The same run always gives the
+    same bytes.
+
+    Raises  BadData: no run there.
+    """
+    folder = Path(run_folder)
+    run = read_run(folder)
+    (folder / "page").mkdir(exist_ok=True)
+    for name in OWN_FILES:
+        replace_file(folder / "page" / name, resource(name))
+    kept = [_filters(folder, checkpoint) for checkpoint in run.checkpoints]
+    index = folder / "index.html"
+    replace_file(index, template("training.html.j2").render(page_words(run, kept)).encode())
+    return index
+
+
+# ---- filters ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A kept epoch's first-layer filters: their picture beside the page, or why there is none."""
+
+    epoch: int
+    picture: str | None
+    filters: int
+    reason: str = ""
+
+
+def _filters(folder: Path, checkpoint: Checkpoint) -> Kept:
+    picture = f"page/filters-{checkpoint.epoch:04d}.webp"
+    try:
+        weights = read_weights(folder / checkpoint.file)
+        weight = next(w for w in weights.tensors.values() if w.ndim == 4 and w.shape[1] == 3)
+        sheet = _spaced(filter_sheet(_colours(weights).rgb(weight)), len(weight))
+    except BadInput as error:
+        return Kept(checkpoint.epoch, None, 0, str(error))
+    except StopIteration:
+        return Kept(checkpoint.epoch, None, 0, f"{checkpoint.file} has no filters of colours")
+    replace_file(folder / picture, encode(sheet, exact=True))
+    return Kept(checkpoint.epoch, picture, len(weight))
+
+
+def _spaced(sheet: Image.Image, filters: int) -> Image.Image:
+    """The cells of a filter sheet in rows of 8, with room between them that shows the page."""
+    step = FILTER_CELL + SEAM
+    size = ACROSS * step - SEAM, math.ceil(filters / ACROSS) * step - SEAM
+    spaced = Image.new("RGBA", size)
+    for number in range(filters):
+        left, top = (FILTER_CELL * at for at in reversed(divmod(number, FILTER_COLUMNS)))
+        cell = sheet.crop((left, top, left + FILTER_CELL, top + FILTER_CELL))
+        spaced.paste(cell, (number % ACROSS * step, number // ACROSS * step))
+    return spaced
+
+
+def _colours(weights: Weights) -> Preprocess:
+    """What knows in which order the network has its colours."""
+    if weights.preprocess is None:
+        raise BadCheckpoint(f"{weights.path} does not say how the network was fed")
+    return weights.preprocess
+
+
+# ---- curves -----------------------------------------------------------------------------------
+
+
+def training_charts(run: Run) -> tuple[Chart, ...]:
+    """Loss, error, learning rate, and filters renormalised, over the epochs of the recipe."""
+    history, epochs = run.history, run.recipe.epochs
+
+    def points(name: str, wrong: bool = False) -> list[tuple[int, float]]:
+        values = ((each.epoch, float(getattr(each, name))) for each in history)
+        return [(epoch, 1 - value if wrong else value) for epoch, value in values]
+
+    loss = [
+        ("training, with dropout", "train", points("loss")),
+        ("validation", "val", points("val_loss")),
+    ]
+    error = [
+        ("training, with dropout", "train", points("accuracy", wrong=True)),
+        ("validation", "val", points("val_accuracy", wrong=True)),
+        ("validation, top-5", "five", points("val_top5", wrong=True)),
+    ]
+    rate = [("at each epoch’s last step", "val", points("learning_rate"))]
+    filters = [("filters scaled back, times", "val", points("renormalised"))]
+    return (
+        chart("Loss (nats)", loss, epochs),
+        chart("Error", error, epochs, percent=True),
+        chart("Learning rate", rate, epochs, log=True),
+        chart("Filters renormalised per epoch", filters, epochs, bars=True),
+    )
+
+
+# ---- words ------------------------------------------------------------------------------------
+
+
+def page_words(run: Run, kept: Iterable[Kept]) -> dict[str, Any]:
+    """Everything that the template says."""
+    return {
+        "title": run.architecture.name,
+        "standfirst": _standfirst(run),
+        "status": str(run.status),
+        "done": len(run.history),
+        "epochs": run.recipe.epochs,
+        "charts": training_charts(run),
+        "radius": run.recipe.radius,
+        "kept": tuple(kept),
+        "history": run.history,
+        "unfolded": len(run.history) <= UNFOLDED,
+        "recipe": _recipe(run),
+        "facts": _facts(run),
+        "notes": run.notes,
+        "tested": run.tested,
+    }
+
+
+def _standfirst(run: Run) -> str:
+    done, all_ = len(run.history), run.recipe.epochs
+    seconds = sum(each.seconds for each in run.history)
+    words = (
+        f"{done} of {all_} epochs over {run.data['count']:,} images of {len(run.classes)} classes"
+    )
+    if not done:
+        return f"{words}: no epoch is complete yet."
+    best = _best(run.history)
+    return (
+        f"{words}, in {_duration(seconds)}. Validation error "
+        f"{_share(1 - run.history[-1].val_accuracy)} after the last of them; the lowest, "
+        f"{_share(1 - best.val_accuracy)}, after epoch {best.epoch}."
+    )
+
+
+def _best(history: Iterable[Epoch]) -> Epoch:
+    return max(history, key=lambda each: (each.val_accuracy, -each.epoch))
+
+
+def _recipe(run: Run) -> list[tuple[str, str, str]]:
+    """(name, value, source) of every number."""
+    rows = []
+    for line in recipe_text(run.recipe).splitlines():
+        setting, _, source = line.partition("  # ")
+        name, _, value = setting.partition(": ")
+        rows.append((name.strip(), value.strip(), source.strip()))
+    return rows
+
+
+def _facts(run: Run) -> dict[str, str]:
+    seconds = sum(each.seconds for each in run.history)
+    facts = {
+        "Learned from": _data(run.data),
+        "Validated on": _data(run.validation),
+        "Classes": ", ".join(run.classes),
+        "Input": "×".join(map(str, run.architecture.input_shape)),
+        "Time": _duration(seconds) if run.history else "none yet",
+        "Status": str(run.status),
+        "Processes": str(run.processes),
+    }
+    if run.history and seconds > 0:
+        images = len(run.history) * run.data["count"]
+        facts["Speed"] = f"{images / seconds:,.0f} images a second, validation included"
+    facts |= dict(run.versions)
+    if run.weights_sha256 is not None:
+        facts["Weights"] = f"weights.safetensors, SHA-256 {run.weights_sha256}"
+    elif run.status is Status.RUNNING:
+        facts["Weights"] = "the final ones are not there yet"
+    return facts
+
+
+def _data(about: Any) -> str:
+    skipped = f", {about['skipped']} skipped" if about.get("skipped") else ""
+    return (
+        f"{about['spec']}: {about['count']:,} images{skipped}, identity {about['identity'][:12]}…"
+    )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
