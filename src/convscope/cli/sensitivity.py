@@ -85,7 +85,7 @@ def sensitivity(
     scopes = [open_microscope(model, reading, running)]
     if against is not None:
         scopes.append(open_microscope(against, reading, running))
-        if scopes[0].model.classes != scopes[1].model.classes:
+        if _classes(scopes[0]) != _classes(scopes[1]):
             raise BadOption(f"--against {against}: its classes are others than those of {model}")
     from ..experiments.chosen import recognised, truth_of
 
@@ -109,6 +109,10 @@ def sensitivity(
         for name, scope in zip(_names(scopes), scopes, strict=True):
             studies[name] = _study(scope, images, chosen, progress, name, how)
     _tell(screen, out, scopes, images, studies)
+
+
+def _classes(scope: Microscope) -> tuple[Any, int]:
+    return scope.model.classes, scope.network.layer(scope.network.output).channels
 
 
 def _study(

@@ -37,6 +37,7 @@ __all__ = ["MOST_ROWS", "scores_figure", "sensitivity_figure"]
 
 MOST_ROWS = 12
 NAME = 0.26  # inches for an image's name above its row
+ROOM = 0.14  # inches below a row
 WIDE, LINE = 7.6, 0.9  # inches: the figure of scores, and a network in it
 TEXT = 1.9
 
@@ -56,7 +57,7 @@ def sensitivity_figure(
     """
     rows = study.rows[:MOST_ROWS]
     tall = picture_size(*preprocess.size)[1]
-    each = NAME + CAPTION + tall + FOOTER
+    each = NAME + CAPTION + tall + FOOTER + ROOM
     if len(rows) < len(study.rows):
         subtitle += f" · {len(rows)} of {len(study.rows)} images"
     figure = head(ACROSS, each * len(rows), title or "Occlusion sensitivity", subtitle)
@@ -73,7 +74,7 @@ def _found(row: Row) -> str:
     if row.probability is None:
         return ""
     where = "on" if row.probability.hit else "beside"
-    share = f"{row.probability.detection:.2f} of positions told apart"
+    share = f"ROC area {row.probability.detection:.2f}"
     return f"probability lowest {where} the object; {share}"
 
 
