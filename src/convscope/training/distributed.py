@@ -68,7 +68,7 @@ class Ranks:
             return make()
         held: list[Any] = [make() if self.first else None]
         dist.broadcast_object_list(held, src=0)
-        return held[0]  # type: ignore[no-any-return]
+        return held[0]
 
     def tensors_from_first(self, tensors: list[Tensor]) -> None:
         """Overwrites the tensors of all processes with those of process 0."""
