@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,15 +23,14 @@ COUNT = 60
 pytestmark = [
     pytest.mark.real_data,
     pytest.mark.skipif(
-        not (SAMPLES.is_file() and WEIGHTS.is_file()),
-        reason=f"no {SAMPLES.name} and {WEIGHTS.name} in CONVSCOPE_DATA ({DATA})",
+        find_spec("torchvision") is None or not (SAMPLES.is_file() and WEIGHTS.is_file()),
+        reason=f"no torchvision, {SAMPLES.name} or {WEIGHTS.name} in CONVSCOPE_DATA ({DATA})",
     ),
     pytest.mark.filterwarnings("ignore:torchvision's compiled operators:UserWarning"),
 ]
 
 
 def test_squeezenet_has_an_aliased_first_layer_one_known_dead_map_and_no_other_fault():
-    pytest.importorskip("torchvision")
     model = open_model(f"torchvision:squeezenet1_1@{WEIGHTS}")
     network = open_network(model.module, model.input_shape)
     images = open_images(SAMPLES)

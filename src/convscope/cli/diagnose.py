@@ -27,6 +27,11 @@ __all__ = ["diagnose"]
 BATCH = 32
 GLIMPSED = 64  # images in which the second layer's strongest answers are looked for
 PROJECTED = 32  # of its maps
+LEGEND = (
+    "strongest 5 %: share of the filters' energy; dead: maps that never answer; rare: at fewer",
+    "than 0.1 % of positions; zeros: of all activations; folded: share of the answer too fine for",
+    "the stride; unsteady: variance that does not move with the image",
+)
 
 
 def diagnose(

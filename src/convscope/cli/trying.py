@@ -164,7 +164,7 @@ def _start(
         run = read_run(Path(model.removeprefix("run:")).expanduser())
         architecture = run.architecture
         if trying.recipe is None:
-            wanted = {"epochs": trying.epochs, "batch_size": running.batch_size}
+            wanted: dict[str, Any] = {"epochs": trying.epochs, "batch_size": running.batch_size}
             changes = {key: value for key, value in wanted.items() if value is not None}
             return architecture, replace(run.recipe, keep_epochs=(), seed=running.seed, **changes)
     learning = Learning(recipe=trying.recipe, epochs=trying.epochs)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from convscope.atlas.mine import as_maps, stream
-from convscope.errors import BadInput, BadModel, NonFinite
+from convscope.errors import BadInput, BadModel, NonFinite, NoSuchLayer
 from convscope.network.exported import Network
 from convscope.training.pictures import Advance
 
@@ -104,7 +104,11 @@ class Diagnosis:
         return tuple(f for f in self.findings if f.severity is Severity.FAULT)
 
     def layer(self, name: str) -> LayerDiagnosis:
-        return next(layer for layer in self.layers if layer.name == name)
+        """Raises  NoSuchLayer: no convolutional layer of that name."""
+        found = {layer.name: layer for layer in self.layers}
+        if name not in found:
+            raise NoSuchLayer(f"no convolutional layer {name!r}: there are {', '.join(found)}")
+        return found[name]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

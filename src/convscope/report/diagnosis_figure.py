@@ -112,7 +112,7 @@ def diagnosis_figure(networks: Sequence[Examined], *, subtitle: str = "") -> Fig
             axes.set_ylim(0, max(other.get_ylim()[1] for other in alike))
     family = figure.texts[0].get_fontfamily()
     for text in figure.findobj(Text):
-        text.set_fontfamily(family)  # type: ignore[attr-defined]
+        text.set_fontfamily(family)
     return figure
 
 
@@ -225,9 +225,10 @@ def _draw_dead(figure: Figure, left: float, top: float, diagnosis: Diagnosis) ->
     axes.set_ylim(0, max(10.0, 1.6 * highest))
     axes.set_ylabel("% of maps", fontsize=SIZES["small"], color=FAINT, labelpad=1)
     if len(layers) <= 2 * NAMED:
-        for at, count in enumerate(dead):
+        for at, (count, more) in enumerate(zip(dead, rare, strict=True)):
             height = shares[at] + above[at]
-            axes.text(at, height, f" {count}", ha="center", va="bottom", fontsize=SIZES["small"])
+            said = f"{count}+{more}" if more else f"{count}"
+            axes.text(at, height, said, ha="center", va="bottom", fontsize=SIZES["small"])
     _note(axes, 0.97, 0.93, "never active", ha="right", own=True, color=RED)
     _note(axes, 0.97, 0.83, "at < 0.1 % of positions", ha="right", own=True, color="#c98a93")
     _name_layers(axes, layers)

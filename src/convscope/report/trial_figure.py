@@ -28,16 +28,18 @@ def trial_figure(trial: Trial) -> Figure:
     for side in ("left", "bottom"):
         axes.spines[side].set(visible=True, color=RULE, linewidth=0.7)
     for before, after in zip(trial.before, trial.after, strict=True):
-        errors = (100 * before.error, 100 * after.error)
-        axes.plot((0, 1), errors, color=LABELS[0], marker="o", markersize=4, linewidth=1)
-        axes.text(1.03, errors[1], f"seed {before.seed}", va="center", fontsize=SIZES["small"])
+        pair = (100 * before.error, 100 * after.error)
+        axes.plot((0, 1), pair, color=LABELS[0], marker="o", markersize=4, linewidth=1)
+        axes.text(1.03, pair[1], f"seed {before.seed}", va="center", fontsize=SIZES["small"])
     means = [
         100 * sum(each.error for each in attempts) / len(attempts)
         for attempts in (trial.before, trial.after)
     ]
-    axes.plot((0, 1), means, color=INK, linewidth=2, marker="_", markersize=16)
+    axes.plot((0, 1), means, color=INK, linewidth=2)
     axes.set_xlim(-0.25, 1.3)
-    axes.set_ylim(0, 1.15 * max(100 * a.error for a in (*trial.before, *trial.after)) + 1e-6)
+    errors = [100 * attempt.error for attempt in (*trial.before, *trial.after)]
+    room = max(1.0, 0.6 * (max(errors) - min(errors)))
+    axes.set_ylim(max(0, min(errors) - room), max(errors) + room)
     names = [f"as it was\n{means[0]:.1f} %", f"with the remedies\n{means[1]:.1f} %"]
     axes.set_xticks((0, 1), names)
     axes.yaxis.set_major_locator(AutoLocator())
@@ -47,5 +49,5 @@ def trial_figure(trial: Trial) -> Figure:
         write(figure, MARGIN, HEADER + HEIGHT + 0.55 + WORDS * number, line, width=WIDTH)
     family = figure.texts[0].get_fontfamily()
     for text in figure.findobj(Text):
-        text.set_fontfamily(family)  # type: ignore[attr-defined]
+        text.set_fontfamily(family)
     return figure
