@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .atlas.scan import build_atlas
     from .atlas.store import open_atlas
+    from .experiments.correspondence import correspondence
+    from .experiments.depth import probe_layers
+    from .experiments.diagnosis import diagnose
+    from .experiments.evolution import evolve
+    from .experiments.invariance import invariance
+    from .experiments.multilabel import transfer_several
+    from .experiments.occlusion_study import occlusion_study
+    from .experiments.transfer import LayerReader, transfer
     from .images.datasets import open_images
+    from .images.duplicates import near_duplicates
     from .images.preprocess import Preprocess
     from .methods.project import Projections, project
     from .methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
@@ -29,6 +38,7 @@ _HOMES = {
     "GRADIENT": "methods.rules",
     "GUIDED": "methods.rules",
     "Layer": "network.exported",
+    "LayerReader": "experiments.transfer",
     "Network": "network.exported",
     "Preprocess": "images.preprocess",
     "Projections": "methods.project",
@@ -36,11 +46,20 @@ _HOMES = {
     "Trace": "network.trace",
     "Unit": "network.unit",
     "build_atlas": "atlas.scan",
+    "correspondence": "experiments.correspondence",
+    "diagnose": "experiments.diagnosis",
+    "evolve": "experiments.evolution",
+    "invariance": "experiments.invariance",
+    "near_duplicates": "images.duplicates",
+    "occlusion_study": "experiments.occlusion_study",
     "open_atlas": "atlas.store",
     "open_images": "images.datasets",
     "open_model": "network.zoo",
     "open_network": "network.exported",
+    "probe_layers": "experiments.depth",
     "project": "methods.project",
+    "transfer": "experiments.transfer",
+    "transfer_several": "experiments.multilabel",
 }
 
 __version__ = "0.1.0"
@@ -49,6 +68,7 @@ __all__ = [
     "GRADIENT",
     "GUIDED",
     "Layer",
+    "LayerReader",
     "Network",
     "Preprocess",
     "Projections",
@@ -56,11 +76,20 @@ __all__ = [
     "Trace",
     "Unit",
     "build_atlas",
+    "correspondence",
+    "diagnose",
+    "evolve",
+    "invariance",
+    "near_duplicates",
+    "occlusion_study",
     "open_atlas",
     "open_images",
     "open_model",
     "open_network",
+    "probe_layers",
     "project",
+    "transfer",
+    "transfer_several",
 ]
 
 
