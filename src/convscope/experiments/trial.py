@@ -6,13 +6,8 @@ Both networks learn the same images by the same recipe, for as many epochs, from
 from __future__ import annotations
 
 import os
-import shutil
-import statistics
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,10 +19,11 @@ from convscope.images.preprocess import middle
 from convscope.network.architectures import Architecture
 from convscope.network.exported import open_network
 from convscope.network.zoo import open_model
-from convscope.training.loop import Lesson, load_lesson, train_on
+from convscope.training.loop import Lesson, TrainingResult, load_lesson
 from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
 
+from .budget import Bench, named, runs_in, spread
 from .diagnosis import diagnose
 from .findings import Finding, Kind, Remedy, Severity
 from .pieces import Pieces
@@ -37,7 +33,6 @@ __all__ = ["Attempt", "Trial", "try_remedies"]
 
 DIAGNOSED = 200  # validation images with which every trained network is diagnosed
 TOGETHER = 50
-RUNS = "runs"
 
 
 @dataclass(frozen=True)
@@ -127,9 +122,8 @@ def try_remedies(
         "validation": lesson.validation.identity,
     }
     pieces = Pieces(folder, settings, resume=resume)
-    with ExitStack() as stack:
-        runs = Path(folder) / RUNS if folder else Path(stack.enter_context(_temporary()))
-        bench = _Bench(lesson, pieces, runs, torch.device(device), progress)
+    with runs_in(folder) as runs:
+        bench = _Bench(Bench(lesson, pieces, runs, device), progress)
         numbers = range(recipe.seed, recipe.seed + seeds)
         before = [bench.attempt(architecture, recipe, seed) for seed in numbers]
         asked = bench.findings(architecture, recipe) if findings is None else tuple(findings)
@@ -145,16 +139,8 @@ def try_remedies(
 class _Bench:
     """Trains, diagnoses, and keeps what came out, once for every network and seed."""
 
-    def __init__(
-        self,
-        lesson: Lesson,
-        pieces: Pieces,
-        runs: Path,
-        device: torch.device,
-        progress: Advance | None,
-    ) -> None:
-        self.lesson, self.pieces, self.runs = lesson, pieces, runs
-        self.device, self.progress = device, progress
+    def __init__(self, bench: Bench, progress: Advance | None) -> None:
+        self.bench, self.progress = bench, progress
 
     def attempt(self, architecture: Architecture, recipe: Recipe, seed: int) -> Attempt:
         values = dict(self._piece(architecture, recipe, seed)["attempt"])
@@ -167,23 +153,21 @@ class _Bench:
 
     def _piece(self, architecture: Architecture, recipe: Recipe, seed: int) -> dict[str, Any]:
         name = f"{architecture.name}, radius={recipe.radius}, seed={seed}"
-        return self.pieces.get(
-            name, lambda: self._made(architecture, replace(recipe, seed=seed), name)
+        return self.bench.piece(
+            name,
+            architecture,
+            replace(recipe, seed=seed),
+            lambda done: self._measured(done, seed),
+            named(self.progress, name),
         )
 
-    def _made(self, architecture: Architecture, recipe: Recipe, name: str) -> dict[str, Any]:
-        out = self.runs / name.replace("/", "-")
-        if out.exists():  # a training that was interrupted: its piece is not there
-            shutil.rmtree(out)
-        done = train_on(
-            architecture, self.lesson, recipe, out, device=self.device, progress=self._named(name)
-        )
+    def _measured(self, done: TrainingResult, seed: int) -> dict[str, Any]:
         last = done.history[-1]
-        model = open_model(f"run:{out}")
-        network = open_network(model.module, model.input_shape).to(self.device)
-        diagnosis = diagnose(network, self._tests())
+        model = open_model(f"run:{done.folder}")
+        network = open_network(model.module, model.input_shape).to(self.bench.device)
+        diagnosis = diagnose(network, _tests(self.bench.lesson))
         attempt = Attempt(
-            seed=recipe.seed,
+            seed=seed,
             error=1 - last.val_accuracy,
             top5_error=1 - last.val_top5,
             train_error=1 - last.accuracy,
@@ -196,29 +180,15 @@ class _Bench:
             "findings": [finding.to_dict() for finding in diagnosis.findings],
         }
 
-    def _tests(self) -> Iterator[Tensor]:
-        """Validation images as the network sees them: the middle of each picture."""
-        pixels = self.lesson.validation.pixels[:DIAGNOSED]
-        size = self.lesson.preprocess.shape[1]
-        start = middle(pixels.shape[1], size)
-        seen = pixels[:, start : start + size, start : start + size]
-        for part in seen.split(TOGETHER):
-            yield self.lesson.preprocess.tensors(part.numpy())
 
-    def _named(self, name: str) -> Advance | None:
-        """Progress that says which training it is of."""
-        tell = self.progress
-        if tell is None:
-            return None
-        return lambda what, done, total: tell(f"{name}: {what}", done, total)
-
-
-def spread(values: Sequence[float]) -> dict[str, Any] | None:
-    """Mean and sample standard deviation (None of one value), and the values."""
-    if not values:
-        return None
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "std": deviation, "values": list(values)}
+def _tests(lesson: Lesson) -> Iterator[Tensor]:
+    """Validation images as the network sees them: the middle of each picture."""
+    pixels = lesson.validation.pixels[:DIAGNOSED]
+    size = lesson.preprocess.shape[1]
+    start = middle(pixels.shape[1], size)
+    seen = pixels[:, start : start + size, start : start + size]
+    for part in seen.split(TOGETHER):
+        yield lesson.preprocess.tensors(part.numpy())
 
 
 def _summary(attempts: Sequence[Attempt]) -> dict[str, Any]:
@@ -239,7 +209,3 @@ def _read(values: dict[str, Any]) -> Finding:
             "remedies": tuple(Remedy(remedy) for remedy in values["remedies"]),
         }
     )
-
-
-def _temporary() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="convscope-trial-")
