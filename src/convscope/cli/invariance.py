@@ -89,7 +89,7 @@ def invariance(
         )
     record = {**scope.record(), "images": images, "edges": EDGES}
     subtitle = f"{scope.title()} · {given}"
-    figure = invariance_figure(found, subtitle=subtitle)
+    figure = invariance_figure(found, classes=scope.model.classes, subtitle=subtitle)
     write_study(out, {"invariance": figure}, found.to_dict(), record)
     screen.say("", *_words(found, scope), "", f"Written: {out}")
     screen.result({**record, **found.to_dict(), "out": str(out)})

@@ -215,7 +215,8 @@ def _names(scopes: list[Microscope]) -> list[str]:
 def _facts(images: ImageSet, chosen: tuple[Chosen, ...], passed: int) -> str:
     true = sum(one.known for one in chosen)
     whose = f"{true} by their true class" if true else "by the class the network names"
-    return f"{images.spec}: {len(chosen)}, {whose}; {passed} passed over, not named correctly"
+    words = f"{images.spec}: {len(chosen)}, {whose}"
+    return f"{words}; {passed} passed over, not named correctly" if passed else words
 
 
 def _words(name: str, study: OcclusionStudy, scope: Microscope) -> list[str]:

@@ -157,11 +157,11 @@ def _by_index(
     found: dict[int, Marked] = {}
     for name, points, box in entries:
         same = ends.get(str(name).rpartition("/")[2], [])
-        index = exact.get(name, same[0] if len(same) == 1 else None)
-        if index is None:
+        place = exact.get(name, same[0] if len(same) == 1 else None)
+        if place is None:
             raise BadData(f"{where}: {printable(str(name))} is not among {images.spec}")
-        size = images.picture(index).size
-        found[index] = _marked(index, points, box, size, f"{where}: {printable(str(name))}")
+        size = images.picture(place).size
+        found[place] = _marked(place, points, box, size, f"{where}: {printable(str(name))}")
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -34,7 +36,13 @@ LEFT = 0.34  # inches for the numbers left of a chart
 LISTED = 5  # pictures that are shown
 
 
-def invariance_figure(found: Invariance, *, title: str = "", subtitle: str = "") -> Figure:
+def invariance_figure(
+    found: Invariance,
+    *,
+    classes: Sequence[str] | None = None,
+    title: str = "",
+    subtitle: str = "",
+) -> Figure:
     """The paper's Fig. 5 of arXiv:1311.2901.
 
     A row per motion. (a) pictures, each moved by several amounts, with the colour of its curves;
@@ -54,7 +62,7 @@ def invariance_figure(found: Invariance, *, title: str = "", subtitle: str = "")
             _distances(figure, (left, top), found, curves, i, f"{'bcdefghij'[i % 9]}", layer)
         left = MARGIN + (columns - 1) * (PANEL + GAP)
         _probabilities(figure, (left, top), curves, "bcdefghijk"[len(found.layers) % 10])
-    _names(figure, HEADER + len(found.curves) * ROW, found, named)
+    _names(figure, HEADER + len(found.curves) * ROW, found, named, classes)
     return figure
 
 
@@ -140,11 +148,14 @@ def _curves(
     write(figure, middle, top + CAPTION + TALL + 0.17, words, "small", ha="center", color=FAINT)
 
 
-def _names(figure: Figure, top: float, found: Invariance, named: int) -> None:
+def _names(
+    figure: Figure, top: float, found: Invariance, named: int, classes: Sequence[str] | None
+) -> None:
     for i in range(named):
         place(figure, MARGIN, top + 0.02 + 0.16 * i, 0.09, 0.09).set_facecolor(_colour(i))
-        what = "true class" if found.known[i] else "predicted class"
-        words = f"{found.names[i]}, {what} {found.targets[i]}"
+        label, what = found.targets[i], "" if found.known[i] else "taken for "
+        name = f"class {label}" if classes is None else classes[label].split(",")[0]
+        words = f"{found.names[i]}, {what}{name}"
         write(figure, MARGIN + 0.16, top + 0.16 * i, words, width=PANEL + GAP)
     left, said = MARGIN + PANEL + GAP + LEFT, []
     if len(found.names) > named:
