@@ -16,13 +16,19 @@ import typer
 from .. import __version__
 from ..errors import BadInput, ConvscopeError, PeerFailed
 from .atlas import atlas
+from .correspond import correspond
 from .demo import demo
+from .diagnose import diagnose
+from .evolve import evolve
 from .invariance import invariance
 from .layers import layers
 from .occlude import occlude
 from .options import register
+from .probe import probe
 from .project import project
+from .sensitivity import sensitivity
 from .train import train
+from .transfer import transfer
 
 __all__ = ["VERBS", "app", "main"]
 
@@ -60,7 +66,21 @@ def _convscope(
         typer.echo(context.get_help())
 
 
-VERBS = (demo, layers, project, atlas, occlude, train, invariance)
+VERBS = (
+    demo,
+    layers,
+    project,
+    atlas,
+    occlude,
+    train,
+    diagnose,
+    evolve,
+    invariance,
+    correspond,
+    sensitivity,
+    transfer,
+    probe,
+)
 """In the order of --help."""
 
 for _verb in VERBS:

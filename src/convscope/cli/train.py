@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import __version__
-from ..errors import BadOption
+from ..errors import BadOption, NonFinite
 from .inputs import choose_device
 from .options import Running
 from .screen import Screen
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..images.image_set import ImageSet
     from ..network.architectures import Architecture
     from ..training.checkpoint import Epoch
+    from ..training.distributed import Ranks
     from ..training.evaluation import Scores
     from ..training.loop import TrainingResult
     from ..training.recipe import Recipe
@@ -193,21 +194,34 @@ def train(
                 },
             }
         )
-        with screen.progress() as progress:
-            done = learn(
-                architecture,
-                images,
-                validation,
-                chosen,
-                out,
-                device=device,
-                workers=workers_or(running),
-                cache=storing.cache,
-                keeping=Keeping(storing.resume, storing.checkpoint_every, storing.tensorboard),
-                ranks=ranks,
-                progress=progress,
-            )
+        try:
+            with screen.progress() as progress:
+                done = learn(
+                    architecture,
+                    images,
+                    validation,
+                    chosen,
+                    out,
+                    device=device,
+                    workers=workers_or(running),
+                    cache=storing.cache,
+                    keeping=Keeping(storing.resume, storing.checkpoint_every, storing.tensorboard),
+                    ranks=ranks,
+                    progress=progress,
+                )
+        except (NonFinite, KeyboardInterrupt):
+            leave_page(out, ranks)  # of what there is
+            raise
+        leave_page(out, ranks)
         report(screen, done, chosen)
+
+
+def leave_page(run: Path, ranks: Ranks) -> None:
+    """The run's page, written by the first process, where there is a run."""
+    from ..report.training_page import write_training_page
+
+    if ranks.first and (run / "run.json").exists():
+        write_training_page(run)
 
 
 def report(screen: Screen, done: TrainingResult, recipe: Recipe) -> None:
@@ -216,11 +230,13 @@ def report(screen: Screen, done: TrainingResult, recipe: Recipe) -> None:
     screen.say(*(score_line(scores) for scores in done.tested))
     what = "Finished already, nothing was done:" if done.already else "Written:"
     screen.say("", f"{what} {done.folder}, to be opened as run:{done.folder}")
+    screen.say(f"Open {done.folder / 'index.html'}")
     screen.result(
         {
             "convscope": __version__,
             "out": str(done.folder),
             "weights": str(done.weights),
+            "page": str(done.folder / "index.html"),
             "recipe": recipe.to_dict(),
             "history": [asdict(epoch) for epoch in done.history],
             "tested": [asdict(scores) for scores in done.tested],

@@ -329,8 +329,8 @@ def _similarity(
     told["projection"] = np.array([moment.near["projection"][name] for moment in moments]).T
     if name in moments[0].near["filter"]:
         distance = np.array([moment.near["filter"][name] for moment in moments]).T  # (M, E)
-        whole = np.maximum(distance[:, :1], np.finfo(float).tiny)  # a filter that never moved: 0
-        told["filter"] = 1 - distance / whole
+        furthest = distance.max(axis=1, keepdims=True)
+        told["filter"] = 1 - distance / np.where(furthest > 0, furthest, 1)  # 1: it never moved
     return {measure: told[measure] for measure in MEASURES if measure in told}
 
 

@@ -19,16 +19,16 @@ MEASURES = {
     "projection": "the projection of one unit from one image, the map's winner at the end: cosine "
     "similarity of what it is at a kept epoch with what it is at the end",
     "image": "whether the image that excites the map most is the one that does so at the end",
-    "filter": "the share of the way that the map's own filter has gone from the first kept epoch "
-    "to the end: 1 − d² / d₀², of its weights' distances to the end",
+    "filter": "the share of the way to the end that the map's own filter has gone: 1 − d² / D², of "
+    "the distance d of its weights to the end, and the largest such distance D of all kept epochs",
 }
 """What is compared with the end of training, by the name of the measure; 1 is the same.
 
 `projection` is what the paper's Fig. 4 lets one see, with the image held fixed, so that a jump of
 the winner does not count as a change of the feature. A projection goes down through all filters
 below, so that an upper layer's cannot settle before the lower layers do; `filter` has no such bias.
-Its share of the way is of the change that there was: filters that hardly leave their random start,
-as those of upper layers in a short training, would else look converged from the start.
+It is a share of the change that there was: filters that hardly leave their random start, as those
+of upper layers in a short training, would else look converged from the start.
 """
 
 

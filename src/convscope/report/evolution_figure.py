@@ -21,7 +21,8 @@ __all__ = ["evolution_figure"]
 TILE, SEAM = 0.62, 0.04  # inches of a projection, and between two
 NAME = 0.5  # inches for the maps' names, left of their row
 BLOCK_HEAD = 0.42  # inches for a layer's name, its words and the epochs
-WIDE = 7  # inches of a block beyond which blocks stand below each other, not side by side
+NARROWEST = 3.7  # inches of a block, so that words have room
+WIDE = 7  # inches beyond which blocks stand below each other, not side by side
 SHARP = 48  # pixels: pictures up to this side show their single pixels
 MOST_TILES = 1500  # that matplotlib still draws
 ROW, LINE = 0.27, 0.13  # inches of a layer in the last panel, and of a line of text
@@ -43,7 +44,7 @@ def evolution_figure(evolution: Evolution, *, title: str = "", subtitle: str = "
     tiles = sum(len(layer.rows) for layer in evolution.layers) * len(evolution.epochs)
     if tiles > MOST_TILES:
         raise BadInput(f"{tiles} projections in one figure: ask for fewer layers, maps or epochs")
-    wide = NAME + len(evolution.epochs) * (TILE + SEAM) - SEAM
+    wide = max(NARROWEST, NAME + len(evolution.epochs) * (TILE + SEAM) - SEAM)
     columns = 1 if wide > WIDE else 2
     panels: list[LayerEvolution | None] = [*evolution.layers, None]  # None: the convergence
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
@@ -157,9 +158,7 @@ def _words(layer: LayerEvolution) -> str:
     settled = layer.convergence.get("projection")
     words = [] if settled is None else [f"settles at {settled.words()}"]
     if layer.dead_at_end:
-        words.append(
-            f"{len(layer.dead_at_end)} of {layer.channels} maps dead at the end, not drawn"
-        )
+        words.append(f"{len(layer.dead_at_end)} of {layer.channels} maps dead")
     return "; ".join(words)
 
 

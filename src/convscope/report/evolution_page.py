@@ -121,12 +121,12 @@ def page_words(evolution: Evolution) -> dict[str, Any]:
 
 def _standfirst(evolution: Evolution) -> str:
     maps = sum(len(layer.rows) for layer in evolution.layers)
-    trend = evolution.trends["projection"].words().partition(" (")[0]
+    trends = {m: trend.words().partition(" (")[0] for m, trend in evolution.trends.items()}
     return (
         f"{maps} feature maps of {len(evolution.layers)} layers, drawn at random, while the "
         f"network learned: at each of {len(evolution.epochs)} kept epochs the image that excites "
         f"the map most among all {evolution.images:,}, and what in it does. "
-        f"{trend[:1].upper()}{trend[1:]}."
+        f"By projection, {trends['projection']}; by their own filters, {trends['filter']}."
     )
 
 
