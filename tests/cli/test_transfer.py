@@ -31,12 +31,12 @@ def test_transfer_writes_a_curve_and_tells_it(sorted_photos: Path, convscope) ->
     arguments = ("transfer", MODEL, "sorted", *OPTIONS, "--per-class", "2,6", "--folds", "2")
     answer = convscope(*arguments, "--classifier", "both", "--out", "t", "--against", "photos")
     assert answer.code == 0, answer.err
-    assert "linear" not in answer.out and "images per class" in answer.out
+    assert "images per class" in answer.out
     assert "0 near-duplicates of photos" in answer.out
     result = json.loads((sorted_photos / "t" / "result.json").read_text())
     assert [p["per_class"] for p in result["points"]] == [2, 6, 2, 6]
     assert result["points"][1]["mean"] == 1.0
-    assert Image.open(sorted_photos / "t" / "transfer.png").format == "PNG"
+    assert (sorted_photos / "t" / "transfer.png").read_bytes()[:4] == b"\x89PNG"
     again = convscope(*arguments, "--classifier", "both", "--out", "t")
     assert again.code == 2 and "--resume" in again.err
 
@@ -57,7 +57,7 @@ def test_images_with_several_classes_are_scored_by_average_precision(
     place: Path, convscope
 ) -> None:
     answer = convscope(
-        *("transfer", MODEL, "scenes:multi:40", *OPTIONS, "--folds", "2", "--out", "m")
+        *("transfer", MODEL, "scenes:multi:30", *OPTIONS, "--folds", "2", "--out", "m")
     )
     assert answer.code == 0, answer.err
     assert "mean average precision" in answer.out
@@ -84,7 +84,6 @@ def test_bad_input_is_one_line(
     assert words in answer.err and len(answer.err.strip().splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_a_network_from_scratch_learns_from_the_same_images(sorted_photos: Path, convscope) -> None:
     answer = convscope(
         *("transfer", MODEL, "sorted", *OPTIONS, "--per-class", "6", "--folds", "1"),

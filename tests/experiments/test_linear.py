@@ -152,3 +152,4 @@ def test_many_samples_and_slow_svms_are_torchs() -> None:
     assert solver_for(Loss.SOFTMAX, 50_001, 100, 10) is Solver.TORCH
     assert solver_for(Loss.SVM, 3000, 3000, 101) is Solver.TORCH
     assert solver_for(Loss.SVM, 200, 500, 10) is Solver.SKLEARN
+    assert solver_for(Loss.SIGMOID, 200, 500, 10) is Solver.TORCH

@@ -9,7 +9,7 @@ import pytest
 
 from convscope.errors import BadData
 from convscope.experiments.multilabel import transfer_several
-from convscope.experiments.transfer import FeatureReader
+from convscope.experiments.transfer import LayerReader
 from experiments.painted import Painted, opened, xor_model
 
 CLASSES = ("red", "green", "luck", "rare")
@@ -25,9 +25,9 @@ def channels(count: int, *, seed: int = 0) -> Painted:
     return Painted(colours, truth, classes=CLASSES)
 
 
-def reader() -> FeatureReader:
+def reader() -> LayerReader:
     model = xor_model()
-    return FeatureReader(model, opened(model), pooling="mean")
+    return LayerReader(model, opened(model), pooling="mean")
 
 
 def test_classes_that_features_hold_are_found_and_luck_is_not() -> None:

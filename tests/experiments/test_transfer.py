@@ -16,16 +16,16 @@ from convscope.experiments.features import Features, extract
 from convscope.experiments.folds import Protocol, draw_folds, draw_parts, labels_of
 from convscope.experiments.linear import Loss
 from convscope.experiments.probe import Scaling, fit_probe
-from convscope.experiments.transfer import FeatureReader, transfer
+from convscope.experiments.transfer import LayerReader, transfer
 from convscope.images.duplicates import Duplicate
 from experiments.painted import Painted, opened, xor_images, xor_model
 
 BOTH = (Loss.SOFTMAX, Loss.SVM)
 
 
-def reader(**how: Any) -> FeatureReader:
+def reader(**how: Any) -> LayerReader:
     model = xor_model()
-    return FeatureReader(model, opened(model), **{"pooling": "mean", **how})
+    return LayerReader(model, opened(model), **{"pooling": "mean", **how})
 
 
 def test_the_layer_that_tells_tells_and_the_one_below_guesses() -> None:

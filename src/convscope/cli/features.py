@@ -18,7 +18,7 @@ from .screen import Progress, Screen
 if TYPE_CHECKING:
     from ..experiments.linear import Loss
     from ..experiments.multilabel import MultiTransfer
-    from ..experiments.transfer import FeatureReader
+    from ..experiments.transfer import LayerReader
     from ..images.image_set import ImageSet
 
 __all__ = [
@@ -138,13 +138,13 @@ class FeatureReading:
 
 def open_reader(
     scope: Microscope, how: FeatureReading, running: Running, out: Path, progress: Progress | None
-) -> FeatureReader:
+) -> LayerReader:
     """How features are read and judged, from the options."""
     from ..experiments.linear import Solver
     from ..experiments.pooling import Pooling
-    from ..experiments.transfer import FeatureReader
+    from ..experiments.transfer import LayerReader
 
-    return FeatureReader(
+    return LayerReader(
         scope.model,
         scope.network,
         pooling=Pooling(how.pooling).name,

@@ -48,7 +48,8 @@ DataArgument = Annotated[
     typer.Argument(
         metavar="DATA",
         help="A folder of images (ImageFolder layout or flat), a zip of one, a text file of "
-        "paths, scenes:SPLIT (rendered; SPLIT train, val, transfer, multi), or torchvision:NAME.",
+        "paths, scenes:SPLIT (rendered; SPLIT train, val, transfer, multi), torchvision:NAME, or a "
+        "layout and its place: caltech:DIR, voc:VOCdevkit/VOC2012:SPLIT, index:DIR (index.csv).",
         show_default=False,
     ),
 ]

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from convscope.errors import BadOption
-from convscope.experiments.folds import Protocol, draw_folds, labels_of
+from convscope.experiments.folds import Protocol, draw_folds
 from convscope.experiments.linear import Loss
 from convscope.experiments.pieces import Pieces
 from convscope.experiments.pooling import hidden_layers
-from convscope.experiments.transfer import FeatureReader, Point, points_of
+from convscope.experiments.transfer import LayerReader, Point, points_of
 from convscope.images.image_set import ImageSet
 
 __all__ = ["LayerProbe", "Probed", "probe_layers"]
@@ -60,7 +60,7 @@ class LayerProbe:
 
 
 def probe_layers(
-    reader: FeatureReader,
+    reader: LayerReader,
     images: ImageSet,
     protocol: Protocol | None = None,
     *,
@@ -92,7 +92,7 @@ def probe_layers(
         "test_per_class": protocol.test_per_class,
         "seed": protocol.seed,
     }
-    labels_of(images)
+    draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
     pieces = Pieces(out, settings, resume=resume)
     features = reader.read(images, names)
     tests = features if test is None else reader.read(test, names)

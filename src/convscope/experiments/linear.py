@@ -105,7 +105,7 @@ class Span:
         centre = features.mean(0)
         centred = features - centre
         gram = torch.from_numpy(centred @ centred.T).double()
-        ridge = RIDGE * max(float(gram.diagonal().mean()), np.finfo(np.float32).tiny)
+        ridge = RIDGE * max(float(gram.diagonal().mean()), float(np.finfo(np.float32).tiny))
         while True:  # samples that are equal, or nearly, leave the matrix singular
             factor, failed = torch.linalg.cholesky_ex(gram + ridge * torch.eye(len(gram)))
             if not failed:
@@ -125,11 +125,16 @@ class Span:
 def solver_for(
     loss: Loss, samples: int, features: int, classes: int, asked: Solver = Solver.AUTO
 ) -> Solver:
-    """scikit-learn up to IN_MEMORY samples, torch beyond; and where liblinear would be slow.
+    """scikit-learn up to IN_MEMORY samples, torch beyond.
+
+    Torch also fits what scikit-learn is slow at: a large SVM, and a logistic loss per class, of
+    which torch fits all classes at once.
 
     Raises  BadOption: scikit-learn is needed and not installed.
     """
-    slow = loss is Loss.SVM and samples * features * classes > LIBLINEAR_WORK
+    slow = loss is Loss.SIGMOID or (
+        loss is Loss.SVM and samples * features * classes > LIBLINEAR_WORK
+    )
     if asked is Solver.TORCH or (asked is Solver.AUTO and (samples > IN_MEMORY or slow)):
         return Solver.TORCH
     try:
@@ -292,7 +297,7 @@ def _by_torch(
         value, theta.grad = problem.value_and_gradient(theta)
         return value
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimiser.step(closure)
     found = theta.detach().cpu().numpy()
     return Linear(found[:-1], found[-1])
 

@@ -24,12 +24,12 @@ from convscope.experiments.pieces import Pieces
 from convscope.experiments.pooling import last_hidden_layer
 from convscope.experiments.probe import fit_probe
 from convscope.experiments.scores import average_precision, spread_of
-from convscope.experiments.transfer import FeatureReader
+from convscope.experiments.transfer import LayerReader
 from convscope.images.image_set import ImageSet
 
 __all__ = ["ClassScore", "LayerScore", "MultiTransfer", "transfer_several"]
 
-DRAWS = 1000  # of the bootstrap
+DRAWS = 500  # of the bootstrap
 LEAST = 5  # images that show a class, for it to be measured
 
 Numbers = NDArray[Any]
@@ -88,7 +88,7 @@ class MultiTransfer:
 
 
 def transfer_several(
-    reader: FeatureReader,
+    reader: LayerReader,
     images: ImageSet,
     *,
     layers: Sequence[str] | None = None,
@@ -160,7 +160,7 @@ def transfer_several(
 class _Study:
     """What is learned and tested, for any layer."""
 
-    reader: FeatureReader
+    reader: LayerReader
     truth: NDArray[np.int64]
     tested: NDArray[np.int64]
     apart: bool  # whether the tests are another set

@@ -274,7 +274,8 @@ class _Scaler:
             scaled: NDArray[np.float32] = (rows - self.centre) * self.gain
             return scaled
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / np.where(norms > 0, norms, 1)
+        alike: NDArray[np.float32] = rows / np.where(norms > 0, norms, 1)
+        return alike
 
 
 @dataclass(frozen=True, eq=False)

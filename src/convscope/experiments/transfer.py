@@ -27,7 +27,7 @@ from convscope.network.exported import Network
 from convscope.network.zoo import Model
 from convscope.training.pictures import Advance
 
-__all__ = ["FeatureReader", "Point", "Transfer", "points_of", "transfer"]
+__all__ = ["LayerReader", "Point", "Transfer", "points_of", "transfer"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Transfer:
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureReader:
+class LayerReader:
     """A network, and how its features are read: what every experiment on features shares.
 
     network : `model`'s, on its device;   cache : a folder for features, None keeps them in memory
@@ -131,7 +131,7 @@ class FeatureReader:
 
 
 def transfer(
-    reader: FeatureReader,
+    reader: LayerReader,
     images: ImageSet,
     protocol: Protocol | None = None,
     *,
@@ -169,7 +169,7 @@ def transfer(
         "most": max(protocol.per_class),
         "seed": protocol.seed,
     }
-    labels_of(images)  # before hours are spent on features
+    draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
     pieces = Pieces(out, settings, resume=resume)
     features = reader.read(images, [layer])[layer]
     tested = features if test is None else reader.read(test, [layer])[layer]
@@ -203,7 +203,7 @@ def transfer(
 
 
 def points_of(
-    reader: FeatureReader,
+    reader: LayerReader,
     features: Features,
     folds: Sequence[Fold],
     images: ImageSet,

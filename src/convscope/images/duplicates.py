@@ -232,7 +232,8 @@ def _best_cut(cut: Floats, whole: Floats) -> float:
 def _cut(pixels: Floats, margins: Margins) -> Floats:
     """(N, COMPARED, COMPARED): what the margins leave, averaged over each new pixel's area."""
     top, bottom, left, right = margins
-    return _areas(top, bottom) @ pixels @ _areas(left, right).T
+    small: Floats = _areas(top, bottom) @ pixels @ _areas(left, right).T
+    return small
 
 
 @cache

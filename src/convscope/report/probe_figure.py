@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -99,11 +100,11 @@ def _figure(
 def _layers(figure: Figure, under: Sequence[tuple[str, str]], wide: float) -> None:
     """The layers' names and how many features they gave, aslant below the axes."""
     top = HEADER + 0.1 + TALL + 0.08
+    aslant: dict[str, Any] = {"rotation": 38, "rotation_mode": "anchor", "ha": "right", "va": "top"}
     for at, (name, length) in enumerate(under):
         left = MARGIN + LEFT + wide * (at + 0.5) / len(under)
-        how = {"rotation": 38, "ha": "right", "rotation_mode": "anchor", "va": "top"}
-        write(figure, left, top, name, "small", **how)
-        write(figure, left + 0.1, top + 0.06, length, "small", color=FAINT, **how)
+        write(figure, left, top, name, "small", **aslant)
+        write(figure, left + 0.1, top + 0.06, length, "small", color=FAINT, **aslant)
 
 
 def _key(figure: Figure, curves: Sequence[Curve], wide: float) -> None:
