@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from convscope.errors import FolderInUse
 from convscope.network.architectures import Architecture
 from convscope.training.lesson import Lesson
 from convscope.training.loop import Keeping, TrainingResult, train_on
@@ -25,7 +26,7 @@ from convscope.training.recipe import Recipe
 
 from .pieces import Pieces
 
-__all__ = ["RUNS", "Bench", "named", "runs_in", "spread"]
+__all__ = ["RUNS", "Bench", "check_free", "named", "runs_in", "spread"]
 
 RUNS = "runs"  # the folder of the runs in a study's
 SAVED_EVERY = 60.0  # seconds: the most that a kill undoes
@@ -75,6 +76,18 @@ class Bench:
             architecture, self.lesson, recipe, self.folder(name),
             device=self.device, keeping=Keeping(resume=True, every=SAVED_EVERY), progress=progress,
         )  # fmt: skip
+
+
+def check_free(folder: str | os.PathLike[str], *, resume: bool) -> None:
+    """For the time before images are read, which `Pieces` comes after.
+
+    Raises  FolderInUse: the folder holds something, and a study is not to go on there.
+    """
+    place = Path(folder)
+    if not resume and place.is_dir() and any(place.iterdir()):
+        raise FolderInUse(
+            f"{folder} is not empty: give a new folder, or --resume to go on with a study"
+        )
 
 
 @contextmanager

@@ -1,0 +1,235 @@
+"""`convscope ablate`: what each layer and each width of a network is worth, the paper's Table 2."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import __version__
+from .features import table
+from .inputs import choose_device
+from .options import Running
+from .outputs import write_study
+from .screen import Screen
+from .train import Learning, choose_recipe, describe, open_lesson, show_recipe, workers_or
+
+if TYPE_CHECKING:
+    from ..experiments.ablation import Ablation, Row
+    from ..experiments.variants import Variant
+
+__all__ = ["ablate"]
+
+_PANEL = "Variants"
+
+
+@dataclasses.dataclass(frozen=True)
+class Varying:
+    """Which rows the table has."""
+
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME: CHANGES",
+            help="A row of the table, any number of times: 'no middle: -3 -4' leaves layers out, "
+            "'narrow: 6,7*0.5 3=64' changes widths. Default: the paper's Table 2.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    variants: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Such rows, a line each; or FILE.yaml, a mapping of names to changes.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, metavar="K", help="Trainings of each variant.", rich_help_panel=_PANEL),
+    ] = 3
+
+    def rows(self) -> tuple[Variant, ...] | None:
+        """Those that were asked for; None is the paper's table. Raises  BadOption: no rows."""
+        if self.variant is None and self.variants is None:
+            return None
+        from ..experiments.variants import Variant, read_variants
+
+        read = () if self.variants is None else read_variants(self.variants)
+        return (*read, *(Variant.parse(line) for line in self.variant or ()))
+
+
+def ablate(
+    arch: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="zfnet, alexnet, alexnet-dense, zfnet-small or alexnet-small.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="DATA", help="Labelled images, as `train` takes them.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="A new folder: a run of every training, result.json and ablation.png.",
+            show_default=False,
+        ),
+    ],
+    varying: Varying,
+    learning: Learning,
+    running: Running,
+    val: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA", help="Images to validate on. Default: scenes:val, or DATA/val."
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Decoded images on disk, as `train --cache`."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a study that was interrupted, or to which variants or seeds are "
+            "added: no training is done twice.",
+        ),
+    ] = False,
+) -> None:
+    """Train a network without some layers, or with other widths, and see what they were worth.
+
+    Every variant learns the same images by the same recipe, from several seeds. A table of
+    training and validation error, parameters and time, beside the paper's Table 2, and which of its
+    claims hold here.
+
+    Examples:
+
+        convscope ablate --arch zfnet-small --data scenes --out ablation
+        convscope ablate --arch zfnet-small --data photos/ --epochs 20 --out narrow
+            --variant "no middle: -3 -4" --variant "narrow: 6,7*0.5" --seeds 5
+    """
+    screen = Screen(running.as_json)
+    recipe = choose_recipe(learning, arch, data, running)
+    if learning.show_recipe:
+        show_recipe(recipe, running)
+        return
+    variants = varying.rows()
+    device = choose_device(running.device)
+    from ..experiments.ablation import ablate as study
+    from ..experiments.ablation import planned
+    from ..experiments.budget import check_free
+    from ..network.architectures import architecture_named
+    from ..training.lesson import load_lesson
+
+    architecture = architecture_named(arch)
+    plan = planned(architecture, variants)
+    check_free(out, resume=resume)
+    images, validation = open_lesson(data, val, architecture, recipe, running.seed)
+    screen.facts(
+        {
+            "network": arch,
+            "images": f"{images.spec}: {len(images)}",
+            "val": f"{validation.spec}: {len(validation)}",
+            "recipe": describe(recipe),
+            "trainings": f"{len(plan) * varying.seeds}: {len(plan)} variants, "
+            f"{varying.seeds} seeds",
+            "device": str(device),
+        }
+    )
+    with screen.progress() as progress:
+        try:
+            lesson = load_lesson(
+                architecture, images, validation, recipe,
+                workers=workers_or(running), cache=cache, progress=progress,
+            )  # fmt: skip
+            found = study(
+                architecture, lesson, recipe, out, variants=variants, device=device,
+                seeds=range(recipe.seed, recipe.seed + varying.seeds),
+                progress=progress, resume=resume,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            screen.warn(f"what was done so far is kept in {out}: go on with --resume")
+            raise
+    _write(screen, found, out, {"convscope": __version__, "device": str(device)})
+
+
+def _write(screen: Screen, found: Ablation, out: Path, record: dict[str, Any]) -> None:
+    from ..report.ablation_figure import ablation_figure
+
+    write_study(out, {"ablation": ablation_figure(found)}, found.to_dict(), record)
+    screen.say("", *_table(found), "", *_claims(found))
+    for row in found.rows:
+        for seed, why in row.diverged:
+            screen.warn(f"{row.variant.name}, seed {seed}, diverged and does not count: {why}")
+    for name, seed in found.at_chance:
+        screen.warn(f"{name}, seed {seed}, learned nothing: no better than guessing")
+    screen.say("", f"Written: {out}")
+    screen.result({**record, **found.to_dict(), "out": str(out)})
+
+
+# ---- words ------------------------------------------------------------------------------------
+
+
+def _table(found: Ablation) -> list[str]:
+    """A line per variant; errors as mean ± standard deviation over the seeds, %."""
+    crops = any(row.values("crops_error") for row in found.rows)
+    head = ["variant", "train", "val", "top-5", *(["10 crops"] if crops else []), "effect"]
+    head += ["parameters", "seconds", "paper: train", "val", "top-5"]
+    fields = ["train_error", "error", "top5_error", *(["crops_error"] if crops else [])]
+    rows = []
+    for row in found.rows:
+        cells = [row.variant.name, *(_spread(row.values(field)) for field in fields)]
+        cells += [_effect(row), f"{row.parameters:,}", _seconds(row), *_paper(row)]
+        rows.append(cells)
+    counted = f"{len(found.seeds)} seeds" if len(found.seeds) > 1 else "one seed"
+    return [
+        f"errors, %, mean ± standard deviation over {counted}; guessing {100 * found.chance:.1f}",
+        *(line.rstrip() for line in table(head, rows)),
+    ]
+
+
+def _spread(values: list[float]) -> str:
+    from ..experiments.budget import spread
+
+    found = spread(values)
+    if found is None:
+        return "-"
+    mean = f"{100 * found['mean']:.1f}"
+    return mean if found["std"] is None else f"{mean} ± {100 * found['std']:.1f}"
+
+
+def _effect(row: Row) -> str:
+    """On the validation error, points."""
+    return "" if row.effect is None else f"{100 * row.effect.value:+.1f}"
+
+
+def _seconds(row: Row) -> str:
+    values = row.values("seconds")
+    return f"{sum(values) / len(values):.0f}" if values else "-"
+
+
+def _paper(row: Row) -> list[str]:
+    if row.paper is None:
+        return ["", "", ""]
+    column, errors = row.paper.beside(row.architecture.name)
+    whose = {"alexnet": "AlexNet", "zfnet": "ZFNet"}[column]
+    return [f"{whose} {errors[0]}", f"{errors[1]}", f"{errors[2]}"]
+
+
+def _claims(found: Ablation) -> list[str]:
+    lines = []
+    for judged in found.claims:
+        lines += [f"{judged.claim.words}: {judged.verdict}.", f"    {judged.evidence}"]
+    return lines

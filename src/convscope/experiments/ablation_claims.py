@@ -1,0 +1,203 @@
+"""What the paper says of its Table 2, put to figures over several seeds.
+
+A claim is a weighted sum of the rows' mean errors and the sign that it must have. Its 95 % interval
+comes from the spread over the seeds alone (Welch–Satterthwaite): it says what another set of seeds
+would have told, not what other images would.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["CLAIMS", "Claim", "Contrast", "Judged", "Quantity", "Verdict", "contrast", "judge"]
+
+LITTLE = 0.25  # of what the loss of all four layers costs; the paper's own rows are below 0.16
+_T = (
+    12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+    2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+"""Student's t: 97.5 % lie below, by degrees of freedom from 1."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of means over seeds, in shares of the images (0.01 is a point).
+
+    low, high : its 95 % interval; None where a row has one seed only
+    spreads : the value in standard deviations over the seeds (root mean square over the rows);
+        None where there is no spread
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    spreads: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "in_seed_deviations": self.spreads,
+        }
+
+
+def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
+    """Σ weight · mean(values), its interval and its size.   terms : (weight, values by seed)"""
+    value = math.fsum(weight * statistics.fmean(values) for weight, values in terms)
+    if min(len(values) for _, values in terms) < 2:
+        return Contrast(value, None, None, None)
+    variances = [statistics.variance(values) for _, values in terms]
+    parts = [
+        (weight**2 * variance / len(values), len(values) - 1)
+        for (weight, values), variance in zip(terms, variances, strict=True)
+    ]
+    whole = math.fsum(part for part, _ in parts)
+    if whole == 0:
+        return Contrast(value, value, value, None)
+    freedom = whole**2 / math.fsum(part**2 / degrees for part, degrees in parts)
+    half = _t(freedom) * math.sqrt(whole)
+    spread = math.sqrt(statistics.fmean(variances))
+    return Contrast(value, value - half, value + half, value / spread)
+
+
+def _t(freedom: float) -> float:
+    return _T[int(freedom) - 1] if freedom < len(_T) + 1 else 1.96
+
+
+class Quantity(StrEnum):
+    """What of a row is compared."""
+
+    ERROR = "validation error"
+    GAP = "validation error less training error"
+
+
+class Verdict(StrEnum):
+    """Whether a claim is borne out here."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    OPEN = "cannot be told from these seeds"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """words : as the paper would say it;   weights : by row of Table 2
+    sign : +1 or -1, of the weighted sum where the claim is true
+    """
+
+    words: str
+    weights: Mapping[str, float]
+    sign: int
+    quantity: Quantity = Quantity.ERROR
+
+
+_NONE, _MIDDLE, _LAST, _DENSE = (
+    "none",
+    "without layers 3,4",
+    "without layer 7",
+    "without layers 6,7",
+)
+_ALL, _HALF = "without layers 3,4,6,7", "layers 6,7 half as wide"
+_DOUBLE, _WIDER = "layers 6,7 twice as wide", "layers 3,4,5 wider"
+_WIDEST = "layers 3 to 7 wider"
+
+
+def _little(words: str, row: str, worse: int = 1) -> Claim:
+    """The row differs from the whole network by at most LITTLE of what removing all four costs."""
+    weights = {row: float(worse), _NONE: LITTLE - worse, _ALL: -LITTLE}
+    return Claim(words, weights, -1)
+
+
+CLAIMS = (
+    _little("Without the two middle convolutions (3, 4) little is lost", _MIDDLE),
+    _little("Without the last hidden layer (7) little is lost", _LAST),
+    _little("Without both fully connected layers (6, 7) little is lost", _DENSE),
+    Claim(
+        "Without all four the loss is far more than that of both pairs together: depth matters",
+        {_ALL: 1.0, _MIDDLE: -1.0, _DENSE: -1.0, _NONE: 1.0},
+        1,
+    ),
+    _little("With half as many units in layers 6, 7 little is lost", _HALF),
+    _little("With twice as many units in layers 6, 7 little is gained", _DOUBLE, -1),
+    Claim("Wider middle convolutions (3, 4, 5) lower the error", {_WIDER: 1.0, _NONE: -1.0}, -1),
+    Claim(
+        "Widening layers 6, 7 as well only makes the network learn its images by heart",
+        {_WIDEST: 1.0, _WIDER: -1.0},
+        1,
+        Quantity.GAP,
+    ),
+)
+"""Zeiler & Fergus 2014, §5.1, "Varying ImageNet Model Sizes"."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with what came out. evidence : in words, points of error."""
+
+    claim: Claim
+    verdict: Verdict
+    contrast: Contrast
+    evidence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "claim": self.claim.words,
+            "verdict": str(self.verdict),
+            "quantity": str(self.claim.quantity),
+            "weights": dict(self.claim.weights),
+            "contrast": self.contrast.to_dict(),
+            "evidence": self.evidence,
+        }
+
+
+Rows = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+"""By row of Table 2: training and validation errors over the seeds, shares."""
+
+
+def judge(rows: Rows) -> tuple[Judged, ...]:
+    """Every claim whose rows are there."""
+    return tuple(_judged(claim, rows) for claim in CLAIMS if claim.weights.keys() <= rows.keys())
+
+
+def _judged(claim: Claim, rows: Rows) -> Judged:
+    values = {name: _values(claim.quantity, rows[name]) for name in claim.weights}
+    found = contrast([(weight, values[name]) for name, weight in claim.weights.items()])
+    verdict = Verdict.OPEN
+    if found.low is not None and found.high is not None:
+        if min(claim.sign * found.low, claim.sign * found.high) > 0:
+            verdict = Verdict.HOLDS
+        elif max(claim.sign * found.low, claim.sign * found.high) < 0:
+            verdict = Verdict.FAILS
+    return Judged(claim, verdict, found, _evidence(claim, values, found))
+
+
+def _values(quantity: Quantity, errors: tuple[Sequence[float], Sequence[float]]) -> list[float]:
+    train, val = errors
+    if quantity is Quantity.ERROR:
+        return list(val)
+    return [v - t for t, v in zip(train, val, strict=True)]
+
+
+def _evidence(claim: Claim, values: Mapping[str, Sequence[float]], found: Contrast) -> str:
+    means = {name: 100 * statistics.fmean(each) for name, each in values.items()}
+    if claim.quantity is Quantity.GAP:
+        said = [f"{name}: {mean:.1f} points between the two errors" for name, mean in means.items()]
+    else:
+        said = [f"{n}: {m - means[_NONE]:+.1f} points" for n, m in means.items() if n != _NONE]
+    lines = "; ".join(sorted(said, key=len))
+    if found.low is None or found.high is None:
+        return f"{lines}; one seed, so no spread to set it against"
+    size = "" if found.spreads is None else f", {found.spreads:+.1f} seed deviations"
+    return (
+        f"{lines}; weighted {100 * found.value:+.1f} "
+        f"(95 %: {100 * found.low:+.1f} to {100 * found.high:+.1f}{size})"
+    )
