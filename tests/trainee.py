@@ -27,7 +27,7 @@ from convscope.errors import ConvscopeError
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
 from convscope.network.architectures import ARCHITECTURES
-from convscope.training.distributed import processes
+from convscope.network.ranks import processes
 from convscope.training.lesson import Lesson
 from convscope.training.loop import Keeping, TrainingResult, train_on
 from convscope.training.pictures import Pictures, mean_picture

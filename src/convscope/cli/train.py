@@ -18,8 +18,8 @@ from .screen import Screen
 if TYPE_CHECKING:
     from ..images.image_set import ImageSet
     from ..network.architectures import Architecture
+    from ..network.ranks import Ranks
     from ..training.checkpoint import Epoch
-    from ..training.distributed import Ranks
     from ..training.evaluation import Scores
     from ..training.loop import TrainingResult
     from ..training.recipe import Recipe
@@ -172,7 +172,7 @@ def train(
         ]
         raise BadOption(f"train needs {' and '.join(missing)} (see convscope train --help)")
     device = choose_device(running.device)
-    from ..training.distributed import processes
+    from ..network.ranks import processes
 
     with processes(device) as ranks:
         from ..network.architectures import architecture_named

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from convscope.errors import BadOption
 from convscope.images.preprocess import middle
-from convscope.training.distributed import ALONE, Ranks
+from convscope.network.ranks import ALONE, Ranks
 from convscope.training.pictures import Pictures
 
 __all__ = ["Scores", "evaluate", "ten_crops"]

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.training.distributed import ALONE, Ranks
+from convscope.network.ranks import ALONE, Ranks
 from convscope.training.lesson import Lesson
 from convscope.training.recipe import Recipe
 

@@ -21,6 +21,7 @@ from convscope import __version__
 from convscope.errors import FolderInUse, NonFinite
 from convscope.images.datasets import ImageSet
 from convscope.network.architectures import Architecture, architecture_named, build
+from convscope.network.ranks import ALONE, Ranks
 from convscope.network.weights import about_network
 from convscope.training.board import Board
 from convscope.training.checkpoint import (
@@ -34,7 +35,6 @@ from convscope.training.checkpoint import (
     run_to_resume,
     tidy,
 )
-from convscope.training.distributed import ALONE, Ranks
 from convscope.training.evaluation import Scores
 from convscope.training.lesson import Lesson, load_lesson
 from convscope.training.pictures import Advance, Pictures

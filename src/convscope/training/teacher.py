@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from convscope.errors import BadOption, NonFinite
 from convscope.network.architectures import Convnet
-from convscope.training.distributed import ALONE, Ranks
+from convscope.network.ranks import ALONE, Ranks
 from convscope.training.evaluation import Scores, evaluate
 from convscope.training.feed import Batch, Feed, draw_number
 from convscope.training.lesson import Lesson

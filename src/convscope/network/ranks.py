@@ -1,15 +1,16 @@
-"""Several processes that train one network: who is who, and what they tell each other.
+"""Several processes that run one network: who is who, and what they tell each other.
 
     torchrun --nproc-per-node 2 -m convscope train ...
 
-Every process holds the whole network and takes its share of each batch; gradients are averaged by
-DistributedDataParallel. Process 0 alone writes and speaks. When one fails, it says so in one line,
-and the others end in silence.
+Every process holds the whole network and takes its share of the images. Process 0 alone writes and
+speaks. When one fails, it says so in one line, and the others end in silence.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,17 @@ class Ranks:
         dist.broadcast_object_list(held, src=0)
         return held[0]
 
+    def gathered(self, value: T) -> list[T]:
+        """What all processes have, in their order, in process 0; nothing in the others.
+
+        It should be small, and picklable.
+        """
+        if self.count == 1:
+            return [value]
+        held: list[Any] | None = [None] * self.count if self.first else None
+        dist.gather_object(value, held, dst=0)
+        return held or []
+
     def tensors_from_first(self, tensors: list[Tensor]) -> None:
         """Overwrites the tensors of all processes with those of process 0."""
         if self.count > 1:
@@ -95,7 +107,8 @@ def processes(device: torch.device) -> Iterator[Ranks]:
     device : of the kind that each process computes on
 
     Raises  BadOption: more processes on a machine than GPUs.
-            PeerFailed: another process failed, whatever happened in this one after that.
+            PeerFailed: another process failed, whatever happened in this one after that; or this
+            one was told to end, as torchrun does when another one has.
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield ALONE
@@ -106,8 +119,9 @@ def processes(device: torch.device) -> Iterator[Ranks]:
         return
     store, _, _ = next(dist.rendezvous("env://", timeout=PATIENCE))
     try:
-        _join(device, ranks, store)
-        yield ranks
+        with _ending_with_a_word(ranks):
+            _join(device, ranks, store)
+            yield ranks
     except BaseException as error:
         raise _told_apart(error, ranks, store) from error
     finally:
@@ -130,6 +144,27 @@ def _join(device: torch.device, ranks: Ranks, store: Any) -> None:
         world_size=ranks.count,
         timeout=PATIENCE,
     )
+
+
+@contextmanager
+def _ending_with_a_word(ranks: Ranks) -> Iterator[None]:
+    """SIGTERM is an error like others, so that one of the processes says what to do."""
+
+    def end(*_: object) -> None:
+        raise PeerFailed(
+            f"process {ranks.rank} of {ranks.count} was told to end, as happens when another one "
+            "was killed: start all again with --resume",
+            said=False,
+        )
+
+    if threading.current_thread() is not threading.main_thread():  # it cannot listen
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _told_apart(error: BaseException, ranks: Ranks, store: Any) -> BaseException:
