@@ -19,7 +19,7 @@ import measure
 import torch
 from torch import Tensor
 
-from convscope.atlas.mine import as_maps, mine, scan, stream
+from convscope.atlas.mine import as_maps, mine, scan
 from convscope.atlas.topk import TopK
 from convscope.atlas.unfinished import WorkFolder
 from convscope.images.batches import batches
@@ -41,7 +41,7 @@ class ByHand:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, indices: Tensor) -> None:
-        for name, value in stream(self.network, images, self.names):
+        for name, value in self.network.stream(images, self.names):
             peak, place = as_maps(value).flatten(2).max(2)  # (N, C)
             found = torch.stack([indices[:, None].expand_as(place), place], dim=2)
             peaks = torch.cat([self.best[name], peak])
@@ -61,7 +61,7 @@ def one_pass(
 
     @torch.no_grad()
     def bare(images: Tensor, indices: Tensor) -> None:
-        for _ in stream(network, images, highest):
+        for _ in network.stream(images, highest):
             pass
 
     def scanned(images: Tensor, indices: Tensor) -> None:
@@ -111,7 +111,7 @@ def from_files(model: Model, network: Network, folder: Path, rounds: int, batch:
     def bare() -> None:
         for tensors in decoded:
             part = tensors.contiguous(memory_format=torch.channels_last)
-            for _ in stream(network, part, highest):
+            for _ in network.stream(part, highest):
                 pass
 
     def whole() -> None:

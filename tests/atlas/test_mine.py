@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.atlas.mine import scan, stream
+from convscope.atlas.mine import scan
 from convscope.atlas.topk import FIELDS, TopK
 from convscope.network.exported import Network, open_network
 
@@ -78,15 +78,3 @@ def test_the_tables_are_those_of_every_map_looked_at_whole(name: str, spoiled: b
     for layer in activations:
         for field in FIELDS:
             assert torch.equal(getattr(found[layer], field), getattr(wanted[layer], field))
-
-
-@pytest.mark.parametrize("name", NETS)
-@torch.no_grad()
-def test_what_is_streamed_is_not_overwritten_further_on(name: str) -> None:
-    network = opened(name)
-    images = planted(network, 3).nan_to_num(0.0, 0.0, 0.0)
-    names = [layer.name for layer in network.layers]
-    trace = network.trace(images)
-    for wanted in (names, names[-1:], names[::2]):
-        for streamed, value in list(stream(network, images, wanted)):
-            torch.testing.assert_close(value, trace[streamed])

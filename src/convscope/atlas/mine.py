@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
 
-from convscope.atlas.topk import TopK
+from convscope.atlas.topk import TopK, merge
 from convscope.atlas.unfinished import Mined, WorkFolder
 from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
 from convscope.network.node import Node
-from convscope.network.reader import INPUT
+from convscope.network.ranks import ALONE, Ranks
 
-__all__ = ["as_maps", "mine", "scan", "stream"]
+__all__ = ["as_maps", "mine", "scan"]
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -29,69 +31,109 @@ def mine(
     images: ImageSet,
     preprocess: Preprocess,
     activations: Mapping[str, str],
-    work: WorkFolder,
+    work: WorkFolder | None,
     *,
     top: int,
     batch_size: int,
     workers: int | None,
     advance: Callable[[int, int], None],
+    ranks: Ranks = ALONE,
 ) -> tuple[dict[str, TopK], Mined]:
     """Tables of the strongest activations, begun or gone on with, committed now and then.
 
     activations : layer -> the layer whose value is its activation
+    work : where they are committed; None in all processes but the first
     advance : called with (images done, images in all) after each batch
+    ranks : process r of n takes the batches r, r + n, ..., each of the same images as in a run by
+        one process: a convolution's last bits depend on the size of its batch
+
+    Returns  the tables on the CPU, and what was met; in the first process alone they are whole.
     """
-    tables, mined = work.load_tables(tuple(activations)) or (
-        {name: TopK.empty(network.layer(name).channels, top) for name in activations},
-        Mined(),
-    )
-    tables = {name: table.to(network.device) for name, table in tables.items()}
-    started, total = time.monotonic(), len(images)
-    saved = time.monotonic()
-    advance(mined.next, total)
-    for batch in batches(
+    begun = work.load_tables(tuple(activations)) if work else None
+    tables, mined = begun or ({}, Mined())
+    mined = ranks.from_first(lambda: mined)
+    total, stride, pace = len(images), ranks.count * batch_size, _Pace()
+    found = batches(
         images,
         preprocess,
         batch_size=batch_size,
         workers=workers,
-        indices=range(mined.next, total),
-    ):
+        indices=_share(ranks, mined.next, total, batch_size),
+    )
+    advance(mined.next, total)
+    with closing(found):
+        while mined.next < total:
+            started = time.monotonic()
+            rounds = min(ranks.from_first(lambda: pace.rounds), -((mined.next - total) // stride))
+            fresh = {name: TopK.empty(network.layer(name).channels, top) for name in activations}
+            leg = _Leg(tables if ranks.first and tables else fresh).to(network.device)
+            for at in range(1, rounds + 1):
+                if (batch := next(found, None)) is not None:  # the last round is not for all
+                    leg.take(network, batch, activations)
+                if at < rounds:
+                    advance(mined.next + at * stride, total)
+            leg = reduce(_Leg.joined, ranks.gathered(leg.to("cpu")) or [_Leg({})])
+            seconds = time.monotonic() - started
+            tables = leg.tables
+            mined = leg.after(mined, min(rounds * stride, total - mined.next), seconds)
+            pace.heed(rounds, seconds)
+            if work is not None:
+                work.save_tables(tables, mined)
+            advance(mined.next, total)
+    return tables, mined
+
+
+def _share(ranks: Ranks, start: int, total: int, batch_size: int) -> list[int]:
+    """The images from `start` on that are in this process's batches."""
+    firsts = range(start + ranks.rank * batch_size, total, ranks.count * batch_size)
+    return [image for first in firsts for image in range(first, min(first + batch_size, total))]
+
+
+class _Pace:
+    """How many batches a process takes between two commits; the first process's decides."""
+
+    rounds = 1
+
+    def heed(self, rounds: int, seconds: float) -> None:
+        """So many batches took so long: choose the next number, at most twice as many."""
+        fitting = int(CHECKPOINT_SECONDS * rounds / max(seconds, 1e-9))
+        self.rounds = max(1, min(2 * rounds, fitting))
+
+
+@dataclass(frozen=True, eq=False)
+class _Leg:
+    """What a process meets between two commits, on top of the tables that it began with."""
+
+    tables: dict[str, TopK]
+    skipped: list[tuple[int, str, str]] = field(default_factory=list)
+    converted: Counter[str] = field(default_factory=Counter)
+
+    def take(self, network: Network, batch: Batch, activations: Mapping[str, str]) -> None:
+        """One batch more."""
         if len(batch.indices):
-            scan(network, batch.tensors, batch.indices, activations, tables)
-        now = time.monotonic()
-        mined = _after(mined, batch, now - started)
-        started = now
-        if now - saved >= CHECKPOINT_SECONDS or mined.next == total:
-            work.save_tables(tables, mined)
-            saved = time.monotonic()
-        advance(mined.next, total)
-    return {name: table.to("cpu") for name, table in tables.items()}, mined
+            scan(network, batch.tensors, batch.indices, activations, self.tables)
+        self.skipped.extend((skip.index, skip.name, skip.reason) for skip in batch.skipped)
+        self.converted.update(note for image in batch.converted for note in image.notes)
 
+    def to(self, device: torch.device | str) -> _Leg:
+        """The same with its tables on another device."""
+        return replace(self, tables={name: table.to(device) for name, table in self.tables.items()})
 
-def stream(network: Network, images: Tensor, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-    """(name, value) of some layers as soon as each is known; a value is let go after its last use.
+    def joined(self, other: _Leg) -> _Leg:
+        """What both met, in the order of the images."""
+        tables = {name: merge(table, other.tables[name]) for name, table in self.tables.items()}
+        skipped = sorted(self.skipped + other.skipped)
+        return _Leg(tables, skipped, self.converted + other.converted)
 
-    images : (N, C, H, W) preprocessed. Nothing above the layers is run.
-    """
-    wanted = set(names)
-    plan = network.below(wanted)
-    last_use = {below: i for i, node in enumerate(plan) for below in node.inputs}
-    reads = Counter(below for node in plan for below in node.inputs)
-    values = {INPUT: network.check_images(images)}
-    for i, node in enumerate(plan):
-        inputs = [values[below] for below in node.inputs]
-        for below in set(node.inputs):
-            if last_use[below] == i:
-                del values[below]
-        only_reader = reads[node.inputs[0]] == 1 and node.inputs[0] not in wanted
-        if only_reader and _overwrites(network, node):
-            value = inputs[0].relu_()  # to touch no new memory takes a tenth off ZFNet's pass
-        else:
-            value = node.forward(*inputs)
-        if node.name in last_use:
-            values[node.name] = value
-        if node.name in wanted:
-            yield node.name, value
+    def after(self, mined: Mined, images: int, seconds: float) -> Mined:
+        """What was met in all, so many images further on."""
+        converted = Counter(mined.converted) + self.converted
+        return Mined(
+            next=mined.next + images,
+            skipped=(*mined.skipped, *self.skipped),
+            converted=dict(sorted(converted.items())),
+            seconds=mined.seconds + seconds,
+        )
 
 
 def as_maps(value: Tensor) -> Tensor:
@@ -118,7 +160,7 @@ def scan(
     pools = _pools(network, readers)
     waiting: dict[str, Tensor] = {}  # maps whose maxima their pool will tell
     images = images.to(network.device).contiguous(memory_format=torch.channels_last)
-    for name, value in stream(network, images, (*readers, *pools)):
+    for name, value in network.stream(images, (*readers, *pools)):
         if name in readers:
             if name in pools.values():
                 waiting[name] = value
@@ -171,24 +213,4 @@ def _covers(node: Node) -> bool:
             node.below[0][-2:],
             strict=True,
         )
-    )
-
-
-def _overwrites(network: Network, node: Node) -> bool:
-    """Whether it is a rectifier whose input is a fresh result, no view of anything."""
-    below = network.nodes.get(node.inputs[0])
-    return node.kind == "relu" and below is not None and below.kind in ("conv", "batch_norm")
-
-
-def _after(mined: Mined, batch: Batch, seconds: float) -> Mined:
-    """What has been seen once the batch has been, too."""
-    converted = Counter(mined.converted)
-    converted.update(note for image in batch.converted for note in image.notes)
-    seen = chain(batch.indices.tolist(), (skip.index for skip in batch.skipped))
-    skipped = tuple((skip.index, skip.name, skip.reason) for skip in batch.skipped)
-    return Mined(
-        next=max(seen) + 1,
-        skipped=mined.skipped + skipped,
-        converted=dict(sorted(converted.items())),
-        seconds=mined.seconds + seconds,
     )

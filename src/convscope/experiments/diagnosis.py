@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.atlas.mine import as_maps, stream
+from convscope.atlas.mine import as_maps
 from convscope.errors import BadInput, BadModel, NonFinite, NoSuchLayer
 from convscope.network.exported import Network
 from convscope.training.pictures import Advance
@@ -224,7 +224,7 @@ def _count(
     for batch in batches:
         if not len(batch):
             continue
-        for name, value in stream(network, batch, activations.values()):
+        for name, value in network.stream(batch, activations.values()):
             maps = as_maps(value)
             if name not in tallies:
                 rectified = is_rectified(network.nodes[name])

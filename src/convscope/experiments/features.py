@@ -27,7 +27,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.atlas.mine import stream
 from convscope.errors import BadData, NonFinite
 from convscope.experiments.pooling import Pooling
 from convscope.images.batches import Batch, Skipped, batches
@@ -223,7 +222,7 @@ class _Pass:
         sums: dict[str, Tensor] = {}
         for view in views:
             view = view.contiguous(memory_format=torch.channels_last)
-            for name, value in stream(self.network, view, self.stores):
+            for name, value in self.network.stream(view, self.stores):
                 pooled = self.poolings[name](value).float() / len(views)
                 sums[name] = sums[name] + pooled if name in sums else pooled
         for name, rows in sums.items():

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from convscope.network.exported import Network
 from convscope.network.node import Node
-from convscope.network.reader import INPUT
 
 from .filters import TOP_SHARE, beyond_nyquist
 
@@ -132,7 +131,7 @@ def measured_folding(network: Network, images: Tensor, layers: Iterable[str]) ->
     nodes = {name: node for name, node in nodes.items() if min(node.below[0][1:]) >= SMALLEST_GRID}
     total: dict[str, Tensor] = {}
     for image in images.split(1):
-        below = _values(network, image, {node.inputs[0] for node in nodes.values()})
+        below = network.values(image, {node.inputs[0] for node in nodes.values()})
         for name, node in nodes.items():
             dense = replace(node, settings={**node.settings, "stride": (1, 1)})
             answer = dense.forward(below[node.inputs[0]])[0]  # (K, H, W)
@@ -159,11 +158,11 @@ def unsteadiness(network: Network, images: Tensor, layers: Mapping[str, str]) ->
             shifts.setdefault(shift, []).append(name)
     found: dict[tuple[str, int], _Comparison] = {}
     for image in images.split(1):
-        still = _values(network, image, {layers[n] for names in shifts.values() for n in names})
+        still = network.values(image, {layers[n] for names in shifts.values() for n in names})
         for (rows, columns), names in shifts.items():
             axis = 1 if rows else 2
             moved_image = image.roll((-rows, -columns), (2, 3))
-            moved = _values(network, moved_image, {layers[name] for name in names})
+            moved = network.values(moved_image, {layers[name] for name in names})
             for name in names:
                 fraction = (rows + columns) / _step(network, layers[name], axis)
                 compared = found.setdefault((name, axis), _Comparison(fraction))
@@ -233,12 +232,6 @@ def _step(network: Network, layer: str, axis: int) -> float:
     """Pixels between two positions of a layer's grid."""
     field = network.layer(layer).field
     return float((field.rows if axis == 1 else field.columns).stride)
-
-
-def _values(network: Network, image: Tensor, names: set[str]) -> dict[str, Tensor]:
-    """Values of some layers, and of the image itself under "input"."""
-    values = network.values(image, names - {INPUT})
-    return {**values, INPUT: network.check_images(image)}
 
 
 def _spectrum(answer: Tensor) -> Tensor:
