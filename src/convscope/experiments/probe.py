@@ -274,8 +274,7 @@ class _Scaler:
             scaled: NDArray[np.float32] = (rows - self.centre) * self.gain
             return scaled
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        alike: NDArray[np.float32] = rows / np.where(norms > 0, norms, 1)
-        return alike
+        return (rows / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, eq=False)

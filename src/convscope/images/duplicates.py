@@ -232,8 +232,8 @@ def _best_cut(cut: Floats, whole: Floats) -> float:
 def _cut(pixels: Floats, margins: Margins) -> Floats:
     """(N, COMPARED, COMPARED): what the margins leave, averaged over each new pixel's area."""
     top, bottom, left, right = margins
-    small: Floats = _areas(top, bottom) @ pixels @ _areas(left, right).T
-    return small
+    small = _areas(top, bottom) @ pixels @ _areas(left, right).T
+    return small.astype(np.float32, copy=False)
 
 
 @cache
