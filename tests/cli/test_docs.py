@@ -24,6 +24,7 @@ COMMANDS = [
     if line.startswith("$ convscope")
 ]
 OWN = [command for command in COMMANDS if "mynet" in command[1]]
+EXPERIMENTS = re.findall(r"^convscope .*", README, flags=re.MULTILINE)
 FOREIGN = [command for command in COMMANDS if "mynet" not in command[1]]
 
 
@@ -81,3 +82,25 @@ def test_the_readme_s_commands_on_a_network_of_torchvision_run(place, convscope)
         fewer = ("--layers", "conv1", "--top", "1") if command[0] == "atlas" else ()
         coarser = ("--stride", "64") if command[0] == "occlude" else ()
         assert convscope(*command, *fewer, *coarser).code == 0
+
+
+@pytest.mark.slow
+def test_the_readme_s_experiments_run(place, convscope):
+    """With fewer images and less training."""
+    fewer = {
+        "train": ("--val", "scenes:val:36", "--epochs", "1", "--set", "keep_epochs=0"),
+        "evolve": ("--layers", "conv1", "--maps", "2"),
+        "diagnose": (),
+        "transfer": ("--layer", "pool5", "--per-class", "2", "--folds", "2"),
+    }
+    small = {
+        "scenes": "scenes:train:96",
+        "scenes:train:2000": "scenes:train:48",
+        "scenes:val": "scenes:val:36",
+        "scenes:transfer": "scenes:transfer:64",
+    }
+    commands = [shlex.split(line)[1:] for line in EXPERIMENTS]
+    assert {verb for verb, *_ in commands} == set(fewer)
+    for verb, *words in commands:
+        given = [small.get(word, word) for word in words]
+        assert convscope(verb, *given, *fewer[verb]).code == 0
