@@ -84,6 +84,20 @@ def test_a_claim_is_refuted_and_left_open_where_it_should_be():
     assert verdict([0.3], [0.2]) is Verdict.OPEN
 
 
+def test_little_is_lost_also_where_all_four_layers_cost_nothing():
+    def verdict(pair: float, all_four: float) -> Verdict:
+        errors = {"none": 0.4, "without layers 6,7": pair, "without layers 3,4,6,7": all_four}
+        both = {name: ([0.0] * 2, [e - 1e-3, e + 1e-3]) for name, e in errors.items()}
+        (judged,) = judge(both)
+        return judged.verdict
+
+    assert verdict(0.44, 0.7) is Verdict.HOLDS  # 4 points of 30
+    assert verdict(0.52, 0.7) is Verdict.FAILS  # 12 of 30
+    assert verdict(0.3, 0.2) is Verdict.HOLDS  # nothing is lost
+    assert verdict(0.5, 0.2) is Verdict.FAILS
+    assert verdict(0.40, 0.40) is Verdict.OPEN
+
+
 def test_every_claim_compares_so_that_equal_networks_weigh_nothing():
     for claim in CLAIMS:
         total = sum(claim.weights.values())

@@ -231,5 +231,5 @@ def _paper(row: Row) -> list[str]:
 def _claims(found: Ablation) -> list[str]:
     lines = []
     for judged in found.claims:
-        lines += [f"{judged.claim.words}: {judged.verdict}.", f"    {judged.evidence}"]
+        lines += [f"{judged.verdict}: {judged.claim.words}", f"    {judged.evidence}"]
     return lines

@@ -228,7 +228,7 @@ class _Study:
 
     def training(self, architecture: Architecture, seed: int) -> dict[str, Any]:
         """A Training as a dict, or {"seed", "diverged"}."""
-        name = f"{architecture.name}, seed={seed}"
+        name = f"{architecture.name} seed={seed}"
         recipe = replace(self.recipe, seed=seed, keep_epochs=())
         folder = self.bench.folder(name)
 

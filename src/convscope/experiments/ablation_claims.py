@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -91,12 +91,16 @@ class Verdict(StrEnum):
 class Claim:
     """words : as the paper would say it;   weights : by row of Table 2
     sign : +1 or -1, of the weighted sum where the claim is true
+    total : what the weighted sum is, in words
+    otherwise : a claim that is enough as well; only if both fail does this one
     """
 
     words: str
     weights: Mapping[str, float]
     sign: int
+    total: str
     quantity: Quantity = Quantity.ERROR
+    otherwise: Claim | None = None
 
 
 _NONE, _MIDDLE, _LAST, _DENSE = (
@@ -111,9 +115,13 @@ _WIDEST = "layers 3 to 7 wider"
 
 
 def _little(words: str, row: str, worse: int = 1) -> Claim:
-    """The row differs from the whole network by at most LITTLE of what removing all four costs."""
+    """The row differs from the whole network by at most LITTLE of what removing all four costs;
+    or not at all in that direction, also where all four cost nothing."""
+    what = "loss" if worse > 0 else "gain"
     weights = {row: float(worse), _NONE: LITTLE - worse, _ALL: -LITTLE}
-    return Claim(words, weights, -1)
+    nothing = Claim(words, {row: float(worse), _NONE: -float(worse)}, -1, what)
+    total = f"{what} less a quarter of the loss of all four"
+    return Claim(words, weights, -1, total, otherwise=nothing)
 
 
 CLAIMS = (
@@ -124,14 +132,21 @@ CLAIMS = (
         "Without all four the loss is far more than that of both pairs together: depth matters",
         {_ALL: 1.0, _MIDDLE: -1.0, _DENSE: -1.0, _NONE: 1.0},
         1,
+        "loss of all four less those of both pairs",
     ),
     _little("With half as many units in layers 6, 7 little is lost", _HALF),
     _little("With twice as many units in layers 6, 7 little is gained", _DOUBLE, -1),
-    Claim("Wider middle convolutions (3, 4, 5) lower the error", {_WIDER: 1.0, _NONE: -1.0}, -1),
+    Claim(
+        "Wider middle convolutions (3, 4, 5) lower the error",
+        {_WIDER: 1.0, _NONE: -1.0},
+        -1,
+        "difference",
+    ),
     Claim(
         "Widening layers 6, 7 as well only makes the network learn its images by heart",
         {_WIDEST: 1.0, _WIDER: -1.0},
         1,
+        "difference of the gaps",
         Quantity.GAP,
     ),
 )
@@ -171,13 +186,21 @@ def judge(rows: Rows) -> tuple[Judged, ...]:
 def _judged(claim: Claim, rows: Rows) -> Judged:
     values = {name: _values(claim.quantity, rows[name]) for name in claim.weights}
     found = contrast([(weight, values[name]) for name, weight in claim.weights.items()])
-    verdict = Verdict.OPEN
-    if found.low is not None and found.high is not None:
-        if min(claim.sign * found.low, claim.sign * found.high) > 0:
-            verdict = Verdict.HOLDS
-        elif max(claim.sign * found.low, claim.sign * found.high) < 0:
-            verdict = Verdict.FAILS
-    return Judged(claim, verdict, found, _evidence(claim, values, found))
+    judged = Judged(claim, _verdict(found, claim.sign), found, _evidence(claim, values, found))
+    if claim.otherwise is None or judged.verdict is Verdict.HOLDS:
+        return judged
+    other = _judged(claim.otherwise, rows)
+    if other.verdict is Verdict.HOLDS:
+        return other
+    both = {judged.verdict, other.verdict}
+    return replace(judged, verdict=Verdict.FAILS if both == {Verdict.FAILS} else Verdict.OPEN)
+
+
+def _verdict(found: Contrast, sign: int) -> Verdict:
+    if found.low is None or found.high is None:
+        return Verdict.OPEN
+    ends = (sign * found.low, sign * found.high)
+    return Verdict.HOLDS if min(ends) > 0 else Verdict.FAILS if max(ends) < 0 else Verdict.OPEN
 
 
 def _values(quantity: Quantity, errors: tuple[Sequence[float], Sequence[float]]) -> list[float]:
@@ -190,14 +213,12 @@ def _values(quantity: Quantity, errors: tuple[Sequence[float], Sequence[float]])
 def _evidence(claim: Claim, values: Mapping[str, Sequence[float]], found: Contrast) -> str:
     means = {name: 100 * statistics.fmean(each) for name, each in values.items()}
     if claim.quantity is Quantity.GAP:
-        said = [f"{name}: {mean:.1f} points between the two errors" for name, mean in means.items()]
+        said = [f"{name}: a gap of {mean:.1f} points" for name, mean in means.items()]
     else:
         said = [f"{n}: {m - means[_NONE]:+.1f} points" for n, m in means.items() if n != _NONE]
     lines = "; ".join(sorted(said, key=len))
+    total = f"{lines}; {claim.total} {100 * found.value:+.1f}"
     if found.low is None or found.high is None:
-        return f"{lines}; one seed, so no spread to set it against"
+        return f"{total}, of one seed: there is no spread to set it against"
     size = "" if found.spreads is None else f", {found.spreads:+.1f} seed deviations"
-    return (
-        f"{lines}; weighted {100 * found.value:+.1f} "
-        f"(95 %: {100 * found.low:+.1f} to {100 * found.high:+.1f}{size})"
-    )
+    return f"{total} (95 %: {100 * found.low:+.1f} to {100 * found.high:+.1f}{size})"

@@ -17,17 +17,19 @@ __all__ = ["ablation_figure"]
 
 NAME, HERE, PAPER, BETWEEN = 1.75, 2.9, 1.55, 0.3  # inches: names, the two charts, the gap
 NUMBERS = 2.0  # inches: the columns of words
-LINE, CAPTION, BELOW = 0.34, 0.3, 0.62
+LINE, CAPTION, BELOW = 0.4, 0.3, 0.62
 TRAIN, VAL = LABELS[0], LABELS[1]
-SHIFT = 0.16  # of a line: training above, validation below
+SHIFT = 0.15  # of a line: training above, validation below
+SEED = 0.14  # of a line, from a mean to the dots of its seeds
+PAPER_END = 80  # of the paper's axis, %
 MARKS = {"ZFNet": "o", "AlexNet": "s"}
 
 
 def ablation_figure(found: Ablation, *, title: str = "", subtitle: str = "") -> Figure:
     """A line per variant: (a) its errors here, (b) the paper's, then top-5, weights and time.
 
-    (a) a mark is the mean over the seeds, its bar one standard deviation up and down, the pale dots
-    the seeds; the dotted line is the whole network's validation error, the dashed one guessing.
+    (a) a mark is the mean over the seeds, its bar one standard deviation up and down, the small
+    dots are the seeds. Dotted: the whole network's validation error; dashed: guessing.
     """
     down = LINE * len(found.rows)
     across = 2 * MARGIN + NAME + HERE + BETWEEN + PAPER + NUMBERS
@@ -45,9 +47,10 @@ def ablation_figure(found: Ablation, *, title: str = "", subtitle: str = "") -> 
         _measured(here, i, row)
         _papers(paper, i, row)
         _words(figure, top + (i + 0.5) * LINE, row)
-    _heads(figure, HEADER - 0.02)
-    _limits(here, _most(found))
-    _limits(paper, 72.0)
+    write(figure, MARGIN, HEADER + 0.01, "change", "small", color=FAINT)
+    _heads(figure, HEADER + 0.01)
+    _limits(here, _end(found))
+    _limits(paper, PAPER_END)
     _key(figure, top + down + 0.3, found)
     return figure
 
@@ -80,7 +83,10 @@ def _references(axes: Axes, found: Ablation) -> None:
     if whole:
         mean = 100 * statistics.fmean(whole)
         axes.axvline(mean, color=VAL, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
-    axes.axvline(100 * found.chance, color=FAINT, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
+    if 100 * found.chance <= _end(found):
+        axes.axvline(
+            100 * found.chance, color=FAINT, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0
+        )
 
 
 def _measured(axes: Axes, line: int, row: Row) -> None:
@@ -89,11 +95,12 @@ def _measured(axes: Axes, line: int, row: Row) -> None:
         if not values:
             continue
         y = line + shift
-        axes.plot(values, [y] * len(values), "o", color=colour, alpha=0.3, markersize=3, mew=0)
+        beside = y + (SEED if shift > 0 else -SEED)
+        axes.plot(values, [beside] * len(values), "o", color=colour, markersize=2.2, mew=0)
         mean = statistics.fmean(values)
         if len(values) > 1:
             half = statistics.stdev(values)
-            axes.plot([mean - half, mean + half], [y, y], color=colour, linewidth=1.6)
+            axes.plot([mean - half, mean + half], [y, y], color=colour, linewidth=1.2)
         axes.plot([mean], [y], "o", color=colour, markersize=4.5)
     if not row.trainings:
         axes.text(1, line, "diverged", fontsize=6.5, color=FAINT, va="center")
@@ -151,19 +158,18 @@ def _counted(weights: int) -> str:
 
 def _heads(figure: Figure, top: float) -> None:
     for right, words in zip(_columns(), ("val top-5, %", "weights", "time"), strict=True):
-        write(figure, right, top + 0.03, words, "small", color=FAINT, ha="right")
+        write(figure, right, top, words, "small", color=FAINT, ha="right")
 
 
-def _most(found: Ablation) -> float:
+def _end(found: Ablation) -> int:
+    """The next ten above every error, %."""
     errors = [e for row in found.rows for e in (*row.values("error"), *row.values("train_error"))]
-    return 100 * max([*errors, 0.1])
+    return min(100, 10 * (int(100 * max([*errors, 0.0]) / 10) + 1))
 
 
-def _limits(axes: Axes, most: float) -> None:
-    """0 to the next ten; ticks that leave room."""
-    high = min(100, 10 * (int(most / 10) + 1))
-    axes.set_xlim(0, high)
-    ticks(axes, x=[float(value) for value in range(0, high + 1, 20 if high > 50 else 10)])
+def _limits(axes: Axes, end: int) -> None:
+    axes.set_xlim(0, end)
+    ticks(axes, x=[float(value) for value in range(0, end + 1, 20 if end > 50 else 10)])
     axes.tick_params(left=False)
 
 
@@ -174,10 +180,11 @@ def _key(figure: Figure, top: float, found: Ablation) -> None:
         swatch.plot([0, 1], [0, 0], color=colour, linewidth=1.6)
         swatch.plot([0.5], [0], "o", color=colour, markersize=4)
         write(figure, left + 0.26, top, words, "small", color=INK)
-        left += 1.25
-    dashed = place(figure, left, top - 0.01, 0.2, 0.1)
-    dashed.plot([0, 1], [0, 0], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
-    write(figure, left + 0.26, top, "guessing", "small", color=FAINT)
+        left += 1.08
+    if 100 * found.chance <= _end(found):
+        dashed = place(figure, left, top - 0.01, 0.2, 0.1)
+        dashed.plot([0, 1], [0, 0], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+        write(figure, left + 0.26, top, "guessing", "small", color=FAINT)
     columns = {
         _whose(row.paper.beside(row.architecture.name)[0]) for row in found.rows if row.paper
     }

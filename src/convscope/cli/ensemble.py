@@ -1,0 +1,182 @@
+"""`convscope ensemble`: several networks' outputs averaged, the paper's Table 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..errors import BadOption
+from .features import table
+from .inputs import choose_device
+from .options import Running
+from .outputs import write_study
+from .samples import check_folder
+from .screen import Screen
+from .train import workers_or
+
+if TYPE_CHECKING:
+    from ..experiments.combined import Group, Scoring
+    from ..experiments.ensemble import Ensemble
+    from ..network.zoo import Model
+
+__all__ = ["ensemble"]
+
+
+def ensemble(
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN ...",
+            help="Folders of `convscope train` (or of an ablation's runs/), or any MODEL of the "
+            "same classes.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Option(metavar="DATA", help="Labelled images to test on.", show_default=False),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="A new folder: result.json and ensemble.png.", show_default=False
+        ),
+    ],
+    running: Running,
+    crops: Annotated[
+        int | None,
+        typer.Option(
+            metavar="1|10",
+            help="10: also with the average over the corners, the middle and their mirror images. "
+            "Default: 10 where every network learned crops.",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Decoded images on disk, as `train --cache`."),
+    ] = None,
+) -> None:
+    """Average the softmax outputs of several networks, and see what that gains.
+
+    The error of each network, of the average of those of one architecture, and of all; how it
+    falls with the number of networks; on how many images any two differ; and whether the average
+    beats the best of them by more than chance (McNemar's test).
+
+    Examples:
+
+        convscope ensemble runs/a runs/b runs/c --data scenes:val --out ensemble
+        convscope ensemble ablation/runs/zfnet-small_seed=* --data photos/val --crops 10 --out ten
+    """
+    check_folder(out)
+    screen = Screen(running.as_json)
+    if crops not in (None, 1, 10):
+        raise BadOption(f"--crops {crops}: give 1 or 10")
+    device = choose_device(running.device)
+    from ..experiments.ensemble import ensemble as study
+    from ..images.datasets import open_images
+    from ..images.preprocess import Fit
+
+    models = [_opened(spec, running.seed) for spec in networks]
+    images = open_images(data, size=models[0].input_shape[1], seed=running.seed)
+    if crops is None:
+        crops = 10 if all(model.preprocess.fit is Fit.CROP for model in models) else 1
+    screen.facts(
+        {
+            "networks": f"{len(models)}: {', '.join(networks)}",
+            "images": f"{images.spec}: {len(images)}",
+            "crops": "the middle" if crops == 1 else "the middle, and 10 crops averaged",
+            "device": str(device),
+        }
+    )
+    with screen.progress() as progress:
+        found = study(
+            models, images, crops=crops, device=device, workers=workers_or(running),
+            cache=cache, seed=running.seed, progress=progress,
+        )  # fmt: skip
+    record = {
+        "convscope": __version__,
+        "networks": {model.spec: model.weights_sha256 for model in models},
+        "device": str(device),
+        "seed": running.seed,
+    }
+    _write(screen, found, out, record)
+
+
+def _opened(spec: str, seed: int) -> Model:
+    """A run's folder, or any MODEL."""
+    from ..network.zoo import open_model
+
+    return open_model(f"run:{spec}" if Path(spec).is_dir() else spec, seed=seed)
+
+
+def _write(screen: Screen, found: Ensemble, out: Path, record: dict[str, Any]) -> None:
+    from ..report.ensemble_figure import ensemble_figure
+
+    write_study(out, {"ensemble": ensemble_figure(found)}, found.to_dict(), record)
+    screen.say("", *_table(found), "", *_findings(found))
+    for name in found.random:
+        screen.warn(f"{name} has random weights: it was never trained")
+    for name in found.skipped:
+        screen.warn(f"skipped {name}: it could not be read")
+    screen.say("", f"Written: {out}")
+    screen.result({**record, **found.to_dict(), "out": str(out)})
+
+
+# ---- words ------------------------------------------------------------------------------------
+
+
+def _table(found: Ensemble) -> list[str]:
+    """A line per network and per average; errors ± binomial standard error, %."""
+    head = ["network"]
+    rows = [[name] for name in found.scorings[0].singles]
+    rows += [[_called(group)] for group in found.scorings[0].groups]
+    for scoring in found.scorings:
+        crops = "" if scoring.crops == 1 else ", 10 crops"
+        head += [f"top-1{crops}", f"top-5{crops}"]
+        scores = [*scoring.singles.values(), *(group.score for group in scoring.groups)]
+        for row, score in zip(rows, scores, strict=True):
+            row += [
+                _percent(score.error, score.error_se),
+                _percent(score.top5_error, score.top5_se),
+            ]
+    said = f"errors on {found.images:,} images ± standard error, %"
+    return [said, *(line.rstrip() for line in table(head, rows))]
+
+
+def _called(group: Group) -> str:
+    return f"average of {len(group.members)}: {group.name}"
+
+
+def _percent(value: float, error: float) -> str:
+    return f"{100 * value:.1f} ± {100 * error:.1f}"
+
+
+def _findings(found: Ensemble) -> list[str]:
+    lines = []
+    for scoring in found.scorings:
+        crops = f"{scoring.crops} crop{'s' if scoring.crops > 1 else ''}"
+        lines += [f"{crops}: {_finding(group)}" for group in scoring.groups]
+        lines.append(f"{crops}: {_apart(scoring)}")
+    lines.append(
+        "in the paper: 1 ZFNet 38.4, 5 of them 36.7, 6 of two kinds 36.0 (top-1, ImageNet)"
+    )
+    return lines
+
+
+def _finding(group: Group) -> str:
+    alone, best = 100 * group.sizes[0].error, group.best
+    gain = 100 * group.score.error - alone
+    return (
+        f"{_called(group)}: {gain:+.1f} points from a single one's {alone:.1f}; against the best, "
+        f"{best.against}: {best.rescued} images gained, {best.lost} lost, p = {best.p:.2g}"
+    )
+
+
+def _apart(scoring: Scoring) -> str:
+    count = len(scoring.disagreement)
+    mean = scoring.disagreement.sum() / (count * (count - 1))
+    return f"two of the networks name {mean:.1%} of the images differently, on average"

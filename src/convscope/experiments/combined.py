@@ -1,0 +1,192 @@
+"""Averages of several networks' softmax outputs, from the numbers alone: errors, gains, tests."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .chance import sign_test
+
+__all__ = ["Comparison", "Group", "Score", "Scoring", "Size", "combine"]
+
+MOST_SUBSETS = 200  # of one size; where there are more, as many are drawn
+
+Chances = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors, shares of the images 0..1, and their binomial standard errors.
+
+    error, top5_error : top5 is of all classes where there are fewer than five
+    """
+
+    error: float
+    top5_error: float
+    error_se: float
+    top5_se: float
+
+
+@dataclass(frozen=True)
+class Size:
+    """The averages of all subsets of one size (or of MOST_SUBSETS of them).
+
+    error, top5_error : means over the subsets;   low, high : the best and the worst top-1
+    """
+
+    members: int
+    subsets: int
+    error: float
+    top5_error: float
+    low: float
+    high: float
+    top5_low: float
+    top5_high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The average against one network on the same images: McNemar's exact test.
+
+    rescued : images that the average tells and the network does not; lost : the other way round
+    p : two-sided, that both are equally likely
+    """
+
+    against: str
+    rescued: int
+    lost: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks whose outputs are averaged.
+
+    members : names;   sizes : averages of fewer of them, from 1 on
+    best : against the member with the lowest error here, which favours that member
+    """
+
+    name: str
+    members: tuple[str, ...]
+    score: Score
+    sizes: tuple[Size, ...]
+    best: Comparison
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What one way of cutting the pictures gives.
+
+    crops : 1 or 10 of each picture
+    singles : by name;   groups : by architecture, and all together last
+    disagreement : (M, M), share of the images that two networks name differently, in singles' order
+    """
+
+    crops: int
+    singles: Mapping[str, Score]
+    groups: tuple[Group, ...]
+    disagreement: NDArray[np.float64]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "crops": self.crops,
+            "singles": {name: asdict(score) for name, score in self.singles.items()},
+            "groups": [asdict(group) for group in self.groups],
+            "disagreement": self.disagreement.tolist(),
+        }
+
+
+def combine(
+    chances: Mapping[str, Chances],
+    labels: NDArray[np.int64],
+    groups: Mapping[str, Sequence[str]],
+    *,
+    crops: int = 1,
+    seed: int = 0,
+) -> Scoring:
+    """Scores of each network and of the averages of groups.
+
+    chances : softmax outputs (N, classes) by network;   labels : (N,)
+    groups : names of networks, by the group's name
+    seed : of the subsets, where there are too many
+    """
+    told = {name: each.argmax(1) for name, each in chances.items()}
+    apart = [[float((a != b).mean()) for b in told.values()] for a in told.values()]
+    singles = {name: _score(each, labels) for name, each in chances.items()}
+    made = [
+        _group(name, members, chances, singles, labels, seed) for name, members in groups.items()
+    ]
+    return Scoring(crops, singles, tuple(made), np.array(apart))
+
+
+def _group(
+    name: str,
+    members: Sequence[str],
+    chances: Mapping[str, Chances],
+    singles: Mapping[str, Score],
+    labels: NDArray[np.int64],
+    seed: int,
+) -> Group:
+    outputs = [chances[member] for member in members]
+    average = _average(outputs)
+    best = min(members, key=lambda member: singles[member].error)
+    right, alone = average.argmax(1) == labels, chances[best].argmax(1) == labels
+    rescued, lost = int((right & ~alone).sum()), int((alone & ~right).sum())
+    p = sign_test([1.0] * rescued + [-1.0] * lost)
+    sizes = [_size(count, outputs, labels, seed) for count in range(1, len(outputs) + 1)]
+    compared = Comparison(best, rescued, lost, p)
+    return Group(name, tuple(members), _score(average, labels), tuple(sizes), compared)
+
+
+def _average(outputs: Sequence[Chances]) -> NDArray[np.float64]:
+    """The mean of probabilities, summed in one order."""
+    total = np.zeros(outputs[0].shape, np.float64)
+    for each in outputs:
+        total += each
+    return total / len(outputs)
+
+
+def _size(count: int, outputs: Sequence[Chances], labels: NDArray[np.int64], seed: int) -> Size:
+    subsets = _subsets(len(outputs), count, seed)
+    scores = [_wrong(_average([outputs[i] for i in subset]), labels) for subset in subsets]
+    first, five = zip(*scores, strict=True)
+    return Size(
+        count, len(subsets), sum(first) / len(first), sum(five) / len(five),
+        min(first), max(first), min(five), max(five),
+    )  # fmt: skip
+
+
+def _subsets(members: int, count: int, seed: int) -> list[tuple[int, ...]]:
+    """All of them in order, or different ones drawn from the seed."""
+    if math.comb(members, count) <= MOST_SUBSETS:
+        return list(itertools.combinations(range(members), count))
+    dice, drawn = np.random.default_rng((seed, count)), set[tuple[int, ...]]()
+    while len(drawn) < MOST_SUBSETS:
+        chosen = dice.choice(members, count, replace=False)
+        drawn.add(tuple(sorted(int(each) for each in chosen)))
+    return sorted(drawn)
+
+
+def _score(chances: NDArray[Any], labels: NDArray[np.int64]) -> Score:
+    first, five = _wrong(chances, labels)
+    count = len(labels)
+    return Score(
+        first, five, math.sqrt(first * (1 - first) / count), math.sqrt(five * (1 - five) / count)
+    )
+
+
+def _wrong(chances: NDArray[Any], labels: NDArray[np.int64]) -> tuple[float, float]:
+    """Top-1 and top-5 error. Equal chances rank by the classes' order."""
+    top1 = chances.argmax(1) != labels
+    own = chances[np.arange(len(labels)), labels][:, None]
+    above = chances > own
+    ties = (chances == own) & (np.arange(chances.shape[1]) < labels[:, None])
+    top5 = (above | ties).sum(1) >= 5
+    return float(top1.mean()), float(top5.mean())

@@ -1,0 +1,256 @@
+"""Averages of networks whose answers are known by construction."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from convscope.errors import BadData, BadModel, BadOption
+from convscope.experiments.combined import MOST_SUBSETS, _subsets, combine
+from convscope.experiments.ensemble import ALL, TABLE1, chances_of, ensemble
+from convscope.images.datasets import open_images
+from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.scaling import Scaling
+from convscope.network.architectures import Architecture, Convolution
+from convscope.network.zoo import Model
+from convscope.training.loop import train
+from convscope.training.recipe import SMALL
+from experiments.painted import SIDE, Painted
+
+REPOSITORY = Path(__file__).parents[2]
+DATA = Path(os.environ.get("CONVSCOPE_DATA", REPOSITORY.parent / "shared" / "data"))
+PAPER = DATA.parent / "paper.md"
+DARK, BRIGHT = (10, 10, 10), (240, 240, 240)
+SEEN = Preprocess((3, SIDE, SIDE), Scaling.UNIT, Fit.STRETCH)
+CLASSES = ("dark", "bright")
+
+
+class Sure(nn.Module):
+    """Logits of two classes: `dark` on a dark picture, `bright` on a bright one, (of class 0)."""
+
+    def __init__(self, dark: float, bright: float) -> None:
+        super().__init__()
+        self.logits = dark, bright
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        is_bright = images.mean((1, 2, 3)) > 0.5
+        first = torch.where(is_bright, self.logits[1], self.logits[0])
+        return torch.stack([first, torch.zeros_like(first)], 1)
+
+
+def model(name: str, dark: float, bright: float, **how) -> Model:
+    known = {"preprocess": SEEN, "classes": CLASSES, **how}
+    return Model(Sure(dark, bright), spec=name, weights_sha256=None, random_weights=False, **known)
+
+
+def painted(dark: int, bright: int, **how) -> Painted:
+    truth = [0] * dark + [1] * bright
+    return Painted([(DARK, BRIGHT)[each] for each in truth], truth, classes=CLASSES, **how)
+
+
+def logit(chance: float) -> float:
+    return float(np.log(chance / (1 - chance)))
+
+
+def test_a_constant_network_pulls_a_hesitant_perfect_one_down_but_not_a_sure_one():
+    images = painted(6, 4)
+    constant = model("constant", logit(0.9), logit(0.9))
+    hesitant = model("hesitant", logit(0.6), logit(0.4))
+    sure = model("sure", logit(0.95), logit(0.05))
+    found = ensemble([constant, hesitant], images).scorings[0]
+    assert {name: score.error for name, score in found.singles.items()} == {
+        "constant": 0.4, "hesitant": 0.0,
+    }  # fmt: skip
+    assert found.groups[-1].score.error == 0.4
+    assert found.groups[-1].best.against == "hesitant"
+    assert (found.groups[-1].best.rescued, found.groups[-1].best.lost) == (0, 4)
+    assert found.disagreement.tolist() == [[0, 0.4], [0.4, 0]]
+    assert ensemble([constant, sure], images).scorings[0].groups[-1].score.error == 0.0
+
+
+def test_probabilities_are_averaged_and_not_logits():
+    """One is sure of a wrong answer; the mean logit is its, the mean probability is not."""
+    images = painted(2, 3)
+    wrong = model("wrong", logit(0.9), 10.0)
+    right = [model(f"right{i}", logit(0.9), -2.0) for i in range(2)]
+    assert (10 - 2 - 2) / 3 > 0
+    assert (1 / (1 + np.exp(-10)) + 2 / (1 + np.exp(2))) / 3 < 0.5
+    found = ensemble([wrong, *right], images).scorings[0]
+    assert found.singles["wrong"].error == 0.6
+    assert found.groups[-1].score.error == 0.0
+
+
+def test_errors_top_five_and_their_standard_errors_are_those_counted_by_hand():
+    chances = np.full((4, 7), 0.1, np.float32)
+    chances[0, 6] = 0.4  # right
+    chances[1, :4] = 0.11  # 6 ranks below 0..5: wrong among five
+    chances[2, 6], chances[2, 0] = 0.2, 0.3  # second
+    chances[3, :4] = 0.12
+    chances[3, 6] = 0.11  # fifth
+    labels = np.full(4, 6)
+    scores = combine({"a": chances, "b": chances}, labels, {"both": ("a", "b")})
+    assert scores.singles["a"].error == 0.75 and scores.singles["a"].top5_error == 0.25
+    assert scores.singles["a"].error_se == pytest.approx((0.75 * 0.25 / 4) ** 0.5)
+    assert scores.groups[0].score == scores.singles["a"]
+    assert scores.groups[0].best.p == 1.0
+
+
+def test_growing_sizes_are_the_means_over_all_subsets():
+    dice = np.random.default_rng(0)
+    outputs = {name: dice.dirichlet(np.ones(6), 50).astype(np.float32) for name in "abcd"}
+    labels = dice.integers(0, 6, 50)
+    group = combine(outputs, labels, {"x": tuple("abcd")}).groups[0]
+    assert [(size.members, size.subsets) for size in group.sizes] == [
+        (1, 4),
+        (2, 6),
+        (3, 4),
+        (4, 1),
+    ]
+    pairs = []
+    for a, b in combinations("abcd", 2):
+        told = [
+            max(range(6), key=lambda c: float(outputs[a][i, c]) + float(outputs[b][i, c]))
+            for i in range(50)
+        ]
+        pairs.append(sum(t != l for t, l in zip(told, labels, strict=True)) / 50)  # noqa: E741
+    assert group.sizes[1].error == pytest.approx(sum(pairs) / 6)
+    assert (group.sizes[1].low, group.sizes[1].high) == (min(pairs), max(pairs))
+    assert group.sizes[3].error == group.score.error
+
+
+def test_too_many_subsets_are_drawn_each_once_and_from_the_seed():
+    drawn = _subsets(12, 6, 0)
+    assert len(set(drawn)) == len(drawn) == MOST_SUBSETS
+    assert drawn == _subsets(12, 6, 0) != _subsets(12, 6, 1)
+    assert all(len(set(subset)) == 6 for subset in drawn)
+
+
+def test_mcnemar_is_the_exact_binomial_by_hand():
+    """The average loses one image of the best network's seven, and gains its other three."""
+    best = np.array([0.6] * 7 + [0.4] * 3)
+    other = np.array([0.1] + [0.45] * 6 + [0.9] * 3)
+    chances = {
+        name: np.stack([first, 1 - first], 1).astype(np.float32)
+        for name, first in {"best": best, "other": other}.items()
+    }
+    group = combine(chances, np.zeros(10, np.int64), {"x": ("other", "best")}).groups[0]
+    assert group.score.error == pytest.approx(0.1)
+    assert (group.best.against, group.best.rescued, group.best.lost) == ("best", 3, 1)
+    assert group.best.p == pytest.approx(2 * (4 + 1) / 2**4)
+
+
+def test_ten_crops_are_those_cut_by_hand():
+    torch.manual_seed(0)
+    seen = Preprocess((3, 14, 14), Scaling.PAPER, Fit.CROP, mean=np.random.default_rng(0).uniform(
+        90, 140, (3, 14, 14)))  # fmt: skip
+    module = nn.Sequential(nn.Conv2d(3, 4, 5, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    net = Model(module, seen, "x", None, False, None)
+    noise = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    found = chances_of(net, torch.from_numpy(noise), crops=10)
+    mean = np.pad(seen.mean, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    for number, pixels in enumerate(noise):
+        planes = torch.from_numpy((pixels.transpose(2, 0, 1) - mean).astype(np.float32))
+        answers = []
+        for top, left in ((0, 0), (0, 2), (2, 0), (2, 2), (1, 1)):
+            cut = planes[:, top : top + 14, left : left + 14]
+            for each in (cut, cut.flip(2)):
+                with torch.no_grad():
+                    answers.append(module(each[None]).softmax(1)[0].numpy())
+        np.testing.assert_allclose(found[10][number], np.mean(answers, 0), atol=1e-5)
+        np.testing.assert_allclose(found[1][number], answers[8], atol=1e-5)
+        with torch.no_grad():
+            whole = module(seen.tensor(Image.fromarray(pixels))[None]).softmax(1)[0].numpy()
+        np.testing.assert_allclose(found[1][number], whole, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs of one architecture that learned crops, and one of another."""
+    place = tmp_path_factory.mktemp("runs")
+    tiny = Architecture(
+        "tiny", 28, (Convolution(1, 6, 5, stride=2, pooled=True), Convolution(2, 6, 3)), ()
+    )
+    sets = open_images("scenes:train:64", size=32), open_images("scenes:val:40", size=32)
+    recipe = replace(SMALL, epochs=1, batch_size=16, crops=True, keep_epochs=())
+    made = []
+    for name, wanted, seed in (
+        ("a0", tiny, 0), ("a1", tiny, 1), ("b0", tiny.with_maps({2: 9}), 0),
+    ):  # fmt: skip
+        train(wanted, *sets, replace(recipe, seed=seed), place / name)
+        made.append(place / name)
+    return made
+
+
+def test_runs_score_as_their_training_said_and_are_grouped_by_architecture(runs: list[Path]):
+    images = open_images("scenes:val:40", size=32)
+    found = ensemble([f"run:{run}" for run in runs], images, crops=10)
+    assert found.kinds == {"(a) tiny": ("a0", "a1"), "(b) tiny maps=2:9": ("b0",)}
+    one, ten = found.scorings
+    assert (one.crops, ten.crops) == (1, 10)
+    assert [group.name for group in one.groups] == ["(a) tiny", ALL]
+    assert [len(group.members) for group in one.groups] == [2, 3]
+    for run in runs:
+        said = {s["crops"]: s for s in json.loads((run / "run.json").read_text())["tested"]}
+        assert one.singles[run.name].error == pytest.approx(1 - said[1]["top1"])
+        assert one.singles[run.name].top5_error == pytest.approx(1 - said[1]["top5"])
+        assert ten.singles[run.name].error == pytest.approx(1 - said[10]["top1"], abs=0.051)
+    again = ensemble([f"run:{run}" for run in runs], images, crops=10)
+    assert json.dumps(found.to_dict(), allow_nan=False) == json.dumps(again.to_dict())
+    assert found.random == ()
+
+
+def test_pictures_may_lie_in_a_cache(runs: list[Path], tmp_path: Path):
+    images = open_images("scenes:val:40", size=32)
+    spec = [f"run:{run}" for run in runs]
+    kept = ensemble(spec, images, cache=tmp_path / "cache")
+    assert kept.to_dict() == ensemble(spec, images).to_dict()
+
+
+def test_unreadable_images_are_named_and_count_for_nobody():
+    nets = [model("a", 2.0, -2.0), model("b", 1.0, -1.0, preprocess=replace(SEEN, fit=Fit.CROP))]
+    found = ensemble(nets, painted(5, 5, broken=[0, 7]))
+    assert found.images == 8 and found.skipped == ("0000", "0007")
+    assert found.scorings[0].groups[-1].score.error == 0
+
+
+def test_what_cannot_be_averaged_is_refused_by_name():
+    images, good = painted(2, 2), model("good", 1.0, -1.0)
+    other = model("cats", 1.0, -1.0, classes=("cat", "dog"))
+    with pytest.raises(BadModel, match=r"cats has 2 classes.*bright"):
+        ensemble([good, other], images)
+    with pytest.raises(BadModel, match="another order"):
+        ensemble([good, model("swapped", 1.0, 1.0, classes=CLASSES[::-1])], images)
+    with pytest.raises(BadModel, match="wide has 2 outputs"):
+        three = Painted([DARK, BRIGHT], [0, 2], classes=("a", "b", "c"))
+        ensemble([model("wide", 1.0, 1.0, classes=None), model("x", 1, 1, classes=None)], three)
+    with pytest.raises(BadOption, match="at least two"):
+        ensemble([good], images)
+    with pytest.raises(BadOption, match="good is given twice"):
+        ensemble([good, good], images)
+    with pytest.raises(BadOption, match="good learned whole pictures"):
+        ensemble([good, model("x", 1.0, -1.0)], images, crops=10)
+    with pytest.raises(BadOption, match="1 or 10"):
+        ensemble([good, good], images, crops=5)
+    with pytest.raises(BadData, match="no label"):
+        ensemble([good, model("x", 1.0, -1.0)], Painted([DARK], [(1, 0)], classes=CLASSES))
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not PAPER.is_file(), reason=f"no paper.md beside CONVSCOPE_DATA ({DATA})")
+def test_the_paper_s_figures_are_those_of_the_paper():
+    said = (
+        PAPER.read_text(encoding="utf-8").partition("Table 1, ImageNet")[2].partition("Table 2")[0]
+    )
+    triples = re.findall(r"(\d\d\.\d) / (\d\d\.\d) / (–|\d\d\.\d)", said)
+    read = [tuple(None if each == "–" else float(each) for each in one) for one in triples]
+    assert read == list(TABLE1.values())
