@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .atlas.scan import build_atlas
     from .atlas.store import open_atlas
+    from .experiments.ablation import ablate
     from .experiments.correspondence import correspondence
     from .experiments.depth import probe_layers
     from .experiments.diagnosis import diagnose
+    from .experiments.ensemble import ensemble
     from .experiments.evolution import evolve
     from .experiments.invariance import invariance
     from .experiments.multilabel import transfer_several
     from .experiments.occlusion_study import occlusion_study
+    from .experiments.paper import reproduce
     from .experiments.transfer import LayerReader, transfer
     from .images.datasets import open_images
     from .images.duplicates import near_duplicates
@@ -45,9 +48,11 @@ _HOMES = {
     "Rules": "methods.rules",
     "Trace": "network.trace",
     "Unit": "network.unit",
+    "ablate": "experiments.ablation",
     "build_atlas": "atlas.scan",
     "correspondence": "experiments.correspondence",
     "diagnose": "experiments.diagnosis",
+    "ensemble": "experiments.ensemble",
     "evolve": "experiments.evolution",
     "invariance": "experiments.invariance",
     "near_duplicates": "images.duplicates",
@@ -58,6 +63,7 @@ _HOMES = {
     "open_network": "network.exported",
     "probe_layers": "experiments.depth",
     "project": "methods.project",
+    "reproduce": "experiments.paper",
     "transfer": "experiments.transfer",
     "transfer_several": "experiments.multilabel",
 }
@@ -75,9 +81,11 @@ __all__ = [
     "Rules",
     "Trace",
     "Unit",
+    "ablate",
     "build_atlas",
     "correspondence",
     "diagnose",
+    "ensemble",
     "evolve",
     "invariance",
     "near_duplicates",
@@ -88,6 +96,7 @@ __all__ = [
     "open_network",
     "probe_layers",
     "project",
+    "reproduce",
     "transfer",
     "transfer_several",
 ]

@@ -15,10 +15,12 @@ import typer
 
 from .. import __version__
 from ..errors import BadInput, ConvscopeError, PeerFailed
+from .ablate import ablate
 from .atlas import atlas
 from .correspond import correspond
 from .demo import demo
 from .diagnose import diagnose
+from .ensemble import ensemble
 from .evolve import evolve
 from .invariance import invariance
 from .layers import layers
@@ -74,6 +76,8 @@ VERBS = (
     occlude,
     train,
     diagnose,
+    ablate,
+    ensemble,
     evolve,
     invariance,
     correspond,
