@@ -26,6 +26,7 @@ from .invariance import invariance
 from .layers import layers
 from .occlude import occlude
 from .options import register
+from .paper import paper
 from .probe import probe
 from .project import project
 from .sensitivity import sensitivity
@@ -84,6 +85,7 @@ VERBS = (
     sensitivity,
     transfer,
     probe,
+    paper,
 )
 """In the order of --help."""
 

@@ -1,0 +1,121 @@
+"""`convscope paper`: every figure and table of the paper in one run, and which claims hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .inputs import choose_device
+from .options import Running
+from .screen import Screen
+
+if TYPE_CHECKING:
+    from ..experiments.paper import Reproduction
+    from ..experiments.paper_plan import Outcome
+
+__all__ = ["paper"]
+
+FAILED = 1
+
+
+def paper(
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False)
+    ],
+    running: Running,
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="DATA",
+            help="scenes, all of whose splits are used; or a folder with train/ and val/, each "
+            "with a folder per class, and perhaps transfer/, with other classes. What it does not "
+            "allow is not run, with the reason.",
+        ),
+    ] = "scenes",
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Minutes in place of an hour, and wider intervals."),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was interrupted, or failed.")
+    ] = False,
+) -> None:
+    """Make every figure and table of the paper, and see which of its claims hold.
+
+    Trains small ZFNets and AlexNets at equal budget, looks into them as the paper does, and sets
+    the results beside the paper's on one page (index.html), each claim with its effect, the
+    effect's spread, and the verdict that follows. On two cores --quick takes under 10 minutes, the
+    whole about an hour. Exits with 1 if a stage failed; the others are there.
+
+    Examples:
+
+        convscope paper --quick --out paper
+        convscope paper --data photos/ --out paper --resume
+    """
+    screen = Screen(running.as_json)
+    device = choose_device(running.device)
+    from ..experiments.paper import reproduce
+    from ..experiments.paper_plan import FULL, QUICK
+    from ..report.paper_figures import draw_stage
+    from ..report.paper_page import write_paper_page
+
+    budget = QUICK if quick else FULL
+    screen.facts({"images": data, "budget": budget.name, "device": str(device)})
+
+    def tell(found: Reproduction, outcome: Outcome, number: int, total: int, there: bool) -> None:
+        write_paper_page(found)
+        screen.say(_line(outcome, number, total, there))
+
+    with screen.progress() as progress:
+        try:
+            found = reproduce(
+                out,
+                data,
+                budget,
+                resume=resume,
+                draw=draw_stage,
+                tell=tell,
+                seed=running.seed,
+                workers=running.workers or os.cpu_count() or 1,
+                device=device,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            screen.warn(f"what was done so far is kept in {out}: go on with --resume")
+            raise
+    page = write_paper_page(found)
+    screen.say("", *_scorecard(found), "", f"Open {page}")
+    screen.result({**found.to_dict(), "page": str(page)})
+    for outcome in found.failures:
+        screen.warn(f"{outcome.key} failed: {outcome.error}; try again with --resume")
+    if found.failures:
+        raise typer.Exit(FAILED)
+
+
+def _line(outcome: Outcome, number: int, total: int, there: bool) -> str:
+    line = f"{number:2}/{total}  {outcome.title} ({outcome.where.partition(',')[0]})"
+    if outcome.error:
+        return f"{line}: FAILED, {outcome.error}"
+    if outcome.reason:
+        return f"{line}: not run, {outcome.reason}"
+    verdicts = ", ".join(str(each.verdict) for each in outcome.judgements.values())
+    took = "was there" if there else f"{outcome.seconds:.0f} s"
+    return f"{line}: {took}; {verdicts}" if verdicts else f"{line}: {took}"
+
+
+def _scorecard(found: Reproduction) -> list[str]:
+    """A claim a line, with the effect below it."""
+    lines, item = [], ""
+    for claim, judgement in found.scorecard:
+        where = claim.where.partition(",")[0]
+        lines += [""] if item not in ("", claim.item) else []
+        item = claim.item
+        lines.append(f"{judgement.verdict.upper():14}{where}: {claim.words}")
+        for words in (judgement.said, judgement.here, judgement.reason):
+            if words:
+                lines.append(f"{'':14}{words}")
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in found.tally.items() if count)
+    return [*lines, "", counts]

@@ -1,0 +1,182 @@
+"""How much of everything the paper's reproduction does, and what each of its stages is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convscope.experiments.scorecard import Judgement
+
+__all__ = ["FULL", "QUICK", "Budget", "Outcome", "Table"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Numbers, of scenes; a folder of images gives as many as it has, but never more than `most`.
+
+    images, validation : that the networks learn from, and are tested on
+    epochs, kept : of each training, and those whose weights stay for Fig. 4
+    seeds : trainings of ZFNet and of AlexNet;   most : images of a folder, None: all
+    looked_at : validation images of the atlas;   evolved, measured : training images of Fig. 4,
+        and the maps of each layer that are measured
+    diagnosed : validation images of Fig. 5;   occluded : images of Fig. 6
+    turned, steps : images of the invariance study, and amounts of each motion
+    faces, places : pictures with parts, and random places to compare with
+    ablated_epochs, ablated_seeds : of Table 2
+    transferred, per_class, folds, tested : images of other classes, images per class to learn from,
+        random folds, test images per class;   scratch_epochs : of the baseline
+    several, dealings : images with several objects, and how often they are dealt
+    probed : images per class of Table 7
+    """
+
+    name: str
+    images: int
+    validation: int
+    epochs: int
+    kept: tuple[int, ...]
+    seeds: int
+    most: int | None
+    looked_at: int
+    evolved: int
+    measured: int
+    diagnosed: int
+    occluded: int
+    turned: int
+    steps: int
+    faces: int
+    places: int
+    ablated_epochs: int
+    ablated_seeds: int
+    transferred: int
+    per_class: tuple[int, ...]
+    folds: int
+    tested: int
+    scratch_epochs: int
+    several: int
+    dealings: int
+    probed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+FULL = Budget(
+    name="full",
+    images=6000,
+    validation=1200,
+    epochs=10,
+    kept=(0, 1, 2, 3, 5, 7, 10),
+    seeds=3,
+    most=None,
+    looked_at=1200,
+    evolved=2400,
+    measured=64,
+    diagnosed=600,
+    occluded=24,
+    turned=10,
+    steps=10,
+    faces=24,
+    places=24,
+    ablated_epochs=6,
+    ablated_seeds=3,
+    transferred=1000,
+    per_class=(1, 2, 6, 15, 30, 60),
+    folds=5,
+    tested=30,
+    scratch_epochs=30,
+    several=1000,
+    dealings=5,
+    probed=30,
+)
+
+QUICK = Budget(
+    name="quick",
+    images=2400,
+    validation=480,
+    epochs=5,
+    kept=(0, 1, 2, 3, 5),
+    seeds=3,
+    most=2400,
+    looked_at=360,
+    evolved=360,
+    measured=24,
+    diagnosed=240,
+    occluded=8,
+    turned=5,
+    steps=6,
+    faces=12,
+    places=16,
+    ablated_epochs=4,
+    ablated_seeds=2,
+    transferred=500,
+    per_class=(1, 6, 20),
+    folds=3,
+    tested=15,
+    scratch_epochs=12,
+    several=360,
+    dealings=2,
+    probed=15,
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Ours beside the paper's. rows : as many cells as `head`;   note : below it"""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a stage, all that the page says of it.
+
+    judgements : by the claim's key;   pictures : files in the stage's folder, with what they show
+    pages : (words, path below the run's folder) of pages of their own
+    words : findings, a sentence each;   command : that does the stage alone
+    reason : why it was not run, or "";   error : why it failed, or ""
+    """
+
+    key: str
+    title: str
+    where: str
+    seconds: float
+    command: str
+    judgements: Mapping[str, Judgement]
+    table: Table | None = None
+    pictures: tuple[tuple[str, str], ...] = ()
+    pages: tuple[tuple[str, str], ...] = ()
+    words: tuple[str, ...] = ()
+    reason: str = ""
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        judgements = {key: each.to_dict() for key, each in self.judgements.items()}
+        return {**asdict(self), "judgements": judgements}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
+        """The inverse of `to_dict`, after JSON."""
+        told, table = values["judgements"], values["table"]
+        return cls(
+            **{
+                **values,
+                "judgements": {key: Judgement.from_dict(each) for key, each in told.items()},
+                "table": None if table is None else _table(table),
+                "pictures": _pairs(values["pictures"]),
+                "pages": _pairs(values["pages"]),
+                "words": tuple(values["words"]),
+            }
+        )
+
+
+def _table(values: Mapping[str, Any]) -> Table:
+    return Table(tuple(values["head"]), tuple(map(tuple, values["rows"])), values["note"])
+
+
+def _pairs(values: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((first, second) for first, second in values)

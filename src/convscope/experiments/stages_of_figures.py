@@ -1,0 +1,168 @@
+"""The stages behind the paper's figures: (laboratory, folder) -> Found.
+
+Each goes on within itself where it was interrupted, as far as its experiment can.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from convscope.atlas.scan import build_atlas
+from convscope.experiments.chosen import recognised, truth_of
+from convscope.experiments.diagnosis import diagnose
+from convscope.experiments.evolution import evolve
+from convscope.experiments.glimpse import glimpse
+from convscope.experiments.grouping import Grouping, Purity, chance_of, purities, strongest_images
+from convscope.experiments.invariance import invariance
+from convscope.experiments.laboratory import UNTRAINED, Laboratory
+from convscope.experiments.motions import papers_motions
+from convscope.experiments.occlusion_study import occlusion_study
+from convscope.experiments.paper_results import Covered, Features, Filters, Looked
+from convscope.experiments.samples import draw_samples
+from convscope.experiments.stage import Found, command
+from convscope.images.batches import batches
+from convscope.training.checkpoint import read_run
+
+__all__ = ["cover", "examine", "look", "move", "watch"]
+
+TOP = 9
+BATCH = 32
+GLIMPSED, PROJECTED = 64, 32  # images and maps of Fig. 5's second layer
+OTHERS = 24  # images besides, for the distance between different ones
+
+
+def look(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 2: the atlas, and how alike each map's strongest images are."""
+    model = lab.model("zfnet")
+    images = lab.some(lab.val, lab.budget.looked_at)
+    atlas = build_atlas(
+        model, images, folder / "atlas",
+        top=TOP, workers=lab.workers, resume=True, device=str(lab.device), progress=lab.progress,
+    )  # fmt: skip
+    labels = [images.label(index) for index in range(len(images))]
+    before, network = lab.network(UNTRAINED)
+    layers = {record.name: record.activation for record in atlas.manifest.layers}
+    start = strongest_images(
+        network, before.preprocess, images, layers, TOP,
+        workers=lab.workers, progress=lab.progress,
+    )  # fmt: skip
+    grouping = Grouping(
+        tuple(
+            Purity(
+                name,
+                purities(_excited(atlas.layers[name].image, atlas.layers[name].value), labels),
+                purities(start[name], labels),
+            )
+            for name in layers
+        ),
+        chance_of(labels),
+        len(images),
+        TOP,
+    )
+    alone = command("atlas", f"run:{lab.run('zfnet')}", images.spec, "--out", "atlas")
+    page = ("the atlas: every feature map", "atlas/index.html")
+    return Found(Features(grouping, str(folder / "atlas")), alone, pages=(page,))
+
+
+def _excited(images: Tensor, values: Tensor) -> Tensor:
+    return torch.where(values > 0, images, torch.full_like(images, -1))
+
+
+def watch(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 4."""
+    images = lab.some(lab.train, lab.budget.evolved)
+    found = evolve(
+        lab.run("zfnet"), images,
+        measured=lab.budget.measured, folder=folder / "evolution", resume=True, seed=lab.seed,
+        workers=lab.workers, device=lab.device, progress=lab.progress,
+    )  # fmt: skip
+    words = tuple(f"By {measure}: {trend.words()}." for measure, trend in found.trends.items())
+    alone = command("evolve", lab.run("zfnet"), images.spec, "--out", "evolution")
+    pages = (("the epochs under a slider", "evolution/index.html"),)
+    return Found(found, alone, words=words, pages=pages)
+
+
+def examine(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 5."""
+    titles = {"free": "ZFNet without renormalisation", "zfnet": "ZFNet", "alexnet": "AlexNet"}
+    looked = {name: _looked(lab, name, title) for name, title in titles.items()}
+    words = tuple(
+        f"{each.title}, {finding.layer}: {finding.words}."
+        for each in looked.values()
+        for finding in each.diagnosis.faults
+    )
+    alone = command(
+        "diagnose", f"run:{lab.run('alexnet')}", "--against", f"run:{lab.run('zfnet')}", "--data",
+        lab.val.spec, "--images", lab.budget.diagnosed, "--out", "diagnosis",
+    )  # fmt: skip
+    return Found(Filters(**looked), alone, words=words)
+
+
+def _looked(lab: Laboratory, name: str, title: str) -> Looked:
+    model, network = lab.network(name)
+    images = lab.some(lab.val, lab.budget.diagnosed)
+    given = [
+        batch.tensors
+        for batch in batches(images, model.preprocess, batch_size=BATCH, workers=lab.workers)
+        if len(batch)
+    ]
+    diagnosis = diagnose(network, given, total=len(images), progress=lab.say(title))
+    first, above = diagnosis.layers[:2]
+    some = torch.cat(given[: GLIMPSED // BATCH]).to(lab.device)
+    return Looked(
+        title,
+        diagnosis,
+        model.preprocess,
+        network.nodes[first.name].tensors["weight"],
+        glimpse(network, some, above.name, maps=PROJECTED),
+        sum(epoch.renormalised for epoch in read_run(lab.run(name)).history),
+    )
+
+
+def cover(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 6."""
+    model, network = lab.network("zfnet")
+    marked = lab.marked
+    chosen, passed = recognised(
+        [(network, model.preprocess)], lab.val, lab.budget.occluded,
+        classes=model.classes, indices=None if lab.scenes else [m.index for m in marked] or None,
+        seed=lab.seed,
+    )  # fmt: skip
+    found = occlusion_study(
+        network, lab.val, model.preprocess, chosen,
+        truth=truth_of(lab.val, () if lab.scenes else marked), seed=lab.seed,
+        workers=lab.workers, progress=lab.progress,
+    )  # fmt: skip
+    words = [f"{len(chosen)} images that the network names correctly; {passed} passed over."]
+    covered = found.covered()
+    if covered:
+        words.append(
+            f"Probability of the class {covered['nothing'].mean:.2f}; with all of the object "
+            f"covered {covered['object'].mean:.2f}, with all but it {covered['ground'].mean:.2f}."
+        )
+    alone = command(
+        "sensitivity", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", len(chosen), "--out",
+        "sensitivity",
+    )  # fmt: skip
+    study = Covered(found, model.preprocess, model.classes)
+    return Found(study, alone, words=tuple(words))
+
+
+def move(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 5 of the first version."""
+    model, network = lab.network("zfnet")
+    count = lab.budget.turned
+    samples = draw_samples(lab.val, count + OTHERS, network, model.classes, seed=lab.seed)
+    found = invariance(
+        network, model.preprocess, samples[:count],
+        others=samples[count:], progress=lab.progress,
+        motions=papers_motions(model.preprocess.size[0], lab.budget.steps),
+    )  # fmt: skip
+    alone = command(
+        "invariance", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", count, "--steps",
+        lab.budget.steps, "--out", "invariance",
+    )  # fmt: skip
+    return Found(found, alone)

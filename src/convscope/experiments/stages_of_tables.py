@@ -1,0 +1,195 @@
+"""The stages behind the paper's tables, trainings first: (laboratory, folder) -> Found.
+
+Each goes on within itself where it was interrupted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from convscope.experiments import paper_tables as tables
+from convscope.experiments.ablation import ablate
+from convscope.experiments.correspondence import correspondence
+from convscope.experiments.depth import probe_layers
+from convscope.experiments.ensemble import ensemble
+from convscope.experiments.faces import faces_of
+from convscope.experiments.folds import Protocol
+from convscope.experiments.laboratory import UNTRAINED, Laboratory
+from convscope.experiments.linear import Loss
+from convscope.experiments.multilabel import transfer_several
+from convscope.experiments.paper_results import Several, Trained, Trainings
+from convscope.experiments.scratch import Scratch
+from convscope.experiments.stage import Found, command
+from convscope.experiments.transfer import LayerReader, transfer
+from convscope.images.duplicates import near_duplicates
+from convscope.training.checkpoint import read_run
+from convscope.training.loop import Keeping, train_on
+from convscope.training.recipe import SMALL
+
+__all__ = ["ablation", "average", "correspond", "depth", "serve", "several", "train_all"]
+
+SAVED_EVERY = 60.0  # seconds
+SCRATCH_BATCH = 16  # few images, so that there are steps enough
+
+
+def train_all(lab: Laboratory, folder: Path) -> Found:
+    """ZFNet and AlexNet at equal budget from each seed, and ZFNet without renormalisation."""
+    plan = list(lab.plan)
+    for number, (name, seed) in enumerate(plan, 1):
+        train_on(
+            lab.architecture(name),
+            lab.lesson,
+            lab.recipe(name, seed),
+            lab.run(name, seed),
+            device=lab.device,
+            keeping=Keeping(resume=True, every=SAVED_EVERY),
+            progress=lab.say(f"{number} of {len(plan)}, {name}, seed {seed}"),
+        )
+    runs = tuple(_trained(lab, name, seed) for name, seed in plan)
+    found = Trainings(
+        runs, len(lab.lesson.pictures), len(lab.lesson.validation), lab.budget.epochs,
+        len(lab.lesson.pictures.classes),
+    )  # fmt: skip
+    out = lab.run("zfnet").name
+    alone = command(
+        "train", "--arch", lab.architecture("zfnet").name, "--data", lab.train.spec, "--val",
+        lab.val.spec, "--epochs", lab.budget.epochs, "--seed", lab.seed, "--out", out,
+    )  # fmt: skip
+    pages = tuple(
+        (f"{name}, seed {seed}", f"{lab.run(name, seed).name}/index.html") for name, seed in plan
+    )
+    return Found(found, alone, tables.trainings_table(found), pages=pages)
+
+
+def _trained(lab: Laboratory, name: str, seed: int) -> Trained:
+    run = read_run(lab.run(name, seed))
+    last = run.history[-1]
+    return Trained(
+        name=name,
+        seed=seed,
+        folder=lab.run(name, seed).name,
+        train_error=1 - last.accuracy,
+        error=1 - last.val_accuracy,
+        top5_error=1 - last.val_top5,
+        renormalised=sum(epoch.renormalised for epoch in run.history),
+        seconds=round(sum(epoch.seconds for epoch in run.history), 3),
+        errors=tuple(1 - epoch.val_accuracy for epoch in run.history),
+    )
+
+
+def correspond(lab: Laboratory, folder: Path) -> Found:
+    """Table 1 of the first version."""
+    model, network = lab.network("zfnet")
+    faces = faces_of(lab.val, lab.marked, model.preprocess, count=lab.budget.faces)
+    found = correspondence(
+        network, faces,
+        fill=model.preprocess.fill("grey"), places=lab.budget.places, seed=lab.seed,
+        progress=lab.progress,
+    )  # fmt: skip
+    alone = command(
+        "correspond", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", lab.budget.faces,
+        "--places", lab.budget.places, "--out", "correspondence",
+    )  # fmt: skip
+    return Found(found, alone, tables.correspondence_table(found))
+
+
+def average(lab: Laboratory, folder: Path) -> Found:
+    """Table 1: the networks that were trained to be looked into, averaged."""
+    runs = [f"run:{lab.run(name, seed)}" for name, seed in lab.plan if name != "free"]
+    found = ensemble(
+        runs, lab.val, device=lab.device, workers=lab.workers, seed=lab.seed, progress=lab.progress
+    )
+    folders = [run.removeprefix("run:") for run in runs]
+    alone = command("ensemble", *folders, "--data", lab.val.spec, "--out", "ensemble")
+    return Found(found, alone, tables.ensemble_table(found))
+
+
+def ablation(lab: Laboratory, folder: Path) -> Found:
+    """Table 2, of AlexNet, whose column is the paper's fuller one."""
+    recipe = replace(lab.recipe("alexnet", lab.seed), epochs=lab.budget.ablated_epochs)
+    recipe = replace(recipe, keep_epochs=())
+    architecture = lab.architecture("alexnet")
+    seeds = range(lab.seed, lab.seed + lab.budget.ablated_seeds)
+    found = ablate(
+        architecture, lab.lesson, recipe, folder / "ablation",
+        seeds=tuple(seeds), device=lab.device, progress=lab.progress, resume=True,
+    )  # fmt: skip
+    words = tuple(f"{each.claim.words}: {each.verdict} ({each.evidence})." for each in found.claims)
+    alone = command(
+        "ablate", "--arch", architecture.name, "--data", lab.train.spec, "--val", lab.val.spec,
+        "--epochs", recipe.epochs, "--seeds", len(seeds), "--out", "ablation",
+    )  # fmt: skip
+    return Found(found, alone, tables.ablation_table(found), words)
+
+
+def serve(lab: Laboratory, folder: Path) -> Found:
+    """Tables 3 and 4, Fig. 9."""
+    assert lab.places.transfer is not None
+    budget, images = lab.budget, lab.images(lab.places.transfer, None)
+    protocol = Protocol(
+        budget.per_class, budget.folds, budget.tested, (Loss.SOFTMAX, Loss.SVM), lab.seed
+    )
+    recipe = replace(
+        SMALL, seed=lab.seed, epochs=budget.scratch_epochs, batch_size=SCRATCH_BATCH, keep_epochs=()
+    )
+    scratch = Scratch(
+        lab.architecture("zfnet").name, recipe, images,
+        folder / "scratch", device=lab.device, workers=lab.workers, progress=lab.progress,
+    )  # fmt: skip
+    doubles = None
+    if not lab.scenes:
+        doubles = near_duplicates(images, lab.train, workers=lab.workers, progress=lab.progress)
+    found = transfer(
+        _reader(lab, folder), images, protocol,
+        duplicates=doubles, drop_duplicates=doubles is not None, scratch=scratch,
+        out=folder / "transfer", resume=True,
+    )  # fmt: skip
+    words = [f"Features of {found.layer}: {found.length:,} an image."]
+    if doubles is not None:
+        words.append(f"{len(doubles)} images that were learned before are left out of the tests.")
+    alone = command(
+        "transfer", f"run:{lab.run('zfnet')}", images.spec, "--per-class",
+        ",".join(map(str, budget.per_class)), "--folds", budget.folds, "--test-per-class",
+        budget.tested, "--classifier", "both", "--scratch", scratch.architecture,
+        "--scratch-epochs", budget.scratch_epochs, "--out", "transfer",
+    )  # fmt: skip
+    return Found(found, alone, tables.transfer_table(found), tuple(words))
+
+
+def several(lab: Laboratory, folder: Path) -> Found:
+    """Table 5."""
+    assert lab.places.several is not None
+    images = lab.images(lab.places.several, None)
+    found = [
+        transfer_several(
+            _reader(lab, folder, name), images,
+            repeats=lab.budget.dealings, seed=lab.seed, out=folder / name, resume=True,
+        )
+        for name in ("zfnet", UNTRAINED)
+    ]  # fmt: skip
+    both = Several(*found)
+    alone = command("transfer", f"run:{lab.run('zfnet')}", images.spec, "--out", "several")
+    return Found(both, alone, tables.several_table(both))
+
+
+def depth(lab: Laboratory, folder: Path) -> Found:
+    """Table 7."""
+    assert lab.places.transfer is not None
+    images, budget = lab.images(lab.places.transfer, None), lab.budget
+    protocol = Protocol(
+        (budget.probed,), budget.folds, budget.tested, (Loss.SVM, Loss.SOFTMAX), lab.seed
+    )
+    found = probe_layers(_reader(lab, folder), images, protocol, out=folder / "probe", resume=True)
+    alone = command(
+        "probe", f"run:{lab.run('zfnet')}", images.spec, "--per-class", budget.probed, "--folds",
+        budget.folds, "--test-per-class", budget.tested, "--out", "probe",
+    )  # fmt: skip
+    return Found(found, alone, tables.depth_table(found))
+
+
+def _reader(lab: Laboratory, folder: Path, name: str = "zfnet") -> LayerReader:
+    model, network = lab.network(name)
+    return LayerReader(
+        model, network, cache=folder / "features", workers=lab.workers, progress=lab.progress
+    )

@@ -1,0 +1,145 @@
+"""The pictures of each stage of the paper's reproduction: a typed result -> files in a folder.
+
+Pages of their own (the atlas, the evolution, the trainings) are written beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from convscope.atlas.store import open_atlas
+from convscope.errors import BadInput
+from convscope.experiments.ensemble import Ensemble
+from convscope.experiments.evolution_result import Evolution
+from convscope.experiments.paper_results import Covered, Features, Filters, Trainings
+
+from .ablation_figure import ablation_figure
+from .correspondence_figure import correspondence_figure
+from .diagnosis_figure import Examined, diagnosis_figure
+from .ensemble_figure import ensemble_figure
+from .evolution_figure import evolution_figure
+from .evolution_page import write_evolution_page
+from .grouping_figure import grouping_figure
+from .invariance_figure import invariance_figure
+from .page import write_page
+from .plate import plate_figure
+from .probe_figure import probe_figure
+from .sensitivity_figure import scores_figure, sensitivity_figure
+from .style import save
+from .training_page import write_training_page
+from .trainings_figure import trainings_figure
+from .transfer_figure import precision_figure, transfer_figure
+
+__all__ = ["draw_stage"]
+
+Shown = dict[str, tuple[str, Figure]]
+"""By the file's name without its ending: what it shows, and the figure."""
+
+PLATE = 4  # feature maps of each layer, drawn at random
+
+
+def draw_stage(stage: str, result: Any, folder: Path) -> Sequence[tuple[str, str]]:
+    """`reproduce`'s argument `draw`: writes NAME.png for each picture, and pages."""
+    shown = _DRAWN[stage](result, folder)
+    for name, (_, figure) in shown.items():
+        save(figure, folder / f"{name}.png")
+    return [(f"{name}.png", words) for name, (words, _) in shown.items()]
+
+
+def _trainings(found: Trainings, folder: Path) -> Shown:
+    for run in found.runs:
+        write_training_page(folder / run.folder)
+    words = f"{found.images:,} images of {found.classes} classes, tested on {found.validation:,}"
+    figure = trainings_figure(found, subtitle=words)
+    return {"trainings": ("Validation error of every network, by epoch", figure)}
+
+
+def _features(found: Features, folder: Path) -> Shown:
+    write_page(found.atlas)
+    atlas = open_atlas(found.atlas)
+    words = (
+        f"Left of each pair: the nine image patches that excite the map most, of "
+        f"{found.grouping.images:,}. Right: their projections."
+    )
+    title = "Feature maps, drawn at random"
+    return {
+        "maps": (
+            "Feature maps of every layer: strongest patches and their projections",
+            plate_figure(atlas, maps=PLATE, title=title, subtitle=words),
+        ),
+        "grouping": (
+            "How alike each map's strongest images are, before and after training",
+            grouping_figure(found.grouping),
+        ),
+    }
+
+
+def _evolution(found: Evolution, folder: Path) -> Shown:
+    write_evolution_page(found, folder / "evolution")
+    words = f"the strongest activations among {found.images:,} images it learned from"
+    try:
+        figure = evolution_figure(found, subtitle=words)
+    except BadInput:  # more tiles than a figure holds: the page has them
+        return {}
+    return {"evolution": ("Projections of randomly drawn maps at each kept epoch", figure)}
+
+
+def _filters(found: Filters, folder: Path) -> Shown:
+    pairs = {
+        "renormalisation": ("ZFNet without and with renormalisation", (found.free, found.zfnet)),
+        "architecture": ("AlexNet and ZFNet", (found.alexnet, found.zfnet)),
+    }
+    shown: Shown = {}
+    for name, (words, both) in pairs.items():
+        looked = [
+            Examined(each.title, each.diagnosis, each.preprocess, each.filters, each.second)
+            for each in both
+        ]
+        images = both[0].diagnosis.images
+        shown[name] = (words, diagnosis_figure(looked, subtitle=f"{images:,} images"))
+    return shown
+
+
+def _occlusion(found: Covered, _: Path) -> Shown:
+    study, classes = found.study, found.classes
+    words = f"occluder {study.occluder}"
+    rows = sensitivity_figure(study, found.preprocess, classes=classes, subtitle=words)
+    shown: Shown = {"sensitivity": ("Occlusion maps, an image a row", rows)}
+    if study.probability is not None:
+        words = f"{len(study.rows)} images, occluder {study.occluder}"
+        figure = scores_figure({"ZFNet": study}, subtitle=words)
+        shown["scores"] = ("How well the probability's fall finds the object", figure)
+    return shown
+
+
+def _ensemble(found: Ensemble, _: Path) -> Shown:
+    words = f"{found.images:,} images"
+    return {"ensemble": ("Error by the number of networks", ensemble_figure(found, subtitle=words))}
+
+
+def _plain(name: str, words: str, draw: Callable[[Any], Figure]) -> Callable[[Any, Path], Shown]:
+    return lambda found, folder: {name: (words, draw(found))}
+
+
+_DRAWN: dict[str, Callable[[Any, Path], Shown]] = {
+    "training": _trainings,
+    "fig2": _features,
+    "fig4": _evolution,
+    "fig5": _filters,
+    "fig6": _occlusion,
+    "invariance": _plain("invariance", "Feature distance by motion", invariance_figure),
+    "correspondence": _plain(
+        "correspondence", "What was covered, and Δ of each part", correspondence_figure
+    ),
+    "table1": _ensemble,
+    "table2": _plain("ablation", "Error of each variant, here and in the paper", ablation_figure),
+    "transfer": _plain("transfer", "Accuracy by images per class", transfer_figure),
+    "multi": _plain(
+        "precision", "Average precision of each class", lambda each: precision_figure(each.trained)
+    ),
+    "depth": _plain("depth", "Accuracy by layer", probe_figure),
+}

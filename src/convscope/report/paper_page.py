@@ -1,0 +1,135 @@
+"""The whole paper on one page: a Reproduction -> OUT/index.html, readable while the run goes on.
+
+The scorecard first, then a section for each figure and table. No script: it prints as it looks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from convscope import __version__
+from convscope.experiments.claims import claims_of
+from convscope.experiments.paper import Reproduction
+from convscope.experiments.paper_plan import Outcome
+from convscope.experiments.scorecard import Claim, Judgement, Verdict
+from convscope.network.weights import replace_file
+
+from .island import resource, template
+
+__all__ = ["write_paper_page"]
+
+OWN_FILES = ("tour.css", "training.css", "paper.css")  # copied as they are
+SHOWN_WORDS = 12  # findings of a stage that are not folded away
+KINDS = {
+    Verdict.HOLDS: "holds",
+    Verdict.FAILS: "fails",
+    Verdict.UNCLEAR: "unclear",
+    Verdict.NOT_RUN: "out",
+    Verdict.ERROR: "error",
+}
+
+
+def write_paper_page(found: Reproduction) -> Path:
+    """Write the page into the run's folder, at any moment of it; gives the path of index.html.
+
+    Each file is replaced as a whole. The same run always gives the same bytes.
+    """
+    folder = Path(found.out)
+    (folder / "page").mkdir(parents=True, exist_ok=True)
+    for name in OWN_FILES:
+        replace_file(folder / "page" / name, resource(name))
+    index = folder / "index.html"
+    replace_file(index, template("paper.html.j2").render(page_words(found)).encode())
+    return index
+
+
+def page_words(found: Reproduction) -> dict[str, Any]:
+    """Everything that the template says."""
+    return {
+        "standfirst": _standfirst(found),
+        "tally": [
+            (KINDS[verdict], str(verdict), count) for verdict, count in found.tally.items() if count
+        ],
+        "complete": found.complete,
+        "failures": [outcome.title for outcome in found.failures],
+        "facts": _facts(found),
+        "card": [_row(claim, judgement) for claim, judgement in found.scorecard],
+        "stages": [_stage(outcome) for outcome in found.outcomes],
+        "convscope": __version__,
+        "quick": found.budget.name == "quick",
+        "scenes": found.data == "scenes",
+    }
+
+
+def _standfirst(found: Reproduction) -> str:
+    tally = found.tally
+    known = sum(tally[each] for each in (Verdict.HOLDS, Verdict.FAILS, Verdict.UNCLEAR))
+    words = f"{tally[Verdict.HOLDS]} of {known} claims of the paper hold here"
+    if tally[Verdict.FAILS]:
+        words += (
+            f", {tally[Verdict.FAILS]} do not" if tally[Verdict.FAILS] > 1 else ", one does not"
+        )
+    if tally[Verdict.UNCLEAR]:
+        words += f", and of {tally[Verdict.UNCLEAR]} this run cannot tell"
+    left = tally[Verdict.NOT_RUN] + tally[Verdict.ERROR]
+    if left:
+        words += f"; {left} more could not be tried"
+    return f"{words}."
+
+
+def _facts(found: Reproduction) -> dict[str, str]:
+    budget = found.budget
+    seconds = sum(outcome.seconds for outcome in found.outcomes)
+    return {
+        "Images": "rendered scenes, with known truth" if found.data == "scenes" else found.data,
+        "Learned from": f"{budget.images:,} scenes, {budget.epochs} epochs"
+        if found.data == "scenes"
+        else f"{budget.epochs} epochs",
+        "Networks": f"ZFNet and AlexNet made small, {budget.seeds} seeds from {found.seed} on",
+        "Budget": budget.name,
+        "Time": _duration(seconds),
+    }
+
+
+def _row(claim: Claim, judgement: Judgement) -> dict[str, str]:
+    return {
+        "item": claim.item,
+        "where": claim.where,
+        "words": claim.words,
+        "paper": claim.paper,
+        "rule": claim.rule,
+        "here": judgement.here,
+        "effect": judgement.said,
+        "reason": judgement.reason,
+        "verdict": str(judgement.verdict),
+        "kind": KINDS[judgement.verdict],
+    }
+
+
+def _stage(outcome: Outcome) -> dict[str, Any]:
+    claims = claims_of(outcome.key)
+    return {
+        "key": outcome.key,
+        "title": outcome.title,
+        "where": outcome.where,
+        "seconds": _duration(outcome.seconds),
+        "claims": [
+            _row(c, outcome.judgements[c.key]) for c in claims if c.key in outcome.judgements
+        ],
+        "table": outcome.table,
+        "pictures": [(f"{outcome.key}/{file}", words) for file, words in outcome.pictures],
+        "pages": outcome.pages,
+        "words": outcome.words[:SHOWN_WORDS],
+        "more": outcome.words[SHOWN_WORDS:],
+        "command": outcome.command,
+        "reason": outcome.reason,
+        "error": outcome.error,
+        "numbers": "" if outcome.reason or outcome.error else f"{outcome.key}/result.json",
+    }
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
