@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +14,7 @@ from convscope.atlas.scan import build_atlas
 from convscope.errors import BadInput, ConvscopeError, FolderInUse
 from convscope.images.datasets import open_images
 from convscope.methods.rules import GUIDED
+from folders import content
 
 SCRIPT = Path(__file__).with_name("scan_until_killed.py")
 
@@ -39,19 +38,6 @@ def commit_at_every_step(monkeypatch):
 
 def scanned(tiny, pictures: Path, out: Path, **options):
     return build_atlas(tiny.model(), open_images(pictures), out, batch_size=4, **options)
-
-
-def content(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file, the time spent left out of the manifest."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        data = path.read_bytes()
-        if path.name == "manifest.json":
-            manifest = json.loads(data)
-            kept = {k: v for k, v in manifest.items() if not k.startswith("seconds")}
-            data = json.dumps(kept).encode()
-        found[path.relative_to(folder).as_posix()] = hashlib.sha256(data).hexdigest()
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +214,7 @@ def test_a_full_disk_is_said_and_the_scan_goes_on_later(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(depict._TileFiles, "flush", full)
+        patch.setattr(depict.TileFiles, "flush", full)
         with pytest.raises(BadInput, match=r"no space is left on the disk of .* --resume"):
             scanned(tiny, pictures, out)
     scanned(tiny, pictures, out, resume=True)

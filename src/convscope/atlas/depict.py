@@ -7,25 +7,25 @@ until every image has been through, then each layer's sheets are written.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from convscope.atlas import sheets
-from convscope.atlas.sheets import Pixels
-from convscope.atlas.store import LayerRecord, LayerTable, sheet_path
+from convscope.atlas.store import sheet_path
+from convscope.atlas.tiles import KINDS, Depicted, Tile, TileFiles, Winner, read_tiles
 from convscope.atlas.unfinished import Drawn, WorkFolder
 from convscope.errors import BadData
 from convscope.geometry.box import Box
-from convscope.images.batches import batches
+from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.pictures import GREY, crop, shown_box
 from convscope.images.preprocess import Preprocess
@@ -33,60 +33,15 @@ from convscope.methods.descent import Start, crops_pay
 from convscope.methods.project import project_fields
 from convscope.methods.rules import Rules, Seed
 from convscope.network.exported import Network
+from convscope.network.ranks import ALONE, Ranks
 from convscope.network.weights import replace_file
 
-__all__ = ["Winner", "draw", "project_winners"]
+__all__ = ["draw", "project_winners"]
 
 CHECKPOINT_SECONDS = 30.0
 TILE_BYTES = 2**30  # of tiles that wait on disk for their sheets
 TRACE_BYTES = 2**28  # of activations that one batch may keep
-TOLD_EVERY = 100  # winners between two reports of progress within a batch
-KINDS = ("patch", "projection")
-
-
-@dataclass(frozen=True)
-class Winner:
-    """A unit that holds a place: its layer, map and rank, position, field, image and value."""
-
-    layer: str
-    channel: int
-    rank: int
-    row: int
-    column: int
-    box: Box
-    image: int
-    value: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Layer:
-    """A layer of the atlas with all that its pictures need."""
-
-    record: LayerRecord
-    table: LayerTable
-
-    @property
-    def shape(self) -> tuple[int, int, int, int, int]:
-        """(C, K, th, tw, 3) of the layer's tiles."""
-        return (*self.table.value.shape, *sheets.tile_shape(self.record.window), 3)
-
-    @property
-    def bytes(self) -> int:
-        """Of both kinds of tiles."""
-        return len(KINDS) * int(np.prod(self.shape))
-
-    def winners(self) -> Iterator[Winner]:
-        table = self.table
-        places = zip(
-            (table.image >= 0).nonzero().tolist(),
-            *(
-                column[table.image >= 0].tolist()
-                for column in (table.row, table.column, table.box, table.image, table.value)
-            ),
-            strict=True,
-        )
-        for (channel, rank), row, column, box, image, value in places:
-            yield Winner(self.record.name, channel, rank, row, column, Box(*box), image, value)
+TILES_AT_ONCE = 200  # that a process hands over; between two reports of progress
 
 
 @torch.no_grad()
@@ -136,25 +91,26 @@ def draw(
     network: Network,
     images: ImageSet,
     preprocess: Preprocess,
-    records: Sequence[LayerRecord],
-    tables: Mapping[str, LayerTable],
+    layers: Sequence[Depicted],
     folder: Path,
-    work: WorkFolder,
+    work: WorkFolder | None,
     *,
     rules: Rules,
     batch_size: int,
     workers: int | None,
     advance: Callable[[int, int], None],
+    ranks: Ranks = ALONE,
 ) -> float:
     """Write every layer's sheets, begun or gone on with. Returns the seconds spent, in all runs.
 
+    folder, work : written by the first process; work is None in the others
     advance : called with (winners drawn, winners in all)
+    ranks : process r of n paints the batches r, r + n, ..., and hands its tiles to the first
 
     Raises  BadData: an image that could be read in the first pass cannot be read now.
     """
-    layers = [_Layer(record, tables[record.name]) for record in records]
-    painter = _Painter(network, images, preprocess, rules, batch_size, workers, work)
-    drawn = work.load_drawn()
+    painter = _Painter(network, images, preprocess, rules, batch_size, workers, work, ranks)
+    drawn = ranks.from_first(lambda: work.load_drawn() if work else Drawn())
     counts = [int((layer.table.image >= 0).sum()) for layer in layers]
 
     def told(done: int) -> None:
@@ -164,14 +120,16 @@ def draw(
         group = _group(layers[drawn.layers :], drawn.group)
         drawn = painter.paint(group, drawn, told)
         started = time.monotonic()
-        for layer in group:
-            _write_sheets(layer, folder, work)
+        if work is not None:
+            for layer in group:
+                _write_sheets(layer, folder, work.tiles)
         drawn = Drawn(
             layers=drawn.layers + len(group),
             seconds=drawn.seconds + time.monotonic() - started,
         )
-        work.save_drawn(drawn)
-        shutil.rmtree(work.tiles, ignore_errors=True)
+        if work is not None:
+            work.save_drawn(drawn)
+            shutil.rmtree(work.tiles, ignore_errors=True)
     told(0)
     return drawn.seconds
 
@@ -186,123 +144,103 @@ class _Painter:
     rules: Rules
     batch_size: int
     workers: int | None
-    work: WorkFolder
+    work: WorkFolder | None
+    ranks: Ranks
 
-    def paint(self, group: Sequence[_Layer], drawn: Drawn, advance: Callable[[int], None]) -> Drawn:
+    def paint(self, group: Sequence[Depicted], drawn: Drawn, told: Callable[[int], None]) -> Drawn:
         """All tiles of the group; images that `drawn` counts are done already."""
-        if drawn.images == 0:
-            shutil.rmtree(self.work.tiles, ignore_errors=True)  # of a group that is on its sheets
         by_image: dict[int, list[Winner]] = {}
         for layer in group:
             for winner in layer.winners():
                 by_image.setdefault(winner.image, []).append(winner)
         order = sorted(by_image)
+        dealt = self.ranks.deal(order[drawn.images :], self._batch(group))
         done = sum(len(by_image[image]) for image in order[: drawn.images])
         started = saved = time.monotonic()
-        advance(done)
-        with _TileFiles(self.work.tiles, group) as files:
-            for batch in batches(
-                self.images,
-                self.preprocess,
-                batch_size=self._batch(group),
-                workers=self.workers,
-                indices=order[drawn.images :],
-            ):
-                if batch.skipped:
-                    lost = batch.skipped[0]
-                    raise BadData(
-                        f"{lost.name} was read before and cannot be read now: {lost.reason}; "
-                        f"put it back and go on with --resume"
-                    )
-                winners = [
-                    (row, winner)
-                    for row, image in enumerate(batch.indices.tolist())
-                    for winner in by_image[image]
-                ]
-                for _ in self._paint_batch(batch.tensors, winners, group, files):
-                    done += 1
-                    if done % TOLD_EVERY == 0:
-                        advance(done)
+        told(done)
+        with self._tile_files(group, drawn) as files, closing(self._read(dealt)) as found:
+            for shared in dealt:
+                mine = next(found) if self.ranks.rank < len(shared) else None
+                tiles = iter(()) if mine is None else self._tiles(mine, by_image, group)
+                most = max(sum(len(by_image[image]) for image in share) for share in shared)
+                for at in range(0, len(KINDS) * most, TILES_AT_ONCE):
+                    if at:
+                        told(done)
+                    parts = self.ranks.gathered(list(islice(tiles, TILES_AT_ONCE)))
+                    if files is not None:
+                        done += files.write(chain.from_iterable(parts))
                 now = time.monotonic()
                 drawn = Drawn(
                     layers=drawn.layers,
                     group=len(group),
-                    images=drawn.images + len(batch.indices),
+                    images=drawn.images + sum(map(len, shared)),
                     seconds=drawn.seconds + now - started,
                 )
                 started = now
-                if now - saved >= CHECKPOINT_SECONDS or drawn.images == len(order):
+                due = now - saved >= CHECKPOINT_SECONDS or drawn.images == len(order)
+                if due and files is not None and self.work is not None:
                     files.flush()
                     self.work.save_drawn(drawn)
                     saved = time.monotonic()
-                advance(done)
+                told(done)
         return drawn
 
-    def _paint_batch(
-        self,
-        tensors: Tensor,
-        winners: Sequence[tuple[int, Winner]],
-        group: Sequence[_Layer],
-        files: _TileFiles,
-    ) -> Iterator[Winner]:
-        """Write both tiles of each winner of a batch; yields it when that is done."""
-        pictures = torch.from_numpy(self.preprocess.to_uint8(tensors)).permute(0, 3, 1, 2)
+    @contextmanager
+    def _tile_files(self, group: Sequence[Depicted], drawn: Drawn) -> Iterator[TileFiles | None]:
+        """Where the tiles wait; None in all processes but the first."""
+        if self.work is None:
+            yield None
+            return
+        if drawn.images == 0:
+            shutil.rmtree(self.work.tiles, ignore_errors=True)  # of a group that is on its sheets
+        with TileFiles(self.work.tiles, group) as files:
+            yield files
+
+    def _read(self, dealt: Sequence[Sequence[Sequence[int]]]) -> Generator[Batch, None, None]:
+        """This process's batches. Raises  BadData: an image cannot be read any more."""
+        for batch in batches(
+            self.images,
+            self.preprocess,
+            batch_size=len(dealt[0][0]) if dealt else 1,
+            workers=self.workers,
+            indices=self.ranks.hand(dealt),
+        ):
+            if batch.skipped:
+                lost = batch.skipped[0]
+                raise BadData(
+                    f"{lost.name} was read before and cannot be read now: {lost.reason}; "
+                    f"put it back and go on with --resume"
+                )
+            yield batch
+
+    def _tiles(
+        self, batch: Batch, by_image: Mapping[int, Sequence[Winner]], group: Sequence[Depicted]
+    ) -> Iterator[Tile]:
+        """Both tiles of each winner of a batch: all patches, then all projections."""
+        winners = [
+            (row, winner)
+            for row, image in enumerate(batch.indices.tolist())
+            for winner in by_image[image]
+        ]
+        pictures = torch.from_numpy(self.preprocess.to_uint8(batch.tensors)).permute(0, 3, 1, 2)
         for row, winner in winners:
             shown = shown_box(winner.box, *pictures.shape[2:])
             patch = crop(pictures[row], shown, GREY, within=winner.box)
-            files.write("patch", winner, sheets.patch_tile(patch))
+            yield Tile("patch", winner, sheets.patch_tile(patch))
         activations = {layer.record.name: layer.record.activation for layer in group}
-        projected = project_winners(self.network, tensors, winners, activations, self.rules)
+        projected = project_winners(self.network, batch.tensors, winners, activations, self.rules)
         for winner, projection in projected:
-            tile = sheets.projection_tile(self.preprocess.rgb(projection))
-            files.write("projection", winner, tile)
-            yield winner
+            rgb = self.preprocess.rgb(projection)
+            yield Tile("projection", winner, sheets.projection_tile(rgb))
 
-    def _batch(self, group: Sequence[_Layer]) -> int:
+    def _batch(self, group: Sequence[Depicted]) -> int:
         """How many images may be run forward together with their activations kept."""
         below = self.network.below([layer.record.activation for layer in group])
         kept = 4 * sum(torch.Size(node.shape).numel() for node in below)
         return max(1, min(self.batch_size, TRACE_BYTES // max(1, kept)))
 
 
-class _TileFiles:
-    """Tiles on disk, two plain files a layer, each tile at its own offset.
-
-    Plain writes, not a memory map: a full disk is then an error and not a dead process.
-    """
-
-    def __init__(self, folder: Path, group: Sequence[_Layer]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._shapes = {layer.record.name: layer.shape for layer in group}
-        self._files = {}
-        for layer in group:
-            for kind in KINDS:
-                path = _tile_path(folder, layer.record, kind)
-                path.touch()
-                self._files[layer.record.name, kind] = path.open("r+b")
-
-    def __enter__(self) -> _TileFiles:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files.values():
-            file.close()
-
-    def write(self, kind: str, winner: Winner, tile: Pixels) -> None:
-        """Put a tile (th, tw, 3) at its place."""
-        ranks = self._shapes[winner.layer][1]
-        file = self._files[winner.layer, kind]
-        file.seek((winner.channel * ranks + winner.rank) * tile.nbytes)
-        file.write(np.ascontiguousarray(tile).data)
-
-    def flush(self) -> None:
-        """Hand everything to the disk."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _group(layers: Sequence[_Layer], begun: int) -> list[_Layer]:
+def _group(layers: Sequence[Depicted], begun: int) -> list[Depicted]:
     """The first layers whose tiles fit the budget together, at least one; or those begun with."""
     if begun:
         return list(layers[:begun])
@@ -314,24 +252,7 @@ def _group(layers: Sequence[_Layer], begun: int) -> list[_Layer]:
     return group
 
 
-def _tile_path(folder: Path, record: LayerRecord, kind: str) -> Path:
-    return folder / f"{record.slug}.{kind}"
-
-
-def _read_tiles(layer: _Layer, kind: str, work: WorkFolder, start: int, stop: int) -> Pixels:
-    """Tiles (M, K, th, tw, 3) of feature maps start to stop; empty places are grey."""
-    shape = (stop - start, *layer.shape[1:])
-    one = int(np.prod(layer.shape[1:]))
-    tiles = np.full(shape, GREY, np.uint8)
-    with _tile_path(work.tiles, layer.record, kind).open("rb") as file:
-        file.seek(start * one)
-        found = np.frombuffer(file.read((stop - start) * one), np.uint8)
-    tiles.reshape(-1)[: found.size] = found  # a file ends with its last tile
-    tiles[(layer.table.image[start:stop] < 0).numpy()] = GREY
-    return tiles
-
-
-def _write_sheets(layer: _Layer, folder: Path, work: WorkFolder) -> None:
+def _write_sheets(layer: Depicted, folder: Path, tiles: Path) -> None:
     """All sheets of a layer; those that are there already are whole, and stay."""
     exact = sheets.is_small(layer.record.window)
     channels = layer.record.channels
@@ -345,6 +266,6 @@ def _write_sheets(layer: _Layer, folder: Path, work: WorkFolder) -> None:
                 path = sheet_path(folder, layer.record.slug, f"{prefix}{kind}", number)
                 if not path.exists():
                     stop = min(start + maps, channels)
-                    sheet = make(_read_tiles(layer, kind, work, start, stop))
+                    sheet = make(read_tiles(tiles, layer, kind, start, stop))
                     path.parent.mkdir(parents=True, exist_ok=True)
                     replace_file(path, sheets.encode(sheet, exact=exact and not prefix))

@@ -52,41 +52,31 @@ def mine(
     begun = work.load_tables(tuple(activations)) if work else None
     tables, mined = begun or ({}, Mined())
     mined = ranks.from_first(lambda: mined)
-    total, stride, pace = len(images), ranks.count * batch_size, _Pace()
+    total, pace = len(images), _Pace()
+    dealt = ranks.deal(range(mined.next, total), batch_size)
     found = batches(
-        images,
-        preprocess,
-        batch_size=batch_size,
-        workers=workers,
-        indices=_share(ranks, mined.next, total, batch_size),
+        images, preprocess, batch_size=batch_size, workers=workers, indices=ranks.hand(dealt)
     )
     advance(mined.next, total)
     with closing(found):
-        while mined.next < total:
-            started = time.monotonic()
-            rounds = min(ranks.from_first(lambda: pace.rounds), -((mined.next - total) // stride))
+        while dealt:
+            started, count = time.monotonic(), ranks.from_first(lambda: pace.rounds)
+            rounds, dealt = dealt[:count], dealt[count:]
             fresh = {name: TopK.empty(network.layer(name).channels, top) for name in activations}
             leg = _Leg(tables if ranks.first and tables else fresh).to(network.device)
-            for at in range(1, rounds + 1):
-                if (batch := next(found, None)) is not None:  # the last round is not for all
-                    leg.take(network, batch, activations)
-                if at < rounds:
-                    advance(mined.next + at * stride, total)
+            for shared in rounds:
+                if ranks.rank < len(shared):
+                    leg.take(network, next(found), activations)
+                if shared is not rounds[-1]:
+                    advance(shared[-1][-1] + 1, total)
             leg = reduce(_Leg.joined, ranks.gathered(leg.to("cpu")) or [_Leg({})])
             seconds = time.monotonic() - started
-            tables = leg.tables
-            mined = leg.after(mined, min(rounds * stride, total - mined.next), seconds)
-            pace.heed(rounds, seconds)
+            tables, mined = leg.tables, leg.after(mined, rounds[-1][-1][-1] + 1, seconds)
+            pace.heed(len(rounds), seconds)
             if work is not None:
                 work.save_tables(tables, mined)
             advance(mined.next, total)
     return tables, mined
-
-
-def _share(ranks: Ranks, start: int, total: int, batch_size: int) -> list[int]:
-    """The images from `start` on that are in this process's batches."""
-    firsts = range(start + ranks.rank * batch_size, total, ranks.count * batch_size)
-    return [image for first in firsts for image in range(first, min(first + batch_size, total))]
 
 
 class _Pace:
@@ -125,11 +115,11 @@ class _Leg:
         skipped = sorted(self.skipped + other.skipped)
         return _Leg(tables, skipped, self.converted + other.converted)
 
-    def after(self, mined: Mined, images: int, seconds: float) -> Mined:
-        """What was met in all, so many images further on."""
+    def after(self, mined: Mined, reached: int, seconds: float) -> Mined:
+        """What was met in all, up to the image `reached`."""
         converted = Counter(mined.converted) + self.converted
         return Mined(
-            next=mined.next + images,
+            next=reached,
             skipped=(*mined.skipped, *self.skipped),
             converted=dict(sorted(converted.items())),
             seconds=mined.seconds + seconds,

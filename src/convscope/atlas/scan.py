@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib.metadata
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,21 @@ import torch
 
 from convscope.atlas.depict import draw
 from convscope.atlas.mine import mine
+from convscope.atlas.records import (
+    field_record,
+    image_records,
+    layer_table,
+    model_record,
+    preprocess_record,
+    slugs,
+    weights_of,
+)
 from convscope.atlas.sheets import cell_size, encode, filter_sheet, shown_window
 from convscope.atlas.store import (
     Atlas,
     DataRecord,
-    FieldRecord,
-    ImageRecord,
     LayerRecord,
-    LayerTable,
     Manifest,
-    ModelRecord,
-    PreprocessRecord,
     SkippedRecord,
     open_atlas,
     sheet_path,
@@ -34,21 +39,21 @@ from convscope.atlas.store import (
     write_manifest,
     write_tables,
 )
+from convscope.atlas.tiles import Depicted
 from convscope.atlas.topk import TopK
 from convscope.atlas.unfinished import Mined, Plan, WorkFolder, claim
-from convscope.errors import BadData, BadImage, BadInput, BadOption
-from convscope.geometry.window import Field
+from convscope.errors import BadData, BadInput, BadModel, BadOption
 from convscope.images.image_set import ImageSet
-from convscope.images.preprocess import Preprocess
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.network.exported import Network, open_network
+from convscope.network.ranks import ALONE, Ranks
 from convscope.network.reader import INPUT
-from convscope.network.weights import module_sha256, replace_file
+from convscope.network.weights import replace_file
 
 if TYPE_CHECKING:
     from convscope.network.zoo import Model
 
-__all__ = ["Progress", "build_atlas"]
+__all__ = ["Progress", "Search", "build_atlas", "write_atlas"]
 
 Progress = Callable[[str, int, int], None]
 """Called with (phase, done, total); the phases are "images" and then "projections"."""
@@ -57,6 +62,17 @@ MOST_RANKS = 100  # a WebP sheet is at most 16383 pixels wide
 LARGEST_BATCH = 32
 VALUE_BYTES = 2**28  # of the largest value of a batch, where the batch size is left to us
 PADDING = "grey 128 outside the image and outside the unit's field"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What an atlas looks for, and how: as `build_atlas` has it."""
+
+    layers: tuple[str, ...] | None = None
+    top: int = 9
+    rules: Rules = DECONVNET
+    batch_size: int | None = None
+    workers: int | None = None
 
 
 def build_atlas(
@@ -88,96 +104,127 @@ def build_atlas(
         BadData: no images, or none that can be read; FolderInUse: `out` holds something else, or
         an atlas that was not to be resumed; BadInput: the disk is full.
     """
+    search = Search(None if layers is None else tuple(layers), top, rules, batch_size, workers)
+    write_atlas(model, images, out, search, resume=resume, device=device, progress=progress)
+    return open_atlas(out)
+
+
+def write_atlas(
+    model: Model,
+    images: ImageSet,
+    out: str | Path,
+    search: Search,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> None:
+    """`build_atlas` by several processes: all call this, the first one writes the folder.
+
+    Its bytes are those of one process that has the same batch size and as many threads. What was
+    interrupted may be resumed by any number of processes.
+
+    Raises  as `build_atlas`, in the first process; BadData: the processes find other images.
+        BadModel: other weights.
+    """
     out = Path(out)
-    _check(top, batch_size, images)
+    _check(search, images)
     network = open_network(model.module, model.input_shape).to(_device(device))
-    names = _layers(network, layers)
-    plan = _plan(model, images, names, top=top, rules=rules, device=str(network.device))
+    names = _layers(network, search.layers)
+    _see_the_same(model, images, ranks)
+    plan = ranks.from_first(lambda: _plan(model, images, names, search, network))
     try:
-        with claim(out, plan, resume=resume) as work:
-            if work is not None:
-                job = _Job(model, images, out, network, plan, work, progress or _silent)
-                job.run(names, batch_size or _batch_size(network, names), workers, rules)
+        with claim(out, plan, resume=resume) if ranks.first else nullcontext() as work:
+            if ranks.from_first(lambda: work is not None):
+                job = _Job(model, images, out, network, plan, work, progress or _silent, ranks)
+                job.run(search)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise BadInput(
             f"no space is left on the disk of {out}; free some, then go on with --resume"
         ) from None
-    return open_atlas(out)
 
 
+@dataclass(frozen=True, eq=False)
 class _Job:
-    """One scan, as far as this process takes it."""
+    """One scan, as far as this process takes it.
 
-    def __init__(
-        self,
-        model: Model,
-        images: ImageSet,
-        out: Path,
-        network: Network,
-        plan: Plan,
-        work: WorkFolder,
-        progress: Progress,
-    ) -> None:
-        self.model, self.images, self.out = model, images, out
-        self.network, self.plan, self.work = network, plan, work
-        self.progress = progress
+    work : None in all processes but the first, which alone writes
+    """
 
-    def run(self, names: tuple[str, ...], batch: int, workers: int | None, rules: Rules) -> None:
+    model: Model
+    images: ImageSet
+    out: Path
+    network: Network
+    plan: Plan
+    work: WorkFolder | None
+    progress: Progress
+    ranks: Ranks
+
+    def run(self, search: Search) -> None:
         """Both passes, then the manifest, which makes the atlas whole."""
-        activations = {name: self.network.activation(name) for name in names}
-        preprocess = self.model.preprocess
+        activations = {name: self.network.activation(name) for name in self.plan.layers}
+        batch = search.batch_size or _batch_size(self.network, activations)
         found, mined = mine(
             self.network,
             self.images,
-            preprocess,
+            self.model.preprocess,
             activations,
             self.work,
             top=self.plan.top,
             batch_size=batch,
-            workers=workers,
+            workers=search.workers,
             advance=lambda done, total: self.progress("images", done, total),
+            ranks=self.ranks,
         )
-        if len(mined.skipped) == len(self.images):
-            self._withdraw()
-            raise _nothing_readable(self.images, mined)
         started = time.monotonic()
-        tables = {name: _table(found[name], self._field(activations[name])) for name in names}
-        records = self._records(activations, found)
-        write_tables(self.out, tables)
-        write_images(self.out, _images(self.images))
-        self._write_filters(records)
+        layers = self.ranks.from_first(lambda: self._write_tables(activations, found, mined))
         written = time.monotonic() - started
         drawn = draw(
             self.network,
             self.images,
-            preprocess,
-            records,
-            tables,
+            self.model.preprocess,
+            layers,
             self.out,
             self.work,
-            rules=rules,
+            rules=search.rules,
             batch_size=batch,
-            workers=workers,
+            workers=search.workers,
             advance=lambda done, total: self.progress("projections", done, total),
+            ranks=self.ranks,
         )
-        phases = {"images": mined.seconds, "tables": written, "projections": drawn}
-        write_manifest(self.out, self._manifest(records, mined, batch, phases))
+        if self.ranks.first:
+            phases = {"images": mined.seconds, "tables": written, "projections": drawn}
+            records = [layer.record for layer in layers]
+            write_manifest(self.out, self._manifest(records, mined, batch, phases))
+
+    def _write_tables(
+        self, activations: Mapping[str, str], found: Mapping[str, TopK], mined: Mined
+    ) -> list[Depicted]:
+        """What the first pass brought, on disk. Raises  BadData: it brought nothing."""
+        if len(mined.skipped) == len(self.images):
+            self._withdraw()
+            raise _nothing_readable(self.images, mined)
+        fields = {name: self.network.layer(at).field for name, at in activations.items()}
+        tables = {name: layer_table(found[name], field) for name, field in fields.items()}
+        records = self._records(activations, found)
+        write_tables(self.out, tables)
+        write_images(self.out, image_records(self.images))
+        self._write_filters(records)
+        return [Depicted(record, tables[record.name]) for record in records]
 
     def _withdraw(self) -> None:
         """Leave nothing of a scan that cannot be."""
-        shutil.rmtree(self.work.path)
+        shutil.rmtree(WorkFolder(self.out).path)
         if not any(self.out.iterdir()):
             self.out.rmdir()
-
-    def _field(self, activation: str) -> Field:
-        return self.network.layer(activation).field
 
     def _records(
         self, activations: Mapping[str, str], tables: Mapping[str, TopK]
     ) -> list[LayerRecord]:
-        slugs = _slugs(activations)
+        folders = slugs(activations)
         records = []
         for name, activation in activations.items():
             layer, table = self.network.layer(activation), tables[name]
@@ -185,12 +232,12 @@ class _Job:
             records.append(
                 LayerRecord(
                     name=name,
-                    slug=slugs[name],
+                    slug=folders[name],
                     activation=activation,
                     kind=self.network.layer(name).kind,
                     channels=layer.channels,
                     grid=layer.grid,
-                    field=_field_record(layer.field),
+                    field=field_record(layer.field),
                     window=window,
                     tile=cell_size(window),
                     non_finite=int(table.non_finite.sum()),
@@ -234,13 +281,52 @@ class _Job:
         )
 
 
-def _check(top: int, batch_size: int | None, images: ImageSet) -> None:
-    if not 1 <= top <= MOST_RANKS:
-        raise BadOption(f"top is {top}; a feature map can keep 1 to {MOST_RANKS} images")
-    if batch_size is not None and batch_size < 1:
-        raise BadOption(f"batch size is {batch_size}; it must be at least 1")
+def _check(search: Search, images: ImageSet) -> None:
+    if not 1 <= search.top <= MOST_RANKS:
+        raise BadOption(f"top is {search.top}; a feature map can keep 1 to {MOST_RANKS} images")
+    if search.batch_size is not None and search.batch_size < 1:
+        raise BadOption(f"batch size is {search.batch_size}; it must be at least 1")
     if len(images) == 0:
         raise BadData(f"{images.spec} holds no images; an atlas needs at least one")
+
+
+def _see_the_same(model: Model, images: ImageSet, ranks: Ranks) -> None:
+    """Compare what the processes were given, and read the images' digests between them.
+
+    Raises  BadData, BadModel: in the first process, naming another one that differs.
+    """
+    if ranks.count == 1:
+        return
+    names = hashlib.sha256("\n".join(map(images.name, range(len(images)))).encode()).hexdigest()
+    facts = ranks.gathered((len(images), names, weights_of(model)))
+    for rank, (count, named, weights) in enumerate(facts):
+        if (count, named) != facts[0][:2]:
+            raise BadData(
+                f"process {rank} finds {count} images in {images.spec}, process 0 finds "
+                f"{facts[0][0]}, or of other names: give all processes the same files"
+            )
+        if weights != facts[0][2]:
+            raise BadModel(
+                f"process {rank} has other weights of {model.spec} than process 0: give all "
+                f"processes the same file"
+            )
+    for digests in ranks.gathered(images.digests(range(ranks.rank, len(images), ranks.count))):
+        images.recall(digests)
+
+
+def _plan(
+    model: Model, images: ImageSet, names: tuple[str, ...], search: Search, network: Network
+) -> Plan:
+    return Plan(
+        model=model_record(model),
+        data=DataRecord(spec=images.spec, identity=images.identity(), count=len(images)),
+        preprocess=preprocess_record(model.preprocess),
+        input_shape=model.input_shape,
+        top=search.top,
+        rules=search.rules.name,
+        device=str(network.device),
+        layers=names,
+    )
 
 
 def _device(name: str) -> torch.device:
@@ -272,88 +358,6 @@ def _batch_size(network: Network, names: Iterable[str]) -> int:
     """As many images as keep the largest value of a batch within VALUE_BYTES, at most 32."""
     largest = max(torch.Size(node.shape).numel() for node in network.below(names))
     return max(1, min(LARGEST_BATCH, VALUE_BYTES // (4 * largest)))
-
-
-def _plan(
-    model: Model, images: ImageSet, names: tuple[str, ...], *, top: int, rules: Rules, device: str
-) -> Plan:
-    return Plan(
-        model=ModelRecord(
-            spec=model.spec,
-            weights_sha256=model.weights_sha256 or module_sha256(model.module),
-            random_weights=model.random_weights,
-            parameters=sum(p.numel() for p in model.module.parameters()),
-            classes=model.classes,
-        ),
-        data=DataRecord(spec=images.spec, identity=images.identity(), count=len(images)),
-        preprocess=_preprocess_record(model.preprocess),
-        input_shape=model.input_shape,
-        top=top,
-        rules=rules.name,
-        device=device,
-        layers=names,
-    )
-
-
-def _preprocess_record(preprocess: Preprocess) -> PreprocessRecord:
-    settings = preprocess.to_dict()
-    mean = preprocess.per_pixel_mean
-    if mean is not None:  # the record only says that there is one
-        settings["mean_sha256"] = hashlib.sha256(mean.tobytes()).hexdigest()
-    return PreprocessRecord(text=preprocess.describe(), settings=settings)
-
-
-def _field_record(field: Field) -> FieldRecord:
-    rows, columns = field.rows, field.columns
-    return FieldRecord(
-        size=field.size,
-        stride=(float(rows.stride), float(columns.stride)),
-        start=(float(rows.start), float(columns.start)),
-        status=field.status.value,
-    )
-
-
-def _table(found: TopK, field: Field) -> LayerTable:
-    """The table with each place's receptive field; (0, 0, 0, 0) where empty."""
-    top, left = field.rows.first(found.row), field.columns.first(found.column)
-    box = torch.stack([top, left, top + field.rows.size, left + field.columns.size], dim=-1)
-    box = box.masked_fill((found.image < 0)[..., None], 0)  # (C, K, 4)
-    return LayerTable(
-        found.value, found.image, found.row, found.column, box, found.active, found.non_finite
-    )
-
-
-def _images(images: ImageSet) -> list[ImageRecord]:
-    return [_image(images, index) for index in range(len(images))]
-
-
-def _image(images: ImageSet, index: int) -> ImageRecord:
-    label, classes = images.label(index), images.classes
-    known = label is not None and classes is not None and 0 <= label < len(classes)
-    try:
-        digest = images.digest(index)
-    except BadImage:  # it cannot be read; the manifest says why
-        digest = None
-    return ImageRecord(
-        name=images.name(index),
-        sha256=digest,
-        label=label,
-        class_name=classes[label] if known else None,  # type: ignore[index]
-    )
-
-
-def _slugs(names: Iterable[str]) -> dict[str, str]:
-    """A folder name for each layer, safe and different on every file system."""
-    slugs: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in names:
-        base = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".") or "layer"
-        slug, number = base, 2
-        while slug.lower() in taken:
-            slug, number = f"{base}~{number}", number + 1
-        taken.add(slug.lower())
-        slugs[name] = slug
-    return slugs
 
 
 def _nothing_readable(images: ImageSet, mined: Mined) -> BadData:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import BadOption
-from .inputs import Microscope, open_microscope
+from .inputs import Microscope, choose_device, open_microscope
 from .options import DataArgument, ModelArgument, Reading, RulesName, RulesOption, Running
 from .screen import Screen
 
 if TYPE_CHECKING:
     from ..atlas.store import Atlas
     from ..images.image_set import ImageSet
+    from ..network.ranks import Ranks
 
 __all__ = ["atlas", "make_atlas"]
 
@@ -45,56 +46,78 @@ def atlas(
     """Find what excites every feature map over a set of images.
 
     The strongest images of each map, cut to what its unit sees, beside their projections: a
-    folder with an index.html that opens by double-click, and the numbers behind it.
+    folder with an index.html that opens by double-click, and the numbers behind it. Several
+    processes share the work, to the same bytes, with torchrun --nproc-per-node N -m convscope
+    atlas (docs/scale.md).
 
     Examples:
 
         convscope atlas run:runs/demo/zfnet scenes:val --out atlas
         convscope atlas torchvision:resnet18 photos/ --out atlas --resume
     """
-    screen = Screen(running.as_json)
     names = None if layers is None else _names(layers)
-    scope = open_microscope(model, reading, running)
-    from ..images.datasets import open_images
+    device = choose_device(running.device)
+    from ..network.ranks import processes
 
-    images = open_images(data, size=scope.model.input_shape[-1], seed=running.seed)
-    screen.facts({**scope.facts(), "images": f"{images.spec}: {len(images)}", "rules": rules})
-    made = make_atlas(
-        screen, scope, images, out, running, layers=names, top=top, rules=rules, resume=resume
-    )
-    from ..report.page import write_page
+    with processes(device) as ranks:
+        screen = Screen(running.as_json, silent=not ranks.first)
+        scope = open_microscope(model, reading, running)
+        from ..images.datasets import open_images
 
-    page = write_page(out)
-    _report(screen, scope, made, page)
+        images = open_images(data, size=scope.model.input_shape[-1], seed=running.seed)
+        facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}", "rules": rules}
+        together = {"processes": str(ranks.count)} if ranks.count > 1 else {}
+        screen.facts({**facts, **together})
+        make_atlas(
+            screen, scope, images, out, running,
+            layers=names, top=top, rules=rules, resume=resume, ranks=ranks,
+        )  # fmt: skip
+        if ranks.first:
+            from ..atlas.store import open_atlas
+            from ..report.page import write_page
+
+            page = write_page(out)
+            _report(screen, scope, open_atlas(out), page)
 
 
 def make_atlas(
-    screen: Screen, scope: Microscope, images: ImageSet, out: Path, running: Running, **how: Any
-) -> Atlas:
-    """Build the atlas, its progress on the screen. `how`: layers, top, rules, resume."""
-    from ..atlas.scan import build_atlas
+    screen: Screen,
+    scope: Microscope,
+    images: ImageSet,
+    out: Path,
+    running: Running,
+    *,
+    layers: tuple[str, ...] | None = None,
+    top: int = 9,
+    rules: RulesName = RulesName.DECONVNET,
+    resume: bool = False,
+    ranks: Ranks | None = None,
+) -> None:
+    """Write the atlas, its progress on the screen; as one of several processes if `ranks` says."""
+    from ..atlas.scan import Search, write_atlas
     from ..methods.rules import rules_named
+    from ..network.ranks import ALONE
 
-    how["rules"] = rules_named(how.get("rules", RulesName.DECONVNET))
+    search = Search(layers, top, rules_named(rules), running.batch_size, running.workers)
     with screen.progress() as progress:
         try:
-            return build_atlas(
+            write_atlas(
                 scope.model,
                 images,
                 out,
-                batch_size=running.batch_size,
-                workers=running.workers,
+                search,
+                resume=resume,
                 device=str(scope.device),
                 progress=progress,
-                **how,
+                ranks=ranks or ALONE,
             )
         except KeyboardInterrupt:
             screen.warn(f"what was done so far is kept in {out}: go on with --resume")
             raise
 
 
-def _names(layers: str) -> list[str]:
-    names = [name.strip() for name in layers.split(",") if name.strip()]
+def _names(layers: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in layers.split(",") if name.strip())
     if not names:
         raise BadOption(f"--layers {layers!r} names no layer: give names, a comma between them")
     return names

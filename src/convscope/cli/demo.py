@@ -171,12 +171,13 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
 def _look(
     screen: Screen, scope: Microscope, scenes: SceneImages, folder: Path, running: Running
 ) -> Atlas:
+    from ..atlas.store import open_atlas
     from ..report.page import write_page
 
     screen.say(f"2/3  atlas: what excites each feature map, over {len(scenes)} other scenes")
-    atlas = make_atlas(screen, scope, scenes, folder, running, resume=True)
+    make_atlas(screen, scope, scenes, folder, running, resume=True)
     write_page(folder)
-    return atlas
+    return open_atlas(folder)
 
 
 def _write_page(

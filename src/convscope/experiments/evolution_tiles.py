@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from convscope.atlas.depict import Winner, project_winners
+from convscope.atlas.depict import project_winners
 from convscope.atlas.sheets import patch_tile, projection_tile, shown_window, tile_shape
+from convscope.atlas.tiles import Winner
 from convscope.errors import BadData
 from convscope.experiments.kept import Subject
 from convscope.experiments.winners import Sight, Winners

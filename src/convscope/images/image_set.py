@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from PIL import Image
@@ -104,6 +105,18 @@ class ImageSet(ABC):
         """The digest of an image that was read before, else None; reads nothing."""
         known = self._digests.get(index)
         return None if known is None else known.hex()
+
+    def digests(self, indices: Iterable[int]) -> dict[int, str]:
+        """SHA-256 of some images' bytes, hex, by index; of those that can be read."""
+        found = {}
+        for index in indices:
+            with suppress(BadImage):
+                found[index] = self.digest(index)
+        return found
+
+    def recall(self, digests: Mapping[int, str]) -> None:
+        """Take over digests that another process has read from the same images."""
+        self._digests.update((index, bytes.fromhex(digest)) for index, digest in digests.items())
 
     def identity(self) -> str:
         """SHA-256 of the whole set, hex: over all names and digests, in order.

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +28,7 @@ from convscope.errors import BadOption, PeerFailed
 __all__ = ["ALONE", "Ranks", "processes"]
 
 PATIENCE = timedelta(hours=24)  # process 0 may be decoding ImageNet while the others wait
+LINGERING_SECONDS = 2.0
 FAILED = "convscope/failed"  # in the store that all processes see
 LINE_CUT = ("Connection", "connection", "NCCL", "Gloo", "gloo")  # in errors of torch.distributed
 
@@ -48,6 +51,19 @@ class Ranks:
     def share(self, chosen: Tensor) -> Tensor:
         """This process's part of a batch: every `count`-th, none twice."""
         return chosen[self.rank :: self.count]
+
+    def deal(self, chosen: Sequence[int], size: int) -> list[list[Sequence[int]]]:
+        """Rounds of batches, `size` images each: in every round, process r takes the r-th.
+
+        They are the batches of a run by one process; the last round may not reach all.
+        """
+        cut = [chosen[at : at + size] for at in range(0, len(chosen), size)]
+        return [cut[at : at + self.count] for at in range(0, len(cut), self.count)]
+
+    def hand(self, dealt: Iterable[Sequence[Sequence[int]]]) -> list[int]:
+        """The images that this process takes, in all rounds."""
+        own = (shared[self.rank] for shared in dealt if self.rank < len(shared))
+        return [image for batch in own for image in batch]
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
@@ -172,9 +188,11 @@ def _told_apart(error: BaseException, ranks: Ranks, store: Any) -> BaseException
     if isinstance(error, KeyboardInterrupt):
         return error
     try:
-        first = store.add(FAILED, 1) == 1  # counted where all processes see it
-    except RuntimeError:  # the process that held the store is gone: it has failed before
-        first = False
+        with _silence():  # torch prints a stack where it finds no store
+            first = store.add(FAILED, 1) == 1  # counted where all processes see it
+            _outlast(ranks, store)
+    except RuntimeError:  # the process that held the store is gone, and had no time for a word
+        first = True
     if not first:
         return PeerFailed(f"process {ranks.rank} ended as another one failed", said=True)
     if isinstance(error, RuntimeError) and any(word in str(error) for word in LINE_CUT):
@@ -184,3 +202,26 @@ def _told_apart(error: BaseException, ranks: Ranks, store: Any) -> BaseException
             said=False,
         )
     return error
+
+
+def _outlast(ranks: Ranks, store: Any) -> None:
+    """Process 0 holds the store, where torchrun does not: let the others ask it before it ends."""
+    if not ranks.first or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        return
+    until = time.monotonic() + LINGERING_SECONDS
+    while store.add(FAILED, 0) < ranks.count and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing reaches stderr, not from torch's own threads and layers either."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

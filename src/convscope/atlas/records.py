@@ -1,0 +1,117 @@
+"""What an atlas records of its model, its images, its layers and their tables."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+
+from convscope.atlas.store import (
+    FieldRecord,
+    ImageRecord,
+    LayerTable,
+    ModelRecord,
+    PreprocessRecord,
+)
+from convscope.atlas.topk import TopK
+from convscope.errors import BadImage
+from convscope.geometry.window import Field
+from convscope.images.image_set import ImageSet
+from convscope.images.preprocess import Preprocess
+from convscope.network.weights import module_sha256
+
+if TYPE_CHECKING:
+    from convscope.network.zoo import Model
+
+__all__ = [
+    "field_record",
+    "image_records",
+    "layer_table",
+    "model_record",
+    "preprocess_record",
+    "slugs",
+    "weights_of",
+]
+
+
+def model_record(model: Model) -> ModelRecord:
+    """Which model it is."""
+    return ModelRecord(
+        spec=model.spec,
+        weights_sha256=weights_of(model),
+        random_weights=model.random_weights,
+        parameters=sum(p.numel() for p in model.module.parameters()),
+        classes=model.classes,
+    )
+
+
+def weights_of(model: Model) -> str:
+    """SHA-256 of the model's weights, hex: of their file, or where there is none of themselves."""
+    return model.weights_sha256 or module_sha256(model.module)
+
+
+def preprocess_record(preprocess: Preprocess) -> PreprocessRecord:
+    """How images become what the network sees."""
+    settings = preprocess.to_dict()
+    mean = preprocess.per_pixel_mean
+    if mean is not None:  # the record only says that there is one
+        settings["mean_sha256"] = hashlib.sha256(mean.tobytes()).hexdigest()
+    return PreprocessRecord(text=preprocess.describe(), settings=settings)
+
+
+def field_record(field: Field) -> FieldRecord:
+    """What a layer's units see."""
+    rows, columns = field.rows, field.columns
+    return FieldRecord(
+        size=field.size,
+        stride=(float(rows.stride), float(columns.stride)),
+        start=(float(rows.start), float(columns.start)),
+        status=field.status.value,
+    )
+
+
+def layer_table(found: TopK, field: Field) -> LayerTable:
+    """The table with each place's receptive field; (0, 0, 0, 0) where empty."""
+    top, left = field.rows.first(found.row), field.columns.first(found.column)
+    box = torch.stack([top, left, top + field.rows.size, left + field.columns.size], dim=-1)
+    box = box.masked_fill((found.image < 0)[..., None], 0)  # (C, K, 4)
+    return LayerTable(
+        found.value, found.image, found.row, found.column, box, found.active, found.non_finite
+    )
+
+
+def image_records(images: ImageSet) -> list[ImageRecord]:
+    """Every image's name, digest and class."""
+    return [_image(images, index) for index in range(len(images))]
+
+
+def _image(images: ImageSet, index: int) -> ImageRecord:
+    label, classes = images.label(index), images.classes
+    known = label is not None and classes is not None and 0 <= label < len(classes)
+    try:
+        digest = images.digest(index)
+    except BadImage:  # it cannot be read; the manifest says why
+        digest = None
+    return ImageRecord(
+        name=images.name(index),
+        sha256=digest,
+        label=label,
+        class_name=classes[label] if known else None,  # type: ignore[index]
+    )
+
+
+def slugs(names: Iterable[str]) -> dict[str, str]:
+    """A folder name for each layer, safe and different on every file system."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        base = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".") or "layer"
+        slug, number = base, 2
+        while slug.lower() in taken:
+            slug, number = f"{base}~{number}", number + 1
+        taken.add(slug.lower())
+        found[name] = slug
+    return found

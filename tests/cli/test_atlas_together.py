@@ -1,0 +1,71 @@
+"""`convscope atlas` by several processes, as torchrun starts them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from folders import content
+
+ARGUMENTS = (
+    "atlas", "mynet:build@mynet.safetensors", "scenes:val:120",
+    "--input", "3x96x96", "--preprocess", "unit", "--device", "cpu", "--batch-size", "8",
+)  # fmt: skip
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "convscope")
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    here = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, *words], env=here, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def worker(torchrun: int, rank: int) -> int:
+    """The process of a rank, a child of torchrun."""
+    children = Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split()
+    for child in children:
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError(f"no process of rank {rank} among {children}")
+
+
+def lines(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if line.startswith("convscope: ")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds a process by /proc")
+def test_torchrun_writes_the_same_atlas_also_after_a_kill_and_one_process_speaks(
+    place: Path, convscope
+):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert convscope(*ARGUMENTS, "--out", "alone").code == 0
+    torch.set_num_threads(threads)
+    run = started(*TORCHRUN, *ARGUMENTS, "--out", "shared")
+    while not (place / "shared/work/state.safetensors").exists():
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.02)
+    os.kill(worker(run.pid, 1), signal.SIGKILL)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert len(lines(errors)) == 1 and "--resume" in lines(errors)[0], errors
+    run = started(*TORCHRUN, *ARGUMENTS, "--out", "shared", "--resume")
+    words, errors = run.communicate(timeout=60)
+    assert run.returncode == 0 and not lines(errors), errors
+    assert words.count("Open shared") == 1 and "processes  2" in words
+    took = re.compile(r"in \d+ seconds")
+    for folder in ("alone", "shared"):
+        page = place / folder / "index.html"
+        page.write_text(took.sub("", page.read_text()))
+    assert content(place / "shared") == content(place / "alone")
