@@ -30,7 +30,8 @@ def main() -> None:
     depict.TILE_BYTES = 1  # every layer waits for its own tiles
     depict.TRACE_BYTES = 2**17
     die_at(int(moment), when)
-    build_atlas(tiny.tiny_model(), open_images(pictures), out, batch_size=4, resume=True)
+    images = open_images(pictures)  # one worker: the files come in one order
+    build_atlas(tiny.tiny_model(), images, out, batch_size=4, workers=1, resume=True)
 
 
 def die_at(moment: int, when: str) -> None:

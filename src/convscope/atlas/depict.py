@@ -7,19 +7,24 @@ until every image has been through, then each layer's sheets are written.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from itertools import chain, islice
+from functools import partial
+from itertools import chain, islice, product
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from convscope.atlas import sheets
+from convscope.atlas.sheets import Pixels
 from convscope.atlas.store import sheet_path
 from convscope.atlas.tiles import KINDS, Depicted, Tile, TileFiles, Winner, read_tiles
 from convscope.atlas.unfinished import Drawn, WorkFolder
@@ -121,8 +126,7 @@ def draw(
         drawn = painter.paint(group, drawn, told)
         started = time.monotonic()
         if work is not None:
-            for layer in group:
-                _write_sheets(layer, folder, work.tiles)
+            _write_sheets(group, folder, work.tiles, workers)
         drawn = Drawn(
             layers=drawn.layers + len(group),
             seconds=drawn.seconds + time.monotonic() - started,
@@ -252,20 +256,39 @@ def _group(layers: Sequence[Depicted], begun: int) -> list[Depicted]:
     return group
 
 
-def _write_sheets(layer: Depicted, folder: Path, tiles: Path) -> None:
-    """All sheets of a layer; those that are there already are whole, and stay."""
-    exact = sheets.is_small(layer.record.window)
-    channels = layer.record.channels
+def _write_sheets(
+    layers: Iterable[Depicted], folder: Path, tiles: Path, workers: int | None
+) -> None:
+    """All sheets of some layers; those that are there already are whole, and stay.
+
+    workers : threads; Pillow lets go of the interpreter's lock while it encodes
+    """
+    threads = min(8, os.cpu_count() or 1) if workers is None else max(1, workers)
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="convscope-sheets")
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        for written in [pool.submit(write) for write in _sheets(layers, folder, tiles)]:
+            written.result()
+
+
+def _sheets(layers: Iterable[Depicted], folder: Path, tiles: Path) -> Iterator[Callable[[], None]]:
+    """What writes each sheet that is not there yet."""
     makers = (
         ("", sheets.MAPS_PER_SHEET, sheets.rank_sheet),
         ("wall-", sheets.WALL**2, sheets.wall_sheet),
     )
-    for kind in KINDS:
-        for prefix, maps, make in makers:
-            for number, start in enumerate(range(0, channels, maps)):
-                path = sheet_path(folder, layer.record.slug, f"{prefix}{kind}", number)
-                if not path.exists():
-                    stop = min(start + maps, channels)
-                    sheet = make(read_tiles(tiles, layer, kind, start, stop))
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    replace_file(path, sheets.encode(sheet, exact=exact and not prefix))
+    for layer, kind, (prefix, maps, make) in product(layers, KINDS, makers):
+        slug, channels = layer.record.slug, layer.record.channels
+        exact = sheets.is_small(layer.record.window) and not prefix
+        for number, start in enumerate(range(0, channels, maps)):
+            path = sheet_path(folder, slug, f"{prefix}{kind}", number)
+            read = partial(read_tiles, tiles, layer, kind, start, min(start + maps, channels))
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                yield partial(_write_sheet, path, read, make, exact)
+
+
+def _write_sheet(
+    path: Path, read: Callable[[], Pixels], make: Callable[[Pixels], Image.Image], exact: bool
+) -> None:
+    replace_file(path, sheets.encode(make(read()), exact=exact))

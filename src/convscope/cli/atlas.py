@@ -112,7 +112,8 @@ def make_atlas(
                 ranks=ranks or ALONE,
             )
         except KeyboardInterrupt:
-            screen.warn(f"what was done so far is kept in {out}: go on with --resume")
+            if not screen.silent:
+                screen.warn(f"what was done so far is kept in {out}: go on with --resume")
             raise
 
 
