@@ -95,19 +95,11 @@ def dominates(found: Filters) -> Judgement:
         f"{percent(kept.top_share)} with; largest to median RMS {free.ratio:.1f} and "
         f"{kept.ratio:.1f}"
     )
-    if found.zfnet.renormalised == 0:
+    gains = [without - renormalised for without, renormalised in found.inequality]
+    if not any(gains):
         here += "; no filter ever exceeded the radius, so that both are the same training"
-        return judged(here, Effect(0.0, 0.0, 0.0, "", 1, "training"))
-    return judged(here, Effect.resampled(_inequality, free.strength, kept.strength, "filters"))
-
-
-def _inequality(strength: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gini's coefficient of each row's squares, 0 where all are equal."""
-    energy = np.sort(strength**2, axis=1)
-    count = energy.shape[1]
-    places = 2 * np.arange(1, count + 1) - count - 1
-    total = energy.sum(1) * count
-    return np.divide((energy * places).sum(1), total, out=np.zeros(len(energy)), where=total > 0)
+        return judged(here, Effect(0.0, 0.0, 0.0, "", len(gains), "seeds"))
+    return judged(here, Effect.of(gains, "seeds"))
 
 
 def middle(found: Filters) -> Judgement:

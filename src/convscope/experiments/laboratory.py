@@ -86,25 +86,25 @@ class Laboratory:
     def places(self) -> Data:
         return data_of(self.data, self.budget)
 
-    def images(self, spec: str, most: int | None) -> ImageSet:
-        """A set, of a folder at most so many images, evenly over it."""
-        found = open_images(spec, size=self.architecture("zfnet").input_size, seed=self.seed)
-        if most is None or len(found) <= most:
-            return found
-        indices = [place * len(found) // most for place in range(most)]
-        labels = [found.label(index) for index in indices]
-        return ChosenImages(spec, found, indices, found.classes, labels)
+    def images(self, spec: str) -> ImageSet:
+        """A set, scenes drawn at the networks' input size."""
+        side = self.architecture("zfnet").input_size
+        return open_images(spec, size=side, seed=self.seed)
 
     @cached_property
     def train(self) -> ImageSet:
         """What the networks learn from."""
-        return self.images(self.places.train, None if self.scenes else self.budget.most)
+        return self.some(self.images(self.places.train), self._most)
 
     @cached_property
     def val(self) -> ImageSet:
         """What they are tested on, and looked at with."""
-        most = self.budget.most
-        return self.images(self.places.val, None if self.scenes or most is None else most // 2)
+        most = self._most
+        return self.some(self.images(self.places.val), None if most is None else most // 2)
+
+    @property
+    def _most(self) -> int | None:
+        return None if self.scenes else self.budget.most
 
     @cached_property
     def marked(self) -> tuple[Marked, ...]:
@@ -114,12 +114,12 @@ class Laboratory:
         except BadData:
             return ()
 
-    def some(self, images: ImageSet, most: int) -> ImageSet:
-        """At most so many images of a set, evenly over it, or of scenes the first."""
-        if len(images) <= most:
+    def some(self, images: ImageSet, most: int | None) -> ImageSet:
+        """At most so many images of a set, evenly over it; of scenes the first."""
+        if most is None or len(images) <= most:
             return images
         if self.scenes:
-            return self.images(f"{images.spec.rpartition(':')[0]}:{most}", None)
+            return self.images(f"{images.spec.rpartition(':')[0]}:{most}")
         indices = [place * len(images) // most for place in range(most)]
         labels = [images.label(index) for index in indices]
         return ChosenImages(images.spec, images, indices, images.classes, labels)
@@ -128,12 +128,22 @@ class Laboratory:
         """By the plan's name."""
         return architecture_named(ARCHITECTURES[name])
 
+    @property
+    def epochs(self) -> int:
+        """Of each training."""
+        return self.budget.epochs if self.scenes else self.budget.folder_epochs
+
     def recipe(self, name: str, seed: int) -> Recipe:
         """How a network of the plan learns."""
         base = SMALL if self.scenes else PHOTOS
-        radius = None if name == "free" else base.radius
+        kept = self.budget.kept if self.scenes else base.keep_epochs
         return replace(
-            base, epochs=self.budget.epochs, keep_epochs=self.budget.kept, seed=seed, radius=radius
+            base,
+            epochs=self.epochs,
+            keep_epochs=tuple(epoch for epoch in kept if epoch <= self.epochs),
+            dropout=self.budget.dropout,
+            radius=None if name == "free" else base.radius,
+            seed=seed,
         )
 
     @cached_property
@@ -145,23 +155,34 @@ class Laboratory:
         )  # fmt: skip
 
     @property
+    def seeds(self) -> range:
+        """Of the trainings; the first seed's networks are those that are looked into."""
+        return range(self.seed, self.seed + self.budget.seeds)
+
+    @property
     def plan(self) -> Iterator[tuple[str, int]]:
-        """(name, seed) of every training; the first seed's are those that are looked into."""
-        for seed in range(self.seed, self.seed + self.budget.seeds):
+        """(name, seed) of every training. Where renormalisation scaled no filter back, the training
+        without it would be the same, and is left out, but for the first seed's."""
+        for seed in self.seeds:
             yield "zfnet", seed
             yield "alexnet", seed
-        yield "free", self.seed
+            if seed == self.seed or self.renormalised(seed):
+                yield "free", seed
+
+    def renormalised(self, seed: int) -> int:
+        """How often ZFNet's training from that seed scaled a filter back; it is finished."""
+        return sum(epoch.renormalised for epoch in read_run(self.run("zfnet", seed)).history)
 
     def run(self, name: str, seed: int | None = None) -> Path:
         """The folder of a training."""
         return self.out / "training" / f"{name}-{self.seed if seed is None else seed}"
 
-    def model(self, name: str) -> Model:
-        """The network of the first seed, or `untrained`, ZFNet before its first step.
+    def model(self, name: str, seed: int | None = None) -> Model:
+        """A trained network, default of the first seed; `untrained` is ZFNet before its first step.
 
         Raises  BadData: it was not trained.
         """
-        folder = self.run("zfnet" if name == UNTRAINED else name)
+        folder = self.run("zfnet" if name == UNTRAINED else name, seed)
         if not (folder / WEIGHTS).exists():
             raise BadData(f"{folder} holds no trained network: the stage `training` failed")
         if name != UNTRAINED:
@@ -170,7 +191,7 @@ class Laboratory:
         return open_model(f"{self.architecture('zfnet').name}@{first.path}")
 
     def network(self, name: str) -> tuple[Model, Network]:
-        """The same, exported, on the device."""
+        """The first seed's, exported, on the device."""
         if name not in self._networks:
             model = self.model(name)
             network = open_network(model.module, model.input_shape).to(self.device)

@@ -17,7 +17,10 @@ class Budget:
 
     images, validation : that the networks learn from, and are tested on
     epochs, kept : of each training, and those whose weights stay for Fig. 4
-    seeds : trainings of ZFNet and of AlexNet;   most : images of a folder, None: all
+    dropout : of layers 6 and 7; None: the paper's. A training of few steps does not need it, and it
+        would keep these layers from learning anything
+    seeds : trainings of ZFNet and of AlexNet
+    most, folder_epochs : images of a folder (None: all), and epochs on them in place of `epochs`
     looked_at : validation images of the atlas;   evolved, measured : training images of Fig. 4,
         and the maps of each layer that are measured
     diagnosed : validation images of Fig. 5;   occluded : images of Fig. 6
@@ -35,8 +38,10 @@ class Budget:
     validation: int
     epochs: int
     kept: tuple[int, ...]
+    dropout: float | None
     seeds: int
     most: int | None
+    folder_epochs: int
     looked_at: int
     evolved: int
     measured: int
@@ -68,8 +73,10 @@ FULL = Budget(
     validation=1200,
     epochs=10,
     kept=(0, 1, 2, 3, 5, 7, 10),
+    dropout=None,
     seeds=3,
     most=None,
+    folder_epochs=40,
     looked_at=1200,
     evolved=2400,
     measured=64,
@@ -79,13 +86,13 @@ FULL = Budget(
     steps=10,
     faces=24,
     places=24,
-    ablated_epochs=6,
+    ablated_epochs=10,
     ablated_seeds=3,
     transferred=1000,
     per_class=(1, 2, 6, 15, 30, 60),
     folds=5,
     tested=30,
-    scratch_epochs=30,
+    scratch_epochs=40,
     several=1000,
     dealings=5,
     probed=30,
@@ -95,10 +102,12 @@ QUICK = Budget(
     name="quick",
     images=2400,
     validation=480,
-    epochs=5,
-    kept=(0, 1, 2, 3, 5),
+    epochs=8,
+    kept=(0, 1, 2, 3, 5, 8),
+    dropout=0.0,
     seeds=3,
     most=2400,
+    folder_epochs=8,
     looked_at=360,
     evolved=360,
     measured=24,
@@ -114,7 +123,7 @@ QUICK = Budget(
     per_class=(1, 6, 20),
     folds=3,
     tested=15,
-    scratch_epochs=12,
+    scratch_epochs=30,
     several=360,
     dealings=2,
     probed=15,

@@ -72,11 +72,16 @@ class Looked:
 
 @dataclass(frozen=True, eq=False)
 class Filters:
-    """Fig. 5: ZFNet, the same without renormalisation, and AlexNet; the same images and seed."""
+    """Fig. 5: ZFNet, the same without renormalisation, and AlexNet; the same images and seed.
+
+    inequality : by seed, Gini's coefficient of the energies of the first layer's filters, without
+        renormalisation and with it
+    """
 
     zfnet: Looked
     free: Looked
     alexnet: Looked
+    inequality: tuple[tuple[float, float], ...]
 
     @property
     def all(self) -> Sequence[Looked]:
@@ -86,8 +91,11 @@ class Filters:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without pictures."""
         return {
-            one.title: {**one.diagnosis.to_dict(), "renormalised": one.renormalised}
-            for one in self.all
+            "inequality": [list(pair) for pair in self.inequality],
+            "networks": {
+                one.title: {**one.diagnosis.to_dict(), "renormalised": one.renormalised}
+                for one in self.all
+            },
         }
 
 

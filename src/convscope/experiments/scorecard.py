@@ -12,17 +12,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from convscope.experiments.ablation_claims import contrast
 
 __all__ = [
     "Claim", "Effect", "Judgement", "Verdict", "decide", "failed", "judged", "not_run", "percent",
     "points",
 ]  # fmt: skip
-
-RESAMPLES = 4000
 
 
 class Verdict(StrEnum):
@@ -64,31 +59,6 @@ class Effect:
         """The mean of one group less that of another (Welch's interval)."""
         found = contrast([(1.0, more), (-1.0, less)])
         return cls(found.value, found.low, found.high, unit, len(more) + len(less), over)
-
-    @classmethod
-    def resampled(
-        cls,
-        statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-        more: Sequence[float],
-        less: Sequence[float],
-        over: str,
-        unit: str = "",
-        *,
-        seed: int = 0,
-    ) -> Effect:
-        """A statistic of one group less that of another, its interval by resampling both.
-
-        statistic : (D, n) -> (D,)
-        """
-        dice = np.random.default_rng(seed)
-        values, draws = [], []
-        for group in (np.asarray(more, float), np.asarray(less, float)):
-            rows = dice.integers(len(group), size=(RESAMPLES, len(group)))
-            values.append(float(statistic(group[None])[0]))
-            draws.append(statistic(group[rows]))
-        low, high = np.percentile(draws[0] - draws[1], [2.5, 97.5])
-        count = len(more) + len(less)
-        return cls(values[0] - values[1], float(low), float(high), unit, count, over)
 
     def words(self, *, sign: bool = True) -> str:
         """Such as "+3.1 points (95 %: +1.0 to +5.2, over 5 folds)"."""

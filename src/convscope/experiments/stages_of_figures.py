@@ -14,6 +14,7 @@ from convscope.atlas.scan import build_atlas
 from convscope.experiments.chosen import recognised, truth_of
 from convscope.experiments.diagnosis import diagnose
 from convscope.experiments.evolution import evolve
+from convscope.experiments.filters import strength_of
 from convscope.experiments.glimpse import glimpse
 from convscope.experiments.grouping import Grouping, Purity, chance_of, purities, strongest_images
 from convscope.experiments.invariance import invariance
@@ -24,6 +25,8 @@ from convscope.experiments.paper_results import Covered, Features, Filters, Look
 from convscope.experiments.samples import draw_samples
 from convscope.experiments.stage import Found, command
 from convscope.images.batches import batches
+from convscope.methods.occluder import Occluder
+from convscope.network.exported import open_network
 from convscope.training.checkpoint import read_run
 
 __all__ = ["cover", "examine", "look", "move", "watch"]
@@ -31,6 +34,7 @@ __all__ = ["cover", "examine", "look", "move", "watch"]
 TOP = 9
 BATCH = 32
 GLIMPSED, PROJECTED = 64, 32  # images and maps of Fig. 5's second layer
+COVERED = 4  # the occluder's side is that part of the input's
 OTHERS = 24  # images besides, for the distance between different ones
 
 
@@ -98,7 +102,21 @@ def examine(lab: Laboratory, folder: Path) -> Found:
         "diagnose", f"run:{lab.run('alexnet')}", "--against", f"run:{lab.run('zfnet')}", "--data",
         lab.val.spec, "--images", lab.budget.diagnosed, "--out", "diagnosis",
     )  # fmt: skip
-    return Found(Filters(**looked), alone, words=words)
+    return Found(Filters(**looked, inequality=_inequality(lab)), alone, words=words)
+
+
+def _inequality(lab: Laboratory) -> tuple[tuple[float, float], ...]:
+    """By seed: how unequal the first layer's filters are without renormalisation, and with it."""
+    pairs = []
+    for seed in lab.seeds:
+        free = "free" if lab.renormalised(seed) else "zfnet"  # else they are the same training
+        found = []
+        for name in (free, "zfnet"):
+            model = lab.model(name, seed)
+            network = open_network(model.module, model.input_shape)
+            found.append(strength_of(network, network.conv_layers()[0]).gini)
+        pairs.append((found[0], found[1]))
+    return tuple(pairs)
 
 
 def _looked(lab: Laboratory, name: str, title: str) -> Looked:
@@ -131,9 +149,11 @@ def cover(lab: Laboratory, folder: Path) -> Found:
         classes=model.classes, indices=None if lab.scenes else [m.index for m in marked] or None,
         seed=lab.seed,
     )  # fmt: skip
+    side = min(model.preprocess.size) // COVERED
+    occluder = Occluder.fitting(*model.preprocess.size, side, max(1, side // 6))
     found = occlusion_study(
         network, lab.val, model.preprocess, chosen,
-        truth=truth_of(lab.val, () if lab.scenes else marked), seed=lab.seed,
+        truth=truth_of(lab.val, () if lab.scenes else marked), occluder=occluder, seed=lab.seed,
         workers=lab.workers, progress=lab.progress,
     )  # fmt: skip
     words = [f"{len(chosen)} images that the network names correctly; {passed} passed over."]
@@ -144,8 +164,8 @@ def cover(lab: Laboratory, folder: Path) -> Found:
             f"covered {covered['object'].mean:.2f}, with all but it {covered['ground'].mean:.2f}."
         )
     alone = command(
-        "sensitivity", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", len(chosen), "--out",
-        "sensitivity",
+        "sensitivity", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", len(chosen), "--size",
+        side, "--stride", max(1, side // 6), "--out", "sensitivity",
     )  # fmt: skip
     study = Covered(found, model.preprocess, model.classes)
     return Found(study, alone, words=tuple(words))

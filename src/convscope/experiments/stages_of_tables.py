@@ -5,8 +5,11 @@ Each goes on within itself where it was interrupted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from convscope.experiments import paper_tables as tables
 from convscope.experiments.ablation import ablate
@@ -14,7 +17,7 @@ from convscope.experiments.correspondence import correspondence
 from convscope.experiments.depth import probe_layers
 from convscope.experiments.ensemble import ensemble
 from convscope.experiments.faces import faces_of
-from convscope.experiments.folds import Protocol
+from convscope.experiments.folds import Protocol, labels_of
 from convscope.experiments.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.linear import Loss
 from convscope.experiments.multilabel import transfer_several
@@ -23,20 +26,23 @@ from convscope.experiments.scratch import Scratch
 from convscope.experiments.stage import Found, command
 from convscope.experiments.transfer import LayerReader, transfer
 from convscope.images.duplicates import near_duplicates
+from convscope.images.image_set import ImageSet
 from convscope.training.checkpoint import read_run
 from convscope.training.loop import Keeping, train_on
 from convscope.training.recipe import SMALL
 
 __all__ = ["ablation", "average", "correspond", "depth", "serve", "several", "train_all"]
 
+NAMES = {"zfnet": "ZFNet", "alexnet": "AlexNet", "free": "ZFNet without renormalisation"}
 SAVED_EVERY = 60.0  # seconds
 SCRATCH_BATCH = 16  # few images, so that there are steps enough
 
 
 def train_all(lab: Laboratory, folder: Path) -> Found:
     """ZFNet and AlexNet at equal budget from each seed, and ZFNet without renormalisation."""
-    plan = list(lab.plan)
-    for number, (name, seed) in enumerate(plan, 1):
+    plan = []
+    for name, seed in lab.plan:  # each step of it may depend on the trainings before
+        plan.append((name, seed))
         train_on(
             lab.architecture(name),
             lab.lesson,
@@ -44,22 +50,29 @@ def train_all(lab: Laboratory, folder: Path) -> Found:
             lab.run(name, seed),
             device=lab.device,
             keeping=Keeping(resume=True, every=SAVED_EVERY),
-            progress=lab.say(f"{number} of {len(plan)}, {name}, seed {seed}"),
+            progress=lab.say(f"{name}, seed {seed} of {lab.seeds[0]} to {lab.seeds[-1]}"),
         )
     runs = tuple(_trained(lab, name, seed) for name, seed in plan)
     found = Trainings(
-        runs, len(lab.lesson.pictures), len(lab.lesson.validation), lab.budget.epochs,
+        runs, len(lab.lesson.pictures), len(lab.lesson.validation), lab.epochs,
         len(lab.lesson.pictures.classes),
     )  # fmt: skip
     out = lab.run("zfnet").name
     alone = command(
         "train", "--arch", lab.architecture("zfnet").name, "--data", lab.train.spec, "--val",
-        lab.val.spec, "--epochs", lab.budget.epochs, "--seed", lab.seed, "--out", out,
+        lab.val.spec, "--epochs", lab.epochs, *_dropout(lab), "--seed", lab.seed, "--out",
+        out,
     )  # fmt: skip
     pages = tuple(
-        (f"{name}, seed {seed}", f"{lab.run(name, seed).name}/index.html") for name, seed in plan
+        (f"{NAMES[name]}, seed {seed}", f"{lab.run(name, seed).name}/index.html")
+        for name, seed in plan
     )
     return Found(found, alone, tables.trainings_table(found), pages=pages)
+
+
+def _dropout(lab: Laboratory) -> tuple[str, ...]:
+    """The option that says so where it is not the paper's."""
+    return () if lab.budget.dropout is None else ("--set", f"dropout={lab.budget.dropout:g}")
 
 
 def _trained(lab: Laboratory, name: str, seed: int) -> Trained:
@@ -118,7 +131,7 @@ def ablation(lab: Laboratory, folder: Path) -> Found:
     words = tuple(f"{each.claim.words}: {each.verdict} ({each.evidence})." for each in found.claims)
     alone = command(
         "ablate", "--arch", architecture.name, "--data", lab.train.spec, "--val", lab.val.spec,
-        "--epochs", recipe.epochs, "--seeds", len(seeds), "--out", "ablation",
+        "--epochs", recipe.epochs, *_dropout(lab), "--seeds", len(seeds), "--out", "ablation",
     )  # fmt: skip
     return Found(found, alone, tables.ablation_table(found), words)
 
@@ -126,12 +139,15 @@ def ablation(lab: Laboratory, folder: Path) -> Found:
 def serve(lab: Laboratory, folder: Path) -> Found:
     """Tables 3 and 4, Fig. 9."""
     assert lab.places.transfer is not None
-    budget, images = lab.budget, lab.images(lab.places.transfer, None)
-    protocol = Protocol(
-        budget.per_class, budget.folds, budget.tested, (Loss.SOFTMAX, Loss.SVM), lab.seed
-    )
+    budget, images = lab.budget, lab.images(lab.places.transfer)
+    protocol = _protocol(lab, images, budget.per_class)
     recipe = replace(
-        SMALL, seed=lab.seed, epochs=budget.scratch_epochs, batch_size=SCRATCH_BATCH, keep_epochs=()
+        SMALL,
+        epochs=budget.scratch_epochs,
+        batch_size=SCRATCH_BATCH,
+        dropout=0.0,  # in so few steps it would leave the baseline untrained
+        keep_epochs=(),
+        seed=lab.seed,
     )
     scratch = Scratch(
         lab.architecture("zfnet").name, recipe, images,
@@ -150,7 +166,7 @@ def serve(lab: Laboratory, folder: Path) -> Found:
         words.append(f"{len(doubles)} images that were learned before are left out of the tests.")
     alone = command(
         "transfer", f"run:{lab.run('zfnet')}", images.spec, "--per-class",
-        ",".join(map(str, budget.per_class)), "--folds", budget.folds, "--test-per-class",
+        ",".join(map(str, protocol.per_class)), "--folds", budget.folds, "--test-per-class",
         budget.tested, "--classifier", "both", "--scratch", scratch.architecture,
         "--scratch-epochs", budget.scratch_epochs, "--out", "transfer",
     )  # fmt: skip
@@ -160,7 +176,7 @@ def serve(lab: Laboratory, folder: Path) -> Found:
 def several(lab: Laboratory, folder: Path) -> Found:
     """Table 5."""
     assert lab.places.several is not None
-    images = lab.images(lab.places.several, None)
+    images = lab.images(lab.places.several)
     found = [
         transfer_several(
             _reader(lab, folder, name), images,
@@ -176,16 +192,24 @@ def several(lab: Laboratory, folder: Path) -> Found:
 def depth(lab: Laboratory, folder: Path) -> Found:
     """Table 7."""
     assert lab.places.transfer is not None
-    images, budget = lab.images(lab.places.transfer, None), lab.budget
-    protocol = Protocol(
-        (budget.probed,), budget.folds, budget.tested, (Loss.SVM, Loss.SOFTMAX), lab.seed
-    )
+    images, budget = lab.images(lab.places.transfer), lab.budget
+    protocol = _protocol(lab, images, (budget.probed,))
     found = probe_layers(_reader(lab, folder), images, protocol, out=folder / "probe", resume=True)
     alone = command(
-        "probe", f"run:{lab.run('zfnet')}", images.spec, "--per-class", budget.probed, "--folds",
-        budget.folds, "--test-per-class", budget.tested, "--out", "probe",
+        "probe", f"run:{lab.run('zfnet')}", images.spec, "--per-class", protocol.per_class[0],
+        "--folds", budget.folds, "--test-per-class", budget.tested, "--out", "probe",
     )  # fmt: skip
     return Found(found, alone, tables.depth_table(found))
+
+
+def _protocol(lab: Laboratory, images: ImageSet, per_class: Sequence[int]) -> Protocol:
+    """Images per class as planned, as far as the smallest class allows; one is left for tests."""
+    budget = lab.budget
+    smallest = int(np.bincount(labels_of(images)).min())
+    numbers = tuple(number for number in per_class if number < smallest)
+    tested = min(budget.tested, smallest - max(numbers, default=0))
+    classifiers = (Loss.SVM, Loss.SOFTMAX)
+    return Protocol(numbers or (max(1, smallest - 1),), budget.folds, tested, classifiers, lab.seed)
 
 
 def _reader(lab: Laboratory, folder: Path, name: str = "zfnet") -> LayerReader:

@@ -6,6 +6,7 @@ Pages of their own (the atlas, the evolution, the trainings) are written beside 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ Shown = dict[str, tuple[str, Figure]]
 """By the file's name without its ending: what it shows, and the figure."""
 
 PLATE = 4  # feature maps of each layer, drawn at random
+ROWS = 4  # images of Fig. 6 that are drawn
 
 
 def draw_stage(stage: str, result: Any, folder: Path) -> Sequence[tuple[str, str]]:
@@ -106,8 +108,9 @@ def _filters(found: Filters, folder: Path) -> Shown:
 
 def _occlusion(found: Covered, _: Path) -> Shown:
     study, classes = found.study, found.classes
-    words = f"occluder {study.occluder}"
-    rows = sensitivity_figure(study, found.preprocess, classes=classes, subtitle=words)
+    few = replace(study, rows=study.rows[:ROWS])
+    words = f"occluder {study.occluder}; {len(few.rows)} of {len(study.rows)} images"
+    rows = sensitivity_figure(few, found.preprocess, classes=classes, subtitle=words)
     shown: Shown = {"sensitivity": ("Occlusion maps, an image a row", rows)}
     if study.probability is not None:
         words = f"{len(study.rows)} images, occluder {study.occluder}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from convscope import __version__
 from convscope.experiments.claims import claims_of
 from convscope.experiments.paper import Reproduction
@@ -16,10 +18,12 @@ from convscope.experiments.scorecard import Claim, Judgement, Verdict
 from convscope.network.weights import replace_file
 
 from .island import resource, template
+from .style import DPI
 
 __all__ = ["write_paper_page"]
 
 OWN_FILES = ("tour.css", "training.css", "paper.css")  # copied as they are
+SCALE = 116  # pixels of the page for an inch of a figure
 SHOWN_WORDS = 12  # findings of a stage that are not folded away
 KINDS = {
     Verdict.HOLDS: "holds",
@@ -55,7 +59,7 @@ def page_words(found: Reproduction) -> dict[str, Any]:
         "failures": [outcome.title for outcome in found.failures],
         "facts": _facts(found),
         "card": [_row(claim, judgement) for claim, judgement in found.scorecard],
-        "stages": [_stage(outcome) for outcome in found.outcomes],
+        "stages": [_stage(outcome, Path(found.out)) for outcome in found.outcomes],
         "convscope": __version__,
         "quick": found.budget.name == "quick",
         "scenes": found.data == "scenes",
@@ -85,7 +89,7 @@ def _facts(found: Reproduction) -> dict[str, str]:
         "Images": "rendered scenes, with known truth" if found.data == "scenes" else found.data,
         "Learned from": f"{budget.images:,} scenes, {budget.epochs} epochs"
         if found.data == "scenes"
-        else f"{budget.epochs} epochs",
+        else f"{budget.folder_epochs} epochs",
         "Networks": f"ZFNet and AlexNet made small, {budget.seeds} seeds from {found.seed} on",
         "Budget": budget.name,
         "Time": _duration(seconds),
@@ -107,7 +111,7 @@ def _row(claim: Claim, judgement: Judgement) -> dict[str, str]:
     }
 
 
-def _stage(outcome: Outcome) -> dict[str, Any]:
+def _stage(outcome: Outcome, folder: Path) -> dict[str, Any]:
     claims = claims_of(outcome.key)
     return {
         "key": outcome.key,
@@ -118,7 +122,7 @@ def _stage(outcome: Outcome) -> dict[str, Any]:
             _row(c, outcome.judgements[c.key]) for c in claims if c.key in outcome.judgements
         ],
         "table": outcome.table,
-        "pictures": [(f"{outcome.key}/{file}", words) for file, words in outcome.pictures],
+        "pictures": [_picture(folder, outcome.key, *each) for each in outcome.pictures],
         "pages": outcome.pages,
         "words": outcome.words[:SHOWN_WORDS],
         "more": outcome.words[SHOWN_WORDS:],
@@ -127,6 +131,14 @@ def _stage(outcome: Outcome) -> dict[str, Any]:
         "error": outcome.error,
         "numbers": "" if outcome.reason or outcome.error else f"{outcome.key}/result.json",
     }
+
+
+def _picture(folder: Path, stage: str, file: str, words: str) -> dict[str, Any]:
+    """Shown in one scale with all others, so that their letters are of one size."""
+    path = f"{stage}/{file}"
+    with Image.open(folder / path) as picture:
+        width, height = (round(side * SCALE / DPI) for side in picture.size)
+    return {"file": path, "words": words, "width": width, "height": height}
 
 
 def _duration(seconds: float) -> str:

@@ -44,12 +44,12 @@ def trainings_figure(found: Trainings, *, title: str = "", subtitle: str = "") -
     write(figure, MARGIN, HEADER - 0.06, "validation error, %", "small", color=FAINT)
     write(figure, MARGIN + LEFT + WIDE / 2, HEADER + 0.15 + TALL + 0.22, "epoch", "small",
           ha="center", color=FAINT)  # fmt: skip
-    for row, name in enumerate(NAMES):
+    for row, name in enumerate(name for name in NAMES if found.of(name)):
         runs, top = found.of(name), HEADER + 0.25 + 0.42 * row
         swatch = place(figure, MARGIN + LEFT + WIDE + 0.3, top + 0.01, 0.2, 0.1)
         swatch.plot([0, 1], [0, 0], color=COLOURS[name], linewidth=1.6)
         write(figure, MARGIN + LEFT + WIDE + 0.58, top, NAMES[name])
-        last = " and ".join(f"{100 * run.error:.1f}" for run in runs)
+        last = ", ".join(f"{100 * run.error:.1f}" for run in runs)
         seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
         write(figure, MARGIN + LEFT + WIDE + 0.58, top + 0.15, f"{last} %, {seeds}", "small",
               color=FAINT)  # fmt: skip

@@ -1,0 +1,354 @@
+"""Every claim of the paper, judged on results made up so that the verdict is plain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convscope.experiments.ablation_claims import judge as judge_table2
+from convscope.experiments.claims import CLAIMS
+from convscope.experiments.combined import Comparison, Group, Score, Scoring, Size
+from convscope.experiments.convergence import lower_first
+from convscope.experiments.correspondence import Alike, Baseline
+from convscope.experiments.depth import LayerProbe
+from convscope.experiments.folds import Protocol
+from convscope.experiments.grouping import Grouping, Purity
+from convscope.experiments.invariance import Curves, Invariance
+from convscope.experiments.motions import Motion, Motions
+from convscope.experiments.multilabel import ClassScore, LayerScore, MultiTransfer
+from convscope.experiments.paper_results import Features, Filters, Several, Trained, Trainings
+from convscope.experiments.paper_stages import STAGES
+from convscope.experiments.scorecard import Claim, Effect, Judgement, Verdict, decide, judged
+from convscope.experiments.transfer import Point, Transfer
+from evolved import evolution
+
+HOLDS, FAILS, UNCLEAR, OUT = Verdict.HOLDS, Verdict.FAILS, Verdict.UNCLEAR, Verdict.NOT_RUN
+BY_KEY = {claim.key: claim for claim in CLAIMS}
+
+
+def verdict(key: str, result: Any) -> Verdict:
+    return BY_KEY[key].judge(result).verdict
+
+
+# ---- made-up results ----------------------------------------------------------------------------
+
+
+def features(first: float, last: float, before: float = 0.1) -> Features:
+    def maps(mean: float) -> tuple[float, ...]:
+        return tuple(mean + change for change in (-0.02, -0.01, 0.0, 0.01, 0.02))
+
+    layers = (Purity("conv1", maps(first), maps(0.1)), Purity("conv5", maps(last), maps(before)))
+    return Features(Grouping(layers, 0.1, 100, 9), "atlas")
+
+
+def grown(low: Sequence[int], high: Sequence[int]) -> Any:
+    return evolution(trends=dict.fromkeys(("projection", "filter"), lower_first([low, high])))
+
+
+def looked(
+    peaks: Sequence[float] = (0.05, 0.2) * 10,
+    folding: Sequence[float] = (0.1, 0.12) * 10,
+    dead: Sequence[int] = (),
+) -> Any:
+    layer = SimpleNamespace(
+        name="conv1",
+        shape=(20, 8, 8),
+        strength=SimpleNamespace(top_share=0.1, ratio=1.0),
+        spectrum=SimpleNamespace(peak=peaks, tuned=(1, 1, 1)),
+        folding=SimpleNamespace(by_map=folding, mean=float(np.mean(folding))),
+        activity=SimpleNamespace(dead=dead, nearly_dead=None),
+    )
+    return SimpleNamespace(diagnosis=SimpleNamespace(layers=[layer]), renormalised=5)
+
+
+def filters(
+    zfnet: Any = None,
+    alexnet: Any = None,
+    inequality: tuple[tuple[float, float], ...] = ((0.3, 0.3), (0.2, 0.2)),
+) -> Filters:
+    return Filters(zfnet or looked(), looked(), alexnet or looked(), inequality)
+
+
+def covered(detections: Sequence[float], correlations: Sequence[float], known: bool = True) -> Any:
+    rows = [
+        SimpleNamespace(
+            probability=SimpleNamespace(detection=detection) if known else None,
+            agreement=SimpleNamespace(correlation=correlation),
+        )
+        for detection, correlation in zip(detections, correlations, strict=True)
+    ]
+    pointing = SimpleNamespace(hits=1, count=len(rows), expected=0.2)
+    study = SimpleNamespace(
+        rows=rows,
+        probability=SimpleNamespace(pointing=pointing) if known else None,
+        percentile=SimpleNamespace(mean=0.9),
+    )
+    return SimpleNamespace(study=study)
+
+
+def moved(first: Sequence[float], last: Sequence[float], turned: float, shifted: float) -> Any:
+    """Distances of two layers at six amounts, the same for all motions but for the probability."""
+    curves = []
+    for motion in Motion:
+        start = 1.0 if motion is Motion.SCALE else 0.0
+        step = 0.1 if motion is Motion.SCALE else 1.0
+        motions = Motions(motion, tuple(start + step * i for i in range(11)))
+        lost = turned if motion is Motion.ROTATION else shifted
+        pictures = 4
+        wobble = 1 + 0.01 * np.arange(pictures)[:, None, None]
+        distance = np.array([[first, last]] * pictures, float) * wobble
+        probability = np.full((pictures, 11), 0.9 - lost)
+        probability[:, 0] = 0.9
+        probability += 0.001 * np.arange(pictures)[:, None] * (np.arange(11) > 0)
+        empty = np.zeros((pictures, 1, 2, 2, 3), np.uint8)
+        curves.append(Curves(motions, distance, probability, (0,), empty))
+    names = tuple("abcd")
+    return Invariance(("relu1", "relu7"), names, (0,) * 4, (True,) * 4, tuple(curves), None, 0)
+
+
+JUMP = (0.0, *(1.0,) * 10)
+SLOPE = tuple(i / 10 for i in range(11))
+
+
+def faces(lower: Sequence[float], upper: Sequence[float], p: Sequence[float]) -> Any:
+    """Δ of two parts in two layers; random places have 0.2."""
+
+    def alike(delta: float, chance: float) -> Alike:
+        return Alike(delta, 0.01, 0.002, 0.5, delta, chance, chance, chance)
+
+    random = Baseline(0.2, 0.01, 0.18, 0.22, 999, 0.5, 0.2)
+    table = {
+        layer: {part: alike(d, q) for part, d, q in zip(("eye", "nose"), deltas, p, strict=True)}
+        for layer, deltas in (("pool5", lower), ("relu7", upper))
+    }
+    return SimpleNamespace(
+        layers=("pool5", "relu7"),
+        parts=("eye", "nose"),
+        table=table,
+        random={"pool5": random, "relu7": random},
+        faces=SimpleNamespace(names=("a", "b", "c")),
+    )
+
+
+def trainings(zfnet: Sequence[float], alexnet: Sequence[float]) -> Trainings:
+    runs = [
+        Trained(name, seed, "x", 0.1, error, 0.0, 0, 1.0, (error,))
+        for name, errors in (("zfnet", zfnet), ("alexnet", alexnet))
+        for seed, error in enumerate(errors)
+    ]
+    return Trainings(tuple(runs), 100, 50, 1, 12)
+
+
+def averaged(rescued: int, lost: int) -> Any:
+    size = Size(1, 2, 0.3, 0.1, 0.3, 0.3, 0.1, 0.1)
+    against = Comparison("a", rescued, lost, 0.01)
+    group = Group("zfnet", ("a", "b"), Score(0.2, 0.1, 0.0, 0.0), (size,), against)
+    return SimpleNamespace(scorings=(Scoring(1, {}, (group,), np.zeros((2, 2))),), images=400)
+
+
+def ablated(changes: Mapping[str, float] = MappingProxyType({})) -> Any:
+    """Table 2 as in the paper, three seeds a hundredth of a point apart; changes by row."""
+    errors = {
+        "none": 0.405,
+        "without layers 3,4": 0.454,
+        "without layers 6,7": 0.448,
+        "without layers 3,4,6,7": 0.713,
+        "layers 3,4,5 wider": 0.375,
+    } | dict(changes)
+    rows = {
+        name: ([error - 0.05] * 3, [error - 0.0001, error, error + 0.0001])
+        for name, error in errors.items()
+    }
+    return SimpleNamespace(claims=judge_table2(rows), seeds=(0, 1, 2))
+
+
+def point(layer: str, classifier: str, per_class: int, *accuracies: float) -> Point:
+    mean, std = float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))
+    return Point(layer, classifier, per_class, accuracies, mean, std)
+
+
+def served(features: float, few: float, scratch: float) -> Transfer:
+    def folds(mean: float) -> tuple[float, ...]:
+        return (mean - 0.01, mean, mean + 0.01)
+
+    points = (
+        point("relu7", "softmax", 5, *folds(few)),
+        point("relu7", "softmax", 60, *folds(features)),
+        point("zfnet", "scratch", 5, *folds(scratch / 2)),
+        point("zfnet", "scratch", 60, *folds(scratch)),
+    )
+    protocol = Protocol((5, 60), 3)
+    return Transfer("relu7", "flatten", 256, ("a", "b"), 100, 20, 0.5, protocol, points)
+
+
+def several(trained: float, untrained: float) -> Several:
+    def one(mean: float) -> MultiTransfer:
+        classes = (ClassScore("dog", 20, mean, 0.2),)
+        layer = LayerScore("relu7", 256, mean, 0.01, mean - 0.03, mean + 0.03, classes)
+        return MultiTransfer((layer,), "flatten", 100, 100, 5, 2, 5, 0.2, (), 0)
+
+    return Several(one(trained), one(untrained))
+
+
+def probed(first: float, last: float) -> LayerProbe:
+    points = {
+        name: (
+            point("relu1", name, 30, first, first + 0.01, first - 0.01),
+            point("relu7", name, 30, last + 0.01, last, last - 0.01),
+        )
+        for name in ("svm", "softmax")
+    }
+    rises = {"svm": 1.0, "softmax": -1.0}
+    return LayerProbe((), ("a", "b"), 10, 5, 0.5, Protocol((30,), 3), points, rises)
+
+
+# ---- verdicts -----------------------------------------------------------------------------------
+
+HALF_DEAD = tuple(range(10))
+DOMINANT = ((0.8, 0.3), (0.7, 0.2), (0.8, 0.25))  # without renormalisation, and with it
+LEVEL = tuple((b, a) for a, b in DOMINANT)
+PLAIN = [
+    ("fig2-hierarchy", features(0.1, 0.6), features(0.6, 0.1)),
+    ("fig2-learned", features(0.1, 0.6, 0.1), features(0.1, 0.2, 0.7)),
+    ("fig4-projection", grown((0, 1) * 10, (5, 1, 5, 5) * 5), grown((5, 5, 1, 5) * 5, (0, 1) * 10)),
+    ("fig4-filter", grown((0, 1) * 10, (5, 1, 5, 5) * 5), grown((5, 5, 1, 5) * 5, (0, 1) * 10)),
+    ("fig5-dominance", filters(inequality=DOMINANT), filters(inequality=LEVEL)),
+    ("fig5-dominance", filters(inequality=DOMINANT), filters()),
+    (
+        "fig5-middle",
+        filters(alexnet=looked(peaks=(0.05, 0.4) * 10)),
+        filters(zfnet=looked(peaks=(0.05, 0.4) * 10)),
+    ),
+    (
+        "fig5-aliasing",
+        filters(alexnet=looked(folding=(0.5, 0.6) * 10)),
+        filters(zfnet=looked(folding=(0.5, 0.6) * 10)),
+    ),
+    ("fig5-dead", filters(alexnet=looked(dead=HALF_DEAD)), filters(zfnet=looked(dead=HALF_DEAD))),
+    ("fig5-dead", filters(alexnet=looked(dead=HALF_DEAD)), filters()),
+    ("fig6-object", covered((0.9, 0.8, 0.85), (0,) * 3), covered((0.1, 0.2, 0.15), (0,) * 3)),
+    ("fig6-structure", covered((0,) * 3, (0.5, 0.6, 0.4)), covered((0,) * 3, (-0.5, -0.6, -0.4))),
+    ("invariance-small", moved(JUMP, SLOPE, 0, 0), moved(SLOPE, JUMP, 0, 0)),
+    ("invariance-line", moved(JUMP, SLOPE, 0, 0), moved(SLOPE, JUMP, 0, 0)),
+    ("invariance-rotation", moved(JUMP, SLOPE, 0.5, 0.1), moved(JUMP, SLOPE, 0.1, 0.5)),
+    (
+        "correspondence-parts",
+        faces((0.1, 0.1), (0.1, 0.1), (0.01, 0.02)),
+        faces((0.2, 0.2), (0.2, 0.2), (0.5, 0.6)),
+    ),
+    (
+        "correspondence-fades",
+        faces((0.1, 0.1), (0.19, 0.2), (0.01, 0.01)),
+        faces((0.19, 0.2), (0.1, 0.1), (0.01, 0.01)),
+    ),
+    ("table1-zfnet", trainings((0.10, 0.11), (0.20, 0.21)), trainings((0.2, 0.21), (0.1, 0.11))),
+    ("table1-ensemble", averaged(60, 5), averaged(5, 60)),
+    ("table2-depth", ablated(), ablated({"without layers 3,4,6,7": 0.46})),
+    ("table2-dense", ablated(), ablated({"without layers 6,7": 0.7})),
+    ("table2-wider", ablated(), ablated({"layers 3,4,5 wider": 0.45})),
+    ("transfer-scratch", served(0.9, 0.8, 0.4), served(0.3, 0.1, 0.8)),
+    ("transfer-few", served(0.9, 0.8, 0.4), served(0.9, 0.3, 0.6)),
+    ("multi-precision", several(0.8, 0.4), several(0.4, 0.8)),
+    ("depth-svm", probed(0.3, 0.8), probed(0.8, 0.3)),
+    ("depth-softmax", probed(0.3, 0.8), probed(0.8, 0.3)),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "true", "false"), PLAIN, ids=[f"{key}-{at}" for at, (key, _, _) in enumerate(PLAIN)]
+)
+def test_a_claim_holds_where_it_plainly_does_and_fails_where_it_plainly_does_not(
+    key: str, true: Any, false: Any
+) -> None:
+    assert verdict(key, true) is HOLDS
+    assert verdict(key, false) is FAILS
+
+
+def test_every_claim_is_tried_on_both_sides_and_belongs_to_a_stage() -> None:
+    assert {key for key, _, _ in PLAIN} == {claim.key for claim in CLAIMS}
+    assert len({claim.key for claim in CLAIMS}) == len(CLAIMS)
+    assert {claim.item for claim in CLAIMS} == {stage.key for stage in STAGES}
+
+
+@pytest.mark.parametrize(
+    ("key", "result"),
+    [
+        ("table1-zfnet", trainings((0.1,), (0.2,))),  # one seed
+        ("table1-zfnet", trainings((0.1, 0.3), (0.25, 0.2))),
+        ("fig2-hierarchy", features(0.3, 0.302)),
+        ("fig6-object", covered((0.1, 0.9, 0.6), (0,) * 3)),
+        ("correspondence-parts", faces((0.1, 0.2), (0.1, 0.1), (0.01, 0.5))),
+        ("table1-ensemble", averaged(12, 10)),
+        ("fig4-filter", grown((5,) * 8, (5,) * 8)),
+        ("multi-precision", several(0.5, 0.49)),
+    ],
+)
+def test_a_spread_that_is_too_large_is_unclear_and_says_why(key: str, result: Any) -> None:
+    found = BY_KEY[key].judge(result)
+    assert found.verdict is UNCLEAR
+    assert found.reason
+
+
+@pytest.mark.parametrize(
+    ("key", "result"),
+    [
+        ("fig6-object", covered((0.9,) * 3, (0.1,) * 3, known=False)),
+        ("table2-depth", SimpleNamespace(claims=(), seeds=(0,))),
+        ("fig5-middle", filters(zfnet=SimpleNamespace(diagnosis=SimpleNamespace(
+            layers=[SimpleNamespace(spectrum=None)])))),
+    ],
+)  # fmt: skip
+def test_what_was_not_measured_is_not_judged(key: str, result: Any) -> None:
+    assert verdict(key, result) is OUT
+
+
+def test_where_no_filter_was_scaled_back_renormalisation_is_said_to_have_done_nothing() -> None:
+    found = BY_KEY["fig5-dominance"].judge(filters())
+    assert "the same training" in found.here
+
+
+# ---- the rule -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "threshold", "expected"),
+    [
+        (0.1, 0.3, 0.0, HOLDS),
+        (-0.3, -0.1, 0.0, FAILS),
+        (-0.1, 0.1, 0.0, UNCLEAR),
+        (0.0, 0.0, 0.0, FAILS),
+        (0.0, 0.2, 0.0, UNCLEAR),
+        (0.4, 0.6, 0.5, UNCLEAR),
+        (0.4, 0.6, 0.3, HOLDS),
+        (None, None, 0.0, UNCLEAR),
+    ],
+)
+def test_the_whole_interval_decides(low: Any, high: Any, threshold: float, expected: Any) -> None:
+    assert decide(Effect(0.2, low, high, "", 3, "seeds"), threshold) is expected
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    found = Effect.of((1.0, 2.0, 3.0), "seeds")
+    half = 4.303 * 1.0 / 3**0.5  # t(2), the standard deviation is 1
+    assert (found.value, found.low, found.high) == pytest.approx((2, 2 - half, 2 + half))
+
+
+def test_effects_are_said_with_their_spread_and_a_threshold_where_there_is_one() -> None:
+    gain = Effect(0.031, -0.01, 0.072, "points", 5, "folds")
+    assert gain.words() == "+3.1 points (95 %: −1.0 to +7.2, over 5 folds)"
+    assert Effect(0.031, None, None, "points", 1, "seeds").words() == (
+        "+3.1 points (no spread over seeds)"
+    )
+    area = judged("", Effect(0.7, 0.6, 0.8, "", 9, "images"), 0.5)
+    assert area.said == "0.70 (95 %: 0.60 to 0.80, over 9 images), threshold 0.5"
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.key)
+def test_judgements_survive_json(claim: Claim) -> None:
+    result = next(true for key, true, _ in PLAIN if key == claim.key)
+    found = claim.judge(result)
+    assert Judgement.from_dict(found.to_dict()) == found

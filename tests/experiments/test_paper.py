@@ -1,0 +1,216 @@
+"""The whole paper in one run: what is kept, what fails, what is not run; a small run for real."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convscope.errors import BadOption, FolderInUse, NonFinite
+from convscope.experiments import paper
+from convscope.experiments.laboratory import Laboratory, data_of
+from convscope.experiments.paper_plan import FULL, QUICK, Budget, Outcome, Table
+from convscope.experiments.paper_results import Trained, Trainings
+from convscope.experiments.scorecard import Verdict
+from convscope.experiments.stage import Found, Stage
+from convscope.report.paper_figures import draw_stage
+from convscope.report.paper_page import write_paper_page
+
+TINY = replace(
+    QUICK, name="tiny", images=48, validation=36, epochs=1, kept=(0, 1), seeds=2, folder_epochs=1,
+    looked_at=24, evolved=24, measured=4, diagnosed=32, occluded=1, turned=1, steps=2, faces=2,
+    places=2, ablated_epochs=1, ablated_seeds=1, transferred=48, per_class=(1, 2), folds=2,
+    tested=1, scratch_epochs=1, several=48, dealings=1, probed=2,
+)  # fmt: skip
+
+
+# ---- the machinery, on stages made up -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A result."""
+
+    number: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"number": self.number}
+
+
+def counted(*counts: str, done: list[str], broken: set[str] | None = None) -> tuple[Stage, ...]:
+    """Stages that write down that they were done; those that are broken raise."""
+
+    def work(key: str) -> Any:
+        def do(laboratory: Laboratory, folder: Path) -> Found:
+            if broken and key in broken:
+                raise NonFinite(f"{key} met NaN")
+            done.append(key)
+            return Found(Plain(len(done)), f"convscope {key}", Table(("a",), (("1",),)))
+
+        return do
+
+    return tuple(Stage(key, key.title(), "Fig. 0", work(key)) for key in counts)
+
+
+def errors(zfnet: float, alexnet: float) -> Trainings:
+    runs = [
+        Trained(name, seed, "x", 0.1, error + seed / 100, 0.0, 0, 1.0, (error,))
+        for name, error in (("zfnet", zfnet), ("alexnet", alexnet))
+        for seed in range(3)
+    ]
+    return Trainings(tuple(runs), 100, 50, 1, 12)
+
+
+def test_a_finished_stage_is_not_done_again(tmp_path: Path, monkeypatch: Any) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(paper, "STAGES", counted("one", "two", done=done))
+    first = paper.reproduce(tmp_path / "out", budget=TINY)
+    told: list[bool] = []
+    again = paper.reproduce(
+        tmp_path / "out", budget=TINY, resume=True, tell=lambda *each: told.append(each[4])
+    )
+    assert done == ["one", "two"]
+    assert told == [True, True]
+    assert again == first
+    found = json.loads((tmp_path / "out" / "two" / "result.json").read_text())
+    assert (found["number"], found["command"]) == (2, "convscope two")
+
+
+def test_an_interrupted_run_goes_on_at_the_stage_where_it_was(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(paper, "STAGES", counted("one", "two", "three", done=done))
+
+    def interrupt(*told: Any) -> None:
+        if told[2] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        paper.reproduce(tmp_path, budget=TINY, tell=interrupt)
+    assert done == ["one", "two"]
+    found = paper.reproduce(tmp_path, budget=TINY, resume=True)
+    assert done == ["one", "two", "three"]
+    assert found.complete
+
+
+def test_a_stage_that_fails_is_told_and_the_rest_goes_on_and_it_is_tried_again(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    done: list[str] = []
+    broken = {"training"}
+    stages = counted("training", "two", done=done, broken=broken)
+    monkeypatch.setattr(paper, "STAGES", stages)
+    found = paper.reproduce(tmp_path, budget=TINY)
+    assert [outcome.key for outcome in found.failures] == ["training"]
+    assert found.failures[0].error == "NonFinite: training met NaN"
+    assert {each.verdict for _, each in found.scorecard} == {Verdict.ERROR}
+    assert done == ["two"]
+    healed = (replace(stages[0], work=lambda lab, folder: Found(errors(0.1, 0.2), "")), stages[1])
+    monkeypatch.setattr(paper, "STAGES", healed)
+    again = paper.reproduce(tmp_path, budget=TINY, resume=True)
+    assert not again.failures
+    assert again.tally[Verdict.HOLDS] == 1
+    assert done == ["two"]
+
+
+def test_an_error_that_nobody_expected_leaves_where_it_came_from(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    def work(laboratory: Laboratory, folder: Path) -> Found:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(paper, "STAGES", (Stage("one", "One", "Fig. 0", work),))
+    found = paper.reproduce(tmp_path, budget=TINY)
+    assert found.failures[0].error == "ZeroDivisionError: by nothing"
+    assert "in work" in (tmp_path / "one" / "error.txt").read_text()
+
+
+def test_what_the_data_do_not_allow_is_not_run_with_the_reason(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    done: list[str] = []
+    (stage,) = counted("training", done=done)
+    lacking = replace(stage, lacks=lambda laboratory: "nobody marked the parts")
+    monkeypatch.setattr(paper, "STAGES", (lacking,))
+    found = paper.reproduce(tmp_path, budget=TINY)
+    assert not done
+    assert not found.failures
+    assert [(each.verdict, each.reason) for _, each in found.scorecard] == [
+        (Verdict.NOT_RUN, "nobody marked the parts")
+    ]
+
+
+def test_another_budget_or_seed_does_not_go_on_in_the_same_folder(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(paper, "STAGES", counted("one", done=[]))
+    paper.reproduce(tmp_path, budget=TINY)
+    with pytest.raises(FolderInUse, match="not empty"):
+        paper.reproduce(tmp_path, budget=TINY)
+    with pytest.raises(FolderInUse, match="seed is 0 there, 1 now"):
+        paper.reproduce(tmp_path, budget=TINY, seed=1, resume=True)
+
+
+def test_an_outcome_survives_json() -> None:
+    outcome = Outcome(
+        "one", "One", "Fig. 0", 1.5, "convscope one", {}, Table(("a", "b"), (("1", "2"),), "note"),
+        (("a.png", "a picture"),), (("a page", "one/index.html"),), ("words",),
+    )  # fmt: skip
+    assert Outcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
+
+
+def test_only_scenes_or_a_folder_with_both_sets_can_be_learned_from(tmp_path: Path) -> None:
+    with pytest.raises(BadOption, match="whose splits are all used"):
+        data_of("scenes:val", QUICK)
+    with pytest.raises(BadOption, match="train/ and val/"):
+        data_of(str(tmp_path), QUICK)
+    for name in ("train", "test", "transfer"):
+        (tmp_path / name).mkdir()
+    found = data_of(str(tmp_path), QUICK)
+    assert found.val == str(tmp_path / "test")
+    assert found.transfer == str(tmp_path / "transfer")
+
+
+@pytest.mark.parametrize("budget", [QUICK, FULL], ids=lambda budget: budget.name)
+def test_a_budget_fits_together(budget: Budget) -> None:
+    """What the transfer folds need is there, and the ends of the evolution are kept."""
+    per_class = budget.transferred // 8
+    assert max(*budget.per_class, budget.probed) + budget.tested <= per_class
+    assert budget.kept[0] == 0
+    assert budget.kept[-1] == budget.epochs
+    assert budget.looked_at <= budget.validation
+    assert budget.diagnosed <= budget.validation
+
+
+# ---- for real -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_small_run_on_scenes_goes_from_trainings_to_the_page_and_survives_an_interruption(
+    tmp_path: Path,
+) -> None:
+    def interrupt(*told: Any) -> None:
+        if told[2] == 3:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "paper"
+    with pytest.raises(KeyboardInterrupt):
+        paper.reproduce(out, budget=TINY, draw=draw_stage, tell=interrupt)
+    there: list[bool] = []
+    found = paper.reproduce(
+        out, budget=TINY, draw=draw_stage, resume=True, tell=lambda *told: there.append(told[4])
+    )
+    assert there == [True] * 3 + [False] * (len(paper.STAGES) - 3)
+    assert [outcome.error for outcome in found.outcomes] == [""] * len(paper.STAGES)
+    assert len(found.scorecard) == len(paper.CLAIMS)
+    for outcome in found.outcomes:
+        assert outcome.pictures, outcome.key
+        assert all((out / outcome.key / file).is_file() for file, _ in outcome.pictures)
+        assert all((out / path).is_file() for _, path in outcome.pages)
+        assert (out / outcome.key / "result.json").is_file()
+    page = write_paper_page(found).read_text()
+    assert page.count('<section id="') == len(paper.STAGES) + 1
