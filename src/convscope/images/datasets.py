@@ -269,7 +269,7 @@ class SceneImages(ImageSet):
 
 
 def _scene_words(spec: str) -> tuple[str, str, float | None]:
-    """(split, count, context) of scenes[:split[:count]][:context=STRENGTH]; "" and None if left out.
+    """(split, count, context) of scenes[:split[:count]][:context=STRENGTH]; "" and None: left out.
 
     Raises  BadData: the strength is not a number.
     """
