@@ -20,7 +20,14 @@ from convscope.experiments.grouping import Grouping, Purity
 from convscope.experiments.invariance import Curves, Invariance
 from convscope.experiments.motions import Motion, Motions
 from convscope.experiments.multilabel import ClassScore, LayerScore, MultiTransfer
-from convscope.experiments.paper_results import Features, Filters, Several, Trained, Trainings
+from convscope.experiments.paper_results import (
+    Features,
+    Filters,
+    Moved,
+    Several,
+    Trained,
+    Trainings,
+)
 from convscope.experiments.paper_stages import STAGES
 from convscope.experiments.scorecard import Claim, Effect, Judgement, Verdict, decide, judged
 from convscope.experiments.transfer import Point, Transfer
@@ -107,7 +114,9 @@ def moved(first: Sequence[float], last: Sequence[float], turned: float, shifted:
         empty = np.zeros((pictures, 1, 2, 2, 3), np.uint8)
         curves.append(Curves(motions, distance, probability, (0,), empty))
     names = tuple("abcd")
-    return Invariance(("relu1", "relu7"), names, (0,) * 4, (True,) * 4, tuple(curves), None, 0)
+    known = (True,) * 4
+    study = Invariance(("relu1", "relu7"), names, (0,) * 4, known, tuple(curves), None, 0)
+    return Moved(study, None)
 
 
 JUMP = (0.0, *(1.0,) * 10)

@@ -20,10 +20,10 @@ from convscope.report.paper_figures import draw_stage
 from convscope.report.paper_page import write_paper_page
 
 TINY = replace(
-    QUICK, name="tiny", images=48, validation=36, epochs=1, kept=(0, 1), seeds=2, folder_epochs=1,
+    QUICK, name="tiny", images=48, validation=36, epochs=1, kept=(0, 1), seeds=1, folder_epochs=1,
     looked_at=24, evolved=24, measured=4, diagnosed=32, occluded=1, turned=1, steps=2, faces=2,
-    places=2, ablated_epochs=1, ablated_seeds=1, transferred=48, per_class=(1, 2), folds=2,
-    tested=1, scratch_epochs=1, several=48, dealings=1, probed=2,
+    places=2, ablated_epochs=1, ablated_seeds=1, ablated_rows=(), transferred=48, per_class=(1, 2),
+    folds=2, tested=1, scratch_epochs=1, several=48, dealings=1, probed=2,
 )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def paper(
 
 
 def _line(outcome: Outcome, number: int, total: int, there: bool) -> str:
-    line = f"{number:2}/{total}  {outcome.title} ({outcome.where.partition(',')[0]})"
+    line = f"{number:2}/{total}  {outcome.title} ({outcome.where.partition(', §')[0]})"
     if outcome.error:
         return f"{line}: FAILED, {outcome.error}"
     if outcome.reason:
@@ -110,7 +110,7 @@ def _scorecard(found: Reproduction) -> list[str]:
     """A claim a line, with the effect below it."""
     lines, item = [], ""
     for claim, judgement in found.scorecard:
-        where = claim.where.partition(",")[0]
+        where = claim.where.partition(", §")[0]
         lines += [""] if item not in ("", claim.item) else []
         item = claim.item
         lines.append(f"{judgement.verdict.upper():14}{where}: {claim.words}")

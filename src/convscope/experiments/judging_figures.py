@@ -18,7 +18,7 @@ from convscope.experiments.evolution_result import Evolution
 from convscope.experiments.filters import BANDS
 from convscope.experiments.invariance import Curves, Invariance
 from convscope.experiments.motions import Motion
-from convscope.experiments.paper_results import Covered, Features, Filters
+from convscope.experiments.paper_results import Covered, Features, Filters, Moved
 from convscope.experiments.scorecard import (
     Effect,
     Judgement,
@@ -189,7 +189,8 @@ def _curves(found: Invariance, motion: Motion) -> Curves:
 SETTLED = (Motion.TRANSLATION, Motion.SCALE)
 
 
-def sharp(found: Invariance) -> Judgement:
+def sharp(moved: Moved) -> Judgement:
+    found = moved.study
     early = np.mean([_curves(found, motion).early() for motion in SETTLED], axis=0)  # (N, L)
     below, above = early[:, 0], early[:, -1]
     here = (
@@ -199,7 +200,8 @@ def sharp(found: Invariance) -> Judgement:
     return judged(here, Effect.of((below - above).tolist(), "images", "points"))
 
 
-def nearly_line(found: Invariance) -> Judgement:
+def nearly_line(moved: Moved) -> Judgement:
+    found = moved.study
     fits = np.mean([_curves(found, motion).linearity() for motion in SETTLED], axis=0)
     last = fits[:, -1]
     here = (
@@ -209,7 +211,9 @@ def nearly_line(found: Invariance) -> Judgement:
     return judged(here, Effect.of(last.tolist(), "images"), LINE)
 
 
-def turned(found: Invariance) -> Judgement:
+def turned(moved: Moved) -> Judgement:
+    found = moved.study
+
     def lost(motion: Motion) -> NDArray[np.float64]:
         curves = _curves(found, motion)
         efforts = np.array(curves.motions.efforts)

@@ -26,7 +26,8 @@ class Budget:
     diagnosed : validation images of Fig. 5;   occluded : images of Fig. 6
     turned, steps : images of the invariance study, and amounts of each motion
     faces, places : pictures with parts, and random places to compare with
-    ablated_epochs, ablated_seeds : of Table 2
+    ablated_epochs, ablated_seeds : of Table 2;   ablated_rows : of it, those that the claims speak
+        of, besides the whole network; None: all
     transferred, per_class, folds, tested : images of other classes, images per class to learn from,
         random folds, test images per class;   scratch_epochs : of the baseline
     several, dealings : images with several objects, and how often they are dealt
@@ -53,6 +54,7 @@ class Budget:
     places: int
     ablated_epochs: int
     ablated_seeds: int
+    ablated_rows: tuple[str, ...] | None
     transferred: int
     per_class: tuple[int, ...]
     folds: int
@@ -82,12 +84,13 @@ FULL = Budget(
     measured=64,
     diagnosed=600,
     occluded=24,
-    turned=10,
+    turned=16,
     steps=10,
     faces=24,
     places=24,
     ablated_epochs=10,
     ablated_seeds=3,
+    ablated_rows=None,
     transferred=1000,
     per_class=(1, 2, 6, 15, 30, 60),
     folds=5,
@@ -112,13 +115,19 @@ QUICK = Budget(
     evolved=360,
     measured=24,
     diagnosed=240,
-    occluded=8,
-    turned=5,
+    occluded=12,
+    turned=12,
     steps=6,
     faces=12,
     places=16,
-    ablated_epochs=4,
-    ablated_seeds=2,
+    ablated_epochs=5,
+    ablated_seeds=3,
+    ablated_rows=(
+        "without layers 3,4",
+        "without layers 6,7",
+        "without layers 3,4,6,7",
+        "layers 3,4,5 wider",
+    ),
     transferred=500,
     per_class=(1, 6, 20),
     folds=3,

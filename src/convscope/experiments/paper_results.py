@@ -9,11 +9,14 @@ from typing import Any
 from convscope.experiments.diagnosis import Diagnosis
 from convscope.experiments.glimpse import Glimpse
 from convscope.experiments.grouping import Grouping
+from convscope.experiments.invariance import Invariance
 from convscope.experiments.multilabel import MultiTransfer
 from convscope.experiments.occlusion_study import OcclusionStudy
 from convscope.images.preprocess import Preprocess
 
-__all__ = ["Covered", "Features", "Filters", "Looked", "Several", "Trained", "Trainings"]
+__all__ = [
+    "Covered", "Features", "Filters", "Looked", "Moved", "Several", "Trained", "Trainings",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,18 @@ class Covered:
 
     study: OcclusionStudy
     preprocess: Preprocess
+    classes: tuple[str, ...] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without pictures."""
+        return self.study.to_dict()
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Fig. 5 of the first version, and the names of the classes."""
+
+    study: Invariance
     classes: tuple[str, ...] | None
 
     def to_dict(self) -> dict[str, Any]:

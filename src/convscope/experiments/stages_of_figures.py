@@ -21,7 +21,7 @@ from convscope.experiments.invariance import invariance
 from convscope.experiments.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.motions import papers_motions
 from convscope.experiments.occlusion_study import occlusion_study
-from convscope.experiments.paper_results import Covered, Features, Filters, Looked
+from convscope.experiments.paper_results import Covered, Features, Filters, Looked, Moved
 from convscope.experiments.samples import draw_samples
 from convscope.experiments.stage import Found, command
 from convscope.images.batches import batches
@@ -185,4 +185,4 @@ def move(lab: Laboratory, folder: Path) -> Found:
         "invariance", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", count, "--steps",
         lab.budget.steps, "--out", "invariance",
     )  # fmt: skip
-    return Found(found, alone)
+    return Found(Moved(found, model.classes), alone)

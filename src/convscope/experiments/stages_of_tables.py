@@ -25,6 +25,7 @@ from convscope.experiments.paper_results import Several, Trained, Trainings
 from convscope.experiments.scratch import Scratch
 from convscope.experiments.stage import Found, command
 from convscope.experiments.transfer import LayerReader, transfer
+from convscope.experiments.variants import Variant, table2
 from convscope.images.duplicates import near_duplicates
 from convscope.images.image_set import ImageSet
 from convscope.training.checkpoint import read_run
@@ -35,6 +36,7 @@ __all__ = ["ablation", "average", "correspond", "depth", "serve", "several", "tr
 
 NAMES = {"zfnet": "ZFNet", "alexnet": "AlexNet", "free": "ZFNet without renormalisation"}
 SAVED_EVERY = 60.0  # seconds
+FOLDS = 5  # of Table 7, as in the paper
 SCRATCH_BATCH = 16  # few images, so that there are steps enough
 
 
@@ -124,16 +126,25 @@ def ablation(lab: Laboratory, folder: Path) -> Found:
     recipe = replace(recipe, keep_epochs=())
     architecture = lab.architecture("alexnet")
     seeds = range(lab.seed, lab.seed + lab.budget.ablated_seeds)
+    rows = lab.budget.ablated_rows
+    chosen = [row for row in table2(architecture) if rows is None or row.name in rows]
     found = ablate(
         architecture, lab.lesson, recipe, folder / "ablation",
-        seeds=tuple(seeds), device=lab.device, progress=lab.progress, resume=True,
+        variants=chosen, seeds=tuple(seeds), device=lab.device, progress=lab.progress, resume=True,
     )  # fmt: skip
     words = tuple(f"{each.claim.words}: {each.verdict} ({each.evidence})." for each in found.claims)
     alone = command(
         "ablate", "--arch", architecture.name, "--data", lab.train.spec, "--val", lab.val.spec,
-        "--epochs", recipe.epochs, *_dropout(lab), "--seeds", len(seeds), "--out", "ablation",
+        "--epochs", recipe.epochs, *_dropout(lab), "--seeds", len(seeds),
+        *(() if rows is None else (word for row in chosen for word in ("--variant", _row(row)))),
+        "--out", "ablation",
     )  # fmt: skip
     return Found(found, alone, tables.ablation_table(found), words)
+
+
+def _row(variant: Variant) -> str:
+    """As it is written in a table of variants."""
+    return f"{variant.name}: {variant.changes}"
 
 
 def serve(lab: Laboratory, folder: Path) -> Found:
@@ -193,11 +204,11 @@ def depth(lab: Laboratory, folder: Path) -> Found:
     """Table 7."""
     assert lab.places.transfer is not None
     images, budget = lab.images(lab.places.transfer), lab.budget
-    protocol = _protocol(lab, images, (budget.probed,))
+    protocol = replace(_protocol(lab, images, (budget.probed,)), folds=FOLDS)
     found = probe_layers(_reader(lab, folder), images, protocol, out=folder / "probe", resume=True)
     alone = command(
         "probe", f"run:{lab.run('zfnet')}", images.spec, "--per-class", protocol.per_class[0],
-        "--folds", budget.folds, "--test-per-class", budget.tested, "--out", "probe",
+        "--folds", FOLDS, "--test-per-class", budget.tested, "--out", "probe",
     )  # fmt: skip
     return Found(found, alone, tables.depth_table(found))
 

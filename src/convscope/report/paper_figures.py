@@ -16,7 +16,7 @@ from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput
 from convscope.experiments.ensemble import Ensemble
 from convscope.experiments.evolution_result import Evolution
-from convscope.experiments.paper_results import Covered, Features, Filters, Trainings
+from convscope.experiments.paper_results import Covered, Features, Filters, Moved, Trainings
 
 from .ablation_figure import ablation_figure
 from .correspondence_figure import correspondence_figure
@@ -42,6 +42,7 @@ Shown = dict[str, tuple[str, Figure]]
 
 PLATE = 4  # feature maps of each layer, drawn at random
 ROWS = 4  # images of Fig. 6 that are drawn
+CURVES = 5  # images of the first version's Fig. 5 that are drawn, as in the paper
 
 
 def draw_stage(stage: str, result: Any, folder: Path) -> Sequence[tuple[str, str]]:
@@ -119,6 +120,28 @@ def _occlusion(found: Covered, _: Path) -> Shown:
     return shown
 
 
+def _moved(found: Moved, _: Path) -> Shown:
+    study, count = found.study, min(CURVES, len(found.study.names))
+    few = replace(
+        study,
+        names=study.names[:count],
+        targets=study.targets[:count],
+        known=study.known[:count],
+        curves=tuple(
+            replace(
+                each,
+                distance=each.distance[:count],
+                probability=each.probability[:count],
+                pictures=each.pictures[:count],
+            )
+            for each in study.curves
+        ),
+    )
+    words = f"{count} of {len(study.names)} pictures"
+    figure = invariance_figure(few, classes=found.classes, subtitle=words)
+    return {"invariance": ("Distance of the features and probability, by motion", figure)}
+
+
 def _ensemble(found: Ensemble, _: Path) -> Shown:
     words = f"{found.images:,} images"
     return {"ensemble": ("Error by the number of networks", ensemble_figure(found, subtitle=words))}
@@ -134,7 +157,7 @@ _DRAWN: dict[str, Callable[[Any, Path], Shown]] = {
     "fig4": _evolution,
     "fig5": _filters,
     "fig6": _occlusion,
-    "invariance": _plain("invariance", "Feature distance by motion", invariance_figure),
+    "invariance": _moved,
     "correspondence": _plain(
         "correspondence", "What was covered, and Δ of each part", correspondence_figure
     ),
