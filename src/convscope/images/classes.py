@@ -33,7 +33,7 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
 
 
 def parse_classes(data: bytes, path: str | Path) -> tuple[str, ...]:
-    """The class names in a file's bytes; `path` is what errors call it. Raises as `read_classes`."""
+    """The class names in a file's bytes; `path` is what errors call it. Raises as the above."""
     try:
         text = data.decode("utf-8-sig")
         if text.lstrip()[:1] in ("[", "{"):
