@@ -71,7 +71,7 @@ class Rounding:
         return (
             f"against float32 at {self.checked} positions: logits differ by at most "
             f"{self.logits:.2g}, probabilities by {self.probability:.2g}, "
-            f"{self.labels} labels"
+            f"{self.labels} labels changed"
         )
 
 
