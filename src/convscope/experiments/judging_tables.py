@@ -23,11 +23,12 @@ from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, 
 from convscope.experiments.transfer import Point, Transfer
 
 __all__ = [
-    "ALIKE", "FEW", "alike", "averages", "beats", "deeper", "fades", "features_win", "few_suffice",
+    "ALIKE", "FEW", "alike", "averages", "beats", "deeper", "depth_matters", "fades", "features_win", "few_suffice",
     "of_table2", "several",
 ]  # fmt: skip
 
 ALIKE = 0.05  # p below which a part is treated more alike than random places
+DEEPEST = "without layers 3,4,6,7"
 FEW = 6  # images per class of the paper's Fig. 9
 
 
@@ -40,7 +41,8 @@ def alike(found: Correspondence) -> Judgement:
     lower = [part for part in found.parts if table[part].p_own < ALIKE]
     deltas = [table[part].delta for part in found.parts]
     said = ", ".join(f"{part} {table[part].delta:.3f}" for part in found.parts)
-    here = f"Δ in {layer}: {said}; random {random.delta:.3f}"
+    same = found.same[layer].delta
+    here = f"Δ in {layer}: {said}; random {random.delta:.3f}, one place for all {same:.3f}"
     mean = fmean(deltas)
     effect = Effect(
         random.delta - mean, random.low - mean, random.high - mean, "", random.draws, "draws"
@@ -116,6 +118,18 @@ def of_table2(number: int) -> Callable[[Ablation], Judgement]:
         return Judgement(verdicts[told.verdict], _minus(told.evidence), effect, reason=reason)
 
     return judge
+
+
+def depth_matters(found: Ablation) -> Judgement:
+    """Beside the sum of the parts, the loss itself: it may be none where the parts are gains."""
+    whole = of_table2(3)(found)
+    row = next((row for row in found.rows if row.variant.name == DEEPEST), None)
+    if whole.verdict is not Verdict.HOLDS or row is None or row.effect is None:
+        return whole
+    seen = row.effect
+    loss = Effect(seen.value, seen.low, seen.high, "points", len(found.seeds), "seeds")
+    told = judged(whole.here, loss)
+    return whole if told.verdict is Verdict.HOLDS else told
 
 
 # ---- Tables 3 to 5, Fig. 9, Table 7 -------------------------------------------------------------
