@@ -23,8 +23,8 @@ from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, 
 from convscope.experiments.transfer import Point, Transfer
 
 __all__ = [
-    "ALIKE", "FEW", "alike", "averages", "beats", "deeper", "depth_matters", "fades", "features_win", "few_suffice",
-    "of_table2", "several",
+    "ALIKE", "FEW", "alike", "averages", "beats", "deeper", "depth_matters", "fades",
+    "features_win", "few_suffice", "minus", "of_table2", "several",
 ]  # fmt: skip
 
 ALIKE = 0.05  # p below which a part is treated more alike than random places
@@ -115,7 +115,7 @@ def of_table2(number: int) -> Callable[[Ablation], Judgement]:
         seeds = len(found.seeds)
         effect = Effect(sign * contrast.value, low, high, "points", seeds, "seeds")
         reason = str(told.verdict) if told.verdict is Told.OPEN else ""
-        return Judgement(verdicts[told.verdict], _minus(told.evidence), effect, reason=reason)
+        return Judgement(verdicts[told.verdict], minus(told.evidence), effect, reason=reason)
 
     return judge
 
@@ -205,7 +205,7 @@ def deeper(classifier: str) -> Callable[[LayerProbe], Judgement]:
 # ---- words --------------------------------------------------------------------------------------
 
 
-def _minus(words: str) -> str:
+def minus(words: str) -> str:
     """With minus signs before numbers, where there were hyphens."""
     return re.sub(r"(?<!\w)-(?=\d)", "−", words)
 

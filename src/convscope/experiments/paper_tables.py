@@ -115,7 +115,7 @@ def ablation_table(found: Ablation) -> Table:
 
 def transfer_table(found: Transfer) -> Table:
     """Tables 3 and 4."""
-    counts = found.protocol.per_class
+    counts = sorted({*found.protocol.per_class, *CALTECH["softmax"]})
     rows: list[tuple[str, ...]] = []
     names = {"softmax": "features, softmax", "svm": "features, linear SVM",
              "scratch": "from scratch"}  # fmt: skip
