@@ -39,12 +39,8 @@ from convscope.atlas.store import (
 )
 from convscope.atlas.topk import TopK
 from convscope.errors import BadInput, FolderInUse
+from convscope.network.lock import held
 from convscope.network.weights import replace_file
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no flock; two runs there are not told apart
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Drawn", "Mined", "Plan", "WorkFolder", "claim"]
 
@@ -181,7 +177,8 @@ def claim(atlas: Path, plan: Plan, *, resume: bool) -> Iterator[WorkFolder | Non
     if found is not None:
         _may_resume(atlas, "an unfinished atlas", plan, found, resume)
     work.path.mkdir(parents=True, exist_ok=True)
-    with _locked(work.path / "lock", atlas):
+    busy = f"another process is at work in {atlas}; wait for it, or stop it first"
+    with held(work.path / "lock", busy):
         for leftover in atlas.rglob(".*.tmp"):  # half-written when a run was killed
             leftover.unlink()
         replace_file(work.path / PLAN, plan.model_dump_json(indent=1).encode())
@@ -239,20 +236,6 @@ def _may_resume(atlas: Path, what: str, plan: Plan, found: Plan, resume: bool) -
         raise FolderInUse(
             f"{atlas} holds {what}; {go_on}, or delete the folder (or give another) to begin anew"
         )
-
-
-@contextmanager
-def _locked(path: Path, atlas: Path) -> Iterator[None]:
-    """Hold the lock file; the system lets go of it when the process ends, however it ends."""
-    with path.open("a") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise FolderInUse(
-                    f"another process is at work in {atlas}; wait for it, or stop it first"
-                ) from None
-        yield
 
 
 def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -36,6 +36,7 @@ from convscope.images.batches import Skipped
 from convscope.images.datasets import ImageSet, SceneImages
 from convscope.images.files import printable
 from convscope.images.preprocess import Preprocess
+from convscope.network.lock import held
 from convscope.network.weights import replace_file
 from convscope.training.pictures import (
     CHUNK,
@@ -46,11 +47,6 @@ from convscope.training.pictures import (
     mean_of,
     view_of,
 )
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no flock; two writers there are not told apart
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["cached_pictures"]
 
@@ -264,15 +260,8 @@ def _stamp(path: Path) -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file; the system lets go of it when the process ends, however it ends."""
-    with path.open("a") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise FolderInUse(
-                    f"another process is writing {path.with_suffix('.pixels')}: wait for it"
-                ) from None
+    """Hold the lock file, and remove it after a whole writing."""
+    with held(path, f"another process is writing {path.with_suffix('.pixels')}: wait for it"):
         yield
         path.unlink(missing_ok=True)
 

@@ -25,15 +25,11 @@ from typing import Any
 from convscope.errors import BadData, FolderInUse
 from convscope.images.preprocess import Preprocess
 from convscope.network.architectures import Architecture, Convnet
+from convscope.network.lock import held
 from convscope.network.weights import replace_file, write_network
 from convscope.training.evaluation import Scores
 from convscope.training.recipe import Recipe
 from convscope.training.recipe_file import recipe_text
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no flock; two runs there are not told apart
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = [
     "STATE",
@@ -222,14 +218,8 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
-    with (path / LOCK).open("a") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise FolderInUse(
-                    f"another process is training in {folder}: wait for it, or stop it first"
-                ) from None
+    busy = f"another process is training in {folder}: wait for it, or stop it first"
+    with held(path / LOCK, busy):
         try:
             for leftover in path.glob(".*.tmp"):  # half-written when a run was killed
                 leftover.unlink()
