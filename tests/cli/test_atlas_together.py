@@ -52,20 +52,20 @@ def test_torchrun_writes_the_same_atlas_also_after_a_kill_and_one_process_speaks
     torch.set_num_threads(1)
     assert convscope(*ARGUMENTS, "--out", "alone").code == 0
     torch.set_num_threads(threads)
-    run = started(*TORCHRUN, *ARGUMENTS, "--out", "shared")
-    while not (place / "shared/work/state.safetensors").exists():
+    run = started(*TORCHRUN, *ARGUMENTS, "--out", "together")
+    while not (place / "together/work/state.safetensors").exists():
         assert run.poll() is None, run.communicate()
         time.sleep(0.02)
     os.kill(worker(run.pid, 1), signal.SIGKILL)
     _, errors = run.communicate(timeout=60)
     assert run.returncode != 0
     assert len(lines(errors)) == 1 and "--resume" in lines(errors)[0], errors
-    run = started(*TORCHRUN, *ARGUMENTS, "--out", "shared", "--resume")
+    run = started(*TORCHRUN, *ARGUMENTS, "--out", "together", "--resume")
     words, errors = run.communicate(timeout=60)
     assert run.returncode == 0 and not lines(errors), errors
-    assert words.count("Open shared") == 1 and "processes  2" in words
+    assert words.count("Open together") == 1 and "processes  2" in words
     took = re.compile(r"in \d+ seconds")
-    for folder in ("alone", "shared"):
+    for folder in ("alone", "together"):
         page = place / folder / "index.html"
         page.write_text(took.sub("", page.read_text()))
-    assert content(place / "shared") == content(place / "alone")
+    assert content(place / "together") == content(place / "alone")

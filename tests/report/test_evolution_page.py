@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 from convscope.experiments.evolution_result import MapEvolution
 from convscope.report.evolution_page import page_data, write_evolution_page
 from evolved import EPOCHS, evolution, layer, lead
+from report_browser import CHROMIUM, browse
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&`${}\u2028"
 
@@ -116,21 +116,7 @@ def test_names_are_data(hostile: Path) -> None:
 
 # ---- what a browser makes of it -----------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync "
-    "--window-size=1440,900 --virtual-time-budget=6000 --dump-dom"
-)
-
-
-def browse(index: Path, place: str, profile: Path) -> str:
-    """The page's HTML after the scripts have run."""
-    command = [str(CHROMIUM), *QUIET.split(), f"--user-data-dir={profile}"]
-    address = f"file://{index}{place}"
-    done = subprocess.run([*command, address], capture_output=True, timeout=120, check=True)
-    return done.stdout.decode()
 
 
 def shown_epoch(dom: str) -> str:

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from convscope.atlas import store
+from report_browser import CHROMIUM, browse
 
 MAPS, TOP, DEAD, EMPTY_FROM = 34, 9, 33, 6  # of the atlas in conftest.py
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync "
-    "--window-size=1440,900 --virtual-time-budget=4000 --dump-dom"
-)
-
-
-def browse(index: Path, place: str, profile: Path) -> str:
-    """The page's HTML after the scripts have run."""
-    command = [str(CHROMIUM), *QUIET.split(), f"--user-data-dir={profile}"]
-    address = f"file://{index}{place}"
-    done = subprocess.run([*command, address], capture_output=True, timeout=120, check=True)
-    return done.stdout.decode()
 
 
 def shown(dom: str) -> str:
