@@ -33,6 +33,7 @@ __all__ = [
     "numbers",
     "open_reader",
     "open_sets",
+    "read_several",
     "say_precisions",
     "table",
 ]  # fmt: skip
@@ -192,6 +193,34 @@ def numbers(words: str, option: str) -> tuple[int, ...]:
     if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise BadOption(f"{option} {words!r}: give whole numbers, such as 1,5,15,30")
     return tuple(int(part) for part in parts)
+
+
+def read_several(
+    screen: Screen,
+    scope: Microscope,
+    sets: tuple[ImageSet, ImageSet | None],
+    out: Path,
+    features: FeatureReading,
+    running: Running,
+    layers: Sequence[str] | None,
+    folds: int,
+    resume: bool,
+) -> MultiTransfer:
+    """Images that show several classes each, judged on the features of some layers."""
+    from ..experiments.multilabel import transfer_several
+
+    images, tests = sets
+    with screen.progress() as progress:
+        return transfer_several(
+            open_reader(scope, features, running, out, progress),
+            images,
+            layers=layers,
+            test=tests,
+            parts=max(folds, 2),
+            seed=running.seed,
+            out=out,
+            resume=resume,
+        )
 
 
 def say_precisions(screen: Screen, found: MultiTransfer) -> None:

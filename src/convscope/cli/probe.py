@@ -19,6 +19,7 @@ from .features import (
     losses,
     open_reader,
     open_sets,
+    read_several,
     say_precisions,
     table,
 )
@@ -129,22 +130,11 @@ def _several(
     subtitle: str,
 ) -> None:
     """Images that show several classes each."""
-    from ..experiments.multilabel import transfer_several
     from ..experiments.pooling import hidden_layers
     from ..report.probe_figure import depth_figure
 
-    images, tests = sets
-    with screen.progress() as progress:
-        found = transfer_several(
-            open_reader(scope, features, running, out, progress),
-            images,
-            layers=names or hidden_layers(scope.network),
-            test=tests,
-            parts=max(folds, 2),
-            seed=running.seed,
-            out=out,
-            resume=resume,
-        )
+    layers = names or hidden_layers(scope.network)
+    found = read_several(screen, scope, sets, out, features, running, layers, folds, resume)
     figure = depth_figure(found, title="Feature analysis", subtitle=subtitle)
     write_study(out, {"probe": figure}, found.to_dict(), record)
     say_precisions(screen, found)

@@ -20,6 +20,7 @@ from .features import (
     numbers,
     open_reader,
     open_sets,
+    read_several,
     say_precisions,
     table,
 )
@@ -158,23 +159,13 @@ def _several(
     resume: bool,
 ) -> None:
     """Images that show several classes each."""
-    from ..experiments.multilabel import transfer_several
     from ..report.transfer_figure import precision_figure
 
-    images, tests = sets
-    with screen.progress() as progress:
-        found = transfer_several(
-            open_reader(scope, features, running, out, progress),
-            images,
-            layers=None if layer is None else [layer],
-            test=tests,
-            parts=max(folds, 2),
-            seed=running.seed,
-            out=out,
-            resume=resume,
-        )
-    record = {**scope.record(), "images": images.spec}
-    subtitle = f"{scope.title()} · {Path(images.spec).name}"
+    layers = None if layer is None else [layer]
+    found = read_several(screen, scope, sets, out, features, running, layers, folds, resume)
+    images = sets[0].spec
+    record = {**scope.record(), "images": images}
+    subtitle = f"{scope.title()} · {Path(images).name}"
     figure = precision_figure(found, title="Transfer: several classes an image", subtitle=subtitle)
     write_study(out, {"transfer": figure}, found.to_dict(), record)
     say_precisions(screen, found)
