@@ -85,7 +85,7 @@ def forked(work: Callable[[], object]) -> int:
         code = 0
     except ConvscopeError as error:
         if not getattr(error, "said", False):
-            print(f"trainee: {error}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"trainee: {error}\n")  # in one write, whoever else speaks
     except Exception:
         traceback.print_exc()
     finally:

@@ -86,9 +86,9 @@ def _forked(tiny, pictures: str, out: Path, who: tuple[int, int, int], said: int
         code = 0
     except ConvscopeError as error:
         if not getattr(error, "said", False):
-            print(f"scan: {error}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"scan: {error}\n")  # in one write, whoever else speaks
     except BaseException as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -111,6 +111,13 @@ def test_wrong_usage_exits_with_2_and_one_line_that_names_it(arguments, named, c
     assert err.startswith("convscope: ") and named in err and "--help" in err
 
 
+def test_a_complaint_is_one_write_so_that_those_of_several_processes_do_not_mix(monkeypatch):
+    written = []
+    monkeypatch.setattr(sys.stderr, "write", written.append)
+    assert main(["occlude", "--no-such-option"]) == 2
+    assert len(written) == 1 and written[0].endswith("\n")
+
+
 def test_help_is_shown_without_importing_torch():
     seen = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "convscope", "--help"],

@@ -157,9 +157,9 @@ def _share_the_machine() -> None:
 
 
 def _complain(message: str, code: int) -> int:
-    """One line on stderr."""
+    """One line on stderr, in one write: other processes may speak at the same moment."""
     line = " ".join(message.split())
-    print(f"convscope: {line}", file=sys.stderr)
+    sys.stderr.write(f"convscope: {line}\n")
     return code
 
 
