@@ -39,7 +39,7 @@ class Screen:
 
     def warn(self, line: str) -> None:
         """Something that a person must know before believing the result."""
-        print(f"convscope: {line}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"convscope: {line}\n")
 
     def result(self, value: Any) -> None:
         """The result for a program; a person is told with `say`."""
