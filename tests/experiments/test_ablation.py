@@ -98,6 +98,19 @@ def test_little_is_lost_also_where_all_four_layers_cost_nothing():
     assert verdict(0.40, 0.40) is Verdict.OPEN
 
 
+def test_depth_does_not_matter_where_nothing_is_lost_though_the_parts_were_gains():
+    def verdict(middle: float, dense: float, all_four: float) -> Verdict:
+        names = ("none", "without layers 3,4", "without layers 6,7", "without layers 3,4,6,7")
+        errors = zip(names, (0.4, middle, dense, all_four), strict=True)
+        judged = judge({name: ([0.0] * 3, [e - 1e-3, e, e + 1e-3]) for name, e in errors})
+        return judged[-1].verdict
+
+    assert verdict(0.45, 0.45, 0.7) is Verdict.HOLDS
+    assert verdict(0.50, 0.50, 0.55) is Verdict.FAILS
+    assert verdict(0.35, 0.30, 0.35) is Verdict.FAILS  # more than the sum of the parts, and a gain
+    assert verdict(0.35, 0.30, 0.40) is Verdict.OPEN  # neither loss nor gain
+
+
 def test_every_claim_compares_so_that_equal_networks_weigh_nothing():
     for claim in CLAIMS:
         total = sum(claim.weights.values())

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convscope.experiments.ablation_claims import contrast
 from convscope.experiments.ablation_claims import judge as judge_table2
 from convscope.experiments.claims import CLAIMS
 from convscope.experiments.combined import Comparison, Group, Score, Scoring, Size
@@ -174,11 +173,7 @@ def ablated(changes: Mapping[str, float] = MappingProxyType({})) -> Any:
         name: ([error - 0.05] * 3, [error - 0.0001, error, error + 0.0001])
         for name, error in errors.items()
     }
-    deepest = SimpleNamespace(
-        variant=SimpleNamespace(name="without layers 3,4,6,7"),
-        effect=contrast([(1.0, rows["without layers 3,4,6,7"][1]), (-1.0, rows["none"][1])]),
-    )
-    return SimpleNamespace(claims=judge_table2(rows), seeds=(0, 1, 2), rows=(deepest,))
+    return SimpleNamespace(claims=judge_table2(rows), seeds=(0, 1, 2))
 
 
 def point(layer: str, classifier: str, per_class: int, *accuracies: float) -> Point:
@@ -319,11 +314,6 @@ def test_a_spread_that_is_too_large_is_unclear_and_says_why(key: str, result: An
 )  # fmt: skip
 def test_what_was_not_measured_is_not_judged(key: str, result: Any) -> None:
     assert verdict(key, result) is OUT
-
-
-def test_depth_does_not_matter_where_nothing_is_lost_though_the_parts_were_gains() -> None:
-    gains = {"without layers 3,4": 0.35, "without layers 6,7": 0.3, "without layers 3,4,6,7": 0.4}
-    assert verdict("table2-depth", ablated(gains)) is FAILS
 
 
 def test_where_no_filter_was_scaled_back_renormalisation_is_said_to_have_done_nothing() -> None:

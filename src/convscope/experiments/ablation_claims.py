@@ -93,6 +93,7 @@ class Claim:
     sign : +1 or -1, of the weighted sum where the claim is true
     total : what the weighted sum is, in words
     otherwise : a claim that is enough as well; only if both fail does this one
+    also : a claim that must hold as well
     """
 
     words: str
@@ -101,6 +102,7 @@ class Claim:
     total: str
     quantity: Quantity = Quantity.ERROR
     otherwise: Claim | None = None
+    also: Claim | None = None
 
 
 _NONE, _MIDDLE, _LAST, _DENSE = (
@@ -124,16 +126,19 @@ def _little(words: str, row: str, worse: int = 1) -> Claim:
     return Claim(words, weights, -1, total, otherwise=nothing)
 
 
+def _depth_matters() -> Claim:
+    """Where the parts are gains, the whole exceeds their sum without being a loss: both count."""
+    words = "Without all four the loss is far more than that of both pairs together: depth matters"
+    weights = {_ALL: 1.0, _MIDDLE: -1.0, _DENSE: -1.0, _NONE: 1.0}
+    loss = Claim(words, {_ALL: 1.0, _NONE: -1.0}, 1, "loss")
+    return Claim(words, weights, 1, "loss of all four less those of both pairs", also=loss)
+
+
 CLAIMS = (
     _little("Without the two middle convolutions (3, 4) little is lost", _MIDDLE),
     _little("Without the last hidden layer (7) little is lost", _LAST),
     _little("Without both fully connected layers (6, 7) little is lost", _DENSE),
-    Claim(
-        "Without all four the loss is far more than that of both pairs together: depth matters",
-        {_ALL: 1.0, _MIDDLE: -1.0, _DENSE: -1.0, _NONE: 1.0},
-        1,
-        "loss of all four less those of both pairs",
-    ),
+    _depth_matters(),
     _little("With half as many units in layers 6, 7 little is lost", _HALF),
     _little("With twice as many units in layers 6, 7 little is gained", _DOUBLE, -1),
     Claim(
@@ -187,6 +192,9 @@ def _judged(claim: Claim, rows: Rows) -> Judged:
     values = {name: _values(claim.quantity, rows[name]) for name in claim.weights}
     found = contrast([(weight, values[name]) for name, weight in claim.weights.items()])
     judged = Judged(claim, _verdict(found, claim.sign), found, _evidence(claim, values, found))
+    if claim.also is not None and judged.verdict is Verdict.HOLDS:
+        beside = _judged(claim.also, rows)
+        return judged if beside.verdict is Verdict.HOLDS else beside
     if claim.otherwise is None or judged.verdict is Verdict.HOLDS:
         return judged
     other = _judged(claim.otherwise, rows)

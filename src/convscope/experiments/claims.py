@@ -27,7 +27,6 @@ from convscope.experiments.judging_tables import (
     averages,
     beats,
     deeper,
-    depth_matters,
     fades,
     features_win,
     few_suffice,
@@ -171,7 +170,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Depth matters: without layers 3, 4, 6 and 7 far more is lost than without either pair.",
         "71.3 % error; 45.4 without 3, 4; 44.8 without 6, 7; 40.5 with all",
         "The loss is above 0, and exceeds the sum of the losses without either pair.",
-        depth_matters,
+        of_table2(3),
     ),
     Claim(
         "table2-dense", "table2", "Table 2, §5.1",

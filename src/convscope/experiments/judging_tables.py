@@ -23,12 +23,11 @@ from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, 
 from convscope.experiments.transfer import Point, Transfer
 
 __all__ = [
-    "ALIKE", "FEW", "alike", "averages", "beats", "deeper", "depth_matters", "fades",
+    "ALIKE", "FEW", "alike", "averages", "beats", "deeper", "fades",
     "features_win", "few_suffice", "minus", "of_table2", "several",
 ]  # fmt: skip
 
 ALIKE = 0.05  # p below which a part is treated more alike than random places
-DEEPEST = "without layers 3,4,6,7"
 FEW = 6  # images per class of the paper's Fig. 9
 
 
@@ -118,18 +117,6 @@ def of_table2(number: int) -> Callable[[Ablation], Judgement]:
         return Judgement(verdicts[told.verdict], minus(told.evidence), effect, reason=reason)
 
     return judge
-
-
-def depth_matters(found: Ablation) -> Judgement:
-    """Beside the sum of the parts, the loss itself: it may be none where the parts are gains."""
-    whole = of_table2(3)(found)
-    row = next((row for row in found.rows if row.variant.name == DEEPEST), None)
-    if whole.verdict is not Verdict.HOLDS or row is None or row.effect is None:
-        return whole
-    seen = row.effect
-    loss = Effect(seen.value, seen.low, seen.high, "points", len(found.seeds), "seeds")
-    told = judged(whole.here, loss)
-    return whole if told.verdict is Verdict.HOLDS else told
 
 
 # ---- Tables 3 to 5, Fig. 9, Table 7 -------------------------------------------------------------
