@@ -67,7 +67,9 @@ class Examined:
     second: Glimpse | None = None
 
 
-def diagnosis_figure(networks: Sequence[Examined], *, subtitle: str = "") -> Figure:
+def diagnosis_figure(
+    networks: Sequence[Examined], *, title: str = "Diagnosis", subtitle: str = ""
+) -> Figure:
     """First-layer filters, the second layer's projections, spectrum, strengths, dead maps, words.
 
     (a) the filters of the first layer, each on its own scale; (b) the same on a common scale, where
@@ -89,7 +91,7 @@ def diagnosis_figure(networks: Sequence[Examined], *, subtitle: str = "") -> Fig
     ]
     tops = [HEADER + CAPTION + sum(heights[:i]) for i in range(len(heights))]
     across = len(networks) * COLUMN + (len(networks) - 1) * APART + 2 * MARGIN + 0.2
-    figure = head(across, CAPTION + sum(heights), "Diagnosis", subtitle)
+    figure = head(across, CAPTION + sum(heights), title, subtitle)
     dead: list[Axes] = []
     unsteady: list[Axes] = []
     for number, (each, lines) in enumerate(zip(networks, words, strict=True)):

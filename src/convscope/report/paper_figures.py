@@ -103,7 +103,8 @@ def _filters(found: Filters, folder: Path) -> Shown:
             for each in both
         ]
         images = both[0].diagnosis.images
-        shown[name] = (words, diagnosis_figure(looked, subtitle=f"{images:,} images"))
+        figure = diagnosis_figure(looked, title=words, subtitle=f"{images:,} images")
+        shown[name] = (words, figure)
     return shown
 
 
