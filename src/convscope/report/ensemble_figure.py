@@ -12,7 +12,7 @@ from convscope.experiments.combined import Group, Scoring, Size
 from convscope.experiments.ensemble import Ensemble
 
 from .chart import chart, ticks
-from .style import FAINT, HEADER, INK, LABELS, MAP, MARGIN, OTHER, head, place, write
+from .style import FAINT, HEADER, INK, LABELS, MAP, MARGIN, OTHER, families, head, place, write
 
 __all__ = ["ensemble_figure"]
 
@@ -134,8 +134,9 @@ def _differences(figure: Figure, left: float, square: float, found: Ensemble, le
         for j in range(len(names)):
             if i != j:
                 dark = shares[i, j] < 0.65 * most
-                axes.text(j, i, f"{100 * shares[i, j]:.0f}", ha="center", va="center",
-                          fontsize=6, color="white" if dark else INK)  # fmt: skip
+                said, colour = f"{100 * shares[i, j]:.0f}", "white" if dark else INK
+                axes.text(j, i, said, ha="center", va="center", fontsize=6,
+                          family=families(), color=colour)  # fmt: skip
 
 
 def _short(name: str) -> str:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.multilabel import MultiTransfer
 from convscope.experiments.transfer import Point, Transfer
 
 from .chart import chart, ticks
-from .style import FAINT, HEADER, INK, LABELS, MARGIN, OTHER, head, place, write
+from .score_curves import LEFT, TALL, Curve, score_curves
+from .style import FAINT, HEADER, INK, LABELS, MARGIN, head, write
 
 __all__ = ["precision_figure", "transfer_figure"]
 
-WIDE, TALL = 4.6, 3.0  # inches, the curve's axes
-LEFT, BELOW, KEY = 0.42, 0.42, 1.75  # inches: numbers, numbers and their name, the names of curves
-NAMES = {"softmax": "softmax", "svm": "linear SVM", "scratch": "from scratch"}
-COLOURS = {"softmax": LABELS[0], "svm": LABELS[1], "scratch": LABELS[2]}
-MARKS = {"softmax": "o", "svm": "s", "scratch": "^"}
+WIDE, BELOW = 4.6, 0.42  # inches: the curve's axes, numbers and their name below
 ROW = 0.19  # inches, of a class in the bars
 BARS, NAME = 3.4, 1.5  # inches: the bars' axes, and the names beside them
 MOST = 40  # classes that the bars show
@@ -31,33 +27,37 @@ def transfer_figure(found: Transfer, *, title: str = "", subtitle: str = "") -> 
     A mark is the mean over the folds of the accuracy averaged over the classes, its bar one
     standard deviation over the folds up and down; the dashed line is what guessing reaches.
     """
-    figure = head(
-        2 * MARGIN + LEFT + WIDE + KEY, TALL + BELOW + MARGIN, title or "Transfer", subtitle
-    )
-    axes = chart(figure, MARGIN + LEFT, HEADER + 0.1, WIDE, TALL)
-    numbers = list(found.protocol.per_class)
-    curves = _curves(found.points)
+    numbers = [float(number) for number in found.protocol.per_class]
     spare = 0.04 * (max(numbers) - min(numbers)) or 1.0
-    for i, (classifier, points) in enumerate(curves.items()):
-        shift = 0.2 * spare * (i - (len(curves) - 1) / 2)  # so that equal curves both show
-        axes.errorbar(
-            [point.per_class + shift for point in points],
-            [100 * point.mean for point in points],
-            yerr=[100 * point.std for point in points],
-            color=COLOURS[classifier],
-            marker=MARKS[classifier],
-            markersize=4,
-            linewidth=1.4,
-            elinewidth=1,
-            capsize=2.5,
-        )
-    _guess(axes, 100 * found.chance)
-    axes.set_xlim(max(0, min(numbers) - spare), max(numbers) + spare)
-    _percent(axes, max(100 * (point.mean + point.std) for point in found.points))
-    ticks(axes, x=[float(number) for number in numbers])
-    _axis_names(figure, "training images per class", "accuracy, mean over classes, %")
-    _key(figure, curves)
+    figure = score_curves(
+        [_curve(classifier, points) for classifier, points in _by_classifier(found.points)],
+        (max(0, min(numbers) - spare), max(numbers) + spare),
+        wide=WIDE,
+        under=BELOW,
+        chance=found.chance,
+        words="accuracy, mean over classes, %",
+        title=title or "Transfer",
+        subtitle=subtitle,
+    )
+    ticks(figure.axes[0], x=numbers)
+    below = HEADER + 0.1 + TALL + 0.22
+    across = "training images per class"
+    write(figure, MARGIN + LEFT + WIDE / 2, below, across, "small", ha="center", color=FAINT)
     return figure
+
+
+def _curve(classifier: str, points: Sequence[Point]) -> Curve:
+    last, spread = points[-1], [point.std for point in points]
+    said = f"{100 * last.mean:.1f} ± {100 * last.std:.1f} at {last.per_class}"
+    at, means = [point.per_class for point in points], [point.mean for point in points]
+    return Curve(classifier, said, at, means, spread, spread)
+
+
+def _by_classifier(points: Sequence[Point]) -> list[tuple[str, list[Point]]]:
+    curves: dict[str, list[Point]] = {}
+    for point in points:
+        curves.setdefault(point.classifier, []).append(point)
+    return list(curves.items())
 
 
 def precision_figure(found: MultiTransfer, *, title: str = "", subtitle: str = "") -> Figure:
@@ -101,48 +101,3 @@ def _row(figure: Figure, top: float, name: str, value: float, shown: str) -> Non
     write(figure, MARGIN + NAME - 0.08, top, name, "text", ha="right", va="center")
     write(figure, beside + 0.2, top, f"{100 * value:.0f}", "text", ha="center", va="center")
     write(figure, beside + 0.62, top, shown, "text", ha="center", va="center", color=FAINT)
-
-
-def _curves(points: Sequence[Point]) -> dict[str, list[Point]]:
-    curves: dict[str, list[Point]] = {}
-    for point in points:
-        curves.setdefault(point.classifier, []).append(point)
-    return curves
-
-
-def _guess(axes: Axes, chance: float) -> None:
-    axes.axhline(chance, color=OTHER, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-
-
-def _percent(axes: Axes, most: float) -> None:
-    """0 to the next ten above `most`, a tick each ten, or to 100, a tick each twenty."""
-    high = 10 * (int(most / 10) + 1)
-    high = 100 if high > 60 else high
-    axes.set_ylim(0, high)
-    ticks(axes, y=[float(value) for value in range(0, high + 1, 10 if high <= 60 else 20)])
-    axes.grid(axis="y", color=OTHER, linewidth=0.4)
-    axes.set_axisbelow(True)
-
-
-def _axis_names(figure: Figure, across: str, up: str) -> None:
-    below = HEADER + 0.1 + TALL + 0.22
-    write(figure, MARGIN + LEFT + WIDE / 2, below, across, "small", ha="center", color=FAINT)
-    write(figure, MARGIN, HEADER - 0.08, up, "small", color=FAINT)
-
-
-def _key(figure: Figure, curves: dict[str, list[Point]]) -> None:
-    """Each curve's name and last value, beside the axes."""
-    left = MARGIN + LEFT + WIDE + 0.25
-    for row, (classifier, points) in enumerate(curves.items()):
-        top = HEADER + 0.2 + 0.42 * row
-        swatch = place(figure, left, top + 0.01, 0.16, 0.09)
-        swatch.plot([0, 1], [0, 0], color=COLOURS[classifier], linewidth=1.6)
-        swatch.plot(0.5, 0, marker=MARKS[classifier], markersize=4, color=COLOURS[classifier])
-        last = points[-1]
-        write(figure, left + 0.24, top, NAMES[classifier], "text")
-        words = f"{100 * last.mean:.1f} ± {100 * last.std:.1f} at {last.per_class}"
-        write(figure, left + 0.24, top + 0.15, words, "small", color=FAINT)
-    top = HEADER + 0.2 + 0.42 * len(curves)
-    guess = place(figure, left, top + 0.01, 0.16, 0.09)
-    guess.plot([0, 1], [0, 0], color=OTHER, linewidth=1, linestyle=(0, (4, 3)))
-    write(figure, left + 0.24, top, "guessing", "text", color=FAINT)
