@@ -49,7 +49,7 @@ def test_it_prints_the_scorecard_and_leaves_a_page(
     said = capsys.readouterr().out
     assert "HOLDS         Table 1: The architecture chosen by looking" in said
     assert "+11.0 points (95 %: +8.5 to +13.5, over 3 seeds)" in said
-    assert "1 holds" in said
+    assert "holds: 1" in said
     assert (tmp_path / "out" / "index.html").is_file()
     assert main(["paper", "--quick", "--out", str(tmp_path / "out")]) == 2
     assert "--resume" in capsys.readouterr().err

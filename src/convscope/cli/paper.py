@@ -117,5 +117,5 @@ def _scorecard(found: Reproduction) -> list[str]:
         for words in (judgement.said, judgement.here, judgement.reason):
             if words:
                 lines.append(f"{'':14}{words}")
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in found.tally.items() if count)
+    counts = ", ".join(f"{verdict}: {count}" for verdict, count in found.tally.items() if count)
     return [*lines, "", counts]
