@@ -1,5 +1,5 @@
 """Floor 7: parse, call, print. One file per verb group."""
 
-from .app import main
+from convscope.cli.app import main
 
 __all__ = ["main"]

@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
-from .features import table
-from .inputs import choose_device
-from .options import Running
-from .outputs import write_study
-from .screen import Screen
-from .train import Learning, choose_recipe, describe, open_lesson, show_recipe, workers_or
+from convscope import __version__
+from convscope.cli.features import table
+from convscope.cli.inputs import choose_device
+from convscope.cli.options import Running
+from convscope.cli.outputs import write_study
+from convscope.cli.screen import Screen
+from convscope.cli.train import (
+    Learning,
+    choose_recipe,
+    describe,
+    open_lesson,
+    show_recipe,
+    workers_or,
+)
 
 if TYPE_CHECKING:
-    from ..experiments.ablation import Ablation, Row
-    from ..experiments.variants import Variant
+    from convscope.experiments.ablation import Ablation, Row
+    from convscope.experiments.variants import Variant
 
 __all__ = ["ablate"]
 
@@ -57,7 +64,7 @@ class Varying:
         """Those that were asked for; None is the paper's table. Raises  BadOption: no rows."""
         if self.variant is None and self.variants is None:
             return None
-        from ..experiments.variants import Variant, read_variants
+        from convscope.experiments.variants import Variant, read_variants
 
         read = () if self.variants is None else read_variants(self.variants)
         return (*read, *(Variant.parse(line) for line in self.variant or ()))
@@ -127,11 +134,11 @@ def ablate(
         return
     variants = varying.rows()
     device = choose_device(running.device)
-    from ..experiments.ablation import ablate as study
-    from ..experiments.ablation import planned
-    from ..experiments.budget import check_free
-    from ..network.architectures import architecture_named
-    from ..training.lesson import load_lesson
+    from convscope.experiments.ablation import ablate as study
+    from convscope.experiments.ablation import planned
+    from convscope.experiments.budget import check_free
+    from convscope.network.architectures import architecture_named
+    from convscope.training.lesson import load_lesson
 
     architecture = architecture_named(arch)
     plan = planned(architecture, variants)
@@ -166,7 +173,7 @@ def ablate(
 
 
 def _write(screen: Screen, found: Ablation, out: Path, record: dict[str, Any]) -> None:
-    from ..report.ablation_figure import ablation_figure
+    from convscope.report.ablation_figure import ablation_figure
 
     write_study(out, {"ablation": ablation_figure(found)}, found.to_dict(), record)
     screen.say("", *_table(found), "", *_claims(found))
@@ -201,7 +208,7 @@ def _table(found: Ablation) -> list[str]:
 
 
 def _spread(values: list[float]) -> str:
-    from ..experiments.budget import spread
+    from convscope.experiments.budget import spread
 
     found = spread(values)
     if found is None:

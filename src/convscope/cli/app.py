@@ -13,25 +13,25 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import __version__
-from ..errors import BadInput, ConvscopeError, PeerFailed
-from .ablate import ablate
-from .atlas import atlas
-from .correspond import correspond
-from .demo import demo
-from .diagnose import diagnose
-from .ensemble import ensemble
-from .evolve import evolve
-from .invariance import invariance
-from .layers import layers
-from .occlude import occlude
-from .options import register
-from .paper import paper
-from .probe import probe
-from .project import project
-from .sensitivity import sensitivity
-from .train import train
-from .transfer import transfer
+from convscope import __version__
+from convscope.cli.ablate import ablate
+from convscope.cli.atlas import atlas
+from convscope.cli.correspond import correspond
+from convscope.cli.demo import demo
+from convscope.cli.diagnose import diagnose
+from convscope.cli.ensemble import ensemble
+from convscope.cli.evolve import evolve
+from convscope.cli.invariance import invariance
+from convscope.cli.layers import layers
+from convscope.cli.occlude import occlude
+from convscope.cli.options import register
+from convscope.cli.paper import paper
+from convscope.cli.probe import probe
+from convscope.cli.project import project
+from convscope.cli.sensitivity import sensitivity
+from convscope.cli.train import train
+from convscope.cli.transfer import transfer
+from convscope.errors import BadInput, ConvscopeError, PeerFailed
 
 __all__ = ["VERBS", "app", "main"]
 

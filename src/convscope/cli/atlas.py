@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import BadOption
-from .inputs import Microscope, choose_device, open_microscope
-from .options import DataArgument, ModelArgument, Reading, RulesName, RulesOption, Running
-from .screen import Screen
+from convscope.cli.inputs import Microscope, choose_device, open_microscope
+from convscope.cli.options import (
+    DataArgument,
+    ModelArgument,
+    Reading,
+    RulesName,
+    RulesOption,
+    Running,
+)
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from ..atlas.store import Atlas
-    from ..images.image_set import ImageSet
-    from ..network.ranks import Ranks
+    from convscope.atlas.store import Atlas
+    from convscope.images.image_set import ImageSet
+    from convscope.network.ranks import Ranks
 
 __all__ = ["atlas", "make_atlas"]
 
@@ -57,12 +64,12 @@ def atlas(
     """
     names = None if layers is None else _names(layers)
     device = choose_device(running.device)
-    from ..network.ranks import processes
+    from convscope.network.ranks import processes
 
     with processes(device) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)
         scope = open_microscope(model, reading, running)
-        from ..images.datasets import open_images
+        from convscope.images.datasets import open_images
 
         images = open_images(data, size=scope.model.input_shape[-1], seed=running.seed)
         facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}", "rules": rules}
@@ -73,8 +80,8 @@ def atlas(
             layers=names, top=top, rules=rules, resume=resume, ranks=ranks,
         )  # fmt: skip
         if ranks.first:
-            from ..atlas.store import open_atlas
-            from ..report.page import write_page
+            from convscope.atlas.store import open_atlas
+            from convscope.report.page import write_page
 
             page = write_page(out)
             _report(screen, scope, open_atlas(out), page)
@@ -94,9 +101,9 @@ def make_atlas(
     ranks: Ranks | None = None,
 ) -> None:
     """Write the atlas, its progress on the screen; as one of several processes if `ranks` says."""
-    from ..atlas.scan import Search, write_atlas
-    from ..methods.rules import rules_named
-    from ..network.ranks import ALONE
+    from convscope.atlas.scan import Search, write_atlas
+    from convscope.methods.rules import rules_named
+    from convscope.network.ranks import ALONE
 
     search = Search(layers, top, rules_named(rules), running.batch_size, running.workers)
     with screen.progress() as progress:

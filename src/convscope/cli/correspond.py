@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BadOption
-from .inputs import Microscope, open_microscope
-from .options import DataArgument, ModelArgument, Reading, Running
-from .outputs import write_study
-from .samples import check_folder, layer_names, open_set
-from .screen import Screen
+from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.options import DataArgument, ModelArgument, Reading, Running
+from convscope.cli.outputs import write_study
+from convscope.cli.samples import check_folder, layer_names, open_set
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from ..experiments.correspondence import Correspondence
-    from ..experiments.faces import Faces
+    from convscope.experiments.correspondence import Correspondence
+    from convscope.experiments.faces import Faces
 
 __all__ = ["correspond"]
 
@@ -89,10 +89,10 @@ def correspond(
     scope = open_microscope(model, reading, running)
     if size is not None and size > min(scope.model.input_shape[1:]):
         raise BadOption(f"--size {size}: the input is {scope.model.preprocess.size[0]} pixels high")
-    from ..experiments.correspondence import correspondence
-    from ..experiments.faces import faces_of
-    from ..images.parts import marked_images
-    from ..report.correspondence_figure import correspondence_figure
+    from convscope.experiments.correspondence import correspondence
+    from convscope.experiments.faces import faces_of
+    from convscope.images.parts import marked_images
+    from convscope.report.correspondence_figure import correspondence_figure
 
     images = open_set(scope, data)
     faces = faces_of(

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
-from ..errors import FolderInUse
-from .atlas import make_atlas
-from .demo_pictures import draw_pictures
-from .inputs import Microscope, choose_device, open_microscope
-from .options import Reading, Running
-from .outputs import write_file
-from .screen import Screen
-from .train import describe, epoch_line, workers_or
+from convscope import __version__
+from convscope.cli.atlas import make_atlas
+from convscope.cli.demo_pictures import draw_pictures
+from convscope.cli.inputs import Microscope, choose_device, open_microscope
+from convscope.cli.options import Reading, Running
+from convscope.cli.outputs import write_file
+from convscope.cli.screen import Screen
+from convscope.cli.train import describe, epoch_line, workers_or
+from convscope.errors import FolderInUse
 
 if TYPE_CHECKING:
-    from ..atlas.store import Atlas
-    from ..images.datasets import SceneImages
-    from ..training.checkpoint import Epoch
+    from convscope.atlas.store import Atlas
+    from convscope.images.datasets import SceneImages
+    from convscope.training.checkpoint import Epoch
 
 __all__ = ["demo"]
 
@@ -132,17 +132,17 @@ def _record(out: Path, found: dict[str, Any]) -> None:
 
 
 def _scenes(spec: str, side: int, seed: int) -> SceneImages:
-    from ..images.datasets import SceneImages
+    from convscope.images.datasets import SceneImages
 
     return SceneImages(spec, size=side, seed=seed)
 
 
 def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequence[Epoch]:
     """A trained network in the folder; one that is there is kept."""
-    from ..network.architectures import architecture_named
-    from ..training.checkpoint import Status, read_run
-    from ..training.loop import Keeping, train
-    from ..training.recipe import SMALL
+    from convscope.network.architectures import architecture_named
+    from convscope.training.checkpoint import Status, read_run
+    from convscope.training.loop import Keeping, train
+    from convscope.training.recipe import SMALL
 
     if (folder / "run.json").exists():
         run = read_run(folder)
@@ -171,8 +171,8 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
 def _look(
     screen: Screen, scope: Microscope, scenes: SceneImages, folder: Path, running: Running
 ) -> Atlas:
-    from ..atlas.store import open_atlas
-    from ..report.page import write_page
+    from convscope.atlas.store import open_atlas
+    from convscope.report.page import write_page
 
     screen.say(f"2/3  atlas: what excites each feature map, over {len(scenes)} other scenes")
     make_atlas(screen, scope, scenes, folder, running, resume=True)
@@ -183,7 +183,7 @@ def _look(
 def _write_page(
     out: Path, scope: Microscope, atlas: Atlas, size: Size, facts: dict[str, Any]
 ) -> None:
-    from ..report.tour import write_tour
+    from convscope.report.tour import write_tour
 
     layers = [row for row in scope.network.table() if row["kind"] == "conv"]
     write_tour(

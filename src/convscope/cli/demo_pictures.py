@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .inputs import Microscope, Picture
-from .occlude import occlusion_row, read_fill, sweep_image
-from .outputs import write_figure
-from .screen import Screen
+from convscope.cli.inputs import Microscope, Picture
+from convscope.cli.occlude import occlusion_row, read_fill, sweep_image
+from convscope.cli.outputs import write_figure
+from convscope.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from ..atlas.store import Atlas
-    from ..images.datasets import SceneImages
-    from ..methods.occlusion import OcclusionMaps
+    from convscope.atlas.store import Atlas
+    from convscope.images.datasets import SceneImages
+    from convscope.methods.occlusion import OcclusionMaps
 
 __all__ = ["draw_pictures"]
 
@@ -28,8 +28,8 @@ def draw_pictures(
     screen: Screen, scope: Microscope, scenes: SceneImages, atlas: Atlas, folder: Path
 ) -> list[dict[str, Any]]:
     """The tour's pictures; what was measured about each occlusion."""
-    from ..report.plate import plate_figure
-    from ..report.tour import contact_figure
+    from convscope.report.plate import plate_figure
+    from convscope.report.tour import contact_figure
 
     screen.say("3/3  pictures and page: scenes, feature maps, projections, occlusion")
     record = scope.record()
@@ -79,9 +79,9 @@ def _projections(scope: Microscope, scenes: SceneImages) -> Any:
     import numpy as np
     import torch
 
-    from ..methods.occlusion import strongest_map
-    from ..methods.project import project
-    from ..report.figures import projection_figure
+    from convscope.methods.occlusion import strongest_map
+    from convscope.methods.project import project
+    from convscope.report.figures import projection_figure
 
     network, preprocess = scope.network, scope.model.preprocess
     indices = [scenes.recipe.classes.index(name) for name in SHOWN_CLASSES]

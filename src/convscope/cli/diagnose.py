@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BadOption, FolderInUse
-from .inputs import Microscope, open_microscope
-from .options import ModelArgument, Reading, Running
-from .outputs import write_study
-from .screen import Screen
-from .trying import TryOptions, check_trial, run_trial
+from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.options import ModelArgument, Reading, Running
+from convscope.cli.outputs import write_study
+from convscope.cli.screen import Screen
+from convscope.cli.trying import TryOptions, check_trial, run_trial
+from convscope.errors import BadOption, FolderInUse
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..experiments.diagnosis import Diagnosis
-    from ..images.image_set import ImageSet
-    from ..report.diagnosis_figure import Examined
+    from convscope.experiments.diagnosis import Diagnosis
+    from convscope.images.image_set import ImageSet
+    from convscope.report.diagnosis_figure import Examined
 
 __all__ = ["diagnose"]
 
@@ -119,10 +119,10 @@ def _examine(
     screen: Screen, scope: Microscope, data: str | None, count: int | None, running: Running
 ) -> Examined:
     """A network's diagnosis, and what its figure shows besides."""
-    from ..experiments.diagnosis import diagnose as examine
-    from ..experiments.glimpse import glimpse
-    from ..images.datasets import open_images
-    from ..report.diagnosis_figure import Examined
+    from convscope.experiments.diagnosis import diagnose as examine
+    from convscope.experiments.glimpse import glimpse
+    from convscope.images.datasets import open_images
+    from convscope.report.diagnosis_figure import Examined
 
     kept: list[Tensor] = []
     if data is None:
@@ -156,7 +156,7 @@ def _batches(
     running: Running,
 ) -> Iterator[Tensor]:
     """The chosen images as the network wants them; the first of them stay in `kept`."""
-    from ..images.batches import batches
+    from convscope.images.batches import batches
 
     for batch in batches(
         images,
@@ -186,7 +186,7 @@ def _spread(total: int, wanted: int | None) -> list[int]:
 
 
 def _figure(examined: list[Examined], data: str | None) -> Any:
-    from ..report.figures import diagnosis_figure
+    from convscope.report.figures import diagnosis_figure
 
     said = "from the weights alone" if data is None else f"on {data}"
     return diagnosis_figure(examined, subtitle=f"filters and answers of the layers, {said}")

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
-from ..errors import BadOption
-from .features import table
-from .inputs import choose_device
-from .options import Running
-from .outputs import write_study
-from .samples import check_folder
-from .screen import Screen
-from .train import workers_or
+from convscope import __version__
+from convscope.cli.features import table
+from convscope.cli.inputs import choose_device
+from convscope.cli.options import Running
+from convscope.cli.outputs import write_study
+from convscope.cli.samples import check_folder
+from convscope.cli.screen import Screen
+from convscope.cli.train import workers_or
+from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from ..experiments.combined import Group, Scoring
-    from ..experiments.ensemble import Ensemble
-    from ..network.zoo import Model
+    from convscope.experiments.combined import Group, Scoring
+    from convscope.experiments.ensemble import Ensemble
+    from convscope.network.zoo import Model
 
 __all__ = ["ensemble"]
 
@@ -76,9 +76,9 @@ def ensemble(
     if crops not in (None, 1, 10):
         raise BadOption(f"--crops {crops}: give 1 or 10")
     device = choose_device(running.device)
-    from ..experiments.ensemble import ensemble as study
-    from ..images.datasets import open_images
-    from ..images.preprocess import Fit
+    from convscope.experiments.ensemble import ensemble as study
+    from convscope.images.datasets import open_images
+    from convscope.images.preprocess import Fit
 
     models = [_opened(spec, running.seed) for spec in networks]
     images = open_images(data, size=models[0].input_shape[1], seed=running.seed)
@@ -108,13 +108,13 @@ def ensemble(
 
 def _opened(spec: str, seed: int) -> Model:
     """A run's folder, or any MODEL."""
-    from ..network.zoo import open_model
+    from convscope.network.zoo import open_model
 
     return open_model(f"run:{spec}" if Path(spec).is_dir() else spec, seed=seed)
 
 
 def _write(screen: Screen, found: Ensemble, out: Path, record: dict[str, Any]) -> None:
-    from ..report.ensemble_figure import ensemble_figure
+    from convscope.report.ensemble_figure import ensemble_figure
 
     write_study(out, {"ensemble": ensemble_figure(found)}, found.to_dict(), record)
     screen.say("", *_table(found), "", *_findings(found))

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
-from ..errors import BadInput, BadOption
-from .inputs import choose_device
-from .options import DataArgument, RulesName, RulesOption, Running
-from .outputs import write_study
-from .screen import Screen
+from convscope import __version__
+from convscope.cli.inputs import choose_device
+from convscope.cli.options import DataArgument, RulesName, RulesOption, Running
+from convscope.cli.outputs import write_study
+from convscope.cli.screen import Screen
+from convscope.errors import BadInput, BadOption
 
 if TYPE_CHECKING:
-    from ..experiments.evolution_result import Evolution, LayerEvolution
-    from ..images.image_set import ImageSet
-    from ..training.checkpoint import Run
+    from convscope.experiments.evolution_result import Evolution, LayerEvolution
+    from convscope.images.image_set import ImageSet
+    from convscope.training.checkpoint import Run
 
 __all__ = ["evolve"]
 
@@ -79,10 +79,10 @@ def evolve(
     """
     screen = Screen(running.as_json)
     device = choose_device(running.device)
-    from ..experiments.evolution import evolve as watch
-    from ..images.datasets import open_images
-    from ..methods.rules import rules_named
-    from ..training.checkpoint import read_run
+    from convscope.experiments.evolution import evolve as watch
+    from convscope.images.datasets import open_images
+    from convscope.methods.rules import rules_named
+    from convscope.training.checkpoint import read_run
 
     folder = Path(run.removeprefix("run:")).expanduser()
     told = read_run(folder)
@@ -141,8 +141,8 @@ def _record(told: Run, images: ImageSet, device: str, seed: int) -> dict[str, An
 
 
 def _write(screen: Screen, found: Evolution, out: Path, record: dict[str, Any]) -> Path:
-    from ..report.evolution_figure import evolution_figure
-    from ..report.evolution_page import write_evolution_page
+    from convscope.report.evolution_figure import evolution_figure
+    from convscope.report.evolution_page import write_evolution_page
 
     try:
         words = f"{found.run} · {found.images:,} images of {found.data} · {found.rules}"

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BadOption
-from .inputs import Microscope
-from .options import Running
-from .screen import Progress, Screen
+from convscope.cli.inputs import Microscope
+from convscope.cli.options import Running
+from convscope.cli.screen import Progress, Screen
+from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from ..experiments.linear import Loss
-    from ..experiments.multilabel import MultiTransfer
-    from ..experiments.transfer import LayerReader
-    from ..images.image_set import ImageSet
+    from convscope.experiments.linear import Loss
+    from convscope.experiments.multilabel import MultiTransfer
+    from convscope.experiments.transfer import LayerReader
+    from convscope.images.image_set import ImageSet
 
 __all__ = [
     "ClassifierName",
@@ -141,9 +141,9 @@ def open_reader(
     scope: Microscope, how: FeatureReading, running: Running, out: Path, progress: Progress | None
 ) -> LayerReader:
     """How features are read and judged, from the options."""
-    from ..experiments.linear import Solver
-    from ..experiments.pooling import Pooling
-    from ..experiments.transfer import LayerReader
+    from convscope.experiments.linear import Solver
+    from convscope.experiments.pooling import Pooling
+    from convscope.experiments.transfer import LayerReader
 
     return LayerReader(
         scope.model,
@@ -166,8 +166,8 @@ def open_sets(
 
     Raises  BadData: no such set or class.
     """
-    from ..images.chosen import without_classes
-    from ..images.datasets import open_images
+    from convscope.images.chosen import without_classes
+    from convscope.images.datasets import open_images
 
     dropped = [] if drop is None else [name.strip() for name in drop.split(",") if name.strip()]
     size = scope.model.input_shape[-1]
@@ -180,7 +180,7 @@ def open_sets(
 
 def losses(classifier: ClassifierName) -> tuple[Loss, ...]:
     """The classifiers of an option's word."""
-    from ..experiments.linear import Loss
+    from convscope.experiments.linear import Loss
 
     if classifier is ClassifierName.BOTH:
         return Loss.SOFTMAX, Loss.SVM
@@ -207,7 +207,7 @@ def read_several(
     resume: bool,
 ) -> MultiTransfer:
     """Images that show several classes each, judged on the features of some layers."""
-    from ..experiments.multilabel import transfer_several
+    from convscope.experiments.multilabel import transfer_several
 
     images, tests = sets
     with screen.progress() as progress:

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
-from ..errors import BadImage, BadOption
-from .options import Device, Reading, Running
+from convscope import __version__
+from convscope.cli.options import Device, Reading, Running
+from convscope.errors import BadImage, BadOption
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
     from torch import Tensor
 
-    from ..images.image_set import ImageSet
-    from ..network.exported import Network
-    from ..network.zoo import Model
+    from convscope.images.image_set import ImageSet
+    from convscope.network.exported import Network
+    from convscope.network.zoo import Model
 
 __all__ = ["Microscope", "Picture", "choose_device", "open_microscope", "open_picture"]
 
@@ -94,8 +94,8 @@ def open_microscope(spec: str, reading: Reading, running: Running) -> Microscope
     """Raises  BadModel and its kin: an unknown model, weights that do not fit, an op outside the
     table; BadOption: input, preprocess, fit or device."""
     device = choose_device(running.device)
-    from ..network.exported import open_network
-    from ..network.zoo import open_model
+    from convscope.network.exported import open_network
+    from convscope.network.zoo import open_model
 
     model = open_model(
         spec,
@@ -125,13 +125,13 @@ def open_picture(spec: str, *, size: int | None = None, seed: int = 0) -> Pictur
     size, seed : of rendered scenes
     Raises  BadImage: missing or corrupt, or no such image in the set; BadData: no such set.
     """
-    from ..images.files import read_picture
+    from convscope.images.files import read_picture
 
     data, hash_mark, name = spec.rpartition("#")
     if not hash_mark or not data or Path(spec).exists():
         decoded = read_picture(spec)
         return Picture(Path(spec).name, decoded.image, decoded.notes)
-    from ..images.datasets import open_images
+    from convscope.images.datasets import open_images
 
     images = open_images(data, size=size, seed=seed)
     index = _find(images, name)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .inputs import Microscope, open_microscope
-from .options import ModelArgument, Reading, Running
-from .outputs import write_study
-from .samples import check_folder, layer_names, open_samples
-from .screen import Screen
+from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.options import ModelArgument, Reading, Running
+from convscope.cli.outputs import write_study
+from convscope.cli.samples import check_folder, layer_names, open_samples
+from convscope.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from ..experiments.invariance import Curves, Invariance
+    from convscope.experiments.invariance import Curves, Invariance
 
 __all__ = ["invariance"]
 
@@ -73,9 +73,9 @@ def invariance(
     samples, others = open_samples(scope, images, count, OTHERS)
     given = images[0] if len(images) == 1 else f"{len(images)} pictures"
     screen.facts({**scope.facts(), "images": f"{given}: {len(samples)} looked at", "edges": EDGES})
-    from ..experiments.invariance import invariance as move
-    from ..experiments.motions import papers_motions
-    from ..report.invariance_figure import invariance_figure
+    from convscope.experiments.invariance import invariance as move
+    from convscope.experiments.motions import papers_motions
+    from convscope.report.invariance_figure import invariance_figure
 
     with screen.progress() as progress:
         found = move(
@@ -115,7 +115,7 @@ def _words(found: Invariance, scope: Microscope) -> list[str]:
 
 
 def _shares(found: Invariance, curves: Curves, layer: int) -> str:
-    from ..experiments.invariance import SETTLED
+    from convscope.experiments.invariance import SETTLED
 
     early: Any = found.early(curves)[layer]
     words = f"{early.mean:4.0%} ± {early.deviation:3.0%} of its largest distance after a tenth"

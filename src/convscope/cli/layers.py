@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .inputs import open_microscope
-from .options import ModelArgument, Reading, Running
-from .screen import Screen
+from convscope.cli.inputs import open_microscope
+from convscope.cli.options import ModelArgument, Reading, Running
+from convscope.cli.screen import Screen
 
 __all__ = ["layers"]
 

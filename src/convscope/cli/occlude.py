@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BadOption
-from .inputs import Microscope, Picture, open_microscope, open_picture
-from .options import ImageArgument, ModelArgument, Reading, Running
-from .outputs import check_output, write_arrays, write_figure
-from .screen import Screen
+from convscope.cli.inputs import Microscope, Picture, open_microscope, open_picture
+from convscope.cli.options import ImageArgument, ModelArgument, Reading, Running
+from convscope.cli.outputs import check_output, write_arrays, write_figure
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..methods.occlusion import OcclusionMaps
+    from convscope.methods.occlusion import OcclusionMaps
 
 __all__ = ["find_class", "occlude", "read_fill", "sweep_image"]
 
@@ -163,8 +163,8 @@ def sweep_image(
     **how: Any,
 ) -> OcclusionMaps:
     """The maps of one image, progress on the screen. box : the occluder's (size, stride)."""
-    from ..methods.occluder import Occluder
-    from ..methods.occlusion import occlude as slide
+    from convscope.methods.occluder import Occluder
+    from convscope.methods.occlusion import occlude as slide
 
     _, height, width = scope.model.input_shape
     occluder = Occluder.fitting(height, width, *box)
@@ -181,7 +181,7 @@ def sweep_image(
 
 def occlusion_row(maps: OcclusionMaps, scope: Microscope, picture: Picture) -> Any:
     """The figure of one image."""
-    from ..report.figures import occlusion_figure
+    from convscope.report.figures import occlusion_figure
 
     return occlusion_figure(
         maps,

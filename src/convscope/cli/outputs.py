@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadOption
+from convscope.errors import BadOption
 
 __all__ = ["check_output", "write_arrays", "write_figure", "write_file", "write_study"]
 
@@ -35,7 +35,7 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> Path:
 
 def write_file(path: Path, content: bytes) -> None:
     """Put `content` at `path`, folders included; a crash leaves the old file or the new one."""
-    from ..network.weights import replace_file
+    from convscope.network.weights import replace_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, content)
@@ -54,7 +54,7 @@ def write_figure(path: Path, figure: Any, record: Mapping[str, Any]) -> None:
     """A .png of a matplotlib figure; `record`, what was used, is in its text chunk `about`."""
     from PIL import Image, PngImagePlugin
 
-    from ..report.style import render
+    from convscope.report.style import render
 
     about = PngImagePlugin.PngInfo()
     about.add_itxt("about", json.dumps(record))

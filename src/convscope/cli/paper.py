@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .inputs import choose_device
-from .options import Running
-from .screen import Screen
+from convscope.cli.inputs import choose_device
+from convscope.cli.options import Running
+from convscope.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from ..experiments.paper import Reproduction
-    from ..experiments.paper_plan import Outcome
+    from convscope.experiments.paper import Reproduction
+    from convscope.experiments.paper_plan import Outcome
 
 __all__ = ["paper"]
 
@@ -57,10 +57,10 @@ def paper(
     """
     screen = Screen(running.as_json)
     device = choose_device(running.device)
-    from ..experiments.paper import reproduce
-    from ..experiments.paper_plan import FULL, QUICK
-    from ..report.paper_figures import draw_stage
-    from ..report.paper_page import write_paper_page
+    from convscope.experiments.paper import reproduce
+    from convscope.experiments.paper_plan import FULL, QUICK
+    from convscope.report.paper_figures import draw_stage
+    from convscope.report.paper_page import write_paper_page
 
     budget = QUICK if quick else FULL
     screen.facts({"images": data, "budget": budget.name, "device": str(device)})

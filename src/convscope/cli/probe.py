@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import BadOption
-from .features import (
+from convscope.cli.features import (
     ClassifierName,
     DropOption,
     FeatureReading,
@@ -23,14 +22,15 @@ from .features import (
     say_precisions,
     table,
 )
-from .inputs import Microscope, open_microscope
-from .options import DataArgument, ModelArgument, Reading, Running
-from .outputs import write_study
-from .screen import Screen
+from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.options import DataArgument, ModelArgument, Reading, Running
+from convscope.cli.outputs import write_study
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from ..experiments.depth import LayerProbe
-    from ..images.image_set import ImageSet
+    from convscope.experiments.depth import LayerProbe
+    from convscope.images.image_set import ImageSet
 
 __all__ = ["probe"]
 
@@ -92,9 +92,9 @@ def probe(
         _several(screen, scope, (images, tests), out, features, running, names, folds, resume,
                  record, subtitle)  # fmt: skip
         return
-    from ..experiments.depth import probe_layers
-    from ..experiments.folds import Protocol
-    from ..report.probe_figure import probe_figure
+    from convscope.experiments.depth import probe_layers
+    from convscope.experiments.folds import Protocol
+    from convscope.report.probe_figure import probe_figure
 
     protocol = Protocol((per_class,), folds, test_per_class, losses(classifier), running.seed)
     with screen.progress() as progress:
@@ -130,8 +130,8 @@ def _several(
     subtitle: str,
 ) -> None:
     """Images that show several classes each."""
-    from ..experiments.pooling import hidden_layers
-    from ..report.probe_figure import depth_figure
+    from convscope.experiments.pooling import hidden_layers
+    from convscope.report.probe_figure import depth_figure
 
     layers = names or hidden_layers(scope.network)
     found = read_several(screen, scope, sets, out, features, running, layers, folds, resume)

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .inputs import Microscope, Picture, open_microscope, open_picture
-from .options import ImageArgument, ModelArgument, Reading, RulesName, RulesOption, Running
-from .outputs import check_output, write_arrays, write_figure
-from .screen import Screen
+from convscope.cli.inputs import Microscope, Picture, open_microscope, open_picture
+from convscope.cli.options import (
+    ImageArgument,
+    ModelArgument,
+    Reading,
+    RulesName,
+    RulesOption,
+    Running,
+)
+from convscope.cli.outputs import check_output, write_arrays, write_figure
+from convscope.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from ..methods.project import Projections
+    from convscope.methods.project import Projections
 
 __all__ = ["project"]
 
@@ -58,8 +65,8 @@ def project(
     picture = open_picture(image, size=scope.model.input_shape[-1], seed=running.seed)
     screen.facts({**scope.facts(), "image": picture.describe(), "rules": rules})
 
-    from ..methods.project import project as carry_down
-    from ..methods.rules import rules_named
+    from convscope.methods.project import project as carry_down
+    from convscope.methods.rules import rules_named
 
     trace = scope.network.trace(scope.tensor(picture), [unit.layer for unit in wanted])
     found = carry_down(trace, wanted, rules_named(rules))
@@ -85,7 +92,7 @@ def _arrays(found: Projections) -> dict[str, Any]:
 def _figure(found: Projections, scope: Microscope, picture: Picture, rules: str) -> Any:
     import numpy as np
 
-    from ..report.figures import projection_figure
+    from convscope.report.figures import projection_figure
 
     preprocess = scope.model.preprocess
     seen = np.array(preprocess.picture(picture.image))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BadOption, FolderInUse
-from .inputs import Microscope, open_picture
+from convscope.cli.inputs import Microscope, open_picture
+from convscope.errors import BadOption, FolderInUse
 
 if TYPE_CHECKING:
-    from ..experiments.samples import Sample
-    from ..images.image_set import ImageSet
+    from convscope.experiments.samples import Sample
+    from convscope.images.image_set import ImageSet
 
 __all__ = ["check_folder", "layer_names", "open_samples", "open_set"]
 
@@ -25,7 +25,7 @@ def open_samples(
         `count` are drawn, and the others after them
     Raises  BadData, BadImage: nothing there, or nothing readable; BadOption: several sets.
     """
-    from ..experiments.samples import Sample, draw_samples, true_label
+    from convscope.experiments.samples import Sample, draw_samples, true_label
 
     if len(specs) == 1 and not _is_picture(specs[0]):
         images = open_set(scope, specs[0])
@@ -49,7 +49,7 @@ def open_samples(
 
 def open_set(scope: Microscope, spec: str) -> ImageSet:
     """A set of images, scenes drawn at the input's size."""
-    from ..images.datasets import open_images
+    from convscope.images.datasets import open_images
 
     return open_images(spec, size=scope.model.input_shape[-1], seed=scope.seed)
 
@@ -74,7 +74,7 @@ def check_folder(out: Path) -> Path:
 
 
 def _is_picture(spec: str) -> bool:
-    from ..images.listing import is_image_name
+    from convscope.images.listing import is_image_name
 
     data, mark, _ = spec.rpartition("#")
     return bool(data and mark) or (is_image_name(Path(spec).name) and not Path(spec).is_dir())

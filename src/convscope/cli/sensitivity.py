@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BadData, BadOption
-from .inputs import Microscope, open_microscope
-from .options import DataArgument, ModelArgument, Reading, Running
-from .outputs import write_study
-from .samples import check_folder, open_set
-from .screen import Progress, Screen
+from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.options import DataArgument, ModelArgument, Reading, Running
+from convscope.cli.outputs import write_study
+from convscope.cli.samples import check_folder, open_set
+from convscope.cli.screen import Progress, Screen
+from convscope.errors import BadData, BadOption
 
 if TYPE_CHECKING:
-    from ..experiments.chosen import Chosen
-    from ..experiments.occlusion_study import Comparison, OcclusionStudy
-    from ..experiments.pointing import Scores
-    from ..images.image_set import ImageSet
-    from ..images.parts import Marked
+    from convscope.experiments.chosen import Chosen
+    from convscope.experiments.occlusion_study import Comparison, OcclusionStudy
+    from convscope.experiments.pointing import Scores
+    from convscope.images.image_set import ImageSet
+    from convscope.images.parts import Marked
 
 __all__ = ["sensitivity"]
 
@@ -87,7 +87,7 @@ def sensitivity(
         scopes.append(open_microscope(against, reading, running))
         if _classes(scopes[0]) != _classes(scopes[1]):
             raise BadOption(f"--against {against}: its classes are others than those of {model}")
-    from ..experiments.chosen import recognised, truth_of
+    from convscope.experiments.chosen import recognised, truth_of
 
     images = open_set(scopes[0], data)
     marked = _marked(images, parts)
@@ -123,8 +123,8 @@ def _study(
     name: str,
     how: dict[str, Any],
 ) -> OcclusionStudy:
-    from ..experiments.occlusion_study import occlusion_study
-    from ..methods.occluder import Occluder
+    from convscope.experiments.occlusion_study import occlusion_study
+    from convscope.methods.occluder import Occluder
 
     def advance(what: str, done: int, total: int) -> None:
         progress(f"{name}, {what}", done, total)
@@ -150,8 +150,8 @@ def _tell(
     studies: dict[str, OcclusionStudy],
 ) -> None:
     """The figures, the record, and the words."""
-    from ..experiments.occlusion_study import compare
-    from ..report.sensitivity_figure import scores_figure, sensitivity_figure
+    from convscope.experiments.occlusion_study import compare
+    from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 
     figures = {}
     files = ("sensitivity", "against")
@@ -185,8 +185,8 @@ def _tell(
 
 def _marked(images: ImageSet, parts: Path | None) -> tuple[Marked, ...]:
     """What lies with the images, if anything does; a file that was asked for must be right."""
-    from ..images.datasets import SceneImages
-    from ..images.parts import marked_images
+    from convscope.images.datasets import SceneImages
+    from convscope.images.parts import marked_images
 
     if parts is None and isinstance(images, SceneImages):
         return ()

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
-from ..errors import BadOption, NonFinite
-from .inputs import choose_device
-from .options import Running
-from .screen import Screen
+from convscope import __version__
+from convscope.cli.inputs import choose_device
+from convscope.cli.options import Running
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption, NonFinite
 
 if TYPE_CHECKING:
-    from ..images.image_set import ImageSet
-    from ..network.architectures import Architecture
-    from ..network.ranks import Ranks
-    from ..training.checkpoint import Epoch
-    from ..training.evaluation import Scores
-    from ..training.loop import TrainingResult
-    from ..training.recipe import Recipe
+    from convscope.images.image_set import ImageSet
+    from convscope.network.architectures import Architecture
+    from convscope.network.ranks import Ranks
+    from convscope.training.checkpoint import Epoch
+    from convscope.training.evaluation import Scores
+    from convscope.training.loop import TrainingResult
+    from convscope.training.recipe import Recipe
 
 __all__ = ["choose_recipe", "describe", "epoch_line", "train", "workers_or"]
 
@@ -172,12 +172,12 @@ def train(
         ]
         raise BadOption(f"train needs {' and '.join(missing)} (see convscope train --help)")
     device = choose_device(running.device)
-    from ..network.ranks import processes
+    from convscope.network.ranks import processes
 
     with processes(device) as ranks:
-        from ..network.architectures import architecture_named
-        from ..training.loop import Keeping
-        from ..training.loop import train as learn
+        from convscope.network.architectures import architecture_named
+        from convscope.training.loop import Keeping
+        from convscope.training.loop import train as learn
 
         screen = Screen(running.as_json, silent=not ranks.first)
         architecture = architecture_named(arch)
@@ -218,7 +218,7 @@ def train(
 
 def leave_page(run: Path, ranks: Ranks) -> None:
     """The run's page, written by the first process, where there is a run."""
-    from ..report.training_page import write_training_page
+    from convscope.report.training_page import write_training_page
 
     if ranks.first and (run / "run.json").exists():
         write_training_page(run)
@@ -247,7 +247,7 @@ def report(screen: Screen, done: TrainingResult, recipe: Recipe) -> None:
 
 def show_recipe(recipe: Recipe, running: Running) -> None:
     """The recipe as YAML with sources, or for a program."""
-    from ..training.recipe_file import recipe_text
+    from convscope.training.recipe_file import recipe_text
 
     screen = Screen(running.as_json)
     screen.say(recipe_text(recipe).rstrip())
@@ -257,8 +257,8 @@ def show_recipe(recipe: Recipe, running: Running) -> None:
 def choose_recipe(learning: Learning, arch: str, data: str, running: Running) -> Recipe:
     """The recipe by name or file, or by the network's and the data's, with what was asked for
     changed. Raises  BadOption: an unknown name, or a value outside its range."""
-    from ..training.recipe import recipe_named
-    from ..training.recipe_file import changed, read_recipe
+    from convscope.training.recipe import recipe_named
+    from convscope.training.recipe_file import changed, read_recipe
 
     fitting = "paper"
     if arch.endswith("-small"):
@@ -285,7 +285,7 @@ def open_lesson(
 
     Raises  BadOption: nothing says what to validate on.
     """
-    from ..images.datasets import open_images
+    from convscope.images.datasets import open_images
 
     if val is None:
         data, val = _split(data)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import BadOption
-from .features import (
+from convscope.cli.features import (
     ClassifierName,
     DropOption,
     FeatureReading,
@@ -24,16 +23,17 @@ from .features import (
     say_precisions,
     table,
 )
-from .inputs import Microscope, open_microscope
-from .options import DataArgument, ModelArgument, Reading, Running
-from .outputs import write_study
-from .screen import Progress, Screen
+from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.options import DataArgument, ModelArgument, Reading, Running
+from convscope.cli.outputs import write_study
+from convscope.cli.screen import Progress, Screen
+from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from ..experiments.scratch import Scratch
-    from ..experiments.transfer import Transfer
-    from ..images.duplicates import Duplicate
-    from ..images.image_set import ImageSet
+    from convscope.experiments.scratch import Scratch
+    from convscope.experiments.transfer import Transfer
+    from convscope.images.duplicates import Duplicate
+    from convscope.images.image_set import ImageSet
 
 __all__ = ["transfer"]
 
@@ -120,9 +120,9 @@ def transfer(
             raise BadOption("--scratch and --against: for images of one class each only")
         _several(screen, scope, (images, tests), out, features, running, layer, folds, resume)
         return
-    from ..experiments.folds import Protocol
-    from ..experiments.transfer import transfer as study
-    from ..report.transfer_figure import transfer_figure
+    from convscope.experiments.folds import Protocol
+    from convscope.experiments.transfer import transfer as study
+    from convscope.report.transfer_figure import transfer_figure
 
     protocol = Protocol(counts, folds, test_per_class, losses(classifier), running.seed)
     with screen.progress() as progress:
@@ -159,7 +159,7 @@ def _several(
     resume: bool,
 ) -> None:
     """Images that show several classes each."""
-    from ..report.transfer_figure import precision_figure
+    from convscope.report.transfer_figure import precision_figure
 
     layers = None if layer is None else [layer]
     found = read_several(screen, scope, sets, out, features, running, layers, folds, resume)
@@ -178,8 +178,8 @@ def _duplicates(
 ) -> tuple[Duplicate, ...] | None:
     if against is None:
         return None
-    from ..images.datasets import open_images
-    from ..images.duplicates import near_duplicates
+    from convscope.images.datasets import open_images
+    from convscope.images.duplicates import near_duplicates
 
     others = open_images(against, size=scope.model.input_shape[-1], seed=running.seed)
     return near_duplicates(tests, others, workers=running.workers, progress=progress)
@@ -200,9 +200,9 @@ def _scratch(
         return None
     from dataclasses import replace
 
-    from ..experiments.scratch import Scratch
-    from ..network.architectures import architecture_named
-    from ..training.recipe import recipe_named
+    from convscope.experiments.scratch import Scratch
+    from convscope.network.architectures import architecture_named
+    from convscope.training.recipe import recipe_named
 
     architecture_named(name)  # before features take their time
     recipe = recipe_named("small" if name.endswith("-small") else "paper")

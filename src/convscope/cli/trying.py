@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import __version__
-from ..errors import BadOption
-from .inputs import choose_device
-from .options import Running
-from .outputs import write_study
-from .screen import Screen
+from convscope import __version__
+from convscope.cli.inputs import choose_device
+from convscope.cli.options import Running
+from convscope.cli.outputs import write_study
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from ..experiments.findings import Finding
-    from ..experiments.trial import Attempt, Trial
-    from ..network.architectures import Architecture
-    from ..training.recipe import Recipe
+    from convscope.experiments.findings import Finding
+    from convscope.experiments.trial import Attempt, Trial
+    from convscope.network.architectures import Architecture
+    from convscope.training.recipe import Recipe
 
 __all__ = ["TryOptions", "check_trial", "run_trial"]
 
@@ -90,7 +90,7 @@ def check_trial(trying: TryOptions, model: str, data: str | None, against: str |
         raise BadOption("--try compares a network with its own remedy: leave --against out")
     if data is None:
         raise BadOption("--try trains: give the labelled images with --data")
-    from ..network.architectures import ARCHITECTURES
+    from convscope.network.architectures import ARCHITECTURES
 
     if not model.startswith("run:") and model.partition("@")[0] not in ARCHITECTURES:
         raise BadOption(
@@ -116,9 +116,9 @@ def run_trial(
     findings : of the model's diagnosis; None diagnoses the first network that is trained
     result, figures : of that diagnosis, written with the trial's
     """
-    from ..experiments.trial import try_remedies
-    from ..report.figures import trial_figure
-    from .train import open_lesson
+    from convscope.cli.train import open_lesson
+    from convscope.experiments.trial import try_remedies
+    from convscope.report.figures import trial_figure
 
     architecture, recipe = _start(model, data, running, trying)
     images, validation = open_lesson(data, trying.val, architecture, recipe, running.seed)
@@ -154,9 +154,9 @@ def _start(
     model: str, data: str, running: Running, trying: TryOptions
 ) -> tuple[Architecture, Recipe]:
     """The architecture that is changed, and the recipe that both learn by."""
-    from ..network.architectures import architecture_named
-    from ..training.checkpoint import read_run
-    from .train import Learning, choose_recipe
+    from convscope.cli.train import Learning, choose_recipe
+    from convscope.network.architectures import architecture_named
+    from convscope.training.checkpoint import read_run
 
     if not model.startswith("run:"):
         architecture = architecture_named(model.partition("@")[0])

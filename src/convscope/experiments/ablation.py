@@ -14,6 +14,10 @@ from typing import Any
 import torch
 
 from convscope.errors import BadOption, NonFinite
+from convscope.experiments.ablation_claims import Contrast, Judged, contrast, judge
+from convscope.experiments.budget import RUNS, Bench, check_free, spread
+from convscope.experiments.pieces import Pieces
+from convscope.experiments.variants import NONE, PaperRow, Variant, paper_row, parameters_of, table2
 from convscope.images.image_set import ImageSet
 from convscope.network.architectures import Architecture, architecture_named
 from convscope.network.zoo import open_model
@@ -22,11 +26,6 @@ from convscope.training.evaluation import evaluate
 from convscope.training.loop import Lesson, TrainingResult, load_lesson
 from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
-
-from .ablation_claims import Contrast, Judged, contrast, judge
-from .budget import RUNS, Bench, check_free, spread
-from .pieces import Pieces
-from .variants import NONE, PaperRow, Variant, paper_row, parameters_of, table2
 
 __all__ = ["Ablation", "Row", "Training", "ablate", "planned"]
 

@@ -18,13 +18,12 @@ from typing import Any
 import torch
 
 from convscope.errors import FolderInUse
+from convscope.experiments.pieces import Pieces
 from convscope.network.architectures import Architecture
 from convscope.training.lesson import Lesson
 from convscope.training.loop import Keeping, TrainingResult, train_on
 from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
-
-from .pieces import Pieces
 
 __all__ = ["RUNS", "Bench", "check_free", "named", "runs_in", "spread"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .chance import sign_test
+from convscope.experiments.chance import sign_test
 
 __all__ = ["Comparison", "Group", "Score", "Scoring", "Size", "combine"]
 

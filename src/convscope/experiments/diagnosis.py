@@ -17,10 +17,7 @@ from torch import Tensor
 
 from convscope.atlas.mine import as_maps
 from convscope.errors import BadInput, BadModel, NonFinite, NoSuchLayer
-from convscope.network.exported import Network
-from convscope.training.pictures import Advance
-
-from .filters import (
+from convscope.experiments.filters import (
     Spectrum,
     Strength,
     Twins,
@@ -29,8 +26,16 @@ from .filters import (
     strength_of,
     twins_of,
 )
-from .findings import Finding, Severity, findings_of
-from .responses import Activity, Tally, is_rectified, measured_folding, unsteadiness
+from convscope.experiments.findings import Finding, Severity, findings_of
+from convscope.experiments.responses import (
+    Activity,
+    Tally,
+    is_rectified,
+    measured_folding,
+    unsteadiness,
+)
+from convscope.network.exported import Network
+from convscope.training.pictures import Advance
 
 __all__ = ["Diagnosis", "Folding", "LayerDiagnosis", "diagnose"]
 

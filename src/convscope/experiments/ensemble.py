@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convscope.errors import BadData, BadModel, BadOption
+from convscope.experiments.combined import Chances, Scoring, combine
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Fit, Preprocess, middle
 from convscope.network.architectures import Architecture, Convnet
@@ -21,8 +22,6 @@ from convscope.network.zoo import Model, open_model
 from convscope.training.cache import cached_pictures
 from convscope.training.evaluation import ten_crops
 from convscope.training.pictures import Advance, Pictures, load_pictures, view_of
-
-from .combined import Chances, Scoring, combine
 
 __all__ = ["TABLE1", "Ensemble", "chances_of", "ensemble"]
 

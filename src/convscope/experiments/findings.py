@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from .filters import BANDS
+from convscope.experiments.filters import BANDS
 
 if TYPE_CHECKING:
-    from .diagnosis import LayerDiagnosis
+    from convscope.experiments.diagnosis import LayerDiagnosis
 
 __all__ = ["Finding", "Kind", "Remedy", "Severity", "findings_of"]
 

@@ -7,11 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from convscope.errors import BadOption
+from convscope.experiments.filters import RADIUS
+from convscope.experiments.findings import Finding, Kind, Remedy, Severity
 from convscope.network.architectures import Architecture, Convolution
 from convscope.training.recipe import Recipe
-
-from .filters import RADIUS
-from .findings import Finding, Kind, Remedy, Severity
 
 __all__ = ["Change", "remedied"]
 

@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.experiments.filters import TOP_SHARE, beyond_nyquist
 from convscope.network.exported import Network
 from convscope.network.node import Node
-
-from .filters import TOP_SHARE, beyond_nyquist
 
 __all__ = [
     "Activity", "Tally", "interpolation", "is_rectified", "measured_folding", "unsteadiness",

@@ -14,6 +14,11 @@ import torch
 from torch import Tensor
 
 from convscope.errors import BadOption
+from convscope.experiments.budget import Bench, named, runs_in, spread
+from convscope.experiments.diagnosis import diagnose
+from convscope.experiments.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.pieces import Pieces
+from convscope.experiments.remedies import Change, remedied
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import middle
 from convscope.network.architectures import Architecture
@@ -22,12 +27,6 @@ from convscope.network.zoo import open_model
 from convscope.training.loop import Lesson, TrainingResult, load_lesson
 from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
-
-from .budget import Bench, named, runs_in, spread
-from .diagnosis import diagnose
-from .findings import Finding, Kind, Remedy, Severity
-from .pieces import Pieces
-from .remedies import Change, remedied
 
 __all__ = ["Attempt", "Trial", "try_remedies"]
 

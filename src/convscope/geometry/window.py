@@ -15,7 +15,7 @@ from enum import Enum
 from fractions import Fraction
 from typing import Any
 
-from .box import Box
+from convscope.geometry.box import Box
 
 __all__ = ["IDENTITY", "Field", "Status", "Window"]
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..network.cone import Cone, Seen, unpool_places
-from ..network.exported import Network
-from ..network.node import Node
-from ..network.ops.pooling import unpool
-from ..network.ops.shared import differentiate
-from ..network.reader import INPUT
-from ..network.trace import Trace
-from .rules import RECTIFIERS, Rules, rectify, skip
+from convscope.methods.rules import RECTIFIERS, Rules, rectify, skip
+from convscope.network.cone import Cone, Seen, unpool_places
+from convscope.network.exported import Network
+from convscope.network.node import Node
+from convscope.network.ops.pooling import unpool
+from convscope.network.ops.shared import differentiate
+from convscope.network.reader import INPUT
+from convscope.network.trace import Trace
 
 __all__ = ["Start", "cone_for", "crops_pay", "descend", "descend_in_windows", "group_size"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import BadOption
-from ..geometry.box import Box
-from ..network.grouping import BoxGrid
+from convscope.errors import BadOption
+from convscope.geometry.box import Box
+from convscope.network.grouping import BoxGrid
 
 __all__ = ["Fill", "Occluder", "covered", "fill_planes"]
 

@@ -15,15 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import BadInput
-from ..geometry.box import Box
-from ..network.exported import Network
-from ..network.unit import Unit
-from ..network.weights import replace_file
-from .occluder import Fill, Occluder, fill_planes
-from .project import project
-from .rules import DECONVNET, Rules
-from .sweep import (
+from convscope.errors import BadInput
+from convscope.geometry.box import Box
+from convscope.methods.occluder import Fill, Occluder, fill_planes
+from convscope.methods.project import project
+from convscope.methods.rules import DECONVNET, Rules
+from convscope.methods.sweep import (
     Advance,
     Method,
     Precision,
@@ -34,6 +31,9 @@ from .sweep import (
     refuse_not_finite,
     sweep,
 )
+from convscope.network.exported import Network
+from convscope.network.unit import Unit
+from convscope.network.weights import replace_file
 
 __all__ = [
     "Method", "Occluder", "OcclusionMaps", "Precision", "Rounding", "Sweep", "occlude",

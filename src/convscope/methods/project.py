@@ -10,15 +10,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..errors import BadInput, NonFinite
-from ..geometry.box import Box
-from ..network.cone import Seen, SeenInCrops, SeenInMaps
-from ..network.exported import Network
-from ..network.reader import INPUT
-from ..network.trace import Trace
-from ..network.unit import Unit
-from .descent import Start, cone_for, descend, descend_in_windows, group_size
-from .rules import DECONVNET, Rules, Seed
+from convscope.errors import BadInput, NonFinite
+from convscope.geometry.box import Box
+from convscope.methods.descent import Start, cone_for, descend, descend_in_windows, group_size
+from convscope.methods.rules import DECONVNET, Rules, Seed
+from convscope.network.cone import Seen, SeenInCrops, SeenInMaps
+from convscope.network.exported import Network
+from convscope.network.reader import INPUT
+from convscope.network.trace import Trace
+from convscope.network.unit import Unit
 
 __all__ = ["Projections", "project", "project_fields"]
 

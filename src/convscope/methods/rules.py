@@ -17,10 +17,10 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from ..errors import BadOption, UnsupportedOp
-from ..network.node import Node, Rule, Saved
-from ..network.ops.filters import lrn_gradient
-from ..network.ops.shared import differentiate
+from convscope.errors import BadOption, UnsupportedOp
+from convscope.network.node import Node, Rule, Saved
+from convscope.network.ops.filters import lrn_gradient
+from convscope.network.ops.shared import differentiate
 
 __all__ = [
     "DECONVNET",

@@ -13,13 +13,13 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from ..errors import BadInput, BadOption, NonFinite
-from ..geometry.box import Box
-from ..network.exported import Network
-from ..network.incremental import IncrementalSweep
-from ..network.reader import INPUT
-from ..network.unit import Unit
-from .occluder import Fill, Occluder, covered, fill_planes
+from convscope.errors import BadInput, BadOption, NonFinite
+from convscope.geometry.box import Box
+from convscope.methods.occluder import Fill, Occluder, covered, fill_planes
+from convscope.network.exported import Network
+from convscope.network.incremental import IncrementalSweep
+from convscope.network.reader import INPUT
+from convscope.network.unit import Unit
 
 __all__ = ["Advance", "Job", "Method", "Sweep", "ends_in_probabilities", "sweep"]
 

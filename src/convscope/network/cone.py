@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..geometry.box import Box
-from ..geometry.window import Field, Status
-from .exported import Network
-from .node import Node, Saved
-from .ops.pooling import max_pool_switches, switch_places
-from .reader import INPUT
-from .trace import Trace
+from convscope.geometry.box import Box
+from convscope.geometry.window import Field, Status
+from convscope.network.exported import Network
+from convscope.network.node import Node, Saved
+from convscope.network.ops.pooling import max_pool_switches, switch_places
+from convscope.network.reader import INPUT
+from convscope.network.trace import Trace
 
 __all__ = ["Cone", "Seen", "SeenInCrops", "SeenInMaps", "unpool_places"]
 

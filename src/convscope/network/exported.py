@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..errors import BadInput, NoSuchLayer, NoSuchUnit
-from ..geometry.window import Field, Status, Window
-from .node import Node
-from .ops import ACTIVATION_KINDS, OUTPUT_KINDS
-from .reader import INPUT, read_network
-from .unit import Unit
+from convscope.errors import BadInput, NoSuchLayer, NoSuchUnit
+from convscope.geometry.window import Field, Status, Window
+from convscope.network.node import Node
+from convscope.network.ops import ACTIVATION_KINDS, OUTPUT_KINDS
+from convscope.network.reader import INPUT, read_network
+from convscope.network.unit import Unit
 
 if TYPE_CHECKING:
-    from .cone import Cone
-    from .trace import Trace
+    from convscope.network.cone import Cone
+    from convscope.network.trace import Trace
 
 __all__ = ["Layer", "Network", "open_network"]
 
@@ -219,13 +219,13 @@ class Network:
         images : (N, C, H, W) or (C, H, W), preprocessed
         layers : run no further than these (default: the whole network)
         """
-        from .trace import Trace  # a trace belongs to a network, and knows it
+        from convscope.network.trace import Trace  # a trace belongs to a network, and knows it
 
         return Trace.record(self, images, layers)
 
     def cone(self, layer: str) -> Cone | None:
         """The receptive cone of a layer's units; None where their windows do not move with them."""
-        from .cone import Cone  # as above
+        from convscope.network.cone import Cone  # as above
 
         name = self.layer(layer).name
         if name not in self._cones:

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .exported import Network
-from .node import Node
-from .ops.filters import batch_norm_scale_shift
-from .reader import INPUT
+from convscope.network.exported import Network
+from convscope.network.node import Node
+from convscope.network.ops.filters import batch_norm_scale_shift
+from convscope.network.reader import INPUT
 
 __all__ = ["Step", "dense", "fused_steps"]
 

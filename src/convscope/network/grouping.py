@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..geometry.window import Window
-from .fusion import Step
-from .reader import INPUT
+from convscope.geometry.window import Window
+from convscope.network.fusion import Step
+from convscope.network.reader import INPUT
 
 __all__ = ["Axis", "BoxGrid", "Run", "Side", "runs"]
 

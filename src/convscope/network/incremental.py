@@ -20,11 +20,11 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .exported import Network
-from .fusion import Step, dense, fused_steps
-from .grouping import Axis, BoxGrid, Side, runs
-from .patches import Base, copy_windows, overlap, overlay
-from .reader import INPUT
+from convscope.network.exported import Network
+from convscope.network.fusion import Step, dense, fused_steps
+from convscope.network.grouping import Axis, BoxGrid, Side, runs
+from convscope.network.patches import Base, copy_windows, overlap, overlay
+from convscope.network.reader import INPUT
 
 __all__ = ["BoxGrid", "IncrementalSweep", "Work"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import FolderInUse
+from convscope.errors import FolderInUse
 
 try:
     import fcntl

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .node import Op
+from convscope.network.node import Op
 
 __all__ = ["Memory", "writes_in_place"]
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from ..geometry.window import Field
+from convscope.geometry.window import Field
 
 __all__ = ["Node", "Op", "Rule", "Saved"]
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .exported import Network
-from .fusion import Step
-from .grouping import Run, Side, runs
-from .reader import INPUT
+from convscope.network.exported import Network
+from convscope.network.fusion import Step
+from convscope.network.grouping import Run, Side, runs
+from convscope.network.reader import INPUT
 
 __all__ = ["Base", "copy_windows", "overlap", "overlay"]
 

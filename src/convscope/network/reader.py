@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import BadModel, UnsupportedOp
-from .memory import Memory, writes_in_place
-from .node import Node
-from .ops import LRN, op_of
+from convscope.errors import BadModel, UnsupportedOp
+from convscope.network.memory import Memory, writes_in_place
+from convscope.network.node import Node
+from convscope.network.ops import LRN, op_of
 
 __all__ = ["INPUT", "read_network"]
 

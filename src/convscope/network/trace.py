@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import NonFinite
-from .ops.pooling import max_pool_switches, switch_places
-from .reader import INPUT
-from .unit import Unit
+from convscope.errors import NonFinite
+from convscope.network.ops.pooling import max_pool_switches, switch_places
+from convscope.network.reader import INPUT
+from convscope.network.unit import Unit
 
 if TYPE_CHECKING:
-    from .exported import Network
+    from convscope.network.exported import Network
 
 __all__ = ["Trace"]
 

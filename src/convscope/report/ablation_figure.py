@@ -9,9 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.ablation import Ablation, Row
-
-from .chart import chart, ticks
-from .style import FAINT, HEADER, INK, LABELS, MARGIN, OTHER, RULE, head, place, write
+from convscope.report.chart import chart, ticks
+from convscope.report.style import (
+    FAINT,
+    HEADER,
+    INK,
+    LABELS,
+    MARGIN,
+    OTHER,
+    RULE,
+    head,
+    place,
+    write,
+)
 
 __all__ = ["ablation_figure"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .style import FAINT, RULE, SIZES, families, place
+from convscope.report.style import FAINT, RULE, SIZES, families, place
 
 __all__ = ["chart", "ticks"]
 

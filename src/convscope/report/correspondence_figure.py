@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from convscope.experiments.correspondence import Baseline, Correspondence
-
-from .chart import chart, ticks
-from .style import (
+from convscope.report.chart import chart, ticks
+from convscope.report.style import (
     FAINT,
     HEADER,
     INK,

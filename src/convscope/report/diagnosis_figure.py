@@ -21,8 +21,7 @@ from convscope.experiments.findings import Severity
 from convscope.experiments.glimpse import Glimpse
 from convscope.images.pictures import around_grey, grey_scaled
 from convscope.images.preprocess import Preprocess
-
-from .style import (
+from convscope.report.style import (
     CLIP,
     FAINT,
     HEADER,

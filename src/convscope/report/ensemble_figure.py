@@ -10,9 +10,20 @@ from matplotlib.figure import Figure
 
 from convscope.experiments.combined import Group, Scoring, Size
 from convscope.experiments.ensemble import Ensemble
-
-from .chart import chart, ticks
-from .style import FAINT, HEADER, INK, LABELS, MAP, MARGIN, OTHER, families, head, place, write
+from convscope.report.chart import chart, ticks
+from convscope.report.style import (
+    FAINT,
+    HEADER,
+    INK,
+    LABELS,
+    MAP,
+    MARGIN,
+    OTHER,
+    families,
+    head,
+    place,
+    write,
+)
 
 __all__ = ["ensemble_figure"]
 

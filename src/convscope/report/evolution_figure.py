@@ -13,8 +13,18 @@ from matplotlib.patches import Polygon, Rectangle
 from convscope.errors import BadInput
 from convscope.experiments.convergence import Convergence
 from convscope.experiments.evolution_result import Evolution, LayerEvolution, MapEvolution
-
-from .style import FAINT, GAP, HEADER, LABELS, MARGIN, RULE, frame, head, place, write
+from convscope.report.style import (
+    FAINT,
+    GAP,
+    HEADER,
+    LABELS,
+    MARGIN,
+    RULE,
+    frame,
+    head,
+    place,
+    write,
+)
 
 __all__ = ["evolution_figure"]
 

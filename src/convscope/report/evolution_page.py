@@ -15,9 +15,8 @@ import numpy as np
 from convscope.atlas.sheets import encode, is_small, rank_sheet
 from convscope.experiments.evolution_result import Evolution, LayerEvolution, Lead, MapEvolution
 from convscope.network.weights import replace_file
-
-from .island import call, resource, template
-from .style import number
+from convscope.report.island import call, resource, template
+from convscope.report.style import number
 
 __all__ = ["write_evolution_page"]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .diagnosis_figure import diagnosis_figure
-from .occlusion_figure import occlusion_figure
-from .projection_figure import projection_figure
-from .style import render, save
-from .trial_figure import trial_figure
+from convscope.report.diagnosis_figure import diagnosis_figure
+from convscope.report.occlusion_figure import occlusion_figure
+from convscope.report.projection_figure import projection_figure
+from convscope.report.style import render, save
+from convscope.report.trial_figure import trial_figure
 
 __all__ = [
     "diagnosis_figure",

@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.grouping import Grouping
-
-from .chart import chart, ticks
-from .style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, place, write
+from convscope.report.chart import chart, ticks
+from convscope.report.style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, place, write
 
 __all__ = ["grouping_figure"]
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from convscope.experiments.chance import Estimate
 from convscope.experiments.invariance import SETTLED, Curves, Invariance
 from convscope.experiments.motions import Motion
-
-from .chart import chart, ticks
-from .style import (
+from convscope.report.chart import chart, ticks
+from convscope.report.style import (
     FAINT,
     GAP,
     HEADER,

@@ -17,8 +17,7 @@ from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
 from convscope.methods.occluder import covered
 from convscope.methods.occlusion import OcclusionMaps
-
-from .style import (
+from convscope.report.style import (
     CLIP,
     FAINT,
     GAP,

@@ -20,8 +20,7 @@ from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, WALL_TI
 from convscope.atlas.store import Atlas, LayerRecord, Manifest, open_atlas
 from convscope.methods.rules import DECONVNET
 from convscope.network.weights import replace_file
-
-from .island import call, resource, template
+from convscope.report.island import call, resource, template
 
 __all__ = ["write_page"]
 

@@ -17,23 +17,22 @@ from convscope.errors import BadInput
 from convscope.experiments.ensemble import Ensemble
 from convscope.experiments.evolution_result import Evolution
 from convscope.experiments.paper_results import Covered, Features, Filters, Moved, Trainings
-
-from .ablation_figure import ablation_figure
-from .correspondence_figure import correspondence_figure
-from .diagnosis_figure import Examined, diagnosis_figure
-from .ensemble_figure import ensemble_figure
-from .evolution_figure import evolution_figure
-from .evolution_page import write_evolution_page
-from .grouping_figure import grouping_figure
-from .invariance_figure import invariance_figure
-from .page import write_page
-from .plate import plate_figure
-from .probe_figure import probe_figure
-from .sensitivity_figure import scores_figure, sensitivity_figure
-from .style import save
-from .training_page import write_training_page
-from .trainings_figure import trainings_figure
-from .transfer_figure import precision_figure, transfer_figure
+from convscope.report.ablation_figure import ablation_figure
+from convscope.report.correspondence_figure import correspondence_figure
+from convscope.report.diagnosis_figure import Examined, diagnosis_figure
+from convscope.report.ensemble_figure import ensemble_figure
+from convscope.report.evolution_figure import evolution_figure
+from convscope.report.evolution_page import write_evolution_page
+from convscope.report.grouping_figure import grouping_figure
+from convscope.report.invariance_figure import invariance_figure
+from convscope.report.page import write_page
+from convscope.report.plate import plate_figure
+from convscope.report.probe_figure import probe_figure
+from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
+from convscope.report.style import save
+from convscope.report.training_page import write_training_page
+from convscope.report.trainings_figure import trainings_figure
+from convscope.report.transfer_figure import precision_figure, transfer_figure
 
 __all__ = ["draw_stage"]
 

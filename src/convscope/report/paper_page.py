@@ -16,9 +16,8 @@ from convscope.experiments.paper import Reproduction
 from convscope.experiments.paper_plan import Outcome
 from convscope.experiments.scorecard import Claim, Judgement, Verdict
 from convscope.network.weights import replace_file
-
-from .island import resource, template
-from .style import DPI
+from convscope.report.island import resource, template
+from convscope.report.style import DPI
 
 __all__ = ["write_paper_page"]
 

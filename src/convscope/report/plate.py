@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from convscope.atlas.store import Atlas
 from convscope.errors import BadOption
-
-from .style import FAINT, blank, place, write
+from convscope.report.style import FAINT, blank, place, write
 
 __all__ = ["plate_figure"]
 

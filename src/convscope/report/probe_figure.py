@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from convscope.experiments.depth import LayerProbe
 from convscope.experiments.multilabel import MultiTransfer
-
-from .score_curves import LEFT, TALL, Curve, score_curves
-from .style import FAINT, HEADER, MARGIN, write
+from convscope.report.score_curves import LEFT, TALL, Curve, score_curves
+from convscope.report.style import FAINT, HEADER, MARGIN, write
 
 __all__ = ["depth_figure", "probe_figure"]
 

@@ -16,8 +16,7 @@ from convscope.geometry.box import Box
 from convscope.images.pictures import GREY, crop, grey_scaled, shown_box
 from convscope.images.preprocess import Preprocess
 from convscope.methods.project import Projections
-
-from .style import (
+from convscope.report.style import (
     CLIP,
     FAINT,
     GAP,

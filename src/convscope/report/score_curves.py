@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from .chart import chart, ticks
-from .style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, place, write
+from convscope.report.chart import chart, ticks
+from convscope.report.style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, place, write
 
 __all__ = ["LEFT", "TALL", "Curve", "score_curves"]
 

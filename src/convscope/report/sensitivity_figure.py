@@ -12,10 +12,9 @@ from convscope.experiments.occlusion_study import OcclusionStudy, Row
 from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
-
-from .chart import chart, ticks
-from .occlusion_figure import ACROSS, CAPTION, FOOTER, Panel, draw_row, picture_size
-from .style import (
+from convscope.report.chart import chart, ticks
+from convscope.report.occlusion_figure import ACROSS, CAPTION, FOOTER, Panel, draw_row, picture_size
+from convscope.report.style import (
     CLIP,
     FAINT,
     HEADER,

@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from convscope.network.weights import replace_file
-
-from .style import blank, place, write
+from convscope.report.style import blank, place, write
 
 __all__ = ["contact_figure", "write_tour"]
 

@@ -19,11 +19,10 @@ from convscope.atlas.sheets import FILTER_CELL, FILTER_COLUMNS, encode, filter_s
 from convscope.errors import BadCheckpoint, BadInput
 from convscope.images.preprocess import Preprocess
 from convscope.network.weights import Weights, read_weights, replace_file
+from convscope.report.curves import Chart, chart
+from convscope.report.island import resource, template
 from convscope.training.checkpoint import Checkpoint, Epoch, Run, Status, read_run
 from convscope.training.recipe_file import recipe_text
-
-from .curves import Chart, chart
-from .island import resource, template
 
 __all__ = ["training_charts", "write_training_page"]
 

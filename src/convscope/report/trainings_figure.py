@@ -5,9 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from convscope.experiments.paper_results import Trainings
-
-from .chart import chart, ticks
-from .style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, place, write
+from convscope.report.chart import chart, ticks
+from convscope.report.style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, place, write
 
 __all__ = ["trainings_figure"]
 

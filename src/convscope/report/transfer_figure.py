@@ -8,10 +8,9 @@ from matplotlib.figure import Figure
 
 from convscope.experiments.multilabel import MultiTransfer
 from convscope.experiments.transfer import Point, Transfer
-
-from .chart import chart, ticks
-from .score_curves import LEFT, TALL, Curve, score_curves
-from .style import FAINT, HEADER, INK, LABELS, MARGIN, head, write
+from convscope.report.chart import chart, ticks
+from convscope.report.score_curves import LEFT, TALL, Curve, score_curves
+from convscope.report.style import FAINT, HEADER, INK, LABELS, MARGIN, head, write
 
 __all__ = ["precision_figure", "transfer_figure"]
 

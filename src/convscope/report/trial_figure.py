@@ -7,8 +7,18 @@ from matplotlib.text import Text
 from matplotlib.ticker import AutoLocator
 
 from convscope.experiments.trial import Trial
-
-from .style import FAINT, HEADER, INK, LABELS, MARGIN, RULE, SIZES, head, place, write
+from convscope.report.style import (
+    FAINT,
+    HEADER,
+    INK,
+    LABELS,
+    MARGIN,
+    RULE,
+    SIZES,
+    head,
+    place,
+    write,
+)
 
 __all__ = ["trial_figure"]
 

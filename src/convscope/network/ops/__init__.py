@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..node import Op
-from .activations import ACTIVATIONS
-from .filters import FILTERS, LRN
-from .joining import JOINING
-from .pooling import POOLING
-from .shaping import SHAPING
+from convscope.network.node import Op
+from convscope.network.ops.activations import ACTIVATIONS
+from convscope.network.ops.filters import FILTERS, LRN
+from convscope.network.ops.joining import JOINING
+from convscope.network.ops.pooling import POOLING
+from convscope.network.ops.shaping import SHAPING
 
 __all__ = ["ACTIVATION_KINDS", "LRN", "OPS", "OUTPUT_KINDS", "op_of"]
 

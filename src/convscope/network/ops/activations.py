@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...geometry.window import Field
-from ..node import Node, Op
-from .shared import aten, whole
+from convscope.geometry.window import Field
+from convscope.network.node import Node, Op
+from convscope.network.ops.shared import aten, whole
 
 
 def _read_hardtanh(bound: dict[str, Any]) -> dict[str, Any]:

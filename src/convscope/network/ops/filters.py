@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..node import Node, Op, Saved
-from .shared import aten, linear_adjoint, pair, sliding, whole
+from convscope.network.node import Node, Op, Saved
+from convscope.network.ops.shared import aten, linear_adjoint, pair, sliding, whole
 
 
 def _read_conv(bound: dict[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..node import Node, Op, Saved
-from .shared import aten, broadcast, channel_field
+from convscope.network.node import Node, Op, Saved
+from convscope.network.ops.shared import aten, broadcast, channel_field
 
 
 def _sum_to(signal: Tensor, shape: tuple[int, ...]) -> Tensor:

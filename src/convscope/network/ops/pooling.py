@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...geometry.window import IDENTITY, Field, Status, Window
-from ..node import Node, Op, Saved
-from .shared import aten, linear_adjoint, pair, sliding, whole
+from convscope.geometry.window import IDENTITY, Field, Status, Window
+from convscope.network.node import Node, Op, Saved
+from convscope.network.ops.shared import aten, linear_adjoint, pair, sliding, whole
 
 
 def _read_pool(bound: dict[str, Any]) -> dict[str, Any]:

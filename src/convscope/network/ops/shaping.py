@@ -7,9 +7,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...geometry.window import Field, Window
-from ..node import Node, Op, Saved
-from .shared import aten, channel_field, linear_adjoint, whole
+from convscope.geometry.window import Field, Window
+from convscope.network.node import Node, Op, Saved
+from convscope.network.ops.shared import aten, channel_field, linear_adjoint, whole
 
 
 def _reshape_field(node: Node, index: int) -> Field:

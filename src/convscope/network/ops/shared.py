@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...geometry.window import IDENTITY, Field, Window
-from ..node import Node, Saved
+from convscope.geometry.window import IDENTITY, Field, Window
+from convscope.network.node import Node, Saved
 
 aten = torch.ops.aten
 
