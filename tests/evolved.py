@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from convscope.atlas.sheets import cell_size, tile_shape
-from convscope.experiments.convergence import Convergence, lower_first
-from convscope.experiments.evolution_result import (
+from convscope.experiments.evolution.convergence import Convergence, lower_first
+from convscope.experiments.evolution.result import (
     MEASURES,
     Evolution,
     LayerEvolution,

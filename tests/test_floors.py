@@ -64,6 +64,30 @@ def test_no_file_imports_from_a_floor_above(floor: str):
     assert not found, "\n".join(found)
 
 
+SHARED = sorted(file.stem for file in (SOURCE / "experiments").glob("*.py"))
+EXPERIMENTS = sorted(
+    folder.parent.name for folder in (SOURCE / "experiments").glob("*/__init__.py")
+)
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name != "paper"])
+def test_no_experiment_imports_another(experiment: str):
+    """But `paper`, which runs them all."""
+    for file in sorted((SOURCE / "experiments" / experiment).glob("*.py")):
+        for line, name in modules_imported(ast.parse(file.read_text()), ("convscope",)):
+            floor, _, rest = name.partition(".")
+            allowed = floor != "experiments" or rest.partition(".")[0] in (*SHARED, experiment)
+            assert allowed, f"{file.name}:{line} imports {name}"
+
+
+@pytest.mark.parametrize("module", [name for name in SHARED if name != "__init__"])
+def test_what_experiments_share_knows_none_of_them(module: str):
+    source = (SOURCE / "experiments" / f"{module}.py").read_text()
+    for line, name in modules_imported(ast.parse(source), ("convscope",)):
+        floor, _, rest = name.partition(".")
+        assert floor != "experiments" or rest.partition(".")[0] in SHARED, (line, name)
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .atlas.scan import build_atlas
     from .atlas.store import open_atlas
-    from .experiments.ablation import ablate
-    from .experiments.correspondence import correspondence
-    from .experiments.depth import probe_layers
-    from .experiments.diagnosis import diagnose
-    from .experiments.ensemble import ensemble
-    from .experiments.evolution import evolve
-    from .experiments.invariance import invariance
-    from .experiments.multilabel import transfer_several
-    from .experiments.occlusion_study import occlusion_study
-    from .experiments.paper import reproduce
-    from .experiments.transfer import LayerReader, transfer
+    from .experiments.ablation.study import ablate
+    from .experiments.correspondence.study import correspond
+    from .experiments.diagnosis.study import diagnose
+    from .experiments.ensemble.study import ensemble
+    from .experiments.evolution.study import evolve
+    from .experiments.invariance.study import invariance
+    from .experiments.paper.study import reproduce
+    from .experiments.sensitivity.study import sensitivity
+    from .experiments.transfer.layers import probe
+    from .experiments.transfer.multilabel import transfer_several
+    from .experiments.transfer.study import LayerReader, transfer
     from .images.datasets import open_images
     from .images.duplicates import near_duplicates
     from .images.preprocess import Preprocess
@@ -41,31 +41,31 @@ _HOMES = {
     "GRADIENT": "methods.rules",
     "GUIDED": "methods.rules",
     "Layer": "network.exported",
-    "LayerReader": "experiments.transfer",
+    "LayerReader": "experiments.transfer.study",
     "Network": "network.exported",
     "Preprocess": "images.preprocess",
     "Projections": "methods.project",
     "Rules": "methods.rules",
     "Trace": "network.trace",
     "Unit": "network.unit",
-    "ablate": "experiments.ablation",
+    "ablate": "experiments.ablation.study",
     "build_atlas": "atlas.scan",
-    "correspondence": "experiments.correspondence",
-    "diagnose": "experiments.diagnosis",
-    "ensemble": "experiments.ensemble",
-    "evolve": "experiments.evolution",
-    "invariance": "experiments.invariance",
+    "correspond": "experiments.correspondence.study",
+    "diagnose": "experiments.diagnosis.study",
+    "ensemble": "experiments.ensemble.study",
+    "evolve": "experiments.evolution.study",
+    "invariance": "experiments.invariance.study",
     "near_duplicates": "images.duplicates",
-    "occlusion_study": "experiments.occlusion_study",
     "open_atlas": "atlas.store",
     "open_images": "images.datasets",
     "open_model": "network.zoo",
     "open_network": "network.exported",
-    "probe_layers": "experiments.depth",
+    "probe": "experiments.transfer.layers",
     "project": "methods.project",
-    "reproduce": "experiments.paper",
-    "transfer": "experiments.transfer",
-    "transfer_several": "experiments.multilabel",
+    "reproduce": "experiments.paper.study",
+    "sensitivity": "experiments.sensitivity.study",
+    "transfer": "experiments.transfer.study",
+    "transfer_several": "experiments.transfer.multilabel",
 }
 
 __version__ = "0.1.0"
@@ -83,20 +83,20 @@ __all__ = [
     "Unit",
     "ablate",
     "build_atlas",
-    "correspondence",
+    "correspond",
     "diagnose",
     "ensemble",
     "evolve",
     "invariance",
     "near_duplicates",
-    "occlusion_study",
     "open_atlas",
     "open_images",
     "open_model",
     "open_network",
-    "probe_layers",
+    "probe",
     "project",
     "reproduce",
+    "sensitivity",
     "transfer",
     "transfer_several",
 ]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from convscope.cli.app import main
-from convscope.experiments import paper
-from convscope.experiments.paper_plan import Table
-from convscope.experiments.paper_results import Trained, Trainings
-from convscope.experiments.stage import Found, Stage
+from convscope.experiments.paper import study as paper
+from convscope.experiments.paper.plan import Table
+from convscope.experiments.paper.results import Trained, Trainings
+from convscope.experiments.paper.stage import Found, Stage
 from convscope.report import paper_figures
 
 

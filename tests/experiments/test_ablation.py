@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from convscope.errors import BadOption, FolderInUse
-from convscope.experiments.ablation import Ablation, ablate
-from convscope.experiments.ablation_claims import CLAIMS, Quantity, Verdict, contrast, judge
-from convscope.experiments.variants import TABLE2, Variant
+from convscope.experiments.ablation.claims import CLAIMS, Quantity, judge
+from convscope.experiments.ablation.study import Ablation, ablate
+from convscope.experiments.ablation.variants import TABLE2, Variant
+from convscope.experiments.chance import contrast
+from convscope.experiments.scorecard import Verdict
 from convscope.images.datasets import open_images
 from convscope.network.architectures import Architecture, Convolution, Dense
 from convscope.network.zoo import open_model
@@ -80,8 +82,8 @@ def test_a_claim_is_refuted_and_left_open_where_it_should_be():
 
     assert verdict([0.3, 0.31, 0.32], [0.20, 0.21, 0.22]) is Verdict.HOLDS
     assert verdict([0.2, 0.21, 0.22], [0.30, 0.31, 0.32]) is Verdict.FAILS
-    assert verdict([0.2, 0.25, 0.30], [0.19, 0.24, 0.29]) is Verdict.OPEN
-    assert verdict([0.3], [0.2]) is Verdict.OPEN
+    assert verdict([0.2, 0.25, 0.30], [0.19, 0.24, 0.29]) is Verdict.UNCLEAR
+    assert verdict([0.3], [0.2]) is Verdict.UNCLEAR
 
 
 def test_little_is_lost_also_where_all_four_layers_cost_nothing():
@@ -95,7 +97,7 @@ def test_little_is_lost_also_where_all_four_layers_cost_nothing():
     assert verdict(0.52, 0.7) is Verdict.FAILS  # 12 of 30
     assert verdict(0.3, 0.2) is Verdict.HOLDS  # nothing is lost
     assert verdict(0.5, 0.2) is Verdict.FAILS
-    assert verdict(0.40, 0.40) is Verdict.OPEN
+    assert verdict(0.40, 0.40) is Verdict.UNCLEAR
 
 
 def test_depth_does_not_matter_where_nothing_is_lost_though_the_parts_were_gains():
@@ -108,7 +110,7 @@ def test_depth_does_not_matter_where_nothing_is_lost_though_the_parts_were_gains
     assert verdict(0.45, 0.45, 0.7) is Verdict.HOLDS
     assert verdict(0.50, 0.50, 0.55) is Verdict.FAILS
     assert verdict(0.35, 0.30, 0.35) is Verdict.FAILS  # more than the sum of the parts, and a gain
-    assert verdict(0.35, 0.30, 0.40) is Verdict.OPEN  # neither loss nor gain
+    assert verdict(0.35, 0.30, 0.40) is Verdict.UNCLEAR  # neither loss nor gain
 
 
 def test_every_claim_compares_so_that_equal_networks_weigh_nothing():

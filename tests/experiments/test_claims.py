@@ -9,28 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convscope.experiments.ablation_claims import judge as judge_table2
-from convscope.experiments.claims import CLAIMS
-from convscope.experiments.combined import Comparison, Group, Score, Scoring, Size
-from convscope.experiments.convergence import lower_first
-from convscope.experiments.correspondence import Alike, Baseline
-from convscope.experiments.depth import LayerProbe
-from convscope.experiments.folds import Protocol
-from convscope.experiments.grouping import Grouping, Purity
-from convscope.experiments.invariance import Curves, Invariance
-from convscope.experiments.motions import Motion, Motions
-from convscope.experiments.multilabel import ClassScore, LayerScore, MultiTransfer
-from convscope.experiments.paper_results import (
-    Features,
-    Filters,
-    Moved,
-    Several,
+from convscope.experiments.ablation.claims import judge as judge_table2
+from convscope.experiments.correspondence.study import Alike, Baseline
+from convscope.experiments.ensemble.combined import Comparison, Group, Score, Scoring, Size
+from convscope.experiments.evolution.convergence import lower_first
+from convscope.experiments.invariance.motions import Motion, Motions
+from convscope.experiments.invariance.study import Curves, Invariance
+from convscope.experiments.paper.claims import CLAIMS
+from convscope.experiments.paper.purity import Grouping, Purity
+from convscope.experiments.paper.results import (
+    Fig2,
+    Fig5,
+    InvarianceStudy,
+    MultiStudy,
     Trained,
     Trainings,
 )
-from convscope.experiments.paper_stages import STAGES
+from convscope.experiments.paper.stages import STAGES
 from convscope.experiments.scorecard import Claim, Effect, Judgement, Verdict, decide, judged
-from convscope.experiments.transfer import Point, Transfer
+from convscope.experiments.transfer.folds import Protocol
+from convscope.experiments.transfer.layers import LayerProbe
+from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
+from convscope.experiments.transfer.study import Point, Transfer
 from evolved import evolution
 
 HOLDS, FAILS, UNCLEAR, OUT = Verdict.HOLDS, Verdict.FAILS, Verdict.UNCLEAR, Verdict.NOT_RUN
@@ -44,12 +44,12 @@ def verdict(key: str, result: Any) -> Verdict:
 # ---- made-up results ----------------------------------------------------------------------------
 
 
-def features(first: float, last: float, before: float = 0.1) -> Features:
+def features(first: float, last: float, before: float = 0.1) -> Fig2:
     def maps(mean: float) -> tuple[float, ...]:
         return tuple(mean + change for change in (-0.02, -0.01, 0.0, 0.01, 0.02))
 
     layers = (Purity("conv1", maps(first), maps(0.1)), Purity("conv5", maps(last), maps(before)))
-    return Features(Grouping(layers, 0.1, 100, 9), "atlas")
+    return Fig2(Grouping(layers, 0.1, 100, 9), "atlas")
 
 
 def grown(low: Sequence[int], high: Sequence[int]) -> Any:
@@ -76,8 +76,8 @@ def filters(
     zfnet: Any = None,
     alexnet: Any = None,
     inequality: tuple[tuple[float, float], ...] = ((0.3, 0.3), (0.2, 0.2)),
-) -> Filters:
-    return Filters(zfnet or looked(), looked(), alexnet or looked(), inequality)
+) -> Fig5:
+    return Fig5(zfnet or looked(), looked(), alexnet or looked(), inequality)
 
 
 def covered(detections: Sequence[float], correlations: Sequence[float], known: bool = True) -> Any:
@@ -116,7 +116,7 @@ def moved(first: Sequence[float], last: Sequence[float], turned: float, shifted:
     names = tuple("abcd")
     known = (True,) * 4
     study = Invariance(("relu1", "relu7"), names, (0,) * 4, known, tuple(curves), None, 0)
-    return Moved(study, None)
+    return InvarianceStudy(study, None)
 
 
 JUMP = (0.0, *(1.0,) * 10)
@@ -195,13 +195,13 @@ def served(features: float, few: float, scratch: float) -> Transfer:
     return Transfer("relu7", "flatten", 256, ("a", "b"), 100, 20, 0.5, protocol, points)
 
 
-def several(trained: float, untrained: float) -> Several:
+def several(trained: float, untrained: float) -> MultiStudy:
     def one(mean: float) -> MultiTransfer:
         classes = (ClassScore("dog", 20, mean, 0.2),)
         layer = LayerScore("relu7", 256, mean, 0.01, mean - 0.03, mean + 0.03, classes)
         return MultiTransfer((layer,), "flatten", 100, 100, 5, 2, 5, 0.2, (), 0)
 
-    return Several(one(trained), one(untrained))
+    return MultiStudy(one(trained), one(untrained))
 
 
 def probed(first: float, last: float) -> LayerProbe:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convscope.experiments.convergence import (
+from convscope.experiments.evolution.convergence import (
     converged,
     lower_first,
     similar_from,

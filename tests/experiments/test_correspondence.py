@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from convscope.errors import BadData, BadOption
-from convscope.experiments.correspondence import correspondence, hamming, maps_and_features
-from convscope.experiments.faces import Faces, faces_of
+from convscope.experiments.correspondence.faces import Faces, faces_of
+from convscope.experiments.correspondence.study import correspond, hamming, maps_and_features
 from convscope.images.datasets import open_images
 from convscope.images.parts import Marked, marked_images
 from convscope.images.placing import placing
@@ -38,7 +38,7 @@ def test_the_hamming_distance_is_that_of_a_loop() -> None:
 def test_the_values_are_compared_in_pieces_without_a_difference(monkeypatch) -> None:
     signs = torch.randint(-1, 2, (4, 33)).to(torch.int8)
     expected = hamming(signs)
-    monkeypatch.setattr("convscope.experiments.correspondence.CHUNK", 7)
+    monkeypatch.setattr("convscope.experiments.correspondence.study.CHUNK", 7)
     for found, known in zip(hamming(signs), expected, strict=True):
         assert torch.allclose(found, known)
 
@@ -60,7 +60,7 @@ def test_a_part_that_changes_all_pictures_alike_has_no_distance() -> None:
     pictures[:, 12:] = noise(4, SIDE - 12, SIDE, 3)
     network = network_of(lambda x: x.mean((2, 3)))
     here = ((6.0, 6.0),) * 4
-    found = correspondence(
+    found = correspond(
         network, faces(pictures, {"lamp": here}), fill=0.0, layers=["conv"], size=5, draws=50
     )
     lamp = found.table["conv"]["lamp"]
@@ -76,7 +76,7 @@ def test_signs_that_have_nothing_to_do_with_each_other_differ_in_half() -> None:
     pictures = noise(6, SIDE, SIDE, 3)
     network = network_reading(weight)
     spots = tuple((4.0 + 3 * i, 4.0 + 3 * i) for i in range(6))
-    found = correspondence(
+    found = correspond(
         network, faces(pictures, {"spot": spots}), fill=0.0, layers=[network.output], size=2,
         draws=50,
     )  # fmt: skip
@@ -90,7 +90,7 @@ def test_delta_is_the_papers_formula_over_its_number_of_pairs() -> None:
     network = network_of(lambda x: x.mean((2, 3)))
     spots = ((5.0, 7.0), (8.0, 8.0), (12.0, 6.0), (9.0, 15.0))
     given = faces(pictures, {"spot": spots})
-    found = correspondence(network, given, fill=0.3, layers=["conv"], size=4, places=5, draws=9)
+    found = correspond(network, given, fill=0.3, layers=["conv"], size=4, places=5, draws=9)
     signs = []
     for image, (row, column) in zip(given.images.numpy(), spots, strict=True):
         covered = image.copy()
@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_study_and_another_gives_other_places() -> 
     given = faces(pictures, {"spot": ((9.0, 9.0),) * 3})
 
     def study(seed: int) -> dict:
-        found = correspondence(network, given, fill=0.0, layers=["conv"], draws=20, seed=seed)
+        found = correspond(network, given, fill=0.0, layers=["conv"], draws=20, seed=seed)
         return found.to_dict()["layers"]["conv"]
 
     assert study(1) == study(1) and study(1)["random"] != study(2)["random"]
@@ -122,12 +122,12 @@ def test_what_cannot_be_compared_is_refused() -> None:
     network = network_of(lambda x: x.mean((2, 3)))
     one = faces(noise(1, SIDE, SIDE, 3), {"spot": ((9.0, 9.0),)})
     with pytest.raises(BadData, match="2 or more"):
-        correspondence(network, one, fill=0.0, layers=["conv"])
+        correspond(network, one, fill=0.0, layers=["conv"])
     two = faces(noise(2, SIDE, SIDE, 3), {"spot": ((9.0, 9.0),) * 2})
     with pytest.raises(BadOption, match="must fit"):
-        correspondence(network, two, fill=0.0, layers=["conv"], size=99)
+        correspond(network, two, fill=0.0, layers=["conv"], size=99)
     with pytest.raises(BadOption, match="2 places"):
-        correspondence(network, two, fill=0.0, layers=["conv"], places=1)
+        correspond(network, two, fill=0.0, layers=["conv"], places=1)
 
 
 def test_the_layers_are_the_last_maps_and_what_tells_the_classes() -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import BadInput, BadModel, NonFinite
-from convscope.experiments.diagnosis import Diagnosis, diagnose
-from convscope.experiments.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.diagnosis.study import Diagnosis, diagnose
 from convscope.network.architectures import ARCHITECTURES, build
 from convscope.network.exported import open_network
 

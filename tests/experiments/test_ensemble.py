@@ -16,8 +16,8 @@ from PIL import Image
 from torch import nn
 
 from convscope.errors import BadData, BadModel, BadOption
-from convscope.experiments.combined import MOST_SUBSETS, _subsets, combine
-from convscope.experiments.ensemble import ALL, TABLE1, chances_of, ensemble
+from convscope.experiments.ensemble.combined import MOST_SUBSETS, _subsets, combine
+from convscope.experiments.ensemble.study import ALL, TABLE1, chances_of, ensemble
 from convscope.images.datasets import open_images
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling

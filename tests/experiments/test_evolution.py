@@ -12,9 +12,9 @@ import torch
 from torch.nn import functional as F
 
 from convscope.errors import BadCheckpoint, BadData, BadOption, FolderInUse, NoSuchLayer
-from convscope.experiments.evolution import evolve
-from convscope.experiments.evolution_result import Evolution, MapEvolution
-from convscope.experiments.kept import kept_epochs
+from convscope.experiments.evolution.kept import kept_epochs
+from convscope.experiments.evolution.result import Evolution, MapEvolution
+from convscope.experiments.evolution.study import evolve
 from convscope.images.datasets import open_images
 from convscope.images.image_set import ImageSet
 from convscope.images.pictures import GREY

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convscope.experiments.filters import (
+from convscope.experiments.diagnosis.filters import (
     beyond_nyquist,
     filter_spectrum,
     folded,

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from convscope.errors import BadData, BadOption, NoSuchLayer
-from convscope.experiments.invariance import invariance
-from convscope.experiments.motions import Motion, Motions, Moving, papers_motions
+from convscope.experiments.invariance.motions import Motion, Motions, Moving, papers_motions
+from convscope.experiments.invariance.study import invariance
 from convscope.experiments.samples import Sample, draw_samples, true_label
 from convscope.images.preprocess import Fit, Preprocess, Scaling
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from convscope.errors import BadOption
-from convscope.experiments import linear
-from convscope.experiments.linear import LOSSES, Loss, Solver, Span, fit_linear, solver_for
+from convscope.experiments.transfer import linear
+from convscope.experiments.transfer.linear import LOSSES, Loss, Solver, Span, fit_linear, solver_for
 
 KINDS = [Loss.SOFTMAX, Loss.SVM, Loss.SIGMOID]
 

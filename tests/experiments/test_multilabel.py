@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from convscope.errors import BadData
-from convscope.experiments.multilabel import transfer_several
-from convscope.experiments.transfer import LayerReader
+from convscope.experiments.transfer.multilabel import transfer_several
+from convscope.experiments.transfer.study import LayerReader
 from experiments.painted import Painted, opened, xor_model
 
 CLASSES = ("red", "green", "luck", "rare")

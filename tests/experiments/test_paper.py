@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from convscope.errors import BadOption, FolderInUse, NonFinite
-from convscope.experiments import paper
-from convscope.experiments.laboratory import Laboratory, data_of
-from convscope.experiments.paper_plan import FULL, QUICK, Budget, Outcome, Table
-from convscope.experiments.paper_results import Trained, Trainings
+from convscope.experiments.paper import study as paper
+from convscope.experiments.paper.laboratory import Laboratory, data_of
+from convscope.experiments.paper.plan import FULL, QUICK, Budget, Outcome, Table
+from convscope.experiments.paper.results import Trained, Trainings
+from convscope.experiments.paper.stage import Found, Stage
 from convscope.experiments.scorecard import Verdict
-from convscope.experiments.stage import Found, Stage
 from convscope.report.paper_figures import draw_stage
 from convscope.report.paper_page import write_paper_page
 

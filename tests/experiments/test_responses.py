@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.experiments.filters import folded
-from convscope.experiments.responses import (
+from convscope.experiments.diagnosis.filters import folded
+from convscope.experiments.diagnosis.responses import (
     Tally,
     interpolation,
     is_rectified,

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve
 
-from convscope.experiments.scores import average_precision, class_accuracies, mean_class_accuracy
+from convscope.experiments.transfer.scores import (
+    average_precision,
+    class_accuracies,
+    mean_class_accuracy,
+)
 
 
 def test_average_precision_of_six_images_is_what_one_counts_by_hand() -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from convscope.errors import BadData, BadOption, FolderInUse
-from convscope.experiments import probe as probe_module
-from convscope.experiments.depth import probe_layers
-from convscope.experiments.features import Features, extract
-from convscope.experiments.folds import Protocol, draw_folds, draw_parts, labels_of
-from convscope.experiments.linear import Loss
-from convscope.experiments.probe import Scaling, fit_probe
-from convscope.experiments.transfer import LayerReader, transfer
+from convscope.experiments.transfer import classifier as probe_module
+from convscope.experiments.transfer.classifier import Scaling, fit_probe
+from convscope.experiments.transfer.features import Features, extract
+from convscope.experiments.transfer.folds import Protocol, draw_folds, draw_parts, labels_of
+from convscope.experiments.transfer.layers import probe
+from convscope.experiments.transfer.linear import Loss
+from convscope.experiments.transfer.study import LayerReader, transfer
 from convscope.images.duplicates import Duplicate
 from experiments.painted import Painted, opened, xor_images, xor_model
 
@@ -30,7 +30,7 @@ def reader(**how: Any) -> LayerReader:
 
 def test_the_layer_that_tells_tells_and_the_one_below_guesses() -> None:
     protocol = Protocol((20,), folds=3, classifiers=BOTH)
-    found = probe_layers(reader(), xor_images(120), protocol, layers=["1", "3"])
+    found = probe(reader(), xor_images(120), protocol, layers=["1", "3"])
     for classifier in ("softmax", "svm"):
         below, above = found.points[classifier]
         assert above.mean == 1.0
@@ -126,7 +126,7 @@ def test_too_few_images_and_too_many_labels_are_bad_input() -> None:
     with pytest.raises(BadOption):
         Protocol((1, 5), folds=0)
     with pytest.raises(BadOption, match="one number"):
-        probe_layers(reader(), xor_images(20), Protocol((1, 5)))
+        probe(reader(), xor_images(20), Protocol((1, 5)))
 
 
 def test_what_is_chosen_never_depends_on_images_outside_the_training_part() -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import BadOption, FolderInUse
-from convscope.experiments.findings import Finding, Kind, Remedy, Severity
-from convscope.experiments.remedies import remedied
-from convscope.experiments.trial import Trial, spread, try_remedies
+from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.diagnosis.remedies import remedied
+from convscope.experiments.diagnosis.trial import Trial, spread, try_remedies
 from convscope.images.datasets import open_images
 from convscope.network.architectures import ARCHITECTURES, Architecture, Convolution, Dense
 from convscope.training.recipe import SMALL

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import BadOption
-from convscope.experiments.ablation import planned
-from convscope.experiments.variants import (
+from convscope.experiments.ablation.study import planned
+from convscope.experiments.ablation.variants import (
     TABLE2,
     Variant,
     Width,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convscope.experiments.diagnosis import diagnose
-from convscope.experiments.glimpse import glimpse
+from convscope.experiments.diagnosis.glimpse import glimpse
+from convscope.experiments.diagnosis.study import diagnose
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network, open_network
 from convscope.report.diagnosis_figure import Examined, diagnosis_figure

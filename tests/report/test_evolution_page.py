@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convscope.experiments.evolution_result import MapEvolution
+from convscope.experiments.evolution.result import MapEvolution
 from convscope.report.evolution_page import page_data, write_evolution_page
 from evolved import EPOCHS, evolution, layer, lead
 from report_browser import CHROMIUM, browse

@@ -11,11 +11,18 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from convscope.experiments.claims import CLAIMS
-from convscope.experiments.paper import Reproduction
-from convscope.experiments.paper_plan import QUICK, Outcome, Table
-from convscope.experiments.paper_stages import STAGES
-from convscope.experiments.scorecard import Effect, Judgement, Verdict, failed, judged, not_run
+from convscope.experiments.paper.claims import CLAIMS
+from convscope.experiments.paper.plan import QUICK, Outcome, Table
+from convscope.experiments.paper.stages import STAGES
+from convscope.experiments.paper.study import Reproduction
+from convscope.experiments.scorecard import (
+    Effect,
+    Judgement,
+    Verdict,
+    failed,
+    judged,
+    not_run,
+)
 from convscope.report.paper_page import write_paper_page
 from report_browser import CHROMIUM, QUIET
 

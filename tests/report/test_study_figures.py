@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convscope.experiments.chosen import Chosen
-from convscope.experiments.correspondence import correspondence
-from convscope.experiments.faces import Faces
-from convscope.experiments.invariance import invariance
-from convscope.experiments.occlusion_study import occlusion_study
+from convscope.experiments.correspondence.faces import Faces
+from convscope.experiments.correspondence.study import correspond
+from convscope.experiments.invariance.study import invariance
 from convscope.experiments.samples import Sample
+from convscope.experiments.sensitivity.recognised import Chosen
+from convscope.experiments.sensitivity.study import sensitivity
 from convscope.images.preprocess import Fit, Preprocess, Scaling
 from convscope.methods.occluder import Occluder
 from convscope.network.exported import open_network
@@ -78,7 +78,7 @@ def test_the_table_of_parts_shows_every_part_beside_both_baselines() -> None:
         tuple(map(str, range(18))), PREPROCESS.tensors(pixels), pixels,
         {"left eye": spots, "no$e": spots}, None, (),
     )  # fmt: skip
-    found = correspondence(network(), faces, fill=0.5, places=4, draws=20)
+    found = correspond(network(), faces, fill=0.5, places=4, draws=20)
     figure = correspondence_figure(found)
     said = words(figure)
     for expected in ("left eye", "no$e", "random, another in each", "random, the same in all",
@@ -111,7 +111,7 @@ def test_a_study_has_a_row_an_image_and_its_scores() -> None:
     chosen = [Chosen(index, index % 3, True) for index in range(len(images))]
     mask = np.zeros((SIDE, SIDE), bool)
     mask[4:12, 6:18] = True
-    found = occlusion_study(
+    found = sensitivity(
         network(), images, PREPROCESS, chosen, truth=lambda index: mask,
         occluder=Occluder(8, 8), others=0,
     )  # type: ignore[arg-type]  # fmt: skip

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convscope.experiments.ablation import Ablation, Row, Training
-from convscope.experiments.combined import combine
-from convscope.experiments.ensemble import ALL, Ensemble
-from convscope.experiments.variants import TABLE2, paper_row, parameters_of
+from convscope.experiments.ablation.study import Ablation, Row, Training
+from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
+from convscope.experiments.ensemble.combined import combine
+from convscope.experiments.ensemble.study import ALL, Ensemble
 from convscope.network.architectures import ARCHITECTURES
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.ensemble_figure import ensemble_figure

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from matplotlib.figure import Figure
 
-from convscope.experiments.depth import LayerProbe, Probed
-from convscope.experiments.folds import Protocol
-from convscope.experiments.linear import Loss
-from convscope.experiments.multilabel import ClassScore, LayerScore, MultiTransfer
-from convscope.experiments.transfer import Point, Transfer
+from convscope.experiments.transfer.folds import Protocol
+from convscope.experiments.transfer.layers import LayerProbe, Probed
+from convscope.experiments.transfer.linear import Loss
+from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
+from convscope.experiments.transfer.study import Point, Transfer
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.style import render
 from convscope.report.transfer_figure import precision_figure, transfer_figure

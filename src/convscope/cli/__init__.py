@@ -1,4 +1,4 @@
-"""Floor 7: parse, call, print. One file per verb group."""
+"""Floor 8: parse, call, print. One file per verb group."""
 
 from convscope.cli.app import main
 

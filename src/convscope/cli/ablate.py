@@ -24,8 +24,8 @@ from convscope.cli.train import (
 )
 
 if TYPE_CHECKING:
-    from convscope.experiments.ablation import Ablation, Row
-    from convscope.experiments.variants import Variant
+    from convscope.experiments.ablation.study import Ablation, Row
+    from convscope.experiments.ablation.variants import Variant
 
 __all__ = ["ablate"]
 
@@ -64,7 +64,7 @@ class Varying:
         """Those that were asked for; None is the paper's table. Raises  BadOption: no rows."""
         if self.variant is None and self.variants is None:
             return None
-        from convscope.experiments.variants import Variant, read_variants
+        from convscope.experiments.ablation.variants import Variant, read_variants
 
         read = () if self.variants is None else read_variants(self.variants)
         return (*read, *(Variant.parse(line) for line in self.variant or ()))
@@ -134,9 +134,9 @@ def ablate(
         return
     variants = varying.rows()
     device = choose_device(running.device)
-    from convscope.experiments.ablation import ablate as study
-    from convscope.experiments.ablation import planned
-    from convscope.experiments.budget import check_free
+    from convscope.experiments.ablation.study import ablate as study
+    from convscope.experiments.ablation.study import planned
+    from convscope.experiments.bench import check_free
     from convscope.network.architectures import architecture_named
     from convscope.training.lesson import load_lesson
 
@@ -208,7 +208,7 @@ def _table(found: Ablation) -> list[str]:
 
 
 def _spread(values: list[float]) -> str:
-    from convscope.experiments.budget import spread
+    from convscope.experiments.bench import spread
 
     found = spread(values)
     if found is None:

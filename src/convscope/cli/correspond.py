@@ -15,8 +15,8 @@ from convscope.cli.screen import Screen
 from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from convscope.experiments.correspondence import Correspondence
-    from convscope.experiments.faces import Faces
+    from convscope.experiments.correspondence.faces import Faces
+    from convscope.experiments.correspondence.study import Correspondence
 
 __all__ = ["correspond"]
 
@@ -89,8 +89,8 @@ def correspond(
     scope = open_microscope(model, reading, running)
     if size is not None and size > min(scope.model.input_shape[1:]):
         raise BadOption(f"--size {size}: the input is {scope.model.preprocess.size[0]} pixels high")
-    from convscope.experiments.correspondence import correspondence
-    from convscope.experiments.faces import faces_of
+    from convscope.experiments.correspondence.faces import faces_of
+    from convscope.experiments.correspondence.study import correspond as study
     from convscope.images.parts import marked_images
     from convscope.report.correspondence_figure import correspondence_figure
 
@@ -105,7 +105,7 @@ def correspond(
     )
     screen.facts({**scope.facts(), "images": _facts(images.spec, faces)})
     with screen.progress() as progress:
-        found = correspondence(
+        found = study(
             scope.network,
             faces,
             fill=scope.model.preprocess.fill("grey"),

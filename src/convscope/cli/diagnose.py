@@ -18,7 +18,7 @@ from convscope.errors import BadOption, FolderInUse
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from convscope.experiments.diagnosis import Diagnosis
+    from convscope.experiments.diagnosis.study import Diagnosis
     from convscope.images.image_set import ImageSet
     from convscope.report.diagnosis_figure import Examined
 
@@ -119,8 +119,8 @@ def _examine(
     screen: Screen, scope: Microscope, data: str | None, count: int | None, running: Running
 ) -> Examined:
     """A network's diagnosis, and what its figure shows besides."""
-    from convscope.experiments.diagnosis import diagnose as examine
-    from convscope.experiments.glimpse import glimpse
+    from convscope.experiments.diagnosis.glimpse import glimpse
+    from convscope.experiments.diagnosis.study import diagnose as examine
     from convscope.images.datasets import open_images
     from convscope.report.diagnosis_figure import Examined
 

@@ -18,8 +18,8 @@ from convscope.cli.train import workers_or
 from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from convscope.experiments.combined import Group, Scoring
-    from convscope.experiments.ensemble import Ensemble
+    from convscope.experiments.ensemble.combined import Group, Scoring
+    from convscope.experiments.ensemble.study import Ensemble
     from convscope.network.zoo import Model
 
 __all__ = ["ensemble"]
@@ -76,7 +76,7 @@ def ensemble(
     if crops not in (None, 1, 10):
         raise BadOption(f"--crops {crops}: give 1 or 10")
     device = choose_device(running.device)
-    from convscope.experiments.ensemble import ensemble as study
+    from convscope.experiments.ensemble.study import ensemble as study
     from convscope.images.datasets import open_images
     from convscope.images.preprocess import Fit
 

@@ -15,7 +15,7 @@ from convscope.cli.screen import Screen
 from convscope.errors import BadInput, BadOption
 
 if TYPE_CHECKING:
-    from convscope.experiments.evolution_result import Evolution, LayerEvolution
+    from convscope.experiments.evolution.result import Evolution, LayerEvolution
     from convscope.images.image_set import ImageSet
     from convscope.training.checkpoint import Run
 
@@ -79,7 +79,7 @@ def evolve(
     """
     screen = Screen(running.as_json)
     device = choose_device(running.device)
-    from convscope.experiments.evolution import evolve as watch
+    from convscope.experiments.evolution.study import evolve as watch
     from convscope.images.datasets import open_images
     from convscope.methods.rules import rules_named
     from convscope.training.checkpoint import read_run

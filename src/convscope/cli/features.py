@@ -16,9 +16,9 @@ from convscope.cli.screen import Progress, Screen
 from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from convscope.experiments.linear import Loss
-    from convscope.experiments.multilabel import MultiTransfer
-    from convscope.experiments.transfer import LayerReader
+    from convscope.experiments.transfer.linear import Loss
+    from convscope.experiments.transfer.multilabel import MultiTransfer
+    from convscope.experiments.transfer.study import LayerReader
     from convscope.images.image_set import ImageSet
 
 __all__ = [
@@ -51,7 +51,7 @@ class ClassifierName(StrEnum):
 
 
 class SolverName(StrEnum):
-    """Who fits the classifiers; `experiments.linear.Solver` holds them."""
+    """Who fits the classifiers; `experiments.transfer.linear.Solver` holds them."""
 
     AUTO = "auto"
     SKLEARN = "sklearn"
@@ -141,9 +141,9 @@ def open_reader(
     scope: Microscope, how: FeatureReading, running: Running, out: Path, progress: Progress | None
 ) -> LayerReader:
     """How features are read and judged, from the options."""
-    from convscope.experiments.linear import Solver
-    from convscope.experiments.pooling import Pooling
-    from convscope.experiments.transfer import LayerReader
+    from convscope.experiments.transfer.linear import Solver
+    from convscope.experiments.transfer.pooling import Pooling
+    from convscope.experiments.transfer.study import LayerReader
 
     return LayerReader(
         scope.model,
@@ -180,7 +180,7 @@ def open_sets(
 
 def losses(classifier: ClassifierName) -> tuple[Loss, ...]:
     """The classifiers of an option's word."""
-    from convscope.experiments.linear import Loss
+    from convscope.experiments.transfer.linear import Loss
 
     if classifier is ClassifierName.BOTH:
         return Loss.SOFTMAX, Loss.SVM
@@ -207,7 +207,7 @@ def read_several(
     resume: bool,
 ) -> MultiTransfer:
     """Images that show several classes each, judged on the features of some layers."""
-    from convscope.experiments.multilabel import transfer_several
+    from convscope.experiments.transfer.multilabel import transfer_several
 
     images, tests = sets
     with screen.progress() as progress:

@@ -14,7 +14,7 @@ from convscope.cli.samples import check_folder, layer_names, open_samples
 from convscope.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from convscope.experiments.invariance import Curves, Invariance
+    from convscope.experiments.invariance.study import Curves, Invariance
 
 __all__ = ["invariance"]
 
@@ -73,8 +73,8 @@ def invariance(
     samples, others = open_samples(scope, images, count, OTHERS)
     given = images[0] if len(images) == 1 else f"{len(images)} pictures"
     screen.facts({**scope.facts(), "images": f"{given}: {len(samples)} looked at", "edges": EDGES})
-    from convscope.experiments.invariance import invariance as move
-    from convscope.experiments.motions import papers_motions
+    from convscope.experiments.invariance.motions import papers_motions
+    from convscope.experiments.invariance.study import invariance as move
     from convscope.report.invariance_figure import invariance_figure
 
     with screen.progress() as progress:
@@ -115,7 +115,7 @@ def _words(found: Invariance, scope: Microscope) -> list[str]:
 
 
 def _shares(found: Invariance, curves: Curves, layer: int) -> str:
-    from convscope.experiments.invariance import SETTLED
+    from convscope.experiments.invariance.study import SETTLED
 
     early: Any = found.early(curves)[layer]
     words = f"{early.mean:4.0%} ± {early.deviation:3.0%} of its largest distance after a tenth"

@@ -13,8 +13,8 @@ from convscope.cli.options import Running
 from convscope.cli.screen import Screen
 
 if TYPE_CHECKING:
-    from convscope.experiments.paper import Reproduction
-    from convscope.experiments.paper_plan import Outcome
+    from convscope.experiments.paper.plan import Outcome
+    from convscope.experiments.paper.study import Reproduction
 
 __all__ = ["paper"]
 
@@ -57,8 +57,8 @@ def paper(
     """
     screen = Screen(running.as_json)
     device = choose_device(running.device)
-    from convscope.experiments.paper import reproduce
-    from convscope.experiments.paper_plan import FULL, QUICK
+    from convscope.experiments.paper.plan import FULL, QUICK
+    from convscope.experiments.paper.study import reproduce
     from convscope.report.paper_figures import draw_stage
     from convscope.report.paper_page import write_paper_page
 

@@ -29,7 +29,7 @@ from convscope.cli.screen import Screen
 from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from convscope.experiments.depth import LayerProbe
+    from convscope.experiments.transfer.layers import LayerProbe
     from convscope.images.image_set import ImageSet
 
 __all__ = ["probe"]
@@ -92,13 +92,13 @@ def probe(
         _several(screen, scope, (images, tests), out, features, running, names, folds, resume,
                  record, subtitle)  # fmt: skip
         return
-    from convscope.experiments.depth import probe_layers
-    from convscope.experiments.folds import Protocol
+    from convscope.experiments.transfer.folds import Protocol
+    from convscope.experiments.transfer.layers import probe as study
     from convscope.report.probe_figure import probe_figure
 
     protocol = Protocol((per_class,), folds, test_per_class, losses(classifier), running.seed)
     with screen.progress() as progress:
-        found = probe_layers(
+        found = study(
             open_reader(scope, features, running, out, progress),
             images,
             protocol,
@@ -130,7 +130,7 @@ def _several(
     subtitle: str,
 ) -> None:
     """Images that show several classes each."""
-    from convscope.experiments.pooling import hidden_layers
+    from convscope.network.hidden import hidden_layers
     from convscope.report.probe_figure import depth_figure
 
     layers = names or hidden_layers(scope.network)

@@ -18,9 +18,9 @@ from convscope.cli.screen import Progress, Screen
 from convscope.errors import BadData, BadOption
 
 if TYPE_CHECKING:
-    from convscope.experiments.chosen import Chosen
-    from convscope.experiments.occlusion_study import Comparison, OcclusionStudy
-    from convscope.experiments.pointing import Scores
+    from convscope.experiments.sensitivity.pointing import Scores
+    from convscope.experiments.sensitivity.recognised import Chosen
+    from convscope.experiments.sensitivity.study import Comparison, OcclusionStudy
     from convscope.images.image_set import ImageSet
     from convscope.images.parts import Marked
 
@@ -87,7 +87,7 @@ def sensitivity(
         scopes.append(open_microscope(against, reading, running))
         if _classes(scopes[0]) != _classes(scopes[1]):
             raise BadOption(f"--against {against}: its classes are others than those of {model}")
-    from convscope.experiments.chosen import recognised, truth_of
+    from convscope.experiments.sensitivity.recognised import recognised, truth_of
 
     images = open_set(scopes[0], data)
     marked = _marked(images, parts)
@@ -123,14 +123,14 @@ def _study(
     name: str,
     how: dict[str, Any],
 ) -> OcclusionStudy:
-    from convscope.experiments.occlusion_study import occlusion_study
+    from convscope.experiments.sensitivity.study import sensitivity
     from convscope.methods.occluder import Occluder
 
     def advance(what: str, done: int, total: int) -> None:
         progress(f"{name}, {what}", done, total)
 
     more = {key: value for key, value in how.items() if key != "box"}
-    return occlusion_study(
+    return sensitivity(
         scope.network,
         images,
         scope.model.preprocess,
@@ -150,7 +150,7 @@ def _tell(
     studies: dict[str, OcclusionStudy],
 ) -> None:
     """The figures, the record, and the words."""
-    from convscope.experiments.occlusion_study import compare
+    from convscope.experiments.sensitivity.study import compare
     from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 
     figures = {}

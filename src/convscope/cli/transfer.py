@@ -30,8 +30,8 @@ from convscope.cli.screen import Progress, Screen
 from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from convscope.experiments.scratch import Scratch
-    from convscope.experiments.transfer import Transfer
+    from convscope.experiments.transfer.scratch import Scratch
+    from convscope.experiments.transfer.study import Transfer
     from convscope.images.duplicates import Duplicate
     from convscope.images.image_set import ImageSet
 
@@ -120,8 +120,8 @@ def transfer(
             raise BadOption("--scratch and --against: for images of one class each only")
         _several(screen, scope, (images, tests), out, features, running, layer, folds, resume)
         return
-    from convscope.experiments.folds import Protocol
-    from convscope.experiments.transfer import transfer as study
+    from convscope.experiments.transfer.folds import Protocol
+    from convscope.experiments.transfer.study import transfer as study
     from convscope.report.transfer_figure import transfer_figure
 
     protocol = Protocol(counts, folds, test_per_class, losses(classifier), running.seed)
@@ -200,7 +200,7 @@ def _scratch(
         return None
     from dataclasses import replace
 
-    from convscope.experiments.scratch import Scratch
+    from convscope.experiments.transfer.scratch import Scratch
     from convscope.network.architectures import architecture_named
     from convscope.training.recipe import recipe_named
 

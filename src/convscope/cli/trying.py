@@ -18,8 +18,8 @@ from convscope.cli.screen import Screen
 from convscope.errors import BadOption
 
 if TYPE_CHECKING:
-    from convscope.experiments.findings import Finding
-    from convscope.experiments.trial import Attempt, Trial
+    from convscope.experiments.diagnosis.findings import Finding
+    from convscope.experiments.diagnosis.trial import Attempt, Trial
     from convscope.network.architectures import Architecture
     from convscope.training.recipe import Recipe
 
@@ -117,7 +117,7 @@ def run_trial(
     result, figures : of that diagnosis, written with the trial's
     """
     from convscope.cli.train import open_lesson
-    from convscope.experiments.trial import try_remedies
+    from convscope.experiments.diagnosis.trial import try_remedies
     from convscope.report.figures import trial_figure
 
     architecture, recipe = _start(model, data, running, trying)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from convscope.experiments.ablation_claims import contrast
+from convscope.experiments.chance import contrast
 
 __all__ = [
     "Claim", "Effect", "Judgement", "Verdict", "decide", "failed", "judged", "not_run", "percent",

@@ -181,7 +181,7 @@ class Preprocess:
         """
         word = text.strip().lower()
         if word == "mean":
-            if self.per_pixel_mean is None and self.numbers.mean == (0.0, 0.0, 0.0):
+            if not self._takes_a_mean_off:
                 raise BadOption(f"fill mean: scaling {self.scaling} takes no mean off; use grey")
             return torch.zeros(self.shape)
         numbers = COLOURS.get(word) or tuple(number.strip() for number in word.split(","))
@@ -192,6 +192,14 @@ class Preprocess:
         pixels = np.empty((*self.size, 3), np.uint8)
         pixels[...] = [int(number) for number in numbers]
         return torch.from_numpy(self.scaled(pixels))
+
+    def blank(self) -> torch.Tensor:
+        """float32 (3, H, W): what stands for nothing, the mean where one is taken off, or grey."""
+        return self.fill("mean" if self._takes_a_mean_off else "grey")
+
+    @property
+    def _takes_a_mean_off(self) -> bool:
+        return self.per_pixel_mean is not None or self.numbers.mean != (0.0, 0.0, 0.0)
 
     def _mean_planes(self) -> NDArray[np.float32]:
         mean = self.per_pixel_mean

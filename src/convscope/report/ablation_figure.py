@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convscope.experiments.ablation import Ablation, Row
+from convscope.experiments.ablation.study import Ablation, Row
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (
     FAINT,

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from convscope.experiments.correspondence import Baseline, Correspondence
+from convscope.experiments.chance import Z
+from convscope.experiments.correspondence.study import Baseline, Correspondence
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (
     FAINT,
@@ -114,9 +115,7 @@ def _layer(figure: Figure, top: float, found: Correspondence, layer: str, letter
     for k, part in enumerate(found.parts):
         one = found.table[layer][part]
         y, colour = k + 0.5, _colour(k)
-        _dot(
-            axes, y, one.delta, (one.delta - 1.96 * one.error, one.delta + 1.96 * one.error), colour
-        )
+        _dot(axes, y, one.delta, (one.delta - Z * one.error, one.delta + Z * one.error), colour)
         said = f"{one.delta:.3f} ± {one.deviation:.3f}   p {_p(one.p_own)}, {_p(one.p_same)}"
         _line(figure, above + k * LINE, part, said, wide)
     baselines = (

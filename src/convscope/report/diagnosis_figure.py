@@ -15,10 +15,10 @@ from matplotlib.ticker import AutoLocator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.experiments.diagnosis import Diagnosis, LayerDiagnosis
-from convscope.experiments.filters import BANDS, RADIUS
-from convscope.experiments.findings import Severity
-from convscope.experiments.glimpse import Glimpse
+from convscope.experiments.diagnosis.filters import BANDS, RADIUS
+from convscope.experiments.diagnosis.findings import Severity
+from convscope.experiments.diagnosis.glimpse import Glimpse
+from convscope.experiments.diagnosis.study import Diagnosis, LayerDiagnosis
 from convscope.images.pictures import around_grey, grey_scaled
 from convscope.images.preprocess import Preprocess
 from convscope.report.style import (

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convscope.experiments.combined import Group, Scoring, Size
-from convscope.experiments.ensemble import Ensemble
+from convscope.experiments.ensemble.combined import Group, Scoring, Size
+from convscope.experiments.ensemble.study import Ensemble
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (
     FAINT,

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from convscope.errors import BadInput
-from convscope.experiments.convergence import Convergence
-from convscope.experiments.evolution_result import Evolution, LayerEvolution, MapEvolution
+from convscope.experiments.evolution.convergence import Convergence
+from convscope.experiments.evolution.result import Evolution, LayerEvolution, MapEvolution
 from convscope.report.style import (
     FAINT,
     GAP,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from convscope.atlas.sheets import encode, is_small, rank_sheet
-from convscope.experiments.evolution_result import Evolution, LayerEvolution, Lead, MapEvolution
+from convscope.experiments.evolution.result import Evolution, LayerEvolution, Lead, MapEvolution
 from convscope.network.weights import replace_file
 from convscope.report.island import call, resource, template
 from convscope.report.style import number

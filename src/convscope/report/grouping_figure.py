@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convscope.experiments.grouping import Grouping
+from convscope.experiments.paper.purity import Grouping
 from convscope.report.chart import chart, ticks
 from convscope.report.style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, place, write
 

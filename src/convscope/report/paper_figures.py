@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput
-from convscope.experiments.ensemble import Ensemble
-from convscope.experiments.evolution_result import Evolution
-from convscope.experiments.paper_results import Covered, Features, Filters, Moved, Trainings
+from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.evolution.result import Evolution
+from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy, Trainings
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import Examined, diagnosis_figure
@@ -60,7 +60,7 @@ def _trainings(found: Trainings, folder: Path) -> Shown:
     return {"trainings": ("Validation error of every network, by epoch", figure)}
 
 
-def _features(found: Features, folder: Path) -> Shown:
+def _features(found: Fig2, folder: Path) -> Shown:
     write_page(found.atlas)
     atlas = open_atlas(found.atlas)
     words = (
@@ -90,7 +90,7 @@ def _evolution(found: Evolution, folder: Path) -> Shown:
     return {"evolution": ("Projections of randomly drawn maps at each kept epoch", figure)}
 
 
-def _filters(found: Filters, folder: Path) -> Shown:
+def _filters(found: Fig5, folder: Path) -> Shown:
     pairs = {
         "renormalisation": ("ZFNet without and with renormalisation", (found.free, found.zfnet)),
         "architecture": ("AlexNet and ZFNet", (found.alexnet, found.zfnet)),
@@ -107,7 +107,7 @@ def _filters(found: Filters, folder: Path) -> Shown:
     return shown
 
 
-def _occlusion(found: Covered, _: Path) -> Shown:
+def _occlusion(found: Fig6, _: Path) -> Shown:
     study, classes = found.study, found.classes
     few = replace(study, rows=study.rows[:ROWS])
     words = f"occluder {study.occluder}; {len(few.rows)} of {len(study.rows)} images"
@@ -120,7 +120,7 @@ def _occlusion(found: Covered, _: Path) -> Shown:
     return shown
 
 
-def _moved(found: Moved, _: Path) -> Shown:
+def _moved(found: InvarianceStudy, _: Path) -> Shown:
     study, count = found.study, min(CURVES, len(found.study.names))
     few = replace(
         study,

@@ -11,9 +11,9 @@ from typing import Any
 from PIL import Image
 
 from convscope import __version__
-from convscope.experiments.claims import claims_of
-from convscope.experiments.paper import Reproduction
-from convscope.experiments.paper_plan import Outcome
+from convscope.experiments.paper.claims import claims_of
+from convscope.experiments.paper.plan import Outcome
+from convscope.experiments.paper.study import Reproduction
 from convscope.experiments.scorecard import Claim, Judgement, Verdict
 from convscope.network.weights import replace_file
 from convscope.report.island import resource, template

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from convscope.experiments.depth import LayerProbe
-from convscope.experiments.multilabel import MultiTransfer
+from convscope.experiments.transfer.layers import LayerProbe
+from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.report.score_curves import LEFT, TALL, Curve, score_curves
 from convscope.report.style import FAINT, HEADER, MARGIN, write
 

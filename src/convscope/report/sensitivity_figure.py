@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convscope.experiments.occlusion_study import OcclusionStudy, Row
+from convscope.experiments.sensitivity.study import OcclusionStudy, Row
 from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from convscope.experiments.paper_results import Trainings
+from convscope.experiments.paper.results import Trainings
 from convscope.report.chart import chart, ticks
 from convscope.report.style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, place, write
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from convscope.experiments.multilabel import MultiTransfer
-from convscope.experiments.transfer import Point, Transfer
+from convscope.experiments.transfer.multilabel import MultiTransfer
+from convscope.experiments.transfer.study import Point, Transfer
 from convscope.report.chart import chart, ticks
 from convscope.report.score_curves import LEFT, TALL, Curve, score_curves
 from convscope.report.style import FAINT, HEADER, INK, LABELS, MARGIN, head, write

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import AutoLocator
 
-from convscope.experiments.trial import Trial
+from convscope.experiments.diagnosis.trial import Trial
 from convscope.report.style import (
     FAINT,
     HEADER,

@@ -1,0 +1,344 @@
+"""Correspondence: is the same part treated alike in different pictures of one kind of object?
+
+Zeiler & Fergus, arXiv:1311.2901, §4.4, Table 1. For n pictures of a kind, the same part is covered
+in each. At a layer, ε_i = x_i - x̃_i is what the cover changes in picture i. Δ is the normalised
+Hamming distance H(sign ε_i, sign ε_j), the share of the layer's values whose signs differ, averaged
+over all pairs i ≠ j (the paper writes their sum). The sign of 0 is 0, a third sign: where the cover
+changes nothing in either picture they agree, so Δ is small where it changes little. Lower is more
+alike. Because of that, Δ is told beside its share among the values that the cover changes in at
+least one of the two pictures: a cover that changes less is not for that treated more alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.errors import BadData, BadOption, NonFinite
+from convscope.experiments.chance import jackknife
+from convscope.experiments.correspondence.faces import Faces
+from convscope.geometry.box import Box
+from convscope.methods.occluder import Fill, covered
+from convscope.network.exported import Network
+from convscope.network.hidden import last_hidden_layer
+from convscope.network.reader import INPUT
+from convscope.training.pictures import Advance
+
+__all__ = ["Alike", "Baseline", "Correspondence", "correspond", "hamming"]
+
+BATCH = 16
+CHUNK = 1 << 14  # values of a layer that are compared at a time
+MEMORY = 1 << 31  # bytes of signs
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Δ of one part in one layer.
+
+    delta : mean over the pairs;   deviation : standard deviation over the pairs
+    error : standard error over the pictures (jackknife; pairs share pictures)
+    changed : share of the layer's values that covering the part changes, mean over the pictures
+    among : Δ over the values that are changed in one picture of a pair at least
+    p_own : how often random places, another in each picture, are as alike or more
+    p_same : the same, for one random place that is the same in all pictures
+    p_among : as p_own, for `among`
+    """
+
+    delta: float
+    deviation: float
+    error: float
+    changed: float
+    among: float
+    p_own: float
+    p_same: float
+    p_among: float
+
+    def to_dict(self) -> dict[str, float]:
+        """JSON-able."""
+        return {
+            "delta": self.delta,
+            "deviation_over_pairs": self.deviation,
+            "error_over_images": self.error,
+            "changed": self.changed,
+            "among_changed": self.among,
+            "p_random": self.p_own,
+            "p_same_place": self.p_same,
+            "p_random_among_changed": self.p_among,
+        }
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Δ of random places in one layer: mean over draws, the middle 95 % of them, how many.
+
+    deviation : standard deviation over the pairs of a draw, mean over draws
+    """
+
+    delta: float
+    deviation: float
+    low: float
+    high: float
+    draws: int
+    changed: float
+    among: float
+
+    def to_dict(self) -> dict[str, float]:
+        """JSON-able."""
+        return {
+            "delta": self.delta,
+            "deviation_over_pairs": self.deviation,
+            "low": self.low,
+            "high": self.high,
+            "draws": self.draws,
+            "changed": self.changed,
+            "among_changed": self.among,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Correspondence:
+    """The paper's Table 1 of the first version.
+
+    table : layer -> part -> Alike
+    random : layer -> another random place in each picture, the paper's baseline
+    same : layer -> one random place, the same in all pictures: what being covered at the same place
+        alone gives
+    boxes : part -> the cover in each picture, input pixels;   shown (places) : some random ones
+    size : (height, width) of the cover, input pixels
+    """
+
+    faces: Faces
+    layers: tuple[str, ...]
+    parts: tuple[str, ...]
+    table: Mapping[str, Mapping[str, Alike]]
+    random: Mapping[str, Baseline]
+    same: Mapping[str, Baseline]
+    boxes: Mapping[str, tuple[Box, ...]]
+    size: tuple[int, int]
+    places: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without pictures."""
+        return {
+            "images": list(self.faces.names),
+            "left_out": list(self.faces.left_out),
+            "crop": self.faces.crop,
+            "occluder": list(self.size),
+            "random_places": self.places,
+            "normalisation": "mean over pairs of the share of values whose signs differ; sign(0)=0",
+            "layers": {
+                layer: {
+                    "parts": {part: self.table[layer][part].to_dict() for part in self.parts},
+                    "random": self.random[layer].to_dict(),
+                    "same_random_place": self.same[layer].to_dict(),
+                }
+                for layer in self.layers
+            },
+            "places": {
+                part: [list(box.as_tuple()) for box in boxes] for part, boxes in self.boxes.items()
+            },
+        }
+
+
+def correspond(
+    network: Network,
+    faces: Faces,
+    *,
+    fill: Fill,
+    layers: Sequence[str] | None = None,
+    size: int | tuple[int, int] | None = None,
+    places: int = 24,
+    draws: int = 9999,
+    seed: int = 0,
+    progress: Advance | None = None,
+) -> Correspondence:
+    """Δ of each part in each layer, beside that of random places of the same size.
+
+    faces : pictures with their parts, from `faces_of`
+    fill : what the cover shows, in preprocessed units
+    layers : default: the last layer with a grid, and the features that the classes are told by (or
+        the output, where these have a grid themselves); the paper's 5 and 7
+    size : of the cover, input pixels; default a seventh of the input. Its centre is on the part
+    places : random places that lie wholly in the input, the same in all pictures; `draws` choose
+        one of them for each picture
+    Raises  NoSuchLayer; BadData: fewer than 2 pictures; BadOption: size, places, draws or fill;
+        NonFinite.     Source: arXiv:1311.2901, §4.4, Table 1
+    """
+    if len(faces.names) < 2:
+        raise BadData(f"{len(faces.names)} picture: correspondence compares 2 or more")
+    if places < 2 or draws < 1:
+        raise BadOption(f"{places} places, {draws} draws: it takes 2 places and 1 draw or more")
+    names = maps_and_features(network) if layers is None else tuple(layers)
+    names = tuple(network.layer(name).name for name in names)
+    cover = _size(size, faces.images.shape[-2:])
+    anywhere = _random_boxes(cover, faces.images.shape[-2:], places, seed)
+    boxes = {part: tuple(_centred(at, cover) for at in faces.points[part]) for part in faces.parts}
+    every = [
+        [*(boxes[part][i] for part in faces.parts), *anywhere] for i in range(len(faces.names))
+    ]
+    signs = _signs(network, faces.images, every, fill, names, progress)
+    dice = np.random.default_rng((seed, 1))
+    rows = dice.integers(0, places, (draws, len(faces.names)))
+    found = {name: _compare(signs.pop(name), faces.parts, places, rows) for name in names}
+    return Correspondence(
+        faces=faces,
+        layers=names,
+        parts=faces.parts,
+        table={name: found[name][0] for name in names},
+        random={name: found[name][1] for name in names},
+        same={name: found[name][2] for name in names},
+        boxes=boxes,
+        size=cover,
+        places=places,
+    )
+
+
+def maps_and_features(network: Network) -> tuple[str, str]:
+    """The last layer with a grid, and what the classes are told by, else the output."""
+    features = last_hidden_layer(network)
+    if network.layer(features).grid != (1, 1):
+        return features, network.output
+    name = features
+    while name != INPUT and network.layer(name).grid == (1, 1):
+        name = network.nodes[name].inputs[0]
+    if name == INPUT:
+        raise BadOption("this network has no layer with a grid: name the layers to look at")
+    return name, features
+
+
+def hamming(signs: Tensor) -> tuple[Tensor, Tensor]:
+    """For int8 (M, F) of -1, 0, 1: the share of values whose signs differ, float64 (M, M) twice.
+
+    First of all F values, then of those that are not 0 in both (0 where there is none).
+    """
+    rows, values = signs.shape
+    differ, either = (torch.zeros(rows, rows, dtype=torch.float64) for _ in range(2))
+    for part in signs.split(CHUNK, 1):
+        numbers = part.float()
+        moved = numbers.abs()
+        both = moved @ moved.T  # exact, as all counts are below 2^24
+        count = moved.sum(1)
+        somewhere = count[:, None] + count[None] - both
+        either += somewhere.double()
+        differ += (somewhere - (both + numbers @ numbers.T) / 2).double()
+    return differ / values, differ / either.clip(min=1)
+
+
+def _signs(
+    network: Network,
+    images: Tensor,
+    every: Sequence[Sequence[Box]],
+    fill: Fill,
+    layers: Sequence[str],
+    progress: Advance | None,
+) -> dict[str, Tensor]:
+    """layer -> int8 (N, P, F): the sign of what each of P covers changes in each picture."""
+    count, covers = len(every), len(every[0])
+    widths = {name: int(np.prod(network.layer(name).shape)) for name in layers}
+    if count * covers * sum(widths.values()) > MEMORY:
+        raise BadOption(
+            f"{count} pictures with {covers} covers in layers of {sum(widths.values()):,} values "
+            "do not fit in memory: give fewer random places, or higher layers"
+        )
+    signs = {
+        name: torch.empty(count, covers, width, dtype=torch.int8) for name, width in widths.items()
+    }
+    for i, boxes in enumerate(every):
+        base = network.values(images[i], layers)
+        for start in range(0, covers, BATCH):
+            part = boxes[start : start + BATCH]
+            values = network.values(covered(images[i], part, fill), layers)
+            for name in layers:
+                change = (base[name] - values[name]).flatten(1)
+                if not torch.isfinite(change).all():
+                    raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights")
+                signs[name][i, start : start + len(part)] = change.sign().to(torch.int8).cpu()
+        if progress:
+            progress("pictures", i + 1, count)
+    return signs
+
+
+def _compare(
+    signs: Tensor, parts: Sequence[str], places: int, rows: NDArray[np.int64]
+) -> tuple[dict[str, Alike], Baseline, Baseline]:
+    count, covers, _ = signs.shape
+    changed = signs.ne(0).double().mean(2).numpy()  # (N, P)
+    shape = (count, covers, count, covers)
+    table, among = (h.numpy().reshape(shape) for h in hamming(signs.flatten(0, 1)))
+    first = len(parts)
+    pairs = np.triu_indices(count, 1)
+    drawn, fixed = _draws(table[:, first:, :, first:], rows)
+    drawn_among, fixed_among = _draws(among[:, first:, :, first:], rows)
+    elsewhere = float(changed[:, first:].mean())
+    own = _baseline(drawn, elsewhere, drawn_among)
+    same = _baseline(fixed, elsewhere, fixed_among)
+    alike = {}
+    for k, part in enumerate(parts):
+        square, inside = table[:, k, :, k], float(among[:, k, :, k][pairs].mean())
+        delta = float(square[pairs].mean())
+        alike[part] = Alike(
+            delta,
+            float(square[pairs].std(ddof=1)) if len(pairs[0]) > 1 else 0.0,
+            jackknife(square),
+            float(changed[:, k].mean()),
+            inside,
+            _as_low(drawn, delta),
+            _as_low(fixed, delta),
+            _as_low(drawn_among, inside),
+        )
+    return alike, own, same
+
+
+def _draws(
+    table: NDArray[np.float64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(draws, pairs) with a place of its own for each picture, (places, pairs) with one for all."""
+    count, places = table.shape[:2]
+    first, second = np.triu_indices(count, 1)
+    own = table[first, rows[:, first], second, rows[:, second]]
+    return own, np.stack([table[first, p, second, p] for p in range(places)])
+
+
+def _as_low(draws: NDArray[np.float64], delta: float) -> float:
+    """Monte Carlo p-value, the part itself counted among the draws."""
+    lower = int((draws.mean(1) <= delta + 1e-12).sum())
+    return (1 + lower) / (1 + len(draws))
+
+
+def _baseline(draws: NDArray[np.float64], changed: float, among: NDArray[np.float64]) -> Baseline:
+    means = draws.mean(1)
+    low, high = (float(edge) for edge in np.percentile(means, [2.5, 97.5]))
+    deviation = float(draws.std(1, ddof=1).mean()) if draws.shape[1] > 1 else 0.0
+    mean, inside = float(means.mean()), float(among.mean())
+    return Baseline(mean, deviation, low, high, len(draws), changed, inside)
+
+
+def _size(size: int | tuple[int, int] | None, extent: Sequence[int]) -> tuple[int, int]:
+    height, width = extent
+    if size is None:
+        size = (max(1, height // 7), max(1, width // 7))
+    pair = (size, size) if isinstance(size, int) else size
+    if not (1 <= pair[0] <= height and 1 <= pair[1] <= width):
+        raise BadOption(f"occluder {pair[0]}×{pair[1]}: it must fit the input, {height}×{width}")
+    return pair
+
+
+def _random_boxes(size: tuple[int, int], extent: Sequence[int], count: int, seed: int) -> list[Box]:
+    dice = np.random.default_rng((seed, 0))
+    tops = dice.integers(0, extent[0] - size[0] + 1, count).tolist()
+    lefts = dice.integers(0, extent[1] - size[1] + 1, count).tolist()
+    return [
+        Box(top, left, top + size[0], left + size[1]) for top, left in zip(tops, lefts, strict=True)
+    ]
+
+
+def _centred(place: tuple[float, float], size: tuple[int, int]) -> Box:
+    """The cover whose centre is nearest to a place; the input's edge may cut it."""
+    top, left = (round(at - side / 2) for at, side in zip(place, size, strict=True))
+    return Box(top, left, top + size[0], left + size[1])

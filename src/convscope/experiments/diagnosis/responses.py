@@ -1,0 +1,252 @@
+"""What can be said of a layer's maps from what they answer to images.
+
+`Tally` counts, image by image, which maps answer at all. `measured_folding` and `unsteadiness` ask
+whether a layer's grid is fine enough for what its filters pass on, and need few images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.experiments.diagnosis.filters import TOP_SHARE, beyond_nyquist
+from convscope.network.exported import Network
+from convscope.network.node import Node
+
+__all__ = [
+    "Activity", "Tally", "interpolation", "is_rectified", "measured_folding", "unsteadiness",
+]  # fmt: skip
+
+NEARLY_DEAD = 1e-3  # share of positions below which a map counts as nearly dead
+LEAST_POSITIONS = 3000  # seen, to call a map that: 3 expected answers, and none in 5 % of cases
+CONSTANT = 1e-6  # of the layer's largest range: a map that varies less is constant
+TAPS = 3  # neighbours on either side from which a shifted map is interpolated
+CARRIED = 0.75  # of the Nyquist frequency, up to which interpolation has to be right
+SMALLEST_GRID = 8  # positions along an axis, so that two are left away from the edges
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What a layer's maps answered to all images.
+
+    images, positions : how many of each were seen
+    dead : maps that never left zero (without a rectifier: that never changed)
+    nearly_dead : active at fewer than 0.1 % of the positions, and not dead; None where a rectifier
+        is missing or too few positions were seen to say so
+    active : per map, the share of positions where it was above zero; None without a rectifier
+    images_active : per map, the share of images in which it was above zero somewhere; as above
+    top_share : of all squared activation that the strongest twentieth of the maps holds
+    missed : a map that answers in this share of images or more would have been seen alive with
+        95 % confidence (the rule of three, 3 / images)
+    """
+
+    images: int
+    positions: int
+    dead: tuple[int, ...]
+    nearly_dead: tuple[int, ...] | None
+    active: tuple[float, ...] | None
+    images_active: tuple[float, ...] | None
+    top_share: float
+    missed: float
+
+    @property
+    def sparsity(self) -> float | None:
+        """Share of all activations that are zero."""
+        return None if self.active is None else 1 - sum(self.active) / len(self.active)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "sparsity": self.sparsity}
+
+
+class Tally:
+    """Counts one layer's answers, batch by batch."""
+
+    def __init__(self, maps: int, *, rectified: bool) -> None:
+        self.rectified = rectified
+        self.images = self.positions = 0
+        self.positions_active = torch.zeros(maps, dtype=torch.int64)
+        self.images_active = torch.zeros(maps, dtype=torch.int64)
+        self.energy = torch.zeros(maps, dtype=torch.float64)
+        self.highest = torch.full((maps,), -torch.inf)
+        self.lowest = torch.full((maps,), torch.inf)
+
+    def add(self, maps: Tensor) -> None:
+        """maps : (N, K, H, W) activations of N images."""
+        high, low = maps.amax((2, 3)), maps.amin((2, 3))
+        self.highest = torch.maximum(self.highest, high.amax(0).cpu())
+        self.lowest = torch.minimum(self.lowest, low.amin(0).cpu())
+        self.images += len(maps)
+        self.positions += len(maps) * maps.shape[2] * maps.shape[3]
+        self.images_active += (high > 0).sum(0).cpu()
+        self.positions_active += (maps > 0).sum((0, 2, 3)).cpu()
+        self.energy += maps.square().sum((0, 2, 3)).double().cpu()
+
+    def activity(self) -> Activity:
+        spread = self.highest - self.lowest
+        dead = spread <= CONSTANT * spread.max()
+        if self.rectified:
+            dead |= self.highest <= 0
+        shares = self.positions_active.double() / self.positions
+        rare = (shares < NEARLY_DEAD) & ~dead
+        tells = self.rectified and self.positions >= LEAST_POSITIONS
+        energy = self.energy.sort(descending=True).values
+        top = -int(-TOP_SHARE * len(energy) // 1)
+        return Activity(
+            images=self.images,
+            positions=self.positions,
+            dead=_places(dead),
+            nearly_dead=_places(rare) if tells else None,
+            active=tuple(shares.tolist()) if self.rectified else None,
+            images_active=(
+                tuple((self.images_active.double() / self.images).tolist())
+                if self.rectified
+                else None
+            ),
+            top_share=float(energy[:top].sum() / energy.sum().clip(min=1e-30)),
+            missed=min(1.0, 3 / self.images),
+        )
+
+
+def is_rectified(node: Node) -> bool:
+    """Whether a layer's values are zero or more, and zero where it does not answer."""
+    return node.kind == "relu" or (node.kind == "hardtanh" and node.settings.get("low") == 0)
+
+
+@torch.no_grad()
+def measured_folding(network: Network, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    """layer -> (K,): the share of each map's answer that the layer's stride folds over.
+
+    Each strided convolution is run at stride 1; of the spectrum of every map's answer (its mean
+    taken off, a Hann window laid over it), the share of power beyond the Nyquist frequency of the
+    real stride is what the strided layer cannot tell from lower frequencies.
+    images : (N, C, H, W) preprocessed.   Layers on grids below 8 x 8 positions are left out.
+    """
+    nodes = {name: network.nodes[name] for name in layers}
+    nodes = {name: node for name, node in nodes.items() if min(node.below[0][1:]) >= SMALLEST_GRID}
+    total: dict[str, Tensor] = {}
+    for image in images.split(1):
+        below = network.values(image, {node.inputs[0] for node in nodes.values()})
+        for name, node in nodes.items():
+            dense = replace(node, settings={**node.settings, "stride": (1, 1)})
+            answer = dense.forward(below[node.inputs[0]])[0]  # (K, H, W)
+            total[name] = total.get(name, 0) + _spectrum(answer).double().cpu()
+    return {name: _share(total[name], nodes[name].settings["stride"]) for name in total}
+
+
+@torch.no_grad()
+def unsteadiness(network: Network, images: Tensor, layers: Mapping[str, str]) -> dict[str, Tensor]:
+    """layer -> (K,): how much of each map is not where it was when the image moves, 0..1.
+
+    The image is shifted by half a step of the layer's grid, the worst case, along rows and along
+    columns. A map that its grid carries in full can then be had from the unshifted map by
+    interpolation (`interpolation`). Unsteadiness is the mean squared difference between the two,
+    over the sum of their variances, at most 1: 0 for a map that moves with the image, 1 for one
+    whose values have nothing to do with each other, or change their sign.
+    Positions within three steps of the edge are left out. Maps that hardly vary are NaN.
+    layers : name -> the layer whose value is its activation, as in `Network.activation`
+    images : (N, C, H, W) preprocessed.   Grids of stride 1 or below 8 x 8 are left out.
+    """
+    shifts: dict[tuple[int, int], list[str]] = {}
+    for name, activation in layers.items():
+        for shift in _half_steps(network, activation):
+            shifts.setdefault(shift, []).append(name)
+    found: dict[tuple[str, int], _Comparison] = {}
+    for image in images.split(1):
+        still = network.values(image, {layers[n] for names in shifts.values() for n in names})
+        for (rows, columns), names in shifts.items():
+            axis = 1 if rows else 2
+            moved_image = image.roll((-rows, -columns), (2, 3))
+            moved = network.values(moved_image, {layers[name] for name in names})
+            for name in names:
+                fraction = (rows + columns) / _step(network, layers[name], axis)
+                compared = found.setdefault((name, axis), _Comparison(fraction))
+                compared.add(still[layers[name]][0], moved[layers[name]][0], axis)
+    return {name: (found[name, 1].left() + found[name, 2].left()) / 2 for name, _ in found}
+
+
+class _Comparison:
+    """A layer's maps of shifted images beside what interpolation makes of the unshifted ones."""
+
+    def __init__(self, fraction: float) -> None:
+        """fraction : of a grid step, by which the image was shifted"""
+        self.weights = interpolation(fraction)
+        self.count = 0
+        self.sums: Tensor | float = 0.0
+
+    def add(self, still: Tensor, moved: Tensor, axis: int) -> None:
+        """still, moved : (K, H, W); axis : 1 for a shift along rows, 2 along columns"""
+        still, moved = (
+            maps.double().cpu().movedim(axis, 2)[:, TAPS:-TAPS] for maps in (still, moved)
+        )
+        predicted = still.unfold(2, 2 * TAPS, 1) @ self.weights  # of positions TAPS - 1 and on
+        moved = moved[:, :, TAPS - 1 : -TAPS]
+        parts = (moved - predicted, moved, predicted)
+        sums = [torch.stack([part.sum((1, 2)), part.square().sum((1, 2))]) for part in parts]
+        self.sums = self.sums + torch.stack(sums)  # (3, 2, K)
+        self.count += moved[0].numel()
+
+    def left(self) -> Tensor:
+        """(K,) mean squared difference over the sum of both variances, at most 1."""
+        assert isinstance(self.sums, Tensor)
+        mean, square = self.sums[:, 0] / self.count, self.sums[:, 1] / self.count
+        variance = (square - mean.square())[1:].sum(0)
+        varied = variance > CONSTANT * variance.max().clip(min=1e-30)
+        left = (square[0] / variance.clip(min=1e-30)).clip(0, 1)
+        return torch.where(varied, left, torch.nan)
+
+
+def interpolation(fraction: float) -> Tensor:
+    """The weights of the six nearest positions for a value that fraction of a step away, float64.
+
+    They are the best ones, in the mean square, for a map whose spectrum is white up to three
+    quarters of its grid's Nyquist frequency and empty above.
+    """
+    at = torch.arange(1 - TAPS, TAPS + 1, dtype=torch.float64)
+    among = torch.sinc(CARRIED * (at[:, None] - at[None, :]))
+    return torch.linalg.solve(
+        among + 1e-6 * torch.eye(len(at), dtype=torch.float64),
+        torch.sinc(CARRIED * (at - fraction)),
+    )
+
+
+def _half_steps(network: Network, layer: str) -> list[tuple[int, int]]:
+    """The shifts (rows, columns) of half a grid step, pixels; none where the layer has no grid of
+    its own or too small a one."""
+    found = network.layer(layer)
+    if len(found.shape) != 3 or min(found.shape[1:]) < SMALLEST_GRID:
+        return []
+    windows = (found.field.rows, found.field.columns)
+    if any(window.is_whole or window.stride < 2 for window in windows):
+        return []
+    rows, columns = (int(window.stride / Fraction(2)) for window in windows)
+    return [(rows, 0), (0, columns)]
+
+
+def _step(network: Network, layer: str, axis: int) -> float:
+    """Pixels between two positions of a layer's grid."""
+    field = network.layer(layer).field
+    return float((field.rows if axis == 1 else field.columns).stride)
+
+
+def _spectrum(answer: Tensor) -> Tensor:
+    """(K, H, W) power of maps (K, H, W)."""
+    height, width = answer.shape[1:]
+    hann = torch.hann_window(height, device=answer.device)[:, None]
+    hann = hann * torch.hann_window(width, device=answer.device)
+    centred = answer - (answer * hann).sum((1, 2), keepdim=True) / hann.sum()
+    return torch.fft.fft2(centred * hann).abs().square()
+
+
+def _share(spectrum: Tensor, stride: tuple[int, int]) -> Tensor:
+    height, width = spectrum.shape[1:]
+    beyond = beyond_nyquist((height, width), (int(stride[0]), int(stride[1])))
+    return spectrum[:, beyond].sum(1) / spectrum.sum((1, 2)).clip(min=1e-30)
+
+
+def _places(chosen: Tensor) -> tuple[int, ...]:
+    return tuple(chosen.nonzero().flatten().tolist())

@@ -1,0 +1,294 @@
+"""The paper's Table 1: what averaging the softmax outputs of several networks gains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convscope.errors import BadData, BadModel, BadOption
+from convscope.experiments.ensemble.combined import Chances, Scoring, combine
+from convscope.images.image_set import ImageSet
+from convscope.images.preprocess import Fit, Preprocess, middle
+from convscope.network.architectures import Architecture, Convnet
+from convscope.network.zoo import Model, open_model
+from convscope.training.cache import cached_pictures
+from convscope.training.evaluation import ten_crops
+from convscope.training.pictures import Advance, Pictures, load_pictures, view_of
+
+__all__ = ["TABLE1", "Ensemble", "chances_of", "ensemble"]
+
+TOGETHER = 256  # crops per forward pass
+ALL = "all together"
+
+TABLE1: Mapping[str, tuple[float, float, float | None]] = {
+    "Krizhevsky et al., 1 net": (40.7, 18.2, None),
+    "Krizhevsky et al., 5 nets": (38.1, 16.4, 16.4),
+    "replication, 1 net": (40.5, 18.1, None),
+    "ZFNet, 1 net": (38.4, 16.5, None),
+    "5 ZFNets (a)": (36.7, 15.3, 15.3),
+    "layers 3,4,5 with 512,1024,512 maps (b)": (37.5, 16.0, 16.1),
+    "6 nets, (a) and (b)": (36.0, 14.7, 14.8),
+}
+"""Zeiler & Fergus 2014, Table 1: validation top-1 and top-5, test top-5 error on ImageNet, %."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What `ensemble` returns.
+
+    scorings : of one crop of each picture, and of ten where they were asked for
+    kinds : the networks' names by architecture, lettered as in the paper
+    random : networks of random weights, which no average can help
+    """
+
+    data: str
+    images: int
+    classes: tuple[str, ...]
+    scorings: tuple[Scoring, ...]
+    kinds: Mapping[str, tuple[str, ...]]
+    random: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "data": self.data,
+            "images": self.images,
+            "classes": list(self.classes),
+            "scorings": [scoring.to_dict() for scoring in self.scorings],
+            "kinds": {name: list(members) for name, members in self.kinds.items()},
+            "random_weights": list(self.random),
+            "skipped": list(self.skipped),
+            "paper": {name: list(errors) for name, errors in TABLE1.items()},
+        }
+
+
+def ensemble(
+    models: Sequence[Model | str],
+    images: ImageSet,
+    *,
+    crops: int = 1,
+    device: str | torch.device = "cpu",
+    workers: int = 0,
+    cache: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: Advance | None = None,
+) -> Ensemble:
+    """The errors of networks, and of the averages of their softmax outputs.
+
+    models : two or more, of the same classes as the images; "run:DIR" and what `open_model` takes
+    crops : 1, the middle of each picture; 10 adds the corners and mirror images (paper §3), whose
+        outputs are averaged within a network first
+    cache : a folder for the decoded pictures; None keeps them in memory
+    seed : of the subsets that are averaged, where there are too many for all
+
+    Raises  BadModel: a network of other classes, named; BadOption: fewer than two networks, one
+            given twice, or ten crops of pictures with nothing around the input; BadData: images
+            without labels.   Source: Zeiler & Fergus 2014, §5.1 and Table 1
+    """
+    if crops not in (1, 10):
+        raise BadOption(f"{crops} crops: give 1 or 10")
+    opened = [open_model(each, seed=seed) if isinstance(each, str) else each for each in models]
+    if len(opened) < 2:
+        raise BadOption(f"an ensemble of {len(opened)}: give at least two networks")
+    names = _names(opened)
+    classes = _classes(names, opened, images)
+    if crops == 10:
+        _check_ten(names, opened)
+    seen = _Seen(images, workers, cache, progress)
+    for model in opened:
+        seen.load(model.preprocess)
+    kept = seen.common()
+    found: dict[int, dict[str, Chances]] = {1: {}, 10: {}} if crops == 10 else {1: {}}
+    for name, model in zip(names, opened, strict=True):
+        pixels = seen.pixels(model.preprocess, kept)
+        for cut, chances in chances_of(
+            model, pixels, crops=crops, device=device, progress=_named(progress, name)
+        ).items():
+            if chances.shape[1] != len(classes):
+                raise BadModel(
+                    f"{name} has {chances.shape[1]} outputs, but {images.spec} has "
+                    f"{len(classes)} classes: average networks of the same classes"
+                )
+            found[cut][name] = chances
+    kinds = _kinds(names, opened)
+    groups = {kind: members for kind, members in kinds.items() if len(members) > 1}
+    if len(kinds) > 1:
+        groups[ALL] = tuple(names)
+    labels = seen.labels(kept)
+    return Ensemble(
+        images.spec,
+        len(labels),
+        classes,
+        tuple(
+            combine(chances, labels, groups, crops=cut, seed=seed) for cut, chances in found.items()
+        ),
+        kinds,
+        tuple(n for n, m in zip(names, opened, strict=True) if m.random_weights),
+        seen.skipped(),
+    )
+
+
+@torch.inference_mode()
+def chances_of(
+    model: Model,
+    pixels: Tensor,
+    *,
+    crops: int = 1,
+    device: str | torch.device = "cpu",
+    progress: Advance | None = None,
+) -> dict[int, Chances]:
+    """Softmax outputs, float32 (N, classes), of the middle of each picture (under 1) and, if asked
+    for, averaged over ten crops (under 10).
+
+    pixels : uint8 (N, S, S, 3), pictures through `view_of` of the model's preprocessing
+    """
+    module, size = model.module.to(device).eval(), model.input_shape[1]
+    wide = _widened(model.preprocess, pixels.shape[1])
+    start = middle(pixels.shape[1], size)
+    parts: dict[int, list[Tensor]] = {1: [], 10: []} if crops == 10 else {1: []}
+    for part in pixels.split(TOGETHER // crops):
+        images = torch.from_numpy(wide.scaled(part.numpy())).to(device)
+        if crops == 10:
+            cut = ten_crops(images, size)  # (10, n, 3, size, size), the middle at 4
+            chances = _softmax(module, cut.flatten(0, 1)).unflatten(0, (10, -1))
+            parts[1].append(chances[4].cpu())
+            parts[10].append(chances.mean(0).cpu())
+        else:
+            cut = images[:, :, start : start + size, start : start + size]
+            parts[1].append(_softmax(module, cut).cpu())
+        if progress is not None:
+            progress("images", sum(map(len, parts[1])), len(pixels))
+    return {each: torch.cat(chances).numpy() for each, chances in parts.items()}
+
+
+def _softmax(module: nn.Module, images: Tensor) -> Tensor:
+    return module(images.contiguous(memory_format=torch.channels_last)).float().softmax(1)
+
+
+def _widened(preprocess: Preprocess, side: int) -> Preprocess:
+    """The same scaling for pictures with more around the input.
+
+    Of a mean per pixel only the part behind the input is kept with the weights; beyond it, its
+    edges go on. In the middle that changes nothing.
+    """
+    mean, size = preprocess.mean, preprocess.shape[1]
+    if isinstance(mean, np.ndarray) and side > size:
+        before = middle(side, size)
+        around = (before, side - size - before)
+        mean = np.pad(mean, ((0, 0), around, around), mode="edge")
+    return replace(preprocess, shape=(3, side, side), fit=Fit.NONE, mean=mean)
+
+
+class _Seen:
+    """The images as each way of fitting them sees them, decoded once."""
+
+    def __init__(
+        self,
+        images: ImageSet,
+        workers: int,
+        cache: str | os.PathLike[str] | None,
+        progress: Advance | None,
+    ) -> None:
+        self.images, self.workers, self.cache = images, workers, cache
+        self.progress = progress
+        self.views: dict[tuple[Any, ...], Pictures] = {}
+
+    def load(self, preprocess: Preprocess) -> None:
+        key = (preprocess.shape, preprocess.fit)
+        if key in self.views:
+            return
+        how: Any = {"workers": self.workers, "progress": self.progress}
+        if self.cache is not None:
+            self.views[key] = cached_pictures(self.images, preprocess, self.cache, **how)
+        else:
+            self.views[key] = load_pictures(self.images, *view_of(preprocess), **how)
+
+    def common(self) -> list[int]:
+        """Images that could be read in every way."""
+        gone = {each.index for view in self.views.values() for each in view.skipped}
+        return [index for index in range(len(self.images)) if index not in gone]
+
+    def pixels(self, preprocess: Preprocess, kept: Sequence[int]) -> Tensor:
+        view = self.views[preprocess.shape, preprocess.fit]
+        gone = {each.index for each in view.skipped}
+        if len(kept) == len(view):
+            return view.pixels
+        rows = [index for index in range(len(self.images)) if index not in gone]
+        wanted = set(kept)
+        return view.pixels[[row for row, index in enumerate(rows) if index in wanted]]
+
+    def labels(self, kept: Sequence[int]) -> NDArray[np.int64]:
+        return np.array([self.images.label(index) for index in kept], dtype=np.int64)
+
+    def skipped(self) -> tuple[str, ...]:
+        return tuple(sorted({each.name for v in self.views.values() for each in v.skipped}))
+
+
+def _names(models: Sequence[Model]) -> list[str]:
+    """As they were asked for; runs by their folders' own names where these differ."""
+    names = [model.spec.removeprefix("run:").rstrip("/") for model in models]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise BadOption(f"{twice} is given twice: an average of a network with itself is itself")
+    tails = [
+        Path(name).name if model.spec.startswith("run:") else name
+        for name, model in zip(names, models, strict=True)
+    ]
+    return tails if len(set(tails)) == len(tails) else names
+
+
+def _classes(names: Sequence[str], models: Sequence[Model], images: ImageSet) -> tuple[str, ...]:
+    """Raises  BadModel, BadData: not the same classes everywhere."""
+    if images.classes is None or any(images.label(i) is None for i in range(len(images))):
+        raise BadData(f"{images.spec} has no label for every image: give a folder per class")
+    for name, model in zip(names, models, strict=True):
+        if model.input_shape[1] != model.input_shape[2]:
+            raise BadModel(f"{name} takes pictures that are not square: leave it out")
+        if model.classes is not None and model.classes != images.classes:
+            mine, theirs = set(model.classes), set(images.classes)
+            stranger = next(iter(sorted(mine ^ theirs)), "in another order")
+            raise BadModel(
+                f"{name} has {len(mine)} classes that are not the {len(theirs)} of {images.spec} "
+                f"({stranger}): average networks that learned the same classes"
+            )
+    return images.classes
+
+
+def _check_ten(names: Sequence[str], models: Sequence[Model]) -> None:
+    for name, model in zip(names, models, strict=True):
+        if model.preprocess.fit is not Fit.CROP:
+            raise BadOption(
+                f"10 crops: {name} learned whole pictures (fit {model.preprocess.fit}), so nothing "
+                "lies around its input; use 1 crop"
+            )
+
+
+def _kinds(names: Sequence[str], models: Sequence[Model]) -> dict[str, tuple[str, ...]]:
+    """Networks of one architecture, lettered if there are several."""
+    kinds: dict[str, list[str]] = {}
+    for name, model in zip(names, models, strict=True):
+        kind = model.spec.partition("@")[0]
+        if isinstance(model.module, Convnet):
+            described: Architecture = model.module.architecture
+            kind = described.name
+        kinds.setdefault(kind, []).append(name)
+    if len(kinds) == 1:
+        return {kind: tuple(members) for kind, members in kinds.items()}
+    return {
+        f"({chr(ord('a') + i % 26)}) {kind}": tuple(members)
+        for i, (kind, members) in enumerate(kinds.items())
+    }
+
+
+def _named(progress: Advance | None, name: str) -> Advance | None:
+    if progress is None:
+        return None
+    return lambda what, done, total: progress(f"{name}: {what}", done, total)

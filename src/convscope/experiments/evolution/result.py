@@ -1,0 +1,179 @@
+"""What `evolve` found: the leads of each map, its pictures, and when the layers converge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope.experiments.evolution.convergence import Convergence, Trend
+
+__all__ = ["MEASURES", "Evolution", "LayerEvolution", "Lead", "MapEvolution"]
+
+Pixels = NDArray[np.uint8]
+
+MEASURES = {
+    "projection": "the projection of one unit from one image, the map's winner at the end: cosine "
+    "similarity of what it is at a kept epoch with what it is at the end",
+    "image": "whether the image that excites the map most is the one that does so at the end",
+    "filter": "the share of the way to the end that the map's own filter has gone: 1 − d² / D², of "
+    "the distance d of its weights to the end, and the largest such distance D of all kept epochs",
+}
+"""What is compared with the end of training, by the name of the measure; 1 is the same.
+
+`projection` is what the paper's Fig. 4 lets one see, with the image held fixed, so that a jump of
+the winner does not count as a change of the feature. A projection goes down through all filters
+below, so that an upper layer's cannot settle before the lower layers do; `filter` has no such bias.
+It is a share of the change that there was: filters that hardly leave their random start, as those
+of upper layers in a short training, would else look converged from the start.
+"""
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The strongest activation of a map over all images, at a kept epoch.
+
+    image : its index, None where the map is above zero in no image (`dead`); name, label : the
+        image's name and class, "" where there is none
+    value : the activation;   row, column : the unit's place on the layer's grid
+    changed : another image than at the last kept epoch at which the map was not dead
+    """
+
+    epoch: int
+    image: int | None
+    name: str
+    label: str
+    value: float | None
+    row: int | None
+    column: int | None
+    changed: bool
+
+    @property
+    def dead(self) -> bool:
+        return self.image is None
+
+
+@dataclass(frozen=True, eq=False)
+class MapEvolution:
+    """One row of Fig. 4.
+
+    leads : one for each kept epoch
+    patches, projections : uint8 (E, th, tw, 3), tiles as an atlas has them; grey where dead
+    converged : the map's convergence epoch by measure
+    """
+
+    channel: int
+    leads: tuple[Lead, ...]
+    patches: Pixels
+    projections: Pixels
+    converged: Mapping[str, int]
+
+    @property
+    def changes(self) -> tuple[int, ...]:
+        """The epochs at which the winning image was another than before."""
+        return tuple(lead.epoch for lead in self.leads if lead.changed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, without pictures."""
+        return {
+            "channel": self.channel,
+            "converged": dict(self.converged),
+            "leads": [vars(lead) for lead in self.leads],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class LayerEvolution:
+    """One block of Fig. 4.
+
+    channels : feature maps in all;   field : (height, width) of what a unit sees, pixels
+    window : the same as far as pictures show it;   cell : side of a tile's cell, pixels
+    dead : at each kept epoch, how many maps were above zero in no image
+    dead_at_end : which are so at the end; they are never drawn or measured
+    rows : the maps that are drawn
+    measured : the maps that convergence is measured on, those drawn among them
+    similarity : by measure, float (M, E), against the end; of `image` 1 where it is the same
+    convergence : by measure, over `measured`; a measure that the layer does not allow is left out
+    """
+
+    name: str
+    activation: str
+    channels: int
+    field: tuple[int, int]
+    window: tuple[int, int]
+    cell: int
+    dead: tuple[int, ...]
+    dead_at_end: tuple[int, ...]
+    rows: tuple[MapEvolution, ...]
+    measured: tuple[int, ...]
+    similarity: Mapping[str, NDArray[np.float64]]
+    convergence: Mapping[str, Convergence]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, without pictures."""
+        return {
+            "name": self.name,
+            "activation": self.activation,
+            "channels": self.channels,
+            "field": list(self.field),
+            "dead": list(self.dead),
+            "dead_at_end": list(self.dead_at_end),
+            "maps": [row.to_dict() for row in self.rows],
+            "measured": list(self.measured),
+            "similarity": {
+                measure: values.round(4).tolist() for measure, values in self.similarity.items()
+            },
+            "convergence": {
+                measure: found.to_dict() for measure, found in self.convergence.items()
+            },
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Evolution:
+    """What became of a network's features while it was trained. Source: the paper's Fig. 4.
+
+    epochs : that were kept, ascending; 0 is before the first step, the last is the end so far
+    status : of the run: running, finished or diverged
+    threshold : the similarity from which on a map counts as what it is at the end
+    layers : from the bottom up;   trends : by measure, whether lower layers converge first
+    data, images, skipped : the set, how many images, and those that could not be read
+        (name, reason)
+    """
+
+    run: str
+    architecture: str
+    status: str
+    epochs: tuple[int, ...]
+    threshold: float
+    rules: str
+    seed: int
+    data: str
+    images: int
+    skipped: tuple[tuple[str, str], ...]
+    layers: tuple[LayerEvolution, ...]
+    trends: Mapping[str, Trend]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, without pictures."""
+        return {
+            "run": self.run,
+            "architecture": self.architecture,
+            "status": self.status,
+            "epochs": list(self.epochs),
+            "threshold": self.threshold,
+            "rules": self.rules,
+            "seed": self.seed,
+            "data": self.data,
+            "images": self.images,
+            "skipped": [{"name": name, "reason": reason} for name, reason in self.skipped],
+            "measures": {**MEASURES},
+            "layers": [layer.to_dict() for layer in self.layers],
+            "lower_layers_first": {
+                measure: {**trend.to_dict(), "words": trend.words()}
+                for measure, trend in self.trends.items()
+            },
+        }

@@ -1,0 +1,148 @@
+"""Which image excites each feature map most, over all images: one pass at one kept epoch."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.atlas.mine import mine
+from convscope.atlas.topk import TopK
+from convscope.atlas.unfinished import WorkFolder
+from convscope.errors import BadData
+from convscope.experiments.evolution.kept import Subject
+from convscope.images.batches import batches
+from convscope.images.image_set import ImageSet
+from convscope.methods.rules import Rules
+from convscope.network.exported import Network
+from convscope.training.pictures import Advance
+
+__all__ = ["Sight", "Winners", "find_winners"]
+
+T = TypeVar("T")
+
+BATCH_BYTES = 2**28  # of activations that one batch may keep
+LARGEST_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """How the network is looked at, the same at every epoch.
+
+    activations : layer -> the layer whose value is its activation
+    """
+
+    images: ImageSet
+    activations: Mapping[str, str]
+    rules: Rules
+    batch_size: int | None
+    workers: int | None
+    progress: Advance
+
+    def batch(self, network: Network) -> int:
+        """Images that go through together, so that all their activations may be kept."""
+        below = network.below(self.activations.values())
+        kept = 4 * sum(torch.Size(node.shape).numel() for node in below)
+        return max(1, min(self.batch_size or LARGEST_BATCH, BATCH_BYTES // max(1, kept)))
+
+    def batches(
+        self, subject: Subject, wanted: Mapping[int, Sequence[T]]
+    ) -> Iterator[tuple[Tensor, list[tuple[int, T]]]]:
+        """(images (N, 3, H, W), entries with their rows) until each entry has had its image.
+
+        wanted : entries by image.   Raises  BadData: an image cannot be read any more.
+        """
+        found = batches(
+            self.images,
+            subject.preprocess,
+            batch_size=self.batch(subject.network),
+            workers=self.workers,
+            indices=sorted(wanted),
+        )
+        for batch in found:
+            if batch.skipped:
+                lost = batch.skipped[0]
+                raise BadData(
+                    f"{lost.name} was read before and cannot be read now: {lost.reason}; "
+                    f"put it back and go on with --resume"
+                )
+            images = enumerate(batch.indices.tolist())
+            yield batch.tensors, [(row, entry) for row, image in images for entry in wanted[image]]
+
+
+@dataclass(frozen=True, eq=False)
+class Winners:
+    """Where each map of a layer is strongest over all images: arrays (C,).
+
+    image : -1 for a dead map, one that is above zero in no image;   row, column : on its grid
+    """
+
+    value: NDArray[np.float64]
+    image: NDArray[np.int64]
+    row: NDArray[np.int64]
+    column: NDArray[np.int64]
+
+    @property
+    def dead(self) -> NDArray[np.bool_]:
+        return self.image < 0
+
+    def place(self, channel: int) -> tuple[int, int]:
+        """(row, column) of a map's winner."""
+        return int(self.row[channel]), int(self.column[channel])
+
+    @classmethod
+    def read(cls, piece: Mapping[str, Sequence[float]]) -> Winners:
+        """From what `find_winners` says of a layer."""
+        return cls(
+            value=np.asarray(piece["value"], np.float64),
+            **{name: np.asarray(piece[name], np.int64) for name in ("image", "row", "column")},
+        )
+
+
+def find_winners(subject: Subject, sight: Sight, place: Path | None) -> dict[str, Any]:
+    """Every image through the network once. JSON-able: `layers`, and `skipped` (name, reason).
+
+    place : a folder that keeps how far the pass is, so that it goes on after a kill
+    Raises  BadData: no image can be read.
+    """
+    what = f"epoch {subject.epoch}: images"
+    with tempfile.TemporaryDirectory(prefix="convscope-") as passing:
+        work = WorkFolder(place or Path(passing))
+        work.path.mkdir(parents=True, exist_ok=True)
+        tables, mined = mine(
+            subject.network,
+            sight.images,
+            subject.preprocess,
+            sight.activations,
+            work,
+            top=1,
+            batch_size=sight.batch(subject.network),
+            workers=sight.workers,
+            advance=lambda done, total: sight.progress(what, done, total),
+        )
+    if len(mined.skipped) == len(sight.images):
+        _, name, reason = mined.skipped[0]
+        raise BadData(
+            f"not one of the {len(sight.images)} images of {sight.images.spec} could be read; "
+            f"the first: {name}: {reason}"
+        )
+    return {
+        "skipped": [[name, reason] for _, name, reason in mined.skipped],
+        "layers": {name: _piece(table) for name, table in tables.items()},
+    }
+
+
+def _piece(table: TopK) -> dict[str, list[float]]:
+    return {
+        "value": table.value[:, 0].masked_fill(table.dead, 0.0).tolist(),
+        "image": table.image[:, 0].masked_fill(table.dead, -1).tolist(),
+        "row": table.row[:, 0].tolist(),
+        "column": table.column[:, 0].tolist(),
+    }

@@ -1,0 +1,275 @@
+"""Feature invariance: how far features move as a picture is shifted, enlarged and turned.
+
+Zeiler & Fergus, arXiv:1311.2901, §4.1 "Feature invariance", Fig. 5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.errors import BadData, BadOption, NonFinite
+from convscope.experiments.chance import Estimate, mean_of
+from convscope.experiments.invariance.motions import (
+    Motion,
+    Motions,
+    Moving,
+    examples,
+    papers_motions,
+)
+from convscope.experiments.samples import Sample
+from convscope.images.preprocess import Preprocess
+from convscope.methods.sweep import check_classifies, ends_in_probabilities
+from convscope.network.exported import Network
+from convscope.network.hidden import last_hidden_layer
+from convscope.training.pictures import Advance
+
+__all__ = ["Curves", "Invariance", "first_and_last", "invariance"]
+
+SMALL = 0.1  # of a motion's range: what counts as a small transform
+SHOWN = 5  # amounts of each motion whose pictures are kept
+BATCH = 16
+SETTLED = (Motion.TRANSLATION, Motion.SCALE)  # the paper calls the upper layer linear for these
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """What one motion does. N pictures, L layers, S amounts.
+
+    distance : (N, L, S), Euclidean, between the features of the picture as it is and moved
+    probability : (N, S), of each picture's class
+    shown (K,) : indices of amounts;   pictures : uint8 (N, K, H, W, 3), moved by these
+    """
+
+    motions: Motions
+    distance: NDArray[np.float64]
+    probability: NDArray[np.float64]
+    shown: tuple[int, ...]
+    pictures: NDArray[np.uint8]
+
+    def early(self) -> NDArray[np.float64]:
+        """(N, L): the distance after a tenth of the range, as a share of the largest.
+
+        A straight line gives 0.1; near 1 the layer has changed all it will after a small move.
+        """
+        efforts = np.array(self.motions.efforts)
+        near = np.abs(efforts - SMALL * efforts.max())
+        small = near == np.where(efforts > 0, near, np.inf).min()
+        largest = self.distance.max(2)
+        share = self.distance[..., small].mean(2)
+        return np.divide(share, largest, out=np.zeros_like(share), where=largest > 0)
+
+    def linearity(self) -> NDArray[np.float64]:
+        """(N, L): R² of the best line through the origin, distance against the motion's size.
+
+        1 is exactly proportional; a curve that jumps and then stays can be below 0.
+        """
+        efforts = np.array(self.motions.efforts)
+        slope = (self.distance * efforts).sum(2) / (efforts**2).sum()
+        rest = ((self.distance - slope[..., None] * efforts) ** 2).sum(2)
+        whole = ((self.distance - self.distance.mean(2, keepdims=True)) ** 2).sum(2)
+        return 1 - np.divide(rest, whole, out=np.zeros_like(rest), where=whole > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Invariance:
+    """The paper's Fig. 5 of the first version, in numbers.
+
+    names, targets (N,) : the pictures, and the class whose probability is followed
+    known (N,) : whether that is the true label; else it is what the network says of the picture
+    apart (L,) : mean distance between different pictures, over `pairs` of them: what chance gives;
+        None where there is one picture only
+    """
+
+    layers: tuple[str, ...]
+    names: tuple[str, ...]
+    targets: tuple[int, ...]
+    known: tuple[bool, ...]
+    curves: tuple[Curves, ...]
+    apart: tuple[float, ...] | None
+    pairs: int
+
+    def early(self, curves: Curves) -> tuple[Estimate, ...]:
+        """Of each layer, over the pictures: see `Curves.early`."""
+        return tuple(mean_of(column) for column in curves.early().T.tolist())
+
+    def linearity(self, curves: Curves) -> tuple[Estimate, ...]:
+        """Of each layer, over the pictures: see `Curves.linearity`."""
+        return tuple(mean_of(column) for column in curves.linearity().T.tolist())
+
+    def steeper_below(self, curves: Curves) -> int:
+        """In how many pictures the first layer changes earlier than the last."""
+        early = curves.early()
+        return int((early[:, 0] > early[:, -1]).sum())
+
+    def largest(self, curves: Curves) -> tuple[Estimate, ...] | None:
+        """Of each layer: the largest distance, where 1 is that between different pictures."""
+        if self.apart is None:
+            return None
+        columns = curves.distance.max(2).T / np.array(self.apart)[:, None]
+        return tuple(mean_of(column) for column in columns.tolist())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without pictures."""
+        return {
+            "layers": list(self.layers),
+            "images": [
+                {"name": name, "class": target, "true_label": known}
+                for name, target, known in zip(self.names, self.targets, self.known, strict=True)
+            ],
+            "between_different_images": None if self.apart is None else list(self.apart),
+            "pairs_of_different_images": self.pairs,
+            "motions": {str(c.motions.motion): self._record(c) for c in self.curves},
+        }
+
+    def _record(self, curves: Curves) -> dict[str, Any]:
+        largest = self.largest(curves)
+        return {
+            "amounts": list(curves.motions.amounts),
+            "distance": curves.distance.tolist(),
+            "probability": curves.probability.tolist(),
+            "small": SMALL,
+            "share_of_largest_after_small": [e.to_dict() for e in self.early(curves)],
+            "r_squared_of_line": [e.to_dict() for e in self.linearity(curves)],
+            "largest_over_different": None if largest is None else [e.to_dict() for e in largest],
+            "first_layer_earlier_than_last": self.steeper_below(curves),
+        }
+
+
+def invariance(
+    network: Network,
+    preprocess: Preprocess,
+    samples: Sequence[Sample],
+    *,
+    layers: Sequence[str] | None = None,
+    others: Sequence[Sample] = (),
+    motions: Sequence[Motions] | None = None,
+    progress: Advance | None = None,
+) -> Invariance:
+    """How do features answer as pictures are shifted, enlarged and turned?
+
+    layers : default: the activation of the first convolution, and what the classifier reads (the
+        paper's 1 and 7). A convolution or linear layer stands for its activation.
+    others : more pictures, for the distance between different ones
+    motions : default: the paper's, `papers_motions`
+    Raises  NoSuchLayer; BadData: no pictures; BadInput: the network does not classify;
+        NonFinite: a layer makes NaN or infinity.     Source: arXiv:1311.2901, §4.1, Fig. 5
+    """
+    if not samples:
+        raise BadData("no pictures: invariance needs one or more")
+    check_classifies(network)
+    names = first_and_last(network) if layers is None else _activations(network, layers)
+    motions = papers_motions(preprocess.size[0]) if motions is None else tuple(motions)
+    moving = [Moving(sample.picture, preprocess) for sample in samples]
+    stills = torch.stack([one.still for one in moving])
+    base, chances = _features(network, stills, names)
+    targets = [
+        int(chances[i].argmax()) if sample.label is None else sample.label
+        for i, sample in enumerate(samples)
+    ]
+    seen = list(_seen(network, preprocess, moving, motions, names, base, targets, progress))
+    apart, pairs = _apart(network, preprocess, names, base, others)
+    return Invariance(
+        layers=names,
+        names=tuple(sample.name for sample in samples),
+        targets=tuple(targets),
+        known=tuple(sample.label is not None for sample in samples),
+        curves=tuple(_joined(m, seen[i :: len(motions)]) for i, m in enumerate(motions)),
+        apart=apart,
+        pairs=pairs,
+    )
+
+
+def first_and_last(network: Network) -> tuple[str, str]:
+    """The activation of the first convolution, and the features that the classes are told by.
+
+    Raises  BadOption: there is no convolution, or nothing between it and the classes.
+    """
+    convolutions = network.conv_layers()
+    if not convolutions:
+        raise BadOption("the network has no convolutional layer: name the layers to compare")
+    return network.activation(convolutions[0]), last_hidden_layer(network)
+
+
+def _activations(network: Network, layers: Sequence[str]) -> tuple[str, ...]:
+    if not layers:
+        raise BadOption("no layers to look at: name one or more")
+    weighs = ("conv", "linear")
+    known = [network.layer(name) for name in layers]
+    return tuple(network.activation(x.name) if x.kind in weighs else x.name for x in known)
+
+
+def _seen(
+    network: Network,
+    preprocess: Preprocess,
+    moving: Sequence[Moving],
+    motions: Sequence[Motions],
+    layers: Sequence[str],
+    base: Sequence[Tensor],
+    targets: Sequence[int],
+    progress: Advance | None,
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]]:
+    """(distance (L, S), probability (S,), pictures (K, H, W, 3)), pictures outside, motions inside.
+    """  # fmt: skip
+    done, total = 0, len(moving) * sum(len(m.amounts) for m in motions)
+    for i, one in enumerate(moving):
+        for motion in motions:
+            images = one.moved(motion)
+            distance, probability = [], []
+            for part in images.split(BATCH):
+                features, chances = _features(network, part, layers)
+                distance.append(
+                    torch.stack(
+                        [(f - b[i]).norm(dim=1) for f, b in zip(features, base, strict=True)]
+                    )
+                )
+                probability.append(chances[:, targets[i]])
+                done += len(part)
+                if progress:
+                    progress("moved images", done, total)
+            shown = preprocess.to_uint8(images[examples(motion, SHOWN)])
+            yield torch.cat(distance, 1).numpy(), torch.cat(probability).numpy(), shown
+
+
+def _joined(motions: Motions, seen: Sequence[tuple[NDArray[Any], ...]]) -> Curves:
+    distance, probability, pictures = (np.stack(column) for column in zip(*seen, strict=True))
+    return Curves(motions, distance, probability, tuple(examples(motions, SHOWN)), pictures)
+
+
+def _features(
+    network: Network, images: Tensor, layers: Sequence[str]
+) -> tuple[list[Tensor], Tensor]:
+    """Each layer's values as vectors, float64 (N, F), and the classes' probabilities (N, C)."""
+    values = network.values(images, [*layers, network.output])
+    for name, value in values.items():
+        if not torch.isfinite(value).all():
+            raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights and images")
+    output = values[network.output].flatten(1).double().cpu()
+    chances = output if ends_in_probabilities(network) else output.softmax(1)
+    return [values[name].flatten(1).double().cpu() for name in layers], chances
+
+
+def _apart(
+    network: Network,
+    preprocess: Preprocess,
+    layers: Sequence[str],
+    base: Sequence[Tensor],
+    others: Sequence[Sample],
+) -> tuple[tuple[float, ...] | None, int]:
+    """The mean distance between different pictures in each layer, and over how many pairs."""
+    found = [list(base)]
+    for sample in others:
+        features, _ = _features(network, preprocess.tensor(sample.picture)[None], layers)
+        found.append(features)
+    vectors = [torch.cat(column) for column in zip(*found, strict=True)]
+    count = len(vectors[0])
+    if count < 2:
+        return None, 0
+    means = tuple(float(torch.pdist(v).mean()) for v in vectors)
+    return means, count * (count - 1) // 2

@@ -1,0 +1,1 @@
+"""All of the paper in one run, and its claims judged."""

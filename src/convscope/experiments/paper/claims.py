@@ -1,0 +1,230 @@
+"""The claims of Zeiler & Fergus 2014 as data: each with the paper's numbers and how it is judged.
+
+"arXiv" is the paper's first version, 1311.2901. judging_figures.py and judging_tables.py judge.
+"""
+
+from __future__ import annotations
+
+from convscope.experiments.paper.judging_figures import (
+    LINE,
+    fig2_learned,
+    fig2_rises,
+    fig4_lower_first,
+    fig5_aliasing,
+    fig5_dead,
+    fig5_dominance,
+    fig5_middle,
+    fig6_localises,
+    fig6_structure,
+    invariance_line,
+    invariance_rotation,
+    invariance_sharp,
+)
+from convscope.experiments.paper.judging_tables import (
+    ALIKE,
+    FEW,
+    correspondence_alike,
+    correspondence_fades,
+    depth_deeper,
+    multi_learned,
+    table1_averages,
+    table2_claim,
+    training_beats,
+    transfer_features_win,
+    transfer_few_suffice,
+)
+from convscope.experiments.scorecard import Claim
+
+__all__ = ["CLAIMS", "claims_of"]
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "fig2-hierarchy", "fig2", "Fig. 2, §4.1",
+        "Features form a hierarchy: low layers answer to edges and colours, high ones to kinds of "
+        "object.",
+        "shown in pictures, no number",
+        "Among a map's strongest images, more pairs are of one class in the last layer than in the "
+        "first.",
+        fig2_rises,
+    ),
+    Claim(
+        "fig2-learned", "fig2", "Fig. 2, §4.1",
+        "Each high feature map groups images of one kind: it has learned to.",
+        "shown in pictures, no number",
+        "In the last layer more such pairs are of one class than before training, on the same "
+        "images.",
+        fig2_learned,
+    ),
+    Claim(
+        "fig4-projection", "fig4", "Fig. 4, §4.1",
+        "Lower layers converge within a few epochs, upper layers only after many.",
+        "a few epochs; 40 to 50 of 70",
+        "Rank correlation of a map's layer with the epoch from which on its projection stays: "
+        "above 0.",
+        fig4_lower_first("projection"),
+    ),
+    Claim(
+        "fig4-filter", "fig4", "Fig. 4, §4.1",
+        "The same of the filters themselves, which do not pass through the layers below.",
+        "not measured",
+        "Rank correlation of a map's layer with the epoch from which on its filter stays: above 0.",
+        fig4_lower_first("filter"),
+    ),
+    Claim(
+        "fig5-dominance", "fig5", "Fig. 5(a, b), §3",
+        "Without renormalisation a few first-layer filters dominate.",
+        "shown in pictures, no number",
+        "Gini's coefficient of the filters' energy is higher without renormalisation.",
+        fig5_dominance,
+    ),
+    Claim(
+        "fig5-middle", "fig5", "Fig. 5(b, c), §4.1",
+        "AlexNet's first layer mixes extremely high and low frequencies, with little between; "
+        "ZFNet's does not.",
+        "shown in pictures, no number",
+        "More of ZFNet's filters are tuned to the middle octave, 1/8 to 1/4 cycle per pixel.",
+        fig5_middle,
+    ),
+    Claim(
+        "fig5-aliasing", "fig5", "Fig. 5(d, e), §4.1",
+        "A stride of 4 makes aliasing artefacts; with stride 2 there are none.",
+        "shown in pictures, no number",
+        "More of AlexNet's first-layer answer is too fine for its stride, measured on images.",
+        fig5_aliasing,
+    ),
+    Claim(
+        "fig5-dead", "fig5", "Fig. 5(c), §4.1",
+        "ZFNet has fewer dead features.",
+        "shown in pictures, no number",
+        "Of the maps of layers 1 and 2, more are dead or nearly dead in AlexNet.",
+        fig5_dead,
+    ),
+    Claim(
+        "fig6-object", "fig6", "Fig. 6, §4.2",
+        "Covering the object lowers the probability of its class: the network localises it.",
+        "shown on three images",
+        "The probability's fall tells the object from the ground: area under the ROC curve above "
+        "0.5.",
+        fig6_localises,
+    ),
+    Claim(
+        "fig6-structure", "fig6", "Fig. 6, §4.2",
+        "Covering what a map's projection shows lowers that map's activity: the projection is "
+        "genuine.",
+        "shown on three images",
+        "Rank correlation of the activity's fall with the projection's energy there: above 0.",
+        fig6_structure,
+    ),
+    Claim(
+        "invariance-small", "invariance", "arXiv Fig. 5, §4.1",
+        "Small shifts and scalings change the first layer drastically, the top layer little.",
+        "shown as curves of 5 images",
+        "After a tenth of the range the first layer is closer to its largest distance than the "
+        "last.",
+        invariance_sharp,
+    ),
+    Claim(
+        "invariance-line", "invariance", "arXiv Fig. 5, §4.1",
+        "The top layer changes quasi-linearly with shift and scale.",
+        "shown as curves of 5 images",
+        f"R² of a line through the origin, mean of shift and scale, above {LINE:g}.",
+        invariance_line,
+    ),
+    Claim(
+        "invariance-rotation", "invariance", "arXiv Fig. 5, §4.1",
+        "The output is stable under shifts and scalings, not under rotation.",
+        "shown as curves of 5 images",
+        "Turning costs the class more of its probability than shift and scale.",
+        invariance_rotation,
+    ),
+    Claim(
+        "correspondence-parts", "correspondence", "arXiv Table 1, §4.4",
+        "The network treats the same part of different faces alike, more than random places.",
+        "layer 5: eyes 0.067 and 0.069, nose 0.079; random 0.107 ± 0.017",
+        f"Δ of every part is below that of random places, p < {ALIKE:g} each.",
+        correspondence_alike,
+    ),
+    Claim(
+        "correspondence-fades", "correspondence", "arXiv Table 1, §4.4",
+        "In the top layer parts and random places are about equal: it tells the breeds apart.",
+        "layer 7: 0.068 to 0.069; random 0.073 ± 0.014",
+        "Parts lie further below random places, as a share, in the lower of the two layers.",
+        correspondence_fades,
+    ),
+    Claim(
+        "table1-zfnet", "training", "Table 1, §5.1",
+        "The architecture chosen by looking (7×7, stride 2) errs less than AlexNet's.",
+        "top-1 error 38.4 against 40.5 %, 1 net each",
+        "AlexNet's validation error less ZFNet's, seed by seed, is above 0.",
+        training_beats,
+    ),
+    Claim(
+        "table1-ensemble", "table1", "Table 1, §5.1",
+        "The average of several networks errs less than one of them.",
+        "36.7 (5 nets) against 38.4 %",
+        "Images that only the average tells, less those that only its best member does, above 0.",
+        table1_averages,
+    ),
+    Claim(
+        "table2-depth", "table2", "Table 2, §5.1",
+        "Depth matters: without layers 3, 4, 6 and 7 far more is lost than without either pair.",
+        "71.3 % error; 45.4 without 3, 4; 44.8 without 6, 7; 40.5 with all",
+        "The loss is above 0, and exceeds the sum of the losses without either pair.",
+        table2_claim("table2-depth"),
+    ),
+    Claim(
+        "table2-dense", "table2", "Table 2, §5.1",
+        "Without both fully connected layers, most of the parameters, little is lost.",
+        "44.8 against 40.5 %",
+        "The loss is below a quarter of what removing all four layers costs.",
+        table2_claim("table2-dense"),
+    ),
+    Claim(
+        "table2-wider", "table2", "Table 2, §5.1",
+        "Wider middle convolutions lower the error.",
+        "37.5 against 38.4 %",
+        "Error of the whole network less that with more maps is above 0.",
+        table2_claim("table2-wider"),
+    ),
+    Claim(
+        "transfer-scratch", "transfer", "Tables 3 and 4, §5.2",
+        "Features learned on one task serve another: far better than learning it from scratch.",
+        "Caltech-101, 30 per class: 86.5 ± 0.5 against 46.5 ± 1.7 %",
+        "Accuracy of a softmax on frozen features less that from scratch, fold by fold, above 0.",
+        transfer_features_win,
+    ),
+    Claim(
+        "transfer-few", "transfer", "Fig. 9, §5.2",
+        "A few images per class suffice to beat what others reach with ten times as many.",
+        "6 per class beat the best earlier method at 60 (Caltech-256)",
+        f"Frozen features from about {FEW} images per class beat scratch from the most.",
+        transfer_few_suffice,
+    ),
+    Claim(
+        "multi-precision", "multi", "Table 5, §5.2",
+        "The features serve images of several objects, too, if less well.",
+        "mean AP 79.0 (others 74.3 and 82.2)",
+        "Mean average precision of a logistic loss per class is above that before training.",
+        multi_learned,
+    ),
+    Claim(
+        "depth-svm", "depth", "Table 7, §5.3",
+        "The deeper the layer, the better its features tell the classes (linear SVM).",
+        "Caltech-101: 44.8 from layer 1, 86.2 from 5, 85.5 from 7",
+        "Accuracy from the last hidden layer less that from the first, fold by fold, above 0.",
+        depth_deeper("svm"),
+    ),
+    Claim(
+        "depth-softmax", "depth", "Table 7, §5.3",
+        "The same of a softmax.",
+        "Caltech-101: 82.9 from layer 5, 85.4 from 7",
+        "Accuracy from the last hidden layer less that from the first, fold by fold, above 0.",
+        depth_deeper("softmax"),
+    ),
+)  # fmt: skip
+"""In the paper's order."""
+
+
+def claims_of(item: str) -> tuple[Claim, ...]:
+    """Those that a stage's result decides."""
+    return tuple(claim for claim in CLAIMS if claim.item == item)

@@ -1,0 +1,222 @@
+"""How the claims of the paper's tables are judged: a stage's typed result -> Judgement.
+
+As judging_figures.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from convscope.experiments.ablation.study import Ablation
+from convscope.experiments.chance import Z
+from convscope.experiments.correspondence.study import Correspondence
+from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.paper.results import MultiStudy, Trainings
+from convscope.experiments.scorecard import (
+    Effect,
+    Judgement,
+    Verdict,
+    judged,
+    not_run,
+    percent,
+)
+from convscope.experiments.transfer.layers import LayerProbe
+from convscope.experiments.transfer.study import Point, Transfer
+
+__all__ = [
+    "ALIKE",
+    "FEW",
+    "correspondence_alike",
+    "correspondence_fades",
+    "depth_deeper",
+    "minus",
+    "multi_learned",
+    "table1_averages",
+    "table2_claim",
+    "training_beats",
+    "transfer_features_win",
+    "transfer_few_suffice",
+]  # fmt: skip
+
+ALIKE = 0.05  # p below which a part is treated more alike than random places
+UNTOLD = "it cannot be told from these seeds"
+FEW = 6  # images per class of the paper's Fig. 9
+
+
+# ---- Table 1 (arXiv) ----------------------------------------------------------------------------
+
+
+def correspondence_alike(found: Correspondence) -> Judgement:
+    layer = found.layers[0]
+    table, random = found.table[layer], found.random[layer]
+    lower = [part for part in found.parts if table[part].p_own < ALIKE]
+    deltas = [table[part].delta for part in found.parts]
+    said = ", ".join(f"{part} {table[part].delta:.3f}" for part in found.parts)
+    same = found.same[layer].delta
+    here = f"Δ in {layer}: {said}; random {random.delta:.3f}, one place for all {same:.3f}"
+    mean = fmean(deltas)
+    effect = Effect(
+        random.delta - mean, random.low - mean, random.high - mean, "", random.draws, "draws"
+    )
+    if len(lower) == len(found.parts):
+        return Judgement(Verdict.HOLDS, here, effect)
+    if not lower:
+        return Judgement(Verdict.FAILS, here, effect)
+    only = f"p < {ALIKE:g} for {', '.join(lower)} only"
+    return Judgement(Verdict.UNCLEAR, here, effect, reason=only)
+
+
+def correspondence_fades(found: Correspondence) -> Judgement:
+    if len(found.layers) < 2:
+        return not_run("one layer only was looked at")
+    gains, errors = [], []
+    for layer in (found.layers[0], found.layers[-1]):
+        random = found.random[layer].delta
+        deltas = [found.table[layer][part] for part in found.parts]
+        gains.append(1 - fmean(each.delta for each in deltas) / random if random else 0.0)
+        errors.append(fmean(each.error for each in deltas) / random if random else 0.0)
+    value, half = gains[0] - gains[1], Z * math.hypot(*errors)
+    here = (
+        f"parts are below random places by {percent(gains[0])} in {found.layers[0]}, "
+        f"{percent(gains[1])} in {found.layers[-1]}"
+    )
+    pictures = len(found.faces.names)
+    return judged(here, Effect(value, value - half, value + half, "points", pictures, "images"))
+
+
+# ---- Tables 1 and 2 -----------------------------------------------------------------------------
+
+
+def training_beats(found: Trainings) -> Judgement:
+    zfnet, alexnet = found.of("zfnet"), found.of("alexnet")
+    gains = [b.error - a.error for a, b in zip(zfnet, alexnet, strict=True)]
+    here = (
+        f"validation error: ZFNet {_spread([run.error for run in zfnet])}, AlexNet "
+        f"{_spread([run.error for run in alexnet])}"
+    )
+    return judged(here, Effect.of(gains, "seeds", "points"))
+
+
+def table1_averages(found: Ensemble) -> Judgement:
+    group = found.scorings[-1].groups[0]
+    tested, images = group.best, found.images
+    gain = (tested.rescued - tested.lost) / images
+    half = Z * math.sqrt(max(tested.rescued + tested.lost - images * gain**2, 0.0)) / images
+    alone = group.sizes[0].error
+    here = (
+        f"{len(group.members)} networks {100 * group.score.error:.1f} %, one "
+        f"{100 * alone:.1f} % on average; the best of them tells {tested.lost} images that the "
+        f"average does not, the other way round {tested.rescued}"
+    )
+    return judged(here, Effect(gain, gain - half, gain + half, "points", images, "images"))
+
+
+def table2_claim(key: str) -> Callable[[Ablation], Judgement]:
+    def judge(found: Ablation) -> Judgement:
+        told = next((each for each in found.claims if each.claim.key == key), None)
+        if told is None:
+            return not_run("the rows that it speaks of were not trained")
+        contrast, sign = told.contrast, told.claim.sign
+        low = high = None
+        if contrast.low is not None and contrast.high is not None:
+            low, high = sorted((sign * contrast.low, sign * contrast.high))
+        seeds = len(found.seeds)
+        effect = Effect(sign * contrast.value, low, high, "points", seeds, "seeds")
+        reason = UNTOLD if told.verdict is Verdict.UNCLEAR else ""
+        return Judgement(told.verdict, minus(told.evidence), effect, reason=reason)
+
+    return judge
+
+
+# ---- Tables 3 to 5, Fig. 9, Table 7 -------------------------------------------------------------
+
+
+def _curve(found: Transfer, classifier: str) -> list[Point]:
+    points = [point for point in found.points if point.classifier == classifier]
+    return sorted(points, key=lambda point: point.per_class)
+
+
+def transfer_features_win(found: Transfer) -> Judgement:
+    scratch, learned = _curve(found, "scratch"), _curve(found, "softmax")
+    if not scratch or not learned:
+        return not_run("no network was trained from scratch to compare with")
+    pairs = {point.per_class: point for point in learned}
+    gains = np.mean(
+        [
+            np.array(pairs[point.per_class].accuracies) - np.array(point.accuracies)
+            for point in scratch
+        ],
+        axis=0,
+    )
+    said = ", ".join(
+        f"{_accuracy(pairs[point.per_class])} against {_accuracy(point)} at {point.per_class}"
+        for point in scratch
+    )
+    here = f"features against from scratch, %: {said} per class"
+    return judged(here, Effect.of(gains.tolist(), "folds", "points"))
+
+
+def transfer_few_suffice(found: Transfer) -> Judgement:
+    scratch, learned = _curve(found, "scratch"), _curve(found, "softmax")
+    if not scratch or not learned:
+        return not_run("no network was trained from scratch to compare with")
+    few = min(learned, key=lambda point: (abs(point.per_class - FEW), point.per_class))
+    most = scratch[-1]
+    gains = np.array(few.accuracies) - np.array(most.accuracies)
+    here = (
+        f"{_accuracy(few)} % from {few.per_class} images per class; from scratch "
+        f"{_accuracy(most)} % from {most.per_class}"
+    )
+    return judged(here, Effect.of(gains.tolist(), "folds", "points"))
+
+
+def multi_learned(found: MultiStudy) -> Judgement:
+    best = max(found.trained.layers, key=lambda layer: layer.mean)
+    before = next(layer for layer in found.untrained.layers if layer.layer == best.layer)
+    here = (
+        f"mean average precision {100 * best.mean:.1f} over {len(best.classes)} classes; before "
+        f"training {100 * before.mean:.1f}, guessing {100 * found.trained.chance:.1f}"
+    )
+    gain = best.mean - before.mean
+    down = math.hypot(best.mean - best.low, before.high - before.mean)
+    up = math.hypot(best.high - best.mean, before.mean - before.low)
+    images = found.trained.test_images
+    return judged(here, Effect(gain, gain - down, gain + up, "points", images, "images"))
+
+
+def depth_deeper(classifier: str) -> Callable[[LayerProbe], Judgement]:
+    def judge(found: LayerProbe) -> Judgement:
+        points = found.points.get(classifier, ())
+        if len(points) < 2:
+            return not_run(f"{classifier} was not put on several layers")
+        gains = np.array(points[-1].accuracies) - np.array(points[0].accuracies)
+        said = ", ".join(f"{point.layer} {100 * point.mean:.1f}" for point in points)
+        tau = f"{found.rises[classifier]:+.2f}".replace("-", "−")
+        here = f"{said}; rank correlation with depth {tau}"
+        return judged(here, Effect.of(gains.tolist(), "folds", "points"))
+
+    return judge
+
+
+# ---- words --------------------------------------------------------------------------------------
+
+
+def minus(words: str) -> str:
+    """With minus signs before numbers, where there were hyphens."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", words)
+
+
+def _accuracy(point: Point) -> str:
+    return f"{100 * point.mean:.1f} ± {100 * point.std:.1f}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{100 * fmean(values):.1f}"
+    if len(values) < 2:
+        return f"{mean} %"
+    return f"{mean} ± {100 * float(np.std(values, ddof=1)):.1f} %"

@@ -1,0 +1,210 @@
+"""What the stages of the paper's reproduction share: images, trained networks, a place on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from convscope.errors import BadData, BadOption
+from convscope.experiments.evolution.kept import kept_epochs
+from convscope.experiments.paper.plan import Budget
+from convscope.images.chosen import ChosenImages
+from convscope.images.datasets import open_images
+from convscope.images.image_set import ImageSet
+from convscope.images.parts import Marked, marked_images
+from convscope.network.architectures import Architecture, architecture_named
+from convscope.network.exported import Network, open_network
+from convscope.network.zoo import Model, open_model
+from convscope.training.checkpoint import WEIGHTS, read_run
+from convscope.training.lesson import Lesson, load_lesson
+from convscope.training.pictures import Advance
+from convscope.training.recipe import PHOTOS, SMALL, Recipe
+
+__all__ = ["SCENES", "UNTRAINED", "VALIDATION", "Laboratory", "data_of"]
+
+SCENES = "scenes"
+VALIDATION = ("val", "validation", "valid", "test")  # folders that may lie beside `train`
+TRANSFER = "transfer"  # a folder that may, too, of labelled images of other classes
+UNTRAINED = "untrained"
+ARCHITECTURES = {"zfnet": "zfnet-small", "free": "zfnet-small", "alexnet": "alexnet-small"}
+"""By the plan's name; `free` is not renormalised."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where images come from, as DATA. transfer : None where there is none"""
+
+    train: str
+    val: str
+    transfer: str | None
+    several: str | None
+
+
+def data_of(data: str, budget: Budget) -> Data:
+    """Raises  BadOption: other scenes than `scenes`, or no folder with train/ and val/."""
+    if data == SCENES:
+        return Data(
+            f"scenes:train:{budget.images}",
+            f"scenes:val:{budget.validation}",
+            f"scenes:transfer:{budget.transferred}",
+            f"scenes:multi:{budget.several}",
+        )
+    if data.partition(":")[0] == SCENES:
+        raise BadOption(f"--data {data}: give scenes, whose splits are all used, or a folder")
+    root = Path(data).expanduser()
+    val = next((name for name in VALIDATION if (root / name).is_dir()), None)
+    if not (root / "train").is_dir() or val is None:
+        raise BadOption(f"--data {data}: give scenes, or a folder that holds train/ and val/")
+    transfer = root / TRANSFER
+    return Data(
+        str(root / "train"), str(root / val), str(transfer) if transfer.is_dir() else None, None
+    )
+
+
+@dataclass(eq=False)
+class Laboratory:
+    """One run of the plan. out : its folder;   networks are opened when they are first needed."""
+
+    out: Path
+    data: str
+    budget: Budget
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    workers: int = 1
+    progress: Advance | None = None
+
+    @property
+    def scenes(self) -> bool:
+        """Whether the truth about the images is known."""
+        return self.data == SCENES
+
+    @cached_property
+    def places(self) -> Data:
+        return data_of(self.data, self.budget)
+
+    def images(self, spec: str) -> ImageSet:
+        """A set, scenes drawn at the networks' input size."""
+        side = self.architecture("zfnet").input_size
+        return open_images(spec, size=side, seed=self.seed)
+
+    @cached_property
+    def train(self) -> ImageSet:
+        """What the networks learn from."""
+        return self.some(self.images(self.places.train), self._most)
+
+    @cached_property
+    def val(self) -> ImageSet:
+        """What they are tested on, and looked at with."""
+        most = self._most
+        return self.some(self.images(self.places.val), None if most is None else most // 2)
+
+    @property
+    def _most(self) -> int | None:
+        return None if self.scenes else self.budget.most
+
+    @cached_property
+    def marked(self) -> tuple[Marked, ...]:
+        """The parts that are known of the validation images; none where nobody marked them."""
+        try:
+            return marked_images(self.val)
+        except BadData:
+            return ()
+
+    def some(self, images: ImageSet, most: int | None) -> ImageSet:
+        """At most so many images of a set, evenly over it; of scenes the first."""
+        if most is None or len(images) <= most:
+            return images
+        if self.scenes:
+            return self.images(f"{images.spec.rpartition(':')[0]}:{most}")
+        indices = [place * len(images) // most for place in range(most)]
+        labels = [images.label(index) for index in indices]
+        return ChosenImages(images.spec, images, indices, images.classes, labels)
+
+    def architecture(self, name: str) -> Architecture:
+        """By the plan's name."""
+        return architecture_named(ARCHITECTURES[name])
+
+    @property
+    def epochs(self) -> int:
+        """Of each training."""
+        return self.budget.epochs if self.scenes else self.budget.folder_epochs
+
+    def recipe(self, name: str, seed: int) -> Recipe:
+        """How a network of the plan learns."""
+        base = SMALL if self.scenes else PHOTOS
+        kept = self.budget.kept if self.scenes else base.keep_epochs
+        return replace(
+            base,
+            epochs=self.epochs,
+            keep_epochs=tuple(epoch for epoch in kept if epoch <= self.epochs),
+            dropout=self.budget.dropout,
+            radius=None if name == "free" else base.radius,
+            seed=seed,
+        )
+
+    @cached_property
+    def lesson(self) -> Lesson:
+        """All networks of the plan learn from it: their inputs are of one size."""
+        return load_lesson(
+            self.architecture("zfnet"), self.train, self.val, self.recipe("zfnet", self.seed),
+            workers=self.workers, progress=self.progress,
+        )  # fmt: skip
+
+    @property
+    def seeds(self) -> range:
+        """Of the trainings; the first seed's networks are those that are looked into."""
+        return range(self.seed, self.seed + self.budget.seeds)
+
+    @property
+    def plan(self) -> Iterator[tuple[str, int]]:
+        """(name, seed) of every training. Where renormalisation scaled no filter back, the training
+        without it would be the same, and is left out, but for the first seed's."""
+        for seed in self.seeds:
+            yield "zfnet", seed
+            yield "alexnet", seed
+            if seed == self.seed or self.renormalised(seed):
+                yield "free", seed
+
+    def renormalised(self, seed: int) -> int:
+        """How often ZFNet's training from that seed scaled a filter back; it is finished."""
+        return sum(epoch.renormalised for epoch in read_run(self.run("zfnet", seed)).history)
+
+    def run(self, name: str, seed: int | None = None) -> Path:
+        """The folder of a training."""
+        return self.out / "training" / f"{name}-{self.seed if seed is None else seed}"
+
+    def model(self, name: str, seed: int | None = None) -> Model:
+        """A trained network, default of the first seed; `untrained` is ZFNet before its first step.
+
+        Raises  BadData: it was not trained.
+        """
+        folder = self.run("zfnet" if name == UNTRAINED else name, seed)
+        if not (folder / WEIGHTS).exists():
+            raise BadData(f"{folder} holds no trained network: the stage `training` failed")
+        if name != UNTRAINED:
+            return open_model(f"run:{folder}")
+        first = kept_epochs(folder, read_run(folder))[0]
+        return open_model(f"{self.architecture('zfnet').name}@{first.path}")
+
+    def network(self, name: str) -> tuple[Model, Network]:
+        """The first seed's, exported, on the device."""
+        if name not in self._networks:
+            model = self.model(name)
+            network = open_network(model.module, model.input_shape).to(self.device)
+            self._networks[name] = (model, network)
+        return self._networks[name]
+
+    @cached_property
+    def _networks(self) -> dict[str, tuple[Model, Network]]:
+        return {}
+
+    def say(self, what: str) -> Advance | None:
+        """Progress of a part."""
+        if self.progress is None:
+            return None
+        tell = self.progress
+        return lambda words, done, total: tell(f"{what}: {words}", done, total)

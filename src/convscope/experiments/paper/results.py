@@ -1,0 +1,158 @@
+"""What stages of the paper's reproduction find that no single experiment returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convscope.experiments.diagnosis.glimpse import Glimpse
+from convscope.experiments.diagnosis.study import Diagnosis
+from convscope.experiments.invariance.study import Invariance
+from convscope.experiments.paper.purity import Grouping
+from convscope.experiments.sensitivity.study import OcclusionStudy
+from convscope.experiments.transfer.multilabel import MultiTransfer
+from convscope.images.preprocess import Preprocess
+
+__all__ = [
+    "DiagnosedNetwork",
+    "Fig2",
+    "Fig5",
+    "Fig6",
+    "InvarianceStudy",
+    "MultiStudy",
+    "Trained",
+    "Trainings",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network of the plan after its training. Errors are shares of the validation images.
+
+    name : of the plan: zfnet, alexnet, or `free` (ZFNet without renormalisation)
+    folder : of the run;   renormalised : how often a filter was scaled back
+    errors : by epoch
+    """
+
+    name: str
+    seed: int
+    folder: str
+    train_error: float
+    error: float
+    top5_error: float
+    renormalised: int
+    seconds: float
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """All that was trained to be looked into, at equal budget."""
+
+    runs: tuple[Trained, ...]
+    images: int
+    validation: int
+    epochs: int
+    classes: int
+
+    def of(self, name: str) -> tuple[Trained, ...]:
+        """The runs of a network, by seed."""
+        return tuple(run for run in self.runs if run.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class DiagnosedNetwork:
+    """A network of Fig. 5: its diagnosis, and what is drawn of it.
+
+    filters : (K, 3, h, w) of the layer that looks at the pixels;   second : of the layer above
+    """
+
+    title: str
+    diagnosis: Diagnosis
+    preprocess: Preprocess
+    filters: Any
+    second: Glimpse | None
+    renormalised: int
+
+
+@dataclass(frozen=True, eq=False)
+class Fig5:
+    """Fig. 5: ZFNet, the same without renormalisation, and AlexNet; the same images and seed.
+
+    inequality : by seed, Gini's coefficient of the energies of the first layer's filters, without
+        renormalisation and with it
+    """
+
+    zfnet: DiagnosedNetwork
+    free: DiagnosedNetwork
+    alexnet: DiagnosedNetwork
+    inequality: tuple[tuple[float, float], ...]
+
+    @property
+    def all(self) -> Sequence[DiagnosedNetwork]:
+        """In the paper's order."""
+        return (self.free, self.zfnet, self.alexnet)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without pictures."""
+        return {
+            "inequality": [list(pair) for pair in self.inequality],
+            "networks": {
+                one.title: {**one.diagnosis.to_dict(), "renormalised": one.renormalised}
+                for one in self.all
+            },
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Fig6:
+    """Fig. 6, and what its figure needs: the colours of preprocessed images, names of classes."""
+
+    study: OcclusionStudy
+    preprocess: Preprocess
+    classes: tuple[str, ...] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without pictures."""
+        return self.study.to_dict()
+
+
+@dataclass(frozen=True, eq=False)
+class InvarianceStudy:
+    """Fig. 5 of the first version, and the names of the classes."""
+
+    study: Invariance
+    classes: tuple[str, ...] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without pictures."""
+        return self.study.to_dict()
+
+
+@dataclass(frozen=True, eq=False)
+class Fig2:
+    """Fig. 2: how alike the strongest images are. atlas : its folder"""
+
+    grouping: Grouping
+    atlas: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"atlas": self.atlas, **self.grouping.to_dict()}
+
+
+@dataclass(frozen=True)
+class MultiStudy:
+    """Table 5, and the same of the network before training."""
+
+    trained: MultiTransfer
+    untrained: MultiTransfer
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"trained": self.trained.to_dict(), "untrained": self.untrained.to_dict()}

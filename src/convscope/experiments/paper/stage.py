@@ -1,0 +1,49 @@
+"""A stage of the paper's reproduction: one figure or table, and what it finds."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convscope.experiments.paper.laboratory import Laboratory
+from convscope.experiments.paper.plan import Table
+
+__all__ = ["Found", "Stage", "command"]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a stage found.
+
+    result : typed, with `to_dict`;   table : ours beside the paper's;   words : findings
+    command : that does the stage alone;   pages : (words, path in the stage's folder)
+    """
+
+    result: Any
+    command: str
+    table: Table | None = None
+    words: tuple[str, ...] = ()
+    pages: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One figure or table.
+
+    key : also its folder;   where : in the paper
+    work : does it;   lacks : why these data do not allow it, "" where they do
+    """
+
+    key: str
+    title: str
+    where: str
+    work: Callable[[Laboratory, Path], Found]
+    lacks: Callable[[Laboratory], str] = lambda laboratory: ""
+
+
+def command(*words: object) -> str:
+    """`convscope` and these words, as a shell reads them."""
+    return " ".join(["convscope", *(shlex.quote(str(word)) for word in words)])

@@ -1,0 +1,194 @@
+"""The stages behind the paper's figures: (laboratory, folder) -> Found.
+
+Each goes on within itself where it was interrupted, as far as its experiment can.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from convscope.atlas.scan import build_atlas
+from convscope.experiments.diagnosis.filters import strength_of
+from convscope.experiments.diagnosis.glimpse import glimpse
+from convscope.experiments.diagnosis.study import diagnose
+from convscope.experiments.evolution.study import evolve
+from convscope.experiments.invariance.motions import papers_motions
+from convscope.experiments.invariance.study import invariance
+from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
+from convscope.experiments.paper.purity import (
+    Grouping,
+    Purity,
+    chance_of,
+    purities,
+    strongest_images,
+)
+from convscope.experiments.paper.results import DiagnosedNetwork, Fig2, Fig5, Fig6, InvarianceStudy
+from convscope.experiments.paper.stage import Found, command
+from convscope.experiments.samples import draw_samples
+from convscope.experiments.sensitivity.recognised import recognised, truth_of
+from convscope.experiments.sensitivity.study import sensitivity
+from convscope.images.batches import batches
+from convscope.methods.occluder import Occluder
+from convscope.network.exported import open_network
+from convscope.training.checkpoint import read_run
+
+__all__ = ["run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
+
+TOP = 9
+BATCH = 32
+GLIMPSED, PROJECTED = 64, 32  # images and maps of Fig. 5's second layer
+COVERED = 4  # the occluder's side is that part of the input's
+OTHERS = 24  # images besides, for the distance between different ones
+
+
+def run_fig2(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 2: the atlas, and how alike each map's strongest images are."""
+    model = lab.model("zfnet")
+    images = lab.some(lab.val, lab.budget.looked_at)
+    atlas = build_atlas(
+        model, images, folder / "atlas",
+        top=TOP, workers=lab.workers, resume=True, device=str(lab.device), progress=lab.progress,
+    )  # fmt: skip
+    labels = [images.label(index) for index in range(len(images))]
+    before, network = lab.network(UNTRAINED)
+    layers = {record.name: record.activation for record in atlas.manifest.layers}
+    start = strongest_images(
+        network, before.preprocess, images, layers, TOP,
+        workers=lab.workers, progress=lab.progress,
+    )  # fmt: skip
+    grouping = Grouping(
+        tuple(
+            Purity(
+                name,
+                purities(_excited(atlas.layers[name].image, atlas.layers[name].value), labels),
+                purities(start[name], labels),
+            )
+            for name in layers
+        ),
+        chance_of(labels),
+        len(images),
+        TOP,
+    )
+    alone = command("atlas", f"run:{lab.run('zfnet')}", images.spec, "--out", "atlas")
+    page = ("the atlas: every feature map", "atlas/index.html")
+    return Found(Fig2(grouping, str(folder / "atlas")), alone, pages=(page,))
+
+
+def _excited(images: Tensor, values: Tensor) -> Tensor:
+    return torch.where(values > 0, images, torch.full_like(images, -1))
+
+
+def run_fig4(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 4."""
+    images = lab.some(lab.train, lab.budget.evolved)
+    found = evolve(
+        lab.run("zfnet"), images,
+        measured=lab.budget.measured, folder=folder / "evolution", resume=True, seed=lab.seed,
+        workers=lab.workers, device=lab.device, progress=lab.progress,
+    )  # fmt: skip
+    words = tuple(f"By {measure}: {trend.words()}." for measure, trend in found.trends.items())
+    alone = command("evolve", lab.run("zfnet"), images.spec, "--out", "evolution")
+    pages = (("the epochs under a slider", "evolution/index.html"),)
+    return Found(found, alone, words=words, pages=pages)
+
+
+def run_fig5(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 5."""
+    titles = {"free": "ZFNet without renormalisation", "zfnet": "ZFNet", "alexnet": "AlexNet"}
+    looked = {name: _looked(lab, name, title) for name, title in titles.items()}
+    words = tuple(
+        f"{each.title}, {finding.layer}: {finding.words}."
+        for each in looked.values()
+        for finding in each.diagnosis.faults
+    )
+    alone = command(
+        "diagnose", f"run:{lab.run('alexnet')}", "--against", f"run:{lab.run('zfnet')}", "--data",
+        lab.val.spec, "--images", lab.budget.diagnosed, "--out", "diagnosis",
+    )  # fmt: skip
+    return Found(Fig5(**looked, inequality=_inequality(lab)), alone, words=words)
+
+
+def _inequality(lab: Laboratory) -> tuple[tuple[float, float], ...]:
+    """By seed: how unequal the first layer's filters are without renormalisation, and with it."""
+    pairs = []
+    for seed in lab.seeds:
+        free = "free" if lab.renormalised(seed) else "zfnet"  # else they are the same training
+        found = []
+        for name in (free, "zfnet"):
+            model = lab.model(name, seed)
+            network = open_network(model.module, model.input_shape)
+            found.append(strength_of(network, network.conv_layers()[0]).gini)
+        pairs.append((found[0], found[1]))
+    return tuple(pairs)
+
+
+def _looked(lab: Laboratory, name: str, title: str) -> DiagnosedNetwork:
+    model, network = lab.network(name)
+    images = lab.some(lab.val, lab.budget.diagnosed)
+    given = [
+        batch.tensors
+        for batch in batches(images, model.preprocess, batch_size=BATCH, workers=lab.workers)
+        if len(batch)
+    ]
+    diagnosis = diagnose(network, given, total=len(images), progress=lab.say(title))
+    first, above = diagnosis.layers[:2]
+    some = torch.cat(given[: GLIMPSED // BATCH]).to(lab.device)
+    return DiagnosedNetwork(
+        title,
+        diagnosis,
+        model.preprocess,
+        network.nodes[first.name].tensors["weight"],
+        glimpse(network, some, above.name, maps=PROJECTED),
+        sum(epoch.renormalised for epoch in read_run(lab.run(name)).history),
+    )
+
+
+def run_fig6(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 6."""
+    model, network = lab.network("zfnet")
+    marked = lab.marked
+    chosen, passed = recognised(
+        [(network, model.preprocess)], lab.val, lab.budget.occluded,
+        classes=model.classes, indices=None if lab.scenes else [m.index for m in marked] or None,
+        seed=lab.seed,
+    )  # fmt: skip
+    side = min(model.preprocess.size) // COVERED
+    occluder = Occluder.fitting(*model.preprocess.size, side, max(1, side // 6))
+    found = sensitivity(
+        network, lab.val, model.preprocess, chosen,
+        truth=truth_of(lab.val, () if lab.scenes else marked), occluder=occluder, seed=lab.seed,
+        workers=lab.workers, progress=lab.progress,
+    )  # fmt: skip
+    words = [f"{len(chosen)} images that the network names correctly; {passed} passed over."]
+    covered = found.covered()
+    if covered:
+        words.append(
+            f"Probability of the class {covered['nothing'].mean:.2f}; with all of the object "
+            f"covered {covered['object'].mean:.2f}, with all but it {covered['ground'].mean:.2f}."
+        )
+    alone = command(
+        "sensitivity", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", len(chosen), "--size",
+        side, "--stride", max(1, side // 6), "--out", "sensitivity",
+    )  # fmt: skip
+    study = Fig6(found, model.preprocess, model.classes)
+    return Found(study, alone, words=tuple(words))
+
+
+def run_invariance(lab: Laboratory, folder: Path) -> Found:
+    """Fig. 5 of the first version."""
+    model, network = lab.network("zfnet")
+    count = lab.budget.turned
+    samples = draw_samples(lab.val, count + OTHERS, network, model.classes, seed=lab.seed)
+    found = invariance(
+        network, model.preprocess, samples[:count],
+        others=samples[count:], progress=lab.progress,
+        motions=papers_motions(model.preprocess.size[0], lab.budget.steps),
+    )  # fmt: skip
+    alone = command(
+        "invariance", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", count, "--steps",
+        lab.budget.steps, "--out", "invariance",
+    )  # fmt: skip
+    return Found(InvarianceStudy(found, model.classes), alone)

@@ -1,0 +1,244 @@
+"""The stages behind the paper's tables, trainings first: (laboratory, folder) -> Found.
+
+Each goes on within itself where it was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from convscope.experiments.ablation.study import ablate
+from convscope.experiments.ablation.variants import Variant, table2
+from convscope.experiments.correspondence.faces import faces_of
+from convscope.experiments.correspondence.study import correspond
+from convscope.experiments.ensemble.study import ensemble
+from convscope.experiments.paper import tables
+from convscope.experiments.paper.judging_tables import minus
+from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
+from convscope.experiments.paper.results import MultiStudy, Trained, Trainings
+from convscope.experiments.paper.stage import Found, command
+from convscope.experiments.transfer.folds import Protocol, labels_of
+from convscope.experiments.transfer.layers import probe
+from convscope.experiments.transfer.linear import Loss
+from convscope.experiments.transfer.multilabel import transfer_several
+from convscope.experiments.transfer.scratch import Scratch
+from convscope.experiments.transfer.study import LayerReader, transfer
+from convscope.images.duplicates import near_duplicates
+from convscope.images.image_set import ImageSet
+from convscope.training.checkpoint import read_run
+from convscope.training.loop import Keeping, train_on
+from convscope.training.recipe import SMALL
+
+__all__ = [
+    "run_correspondence",
+    "run_depth",
+    "run_multi",
+    "run_table1",
+    "run_table2",
+    "run_training",
+    "run_transfer",
+]
+
+NAMES = {"zfnet": "ZFNet", "alexnet": "AlexNet", "free": "ZFNet without renormalisation"}
+SAVED_EVERY = 60.0  # seconds
+JUDGED = {"table2-depth", "table2-dense", "table2-wider"}  # on the scorecard (claims.py)
+FOLDS = 5  # of Table 7, as in the paper
+SCRATCH_BATCH = 16  # few images, so that there are steps enough
+
+
+def run_training(lab: Laboratory, folder: Path) -> Found:
+    """ZFNet and AlexNet at equal budget from each seed, and ZFNet without renormalisation."""
+    plan = []
+    for name, seed in lab.plan:  # each step of it may depend on the trainings before
+        plan.append((name, seed))
+        train_on(
+            lab.architecture(name),
+            lab.lesson,
+            lab.recipe(name, seed),
+            lab.run(name, seed),
+            device=lab.device,
+            keeping=Keeping(resume=True, every=SAVED_EVERY),
+            progress=lab.say(f"{name}, seed {seed} of {lab.seeds[0]} to {lab.seeds[-1]}"),
+        )
+    runs = tuple(_trained(lab, name, seed) for name, seed in plan)
+    found = Trainings(
+        runs, len(lab.lesson.pictures), len(lab.lesson.validation), lab.epochs,
+        len(lab.lesson.pictures.classes),
+    )  # fmt: skip
+    out = lab.run("zfnet").name
+    alone = command(
+        "train", "--arch", lab.architecture("zfnet").name, "--data", lab.train.spec, "--val",
+        lab.val.spec, "--epochs", lab.epochs, *_dropout(lab), "--seed", lab.seed, "--out",
+        out,
+    )  # fmt: skip
+    pages = tuple(
+        (f"{NAMES[name]}, seed {seed}", f"{lab.run(name, seed).name}/index.html")
+        for name, seed in plan
+    )
+    return Found(found, alone, tables.trainings_table(found), pages=pages)
+
+
+def _dropout(lab: Laboratory) -> tuple[str, ...]:
+    """The option that says so where it is not the paper's."""
+    return () if lab.budget.dropout is None else ("--set", f"dropout={lab.budget.dropout:g}")
+
+
+def _trained(lab: Laboratory, name: str, seed: int) -> Trained:
+    run = read_run(lab.run(name, seed))
+    last = run.history[-1]
+    return Trained(
+        name=name,
+        seed=seed,
+        folder=lab.run(name, seed).name,
+        train_error=1 - last.accuracy,
+        error=1 - last.val_accuracy,
+        top5_error=1 - last.val_top5,
+        renormalised=sum(epoch.renormalised for epoch in run.history),
+        seconds=round(sum(epoch.seconds for epoch in run.history), 3),
+        errors=tuple(1 - epoch.val_accuracy for epoch in run.history),
+    )
+
+
+def run_correspondence(lab: Laboratory, folder: Path) -> Found:
+    """Table 1 of the first version."""
+    model, network = lab.network("zfnet")
+    faces = faces_of(lab.val, lab.marked, model.preprocess, count=lab.budget.faces)
+    found = correspond(
+        network, faces,
+        fill=model.preprocess.fill("grey"), places=lab.budget.places, seed=lab.seed,
+        progress=lab.progress,
+    )  # fmt: skip
+    alone = command(
+        "correspond", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", lab.budget.faces,
+        "--places", lab.budget.places, "--out", "correspondence",
+    )  # fmt: skip
+    return Found(found, alone, tables.correspondence_table(found))
+
+
+def run_table1(lab: Laboratory, folder: Path) -> Found:
+    """Table 1: the networks that were trained to be looked into, averaged."""
+    runs = [f"run:{lab.run(name, seed)}" for name, seed in lab.plan if name != "free"]
+    found = ensemble(
+        runs, lab.val, device=lab.device, workers=lab.workers, seed=lab.seed, progress=lab.progress
+    )
+    folders = [run.removeprefix("run:") for run in runs]
+    alone = command("ensemble", *folders, "--data", lab.val.spec, "--out", "ensemble")
+    return Found(found, alone, tables.ensemble_table(found))
+
+
+def run_table2(lab: Laboratory, folder: Path) -> Found:
+    """Table 2, of AlexNet, whose column is the paper's fuller one."""
+    recipe = replace(lab.recipe("alexnet", lab.seed), epochs=lab.budget.ablated_epochs)
+    recipe = replace(recipe, keep_epochs=())
+    architecture = lab.architecture("alexnet")
+    seeds = range(lab.seed, lab.seed + lab.budget.ablated_seeds)
+    rows = lab.budget.ablated_rows
+    chosen = [row for row in table2(architecture) if rows is None or row.name in rows]
+    found = ablate(
+        architecture, lab.lesson, recipe, folder / "ablation",
+        variants=chosen, seeds=tuple(seeds), device=lab.device, progress=lab.progress, resume=True,
+    )  # fmt: skip
+    words = tuple(
+        f"{each.claim.words}: {each.verdict} ({minus(each.evidence)})."
+        for each in found.claims
+        if each.claim.key not in JUDGED
+    )
+    alone = command(
+        "ablate", "--arch", architecture.name, "--data", lab.train.spec, "--val", lab.val.spec,
+        "--epochs", recipe.epochs, *_dropout(lab), "--seeds", len(seeds),
+        *(() if rows is None else (word for row in chosen for word in ("--variant", _row(row)))),
+        "--out", "ablation",
+    )  # fmt: skip
+    return Found(found, alone, tables.ablation_table(found), words)
+
+
+def _row(variant: Variant) -> str:
+    """As it is written in a table of variants."""
+    return f"{variant.name}: {variant.changes}"
+
+
+def run_transfer(lab: Laboratory, folder: Path) -> Found:
+    """Tables 3 and 4, Fig. 9."""
+    assert lab.places.transfer is not None
+    budget, images = lab.budget, lab.images(lab.places.transfer)
+    protocol = _protocol(lab, images, budget.per_class)
+    recipe = replace(
+        SMALL,
+        epochs=budget.scratch_epochs,
+        batch_size=SCRATCH_BATCH,
+        dropout=0.0,  # in so few steps it would leave the baseline untrained
+        keep_epochs=(),
+        seed=lab.seed,
+    )
+    scratch = Scratch(
+        lab.architecture("zfnet").name, recipe, images,
+        folder / "scratch", device=lab.device, workers=lab.workers, progress=lab.progress,
+    )  # fmt: skip
+    doubles = None
+    if not lab.scenes:
+        doubles = near_duplicates(images, lab.train, workers=lab.workers, progress=lab.progress)
+    found = transfer(
+        _reader(lab, folder), images, protocol,
+        duplicates=doubles, drop_duplicates=doubles is not None, scratch=scratch,
+        out=folder / "transfer", resume=True,
+    )  # fmt: skip
+    words = [f"Features of {found.layer}: {found.length:,} an image."]
+    if doubles is not None:
+        words.append(f"{len(doubles)} images that were learned before are left out of the tests.")
+    alone = command(
+        "transfer", f"run:{lab.run('zfnet')}", images.spec, "--per-class",
+        ",".join(map(str, protocol.per_class)), "--folds", budget.folds, "--test-per-class",
+        budget.tested, "--classifier", "both", "--scratch", scratch.architecture,
+        "--scratch-epochs", budget.scratch_epochs, "--out", "transfer",
+    )  # fmt: skip
+    return Found(found, alone, tables.transfer_table(found), tuple(words))
+
+
+def run_multi(lab: Laboratory, folder: Path) -> Found:
+    """Table 5."""
+    assert lab.places.several is not None
+    images = lab.images(lab.places.several)
+    found = [
+        transfer_several(
+            _reader(lab, folder, name), images,
+            repeats=lab.budget.dealings, seed=lab.seed, out=folder / name, resume=True,
+        )
+        for name in ("zfnet", UNTRAINED)
+    ]  # fmt: skip
+    both = MultiStudy(*found)
+    alone = command("transfer", f"run:{lab.run('zfnet')}", images.spec, "--out", "several")
+    return Found(both, alone, tables.several_table(both))
+
+
+def run_depth(lab: Laboratory, folder: Path) -> Found:
+    """Table 7."""
+    assert lab.places.transfer is not None
+    images, budget = lab.images(lab.places.transfer), lab.budget
+    protocol = replace(_protocol(lab, images, (budget.probed,)), folds=FOLDS)
+    found = probe(_reader(lab, folder), images, protocol, out=folder / "probe", resume=True)
+    alone = command(
+        "probe", f"run:{lab.run('zfnet')}", images.spec, "--per-class", protocol.per_class[0],
+        "--folds", FOLDS, "--test-per-class", budget.tested, "--out", "probe",
+    )  # fmt: skip
+    return Found(found, alone, tables.depth_table(found))
+
+
+def _protocol(lab: Laboratory, images: ImageSet, per_class: Sequence[int]) -> Protocol:
+    """Images per class as planned, as far as the smallest class allows; one is left for tests."""
+    budget = lab.budget
+    smallest = int(np.bincount(labels_of(images)).min())
+    numbers = tuple(number for number in per_class if number < smallest)
+    tested = min(budget.tested, smallest - max(numbers, default=0))
+    classifiers = (Loss.SVM, Loss.SOFTMAX)
+    return Protocol(numbers or (max(1, smallest - 1),), budget.folds, tested, classifiers, lab.seed)
+
+
+def _reader(lab: Laboratory, folder: Path, name: str = "zfnet") -> LayerReader:
+    model, network = lab.network(name)
+    return LayerReader(
+        model, network, cache=folder / "features", workers=lab.workers, progress=lab.progress
+    )

@@ -1,0 +1,1 @@
+"""Fig. 6: what falls where parts of an image are covered."""

@@ -1,0 +1,131 @@
+"""How well an occlusion map finds the object, where it is known what the object's pixels are.
+
+A position of the occluder is on the object if the centre of its visible part is. Three scores, each
+with what chance gives: whether the map is lowest on the object (the pointing game; chance is the
+share of positions on it), how well the fall of the value tells positions on it from those beside it
+(area under the ROC curve; chance 0.5), and the mean fall on it and beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.experiments.chance import Estimate, Rate, detection, mean_of, rank_correlation
+from convscope.methods.occlusion import OcclusionMaps
+
+__all__ = ["Agreement", "Pointing", "Scores", "agreement", "on_object", "point", "scores"]
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """One map of one image against the truth.
+
+    hit : the lowest value lies on the object;   chance : share of positions on it
+    detection : area under the ROC curve;   inside, outside : mean fall on the object, and beside it
+    """
+
+    hit: bool
+    chance: float
+    detection: float
+    inside: float
+    outside: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "hit": self.hit,
+            "chance": self.chance,
+            "detection": self.detection,
+            "inside": self.inside,
+            "outside": self.outside,
+        }
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Over all images: how often it points at the object, how well it detects it, and the fall on
+    the object above that beside it."""
+
+    pointing: Rate
+    detection: Estimate
+    difference: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "pointing": self.pointing.to_dict(),
+            "detection": self.detection.to_dict(),
+            "inside_minus_outside": self.difference.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether a feature map's activity falls where its projection shows structure.
+
+    correlation : Spearman's, of the activity's fall with the projection's energy under the occluder
+    percentile : of that energy where the activity is lowest, among all positions, 0 to 1
+    """
+
+    correlation: float
+    percentile: float
+
+
+def on_object(mask: NDArray[np.bool_], maps: OcclusionMaps) -> NDArray[np.bool_]:
+    """bool (R, C): whether the centre of the occluder's visible part is on a mask (H, W)."""
+    centres = []
+    for corners, size, extent in zip(
+        (maps.rows, maps.columns), maps.occluder.size, mask.shape, strict=True
+    ):
+        ends = (corners + size).clip(max=extent)
+        centres.append(((corners + ends) // 2).clip(max=extent - 1).numpy())
+    return mask[centres[0][:, None], centres[1]]
+
+
+def point(values: Tensor, base: float, on: NDArray[np.bool_]) -> Pointing:
+    """values (R, C) : with the occluder there;   base : without it;   on (R, C) : `on_object`"""
+    fall = base - values.double().numpy()
+    return Pointing(
+        hit=bool(on.ravel()[int(values.argmin())]),
+        chance=float(on.mean()),
+        detection=detection(fall, on),
+        inside=float(fall[on].mean()) if on.any() else 0.0,
+        outside=float(fall[~on].mean()) if not on.all() else 0.0,
+    )
+
+
+def scores(points: Sequence[Pointing]) -> Scores:
+    """Of one kind of map over several images."""
+    return Scores(
+        Rate.of([one.hit for one in points], [one.chance for one in points]),
+        mean_of([one.detection for one in points]),
+        mean_of([one.inside - one.outside for one in points]),
+    )
+
+
+def agreement(maps: OcclusionMaps) -> Agreement:
+    """Of the activity map with the projection of the map's strongest unit."""
+    energy = maps.projection.double().square().sum(0)  # (H, W)
+    height, width = energy.shape
+    total = torch.zeros(height + 1, width + 1, dtype=torch.float64)
+    total[1:, 1:] = energy.cumsum(0).cumsum(1)
+    tops, lefts = maps.rows, maps.columns
+    bottoms = (tops + maps.occluder.size[0]).clip(max=height)
+    rights = (lefts + maps.occluder.size[1]).clip(max=width)
+    under = (
+        total[bottoms][:, rights] - total[tops][:, rights]
+        - total[bottoms][:, lefts] + total[tops][:, lefts]
+    ).flatten()  # fmt: skip
+    fall = maps.base_activity - maps.activity.double().flatten()
+    there = under[int(maps.activity.argmin())]
+    return Agreement(
+        rank_correlation(fall.numpy(), under.numpy()),
+        float((under < there).double().mean() + (under == there).double().mean() / 2),
+    )

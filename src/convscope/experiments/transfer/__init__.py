@@ -1,0 +1,1 @@
+"""Tables 3 to 5 and 7, Fig. 9: what frozen features are worth for other images."""

@@ -1,0 +1,299 @@
+"""A linear probe: how well a simple classifier tells the classes from one layer's features.
+
+Two things are chosen by cross-validation within the training images, never by the test images: how
+features are scaled, and the weight C of the errors against the size of the weights. Each scaling
+leaves features with a mean squared norm of 1, so that one range of C serves every layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from convscope.errors import BadData
+from convscope.experiments.transfer.features import Features
+from convscope.experiments.transfer.linear import (
+    IN_MEMORY,
+    PIECE,
+    Linear,
+    Loss,
+    Rows,
+    Solver,
+    Span,
+    fit_linear,
+)
+from convscope.experiments.transfer.scores import average_precision, mean_class_accuracy
+
+__all__ = ["COSTS", "Choice", "Probe", "Scaling", "fit_probe"]
+
+COSTS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+USUAL = 3  # where the search for C begins, and ends where there is nothing to validate on
+PARTS = 3  # of the cross-validation
+ROUGH, FINE = 1e-3, 1e-4  # tolerance while choosing, and of the final fit
+CHOSEN_ON = 10_000  # samples, at most
+
+
+class Scaling(StrEnum):
+    """How features become comparable.
+
+    LENGTH : each image's features are divided by their Euclidean norm
+    STANDARD : each feature has mean 0 and variance 1 over the training images, then all are
+        divided by the square root of their number
+    """
+
+    LENGTH = "length"
+    STANDARD = "standard"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and the score in cross-validation (None: too few images for one)."""
+
+    scaling: Scaling
+    cost: float
+    validated: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"scaling": str(self.scaling), "cost": self.cost, "validated": self.validated}
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A fitted classifier of one layer's features."""
+
+    choice: Choice
+    scaler: _Scaler
+    model: Linear
+
+    def scores(self, features: Features, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n, classes) for the images of those indices; the larger, the surer."""
+        rows = _Scaled(features, indices, self.scaler)
+        parts = [self.model.scores(rows[first : first + PIECE]) for first in _steps(len(indices))]
+        return np.concatenate(parts)
+
+
+def fit_probe(
+    features: Features,
+    indices: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    loss: Loss,
+    *,
+    classes: int,
+    seed: int = 0,
+    scalings: Sequence[Scaling] = tuple(Scaling),
+    costs: Sequence[float] = COSTS,
+    solver: Solver = Solver.AUTO,
+    device: str | torch.device = "cpu",
+) -> Probe:
+    """The probe of some images, its scaling and C chosen by cross-validation among them alone.
+
+    indices : int64 (n,), which rows of the features
+    targets : int64 (n,), their classes, or (n, classes) for `sigmoid` (`ImageSet.targets`)
+    seed : of the partition for the cross-validation
+
+    Raises  BadData: fewer than two classes;  BadOption: scikit-learn is needed and not installed.
+    """
+    if loss is not Loss.SIGMOID and len(np.unique(targets)) < 2:
+        raise BadData("a probe needs images of at least two classes to tell apart")
+    fitting = _Fitting(loss, classes, solver, device)
+    some = _some(len(indices), seed)
+    held = targets[some]
+    parts = _parts(held, seed)
+    bases: dict[Scaling, _Basis] = {}
+    for scaling in scalings:
+        scaler = _Scaler.fitted(features, indices[some], scaling)
+        bases[scaling] = _Basis(_Scaled(features, indices[some], scaler)[:], scaler)
+    choice = _choose(fitting, bases, held, parts, tuple(costs))
+    basis = bases[choice.scaling]
+    if len(some) == len(indices):
+        return Probe(choice, basis.scaler, basis.fit(fitting, targets, choice.cost))
+    scaler = _Scaler.fitted(features, indices, choice.scaling)
+    rows = _Scaled(features, indices, scaler)
+    whole: Rows = rows if len(indices) > IN_MEMORY else rows[:]
+    return Probe(choice, scaler, fitting.fit(whole, targets, choice.cost, tolerance=FINE))
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """How classifiers are fitted, and scored."""
+
+    loss: Loss
+    classes: int
+    solver: Solver
+    device: str | torch.device
+
+    def fit(
+        self,
+        rows: Rows,
+        targets: NDArray[np.int64],
+        cost: float,
+        *,
+        tolerance: float,
+        start: Linear | None = None,
+    ) -> Linear:
+        return fit_linear(
+            rows,
+            targets,
+            self.loss,
+            cost,
+            classes=self.classes,
+            solver=self.solver,
+            start=start,
+            tolerance=tolerance,
+            device=self.device,
+        )
+
+    def score(self, scores: NDArray[Any], targets: NDArray[np.int64]) -> float:
+        """Mean accuracy per class; for several classes an image, mean average precision."""
+        if self.loss is Loss.SIGMOID:
+            each = [average_precision(scores[:, c], targets[:, c]) for c in range(self.classes)]
+            return float(np.nanmean(each)) if not np.isnan(each).all() else 0.0
+        return mean_class_accuracy(scores.argmax(1), targets, self.classes)
+
+
+class _Basis:
+    """Training images' scaled features, in the coordinates that are fewest."""
+
+    def __init__(self, rows: NDArray[np.float32], scaler: _Scaler) -> None:
+        self.scaler = scaler
+        self.span = Span.of(rows) if rows.shape[0] < rows.shape[1] else None
+        self.rows = rows if self.span is None else self.span.coordinates
+
+    def fit(self, fitting: _Fitting, targets: NDArray[np.int64], cost: float) -> Linear:
+        model = fitting.fit(self.rows, targets, cost, tolerance=FINE)
+        return model if self.span is None else self.span.back(model)
+
+    def validated(
+        self,
+        fitting: _Fitting,
+        targets: NDArray[np.int64],
+        parts: Sequence[NDArray[np.int64]],
+        cost: float,
+    ) -> float:
+        """The mean score on each part of classifiers fitted on the others."""
+        scores = []
+        for part in parts:
+            others = np.setdiff1d(np.arange(len(targets)), part)
+            model = fitting.fit(self.rows[others], targets[others], cost, tolerance=ROUGH)
+            scores.append(fitting.score(model.scores(self.rows[part]), targets[part]))
+        return float(np.mean(scores))
+
+
+def _choose(
+    fitting: _Fitting,
+    bases: dict[Scaling, _Basis],
+    targets: NDArray[np.int64],
+    parts: Sequence[NDArray[np.int64]],
+    costs: tuple[float, ...],
+) -> Choice:
+    """The scaling by its score at the usual C; then C, uphill from there, the smaller if equal."""
+    usual = costs[min(USUAL, len(costs) - 1)]
+    if not parts:
+        return Choice(next(iter(bases)), usual, None)
+
+    def score(scaling: Scaling, cost: float) -> float:
+        return bases[scaling].validated(fitting, targets, parts, cost)
+
+    at_usual = {scaling: score(scaling, usual) for scaling in bases}
+    scaling = max(at_usual, key=lambda each: at_usual[each])
+    found = {usual: at_usual[scaling]}
+    place = costs.index(usual)
+    for step in (-1, 1):
+        at = place
+        while 0 <= at + step < len(costs):
+            found[costs[at + step]] = score(scaling, costs[at + step])
+            worse = found[costs[at + step]] < found[costs[at]]
+            if worse or (step > 0 and found[costs[at + step]] == found[costs[at]]):
+                break
+            at += step
+    best = max(sorted(found), key=lambda cost: found[cost])
+    return Choice(scaling, best, found[best])
+
+
+def _some(count: int, seed: int) -> NDArray[np.int64]:
+    """The samples that the choice is made on: all, or CHOSEN_ON of them at random, in order."""
+    if count <= CHOSEN_ON:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, 1]).permutation(count)[:CHOSEN_ON])
+
+
+def _parts(targets: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
+    """PARTS parts with equally many of each class; none where some class has a single image."""
+    dice = np.random.default_rng([seed, 2])
+    count = len(targets)
+    if targets.ndim == 2:
+        order = dice.permutation(count)
+        return [np.sort(order[part::PARTS]) for part in range(PARTS)] if count >= PARTS * 2 else []
+    sizes = np.bincount(targets)
+    number = min(PARTS, int(sizes[sizes > 0].min()))
+    if number < 2:
+        return []
+    part_of = np.empty(count, np.int64)
+    for each in np.unique(targets):
+        members = dice.permutation(np.flatnonzero(targets == each))
+        part_of[members] = np.arange(len(members)) % number
+    return [np.flatnonzero(part_of == part) for part in range(number)]
+
+
+# Scaling
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaler:
+    """One of the scalings with the numbers that it learned from the training images."""
+
+    scaling: Scaling
+    centre: NDArray[np.float32] | None = None
+    gain: NDArray[np.float32] | None = None
+
+    @classmethod
+    def fitted(cls, features: Features, indices: NDArray[np.int64], scaling: Scaling) -> _Scaler:
+        if scaling is Scaling.LENGTH:
+            return cls(scaling)
+        length = features.values.shape[1]
+        total, squares = np.zeros(length), np.zeros(length)
+        for first in _steps(len(indices)):
+            rows = features.rows(indices[first : first + PIECE]).astype(np.float64)
+            total += rows.sum(0)
+            squares += np.square(rows).sum(0)
+        centre = total / len(indices)
+        variance = np.maximum(squares / len(indices) - centre**2, 0)
+        varies = variance > 1e-12 * squares / len(indices)  # the others hold nothing but rounding
+        gain = np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1)), 0)
+        gain /= np.sqrt(max(int(varies.sum()), 1))
+        return cls(scaling, centre.astype(np.float32), gain.astype(np.float32))
+
+    def __call__(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.centre is not None and self.gain is not None:
+            scaled: NDArray[np.float32] = (rows - self.centre) * self.gain
+            return scaled
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return (rows / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """Some images' features, scaled when they are read: `linear.Rows`."""
+
+    features: Features
+    indices: NDArray[np.int64]
+    scaler: _Scaler
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.indices), self.features.values.shape[1]
+
+    def __getitem__(self, rows: slice) -> Any:
+        if rows.step not in (None, 1):  # a part of the samples: still too many to be read at once
+            return _Scaled(self.features, self.indices[rows], self.scaler)
+        return self.scaler(self.features.rows(self.indices[rows]))
+
+
+def _steps(count: int) -> Iterator[int]:
+    return iter(range(0, count, PIECE))

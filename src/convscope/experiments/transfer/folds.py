@@ -1,0 +1,163 @@
+"""Which images a classifier learns from, and which it is tested on: random folds (paper §5.2).
+
+A fold draws, from each class, the training images in an order, so that those for 5 per class are
+among those for 15, and test images that are the same for every number: a learning curve differs
+from point to point in what was learned, and in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope.errors import BadData, BadOption
+from convscope.experiments.transfer.linear import Loss
+from convscope.images.image_set import ImageSet
+
+__all__ = ["Fold", "Protocol", "draw_folds", "draw_parts", "labels_of", "targets_of"]
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How transfer is measured.
+
+    per_class : numbers of training images per class;   folds : random draws of them
+    test_per_class : test images per class at most, as the paper's 50 for Caltech-101
+    classifiers : softmax, svm, or both;   seed : of the draws
+
+    Raises  BadOption: a number below 1, none, or another classifier.
+    """
+
+    per_class: tuple[int, ...] = (1, 5, 15, 30)
+    folds: int = 5
+    test_per_class: int = 50
+    classifiers: tuple[Loss, ...] = field(default=(Loss.SOFTMAX,))
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        numbers = tuple(sorted(set(self.per_class)))
+        if not numbers or min(*numbers, self.folds, self.test_per_class) < 1:
+            raise BadOption(
+                f"per class {list(self.per_class)}, {self.folds} folds, "
+                f"{self.test_per_class} test images per class: each is at least 1"
+            )
+        if not self.classifiers or Loss.SIGMOID in self.classifiers:
+            raise BadOption("classifiers are softmax and svm; give at least one of them")
+        object.__setattr__(self, "per_class", numbers)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "per_class": list(self.per_class),
+            "folds": self.folds,
+            "test_per_class": self.test_per_class,
+            "classifiers": [str(each) for each in self.classifiers],
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One draw. order : int64 (classes, most), training images by class; test : int64 (n,)"""
+
+    order: Indices
+    test: Indices
+
+    def train(self, per_class: int) -> Indices:
+        """The training images for that number per class."""
+        return np.sort(self.order[:, :per_class].ravel())
+
+
+def draw_folds(
+    images: ImageSet,
+    protocol: Protocol,
+    *,
+    test: ImageSet | None = None,
+    without: Set[int] = frozenset(),
+    test_without: Set[int] = frozenset(),
+) -> list[Fold]:
+    """The folds of a labelled set, or of two: training images from `images`, tests from `test`.
+
+    without, test_without : images that are in no fold, such as unreadable ones
+    Raises  BadData: no labels, or a class with too few images.
+    """
+    labels = labels_of(images)
+    most = max(protocol.per_class)
+    names = images.classes or ()
+    tests = None if test is None else labels_of(test)
+    if test is not None and test.classes != images.classes:
+        raise BadData(f"{test.spec} has other classes than {images.spec}: both need the same")
+    folds = []
+    for number in range(protocol.folds):
+        dice = np.random.default_rng([protocol.seed, number])
+        order, chosen = [], []
+        for each, name in enumerate(names):
+            members = dice.permutation(_members(labels, each, without))
+            left = members[most:] if tests is None else dice.permutation(
+                _members(tests, each, test_without)
+            )  # fmt: skip
+            if len(members) < most or not len(left):
+                raise _too_few(images, name, len(members), most, tests is None)
+            order.append(members[:most])
+            chosen.append(left[: protocol.test_per_class])
+        folds.append(Fold(np.array(order), np.sort(np.concatenate(chosen))))
+    return folds
+
+
+def draw_parts(targets: Indices, parts: int, dice: np.random.Generator) -> list[Indices]:
+    """A partition in which each class's images are spread as evenly as can be.
+
+    targets : (N, classes), 1 where an image shows a class. Images with the rarest class come first,
+    each goes to the part that has fewest of it (iterative stratification, Sechidis et al. 2011).
+    """
+    shows = targets == 1
+    waiting = np.ones(len(targets), bool)
+    counts = np.zeros((parts, targets.shape[1]))
+    sizes = np.zeros(parts)
+    part_of = np.zeros(len(targets), np.int64)
+    order = dice.permutation(len(targets))
+    while waiting.any():
+        left = shows[waiting].sum(0)
+        rarest = int(np.where(left > 0, left, len(targets) + 1).argmin())
+        members = [i for i in order if waiting[i] and (shows[i, rarest] or not left.any())]
+        for i in members:
+            keys = (sizes, counts[:, rarest]) if left.any() else (sizes,)
+            part_of[i] = np.lexsort(keys)[0]
+            counts[part_of[i]] += shows[i]
+            sizes[part_of[i]] += 1
+            waiting[i] = False
+    return [np.flatnonzero(part_of == part) for part in range(parts)]
+
+
+def labels_of(images: ImageSet) -> Indices:
+    """int64 (N,), each image's class. Raises  BadData: one has none, or several."""
+    labels = [images.label(index) for index in range(len(images))]
+    known = [-1 if label is None else label for label in labels]
+    if images.classes is None or images.multi_label or min(known) < 0:
+        raise BadData(
+            f"{images.spec} has no one class for every image: give a folder per class, or "
+            "index:, caltech: or voc: before a place that has labels"
+        )
+    return np.array(known, np.int64)
+
+
+def targets_of(images: ImageSet) -> Indices:
+    """int64 (N, classes) of 1, 0 and -1 (`ImageSet.targets`)."""
+    return np.array([images.targets(index) for index in range(len(images))], np.int64)
+
+
+def _members(labels: Indices, each: int, without: Set[int]) -> Sequence[int]:
+    return [index for index in np.flatnonzero(labels == each).tolist() if index not in without]
+
+
+def _too_few(images: ImageSet, name: str, count: int, most: int, splits: bool) -> BadData:
+    needed = f"{most} to learn from" + (" and one to test on" if splits else "")
+    return BadData(
+        f"{images.spec}: class {name} has {count} images, and {needed} are asked for: "
+        f"give a smaller --per-class, or leave the class out with --drop"
+    )

@@ -1,0 +1,128 @@
+"""Feature analysis (paper §5.3, Table 7): what each layer's features are worth to a classifier.
+
+The paper's finding is that deeper layers tell classes better. A softmax or a linear SVM on each
+layer's features, all from the same images in the same folds, gives the curve over depth.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convscope.errors import BadOption
+from convscope.experiments.pieces import Pieces
+from convscope.experiments.transfer.folds import Protocol, draw_folds
+from convscope.experiments.transfer.linear import Loss
+from convscope.experiments.transfer.study import LayerReader, Point, points_of
+from convscope.images.image_set import ImageSet
+from convscope.network.hidden import hidden_layers
+
+__all__ = ["LayerProbe", "Probed", "probe"]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A layer. shape : (C, H, W) or (C,); pooling : as settled; length : features per image."""
+
+    name: str
+    shape: tuple[int, ...]
+    pooling: str
+    length: int
+
+
+@dataclass(frozen=True)
+class LayerProbe:
+    """Accuracy by layer, bottom up, at one number of images per class.
+
+    points : for each classifier its points in the layers' order;   rises : by classifier, Kendall's
+    rank correlation of depth and mean accuracy, 1 where every layer beats all below it
+    """
+
+    layers: tuple[Probed, ...]
+    classes: tuple[str, ...]
+    images: int
+    test_images: int
+    chance: float
+    protocol: Protocol
+    points: dict[str, tuple[Point, ...]]
+    rises: dict[str, float]
+    skipped: tuple[str, ...] = ()
+
+    def best(self, classifier: str) -> Point:
+        """The layer that tells best, the lowest of equals."""
+        return max(self.points[classifier], key=lambda point: point.mean)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {**asdict(self), "protocol": self.protocol.to_dict()}
+
+
+def probe(
+    reader: LayerReader,
+    images: ImageSet,
+    protocol: Protocol | None = None,
+    *,
+    layers: Sequence[str] | None = None,
+    test: ImageSet | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+) -> LayerProbe:
+    """How well each layer's features tell the classes of a set of images.
+
+    protocol : with one number of images per class
+    layers : default those between which everything passes (network.hidden)
+
+    Raises  BadOption: several numbers per class;  BadData: no labels, or too few images in a class.
+            NoSuchLayer;  FolderInUse.
+    """
+    protocol = protocol or Protocol(per_class=(30,), classifiers=(Loss.SOFTMAX, Loss.SVM))
+    if len(protocol.per_class) != 1:
+        raise BadOption("the layers are compared at one number of images per class: give one")
+    network = reader.network
+    names = hidden_layers(network) if layers is None else [network.layer(n).name for n in layers]
+    settings = {
+        **reader.settings(),
+        "study": "layers",
+        "images": images.identity(),
+        "test": None if test is None else test.identity(),
+        "per_class": list(protocol.per_class),
+        "folds": protocol.folds,
+        "test_per_class": protocol.test_per_class,
+        "seed": protocol.seed,
+    }
+    draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
+    pieces = Pieces(out, settings, resume=resume)
+    features = reader.read(images, names)
+    tests = features if test is None else reader.read(test, names)
+    first, first_test = (next(iter(each.values())).skipped for each in (features, tests))
+    unread, unread_test = ({skip.index for skip in each} for each in (first, first_test))
+    folds = draw_folds(images, protocol, test=test, without=unread, test_without=unread_test)
+    points: dict[str, list[Point]] = {str(each): [] for each in protocol.classifiers}
+    for name in names:
+        for point in points_of(
+            reader, features[name], folds, images, protocol, pieces, test, tests[name]
+        ):
+            points[point.classifier].append(point)
+    classes = images.classes or ()
+    return LayerProbe(
+        layers=tuple(
+            Probed(n, network.layer(n).shape, features[n].pooling, features[n].values.shape[1])
+            for n in names
+        ),
+        classes=classes,
+        images=len(images),
+        test_images=len(folds[0].test),
+        chance=1 / len(classes),
+        protocol=protocol,
+        points={classifier: tuple(each) for classifier, each in points.items()},
+        rises={classifier: _rise([p.mean for p in each]) for classifier, each in points.items()},
+        skipped=tuple(dict.fromkeys(skip.name for skip in (*first, *first_test))),
+    )
+
+
+def _rise(values: Sequence[float]) -> float:
+    """Kendall's tau of values with their place: (pairs that rise - pairs that fall) / pairs."""
+    pairs = [(b > a) - (b < a) for i, a in enumerate(values) for b in values[i + 1 :]]
+    return sum(pairs) / len(pairs) if pairs else 0.0

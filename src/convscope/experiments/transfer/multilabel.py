@@ -1,0 +1,236 @@
+"""Transfer to images that show several classes each: a logistic loss per class, average precision.
+
+With a test set, the classifiers learn from all other images. Without one the images are dealt into
+parts, each class spread evenly, and every image is scored by classifiers that learned from the
+other parts; the dealing is repeated, and its spread stated. With few images the choice of images
+matters more than the dealing: the interval is from drawing images with replacement (bootstrap).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convscope.errors import BadData
+from convscope.experiments.pieces import Pieces
+from convscope.experiments.transfer.classifier import fit_probe
+from convscope.experiments.transfer.features import Features
+from convscope.experiments.transfer.folds import draw_parts, targets_of
+from convscope.experiments.transfer.linear import Loss
+from convscope.experiments.transfer.scores import average_precision, spread_of
+from convscope.experiments.transfer.study import LayerReader
+from convscope.images.image_set import ImageSet
+from convscope.network.hidden import last_hidden_layer
+
+__all__ = ["ClassScore", "LayerScore", "MultiTransfer", "transfer_several"]
+
+DRAWS = 500  # of the bootstrap
+LEAST = 5  # images that show a class, for it to be measured
+
+Numbers = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class. images : that show it; precision : average precision, 0..1; chance : the share of
+    images that show it, which guessing would reach"""
+
+    name: str
+    images: int
+    precision: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class LayerScore:
+    """One layer's features.
+
+    mean : average precision, averaged over the classes and the dealings; std : over the dealings
+    low, high : 95 % of draws of images with replacement
+    """
+
+    layer: str
+    length: int
+    mean: float
+    std: float
+    low: float
+    high: float
+    classes: tuple[ClassScore, ...]
+
+
+@dataclass(frozen=True)
+class MultiTransfer:
+    """Average precision by layer. parts, repeats : the dealing, 0 where there was a test set.
+
+    chance : the mean over the classes;   left_out : classes that too few images show
+    """
+
+    layers: tuple[LayerScore, ...]
+    pooling: str
+    images: int
+    test_images: int
+    parts: int
+    repeats: int
+    least: int
+    chance: float
+    left_out: tuple[str, ...]
+    seed: int
+    skipped: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def transfer_several(
+    reader: LayerReader,
+    images: ImageSet,
+    *,
+    layers: Sequence[str] | None = None,
+    test: ImageSet | None = None,
+    parts: int = 5,
+    repeats: int = 5,
+    least: int = LEAST,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+) -> MultiTransfer:
+    """Average precision of classes told by each layer's features (VOC 2012's definition).
+
+    layers : default the last hidden one;   parts, repeats : of the dealing, without a test set
+    least : classes that fewer images show, in either set, are left out
+
+    Raises  BadData: labels of another kind, or no class that `least` images show;  FolderInUse.
+    """
+    network = reader.network
+    names = tuple(layers or [last_hidden_layer(network)])
+    truth, known = targets_of(images), images.classes or ()
+    tested = truth if test is None else targets_of(test)
+    if test is not None and test.classes != images.classes:
+        raise BadData(f"{test.spec} has other classes than {images.spec}: both need the same")
+    shown = np.minimum((truth == 1).sum(0), (tested == 1).sum(0))
+    kept = np.flatnonzero(shown >= least)
+    if not len(kept):
+        raise BadData(f"{images.spec}: no class is shown by {least} images or more")
+    settings = {
+        **reader.settings(),
+        "study": "several classes",
+        "layers": list(names),
+        "images": images.identity(),
+        "test": None if test is None else test.identity(),
+        "parts": parts,
+        "repeats": repeats,
+        "least": least,
+        "seed": seed,
+    }
+    pieces = Pieces(out, settings, resume=resume)
+    features = reader.read(images, names)
+    others = features if test is None else reader.read(test, names)
+    study = _Study(reader, truth[:, kept], tested[:, kept], test is not None, parts, repeats, seed)
+    scores = []
+    for done, name in enumerate(names):
+        found = pieces.get(name, lambda name=name: study.run(features[name], others[name]))  # type: ignore[misc]
+        scores.append(
+            _layer_score(name, features[name], found, [known[c] for c in kept], tested[:, kept])
+        )
+        if reader.progress:
+            reader.progress("classifiers", done + 1, len(names))
+    first = next(iter(features.values()))
+    return MultiTransfer(
+        layers=tuple(scores),
+        pooling=first.pooling if len(names) == 1 else reader.pooling,
+        images=len(images),
+        test_images=len(tested),
+        parts=0 if test is not None else parts,
+        repeats=0 if test is not None else repeats,
+        least=least,
+        chance=float(np.mean([score.chance for score in scores[0].classes])),
+        left_out=tuple(known[c] for c in range(len(known)) if c not in kept),
+        seed=seed,
+        skipped=tuple(s.name for s in first.skipped),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Study:
+    """What is learned and tested, for any layer."""
+
+    reader: LayerReader
+    truth: NDArray[np.int64]
+    tested: NDArray[np.int64]
+    apart: bool  # whether the tests are another set
+    parts: int
+    repeats: int
+    seed: int
+
+    def run(self, features: Features, others: Features) -> dict[str, Any]:
+        """Average precision by repeat and class, and mean average precision by bootstrap draw."""
+        train = _readable(features)
+        if self.apart:
+            rows = _readable(others)
+            scores = [self._learned(features, train).scores(others, rows)]
+        else:
+            rows = train
+            scores = [self._dealt(features, train, repeat) for repeat in range(self.repeats)]
+        truth = self.tested[rows]
+        dice = np.random.default_rng([self.seed, 3])
+        draws = []
+        for _ in range(DRAWS):
+            drawn = dice.integers(len(rows), size=len(rows))
+            each = [_precisions(score[drawn], truth[drawn]) for score in scores]
+            draws.append(float(np.nanmean(each)))
+        return {
+            "precisions": [_precisions(score, truth).tolist() for score in scores],
+            "interval": np.quantile(draws, (0.025, 0.975)).tolist(),
+        }
+
+    def _dealt(self, features: Features, rows: NDArray[np.int64], repeat: int) -> Numbers:
+        """(N, classes): each image scored by classifiers that learned from the other parts."""
+        dice = np.random.default_rng([self.seed, repeat])
+        scores = np.zeros((len(rows), self.truth.shape[1]), np.float32)
+        for part in draw_parts(self.truth[rows], self.parts, dice):
+            learned = self._learned(features, np.delete(rows, part))
+            scores[part] = learned.scores(features, rows[part])
+        return scores
+
+    def _learned(self, features: Features, train: NDArray[np.int64]) -> Any:
+        return fit_probe(
+            features,
+            train,
+            self.truth[train],
+            Loss.SIGMOID,
+            classes=self.truth.shape[1],
+            seed=self.seed,
+            solver=self.reader.solver,
+            device=self.reader.network.device,
+        )
+
+
+def _precisions(scores: Numbers, truth: Numbers) -> Numbers:
+    return np.array([average_precision(s, t) for s, t in zip(scores.T, truth.T, strict=True)])
+
+
+def _readable(features: Features) -> NDArray[np.int64]:
+    unread = [skipped.index for skipped in features.skipped]
+    return np.setdiff1d(np.arange(len(features.values)), unread)
+
+
+def _layer_score(
+    name: str, features: Features, found: dict[str, Any], classes: Sequence[str], truth: Numbers
+) -> LayerScore:
+    precisions = np.array(found["precisions"], float)  # (repeats, classes)
+    mean, std = spread_of(np.nanmean(precisions, axis=1))
+    shown, counted = (truth == 1).sum(0), (truth >= 0).sum(0)
+    each = tuple(
+        ClassScore(
+            word, int(shown[c]), float(precisions[:, c].mean()), float(shown[c] / counted[c])
+        )
+        for c, word in enumerate(classes)
+    )
+    low, high = found["interval"]
+    return LayerScore(name, features.values.shape[1], mean, std, low, high, each)

@@ -1,0 +1,290 @@
+"""Transfer (paper §5.2, Tables 3-5, Fig. 9): a trained network's features serve another task.
+
+The network stays as it is; a softmax or linear SVM learns new classes from the features of one of
+its layers, from n images per class, for several n and random folds of images. Images that show
+several classes each are measured by average precision (multilabel.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from convscope.experiments.pieces import Pieces
+from convscope.experiments.transfer.classifier import fit_probe
+from convscope.experiments.transfer.features import Features, extract
+from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
+from convscope.experiments.transfer.linear import Loss, Solver
+from convscope.experiments.transfer.scores import class_accuracies, spread_of
+from convscope.images.duplicates import Duplicate
+from convscope.images.image_set import ImageSet
+from convscope.network.exported import Network
+from convscope.network.hidden import last_hidden_layer
+from convscope.network.zoo import Model
+from convscope.training.pictures import Advance
+
+__all__ = ["LayerReader", "Point", "Transfer", "points_of", "transfer"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One number of a table.
+
+    layer : whose features, or the architecture that was trained from scratch
+    classifier : softmax, svm, or scratch;   per_class : training images per class
+    accuracies : by fold, per-class accuracy averaged over the classes, 0..1
+    mean, std : over the folds
+    choices : by fold, the scaling and C that cross-validation chose
+    """
+
+    layer: str
+    classifier: str
+    per_class: int
+    accuracies: tuple[float, ...]
+    mean: float
+    std: float
+    choices: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The learning curve of one layer's features.
+
+    length : features per image;   test_images : in each fold;   chance : one over the classes
+    duplicates : pairs of a transfer image and one that the network was trained on; `dropped` says
+        whether these were left out of the tests
+    """
+
+    layer: str
+    pooling: str
+    length: int
+    classes: tuple[str, ...]
+    images: int
+    test_images: int
+    chance: float
+    protocol: Protocol
+    points: tuple[Point, ...]
+    skipped: tuple[str, ...] = ()
+    duplicates: tuple[Duplicate, ...] | None = None
+    dropped: bool = False
+
+    def point(self, classifier: str, per_class: int) -> Point:
+        """Raises  KeyError: not measured."""
+        for point in self.points:
+            if (point.classifier, point.per_class) == (classifier, per_class):
+                return point
+        raise KeyError((classifier, per_class))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {**asdict(self), "protocol": self.protocol.to_dict()}
+
+
+@dataclass(frozen=True, eq=False)
+class LayerReader:
+    """A network, and how its features are read: what every experiment on features shares.
+
+    network : `model`'s, on its device;   cache : a folder for features, None keeps them in memory
+    The other fields are `extract`'s and `fit_probe`'s.
+    """
+
+    model: Model
+    network: Network
+    pooling: str = "auto"
+    flips: bool = False
+    half: bool = False
+    cache: str | os.PathLike[str] | None = None
+    solver: Solver = Solver.AUTO
+    batch_size: int | None = None
+    workers: int | None = None
+    progress: Advance | None = None
+
+    def read(self, images: ImageSet, layers: Sequence[str]) -> dict[str, Features]:
+        """Raises as `extract` does."""
+        return extract(
+            self.model,
+            self.network,
+            images,
+            layers,
+            pooling=self.pooling,
+            flips=self.flips,
+            half=self.half,
+            cache=self.cache,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            progress=self.progress,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What results depend on, JSON-able."""
+        return {
+            "weights_sha256": self.model.weights_sha256,
+            "preprocess": self.model.preprocess.to_dict(),
+            "pooling": self.pooling,
+            "flips": self.flips,
+            "half": self.half,
+        }
+
+
+def transfer(
+    reader: LayerReader,
+    images: ImageSet,
+    protocol: Protocol | None = None,
+    *,
+    layer: str | None = None,
+    test: ImageSet | None = None,
+    duplicates: Sequence[Duplicate] | None = None,
+    drop_duplicates: bool = False,
+    scratch: Callable[[Fold, int, int], dict[str, Any]] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+) -> Transfer:
+    """The accuracy of new classes told by one layer's features, by images per class.
+
+    layer : default the last hidden one;   test : tests come from this set (default: from `images`)
+    duplicates : of `images` (or of `test`) with the network's own training images
+        (images/duplicates.py); drop_duplicates leaves them out of the tests
+    scratch : (fold, per_class, number of the fold) -> {"accuracies": by class}, the baseline that
+        learns everything from the same images (scratch.py)
+    out, resume : a folder that keeps each fold's result, so that a study goes on (pieces.py)
+
+    Raises  BadData: no labels, or a class with too few images;  NoSuchLayer;  FolderInUse.
+    """
+    protocol = protocol or Protocol()
+    network = reader.network
+    layer = last_hidden_layer(network) if layer is None else network.layer(layer).name
+    settings = {
+        **reader.settings(),
+        "study": "transfer",
+        "layer": layer,
+        "images": images.identity(),
+        "test": None if test is None else test.identity(),
+        "drop_duplicates": drop_duplicates,
+        "folds": protocol.folds,
+        "test_per_class": protocol.test_per_class,
+        "most": max(protocol.per_class),
+        "seed": protocol.seed,
+    }
+    draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
+    pieces = Pieces(out, settings, resume=resume)
+    features = reader.read(images, [layer])[layer]
+    tested = features if test is None else reader.read(test, [layer])[layer]
+    doubles = {pair.index for pair in duplicates or ()} if drop_duplicates else set()
+    unread = _indices(features)
+    folds = draw_folds(
+        images,
+        protocol,
+        test=test,
+        without=unread if test is not None else unread | doubles,
+        test_without=_indices(tested) | doubles,
+    )
+    points = points_of(reader, features, folds, images, protocol, pieces, test, tested)
+    if scratch is not None:
+        points += _from_scratch(scratch, folds, protocol, pieces)
+    classes = images.classes or ()
+    return Transfer(
+        layer=layer,
+        pooling=features.pooling,
+        length=features.values.shape[1],
+        classes=classes,
+        images=len(images),
+        test_images=len(folds[0].test),
+        chance=1 / len(classes),
+        protocol=protocol,
+        points=tuple(points),
+        skipped=_names(features, tested),
+        duplicates=None if duplicates is None else tuple(duplicates),
+        dropped=drop_duplicates,
+    )
+
+
+def points_of(
+    reader: LayerReader,
+    features: Features,
+    folds: Sequence[Fold],
+    images: ImageSet,
+    protocol: Protocol,
+    pieces: Pieces,
+    test: ImageSet | None = None,
+    tested: Features | None = None,
+) -> list[Point]:
+    """One layer's accuracy by classifier and images per class, over the folds."""
+    labels = labels_of(images)
+    truth = labels if test is None else labels_of(test)
+    tested = features if tested is None else tested
+    classes = len(images.classes or ())
+
+    def measure(loss: Loss, per_class: int, number: int) -> dict[str, Any]:
+        fold = folds[number]
+        train = fold.train(per_class)
+        probe = fit_probe(
+            features,
+            train,
+            labels[train],
+            loss,
+            classes=classes,
+            seed=protocol.seed + number,
+            solver=reader.solver,
+            device=reader.network.device,
+        )
+        predicted = probe.scores(tested, fold.test).argmax(1)
+        each = class_accuracies(predicted, truth[fold.test], classes)
+        return {"accuracies": each.tolist(), "choice": probe.choice.to_dict()}
+
+    todo = [
+        (loss, per_class, number)
+        for loss in protocol.classifiers
+        for per_class in protocol.per_class
+        for number in range(len(folds))
+    ]
+    found: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for done, (loss, per_class, number) in enumerate(todo):
+        key = f"{features.layer} {loss} {per_class}, fold {number}"
+        piece = pieces.get(key, lambda job=(loss, per_class, number): measure(*job))  # type: ignore[misc]
+        found.setdefault((str(loss), per_class), []).append(piece)
+        if reader.progress:
+            reader.progress(f"classifiers on {features.layer}", done + 1, len(todo))
+    return [
+        _point(features.layer, classifier, per_class, pieces_found)
+        for (classifier, per_class), pieces_found in found.items()
+    ]
+
+
+def _from_scratch(
+    scratch: Callable[[Fold, int, int], dict[str, Any]],
+    folds: Sequence[Fold],
+    protocol: Protocol,
+    pieces: Pieces,
+) -> list[Point]:
+    points = []
+    for per_class in protocol.per_class:
+        found = [
+            pieces.get(
+                f"scratch {per_class}, fold {number}",
+                lambda fold=fold, number=number: scratch(fold, per_class, number),  # type: ignore[misc]  # noqa: B023
+            )
+            for number, fold in enumerate(folds)
+        ]
+        points.append(_point(str(found[0].get("architecture", "")), "scratch", per_class, found))
+    return points
+
+
+def _point(
+    layer: str, classifier: str, per_class: int, found: Sequence[Mapping[str, Any]]
+) -> Point:
+    accuracies = np.array([np.nanmean(np.array(piece["accuracies"], float)) for piece in found])
+    mean, std = spread_of(accuracies)
+    choices = tuple(piece["choice"] for piece in found if "choice" in piece)
+    return Point(layer, classifier, per_class, tuple(accuracies.tolist()), mean, std, choices)
+
+
+def _indices(features: Features) -> set[int]:
+    return {skipped.index for skipped in features.skipped}
+
+
+def _names(*all_features: Features) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(s.name for features in all_features for s in features.skipped))

@@ -1,0 +1,66 @@
+"""Which layers of a network hold features: the hidden ones, and the last of them."""
+
+from __future__ import annotations
+
+from convscope.errors import BadOption
+from convscope.network.exported import Network
+from convscope.network.reader import INPUT
+
+__all__ = ["hidden_layers", "last_hidden_layer"]
+
+WEIGHTED = ("conv", "linear")
+
+
+def hidden_layers(network: Network) -> tuple[str, ...]:
+    """The layers of a depth curve, bottom up: where everything the network knows passes through.
+
+    For each convolutional or linear layer: its activation, or the first place above where the
+    branches beside it have joined (a block's sum or concatenation, rectified). The last of these
+    layers, the classes' own scores, is left out, and so are places inside a block that is there.
+    """
+    order = list(network.nodes)
+    narrow = _narrow(network)
+    weighted = [node.name for node in network.nodes.values() if node.kind in WEIGHTED]
+    found: dict[str, None] = {}
+    for name in weighted[:-1]:
+        start = order.index(network.activation(name))
+        joined = next((other for other in order[start:] if other in narrow), None)
+        if joined is not None:
+            found[network.activation(joined)] = None
+    top = network.activation(weighted[-1]) if weighted else None
+    names = [name for name in found if name not in (network.output, top)]
+    return tuple(n for n in names if not any(n.startswith(f"{other}.") for other in names))
+
+
+def last_hidden_layer(network: Network) -> str:
+    """What the last convolutional or linear layer reads: the features that the classifier reads.
+
+    Raises  BadOption: no such layer, or it reads the image itself.
+    """
+    weighted = [node for node in network.nodes.values() if node.kind in WEIGHTED]
+    name = weighted[-1].inputs[0] if weighted else INPUT
+    while name != INPUT and _only_hands_on(network, name):
+        name = network.nodes[name].inputs[0]
+    if name == INPUT:
+        raise BadOption("this network has no hidden layer: name the one to be used with --layer")
+    return name
+
+
+def _only_hands_on(network: Network, name: str) -> bool:
+    node = network.nodes[name]
+    return node.op.passes_through or node.kind == "flatten"
+
+
+def _narrow(network: Network) -> set[str]:
+    """The nodes that every path from the image to the output goes through."""
+    place = {INPUT: -1, **{name: i for i, name in enumerate(network.nodes)}}
+    reaches = [-1] * (len(network.nodes) + 1)  # from i - 1: the last node that reads node i - 1
+    for node in network.nodes.values():
+        for below in node.inputs:
+            reaches[place[below] + 1] = place[node.name]
+    narrow, furthest = set(), reaches[0]
+    for i, name in enumerate(network.nodes):
+        if furthest <= i:
+            narrow.add(name)
+        furthest = max(furthest, reaches[i + 1])
+    return narrow

@@ -1,0 +1,168 @@
+"""Occlusion over several images: scored right where the network's eyes are known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from convscope.errors import BadData
+from convscope.experiments.sensitivity.pointing import agreement, on_object, point
+from convscope.experiments.sensitivity.recognised import Chosen, recognised, truth_of
+from convscope.experiments.sensitivity.study import OcclusionStudy, compare, sensitivity
+from convscope.geometry.box import Box
+from convscope.images.datasets import open_images
+from convscope.images.parts import Marked
+from convscope.methods.occluder import Occluder
+from convscope.network.exported import Network
+
+from .looking import SIDE, Drawn, network_of, network_reading, unit_preprocess
+
+OBJECT = Box(3, 12, 11, 20)  # of each picture
+
+
+def eyes_on(box: Box) -> Network:
+    """Class 0 is brightness in a box, class 1 is nothing."""
+    weight = torch.zeros(2, 3, SIDE, SIDE)
+    weight[0, :, box.top : box.bottom, box.left : box.right] = 0.02
+    return network_reading(weight)
+
+
+def pictures(count: int) -> Drawn:
+    """Bright all over, all of class 0."""
+    dice = np.random.default_rng(0)
+    shape = (SIDE, SIDE, 3)
+    made = [dice.integers(150, 256, shape, dtype=np.uint8) for _ in range(count)]
+    return Drawn(made, [0] * count, ("thing", "nothing"))
+
+
+def in_box(index: int) -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[OBJECT.top : OBJECT.bottom, OBJECT.left : OBJECT.right] = True
+    return mask
+
+
+def study(network: Network, images: Drawn, **settings) -> OcclusionStudy:
+    chosen = [Chosen(index, 0, True) for index in range(len(images))]
+    return sensitivity(
+        network, images, unit_preprocess(), chosen, truth=in_box, occluder=Occluder(4, 2),
+        fill=0.0, among=3, workers=0, **settings,
+    )  # fmt: skip
+
+
+def test_a_network_that_looks_at_the_object_is_found_to() -> None:
+    found = study(eyes_on(OBJECT), pictures(5))
+    assert found.probability is not None
+    rate = found.probability.pointing
+    assert rate.hits == rate.count == 5
+    assert rate.p == pytest.approx(rate.expected**5)
+    assert found.probability.detection.mean > 0.95
+    assert found.probability.difference.low > 0
+    covered = found.covered()
+    assert covered["object"].mean == pytest.approx(0.5)  # nothing is left to go by
+    assert covered["ground"].mean == pytest.approx(covered["nothing"].mean)
+
+
+def test_a_network_that_looks_at_the_ground_is_exposed() -> None:
+    beside = study(eyes_on(Box(14, 1, 22, 9)), pictures(6))
+    assert beside.probability is not None and beside.probability.pointing.hits == 0
+    assert beside.probability.detection.mean < 0.5
+    assert beside.covered()["object"].mean == pytest.approx(beside.covered()["nothing"].mean)
+    on = study(eyes_on(OBJECT), pictures(6))
+    compared = compare(on, beside)
+    assert compared is not None and compared.better == 6
+    assert compared.difference.low > 0.4 and compared.p == pytest.approx(2 / 2**6)
+
+
+def test_studies_of_different_images_are_not_compared() -> None:
+    network = eyes_on(OBJECT)
+    with pytest.raises(BadData, match="different images"):
+        compare(study(network, pictures(2)), study(network, pictures(3)))
+
+
+def test_chance_is_the_share_of_positions_whose_centre_is_on_the_object() -> None:
+    (row,) = study(eyes_on(OBJECT), pictures(1)).rows
+    assert row.probability is not None
+    on = []
+    for top in range(0, SIDE, 2):
+        for left in range(0, SIDE, 2):
+            bottom, right = min(top + 4, SIDE), min(left + 4, SIDE)
+            on.append(bool(in_box(0)[(top + bottom) // 2, (left + right) // 2]))
+    assert on_object(in_box(0), row.maps).ravel().tolist() == on
+    assert row.probability.chance == pytest.approx(np.mean(on))
+    fall = row.maps.base_probability - row.maps.probability.double().numpy().ravel()
+    assert row.probability.inside == pytest.approx(fall[on].mean())
+    assert row.probability.outside == pytest.approx(fall[~np.array(on)].mean())
+
+
+def test_a_map_that_is_the_same_everywhere_detects_nothing() -> None:
+    on = np.zeros((4, 4), bool)
+    on[1, 1] = True
+    found = point(torch.full((4, 4), 0.5), 0.5, on)
+    assert found.detection == 0.5 and found.inside == found.outside == 0
+    assert not found.hit and found.chance == 1 / 16
+
+
+def test_the_activity_of_a_map_falls_where_its_projection_is() -> None:
+    (row,) = study(eyes_on(OBJECT), pictures(1)).rows
+    maps = row.maps
+    energy = (maps.projection**2).sum(0)
+    under = [float(energy[b.top : b.bottom, b.left : b.right].sum())
+             for b in maps.occluder.boxes(SIDE, SIDE)]  # fmt: skip
+    lowest = under[int(maps.activity.argmin())]
+    found = agreement(maps)
+    below = np.mean([value < lowest for value in under])
+    same = np.mean([value == lowest for value in under])
+    assert found.percentile == pytest.approx(below + same / 2)
+    assert -1 <= found.correlation <= 1
+
+
+def test_a_map_is_shown_in_the_images_that_excite_it_most_besides() -> None:
+    images = Drawn([np.full((SIDE, SIDE, 3), level, np.uint8) for level in (90, 250, 60, 200)])
+    network = network_of(lambda x: x.mean((2, 3)))
+    chosen = [Chosen(1, 0, False), Chosen(2, 0, False)]
+    found = sensitivity(
+        network, images, unit_preprocess(), chosen, occluder=Occluder(12, 12), others=2, workers=0
+    )
+    names = [[other.name for other in row.elsewhere] for row in found.rows]
+    assert names == [["3.png", "0.png"], ["1.png", "3.png"]]
+    assert found.rows[0].elsewhere[0].activation == pytest.approx(200 / 255)
+    assert found.probability is None and compare(found, found) is None
+    assert json.loads(json.dumps(found.to_dict()))["probability_map"] is None
+
+
+def test_only_images_that_every_network_names_correctly_are_chosen() -> None:
+    red, green = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+    red[..., 0] = green[..., 1] = 255
+    images = Drawn([red, green] * 4, [0, 0, 1, 1, 0, 1, 0, 1], ("red", "green", "blue"))
+    plain = (network_of(lambda x: x.mean((2, 3))), unit_preprocess())
+    chosen, passed = recognised([plain, plain], images, 99, classes=images.classes)
+    assert {one.index for one in chosen} == {0, 3, 4, 5, 6, 7} - {
+        i for i in range(8) if images.labels[i] != i % 2
+    }
+    assert passed == 8 - len(chosen) and all(one.known for one in chosen)
+    unlabelled = Drawn([red, green])
+    chosen, _ = recognised([plain], unlabelled, 9)
+    assert {(one.index, one.target, one.known) for one in chosen} == {(0, 0, False), (1, 1, False)}
+    with pytest.raises(BadData, match="not one is named correctly"):
+        recognised([plain], Drawn([red], [2], ("red", "green", "blue")), 1)
+
+
+def test_the_truth_is_a_scene_s_mask_or_a_marked_box() -> None:
+    scenes = open_images("scenes:val:2", size=32)
+    truth = truth_of(scenes)
+    assert truth is not None
+    known = truth(1)
+    assert known is not None and np.array_equal(known, scenes.scene(1).mask)
+    images = pictures(2)
+    truth = truth_of(images, [Marked(0, {}, (), (3.0, 12.0, 11.0, 20.0))])
+    assert truth is not None and truth(1) is None
+    assert np.array_equal(truth(0), in_box(0))  # type: ignore[arg-type]
+    assert truth_of(images) is None
+
+
+def test_a_study_without_images_is_refused() -> None:
+    with pytest.raises(BadData, match="no image was chosen"):
+        sensitivity(eyes_on(OBJECT), pictures(1), unit_preprocess(), [])
