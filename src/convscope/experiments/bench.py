@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 
 from convscope.errors import FolderInUse
+from convscope.experiments.chance import mean_of
 from convscope.experiments.pieces import Pieces
 from convscope.network.architectures import Architecture
 from convscope.training.lesson import Lesson
@@ -110,5 +110,6 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
     """Mean and sample standard deviation (None of one value), and the values."""
     if not values:
         return None
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return {"mean": statistics.fmean(values), "std": deviation, "values": list(values)}
+    found = mean_of(values)
+    deviation = found.deviation if len(values) > 1 else None
+    return {"mean": found.mean, "std": deviation, "values": list(values)}

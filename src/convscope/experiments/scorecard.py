@@ -13,10 +13,10 @@ from enum import StrEnum
 from typing import Any
 
 from convscope.experiments.chance import contrast
+from convscope.experiments.wording import minus
 
 __all__ = [
-    "Claim", "Effect", "Judgement", "Verdict", "decide", "failed", "judged", "not_run", "percent",
-    "points",
+    "Claim", "Effect", "Judgement", "Verdict", "decide", "failed", "judged", "not_run",
 ]  # fmt: skip
 
 
@@ -71,7 +71,7 @@ class Effect:
     def _number(self, value: float, sign: bool) -> str:
         plus = "+" if sign else ""
         said = format(100 * value, f"{plus}.1f") if self.unit == "points" else ""
-        return (said or format(value, f"{plus}.2f")).replace("-", "−")
+        return minus(said or format(value, f"{plus}.2f"))
 
 
 @dataclass(frozen=True)
@@ -160,13 +160,3 @@ def not_run(reason: str) -> Judgement:
 def failed(error: str) -> Judgement:
     """Of a claim whose stage failed."""
     return Judgement(Verdict.ERROR, "", reason=error)
-
-
-def percent(value: float) -> str:
-    """0.34 as "34 %"."""
-    return f"{100 * float(value):.0f} %".replace("-", "−")
-
-
-def points(value: float) -> str:
-    """0.34 as "34 points"."""
-    return f"{100 * float(value):.0f} points".replace("-", "−")

@@ -19,15 +19,8 @@ from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.motions import Motion
 from convscope.experiments.invariance.study import Curves, Invariance
 from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy
-from convscope.experiments.scorecard import (
-    Effect,
-    Judgement,
-    Verdict,
-    judged,
-    not_run,
-    percent,
-    points,
-)
+from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, not_run
+from convscope.experiments.wording import minus, percent, points
 
 __all__ = [
     "LINE",
@@ -186,8 +179,8 @@ def fig6_structure(covered: Fig6) -> Judgement:
         "rank correlation of the activity's fall with the projection's energy under the occluder: "
         f"{fmean(scores):+.2f}; lowest where that energy exceeds "
         f"that at {percent(found.percentile.mean)} of all places"
-    ).replace("-", "−")
-    return judged(here, Effect.of(scores, "images"))
+    )
+    return judged(minus(here), Effect.of(scores, "images"))
 
 
 # ---- Fig. 5 (arXiv) -----------------------------------------------------------------------------
@@ -218,8 +211,8 @@ def invariance_line(moved: InvarianceStudy) -> Judgement:
     here = (
         f"R² of a line through the origin, shift and scale: {found.layers[-1]} {last.mean():.2f}, "
         f"{found.layers[0]} {fits[:, 0].mean():.2f}"
-    ).replace("-", "−")
-    return judged(here, Effect.of(last.tolist(), "images"), LINE)
+    )
+    return judged(minus(here), Effect.of(last.tolist(), "images"), LINE)
 
 
 def invariance_rotation(moved: InvarianceStudy) -> Judgement:

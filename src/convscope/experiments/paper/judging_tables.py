@@ -6,8 +6,7 @@ As judging_figures.py.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import fmean
 
 import numpy as np
@@ -17,16 +16,10 @@ from convscope.experiments.chance import Z
 from convscope.experiments.correspondence.study import Correspondence
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.paper.results import MultiStudy, Trainings
-from convscope.experiments.scorecard import (
-    Effect,
-    Judgement,
-    Verdict,
-    judged,
-    not_run,
-    percent,
-)
+from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, not_run
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.study import Point, Transfer
+from convscope.experiments.wording import minus, percent, plus_minus, spread_words
 
 __all__ = [
     "ALIKE",
@@ -34,7 +27,6 @@ __all__ = [
     "correspondence_alike",
     "correspondence_fades",
     "depth_deeper",
-    "minus",
     "multi_learned",
     "table1_averages",
     "table2_claim",
@@ -96,8 +88,8 @@ def training_beats(found: Trainings) -> Judgement:
     zfnet, alexnet = found.of("zfnet"), found.of("alexnet")
     gains = [b.error - a.error for a, b in zip(zfnet, alexnet, strict=True)]
     here = (
-        f"validation error: ZFNet {_spread([run.error for run in zfnet])}, AlexNet "
-        f"{_spread([run.error for run in alexnet])}"
+        f"validation error: ZFNet {spread_words([run.error for run in zfnet])} %, AlexNet "
+        f"{spread_words([run.error for run in alexnet])} %"
     )
     return judged(here, Effect.of(gains, "seeds", "points"))
 
@@ -109,8 +101,8 @@ def table1_averages(found: Ensemble) -> Judgement:
     half = Z * math.sqrt(max(tested.rescued + tested.lost - images * gain**2, 0.0)) / images
     alone = group.sizes[0].error
     here = (
-        f"{len(group.members)} networks {100 * group.score.error:.1f} %, one "
-        f"{100 * alone:.1f} % on average; the best of them tells {tested.lost} images that the "
+        f"{len(group.members)} networks {percent(group.score.error, 1)}, one "
+        f"{percent(alone, 1)} on average; the best of them tells {tested.lost} images that the "
         f"average does not, the other way round {tested.rescued}"
     )
     return judged(here, Effect(gain, gain - half, gain + half, "points", images, "images"))
@@ -196,7 +188,7 @@ def depth_deeper(classifier: str) -> Callable[[LayerProbe], Judgement]:
             return not_run(f"{classifier} was not put on several layers")
         gains = np.array(points[-1].accuracies) - np.array(points[0].accuracies)
         said = ", ".join(f"{point.layer} {100 * point.mean:.1f}" for point in points)
-        tau = f"{found.rises[classifier]:+.2f}".replace("-", "−")
+        tau = minus(f"{found.rises[classifier]:+.2f}")
         here = f"{said}; rank correlation with depth {tau}"
         return judged(here, Effect.of(gains.tolist(), "folds", "points"))
 
@@ -206,17 +198,5 @@ def depth_deeper(classifier: str) -> Callable[[LayerProbe], Judgement]:
 # ---- words --------------------------------------------------------------------------------------
 
 
-def minus(words: str) -> str:
-    """With minus signs before numbers, where there were hyphens."""
-    return re.sub(r"(?<!\w)-(?=\d)", "−", words)
-
-
 def _accuracy(point: Point) -> str:
-    return f"{100 * point.mean:.1f} ± {100 * point.std:.1f}"
-
-
-def _spread(values: Sequence[float]) -> str:
-    mean = f"{100 * fmean(values):.1f}"
-    if len(values) < 2:
-        return f"{mean} %"
-    return f"{mean} ± {100 * float(np.std(values, ddof=1)):.1f} %"
+    return plus_minus(point.mean, point.std)

@@ -17,7 +17,6 @@ from convscope.experiments.correspondence.faces import faces_of
 from convscope.experiments.correspondence.study import correspond
 from convscope.experiments.ensemble.study import ensemble
 from convscope.experiments.paper import tables
-from convscope.experiments.paper.judging_tables import minus
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.results import MultiStudy, Trained, Trainings
 from convscope.experiments.paper.stage import Found, command
@@ -27,6 +26,7 @@ from convscope.experiments.transfer.linear import Loss
 from convscope.experiments.transfer.multilabel import transfer_several
 from convscope.experiments.transfer.scratch import Scratch
 from convscope.experiments.transfer.study import LayerReader, transfer
+from convscope.experiments.wording import minus
 from convscope.images.duplicates import near_duplicates
 from convscope.images.image_set import ImageSet
 from convscope.training.checkpoint import read_run

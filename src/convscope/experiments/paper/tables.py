@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import fmean, stdev
-
 from convscope.experiments.ablation.study import Ablation
-from convscope.experiments.correspondence.study import Correspondence
+from convscope.experiments.correspondence.study import Alike, Baseline, Correspondence
 from convscope.experiments.ensemble.study import TABLE1 as TABLE1_AVERAGES
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import MultiStudy, Trainings
 from convscope.experiments.transfer.layers import LayerProbe
-from convscope.experiments.transfer.study import Transfer
+from convscope.experiments.transfer.study import Point, Transfer
+from convscope.experiments.wording import NONE, percent, plus_minus, spread_words
 
 __all__ = [
     "ablation_table", "correspondence_table", "depth_table", "ensemble_table", "several_table",
     "trainings_table", "transfer_table",
 ]  # fmt: skip
-
-NONE = "–"
 
 TABLE1 = {"zfnet": ("38.4", "16.5"), "alexnet": ("40.7 (their own 40.5)", "18.2 (18.1)")}
 """Validation top-1 and top-5 error of one network, %."""
@@ -51,9 +47,15 @@ def trainings_table(found: Trainings) -> Table:
     for name, words in (("zfnet", "ZFNet, 7×7 stride 2"), ("alexnet", "AlexNet, 11×11 stride 4")):
         runs, paper = found.of(name), TABLE1[name]
         rows.append(
-            (words, _mean([run.train_error for run in runs]), _mean([run.error for run in runs]),
-             paper[0], _mean([run.top5_error for run in runs]), paper[1])
-        )  # fmt: skip
+            (
+                words,
+                spread_words([run.train_error for run in runs]),
+                spread_words([run.error for run in runs]),
+                paper[0],
+                spread_words([run.top5_error for run in runs]),
+                paper[1],
+            )
+        )
     return Table(
         ("1 network", "train", "val top-1", "paper", "val top-5", "paper"),
         tuple(rows),
@@ -102,14 +104,14 @@ def ablation_table(found: Ablation) -> Table:
             mark = "" if found.architecture.name.startswith(column) else " (ZFNet)"
             paper = (f"{train:.1f}{mark}", f"{top1:.1f}{mark}")
         weights = f"{row.parameters:,}"
-        here = (_mean(row.values("train_error")), _mean(row.values("error")))
+        here = (spread_words(row.values("train_error")), spread_words(row.values("error")))
         rows.append((row.variant.name, weights, here[0], paper[0], here[1], paper[1]))
     return Table(
         ("change", "weights", "train", "paper", "val top-1", "paper"),
         tuple(rows),
         f"{found.architecture.name.partition(' ')[0]}; errors, %, mean ± standard deviation over "
         f"{len(found.seeds)} seeds; always saying the most frequent class errs in "
-        f"{100 * found.chance:.0f} %.",
+        f"{percent(found.chance)}.",
     )
 
 
@@ -121,8 +123,7 @@ def transfer_table(found: Transfer) -> Table:
              "scratch": "from scratch"}  # fmt: skip
     for classifier in dict.fromkeys(point.classifier for point in found.points):
         own = {p.per_class: p for p in found.points if p.classifier == classifier}
-        here = (f"{100 * own[n].mean:.1f} ± {100 * own[n].std:.1f}" if n in own else NONE
-                for n in counts)  # fmt: skip
+        here = (_accuracy(own.get(n)) for n in counts)
         rows.append((f"{names.get(classifier, classifier)}, here", *here))
     for at, name in enumerate(("Caltech-101", "Caltech-256")):
         for classifier, words in (("softmax", "features"), ("scratch", "from scratch")):
@@ -134,7 +135,7 @@ def transfer_table(found: Transfer) -> Table:
         tuple(rows),
         f"Accuracy averaged over the classes, %; mean ± standard deviation over "
         f"{found.protocol.folds} folds. Here {len(found.classes)} classes, guessing "
-        f"{100 * found.chance:.0f} %.",
+        f"{percent(found.chance)}.",
     )
 
 
@@ -185,12 +186,10 @@ def correspondence_table(found: Correspondence) -> Table:
     lower, upper = found.layers[0], found.layers[-1]
     rows = []
     for part in found.parts:
-        cells = [f"{found.table[at][part].delta:.3f} ± {found.table[at][part].deviation:.3f}"
-                 for at in (lower, upper)]  # fmt: skip
+        cells = [_difference(found.table[at][part]) for at in (lower, upper)]
         paper = PARTS.get(part.replace("_", " "), (NONE, NONE))
         rows.append((part, cells[0], paper[0], cells[1], paper[1]))
-    cells = [f"{found.random[at].delta:.3f} ± {found.random[at].deviation:.3f}"
-             for at in (lower, upper)]  # fmt: skip
+    cells = [_difference(found.random[at]) for at in (lower, upper)]
     rows.append(("random places", cells[0], PARTS["random"][0], cells[1], PARTS["random"][1]))
     return Table(
         ("covered", lower, "paper, layer 5", upper, "paper, layer 7"),
@@ -205,13 +204,9 @@ def _stands_for(name: str) -> bool:
     return name.startswith(("norm", "pool", "relu"))
 
 
-def _accuracy(point: object) -> str:
-    mean, std = getattr(point, "mean", None), getattr(point, "std", None)
-    return NONE if mean is None or std is None else f"{100 * mean:.1f} ± {100 * std:.1f}"
+def _accuracy(point: Point | None) -> str:
+    return NONE if point is None else plus_minus(point.mean, point.std)
 
 
-def _mean(values: Sequence[float]) -> str:
-    if not values:
-        return NONE
-    mean = f"{100 * fmean(values):.1f}"
-    return mean if len(values) < 2 else f"{mean} ± {100 * stdev(values):.1f}"
+def _difference(found: Alike | Baseline) -> str:
+    return plus_minus(found.delta, found.deviation, digits=3, unit=1)

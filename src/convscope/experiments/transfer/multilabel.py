@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import BadData
+from convscope.experiments.chance import mean_of
 from convscope.experiments.pieces import Pieces
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import draw_parts, targets_of
 from convscope.experiments.transfer.linear import Loss
-from convscope.experiments.transfer.scores import average_precision, spread_of
+from convscope.experiments.transfer.scores import average_precision
 from convscope.experiments.transfer.study import LayerReader
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
@@ -224,7 +225,7 @@ def _layer_score(
     name: str, features: Features, found: dict[str, Any], classes: Sequence[str], truth: Numbers
 ) -> LayerScore:
     precisions = np.array(found["precisions"], float)  # (repeats, classes)
-    mean, std = spread_of(np.nanmean(precisions, axis=1))
+    over = mean_of(np.nanmean(precisions, axis=1).tolist())
     shown, counted = (truth == 1).sum(0), (truth >= 0).sum(0)
     each = tuple(
         ClassScore(
@@ -233,4 +234,5 @@ def _layer_score(
         for c, word in enumerate(classes)
     )
     low, high = found["interval"]
-    return LayerScore(name, features.values.shape[1], mean, std, low, high, each)
+    length = features.values.shape[1]
+    return LayerScore(name, length, over.mean, over.deviation, low, high, each)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["average_precision", "class_accuracies", "mean_class_accuracy", "spread_of"]
+__all__ = ["average_precision", "class_accuracies", "mean_class_accuracy"]
 
 
 def class_accuracies(
@@ -45,9 +45,3 @@ def average_precision(scores: NDArray[Any], truth: NDArray[np.int64]) -> float:
     precision = found / (ends + 1)
     interpolated = np.maximum.accumulate(precision[::-1])[::-1]
     return float((np.diff(found / found[-1], prepend=0.0) * interpolated).sum())
-
-
-def spread_of(values: NDArray[Any]) -> tuple[float, float]:
-    """Mean, and standard deviation over the folds (N - 1; 0 for a single one)."""
-    deviation = values.std(ddof=1) if len(values) > 1 else 0.0
-    return float(values.mean()), float(deviation)

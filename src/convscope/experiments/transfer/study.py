@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from convscope.experiments.chance import mean_of
 from convscope.experiments.pieces import Pieces
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.features import Features, extract
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
 from convscope.experiments.transfer.linear import Loss, Solver
-from convscope.experiments.transfer.scores import class_accuracies, spread_of
+from convscope.experiments.transfer.scores import class_accuracies
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.exported import Network
@@ -276,10 +277,12 @@ def _from_scratch(
 def _point(
     layer: str, classifier: str, per_class: int, found: Sequence[Mapping[str, Any]]
 ) -> Point:
-    accuracies = np.array([np.nanmean(np.array(piece["accuracies"], float)) for piece in found])
-    mean, std = spread_of(accuracies)
+    accuracies = [float(np.nanmean(np.array(piece["accuracies"], float))) for piece in found]
+    over = mean_of(accuracies)
     choices = tuple(piece["choice"] for piece in found if "choice" in piece)
-    return Point(layer, classifier, per_class, tuple(accuracies.tolist()), mean, std, choices)
+    return Point(
+        layer, classifier, per_class, tuple(accuracies), over.mean, over.deviation, choices
+    )
 
 
 def _indices(features: Features) -> set[int]:

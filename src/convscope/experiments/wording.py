@@ -1,0 +1,51 @@
+"""Numbers in words, as every table, claim and figure says them: number -> str."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from convscope.experiments.chance import mean_of
+
+__all__ = ["NONE", "duration", "minus", "percent", "plus_minus", "points", "spread_words"]
+
+NONE = "–"  # where there is no number
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """0.34 as "34 %"."""
+    return minus(f"{100 * float(share):.{digits}f} %")
+
+
+def points(share: float) -> str:
+    """0.34 as "34 points"."""
+    return minus(f"{100 * float(share):.0f} points")
+
+
+def plus_minus(mean: float, deviation: float | None, *, digits: int = 1, unit: float = 0.01) -> str:
+    """0.865 and 0.005 as "86.5 ± 0.5": in hundredths, unless `unit` is another.
+
+    deviation : None where there is no spread, of which nothing is said
+    """
+    said = minus(f"{mean / unit:.{digits}f}")
+    return said if deviation is None else f"{said} ± {deviation / unit:.{digits}f}"
+
+
+def spread_words(values: Sequence[float]) -> str:
+    """Shares as their mean ± standard deviation in hundredths; of one the mean, of none NONE."""
+    if not values:
+        return NONE
+    found = mean_of(values)
+    return plus_minus(found.mean, found.deviation if len(values) > 1 else None)
+
+
+def minus(words: str) -> str:
+    """With minus signs before numbers, where there were hyphens."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", words)
+
+
+def duration(seconds: float) -> str:
+    """83 as "83 seconds", 600 as "10 minutes", 9000 as "2.5 hours"."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
