@@ -35,6 +35,12 @@ def test_it_says_what_is_wrong_and_writes_the_figure(convscope, place: Path):
     assert width(place / "found" / "diagnosis.png") > 900
 
 
+def test_the_columns_of_its_table_are_explained_below_it(convscope, place: Path):
+    said = convscope("diagnose", NAME, *OPTIONS, "--out", "found")
+    for column in ("strongest 5 %", "max/median", "dead", "rare", "copies", "folded", "unsteady"):
+        assert f"{column}:" in said.out
+
+
 def test_two_networks_stand_side_by_side_and_programs_get_json(convscope, place: Path):
     said = convscope(
         "diagnose", NAME, "--against", "mynet:build", *OPTIONS, "--data", "photos", "--images",
@@ -58,7 +64,7 @@ def test_without_images_the_weights_tell_what_they_can(convscope, place: Path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--images", "3"], "--images counts the images of --data"),
+        (["--images", "3"], "--images needs --data"),
         (["--try"], "--data"),
         (["--try", "--data", "photos"], "--try cannot change mynet:build"),
         (["--val", "photos"], "--val belongs to --try"),

@@ -86,7 +86,10 @@ def test_sensitivity_scores_what_is_known_and_compares_two_networks(place, convs
     [
         (("invariance", *MODEL, "photos", "photos", "--out", "new"), "one set"),
         (("invariance", *MODEL, "photos", "--layers", "nope", "--out", "new"), "nope"),
-        (("invariance", *MODEL, "photos", "--layers", ",", "--out", "new"), "names nothing"),
+        (
+            ("invariance", *MODEL, "photos", "--layers", ",", "--out", "new"),
+            "--layers ',' names nothing",
+        ),
         (("invariance", *MODEL, "photos", "--out", "photos"), "not empty"),
         (("correspond", *MODEL, "photos", "--out", "new"), "--parts FILE"),
         (("correspond", *MODEL, "photos", "--out", "photos"), "not empty"),

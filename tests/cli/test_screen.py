@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
+
+import pytest
 
 from convscope.cli.screen import Screen, _Lines
 
@@ -77,3 +80,21 @@ def test_without_a_terminal_progress_goes_to_stderr(capsys):
     with Screen().progress() as progress:
         progress("images", 5, 5)
     assert capsys.readouterr() == ("", "images: 5 of 5\n")
+
+
+def interrupted(screen: Screen, kept: Path | None) -> None:
+    with pytest.raises(KeyboardInterrupt), screen.progress(kept):
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_says_where_the_work_so_far_is_kept(capsys, tmp_path: Path):
+    interrupted(Screen(), tmp_path)
+    said = f"convscope: what was done so far is kept in {tmp_path}: go on with --resume\n"
+    assert capsys.readouterr() == ("", said)
+
+
+def test_an_interruption_promises_nothing_where_nothing_is_kept(capsys, tmp_path: Path):
+    interrupted(Screen(), None)
+    interrupted(Screen(), tmp_path / "not there yet")
+    interrupted(Screen(silent=True), tmp_path)
+    assert capsys.readouterr() == ("", "")

@@ -93,3 +93,16 @@ def test_a_network_from_scratch_learns_from_the_same_images(sorted_photos: Path,
     points = json.loads(answer.out)["points"]
     assert [point["classifier"] for point in points] == ["softmax", "scratch"]
     assert 0 <= points[1]["mean"] <= 1
+
+
+@pytest.mark.parametrize("verb", ["transfer", "probe"])
+def test_an_interrupted_study_says_how_to_go_on(verb, sorted_photos, convscope, monkeypatch):
+    def interrupt(*_: object, **__: object) -> None:
+        Path("study").mkdir()
+        raise KeyboardInterrupt
+
+    module = {"transfer": "study.transfer", "probe": "layers.probe"}[verb]
+    monkeypatch.setattr(f"convscope.experiments.transfer.{module}", interrupt)
+    answer = convscope(verb, MODEL, "sorted", *OPTIONS, "--out", "study")
+    assert answer.code == 130
+    assert "what was done so far is kept in study: go on with --resume" in answer.err

@@ -155,20 +155,16 @@ def ablate(
             "device": str(device),
         }
     )
-    with screen.progress() as progress:
-        try:
-            lesson = load_lesson(
-                architecture, images, validation, recipe,
-                workers=workers_or(running), cache=cache, progress=progress,
-            )  # fmt: skip
-            found = study(
-                architecture, lesson, recipe, out, variants=variants, device=device,
-                seeds=range(recipe.seed, recipe.seed + varying.seeds),
-                progress=progress, resume=resume,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            screen.warn(f"what was done so far is kept in {out}: go on with --resume")
-            raise
+    with screen.progress(out) as progress:
+        lesson = load_lesson(
+            architecture, images, validation, recipe,
+            workers=workers_or(running), cache=cache, progress=progress,
+        )  # fmt: skip
+        found = study(
+            architecture, lesson, recipe, out, variants=variants, device=device,
+            seeds=range(recipe.seed, recipe.seed + varying.seeds),
+            progress=progress, resume=resume,
+        )  # fmt: skip
     _write(screen, found, out, {"convscope": __version__, "device": str(device)})
 
 

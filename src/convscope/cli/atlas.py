@@ -16,7 +16,7 @@ from convscope.cli.options import (
     RulesOption,
     Running,
 )
-from convscope.cli.screen import Screen
+from convscope.cli.screen import Progress, Screen
 from convscope.errors import BadOption
 
 if TYPE_CHECKING:
@@ -75,10 +75,11 @@ def atlas(
         facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}", "rules": rules}
         together = {"processes": str(ranks.count)} if ranks.count > 1 else {}
         screen.facts({**facts, **together})
-        make_atlas(
-            screen, scope, images, out, running,
-            layers=names, top=top, rules=rules, resume=resume, ranks=ranks,
-        )  # fmt: skip
+        with screen.progress(out) as progress:
+            make_atlas(
+                scope, images, out, running, progress,
+                layers=names, top=top, rules=rules, resume=resume, ranks=ranks,
+            )  # fmt: skip
         if ranks.first:
             from convscope.atlas.store import open_atlas
             from convscope.report.page import write_page
@@ -88,11 +89,11 @@ def atlas(
 
 
 def make_atlas(
-    screen: Screen,
     scope: Microscope,
     images: ImageSet,
     out: Path,
     running: Running,
+    progress: Progress,
     *,
     layers: tuple[str, ...] | None = None,
     top: int = 9,
@@ -100,28 +101,22 @@ def make_atlas(
     resume: bool = False,
     ranks: Ranks | None = None,
 ) -> None:
-    """Write the atlas, its progress on the screen; as one of several processes if `ranks` says."""
+    """Write the atlas; as one of several processes if `ranks` says."""
     from convscope.atlas.scan import Search, write_atlas
     from convscope.methods.rules import rules_named
     from convscope.network.ranks import ALONE
 
     search = Search(layers, top, rules_named(rules), running.batch_size, running.workers)
-    with screen.progress() as progress:
-        try:
-            write_atlas(
-                scope.model,
-                images,
-                out,
-                search,
-                resume=resume,
-                device=str(scope.device),
-                progress=progress,
-                ranks=ranks or ALONE,
-            )
-        except KeyboardInterrupt:
-            if not screen.silent:
-                screen.warn(f"what was done so far is kept in {out}: go on with --resume")
-            raise
+    write_atlas(
+        scope.model,
+        images,
+        out,
+        search,
+        resume=resume,
+        device=str(scope.device),
+        progress=progress,
+        ranks=ranks or ALONE,
+    )
 
 
 def _names(layers: str) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def correspond(
         convscope correspond torchvision:vgg16 cats.zip --points left_eye,right_eye,mouth --out cats
     """
     check_folder(out)
-    named, looked = layer_names(points), layer_names(layers)
+    named, looked = layer_names(points, "--points"), layer_names(layers, "--layers")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
     if size is not None and size > min(scope.model.input_shape[1:]):

@@ -175,7 +175,8 @@ def _look(
     from convscope.report.page import write_page
 
     screen.say(f"2/3  atlas: what excites each feature map, over {len(scenes)} other scenes")
-    make_atlas(screen, scope, scenes, folder, running, resume=True)
+    with screen.progress() as progress:
+        make_atlas(scope, scenes, folder, running, progress, resume=True)
     write_page(folder)
     return open_atlas(folder)
 

@@ -81,7 +81,7 @@ def _projections(scope: Microscope, scenes: SceneImages) -> Any:
 
     from convscope.methods.occlusion import strongest_map
     from convscope.methods.project import project
-    from convscope.report.figures import projection_figure
+    from convscope.report.projection_figure import projection_figure
 
     network, preprocess = scope.network, scope.model.preprocess
     indices = [scenes.recipe.classes.index(name) for name in SHOWN_CLASSES]

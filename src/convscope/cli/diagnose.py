@@ -18,19 +18,18 @@ from convscope.errors import BadOption, FolderInUse
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from convscope.experiments.diagnosis.examined import Examined
     from convscope.experiments.diagnosis.study import Diagnosis
     from convscope.images.image_set import ImageSet
-    from convscope.report.diagnosis_figure import Examined
 
 __all__ = ["diagnose"]
 
-BATCH = 32
-GLIMPSED = 64  # images in which the second layer's strongest answers are looked for
-PROJECTED = 32  # of its maps
 LEGEND = (
-    "strongest 5 %: share of the filters' energy; dead: maps that never answer; rare: at fewer",
-    "than 0.1 % of positions; zeros: of all activations; folded: share of the answer too fine for",
-    "the stride; unsteady: variance that does not move with the image",
+    "strongest 5 %: their share of the filters' energy; max/median: of the filters' strengths;",
+    "dead: maps that never answer; rare: maps that answer at fewer than 0.1 % of positions;",
+    "copies: filters that repeat another; zeros: share of the activations; folded: share of the",
+    "answer too fine for the stride; unsteady: share of the variance that does not move with the",
+    "image",
 )
 
 
@@ -78,7 +77,7 @@ def diagnose(
     """
     screen = Screen(running.as_json)
     if images is not None and data is None:
-        raise BadOption("--images counts the images of --data: give both, or neither")
+        raise BadOption("--images needs --data: it says how many of its images to use")
     check_trial(trying, model, data, against)
     _check_unused(out, trying)
     if trying.try_ and data is not None and ":" not in model and "@" not in model:
@@ -92,7 +91,7 @@ def diagnose(
         each = _examine(screen, scope, data, images, running)
         examined.append(each)
         records.append({**scope.record(), **each.diagnosis.to_dict()})
-        screen.say("", *_table(each.diagnosis), "", *_findings(each.diagnosis), "")
+        screen.say("", *_table(each.diagnosis), *LEGEND, "", *_findings(each.diagnosis), "")
     result: dict[str, Any] = {"data": data, "networks": records}
     figures = {"diagnosis": _figure(examined, data)}
     if trying.try_ and data is not None:
@@ -119,32 +118,17 @@ def _examine(
     screen: Screen, scope: Microscope, data: str | None, count: int | None, running: Running
 ) -> Examined:
     """A network's diagnosis, and what its figure shows besides."""
-    from convscope.experiments.diagnosis.glimpse import glimpse
-    from convscope.experiments.diagnosis.study import diagnose as examine
+    from convscope.experiments.diagnosis.examined import examine
     from convscope.images.datasets import open_images
-    from convscope.report.diagnosis_figure import Examined
 
-    kept: list[Tensor] = []
+    network, preprocess, title = scope.network, scope.model.preprocess, scope.title()
     if data is None:
-        diagnosis = examine(scope.network)
-    else:
-        found = open_images(data, size=scope.model.input_shape[-1], seed=running.seed)
-        chosen = _spread(len(found), count)
-        batches = _batches(screen, scope, found, chosen, kept, running)
-        with screen.progress() as progress:
-            diagnosis = examine(scope.network, batches, total=len(chosen), progress=progress)
-    place = next((i for i, layer in enumerate(diagnosis.layers) if layer.first), None)
-    above = diagnosis.layers[1:2] if place is None else diagnosis.layers[place + 1 : place + 2]
-    first = None if place is None else diagnosis.layers[place].name
-    return Examined(
-        scope.title(),
-        diagnosis,
-        scope.model.preprocess,
-        filters=None if first is None else scope.network.nodes[first].tensors["weight"],
-        second=glimpse(scope.network, _joined(kept, scope), above[0].name, maps=PROJECTED)
-        if kept and above
-        else None,
-    )
+        return examine(network, preprocess, title)
+    found = open_images(data, size=scope.model.input_shape[-1], seed=running.seed)
+    chosen = _spread(len(found), count)
+    given = _batches(screen, scope, found, chosen, running)
+    with screen.progress() as progress:
+        return examine(network, preprocess, title, given, total=len(chosen), progress=progress)
 
 
 def _batches(
@@ -152,10 +136,10 @@ def _batches(
     scope: Microscope,
     images: ImageSet,
     chosen: list[int],
-    kept: list[Tensor],
     running: Running,
 ) -> Iterator[Tensor]:
-    """The chosen images as the network wants them; the first of them stay in `kept`."""
+    """The chosen images as the network wants them."""
+    from convscope.experiments.diagnosis.examined import BATCH
     from convscope.images.batches import batches
 
     for batch in batches(
@@ -167,15 +151,7 @@ def _batches(
     ):
         for skipped in batch.skipped:
             screen.warn(f"skipped {skipped.name}: {skipped.reason}")
-        if sum(map(len, kept)) < GLIMPSED:
-            kept.append(batch.tensors)
         yield batch.tensors
-
-
-def _joined(kept: list[Tensor], scope: Microscope) -> Tensor:
-    import torch
-
-    return torch.cat(kept)[:GLIMPSED].to(scope.device)
 
 
 def _spread(total: int, wanted: int | None) -> list[int]:
@@ -186,7 +162,7 @@ def _spread(total: int, wanted: int | None) -> list[int]:
 
 
 def _figure(examined: list[Examined], data: str | None) -> Any:
-    from convscope.report.figures import diagnosis_figure
+    from convscope.report.diagnosis_figure import diagnosis_figure
 
     said = "from the weights alone" if data is None else f"on {data}"
     return diagnosis_figure(examined, subtitle=f"filters and answers of the layers, {said}")

@@ -88,28 +88,24 @@ def evolve(
     told = read_run(folder)
     images = open_images(data, size=told.architecture.input_size, seed=running.seed)
     screen.facts(_facts(folder, told, images, str(device), rules))
-    with screen.progress() as progress:
-        try:
-            found = watch(
-                folder,
-                images,
-                layers=None if layers is None else _listed(layers, "--layers"),
-                maps=maps,
-                measured=measured,
-                epochs=None if epochs is None else _numbers(epochs),
-                threshold=threshold,
-                rules=rules_named(rules),
-                folder=out,
-                resume=resume,
-                seed=running.seed,
-                batch_size=running.batch_size,
-                workers=running.workers,
-                device=device,
-                progress=progress,
-            )
-        except KeyboardInterrupt:
-            screen.warn(f"what was done so far is kept in {out}: go on with --resume")
-            raise
+    with screen.progress(out) as progress:
+        found = watch(
+            folder,
+            images,
+            layers=None if layers is None else _listed(layers, "--layers"),
+            maps=maps,
+            measured=measured,
+            epochs=None if epochs is None else _numbers(epochs),
+            threshold=threshold,
+            rules=rules_named(rules),
+            folder=out,
+            resume=resume,
+            seed=running.seed,
+            batch_size=running.batch_size,
+            workers=running.workers,
+            device=device,
+            progress=progress,
+        )
     record = _record(told, images, str(device), running.seed)
     page = _write(screen, found, out, record)
     for name, reason in found.skipped:

@@ -210,7 +210,7 @@ def read_several(
     from convscope.experiments.transfer.multilabel import transfer_several
 
     images, tests = sets
-    with screen.progress() as progress:
+    with screen.progress(out) as progress:
         return transfer_several(
             open_reader(scope, features, running, out, progress),
             images,

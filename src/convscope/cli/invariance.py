@@ -67,7 +67,7 @@ def invariance(
         convscope invariance torchvision:vgg16 dog.jpg cat.jpg --layers features.0 --out vgg
     """
     check_folder(out)
-    names = layer_names(layers)
+    names = layer_names(layers, "--layers")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
     samples, others = open_samples(scope, images, count, OTHERS)

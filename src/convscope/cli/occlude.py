@@ -181,7 +181,7 @@ def sweep_image(
 
 def occlusion_row(maps: OcclusionMaps, scope: Microscope, picture: Picture) -> Any:
     """The figure of one image."""
-    from convscope.report.figures import occlusion_figure
+    from convscope.report.occlusion_figure import occlusion_figure
 
     return occlusion_figure(
         maps,

@@ -69,23 +69,19 @@ def paper(
         write_paper_page(found)
         screen.say(_line(outcome, number, total, there))
 
-    with screen.progress() as progress:
-        try:
-            found = reproduce(
-                out,
-                data,
-                budget,
-                resume=resume,
-                draw=draw_stage,
-                tell=tell,
-                seed=running.seed,
-                workers=running.workers or os.cpu_count() or 1,
-                device=device,
-                progress=progress,
-            )
-        except KeyboardInterrupt:
-            screen.warn(f"what was done so far is kept in {out}: go on with --resume")
-            raise
+    with screen.progress(out) as progress:
+        found = reproduce(
+            out,
+            data,
+            budget,
+            resume=resume,
+            draw=draw_stage,
+            tell=tell,
+            seed=running.seed,
+            workers=running.workers or os.cpu_count() or 1,
+            device=device,
+            progress=progress,
+        )
     page = write_paper_page(found)
     screen.say("", *_scorecard(found), "", f"Open {page}")
     screen.result({**found.to_dict(), "page": str(page)})

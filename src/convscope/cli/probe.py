@@ -97,7 +97,7 @@ def probe(
     from convscope.report.probe_figure import probe_figure
 
     protocol = Protocol((per_class,), folds, test_per_class, losses(classifier), running.seed)
-    with screen.progress() as progress:
+    with screen.progress(out) as progress:
         found = study(
             open_reader(scope, features, running, out, progress),
             images,

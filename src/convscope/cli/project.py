@@ -92,7 +92,7 @@ def _arrays(found: Projections) -> dict[str, Any]:
 def _figure(found: Projections, scope: Microscope, picture: Picture, rules: str) -> Any:
     import numpy as np
 
-    from convscope.report.figures import projection_figure
+    from convscope.report.projection_figure import projection_figure
 
     preprocess = scope.model.preprocess
     seen = np.array(preprocess.picture(picture.image))

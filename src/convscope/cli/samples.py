@@ -54,13 +54,13 @@ def open_set(scope: Microscope, spec: str) -> ImageSet:
     return open_images(spec, size=scope.model.input_shape[-1], seed=scope.seed)
 
 
-def layer_names(words: str | None) -> tuple[str, ...] | None:
-    """The names in `A,B,...`; None stays None.   Raises  BadOption: there is none in it."""
+def layer_names(words: str | None, option: str) -> tuple[str, ...] | None:
+    """The names in an option's `A,B,...`; None stays None.   Raises  BadOption: there is none."""
     if words is None:
         return None
     names = tuple(name.strip() for name in words.split(",") if name.strip())
     if not names:
-        raise BadOption(f"{words!r} names nothing: give names with a comma between them")
+        raise BadOption(f"{option} {words!r} names nothing: give names with a comma between them")
     return names
 
 

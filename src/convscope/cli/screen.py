@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 __all__ = ["Progress", "Screen"]
@@ -47,11 +48,23 @@ class Screen:
             print(json.dumps(value, indent=1, allow_nan=False), flush=True)
 
     @contextmanager
-    def progress(self) -> Iterator[Progress]:
+    def progress(self, kept: Path | None = None) -> Iterator[Progress]:
         """A function to call with (what is counted, done, total); the first may change on the way.
 
         A bar with rate and time left on a terminal, plain lines elsewhere.
+
+        kept : a folder where work that is interrupted can be resumed; the person is told so
         """
+        try:
+            with self._shown() as advance:
+                yield advance
+        except KeyboardInterrupt:
+            if kept is not None and kept.exists() and not self.silent:
+                self.warn(f"what was done so far is kept in {kept}: go on with --resume")
+            raise
+
+    @contextmanager
+    def _shown(self) -> Iterator[Progress]:
         if self.silent:
             yield lambda what, done, total: None
         elif sys.stderr.isatty():

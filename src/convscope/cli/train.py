@@ -195,7 +195,7 @@ def train(
             }
         )
         try:
-            with screen.progress() as progress:
+            with screen.progress(out) as progress:
                 done = learn(
                     architecture,
                     images,

@@ -125,7 +125,7 @@ def transfer(
     from convscope.report.transfer_figure import transfer_figure
 
     protocol = Protocol(counts, folds, test_per_class, losses(classifier), running.seed)
-    with screen.progress() as progress:
+    with screen.progress(out) as progress:
         found = study(
             open_reader(scope, features, running, out, progress),
             images,

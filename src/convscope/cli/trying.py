@@ -118,7 +118,7 @@ def run_trial(
     """
     from convscope.cli.train import open_lesson
     from convscope.experiments.diagnosis.trial import try_remedies
-    from convscope.report.figures import trial_figure
+    from convscope.report.trial_figure import trial_figure
 
     architecture, recipe = _start(model, data, running, trying)
     images, validation = open_lesson(data, trying.val, architecture, recipe, running.seed)
@@ -131,16 +131,12 @@ def run_trial(
             "device": str(device),
         }
     )
-    with screen.progress() as progress:
-        try:
-            trial = try_remedies(
-                architecture, recipe, images, validation, findings=findings, seeds=trying.seeds,
-                folder=out, resume=trying.resume, device=device,
-                workers=running.workers or os.cpu_count() or 1, progress=progress,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            screen.warn(f"what was done so far is kept in {out}: go on with --resume")
-            raise
+    with screen.progress(out) as progress:
+        trial = try_remedies(
+            architecture, recipe, images, validation, findings=findings, seeds=trying.seeds,
+            folder=out, resume=trying.resume, device=device,
+            workers=running.workers or os.cpu_count() or 1, progress=progress,
+        )  # fmt: skip
     screen.say("", *_words(trial))
     written = {**(result or {}), "data": data, "trial": trial.to_dict()}
     shown = {**(figures or {}), **({"trial": trial_figure(trial)} if trial.after else {})}
