@@ -69,7 +69,7 @@ def looked(
         folding=SimpleNamespace(by_map=folding, mean=float(np.mean(folding))),
         activity=SimpleNamespace(dead=dead, nearly_dead=None),
     )
-    return SimpleNamespace(diagnosis=SimpleNamespace(layers=[layer]), renormalised=5)
+    return SimpleNamespace(diagnosis=SimpleNamespace(layers=[layer]))
 
 
 def filters(
@@ -77,7 +77,7 @@ def filters(
     alexnet: Any = None,
     inequality: tuple[tuple[float, float], ...] = ((0.3, 0.3), (0.2, 0.2)),
 ) -> Fig5:
-    return Fig5(zfnet or looked(), looked(), alexnet or looked(), inequality)
+    return Fig5(zfnet or looked(), looked(), alexnet or looked(), inequality, {})
 
 
 def covered(detections: Sequence[float], correlations: Sequence[float], known: bool = True) -> Any:

@@ -19,9 +19,9 @@ from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import OcclusionMaps
 from convscope.methods.project import Projections
 from convscope.network.unit import Unit
-from convscope.report.figures import occlusion_figure, projection_figure, render, save
-from convscope.report.occlusion_figure import spread
-from convscope.report.style import blank, length, write
+from convscope.report.occlusion_figure import occlusion_figure, spread
+from convscope.report.projection_figure import projection_figure
+from convscope.report.style import blank, length, render, save, write
 
 HEIGHT, WIDTH, CLASSES = 40, 40, 12
 NAMES = ["cost $x_1$ of {a}", "<b>bold</b>", "a very long name, " * 3, "Zürich", *"efghijkl"]

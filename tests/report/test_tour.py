@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convscope.report.plate import _block
+from convscope.report.style import tiled
 from convscope.report.tour import contact_figure, write_tour
 
 EPOCH = {"epoch": 1, "loss": 0.5, "accuracy": 0.25, "val_accuracy": 0.9683}
@@ -75,4 +75,4 @@ def test_a_block_holds_its_tiles_in_reading_order_with_a_seam_between():
         [w, w, w, w, w, w, w],
         [30, 30, w, w, w, w, w],
     ]
-    assert _block(tiles)[..., 0].tolist() == expected
+    assert tiled(tiles, seam=3)[..., 0].tolist() == expected

@@ -18,6 +18,7 @@ from convscope.report.style import (
     MARGIN,
     OTHER,
     RULE,
+    caption,
     head,
     place,
     write,
@@ -50,8 +51,8 @@ def ablation_figure(found: Ablation, *, title: str = "", subtitle: str = "") -> 
     left = MARGIN + NAME
     here = _chart(figure, left, top, HERE, found)
     paper = _chart(figure, left + HERE + BETWEEN, top, PAPER, found)
-    _caption(figure, left, "a", "Top-1 error here, %")
-    _caption(figure, left + HERE + BETWEEN, "b", "The paper's, ImageNet, %")
+    caption(figure, left, HEADER, "a", "Top-1 error here, %")
+    caption(figure, left + HERE + BETWEEN, HEADER, "b", "The paper's, ImageNet, %")
     _references(here, found)
     for i, row in enumerate(found.rows):
         _measured(here, i, row)
@@ -81,11 +82,6 @@ def _chart(figure: Figure, left: float, top: float, wide: float, found: Ablation
     for i in range(1, len(found.rows)):
         axes.axhline(i - 0.5, color=RULE, linewidth=0.4, zorder=0)
     return axes
-
-
-def _caption(figure: Figure, left: float, letter: str, words: str) -> None:
-    write(figure, left, HEADER, letter, "panel", weight="bold")
-    write(figure, left + 0.14, HEADER, words, "panel")
 
 
 def _references(axes: Axes, found: Ablation) -> None:

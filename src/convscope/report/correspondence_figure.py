@@ -17,6 +17,7 @@ from convscope.report.style import (
     MARGIN,
     OTHER,
     RULE,
+    caption,
     frame,
     head,
     length,
@@ -48,10 +49,9 @@ def correspondence_figure(found: Correspondence, *, title: str = "", subtitle: s
     height = 0.24 + rows * tall + 0.4 + len(found.layers) * plot
     what = title or "Correspondence of parts"
     figure = head(WIDTH + 2 * MARGIN, height, what, subtitle)
-    write(figure, MARGIN, HEADER, "a", "panel", weight="bold")
     words = f"Covered, one at a time, in {len(found.faces.names)} pictures"
     words += f", of which {shown} are shown" if shown < len(found.faces.names) else ""
-    write(figure, MARGIN + 0.14, HEADER, words, "panel")
+    caption(figure, MARGIN, HEADER, "a", words)
     for i in range(shown):
         row, column = divmod(i, ACROSS)
         corner = (MARGIN + column * side, HEADER + 0.24 + row * tall)
@@ -100,9 +100,8 @@ def _legend(figure: Figure, top: float, found: Correspondence) -> None:
 
 
 def _layer(figure: Figure, top: float, found: Correspondence, layer: str, letter: str) -> None:
-    write(figure, MARGIN, top, letter, "panel", weight="bold")
     words = f"Δ in {layer}: share of values that a cover changes differently in two pictures"
-    write(figure, MARGIN + 0.14, top, words, "panel", width=WIDTH - 0.14)
+    caption(figure, MARGIN, top, letter, words, WIDTH)
     lines = len(found.parts) + 2
     left, above, wide = MARGIN + NAMES, top + 0.24, WIDTH - NAMES - TEXT
     axes = chart(figure, left, above, wide, lines * LINE)

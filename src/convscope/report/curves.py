@@ -1,4 +1,4 @@
-"""Curves over epochs as inline SVG: numbers -> places on a chart that page/curves.html.j2 draws.
+"""Curves over epochs as inline SVG: numbers -> places on a chart that page/training.html.j2 draws.
 
 Small enough (360 by 216) that its words are readable on a phone as they are; sharp in print.
 """
@@ -16,6 +16,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26  # around the plot
 TICKS = 5  # about as many, and never many more
 
 Points = Sequence[tuple[int, float]]
+Bar = tuple[float, float, float, float, str]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Chart:
 
     title: str
     curves: tuple[Curve, ...]
-    bars: tuple[tuple[float, float, float, float, str], ...]
+    bars: tuple[Bar, ...]
     rows: tuple[tuple[float, str], ...]
     columns: tuple[tuple[float, str], ...]
 
@@ -73,59 +74,89 @@ def chart(
     log : a logarithmic axis, on which values of 0 and less break a curve; else it begins at 0
     percent : values are shares;   bars : of the first curve, in place of the curve
     """
-    known = [
-        value
-        for _, _, points in named
-        for _, value in points
-        if math.isfinite(value) and (value > 0 or not log)
-    ]
-    low, high, ticks = _log_axis(known) if log else _axis(known)
-
-    def across(epoch: float) -> float:
-        start = LEFT + (6 if not bars else 12)
-        share = (epoch - 1) / max(1, epochs - 1)
-        return round(start + share * (WIDTH - RIGHT - 2 * (start - LEFT) - LEFT), 2)
-
-    def down(value: float) -> float:
-        share = (_place(value, log) - _place(low, log)) / (_place(high, log) - _place(low, log))
-        return round(HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP), 2)
-
-    def shown(value: float) -> bool:
-        return math.isfinite(value) and (value > 0 or not log)
-
-    def words(value: float) -> str:
-        return f"{100 * value:.3g} %" if percent else _number(value)
-
-    places = [
-        [(across(e), down(v) if shown(v) else None, f"epoch {e}: {words(v)}") for e, v in points]
-        for _, _, points in named
-    ]
-    curves = tuple(
-        Curve(
-            name=name,
-            kind=kind,
-            segments=() if bars else _segments(at),
-            dots=tuple((x, y, said) for x, y, said in at if y is not None),
-            last=words(points[-1][1]) if points else "",
-        )
-        for (name, kind, points), at in zip(named, places, strict=True)
-    )
-    wide = max(1.0, min(24.0, 0.7 * (WIDTH - LEFT - RIGHT) / max(1, epochs)))
-    base = HEIGHT - BOTTOM
+    scale = _Scale.around(named, epochs, log=log, percent=percent, bars=bars)
+    curves = tuple(_curve(scale, name, kind, points) for name, kind, points in named)
     return Chart(
         title=title,
         curves=curves,
-        bars=tuple(
-            (round(x - wide / 2, 2), y, round(wide, 2), round(base - y, 2), said)
-            for x, y, said in (curves[0].dots if bars else ())
-        ),
-        rows=tuple((down(tick), words(tick)) for tick in ticks),
-        columns=tuple((across(tick), str(tick)) for tick in _epochs(epochs)),
+        bars=_bars(scale, curves[0], epochs) if bars else (),
+        rows=tuple((scale.down(tick), scale.words(tick)) for tick in scale.ticks),
+        columns=tuple((scale.across(tick), str(tick)) for tick in _epochs(epochs)),
     )
 
 
-def _place(value: float, log: bool) -> float:
-    return math.log10(value) if log else value
+@dataclass(frozen=True)
+class _Scale:
+    """From an epoch and a value to a place on the chart, and to words.
+
+    low, high : the ends of the value axis;   ticks : its values that are named
+    log, percent, bars : as of `chart`
+    """
+
+    epochs: int
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    log: bool
+    percent: bool
+    bars: bool
+
+    @classmethod
+    def around(
+        cls, named: Sequence[tuple[str, str, Points]], epochs: int, *, log: bool, percent: bool,
+        bars: bool,
+    ) -> _Scale:  # fmt: skip
+        """The scale that holds all values that can be shown."""
+        values = [value for _, _, points in named for _, value in points if _shown(value, log)]
+        low, high, ticks = _log_axis(values) if log else _axis(values)
+        return cls(epochs, low, high, tuple(ticks), log, percent, bars)
+
+    def across(self, epoch: float) -> float:
+        room = 12 if self.bars else 6  # on both sides of the plot
+        share = (epoch - 1) / max(1, self.epochs - 1)
+        return round(LEFT + room + share * (WIDTH - RIGHT - LEFT - 2 * room), 2)
+
+    def down(self, value: float) -> float:
+        low, high, at = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
+        return round(HEIGHT - BOTTOM - (at - low) / (high - low) * (HEIGHT - BOTTOM - TOP), 2)
+
+    def shown(self, value: float) -> bool:
+        return _shown(value, self.log)
+
+    def words(self, value: float) -> str:
+        return f"{100 * value:.3g} %" if self.percent else _number(value)
+
+
+def _shown(value: float, log: bool) -> bool:
+    return math.isfinite(value) and (value > 0 or not log)
+
+
+def _curve(scale: _Scale, name: str, kind: str, points: Points) -> Curve:
+    places = [
+        (
+            scale.across(epoch),
+            scale.down(value) if scale.shown(value) else None,
+            f"epoch {epoch}: {scale.words(value)}",
+        )
+        for epoch, value in points
+    ]
+    return Curve(
+        name=name,
+        kind=kind,
+        segments=() if scale.bars else _segments(places),
+        dots=tuple((x, y, said) for x, y, said in places if y is not None),
+        last=scale.words(points[-1][1]) if points else "",
+    )
+
+
+def _bars(scale: _Scale, curve: Curve, epochs: int) -> tuple[Bar, ...]:
+    """A bar in place of each of the curve's dots, as wide as the epochs leave room for."""
+    wide = max(1.0, min(24.0, 0.7 * (WIDTH - LEFT - RIGHT) / max(1, epochs)))
+    floor = HEIGHT - BOTTOM
+    return tuple(
+        (round(x - wide / 2, 2), y, round(wide, 2), round(floor - y, 2), said)
+        for x, y, said in curve.dots
+    )
 
 
 def _segments(places: Sequence[tuple[float, float | None, str]]) -> tuple[str, ...]:

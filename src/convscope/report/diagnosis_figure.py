@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,14 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import AutoLocator
 from numpy.typing import NDArray
-from torch import Tensor
 
+from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.filters import BANDS, RADIUS
 from convscope.experiments.diagnosis.findings import Severity
-from convscope.experiments.diagnosis.glimpse import Glimpse
 from convscope.experiments.diagnosis.study import Diagnosis, LayerDiagnosis
 from convscope.images.pictures import around_grey, grey_scaled
-from convscope.images.preprocess import Preprocess
 from convscope.report.style import (
     CLIP,
     FAINT,
@@ -30,40 +27,27 @@ from convscope.report.style import (
     MARGIN,
     RULE,
     SIZES,
+    caption,
     head,
     place,
     signed,
+    tiled,
     write,
 )
 
-__all__ = ["Examined", "diagnosis_figure"]
+__all__ = ["diagnosis_figure"]
 
 Pixels = NDArray[np.uint8]
 
 PANEL, BETWEEN, APART = 2.3, 0.42, 0.6  # inches: a panel, between two, between two networks
 COLUMN = 2 * PANEL + BETWEEN
+CAPTIONED = PANEL + BETWEEN - 0.06  # inches for a panel's letter and words
 CAPTION, PLOT, LINE = 0.24, 1.45, 0.135
 MOST_TILES = 144
 NAMED = 8  # layers, from which on their names no longer fit below a bar
 SAID = 6  # findings in words
 LETTERS = 112  # in a line of a column
 RED, BLUE, PALE = LABELS[1], LABELS[0], "#f2b5bd"
-
-
-@dataclass(frozen=True, eq=False)
-class Examined:
-    """A network and its diagnosis.
-
-    filters : (K, 3, h, w), of the layer that looks at the pixels, or None
-    preprocess : says in which order the network has its colours
-    second : projections of the next layer, or None
-    """
-
-    title: str
-    diagnosis: Diagnosis
-    preprocess: Preprocess
-    filters: Tensor | None = None
-    second: Glimpse | None = None
 
 
 def diagnosis_figure(
@@ -119,8 +103,8 @@ def diagnosis_figure(
 
 def _draw_filters(figure: Figure, left: float, top: float, each: Examined) -> None:
     right = left + PANEL + BETWEEN
-    _caption(figure, left, top, "a", "First-layer filters, each scaled")
-    _caption(figure, right, top, "b", "The same on one scale")
+    caption(figure, left, top, "a", "First-layer filters, each scaled", CAPTIONED)
+    caption(figure, right, top, "b", "The same on one scale", CAPTIONED)
     if each.filters is None:
         write(figure, left, top + CAPTION, "no layer looks at the pixels", color=FAINT)
         return
@@ -135,7 +119,7 @@ def _draw_filters(figure: Figure, left: float, top: float, each: Examined) -> No
 
 
 def _draw_second(figure: Figure, left: float, top: float, each: Examined) -> None:
-    _caption(figure, left, top, "c", "Second layer")
+    caption(figure, left, top, "c", "Second layer", CAPTIONED)
     if each.second is None or not each.second.units:
         write(figure, left, top + CAPTION, "no images were given", color=FAINT)
         return
@@ -149,22 +133,14 @@ def _draw_second(figure: Figure, left: float, top: float, each: Examined) -> Non
 
 
 def _draw_tiles(figure: Figure, left: float, top: float, tiles: Sequence[Pixels]) -> None:
-    """Tiles of one size as a square block, a seam of white between them."""
-    side = math.ceil(math.sqrt(len(tiles)))
-    height, width = tiles[0].shape[:2]
-    seam = max(1, round(height / 9))
-    block = np.full((side * (height + seam) - seam, side * (width + seam) - seam, 3), 255, np.uint8)
-    for number, tile in enumerate(tiles):
-        row, column = number // side * (height + seam), number % side * (width + seam)
-        block[row : row + height, column : column + width] = tile
-    rows = math.ceil(len(tiles) / side)
-    block = block[: rows * (height + seam) - seam]
+    height = tiles[0].shape[0]
+    block = tiled(tiles, seam=max(1, round(height / 9)))
     axes = place(figure, left, top, PANEL, PANEL * block.shape[0] / block.shape[1])
     axes.imshow(block, aspect="auto", interpolation="nearest" if height < 48 else "antialiased")
 
 
 def _draw_spectrum(figure: Figure, left: float, top: float, each: Examined) -> None:
-    _caption(figure, left, top, "d", "Power by spatial frequency")
+    caption(figure, left, top, "d", "Power by spatial frequency", CAPTIONED)
     layer = _first(each.diagnosis)
     if layer is None or layer.spectrum is None:
         write(figure, left, top + CAPTION, "no layer looks at the pixels", color=FAINT)
@@ -195,7 +171,7 @@ def _draw_spectrum(figure: Figure, left: float, top: float, each: Examined) -> N
 
 def _draw_strengths(figure: Figure, left: float, top: float, each: Examined) -> None:
     layer = _first(each.diagnosis) or each.diagnosis.layers[0]
-    _caption(figure, left, top, "e", f"Filter RMS of {layer.name}, sorted")
+    caption(figure, left, top, "e", f"Filter RMS of {layer.name}, sorted", CAPTIONED)
     axes = _plot(figure, left, top + CAPTION, "filter, strongest first")
     rms = sorted(layer.strength.rms, reverse=True)
     places = range(1, len(rms) + 1)
@@ -212,7 +188,7 @@ def _draw_strengths(figure: Figure, left: float, top: float, each: Examined) -> 
 
 
 def _draw_dead(figure: Figure, left: float, top: float, diagnosis: Diagnosis) -> Axes:
-    _caption(figure, left, top, "f", f"Dead maps, {diagnosis.images:,} images")
+    caption(figure, left, top, "f", f"Dead maps, {diagnosis.images:,} images", CAPTIONED)
     axes = _plot(figure, left, top + CAPTION)
     layers = diagnosis.layers
     dead = [len(each.activity.dead) if each.activity else 0 for each in layers]
@@ -237,7 +213,7 @@ def _draw_dead(figure: Figure, left: float, top: float, diagnosis: Diagnosis) ->
 
 
 def _draw_unsteady(figure: Figure, left: float, top: float, diagnosis: Diagnosis) -> Axes:
-    _caption(figure, left, top, "g", "Does not move with the image")
+    caption(figure, left, top, "g", "Does not move with the image", CAPTIONED)
     axes = _plot(figure, left, top + CAPTION)
     values = [each.unsteadiness for each in diagnosis.layers]
     places = [i for i, value in enumerate(values) if value is not None]
@@ -289,11 +265,6 @@ def _words(diagnosis: Diagnosis) -> list[tuple[str, str]]:
 
 def _first(diagnosis: Diagnosis) -> LayerDiagnosis | None:
     return next((layer for layer in diagnosis.layers if layer.first), None)
-
-
-def _caption(figure: Figure, left: float, top: float, letter: str, words: str) -> None:
-    write(figure, left, top, letter, "panel", weight="bold")
-    write(figure, left + 0.14, top, words, "panel", width=PANEL + BETWEEN - 0.2)
 
 
 def _plot(figure: Figure, left: float, top: float, below: str = "") -> Axes:

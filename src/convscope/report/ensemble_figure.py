@@ -19,6 +19,7 @@ from convscope.report.style import (
     MAP,
     MARGIN,
     OTHER,
+    caption,
     families,
     head,
     place,
@@ -57,7 +58,7 @@ def ensemble_figure(found: Ensemble, *, title: str = "", subtitle: str = "") -> 
     for i, field in enumerate(fields):
         left = MARGIN + LEFT + i * (WIDE + BETWEEN)
         name = "Top-1" if field == "error" else "Top-5"
-        _caption(figure, left, "ab"[i], f"{name} error, %")
+        caption(figure, left, HEADER, "ab"[i], f"{name} error, %")
         axes = chart(figure, left, HEADER + CAPTION, WIDE, TALL)
         _curves(axes, found.scorings, field)
         below = HEADER + CAPTION + TALL + 0.24
@@ -74,11 +75,6 @@ def _described(found: Ensemble) -> str:
     whose = ", some of random weights" if found.random else ""
     kinds = ", ".join(f"{len(members)} × {kind}" for kind, members in found.kinds.items())
     return f"{kinds}{whose} · {found.images:,} images of {found.data}"
-
-
-def _caption(figure: Figure, left: float, letter: str, words: str) -> None:
-    write(figure, left, HEADER, letter, "panel", weight="bold")
-    write(figure, left + 0.14, HEADER, words, "panel")
 
 
 def _curves(axes: Axes, scorings: Sequence[Scoring], field: str) -> None:
@@ -130,7 +126,7 @@ def _limits(axes: Axes, low: float, high: float) -> None:
 def _differences(figure: Figure, left: float, square: float, found: Ensemble, letter: str) -> None:
     """A square of all pairs: the share of images that they name differently."""
     scoring = found.scorings[-1]
-    _caption(figure, left, letter, "Images told differently, %")
+    caption(figure, left, HEADER, letter, "Images labelled differently, %")
     top, names = HEADER + CAPTION, list(scoring.singles)
     axes = place(figure, left + NAMES, top, square, square)
     shares = scoring.disagreement

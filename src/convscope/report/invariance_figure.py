@@ -19,6 +19,7 @@ from convscope.report.style import (
     LABELS,
     MARGIN,
     OTHER,
+    caption,
     frame,
     head,
     number,
@@ -66,7 +67,7 @@ def invariance_figure(
 
 
 def _pictures(figure: Figure, top: float, curves: Curves) -> None:
-    _caption(figure, MARGIN, top, "a", _AMOUNTS[curves.motions.motion])
+    caption(figure, MARGIN, top, "a", _AMOUNTS[curves.motions.motion], PANEL)
     pictures = curves.pictures[:LISTED]
     rows, shown = pictures.shape[:2]
     gap = 0.03
@@ -97,7 +98,7 @@ def _distances(
     name: str,
 ) -> None:
     left, top = corner
-    _caption(figure, left, top, letter, f"Distance in {name}")
+    caption(figure, left, top, letter, f"Distance in {name}", PANEL)
     values = curves.distance[:, layer]
     high = float(values.max())
     apart = None if found.apart is None else found.apart[layer]
@@ -116,7 +117,7 @@ def _probabilities(
     figure: Figure, corner: tuple[float, float], curves: Curves, letter: str
 ) -> None:
     left, top = corner
-    _caption(figure, left, top, letter, "Probability of the picture's class")
+    caption(figure, left, top, letter, "Probability of the picture's class", PANEL)
     _curves(figure, corner, curves, curves.probability, (0.0, 1.02), None)
     lowest = curves.probability.min(1).mean()
     below = top + CAPTION + TALL + AXIS
@@ -186,11 +187,6 @@ def _levels(high: float) -> list[float]:
     step = 10 ** np.floor(np.log10(high))
     step = next(float(step * part) for part in (0.2, 0.25, 0.5, 1, 2) if high / (step * part) < 5)
     return [float(f"{i * step:.6g}") for i in range(int(high / step) + 1)]
-
-
-def _caption(figure: Figure, left: float, top: float, letter: str, words: str) -> None:
-    write(figure, left, top, letter, "panel", weight="bold")
-    write(figure, left + 0.14, top, words, "panel", width=PANEL - 0.14)
 
 
 def _colour(index: int) -> str:

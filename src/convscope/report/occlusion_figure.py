@@ -27,6 +27,7 @@ from convscope.report.style import (
     MAP,
     MARGIN,
     OTHER,
+    caption,
     frame,
     head,
     length,
@@ -125,8 +126,7 @@ class Panel:
         self.axes = place(figure, self.left, self.top + CAPTION, *picture)
 
     def caption(self, words: str) -> None:
-        write(self.figure, self.left, self.top, self.letter, "panel", weight="bold")
-        write(self.figure, self.left + 0.14, self.top, words, "panel", width=self.width - 0.14)
+        caption(self.figure, self.left, self.top, self.letter, words, self.width)
 
     def show(self, picture: NDArray[np.generic], **how: Any) -> None:
         height, width = picture.shape[:2]

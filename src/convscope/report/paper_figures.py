@@ -19,7 +19,7 @@ from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy, Trainings
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.correspondence_figure import correspondence_figure
-from convscope.report.diagnosis_figure import Examined, diagnosis_figure
+from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
 from convscope.report.evolution_figure import evolution_figure
 from convscope.report.evolution_page import write_evolution_page
@@ -97,12 +97,8 @@ def _filters(found: Fig5, folder: Path) -> Shown:
     }
     shown: Shown = {}
     for name, (words, both) in pairs.items():
-        looked = [
-            Examined(each.title, each.diagnosis, each.preprocess, each.filters, each.second)
-            for each in both
-        ]
         images = both[0].diagnosis.images
-        figure = diagnosis_figure(looked, title=words, subtitle=f"{images:,} images")
+        figure = diagnosis_figure(both, title=words, subtitle=f"{images:,} images")
         shown[name] = (words, figure)
     return shown
 

@@ -5,7 +5,6 @@ After Fig. 2 of Zeiler & Fergus 2014, where the maps are a random subset, too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,15 +14,14 @@ from numpy.typing import NDArray
 
 from convscope.atlas.store import Atlas
 from convscope.errors import BadOption
-from convscope.report.style import FAINT, blank, place, write
+from convscope.report.style import FAINT, HEADER, MARGIN, head, place, tiled, write
 
 __all__ = ["plate_figure"]
 
 Pixels = NDArray[np.uint8]
 
 SIDE = 1.15  # inches of a block of patches
-GAP, PAIR_GAP, MARGIN, LABEL = 0.22, 0.05, 0.3, 1.05
-HEADER = 0.62
+GAP, PAIR_GAP, LABEL = 0.22, 0.05, 1.05
 SHOWN = 9  # patches of a map at most
 SEAM = 3  # pixels of white between two patches
 
@@ -48,9 +46,7 @@ def plate_figure(
     names = list(atlas.layers) if layers is None else list(layers)
     pair = 2 * SIDE + PAIR_GAP
     across = 2 * MARGIN + LABEL + maps * pair + (maps - 1) * GAP
-    figure = blank(across, HEADER + len(names) * (SIDE + GAP) + 0.1)
-    write(figure, MARGIN, 0.16, title or "Feature maps", "title", weight="bold")
-    write(figure, MARGIN, 0.38, subtitle, color=FAINT)
+    figure = head(across, len(names) * (SIDE + GAP) + 0.06, title or "Feature maps", subtitle)
     for row, name in enumerate(names):
         top = HEADER + row * (SIDE + GAP)
         record = atlas.record(name)
@@ -61,7 +57,8 @@ def plate_figure(
         for column, channel in enumerate(_chosen(atlas, name, maps, seed)):
             left = MARGIN + LABEL + column * (pair + GAP)
             for number, pixels in enumerate(_blocks(atlas, name, channel)):
-                axes = place(figure, left + number * (SIDE + PAIR_GAP), top, SIDE, SIDE)
+                tall = SIDE * min(1.0, pixels.shape[0] / pixels.shape[1])
+                axes = place(figure, left + number * (SIDE + PAIR_GAP), top, SIDE, tall)
                 axes.imshow(pixels, aspect="auto", interpolation="antialiased")
             write(figure, left, top + SIDE + 0.02, f"{name}/{channel}", "small", color=FAINT)
     return figure
@@ -80,15 +77,4 @@ def _blocks(atlas: Atlas, layer: str, channel: int) -> tuple[Pixels, Pixels]:
     ranks = range(min(SHOWN, atlas.manifest.top))
     patches = [np.asarray(atlas.patch(layer, channel, rank)) for rank in ranks]
     projections = [np.asarray(atlas.projection(layer, channel, rank)) for rank in ranks]
-    return _block(patches), _block(projections)
-
-
-def _block(tiles: Sequence[Pixels]) -> Pixels:
-    """Tiles of one size as a square of them, (s, s, 3)."""
-    side = math.ceil(math.sqrt(len(tiles)))
-    height, width = (extent + SEAM for extent in tiles[0].shape[:2])
-    block = np.full((side * height - SEAM, side * width - SEAM, 3), 255, np.uint8)
-    for number, tile in enumerate(tiles):
-        top, left = (number // side) * height, (number % side) * width
-        block[top : top + height - SEAM, left : left + width - SEAM] = tile
-    return block
+    return tiled(patches, SEAM), tiled(projections, SEAM)

@@ -23,7 +23,7 @@ from convscope.report.style import (
     MARGIN,
     OTHER,
     RULE,
-    blank,
+    caption,
     frame,
     head,
     number,
@@ -114,19 +114,14 @@ def scores_figure(
     """
     known = {name: study for name, study in studies.items() if study.probability is not None}
     down = LINE * len(known)
-    figure = blank(WIDE + 2 * MARGIN, HEADER + 0.3 + down + 0.65)
-    room = WIDE
     words = title or "Does the probability fall where the object is?"
-    write(figure, MARGIN, 0.16, words, "title", width=room, weight="bold")
-    write(figure, MARGIN, 0.38, subtitle, width=room, color=FAINT)
+    figure = head(WIDE + 2 * MARGIN, 0.3 + down + 0.65, words, subtitle)
     left = MARGIN + TEXT
     wide = (WIDE - TEXT - 0.4) / 2
     first = chart(figure, left, HEADER + 0.3, wide, down)
     second = chart(figure, left + wide + 0.4, HEADER + 0.3, wide, down)
-    write(figure, left, HEADER, "a", "panel", weight="bold")
-    write(figure, left + 0.14, HEADER, "Positions told apart (ROC area)", "panel", width=wide)
-    write(figure, left + wide + 0.4, HEADER, "b", "panel", weight="bold")
-    write(figure, left + wide + 0.54, HEADER, "Lowest on the object", "panel", width=wide)
+    caption(figure, left, HEADER, "a", "Positions told apart (ROC area)", wide)
+    caption(figure, left + wide + 0.4, HEADER, "b", "Lowest on the object", wide)
     for axes in (first, second):
         axes.set_xlim(0, 1)
         axes.set_ylim(len(known), 0)

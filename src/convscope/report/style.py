@@ -7,26 +7,31 @@ nothing is displayed. Every text is drawn as it is: a `$` in a class name is no 
 from __future__ import annotations
 
 import io
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from numpy.typing import NDArray
 
 from convscope.errors import BadOption
 from convscope.network.weights import replace_file
 
 __all__ = [
     "CLIP", "DPI", "FAINT", "GAP", "HEADER", "INK", "LABELS", "MAP", "MARGIN", "OTHER", "RULE",
-    "SIZES", "blank", "families", "frame", "head", "length", "number", "place", "render", "save",
-    "signed", "write",
+    "SIZES", "blank", "caption", "families", "frame", "head", "length", "number", "place", "render",
+    "save", "signed", "tiled", "write",
 ]  # fmt: skip
+
+Pixels = NDArray[np.uint8]
 
 DPI = 200
 INK, FAINT, RULE = "#1c1e21", "#6a6f76", "#c9ccd1"
@@ -44,6 +49,7 @@ GAP, MARGIN, HEADER = 0.28, 0.3, 0.66
 CLIP = 0.002
 """Share of a projection's values, the largest, that is cut off: a few would hide all others."""
 
+LETTER = 0.14  # inches of a panel's letter
 NARROWEST = 4.5  # inches, so that a title has room
 FORMATS = (".png", ".pdf", ".svg")
 _FAMILIES = ("Helvetica Neue", "Helvetica", "Arial", "Liberation Sans", "DejaVu Sans")
@@ -113,6 +119,15 @@ def write(
     return text
 
 
+def caption(
+    figure: Figure, left: float, top: float, letter: str, words: str, width: float | None = None
+) -> None:
+    """A panel's letter and what it shows; `width` as in `write`, the letter counted."""
+    write(figure, left, top, letter, "panel", weight="bold")
+    room = None if width is None else width - LETTER
+    write(figure, left + LETTER, top, words, "panel", width=room)
+
+
 def length(text: Text) -> float:
     """How wide a text is drawn, inches."""
     if not text.get_text().strip():
@@ -127,6 +142,21 @@ def _cut(text: Text, width: float) -> None:
         keep = min(len(words) - 1, int(len(words) * width / length(text)))
         words = words[:keep].rstrip()
         text.set_text(words + "…")
+
+
+def tiled(tiles: Sequence[Pixels], seam: int) -> Pixels:
+    """Pictures (h, w, 3) of one size in rows, as many in a row as make a square of them.
+
+    seam : pixels of white between two; rows that would be empty are left out
+    """
+    columns = math.ceil(math.sqrt(len(tiles)))
+    rows = math.ceil(len(tiles) / columns)
+    height, width = (extent + seam for extent in tiles[0].shape[:2])
+    block = np.full((rows * height - seam, columns * width - seam, 3), 255, np.uint8)
+    for number, tile in enumerate(tiles):
+        top, left = number // columns * height, number % columns * width
+        block[top : top + height - seam, left : left + width - seam] = tile
+    return block
 
 
 def number(value: float) -> str:

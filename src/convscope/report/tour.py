@@ -6,16 +6,15 @@ Everything on it lies beside it; it opens by double-click.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
 from convscope.network.weights import replace_file
+from convscope.report.island import resource, template
 from convscope.report.style import blank, place, write
 
 __all__ = ["contact_figure", "write_tour"]
@@ -44,15 +43,9 @@ def write_tour(folder: str | Path, facts: Mapping[str, Any]) -> Path:
     facts : what page/tour.html.j2 names
     """
     folder = Path(folder)
-    page = files("convscope.report") / "page"
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["share"] = _share
-    template = environment.from_string((page / "tour.html.j2").read_text(encoding="utf-8"))
-    replace_file(folder / "tour.css", (page / "tour.css").read_bytes())
+    replace_file(folder / "tour.css", resource("tour.css"))
     index = folder / "index.html"
-    replace_file(index, template.render(**facts).encode())
+    replace_file(index, template("tour.html.j2").render(share=_share, **facts).encode())
     return index
 
 

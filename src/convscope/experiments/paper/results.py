@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from convscope.experiments.diagnosis.glimpse import Glimpse
-from convscope.experiments.diagnosis.study import Diagnosis
+from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.invariance.study import Invariance
 from convscope.experiments.paper.purity import Grouping
 from convscope.experiments.sensitivity.study import OcclusionStudy
@@ -15,7 +14,6 @@ from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.images.preprocess import Preprocess
 
 __all__ = [
-    "DiagnosedNetwork",
     "Fig2",
     "Fig5",
     "Fig6",
@@ -66,35 +64,22 @@ class Trainings:
 
 
 @dataclass(frozen=True, eq=False)
-class DiagnosedNetwork:
-    """A network of Fig. 5: its diagnosis, and what is drawn of it.
-
-    filters : (K, 3, h, w) of the layer that looks at the pixels;   second : of the layer above
-    """
-
-    title: str
-    diagnosis: Diagnosis
-    preprocess: Preprocess
-    filters: Any
-    second: Glimpse | None
-    renormalised: int
-
-
-@dataclass(frozen=True, eq=False)
 class Fig5:
     """Fig. 5: ZFNet, the same without renormalisation, and AlexNet; the same images and seed.
 
     inequality : by seed, Gini's coefficient of the energies of the first layer's filters, without
         renormalisation and with it
+    renormalised : by title, how often a filter was scaled back in training
     """
 
-    zfnet: DiagnosedNetwork
-    free: DiagnosedNetwork
-    alexnet: DiagnosedNetwork
+    zfnet: Examined
+    free: Examined
+    alexnet: Examined
     inequality: tuple[tuple[float, float], ...]
+    renormalised: Mapping[str, int]
 
     @property
-    def all(self) -> Sequence[DiagnosedNetwork]:
+    def all(self) -> Sequence[Examined]:
         """In the paper's order."""
         return (self.free, self.zfnet, self.alexnet)
 
@@ -103,7 +88,7 @@ class Fig5:
         return {
             "inequality": [list(pair) for pair in self.inequality],
             "networks": {
-                one.title: {**one.diagnosis.to_dict(), "renormalised": one.renormalised}
+                one.title: {**one.diagnosis.to_dict(), "renormalised": self.renormalised[one.title]}
                 for one in self.all
             },
         }

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from convscope.atlas.scan import build_atlas
+from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
 from convscope.experiments.diagnosis.filters import strength_of
-from convscope.experiments.diagnosis.glimpse import glimpse
-from convscope.experiments.diagnosis.study import diagnose
 from convscope.experiments.evolution.study import evolve
 from convscope.experiments.invariance.motions import papers_motions
 from convscope.experiments.invariance.study import invariance
@@ -25,7 +24,7 @@ from convscope.experiments.paper.purity import (
     purities,
     strongest_images,
 )
-from convscope.experiments.paper.results import DiagnosedNetwork, Fig2, Fig5, Fig6, InvarianceStudy
+from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy
 from convscope.experiments.paper.stage import Found, command
 from convscope.experiments.samples import draw_samples
 from convscope.experiments.sensitivity.recognised import recognised, truth_of
@@ -38,8 +37,6 @@ from convscope.training.checkpoint import read_run
 __all__ = ["run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
 
 TOP = 9
-BATCH = 32
-GLIMPSED, PROJECTED = 64, 32  # images and maps of Fig. 5's second layer
 COVERED = 4  # the occluder's side is that part of the input's
 OTHERS = 24  # images besides, for the distance between different ones
 
@@ -98,7 +95,11 @@ def run_fig4(lab: Laboratory, folder: Path) -> Found:
 def run_fig5(lab: Laboratory, folder: Path) -> Found:
     """Fig. 5."""
     titles = {"free": "ZFNet without renormalisation", "zfnet": "ZFNet", "alexnet": "AlexNet"}
-    looked = {name: _looked(lab, name, title) for name, title in titles.items()}
+    looked = {name: _examined(lab, name, title) for name, title in titles.items()}
+    renormalised = {
+        title: sum(epoch.renormalised for epoch in read_run(lab.run(name)).history)
+        for name, title in titles.items()
+    }
     words = tuple(
         f"{each.title}, {finding.layer}: {finding.words}."
         for each in looked.values()
@@ -108,7 +109,8 @@ def run_fig5(lab: Laboratory, folder: Path) -> Found:
         "diagnose", f"run:{lab.run('alexnet')}", "--against", f"run:{lab.run('zfnet')}", "--data",
         lab.val.spec, "--images", lab.budget.diagnosed, "--out", "diagnosis",
     )  # fmt: skip
-    return Found(Fig5(**looked, inequality=_inequality(lab)), alone, words=words)
+    found = Fig5(**looked, inequality=_inequality(lab), renormalised=renormalised)
+    return Found(found, alone, words=words)
 
 
 def _inequality(lab: Laboratory) -> tuple[tuple[float, float], ...]:
@@ -125,24 +127,15 @@ def _inequality(lab: Laboratory) -> tuple[tuple[float, float], ...]:
     return tuple(pairs)
 
 
-def _looked(lab: Laboratory, name: str, title: str) -> DiagnosedNetwork:
+def _examined(lab: Laboratory, name: str, title: str) -> Examined:
     model, network = lab.network(name)
     images = lab.some(lab.val, lab.budget.diagnosed)
-    given = [
+    given = (
         batch.tensors
         for batch in batches(images, model.preprocess, batch_size=BATCH, workers=lab.workers)
-        if len(batch)
-    ]
-    diagnosis = diagnose(network, given, total=len(images), progress=lab.say(title))
-    first, above = diagnosis.layers[:2]
-    some = torch.cat(given[: GLIMPSED // BATCH]).to(lab.device)
-    return DiagnosedNetwork(
-        title,
-        diagnosis,
-        model.preprocess,
-        network.nodes[first.name].tensors["weight"],
-        glimpse(network, some, above.name, maps=PROJECTED),
-        sum(epoch.renormalised for epoch in read_run(lab.run(name)).history),
+    )
+    return examine(
+        network, model.preprocess, title, given, total=len(images), progress=lab.say(title)
     )
 
 
