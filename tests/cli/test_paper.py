@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from convscope.cli.app import main
+from convscope.experiments.bench import Training
 from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import Trained, Trainings
@@ -18,7 +19,7 @@ from convscope.report import paper_figures
 
 def trainings(*gains: float) -> Trainings:
     runs = [
-        Trained(name, seed, "x", 0.1, 0.2 + gain, 0.0, 0, 1.0, (0.2,))
+        Trained(name, Training(seed, 0.1, 0.2 + gain, 0.0, None, None, 1.0, "x"), 0, (0.2,))
         for seed, each in enumerate(gains)
         for name, gain in (("zfnet", 0.0), ("alexnet", each))
     ]
@@ -54,7 +55,7 @@ def test_it_prints_the_scorecard_and_leaves_a_page(
     assert main(["paper", "--quick", "--out", str(tmp_path / "out")]) == 2
     assert "--resume" in capsys.readouterr().err
     assert main(["paper", "--quick", "--out", str(tmp_path / "out"), "--resume"]) == 0
-    assert "was there" in capsys.readouterr().out
+    assert "already done" in capsys.readouterr().out
 
 
 def test_a_failed_stage_is_exit_code_1_after_everything_was_written(

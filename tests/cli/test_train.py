@@ -72,7 +72,7 @@ def test_a_finished_run_is_resumed_by_saying_so(place, convscope):
     assert first.code == 0, first.err
     before = (place / "run/weights.safetensors").read_bytes()
     again = convscope(*BRIEF, "--out", "run", "--resume")
-    assert again.code == 0 and "Finished already, nothing was done" in again.out
+    assert again.code == 0 and "Already finished, nothing was done" in again.out
     assert (place / "run/weights.safetensors").read_bytes() == before
     other = convscope(*BRIEF, "--out", "run", "--resume", "--set", "momentum=0.5")
     assert other.code == 2 and "momentum is 0.9 there, 0.5 now" in other.err

@@ -40,7 +40,7 @@ class Varying:
         list[str] | None,
         typer.Option(
             metavar="NAME: CHANGES",
-            help="A row of the table, any number of times: 'no middle: -3 -4' leaves layers out, "
+            help="A row of the table; repeatable: 'no middle: -3 -4' leaves layers out, "
             "'narrow: 6,7*0.5 3=64' changes widths. Default: the paper's Table 2.",
             show_default=False,
             rich_help_panel=_PANEL,
@@ -50,14 +50,14 @@ class Varying:
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Such rows, a line each; or FILE.yaml, a mapping of names to changes.",
+            help="Such rows, one per line; or FILE.yaml, a mapping of names to changes.",
             show_default=False,
             rich_help_panel=_PANEL,
         ),
     ] = None
     seeds: Annotated[
         int,
-        typer.Option(min=1, metavar="K", help="Trainings of each variant.", rich_help_panel=_PANEL),
+        typer.Option(min=1, metavar="K", help="Trainings per variant.", rich_help_panel=_PANEL),
     ] = 3
 
     def rows(self) -> tuple[Variant, ...] | None:
@@ -117,7 +117,7 @@ def ablate(
 ) -> None:
     """Train a network without some layers, or with other widths, and see what they were worth.
 
-    Every variant learns the same images by the same recipe, from several seeds. A table of
+    Every variant is trained on the same images by the same recipe, from several seeds. A table of
     training and validation error, parameters and time, beside the paper's Table 2, and which of its
     claims hold here.
 

@@ -43,7 +43,7 @@ def atlas(
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option(min=1, max=100, metavar="N", help="Images each feature map keeps.")
+        int, typer.Option(min=1, max=100, metavar="N", help="Images kept of each feature map.")
     ] = 9,
     rules: RulesOption = RulesName.DECONVNET,
     resume: Annotated[

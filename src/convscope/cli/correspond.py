@@ -34,22 +34,26 @@ def correspond(
         typer.Option(
             metavar="FILE",
             help='Where the parts are: JSON, {"a.jpg": {"left eye": [x, y], ...}, ...}. '
-            "Default: parts.json or index.json that lies with the images; scenes know theirs.",
+            "Default: parts.json or index.json beside the images; scenes know theirs.",
         ),
     ] = None,
     points: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="These parts. Default: all that every image has."),
+        typer.Option(
+            metavar="A,B,...", help="These parts only. Default: all that every image has."
+        ),
     ] = None,
     subject: Annotated[
         str | None,
-        typer.Option("--class", metavar="NAME", help="Images of this class only. For scenes: dog."),
+        typer.Option(
+            "--class", metavar="NAME", help="Images of this class only. Default for scenes: dog."
+        ),
     ] = None,
     layers: Annotated[
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Default: the last layer with a grid, and what the classes are told by (the "
+            help="Default: the last layer with a grid, and the features the classifier reads (the "
             "paper's layers 5 and 7).",
         ),
     ] = None,
@@ -65,18 +69,18 @@ def correspond(
         typer.Option(
             min=0,
             metavar="SHARE",
-            help="Cut each image to a square around its object, in the larger side of the object's "
-            "box, so that parts lie alike; 0: as the model takes its images.",
+            help="Crop each image to a square around its object, that many times the larger side "
+            "of the object's box, so that parts line up; 0: as the model takes its images.",
         ),
     ] = 1.25,
     places: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Random places, to compare with.")
+        int, typer.Option(min=2, metavar="N", help="Random places to compare with.")
     ] = 24,
 ) -> None:
-    """Cover the same part in several pictures, and see whether the network is changed alike.
+    """Cover the same part in several pictures, and see whether the features change alike.
 
     The paper's Δ: the share of a layer's values whose change has another sign in two pictures,
-    mean over all pairs. Low for the eyes and high for random places: the network knows eyes.
+    averaged over all pairs. Low for the eyes and high for random places: the network knows eyes.
 
     Examples:
 
@@ -124,7 +128,11 @@ def correspond(
 
 
 def _facts(spec: str, faces: Faces) -> str:
-    how = "as the model takes them" if faces.crop is None else f"cut to {faces.crop:g} of the box"
+    how = (
+        "as the model takes them"
+        if faces.crop is None
+        else f"cropped to {faces.crop:g} times the object's box"
+    )
     hidden = f", {len(faces.left_out)} left out for a hidden part" if faces.left_out else ""
     return f"{spec}: {len(faces.names)}{hidden}; {how}"
 
@@ -141,8 +149,8 @@ def _cover(found: Correspondence) -> str:
 def _table(found: Correspondence) -> list[str]:
     width = max(len("random, another in each"), *map(len, found.parts))
     lines = [
-        f"{_cover(found)}; Δ is a mean over pairs, ± its spread over pairs; p: random places, "
-        "another in each picture, then the same in all, are as low"
+        f"{_cover(found)}; Δ is a mean over pairs, ± its spread over pairs; p: that random "
+        "places are as low, first another in each picture, then the same in all"
     ]
     for layer in found.layers:
         lines += ["", layer, f"  {'':{width}}      Δ             changed  among changed"]

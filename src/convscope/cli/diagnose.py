@@ -54,13 +54,15 @@ def diagnose(
         typer.Option(
             metavar="DATA",
             help="Images, for dead maps, sparsity and measured aliasing. Without: what the "
-            "weights tell.",
+            "weights alone tell.",
             show_default=False,
         ),
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Of DATA, spread evenly over it. Default: all."),
+        typer.Option(
+            min=1, metavar="N", help="Images of DATA to use, spread evenly over it. Default: all."
+        ),
     ] = None,
 ) -> None:
     """Say what is wrong with a network's layers, and what to change.

@@ -50,8 +50,8 @@ def ensemble(
         int | None,
         typer.Option(
             metavar="1|10",
-            help="10: also with the average over the corners, the middle and their mirror images. "
-            "Default: 10 where every network learned crops.",
+            help="10: also average over the corners, the centre and their mirror images. Default: "
+            "10 where every network was trained on crops.",
             show_default=False,
         ),
     ] = None,
@@ -88,7 +88,7 @@ def ensemble(
         {
             "networks": f"{len(models)}: {', '.join(networks)}",
             "images": f"{images.spec}: {len(images)}",
-            "crops": "the middle" if crops == 1 else "the middle, and 10 crops averaged",
+            "crops": "the centre" if crops == 1 else "the centre, and 10 crops averaged",
             "device": str(device),
         }
     )

@@ -44,7 +44,7 @@ def evolve(
         ),
     ] = None,
     maps: Annotated[
-        int, typer.Option(min=1, max=32, metavar="N", help="Feature maps drawn of each layer.")
+        int, typer.Option(min=1, max=32, metavar="N", help="Feature maps shown of each layer.")
     ] = 5,
     measured: Annotated[
         int,
@@ -58,7 +58,7 @@ def evolve(
         float,
         typer.Option(
             metavar="SHARE",
-            help="Similarity to the end from which on a map counts as settled.",
+            help="Similarity to the last epoch from which on a map counts as settled.",
         ),
     ] = 0.9,
     rules: RulesOption = RulesName.DECONVNET,
@@ -116,7 +116,7 @@ def evolve(
 
 def _facts(folder: Path, told: Run, images: ImageSet, device: str, rules: str) -> dict[str, str]:
     learned = told.data.get("identity") == images.identity()
-    whose = "those it learned from" if learned else "not those it learned from"
+    whose = "those it was trained on" if learned else "not those it was trained on"
     return {
         "run": f"{folder}: {told.architecture.name}, {told.status}",
         "images": f"{images.spec}: {len(images)}, {whose}",

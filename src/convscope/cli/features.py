@@ -62,7 +62,7 @@ TestOption = Annotated[
     str | None,
     typer.Option(
         metavar="DATA",
-        help="Test on these images. Default: on those of DATA that were not learned from.",
+        help="Test on these images. Default: on those of DATA that were not trained on.",
         show_default=False,
     ),
 ]
@@ -79,8 +79,8 @@ FoldsOption = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Random draws of the images; of images with several classes, the parts they are "
-        "dealt into.",
+        help="Random draws of the images; for images with several classes, the parts of a random "
+        "split.",
     ),
 ]
 TestPerClassOption = Annotated[
@@ -116,14 +116,16 @@ class FeatureReading:
     half: Annotated[
         bool,
         typer.Option(
-            "--half", help="Keep the features in float16, half the space.", rich_help_panel=_PANEL
+            "--half",
+            help="Store the features in float16, in half the space.",
+            rich_help_panel=_PANEL,
         ),
     ] = False
     cache: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where the features are kept; studies may share it. Default: in --out.",
+            help="Where the features are cached; studies may share it. Default: in --out.",
             show_default=False,
             rich_help_panel=_PANEL,
         ),
@@ -234,9 +236,9 @@ def _precision_words(found: MultiTransfer) -> list[str]:
     """A table of the layers, and of the best one's classes."""
     best = max(found.layers, key=lambda layer: layer.mean)
     wide = max(len(layer.layer) for layer in found.layers)
-    lines = [f"{'layer'.ljust(wide)}  mean average precision (95 % of draws of images)"]
+    lines = [f"{'layer'.ljust(wide)}  mean average precision (95 % interval)"]
     for layer in found.layers:
-        spread = "" if found.repeats < 2 else f" ± {100 * layer.std:.1f} over dealings"
+        spread = "" if found.repeats < 2 else f" ± {100 * layer.std:.1f} over random splits"
         lines.append(
             f"{layer.layer.ljust(wide)}  {100 * layer.mean:5.1f}{spread}  "
             f"({100 * layer.low:.1f} to {100 * layer.high:.1f})"
@@ -249,7 +251,7 @@ def _precision_words(found: MultiTransfer) -> list[str]:
     ]
     if found.left_out:
         lines.append(
-            f"{len(found.left_out)} classes that fewer than {found.least} images show: out"
+            f"left out: {len(found.left_out)} classes shown by fewer than {found.least} images"
         )
     return lines
 

@@ -20,7 +20,7 @@ __all__ = ["invariance"]
 
 OTHERS = 32  # pictures besides, for the distance between different ones
 EDGES = (
-    "what lies beyond the crop in the picture, then the mean colour; shifts by whole pixels, "
+    "filled with the picture beyond the crop, then the mean colour; shifts by whole pixels, "
     "scales and turns bilinear"
 )
 
@@ -45,14 +45,16 @@ def invariance(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Compare these layers. Default: the first convolution, and the features that the "
-            "classes are told by (the paper's layers 1 and 7).",
+            help="Compare these layers. Default: the first convolution, and the features "
+            "the classifier reads (the paper's layers 1 and 7).",
         ),
     ] = None,
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures drawn from a set.")] = 5,
     steps: Annotated[
         int,
-        typer.Option(min=2, metavar="N", help="From the picture as it is to the largest change."),
+        typer.Option(
+            min=2, metavar="N", help="Steps from the unchanged picture to the largest change."
+        ),
     ] = 10,
 ) -> None:
     """Shift, enlarge and turn pictures, and see how far their features move.

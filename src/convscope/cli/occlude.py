@@ -67,7 +67,7 @@ def occlude(
         typer.Option(
             min=1,
             metavar="PX",
-            help="Its step. Default: a quarter of its side.",
+            help="The occluder's step. Default: a quarter of its side.",
             show_default=False,
         ),
     ] = None,
@@ -75,7 +75,7 @@ def occlude(
         str,
         typer.Option(
             metavar="COLOUR",
-            help="What the occluder shows: grey, black, white, mean (zero after "
+            help="The occluder's colour: grey, black, white, mean (zero after "
             "preprocessing), a level 0..255, or R,G,B.",
         ),
     ] = "grey",
@@ -99,14 +99,14 @@ def occlude(
     method: Annotated[
         MethodName,
         typer.Option(
-            help="incremental computes what the occluder touches, exact and faster; full runs the "
+            help="incremental recomputes only what the occluder touches, exactly; full runs the "
             "whole network at every position."
         ),
     ] = MethodName.INCREMENTAL,
     precision: Annotated[
         PrecisionName,
         typer.Option(
-            help="bfloat16 rounds, which is faster on some processors; the error is said."
+            help="bfloat16 rounds, which is faster on some processors; the error is reported."
         ),
     ] = PrecisionName.FLOAT32,
 ) -> None:

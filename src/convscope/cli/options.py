@@ -39,7 +39,8 @@ ModelArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="zfnet, zfnet-small, alexnet ..., run:DIR, torchvision:NAME, timm:NAME or "
-        "package.module:factory; each with @WEIGHTS behind it, or random weights, which it says.",
+        "package.module:factory; each may end in @WEIGHTS; else its weights are random, "
+        "and it says so.",
         show_default=False,
     ),
 ]
@@ -49,7 +50,8 @@ DataArgument = Annotated[
         metavar="DATA",
         help="A folder of images (ImageFolder layout or flat), a zip of one, a text file of "
         "paths, scenes:SPLIT (rendered; SPLIT train, val, transfer, multi), torchvision:NAME, or a "
-        "layout and its place: caltech:DIR, voc:VOCdevkit/VOC2012:SPLIT, index:DIR (index.csv).",
+        "known layout and its folder: caltech:DIR, voc:VOCdevkit/VOC2012:SPLIT, index:DIR "
+        "(index.csv).",
         show_default=False,
     ),
 ]
@@ -141,13 +143,11 @@ class Running:
     """How to run: every verb takes these."""
 
     device: Annotated[
-        Device, typer.Option(help="auto takes a GPU where there is one.", rich_help_panel=_RUNNING)
+        Device, typer.Option(help="auto uses a GPU where there is one.", rich_help_panel=_RUNNING)
     ] = Device.AUTO
     batch_size: Annotated[
         int | None,
-        typer.Option(
-            min=1, metavar="N", help="Images that go through together.", rich_help_panel=_RUNNING
-        ),
+        typer.Option(min=1, metavar="N", help="Images per batch.", rich_help_panel=_RUNNING),
     ] = None
     workers: Annotated[
         int | None,
@@ -158,7 +158,10 @@ class Running:
     seed: Annotated[
         int,
         typer.Option(
-            min=0, metavar="N", help="Of whatever is drawn at random.", rich_help_panel=_RUNNING
+            min=0,
+            metavar="N",
+            help="Of everything that is drawn at random.",
+            rich_help_panel=_RUNNING,
         ),
     ] = 0
     as_json: Annotated[

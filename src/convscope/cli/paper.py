@@ -32,12 +32,12 @@ def paper(
             metavar="DATA",
             help="scenes, all of whose splits are used; or a folder with train/ and val/, each "
             "with a folder per class, and perhaps transfer/, with other classes. What it does not "
-            "allow is not run, with the reason.",
+            "allow is left out, with the reason.",
         ),
     ] = "scenes",
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Minutes in place of an hour, and wider intervals."),
+        typer.Option("--quick", help="Minutes instead of an hour, and wider intervals."),
     ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was interrupted, or failed.")
@@ -48,7 +48,7 @@ def paper(
     Trains small ZFNets and AlexNets at equal budget, looks into them as the paper does, and sets
     the results beside the paper's on one page (index.html), each claim with its effect, the
     effect's spread, and the verdict that follows. On two cores --quick takes under 10 minutes, the
-    whole about an hour. Exits with 1 if a stage failed; the others are there.
+    whole about an hour. Exits with 1 if a stage failed; the others are complete.
 
     Examples:
 
@@ -98,7 +98,7 @@ def _line(outcome: Outcome, number: int, total: int, there: bool) -> str:
     if outcome.reason:
         return f"{line}: not run, {outcome.reason}"
     verdicts = ", ".join(str(each.verdict) for each in outcome.judgements.values())
-    took = "was there" if there else f"{outcome.seconds:.0f} s"
+    took = "already done" if there else f"{outcome.seconds:.0f} s"
     return f"{line}: {took}; {verdicts}" if verdicts else f"{line}: {took}"
 
 

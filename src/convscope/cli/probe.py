@@ -51,7 +51,7 @@ def probe(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="These layers. Default: those that everything passes through, without the last.",
+            help="These layers. Default: those that everything passes through, except the last.",
             show_default=False,
         ),
     ] = None,
@@ -60,7 +60,7 @@ def probe(
     ] = 30,
     folds: FoldsOption = 5,
     classifier: Annotated[
-        ClassifierName, typer.Option(help="What is put on top of the features.")
+        ClassifierName, typer.Option(help="Fitted on top of the features.")
     ] = ClassifierName.BOTH,
     test: TestOption = None,
     test_per_class: TestPerClassOption = 50,

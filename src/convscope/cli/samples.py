@@ -34,7 +34,7 @@ def open_samples(
         return drawn[:count], drawn[count:]
     sets = [spec for spec in specs if not _is_picture(spec)]
     if sets:
-        raise BadOption(f"{sets[0]}: give one set of images alone, or image files and DATA#NAME")
+        raise BadOption(f"{sets[0]}: give either one set of images, or image files and DATA#NAME")
     samples = []
     for spec in specs:
         picture = open_picture(spec, size=scope.model.input_shape[-1], seed=scope.seed)

@@ -41,7 +41,9 @@ def sensitivity(
     ] = None,
     count: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Images, drawn from those that are named correctly."),
+        typer.Option(
+            min=1, metavar="N", help="Images, drawn from those that are classified correctly."
+        ),
     ] = 12,
     size: Annotated[
         int | None,
@@ -51,7 +53,9 @@ def sensitivity(
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(min=1, metavar="PX", help="Its step. Default: a quarter of its side."),
+        typer.Option(
+            min=1, metavar="PX", help="The occluder's step. Default: a quarter of its side."
+        ),
     ] = None,
     layer: Annotated[
         str | None,
@@ -65,15 +69,15 @@ def sensitivity(
         typer.Option(
             metavar="FILE",
             help="Where the objects are, as for correspond: their boxes are the truth. Default: "
-            "what lies with the images; scenes know their objects' pixels.",
+            "the file beside the images; scenes know their objects' pixels.",
         ),
     ] = None,
 ) -> None:
     """Slide a box over several images: the rows of the paper's Fig. 6, scored where truth is known.
 
-    A row an image: activity of the strongest feature map, its projections, probability and label
+    One row per image: activity of the strongest feature map, its projections, probability and label
     by the box's position. Where the object's place is known: how often the probability is lowest on
-    it, and how well its fall tells the object from the ground, each against chance.
+    it, and how well its fall tells the object from the background, each against chance.
 
     Examples:
 
@@ -86,7 +90,7 @@ def sensitivity(
     if against is not None:
         scopes.append(open_microscope(against, reading, running))
         if _classes(scopes[0]) != _classes(scopes[1]):
-            raise BadOption(f"--against {against}: its classes are others than those of {model}")
+            raise BadOption(f"--against {against}: its classes are not those of {model}")
     from convscope.experiments.sensitivity.recognised import recognised, truth_of
 
     images = open_set(scopes[0], data)
@@ -216,7 +220,7 @@ def _facts(images: ImageSet, chosen: tuple[Chosen, ...], passed: int) -> str:
     true = sum(one.known for one in chosen)
     whose = f"{true} by their true class" if true else "by the class the network names"
     words = f"{images.spec}: {len(chosen)}, {whose}"
-    return f"{words}; {passed} passed over, not named correctly" if passed else words
+    return f"{words}; {passed} passed over, not classified correctly" if passed else words
 
 
 def _words(name: str, study: OcclusionStudy, scope: Microscope) -> list[str]:
@@ -230,11 +234,11 @@ def _words(name: str, study: OcclusionStudy, scope: Microscope) -> list[str]:
             f"{covered['object'].mean:.2f}, with all but the object {covered['ground'].mean:.2f}"
         )
     if study.probability is None:
-        lines.append("  nobody says where the objects are, so nothing is scored")
+        lines.append("  object positions are unknown: nothing is scored")
     lines.append(
         f"  activity falls with the projection's energy: rank correlation "
         f"{study.correlation.mean:.2f} ± {study.correlation.deviation:.2f}; lowest where the "
-        f"energy is at its {study.percentile.mean:.0%} percentile"
+        f"energy is at percentile {100 * study.percentile.mean:.0f}"
     )
     if scope.model.random_weights:
         lines.append("  the weights are random: this says what the architecture does, untrained")

@@ -50,7 +50,7 @@ class Learning:
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUE",
-            help="In place of the recipe's, any number of times: --set radius=none "
+            help="Overrides the recipe's value; repeatable: --set radius=none "
             "--set schedule=steps --set drops=20,30.",
             show_default=False,
             rich_help_panel=_RECIPE,
@@ -58,17 +58,19 @@ class Learning:
     ] = None
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="In place of the recipe's.", rich_help_panel=_RECIPE),
+        typer.Option(
+            min=1, metavar="N", help="Overrides the recipe's value.", rich_help_panel=_RECIPE
+        ),
     ] = None
     learning_rate: Annotated[
         float | None,
-        typer.Option(metavar="RATE", help="In place of the recipe's.", rich_help_panel=_RECIPE),
+        typer.Option(metavar="RATE", help="Overrides the recipe's value.", rich_help_panel=_RECIPE),
     ] = None
     show_recipe: Annotated[
         bool,
         typer.Option(
             "--show-recipe",
-            help="Print the recipe as YAML, with the source of every number, and do nothing.",
+            help="Print the recipe as YAML, with the source of every number, and exit.",
             rich_help_panel=_RECIPE,
         ),
     ] = False
@@ -92,8 +94,8 @@ class Storing:
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="Between two states on disk: the most that a kill undoes. At an epoch's end there "
-            "always is one.",
+            help="Between two checkpoints: the most that a kill undoes. Each epoch ends with one, "
+            "too.",
             rich_help_panel=_KEEPING,
         ),
     ] = 300.0
@@ -101,8 +103,8 @@ class Storing:
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Decode the images once into a file there, and read that: for sets that memory "
-            "does not hold. Default: in memory.",
+            help="Decode the images once into a file there, and read that: for sets that do "
+            "not fit in memory. Default: in memory.",
             rich_help_panel=_KEEPING,
         ),
     ] = None
@@ -110,7 +112,7 @@ class Storing:
         bool,
         typer.Option(
             "--tensorboard",
-            help="Curves for TensorBoard, in RUN/tensorboard.",
+            help="Write curves for TensorBoard to RUN/tensorboard.",
             rich_help_panel=_KEEPING,
         ),
     ] = False
@@ -228,7 +230,7 @@ def report(screen: Screen, done: TrainingResult, recipe: Recipe) -> None:
     """What a training brought, in words and for a program."""
     screen.say("", *(epoch_line(epoch) for epoch in done.history))
     screen.say(*(score_line(scores) for scores in done.tested))
-    what = "Finished already, nothing was done:" if done.already else "Written:"
+    what = "Already finished, nothing was done:" if done.already else "Written:"
     screen.say("", f"{what} {done.folder}, to be opened as run:{done.folder}")
     screen.say(f"Open {done.folder / 'index.html'}")
     screen.result(

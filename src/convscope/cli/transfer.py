@@ -56,7 +56,7 @@ def transfer(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Whose features. Default: the last hidden layer.",
+            help="The layer whose features are used. Default: the last hidden layer.",
             show_default=False,
         ),
     ] = None,
@@ -65,7 +65,7 @@ def transfer(
     ] = "1,5,15,30",
     folds: FoldsOption = 5,
     classifier: Annotated[
-        ClassifierName, typer.Option(help="What is put on top of the features.")
+        ClassifierName, typer.Option(help="Fitted on top of the features.")
     ] = ClassifierName.SOFTMAX,
     test: TestOption = None,
     test_per_class: TestPerClassOption = 50,
@@ -80,7 +80,7 @@ def transfer(
         ),
     ] = None,
     drop_duplicates: Annotated[
-        bool, typer.Option("--drop-duplicates", help="Leave them out of the tests.")
+        bool, typer.Option("--drop-duplicates", help="Leave near-duplicates out of the tests.")
     ] = False,
     scratch: Annotated[
         str | None,
@@ -91,7 +91,7 @@ def transfer(
         ),
     ] = None,
     scratch_epochs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Of each training from scratch.")
+        int, typer.Option(min=1, metavar="N", help="Epochs of each training from scratch.")
     ] = 60,
     resume: ResumeOption = False,
 ) -> None:
@@ -117,7 +117,7 @@ def transfer(
     screen.facts(facts if tests is None else {**facts, "test": f"{tests.spec}: {len(tests)}"})
     if images.multi_label:
         if scratch or against:
-            raise BadOption("--scratch and --against: for images of one class each only")
+            raise BadOption("--scratch and --against are for images of one class each only")
         _several(screen, scope, (images, tests), out, features, running, layer, folds, resume)
         return
     from convscope.experiments.transfer.folds import Protocol

@@ -36,8 +36,8 @@ class TryOptions:
         bool,
         typer.Option(
             "--try",
-            help="Apply the remedies, train the network with and without them, compare. For our "
-            "own architectures (zfnet-small ..., run:DIR), with labelled --data.",
+            help="Apply the remedies, train the network with and without them, and compare. For "
+            "our own architectures (zfnet-small ..., run:DIR), with labelled --data.",
             rich_help_panel=_PANEL,
         ),
     ] = False
@@ -50,20 +50,23 @@ class TryOptions:
         ),
     ] = None
     seeds: Annotated[
-        int, typer.Option(min=1, metavar="K", help="Trainings of each.", rich_help_panel=_PANEL)
+        int,
+        typer.Option(min=1, metavar="K", help="Trainings of each network.", rich_help_panel=_PANEL),
     ] = 3
     recipe: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="How both learn, as in `train`. Default: the run's own, or by architecture and "
-            "data.",
+            help="How both are trained, as in `train`. Default: the run's own, or by architecture "
+            "and data.",
             rich_help_panel=_PANEL,
         ),
     ] = None
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="In place of the recipe's.", rich_help_panel=_PANEL),
+        typer.Option(
+            min=1, metavar="N", help="Overrides the recipe's value.", rich_help_panel=_PANEL
+        ),
     ] = None
     resume: Annotated[
         bool,
@@ -94,8 +97,8 @@ def check_trial(trying: TryOptions, model: str, data: str | None, against: str |
 
     if not model.startswith("run:") and model.partition("@")[0] not in ARCHITECTURES:
         raise BadOption(
-            f"--try cannot change {model}: it can {', '.join(ARCHITECTURES)}, or run:DIR, a run of "
-            "one of them"
+            f"--try cannot change {model}; it can change {', '.join(ARCHITECTURES)}, or run:DIR, a "
+            "run of one of them"
         )
 
 
@@ -133,9 +136,9 @@ def run_trial(
     )
     with screen.progress(out) as progress:
         trial = try_remedies(
-            architecture, recipe, images, validation, findings=findings, seeds=trying.seeds,
-            folder=out, resume=trying.resume, device=device,
-            workers=running.workers or os.cpu_count() or 1, progress=progress,
+            architecture, recipe, images, validation, findings=findings,
+            seeds=range(recipe.seed, recipe.seed + trying.seeds), out=out, resume=trying.resume,
+            device=device, workers=running.workers or os.cpu_count() or 1, progress=progress,
         )  # fmt: skip
     screen.say("", *_words(trial))
     written = {**(result or {}), "data": data, "trial": trial.to_dict()}
@@ -184,9 +187,9 @@ def _words(trial: Trial) -> list[str]:
 
 def _rows(when: str, attempts: Sequence[Attempt]) -> list[str]:
     return [
-        f"{when:6}  seed {each.seed}  error {each.error:6.1%}  train {each.train_error:6.1%}  "
-        f"{each.parameters:,} weights  {each.seconds:.0f} s  "
-        f"faults: {'; '.join(each.faults) or 'none'}"
+        f"{when:6}  seed {each.training.seed}  error {each.training.error:6.1%}  "
+        f"train {each.training.train_error:6.1%}  {each.parameters:,} weights  "
+        f"{each.training.seconds:.0f} s  faults: {'; '.join(each.faults) or 'none'}"
         for each in attempts
     ]
 
