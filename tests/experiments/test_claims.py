@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from convscope.experiments.ablation.claims import judge as judge_table2
+from convscope.experiments.bench import Training
 from convscope.experiments.correspondence.study import Alike, Baseline
 from convscope.experiments.ensemble.combined import Comparison, Group, Score, Scoring, Size
 from convscope.experiments.evolution.convergence import lower_first
@@ -146,7 +147,7 @@ def faces(lower: Sequence[float], upper: Sequence[float], p: Sequence[float]) ->
 
 def trainings(zfnet: Sequence[float], alexnet: Sequence[float]) -> Trainings:
     runs = [
-        Trained(name, seed, "x", 0.1, error, 0.0, 0, 1.0, (error,))
+        Trained(name, Training(seed, 0.1, error, 0.0, None, None, 1.0, "x"), 0, (error,))
         for name, errors in (("zfnet", zfnet), ("alexnet", alexnet))
         for seed, error in enumerate(errors)
     ]

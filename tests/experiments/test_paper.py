@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from convscope.errors import BadOption, FolderInUse, NonFinite
+from convscope.experiments.bench import Training
 from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.laboratory import Laboratory, data_of
 from convscope.experiments.paper.plan import FULL, QUICK, Budget, Outcome, Table
@@ -57,7 +58,9 @@ def counted(*counts: str, done: list[str], broken: set[str] | None = None) -> tu
 
 def errors(zfnet: float, alexnet: float) -> Trainings:
     runs = [
-        Trained(name, seed, "x", 0.1, error + seed / 100, 0.0, 0, 1.0, (error,))
+        Trained(
+            name, Training(seed, 0.1, error + seed / 100, 0.0, None, None, 1.0, "x"), 0, (error,)
+        )
         for name, error in (("zfnet", zfnet), ("alexnet", alexnet))
         for seed in range(3)
     ]

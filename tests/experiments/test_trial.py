@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import BadOption, FolderInUse
+from convscope.experiments.bench import spread
 from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
 from convscope.experiments.diagnosis.remedies import remedied
-from convscope.experiments.diagnosis.trial import Trial, spread, try_remedies
+from convscope.experiments.diagnosis.trial import Trial, try_remedies
 from convscope.images.datasets import open_images
 from convscope.network.architectures import ARCHITECTURES, Architecture, Convolution, Dense
 from convscope.training.recipe import SMALL
@@ -92,18 +93,21 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trial, Path]:
 def tried(folder: Path | None, **more: object) -> Trial:
     train, val = open_images("scenes:train:96", size=32), open_images("scenes:val:48", size=32)
     finding = asking(Remedy.SMALLER_FILTER, Remedy.SMALLER_STRIDE)
-    known = {"findings": [finding], "seeds": 2, "folder": folder, **more}
+    known = {"findings": [finding], "seeds": (0, 1), "out": folder, **more}
     return try_remedies(TINY, BRIEF, train, val, **known)  # type: ignore[arg-type]
 
 
 def test_both_networks_are_trained_with_the_same_seeds(done: tuple[Trial, Path]):
     trial, _ = done
-    assert [each.seed for each in trial.before] == [each.seed for each in trial.after] == [0, 1]
+    assert [[each.training.seed for each in part] for part in (trial.before, trial.after)] == [
+        [0, 1]
+    ] * 2
     assert trial.change.architecture.convolutions[0].size == 7
-    errors = [b.error - a.error for a, b in zip(trial.before, trial.after, strict=True)]
+    pairs = zip(trial.before, trial.after, strict=True)
+    errors = [after.training.error - before.training.error for before, after in pairs]
     assert trial.differences == tuple(errors)
     read = json.loads(json.dumps(trial.to_dict(), allow_nan=False))
-    assert read["before"]["error"]["values"] == [each.error for each in trial.before]
+    assert read["before"]["error"]["values"] == [each.training.error for each in trial.before]
     assert read["difference"]["mean"] == pytest.approx(sum(errors) / 2)
 
 
@@ -115,7 +119,7 @@ def test_an_interrupted_trial_goes_on_and_ends_the_same(done: tuple[Trial, Path]
     piece.unlink()  # its run is still there, as after a kill
     others = {path: path.stat().st_mtime_ns for path in (half / "pieces").iterdir()}
     again = tried(half, resume=True)
-    assert [each.error for each in again.after] == [each.error for each in trial.after]
+    assert again.after == trial.after
     assert {path: path.stat().st_mtime_ns for path in others} == others
     with pytest.raises(FolderInUse, match="--resume"):
         tried(half)
@@ -125,11 +129,11 @@ def test_more_seeds_can_be_added_later(done: tuple[Trial, Path], tmp_path: Path)
     _, folder = done
     more = tmp_path / "more"
     shutil.copytree(folder, more)
-    assert len(tried(more, resume=True, seeds=3).after) == 3
+    assert len(tried(more, resume=True, seeds=(0, 1, 2)).after) == 3
 
 
 def test_without_findings_the_first_trained_network_is_diagnosed():
-    trial = tried(None, findings=None, seeds=1)
+    trial = tried(None, findings=None, seeds=(0,))
     assert {f.kind for f in trial.findings} & {Kind.NOISE, Kind.DEAD, Kind.ALIASING, Kind.COVERAGE}
     assert len(trial.after) == (1 if trial.change.applied else 0)
 
@@ -138,5 +142,5 @@ def test_the_spread_is_the_sample_standard_deviation():
     assert spread([1.0, 3.0]) == {"mean": 2.0, "std": pytest.approx(2**0.5), "values": [1.0, 3.0]}
     assert spread([1.0]) == {"mean": 1.0, "std": None, "values": [1.0]}
     assert spread([]) is None
-    with pytest.raises(BadOption, match="at least 1"):
-        tried(None, seeds=0)
+    with pytest.raises(BadOption, match="at least one"):
+        tried(None, seeds=())

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convscope.experiments.ablation.study import Ablation, Row, Training
+from convscope.experiments.ablation.study import Ablation, Row
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
+from convscope.experiments.bench import Training
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.study import ALL, Ensemble
 from convscope.network.architectures import ARCHITECTURES

@@ -54,7 +54,7 @@ def draw_stage(stage: str, result: Any, folder: Path) -> Sequence[tuple[str, str
 
 def _trainings(found: Trainings, folder: Path) -> Shown:
     for run in found.runs:
-        write_training_page(folder / run.folder)
+        write_training_page(folder.parent / run.training.run)
     words = f"{found.images:,} images of {found.classes} classes, tested on {found.validation:,}"
     figure = trainings_figure(found, subtitle=words)
     return {"trainings": ("Validation error of every network, by epoch", figure)}

@@ -48,7 +48,7 @@ def trainings_figure(found: Trainings, *, title: str = "", subtitle: str = "") -
         swatch = place(figure, MARGIN + LEFT + WIDE + 0.3, top + 0.01, 0.2, 0.1)
         swatch.plot([0, 1], [0, 0], color=COLOURS[name], linewidth=1.6)
         write(figure, MARGIN + LEFT + WIDE + 0.58, top, NAMES[name])
-        last = ", ".join(f"{100 * run.error:.1f}" for run in runs)
+        last = ", ".join(f"{100 * run.training.error:.1f}" for run in runs)
         seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
         write(figure, MARGIN + LEFT + WIDE + 0.58, top + 0.15, f"{last} %, {seeds}", "small",
               color=FAINT)  # fmt: skip

@@ -38,16 +38,16 @@ def trial_figure(trial: Trial) -> Figure:
     for side in ("left", "bottom"):
         axes.spines[side].set(visible=True, color=RULE, linewidth=0.7)
     for before, after in zip(trial.before, trial.after, strict=True):
-        pair = (100 * before.error, 100 * after.error)
+        pair = (100 * before.training.error, 100 * after.training.error)
         axes.plot((0, 1), pair, color=LABELS[0], marker="o", markersize=4, linewidth=1)
-        axes.text(1.03, pair[1], f"seed {before.seed}", va="center", fontsize=SIZES["small"])
+        axes.text(1.03, pair[1], f"seed {before.training.seed}", va="center", fontsize=SIZES["small"])
     means = [
-        100 * sum(each.error for each in attempts) / len(attempts)
+        100 * sum(each.training.error for each in attempts) / len(attempts)
         for attempts in (trial.before, trial.after)
     ]
     axes.plot((0, 1), means, color=INK, linewidth=2)
     axes.set_xlim(-0.25, 1.3)
-    errors = [100 * attempt.error for attempt in (*trial.before, *trial.after)]
+    errors = [100 * attempt.training.error for attempt in (*trial.before, *trial.after)]
     room = max(1.0, 0.6 * (max(errors) - min(errors)))
     axes.set_ylim(max(0, min(errors) - room), max(errors) + room)
     names = [f"as it was\n{means[0]:.1f} %", f"with the remedies\n{means[1]:.1f} %"]

@@ -6,9 +6,8 @@ Every variant learns the same images by the same recipe for as many epochs, from
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,41 +22,24 @@ from convscope.experiments.ablation.variants import (
     parameters_of,
     table2,
 )
-from convscope.experiments.bench import RUNS, Bench, check_free, spread
+from convscope.experiments.bench import (
+    Bench,
+    Training,
+    check_free,
+    check_seeds,
+    measured,
+    spread,
+)
 from convscope.experiments.chance import Contrast, contrast
-from convscope.experiments.pieces import Pieces
 from convscope.images.image_set import ImageSet
 from convscope.network.architectures import Architecture, architecture_named
-from convscope.network.zoo import open_model
-from convscope.training.checkpoint import RUN, read_run
-from convscope.training.evaluation import evaluate
-from convscope.training.loop import Lesson, TrainingResult, load_lesson
+from convscope.training.loop import Lesson, load_lesson
 from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
 
-__all__ = ["Ablation", "Row", "Training", "ablate", "planned"]
+__all__ = ["Ablation", "Row", "ablate", "planned"]
 
 AT_CHANCE = 0.02  # share of the images by which training must beat the most frequent class
-
-
-@dataclass(frozen=True)
-class Training:
-    """One trained network; errors are shares of the images, 0..1.
-
-    train_error : top-1 on the training images, of the final weights, without dropout
-    error, top5_error : on the validation images; of the middle of each picture, as is train_error
-    crops_error, crops_top5_error : of ten crops, where the recipe crops
-    seconds : of training;   run : its folder in the study's
-    """
-
-    seed: int
-    train_error: float
-    error: float
-    top5_error: float
-    crops_error: float | None
-    crops_top5_error: float | None
-    seconds: float
-    run: str
 
 
 @dataclass(frozen=True)
@@ -197,22 +179,18 @@ def ablate(
     """
     if isinstance(architecture, str):
         architecture = architecture_named(architecture)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise BadOption(f"an ablation with seeds {list(seeds)}: give at least one, each once")
+    check_seeds(seeds)
     planned(architecture, variants)
     check_free(out, resume=resume)
     lesson = data if isinstance(data, Lesson) else load_lesson(architecture, *data, recipe)
     architecture = architecture.with_classes(len(lesson.pictures.classes))
-    settings = {
-        "architecture": architecture.to_dict(),
-        "recipe": replace(recipe, seed=0, keep_epochs=()).to_dict(),
-        "data": lesson.pictures.identity,
-        "validation": lesson.validation.identity,
-    }
-    bench = Bench(lesson, Pieces(out, settings, resume=resume), Path(out) / RUNS, device)
     plan = planned(architecture, variants)
-    study = _Study(bench, recipe, _Meter(progress, len(plan) * len(seeds), recipe, lesson))
-    done = {v.name: [study.training(made, seed) for seed in seeds] for v, made in plan}
+    with Bench.of(
+        architecture, recipe, lesson, out,
+        trainings=len(plan) * len(seeds), device=device, progress=progress, resume=resume,
+    ) as bench:  # fmt: skip
+        recipes = [replace(recipe, seed=seed, keep_epochs=()) for seed in seeds]
+        done = {v.name: [_training(bench, made, each) for each in recipes] for v, made in plan}
     rows = [_row(architecture, variant, made, done) for variant, made in plan]
     return Ablation(
         architecture,
@@ -227,48 +205,18 @@ def ablate(
     )
 
 
-class _Study:
-    """Trains one network after the other, and measures each."""
+def _training(bench: Bench, architecture: Architecture, recipe: Recipe) -> dict[str, Any]:
+    """A Training as a dict, or {"seed", "diverged"}."""
+    name = f"{architecture.name} seed={recipe.seed}"
 
-    def __init__(self, bench: Bench, recipe: Recipe, meter: _Meter) -> None:
-        self.bench, self.recipe, self.meter = bench, recipe, meter
+    def made() -> dict[str, Any]:
+        try:
+            done = bench.trained(name, architecture, recipe)
+            return asdict(measured(done, bench.lesson, bench.device))
+        except NonFinite as error:
+            return {"seed": recipe.seed, "diverged": str(error)}
 
-    def training(self, architecture: Architecture, seed: int) -> dict[str, Any]:
-        """A Training as a dict, or {"seed", "diverged"}."""
-        name = f"{architecture.name} seed={seed}"
-        recipe = replace(self.recipe, seed=seed, keep_epochs=())
-        folder = self.bench.folder(name)
-
-        def made() -> dict[str, Any]:
-            try:
-                tell = self.meter.training(folder)
-                return self._measured(self.bench.trained(name, architecture, recipe, tell), seed)
-            except NonFinite as error:
-                return {"seed": seed, "diverged": str(error)}
-
-        found = self.bench.pieces.get(name, made)
-        self.meter.end()
-        return found
-
-    def _measured(self, done: TrainingResult, seed: int) -> dict[str, Any]:
-        lesson = self.bench.lesson
-        network = open_model(f"run:{done.folder}").module.to(self.bench.device)
-        size = lesson.preprocess.shape[1]
-        learned = evaluate(network, lesson.pictures, lesson.mean, size, device=self.bench.device)
-        tested = {scores.crops: scores for scores in done.tested}
-        ten = tested.get(10)
-        return asdict(
-            Training(
-                seed=seed,
-                train_error=1 - learned.top1,
-                error=1 - tested[1].top1,
-                top5_error=1 - tested[1].top5,
-                crops_error=None if ten is None else 1 - ten.top1,
-                crops_top5_error=None if ten is None else 1 - ten.top5,
-                seconds=round(sum(epoch.seconds for epoch in done.history), 3),
-                run=f"{RUNS}/{done.folder.name}",
-            )
-        )
+    return bench.piece(name, made)
 
 
 def _row(
@@ -309,37 +257,3 @@ def _claims(rows: Sequence[Row]) -> tuple[Judged, ...]:
 def _papers(column: str, errors: tuple[float, float, float]) -> dict[str, Any]:
     train, top1, top5 = errors
     return {"network": column, "train_error": train, "error": top1, "top5_error": top5}
-
-
-class _Meter:
-    """Progress over the whole study, of trainings that each tell only of their own."""
-
-    def __init__(
-        self, progress: Advance | None, trainings: int, recipe: Recipe, lesson: Lesson
-    ) -> None:
-        self.progress, self.trainings, self.done = progress, trainings, 0
-        self.pictures, self.each = len(lesson.pictures), recipe.epochs * len(lesson.pictures)
-
-    def training(self, folder: Path) -> Callable[[str, int, int], None]:
-        """Progress of the next training, whose folder may hold some epochs already."""
-        finished = len(read_run(folder).history) if (folder / RUN).exists() else 0
-        epoch, last = finished - 1, ""
-
-        def tell(what: str, done: int, total: int) -> None:
-            nonlocal epoch, last
-            if what != last:
-                epoch, last = epoch + 1, what
-            learned = min(epoch * self.pictures + done, self.each)
-            self._tell("images learned in all trainings", self.done * self.each + learned)
-
-        return tell
-
-    def end(self) -> None:
-        """A training is measured, or was already."""
-        self.done += 1
-        if self.progress is not None:
-            self.progress("trainings", self.done, self.trainings)
-
-    def _tell(self, what: str, done: int) -> None:
-        if self.progress is not None:
-            self.progress(what, done, self.trainings * self.each)

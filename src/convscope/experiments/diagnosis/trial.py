@@ -6,25 +6,23 @@ Both networks learn the same images by the same recipe, for as many epochs, from
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convscope.errors import BadOption
-from convscope.experiments.bench import Bench, named, runs_in, spread
+from convscope.experiments.bench import Bench, Training, check_seeds, measured, spread
 from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
 from convscope.experiments.diagnosis.remedies import Change, remedied
 from convscope.experiments.diagnosis.study import diagnose
-from convscope.experiments.pieces import Pieces
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import middle
 from convscope.network.architectures import Architecture
 from convscope.network.exported import open_network
 from convscope.network.zoo import open_model
-from convscope.training.loop import Lesson, TrainingResult, load_lesson
+from convscope.training.loop import Lesson, load_lesson
 from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
 
@@ -36,18 +34,23 @@ TOGETHER = 50
 
 @dataclass(frozen=True)
 class Attempt:
-    """One trained network. Errors are shares of the validation images, 0..1.
+    """One trained network. faults : layer and kind of every fault that its own diagnosis finds"""
 
-    faults : layer and kind of every fault that its own diagnosis finds
-    """
-
-    seed: int
-    error: float
-    top5_error: float
-    train_error: float
+    training: Training
     parameters: int
-    seconds: float
     faults: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        faults = list(self.faults)
+        return {**asdict(self.training), "parameters": self.parameters, "faults": faults}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Attempt:
+        """The inverse of `to_dict`."""
+        known = dict(values)
+        parameters, faults = known.pop("parameters"), tuple(known.pop("faults"))
+        return cls(Training(**known), parameters, faults)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,10 @@ class Trial:
     @property
     def differences(self) -> tuple[float, ...]:
         """Error after less error before, seed by seed."""
-        return tuple(b.error - a.error for a, b in zip(self.before, self.after, strict=False))
+        return tuple(
+            b.training.error - a.training.error
+            for a, b in zip(self.before, self.after, strict=False)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -94,8 +100,8 @@ def try_remedies(
     validation: ImageSet,
     *,
     findings: Sequence[Finding] | None = None,
-    seeds: int = 3,
-    folder: str | os.PathLike[str] | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     device: str | torch.device = "cpu",
     workers: int = 0,
@@ -104,80 +110,56 @@ def try_remedies(
     """Trains the network as it is and with the remedies, and compares.
 
     findings : what asks for the remedies; None diagnoses the first network that was trained here
-    seeds : recipe.seed and those that follow, one training of each network with each
-    folder : keeps every finished training, so that an interrupted trial goes on with `resume`
+    seeds : a training of each network from each
+    out : a folder that keeps every finished training, so that an interrupted trial goes on with
+        `resume`
+    progress : in images learned, over all trainings, and in trainings
 
-    Raises  BadOption: no seed;  FolderInUse, BadData, NonFinite: as `train` and `Pieces`.
+    Raises  BadOption: no seed, or one given twice;  FolderInUse, BadData, NonFinite: as `train`
+            and `Pieces`.
     """
-    if seeds < 1:
-        raise BadOption(f"a trial with {seeds} seeds: give at least 1")
+    check_seeds(seeds)
     lesson = load_lesson(
         architecture, images, validation, recipe, workers=workers, progress=progress
     )
-    settings = {
-        "architecture": architecture.to_dict(),
-        "recipe": replace(recipe, seed=0).to_dict(),
-        "data": lesson.pictures.identity,
-        "validation": lesson.validation.identity,
-    }
-    pieces = Pieces(folder, settings, resume=resume)
-    with runs_in(folder) as runs:
-        bench = _Bench(Bench(lesson, pieces, runs, device), progress)
-        numbers = range(recipe.seed, recipe.seed + seeds)
-        before = [bench.attempt(architecture, recipe, seed) for seed in numbers]
-        asked = bench.findings(architecture, recipe) if findings is None else tuple(findings)
+    recipe = replace(recipe, seed=seeds[0])
+    with Bench.of(
+        architecture, recipe, lesson, out,
+        trainings=2 * len(seeds), device=device, progress=progress, resume=resume,
+    ) as bench:  # fmt: skip
+        before = [_attempt(bench, architecture, replace(recipe, seed=seed)) for seed in seeds]
+        asked = before[0][1] if findings is None else tuple(findings)
         change = remedied(architecture, recipe, asked)
         after = [
-            bench.attempt(change.architecture, change.recipe, seed)
-            for seed in numbers
+            _attempt(bench, change.architecture, replace(change.recipe, seed=seed))
+            for seed in seeds
             if change.applied
         ]
-    return Trial(change, architecture, asked, tuple(before), tuple(after))
+    attempts = (tuple(attempt for attempt, _ in each) for each in (before, after))
+    return Trial(change, architecture, asked, *attempts)
 
 
-class _Bench:
-    """Trains, diagnoses, and keeps what came out, once for every network and seed."""
+def _attempt(
+    bench: Bench, architecture: Architecture, recipe: Recipe
+) -> tuple[Attempt, tuple[Finding, ...]]:
+    """A network that is trained and diagnosed, once for every recipe and seed."""
+    name = f"{architecture.name} radius={recipe.radius} seed={recipe.seed}"
 
-    def __init__(self, bench: Bench, progress: Advance | None) -> None:
-        self.bench, self.progress = bench, progress
-
-    def attempt(self, architecture: Architecture, recipe: Recipe, seed: int) -> Attempt:
-        values = dict(self._piece(architecture, recipe, seed)["attempt"])
-        return Attempt(**{**values, "faults": tuple(values["faults"])})
-
-    def findings(self, architecture: Architecture, recipe: Recipe) -> tuple[Finding, ...]:
-        """Of the network that was trained from the recipe's own seed."""
-        found = self._piece(architecture, recipe, recipe.seed)["findings"]
-        return tuple(_read(finding) for finding in found)
-
-    def _piece(self, architecture: Architecture, recipe: Recipe, seed: int) -> dict[str, Any]:
-        name = f"{architecture.name}, radius={recipe.radius}, seed={seed}"
-        return self.bench.piece(
-            name,
-            architecture,
-            replace(recipe, seed=seed),
-            lambda done: self._measured(done, seed),
-            named(self.progress, name),
-        )
-
-    def _measured(self, done: TrainingResult, seed: int) -> dict[str, Any]:
-        last = done.history[-1]
+    def made() -> dict[str, Any]:
+        done = bench.trained(name, architecture, recipe)
         model = open_model(f"run:{done.folder}")
-        network = open_network(model.module, model.input_shape).to(self.bench.device)
-        diagnosis = diagnose(network, _tests(self.bench.lesson))
+        network = open_network(model.module, model.input_shape).to(bench.device)
+        diagnosis = diagnose(network, _tests(bench.lesson))
         attempt = Attempt(
-            seed=seed,
-            error=1 - last.val_accuracy,
-            top5_error=1 - last.val_top5,
-            train_error=1 - last.accuracy,
-            parameters=sum(p.numel() for p in model.module.parameters()),
-            seconds=round(sum(epoch.seconds for epoch in done.history), 3),
-            faults=tuple(f"{fault.layer}: {fault.kind}" for fault in diagnosis.faults),
+            measured(done, bench.lesson, bench.device),
+            sum(p.numel() for p in model.module.parameters()),
+            tuple(f"{fault.layer}: {fault.kind}" for fault in diagnosis.faults),
         )
-        return {
-            "attempt": asdict(attempt),
-            "findings": [finding.to_dict() for finding in diagnosis.findings],
-        }
+        findings = [finding.to_dict() for finding in diagnosis.findings]
+        return {"attempt": attempt.to_dict(), "findings": findings}
+
+    found = bench.piece(name, made)
+    return Attempt.from_dict(found["attempt"]), tuple(map(_read, found["findings"]))
 
 
 def _tests(lesson: Lesson) -> Iterator[Tensor]:
@@ -192,8 +174,8 @@ def _tests(lesson: Lesson) -> Iterator[Tensor]:
 
 def _summary(attempts: Sequence[Attempt]) -> dict[str, Any]:
     return {
-        "error": spread([each.error for each in attempts]),
-        "attempts": [asdict(each) for each in attempts],
+        "error": spread([each.training.error for each in attempts]),
+        "attempts": [each.to_dict() for each in attempts],
     }
 
 

@@ -85,12 +85,11 @@ def correspondence_fades(found: Correspondence) -> Judgement:
 
 
 def training_beats(found: Trainings) -> Judgement:
-    zfnet, alexnet = found.of("zfnet"), found.of("alexnet")
-    gains = [b.error - a.error for a, b in zip(zfnet, alexnet, strict=True)]
-    here = (
-        f"validation error: ZFNet {spread_words([run.error for run in zfnet])} %, AlexNet "
-        f"{spread_words([run.error for run in alexnet])} %"
+    zfnet, alexnet = (
+        [run.training.error for run in found.of(name)] for name in ("zfnet", "alexnet")
     )
+    gains = [b - a for a, b in zip(zfnet, alexnet, strict=True)]
+    here = f"validation error: ZFNet {spread_words(zfnet)} %, AlexNet {spread_words(alexnet)} %"
     return judged(here, Effect.of(gains, "seeds", "points"))
 
 

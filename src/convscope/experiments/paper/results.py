@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from convscope.experiments.bench import Training
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.invariance.study import Invariance
 from convscope.experiments.paper.purity import Grouping
@@ -26,21 +27,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Trained:
-    """A network of the plan after its training. Errors are shares of the validation images.
+    """A network of the plan after its training.
 
     name : of the plan: zfnet, alexnet, or `free` (ZFNet without renormalisation)
-    folder : of the run;   renormalised : how often a filter was scaled back
-    errors : by epoch
+    renormalised : how often a filter was scaled back
+    errors : by epoch, shares of the validation images
     """
 
     name: str
-    seed: int
-    folder: str
-    train_error: float
-    error: float
-    top5_error: float
+    training: Training
     renormalised: int
-    seconds: float
     errors: tuple[float, ...]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from convscope.experiments.ablation.study import ablate
 from convscope.experiments.ablation.variants import Variant, table2
+from convscope.experiments.bench import KEEPING, measured
 from convscope.experiments.correspondence.faces import faces_of
 from convscope.experiments.correspondence.study import correspond
 from convscope.experiments.ensemble.study import ensemble
@@ -29,8 +30,7 @@ from convscope.experiments.transfer.study import LayerReader, transfer
 from convscope.experiments.wording import minus
 from convscope.images.duplicates import near_duplicates
 from convscope.images.image_set import ImageSet
-from convscope.training.checkpoint import read_run
-from convscope.training.loop import Keeping, train_on
+from convscope.training.loop import TrainingResult, train_on
 from convscope.training.recipe import SMALL
 
 __all__ = [
@@ -44,7 +44,6 @@ __all__ = [
 ]
 
 NAMES = {"zfnet": "ZFNet", "alexnet": "AlexNet", "free": "ZFNet without renormalisation"}
-SAVED_EVERY = 60.0  # seconds
 JUDGED = {"table2-depth", "table2-dense", "table2-wider"}  # on the scorecard (claims.py)
 FOLDS = 5  # of Table 7, as in the paper
 SCRATCH_BATCH = 16  # few images, so that there are steps enough
@@ -52,21 +51,20 @@ SCRATCH_BATCH = 16  # few images, so that there are steps enough
 
 def run_training(lab: Laboratory, folder: Path) -> Found:
     """ZFNet and AlexNet at equal budget from each seed, and ZFNet without renormalisation."""
-    plan = []
+    runs = []
     for name, seed in lab.plan:  # each step of it may depend on the trainings before
-        plan.append((name, seed))
-        train_on(
+        done = train_on(
             lab.architecture(name),
             lab.lesson,
             lab.recipe(name, seed),
             lab.run(name, seed),
             device=lab.device,
-            keeping=Keeping(resume=True, every=SAVED_EVERY),
+            keeping=KEEPING,
             progress=lab.say(f"{name}, seed {seed} of {lab.seeds[0]} to {lab.seeds[-1]}"),
         )
-    runs = tuple(_trained(lab, name, seed) for name, seed in plan)
+        runs.append(_trained(lab, name, done))
     found = Trainings(
-        runs, len(lab.lesson.pictures), len(lab.lesson.validation), lab.epochs,
+        tuple(runs), len(lab.lesson.pictures), len(lab.lesson.validation), lab.epochs,
         len(lab.lesson.pictures.classes),
     )  # fmt: skip
     out = lab.run("zfnet").name
@@ -76,8 +74,11 @@ def run_training(lab: Laboratory, folder: Path) -> Found:
         out,
     )  # fmt: skip
     pages = tuple(
-        (f"{NAMES[name]}, seed {seed}", f"{lab.run(name, seed).name}/index.html")
-        for name, seed in plan
+        (
+            f"{NAMES[run.name]}, seed {run.training.seed}",
+            f"{lab.run(run.name, run.training.seed).name}/index.html",
+        )
+        for run in runs
     )
     return Found(found, alone, tables.trainings_table(found), pages=pages)
 
@@ -87,19 +88,12 @@ def _dropout(lab: Laboratory) -> tuple[str, ...]:
     return () if lab.budget.dropout is None else ("--set", f"dropout={lab.budget.dropout:g}")
 
 
-def _trained(lab: Laboratory, name: str, seed: int) -> Trained:
-    run = read_run(lab.run(name, seed))
-    last = run.history[-1]
+def _trained(lab: Laboratory, name: str, done: TrainingResult) -> Trained:
     return Trained(
-        name=name,
-        seed=seed,
-        folder=lab.run(name, seed).name,
-        train_error=1 - last.accuracy,
-        error=1 - last.val_accuracy,
-        top5_error=1 - last.val_top5,
-        renormalised=sum(epoch.renormalised for epoch in run.history),
-        seconds=round(sum(epoch.seconds for epoch in run.history), 3),
-        errors=tuple(1 - epoch.val_accuracy for epoch in run.history),
+        name,
+        measured(done, lab.lesson, lab.device),
+        sum(epoch.renormalised for epoch in done.history),
+        tuple(1 - epoch.val_accuracy for epoch in done.history),
     )
 
 

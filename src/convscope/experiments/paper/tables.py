@@ -45,7 +45,7 @@ def trainings_table(found: Trainings) -> Table:
     """Table 1 as far as single networks go."""
     rows = []
     for name, words in (("zfnet", "ZFNet, 7×7 stride 2"), ("alexnet", "AlexNet, 11×11 stride 4")):
-        runs, paper = found.of(name), TABLE1[name]
+        runs, paper = [run.training for run in found.of(name)], TABLE1[name]
         rows.append(
             (
                 words,
