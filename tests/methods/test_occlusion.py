@@ -112,7 +112,7 @@ def test_a_dense_layer_has_a_strongest_unit_without_a_position():
 
 def test_a_target_that_is_no_class_is_refused_before_the_sweep():
     with pytest.raises(BadOption, match="classes 0 to 1"):
-        maps(target=2, progress=lambda done, total: pytest.fail("it ran"))
+        maps(target=2, progress=lambda what, done, total: pytest.fail("it ran"))
 
 
 def test_a_network_without_convolutions_needs_a_layer():

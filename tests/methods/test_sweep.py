@@ -139,7 +139,7 @@ def test_progress_counts_positions_up_to_all_of_them():
     seen = []
     sweep(
         random_network(), random_image(), Occluder(4, 4), fill=0.0, batch_size=5, method="full",
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda what, done, total: seen.append((done, total)),
     )  # fmt: skip
     assert seen == [(5, 16), (10, 16), (15, 16), (16, 16)]
 

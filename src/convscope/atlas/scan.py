@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,14 +49,12 @@ from convscope.network.exported import Network, open_network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.network.reader import INPUT
 from convscope.network.weights import replace_file
+from convscope.progress import Progress, silent
 
 if TYPE_CHECKING:
     from convscope.network.zoo import Model
 
-__all__ = ["Progress", "Search", "build_atlas", "write_atlas"]
-
-Progress = Callable[[str, int, int], None]
-"""Called with (phase, done, total); the phases are "images" and then "projections"."""
+__all__ = ["Search", "build_atlas", "write_atlas"]
 
 MOST_RANKS = 100  # a WebP sheet is at most 16383 pixels wide
 LARGEST_BATCH = 32
@@ -137,7 +135,7 @@ def write_atlas(
     try:
         with claim(out, plan, resume=resume) if ranks.first else nullcontext() as work:
             if ranks.from_first(lambda: work is not None):
-                job = _Job(model, images, out, network, plan, work, progress or _silent, ranks)
+                job = _Job(model, images, out, network, plan, work, progress or silent, ranks)
                 job.run(search)
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -366,7 +364,3 @@ def _nothing_readable(images: ImageSet, mined: Mined) -> BadData:
         f"not one of the {len(images)} images of {images.spec} could be read; "
         f"the first: {name}: {reason}"
     )
-
-
-def _silent(phase: str, done: int, total: int) -> None:
-    """No progress to show."""

@@ -10,14 +10,18 @@ import typer
 from convscope.cli.inputs import Microscope, choose_device, open_microscope
 from convscope.cli.options import (
     DataArgument,
+    FolderOption,
+    LayersOption,
     ModelArgument,
     Reading,
+    ResumeOption,
     RulesName,
     RulesOption,
     Running,
 )
-from convscope.cli.screen import Progress, Screen
+from convscope.cli.screen import Screen
 from convscope.errors import BadOption
+from convscope.progress import Progress
 
 if TYPE_CHECKING:
     from convscope.atlas.store import Atlas
@@ -30,25 +34,15 @@ __all__ = ["atlas", "make_atlas"]
 def atlas(
     model: ModelArgument,
     data: DataArgument,
-    out: Annotated[
-        Path,
-        typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False),
-    ],
+    out: FolderOption,
     reading: Reading,
     running: Running,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...", help="These layers only. Default: every convolutional one."
-        ),
-    ] = None,
+    layers: LayersOption = None,
     top: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="Images kept of each feature map.")
     ] = 9,
     rules: RulesOption = RulesName.DECONVNET,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an atlas that was interrupted.")
-    ] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Find what excites every feature map over a set of images.
 

@@ -12,8 +12,9 @@ import typer
 
 from convscope.cli.inputs import Microscope
 from convscope.cli.options import Running
-from convscope.cli.screen import Progress, Screen
+from convscope.cli.screen import Screen
 from convscope.errors import BadOption
+from convscope.progress import Progress
 
 if TYPE_CHECKING:
     from convscope.experiments.transfer.linear import Loss
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClassifierName",
+    "ClassifierOption",
     "DropOption",
     "FeatureReading",
     "FoldsOption",
-    "ResumeOption",
     "TestOption",
     "TestPerClassOption",
     "losses",
@@ -58,6 +59,7 @@ class SolverName(StrEnum):
     TORCH = "torch"
 
 
+ClassifierOption = Annotated[ClassifierName, typer.Option(help="Fitted on top of the features.")]
 TestOption = Annotated[
     str | None,
     typer.Option(
@@ -85,9 +87,6 @@ FoldsOption = Annotated[
 ]
 TestPerClassOption = Annotated[
     int, typer.Option(min=1, metavar="N", help="Test images per class, at most.")
-]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with a study that was interrupted.")
 ]
 
 

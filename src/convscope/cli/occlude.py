@@ -5,14 +5,21 @@ from __future__ import annotations
 import difflib
 from dataclasses import asdict
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convscope.cli.inputs import Microscope, Picture, open_microscope, open_picture
-from convscope.cli.options import ImageArgument, ModelArgument, Reading, Running
+from convscope.cli.options import (
+    ImageArgument,
+    ModelArgument,
+    Reading,
+    Running,
+    SizeOption,
+    StrideOption,
+    WatchOption,
+)
 from convscope.cli.outputs import check_output, write_arrays, write_figure
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
@@ -56,21 +63,8 @@ def occlude(
     ],
     reading: Reading,
     running: Running,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="PX", help="The occluder's side. Default: a seventh of the input's."
-        ),
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="PX",
-            help="The occluder's step. Default: a quarter of its side.",
-            show_default=False,
-        ),
-    ] = None,
+    size: SizeOption = None,
+    stride: StrideOption = None,
     fill: Annotated[
         str,
         typer.Option(
@@ -86,13 +80,7 @@ def occlude(
             help="The class to watch, by index or name. Default: the predicted one.",
         ),
     ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Watch the strongest feature map of this layer. Default: the last convolution.",
-        ),
-    ] = None,
+    layer: WatchOption = None,
     unit: Annotated[
         str | None, typer.Option(metavar="UNIT", help="Watch this feature map instead.")
     ] = None,
@@ -174,7 +162,7 @@ def sweep_image(
             scope.tensor(picture)[0],
             occluder,
             fill=fill,
-            progress=partial(progress, "positions"),
+            progress=progress,
             **how,
         )
 

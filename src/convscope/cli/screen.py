@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-__all__ = ["Progress", "Screen"]
+from convscope.progress import Progress, silent
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what, done, total) whenever there is progress, such as ("images", 3, 1000)."""
+__all__ = ["Screen"]
 
 EVERY_SECONDS, EVERY_SHARE = 10.0, 0.1  # a plain line of progress, whichever comes first
 AT_LEAST_SECONDS = 1.0  # between two plain lines
@@ -66,7 +65,7 @@ class Screen:
     @contextmanager
     def _shown(self) -> Iterator[Progress]:
         if self.silent:
-            yield lambda what, done, total: None
+            yield silent
         elif sys.stderr.isatty():
             with _bar() as advance:
                 yield advance

@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.inputs import Microscope, open_microscope
-from convscope.cli.options import DataArgument, ModelArgument, Reading, Running
+from convscope.cli.options import (
+    DataArgument,
+    FolderOption,
+    ModelArgument,
+    Reading,
+    Running,
+    SizeOption,
+    StrideOption,
+    WatchOption,
+)
 from convscope.cli.outputs import write_study
 from convscope.cli.samples import check_folder, open_set
-from convscope.cli.screen import Progress, Screen
+from convscope.cli.screen import Screen
 from convscope.errors import BadData, BadOption
+from convscope.progress import Progress, named
 
 if TYPE_CHECKING:
     from convscope.experiments.sensitivity.pointing import Scores
@@ -30,9 +40,7 @@ __all__ = ["sensitivity"]
 def sensitivity(
     model: ModelArgument,
     data: DataArgument,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False)
-    ],
+    out: FolderOption,
     reading: Reading,
     running: Running,
     against: Annotated[
@@ -45,25 +53,9 @@ def sensitivity(
             min=1, metavar="N", help="Images, drawn from those that are classified correctly."
         ),
     ] = 12,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="PX", help="The occluder's side. Default: a seventh of the input's."
-        ),
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="PX", help="The occluder's step. Default: a quarter of its side."
-        ),
-    ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Watch the strongest feature map of this layer. Default: the last convolution.",
-        ),
-    ] = None,
+    size: SizeOption = None,
+    stride: StrideOption = None,
+    layer: WatchOption = None,
     parts: Annotated[
         Path | None,
         typer.Option(
@@ -130,9 +122,6 @@ def _study(
     from convscope.experiments.sensitivity.study import sensitivity
     from convscope.methods.occluder import Occluder
 
-    def advance(what: str, done: int, total: int) -> None:
-        progress(f"{name}, {what}", done, total)
-
     more = {key: value for key, value in how.items() if key != "box"}
     return sensitivity(
         scope.network,
@@ -141,7 +130,7 @@ def _study(
         chosen,
         occluder=Occluder.fitting(*scope.model.preprocess.size, *how["box"]),
         seed=scope.seed,
-        progress=advance,
+        progress=named(progress, name),
         **more,
     )
 

@@ -9,10 +9,10 @@ import typer
 
 from convscope.cli.features import (
     ClassifierName,
+    ClassifierOption,
     DropOption,
     FeatureReading,
     FoldsOption,
-    ResumeOption,
     TestOption,
     TestPerClassOption,
     losses,
@@ -24,10 +24,11 @@ from convscope.cli.features import (
     table,
 )
 from convscope.cli.inputs import Microscope, open_microscope
-from convscope.cli.options import DataArgument, ModelArgument, Reading, Running
+from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import write_study
-from convscope.cli.screen import Progress, Screen
+from convscope.cli.screen import Screen
 from convscope.errors import BadOption
+from convscope.progress import Progress
 
 if TYPE_CHECKING:
     from convscope.experiments.transfer.scratch import Scratch
@@ -64,9 +65,7 @@ def transfer(
         str, typer.Option(metavar="N,N,...", help="Images per class to learn from.")
     ] = "1,5,15,30",
     folds: FoldsOption = 5,
-    classifier: Annotated[
-        ClassifierName, typer.Option(help="Fitted on top of the features.")
-    ] = ClassifierName.SOFTMAX,
+    classifier: ClassifierOption = ClassifierName.SOFTMAX,
     test: TestOption = None,
     test_per_class: TestPerClassOption = 50,
     drop: DropOption = None,

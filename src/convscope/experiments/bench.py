@@ -22,16 +22,16 @@ from convscope.experiments.chance import mean_of
 from convscope.experiments.pieces import Pieces
 from convscope.network.architectures import Architecture
 from convscope.network.zoo import open_model
+from convscope.progress import Progress
 from convscope.training.checkpoint import RUN, read_run
 from convscope.training.evaluation import evaluate
 from convscope.training.lesson import Lesson
 from convscope.training.loop import Keeping, TrainingResult, train_on
-from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
 
 __all__ = [
-    "KEEPING", "RUNS", "Bench", "Training", "check_free", "check_seeds", "measured", "named",
-    "runs_in", "spread",
+    "KEEPING", "RUNS", "Bench", "Training", "check_free", "check_seeds", "measured", "runs_in",
+    "spread",
 ]  # fmt: skip
 
 RUNS = "runs"  # the folder of the runs in a study's
@@ -100,7 +100,7 @@ class Bench:
         *,
         trainings: int,
         device: str | torch.device = "cpu",
-        progress: Advance | None = None,
+        progress: Progress | None = None,
         resume: bool = False,
     ) -> Iterator[Bench]:
         """A study's, in its folder; of None, what it does is gone afterwards.
@@ -143,7 +143,7 @@ class _Meter:
     """Progress over a whole study, of trainings that each tell only of their own."""
 
     def __init__(
-        self, progress: Advance | None, trainings: int, recipe: Recipe, lesson: Lesson
+        self, progress: Progress | None, trainings: int, recipe: Recipe, lesson: Lesson
     ) -> None:
         self.progress, self.trainings, self.done = progress, trainings, 0
         self.pictures, self.each = len(lesson.pictures), recipe.epochs * len(lesson.pictures)
@@ -199,13 +199,6 @@ def runs_in(folder: str | os.PathLike[str] | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="convscope-") as place:
         yield Path(place) / RUNS
-
-
-def named(progress: Advance | None, name: str) -> Advance | None:
-    """Progress that says which training it is of."""
-    if progress is None:
-        return None
-    return lambda what, done, total: progress(f"{name}: {what}", done, total)
 
 
 def spread(values: Sequence[float]) -> dict[str, Any] | None:

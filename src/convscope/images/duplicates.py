@@ -12,7 +12,7 @@ Numbers only: numpy and Pillow, no network.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +24,7 @@ from PIL import Image
 
 from convscope.errors import BadImage
 from convscope.images.image_set import ImageSet
+from convscope.progress import Progress
 
 __all__ = ["SAME", "Duplicate", "Thumbnails", "near_duplicates", "thumbnails"]
 
@@ -38,7 +39,6 @@ STEPS = (0.04, 0.02, 0.01)
 CHUNK = 512  # pictures between two reports; hashes compared at once
 
 Floats = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
 Margins = tuple[float, float, float, float]
 """What is cut off at the top, bottom, left and right, as shares of the side."""
 

@@ -21,7 +21,6 @@ from convscope.methods.occluder import Fill, Occluder, fill_planes
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.methods.sweep import (
-    Advance,
     Method,
     Precision,
     Rounding,
@@ -34,6 +33,7 @@ from convscope.methods.sweep import (
 from convscope.network.exported import Network
 from convscope.network.unit import Unit
 from convscope.network.weights import replace_file
+from convscope.progress import Progress
 
 __all__ = [
     "Method", "Occluder", "OcclusionMaps", "Precision", "Rounding", "Sweep", "occlude",
@@ -123,7 +123,7 @@ def occlude(
     batch_size: int | None = None,
     method: Method | str = Method.INCREMENTAL,
     precision: Precision | str = Precision.FLOAT32,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> OcclusionMaps:
     """Which part of an image does the network's answer rest on?
 

@@ -20,11 +20,9 @@ from convscope.network.exported import Network
 from convscope.network.incremental import IncrementalSweep
 from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
+from convscope.progress import Progress
 
-__all__ = ["Advance", "Job", "Method", "Sweep", "ends_in_probabilities", "sweep"]
-
-Advance = Callable[[int, int], None]
-"""Called with (done, total), in positions."""
+__all__ = ["Job", "Method", "Sweep", "ends_in_probabilities", "sweep"]
 
 MEMORY = 24 * 2**20
 """Bytes of the largest activation of one batch of occluded images. The C library hands blocks over
@@ -186,7 +184,7 @@ def sweep(
     batch_size: int | None = None,
     method: Method | str = Method.INCREMENTAL,
     precision: Precision | str = Precision.FLOAT32,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Sweep:
     """Run the network with the occluder at every position of its grid.
 
@@ -196,7 +194,6 @@ def sweep(
         position is not looked at
     classify : False runs no further than the units need, and leaves `logits` out
     precision : bfloat16 rounds; the image as it is and some positions are run in float32, too
-    progress : called with (done, total), in positions
     Raises  NoSuchLayer, NoSuchUnit; BadInput: the image has another shape, or the network ends in
         maps and not in classes; BadOption: fill, batch size, method or precision; NonFinite: the
         network makes NaN or infinity of this image.     Source: Zeiler & Fergus 2014, §4.2
@@ -313,14 +310,14 @@ def _rounding(job: Job, logits: Tensor) -> Rounding:
     )
 
 
-def _counting(progress: Advance | None, job: Job) -> Callable[[int], None]:
+def _counting(progress: Progress | None, job: Job) -> Callable[[int], None]:
     total, done = job.shape[0] * job.shape[1], 0
 
     def count(positions: int) -> None:
         nonlocal done
         done += positions
         if progress is not None:
-            progress(done, total)
+            progress("positions", done, total)
 
     return count
 

@@ -40,7 +40,8 @@ def trial_figure(trial: Trial) -> Figure:
     for before, after in zip(trial.before, trial.after, strict=True):
         pair = (100 * before.training.error, 100 * after.training.error)
         axes.plot((0, 1), pair, color=LABELS[0], marker="o", markersize=4, linewidth=1)
-        axes.text(1.03, pair[1], f"seed {before.training.seed}", va="center", fontsize=SIZES["small"])
+        words = f"seed {before.training.seed}"
+        axes.text(1.03, pair[1], words, va="center", fontsize=SIZES["small"])
     means = [
         100 * sum(each.training.error for each in attempts) / len(attempts)
         for attempts in (trial.before, trial.after)

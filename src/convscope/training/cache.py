@@ -38,9 +38,9 @@ from convscope.images.files import printable
 from convscope.images.preprocess import Preprocess
 from convscope.network.lock import held
 from convscope.network.weights import replace_file
+from convscope.progress import Progress
 from convscope.training.pictures import (
     CHUNK,
-    Advance,
     Pictures,
     View,
     check_labels,
@@ -68,7 +68,7 @@ def cached_pictures(
     folder: str | os.PathLike[str],
     *,
     workers: int = 0,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Pictures:
     """Every readable image, as training holds it (`view_of`); pixels and mean come from the cache.
 
@@ -117,7 +117,7 @@ class _Writer:
         self.part = base.with_suffix(".part")
         self.written, self.sum = self._begun()
 
-    def write(self, workers: int, progress: Advance | None) -> None:
+    def write(self, workers: int, progress: Progress | None) -> None:
         """Everything that is not there yet, in chunks; then the record that it is complete."""
         count, row = len(self.images), 3 * self.side**2
         done = self.written

@@ -12,8 +12,9 @@ from convscope.images.datasets import ImageSet
 from convscope.images.preprocess import Fit, Preprocess, middle
 from convscope.images.scaling import Scaling
 from convscope.network.architectures import Architecture
+from convscope.progress import Progress
 from convscope.training.cache import cached_pictures
-from convscope.training.pictures import Advance, Pictures, load_pictures, mean_picture, view_of
+from convscope.training.pictures import Pictures, load_pictures, mean_picture, view_of
 from convscope.training.recipe import Recipe
 
 __all__ = ["Lesson", "load_lesson"]
@@ -43,7 +44,7 @@ def load_lesson(
     *,
     workers: int = 0,
     cache: str | os.PathLike[str] | None = None,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Lesson:
     """Decodes or draws both sets once, for any number of trainings with that input and cropping.
 

@@ -23,6 +23,7 @@ from convscope.images.datasets import ImageSet
 from convscope.network.architectures import Architecture, architecture_named, build
 from convscope.network.ranks import ALONE, Ranks
 from convscope.network.weights import about_network
+from convscope.progress import Progress
 from convscope.training.board import Board
 from convscope.training.checkpoint import (
     STATE,
@@ -37,7 +38,7 @@ from convscope.training.checkpoint import (
 )
 from convscope.training.evaluation import Scores
 from convscope.training.lesson import Lesson, load_lesson
-from convscope.training.pictures import Advance, Pictures
+from convscope.training.pictures import Pictures
 from convscope.training.recipe import Recipe
 from convscope.training.state import State, Sums, load_state, momentum_of, save_state
 from convscope.training.teacher import Teacher, renormalise
@@ -87,7 +88,7 @@ def train(
     cache: str | os.PathLike[str] | None = None,
     keeping: Keeping = Keeping(),
     ranks: Ranks = ALONE,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> TrainingResult:
     """Trains a network on labelled images and writes the run to `out` (checkpoint.py).
 
@@ -133,7 +134,7 @@ def train_on(
     device: str | torch.device = "cpu",
     keeping: Keeping = Keeping(),
     ranks: Ranks = ALONE,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> TrainingResult:
     """`train` on a lesson that is there already. Raises as `train` does."""
     device = torch.device(device)
@@ -165,7 +166,7 @@ class _Course:
         teacher: Teacher,
         folder: RunFolder | None,
         keeping: Keeping,
-        progress: Advance | None,
+        progress: Progress | None,
     ) -> None:
         self.teacher, self.folder, self.keeping = teacher, folder, keeping
         self.recipe, self.progress = teacher.recipe, progress

@@ -18,9 +18,9 @@ from convscope.images.batches import Skipped
 from convscope.images.datasets import ImageSet, SceneImages
 from convscope.images.files import printable
 from convscope.images.preprocess import Fit, Preprocess
+from convscope.progress import Progress
 
 __all__ = [
-    "Advance",
     "Pictures",
     "View",
     "check_labels",
@@ -29,9 +29,6 @@ __all__ = [
     "mean_picture",
     "view_of",
 ]
-
-Advance = Callable[[str, int, int], None]
-"""Called with (what, done, total) whenever there is progress."""
 
 CHUNK = 256  # pictures between two reports of progress
 MEMORY_SHARE = 0.5  # of the machine's memory that pictures may take
@@ -67,7 +64,7 @@ def load_pictures(
     side: int,
     *,
     workers: int = 0,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Pictures:
     """Every readable image of a set, seen through `view` (`view_of`, `Preprocess.picture`).
 
@@ -116,7 +113,7 @@ def mean_of(total: Tensor, count: int) -> Tensor:
     return (total.double() / count).float()
 
 
-def _drawn(images: SceneImages, workers: int, progress: Advance | None) -> Pictures:
+def _drawn(images: SceneImages, workers: int, progress: Progress | None) -> Pictures:
     from convscope.images.scenes import render_many
 
     what, count = f"drawing {images.spec}", len(images)
@@ -140,7 +137,7 @@ def _decoded(
     view: View,
     side: int,
     workers: int,
-    progress: Advance | None,
+    progress: Progress | None,
 ) -> Pictures:
     pixels = np.empty((len(images), side, side, 3), np.uint8)
     failures: dict[int, str] = {}

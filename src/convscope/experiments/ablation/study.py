@@ -33,8 +33,8 @@ from convscope.experiments.bench import (
 from convscope.experiments.chance import Contrast, contrast
 from convscope.images.image_set import ImageSet
 from convscope.network.architectures import Architecture, architecture_named
+from convscope.progress import Progress
 from convscope.training.loop import Lesson, load_lesson
-from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
 
 __all__ = ["Ablation", "Row", "ablate", "planned"]
@@ -161,7 +161,7 @@ def ablate(
     variants: Iterable[Variant] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     device: str | torch.device = "cpu",
-    progress: Advance | None = None,
+    progress: Progress | None = None,
     resume: bool = False,
 ) -> Ablation:
     """Trains the network and its variants at equal budget, and compares them.

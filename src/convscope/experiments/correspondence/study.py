@@ -28,7 +28,7 @@ from convscope.methods.occluder import Fill, covered
 from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer
 from convscope.network.reader import INPUT
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["Alike", "Baseline", "Correspondence", "correspond", "hamming"]
 
@@ -156,7 +156,7 @@ def correspond(
     places: int = 24,
     draws: int = 9999,
     seed: int = 0,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Correspondence:
     """Δ of each part in each layer, beside that of random places of the same size.
 
@@ -236,7 +236,7 @@ def _signs(
     every: Sequence[Sequence[Box]],
     fill: Fill,
     layers: Sequence[str],
-    progress: Advance | None,
+    progress: Progress | None,
 ) -> dict[str, Tensor]:
     """layer -> int8 (N, P, F): the sign of what each of P covers changes in each picture."""
     count, covers = len(every), len(every[0])

@@ -12,7 +12,7 @@ from convscope.experiments.diagnosis.glimpse import Glimpse, glimpse
 from convscope.experiments.diagnosis.study import Diagnosis, diagnose
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["BATCH", "Examined", "examine"]
 
@@ -44,7 +44,7 @@ def examine(
     batches: Iterable[Tensor] | None = None,
     *,
     total: int | None = None,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Examined:
     """`diagnose`, and what a figure shows besides.
 

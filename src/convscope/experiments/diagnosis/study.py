@@ -35,7 +35,7 @@ from convscope.experiments.diagnosis.responses import (
     unsteadiness,
 )
 from convscope.network.exported import Network
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["Diagnosis", "Folding", "LayerDiagnosis", "diagnose"]
 
@@ -131,7 +131,7 @@ def diagnose(
     images: Tensor | Iterable[Tensor] | None = None,
     *,
     total: int | None = None,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Measures every convolutional layer, and says what is wrong with it.
 
@@ -221,7 +221,7 @@ def _count(
     batches: Iterator[Tensor],
     activations: dict[str, str],
     total: int | None,
-    progress: Advance | None,
+    progress: Progress | None,
 ) -> dict[str, Tally]:
     """A tally for every activation, over all images."""
     tallies: dict[str, Tally] = {}

@@ -22,8 +22,8 @@ from convscope.images.preprocess import middle
 from convscope.network.architectures import Architecture
 from convscope.network.exported import open_network
 from convscope.network.zoo import open_model
+from convscope.progress import Progress
 from convscope.training.loop import Lesson, load_lesson
-from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
 
 __all__ = ["Attempt", "Trial", "try_remedies"]
@@ -105,7 +105,7 @@ def try_remedies(
     resume: bool = False,
     device: str | torch.device = "cpu",
     workers: int = 0,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Trial:
     """Trains the network as it is and with the remedies, and compares.
 

@@ -19,9 +19,10 @@ from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Fit, Preprocess, middle
 from convscope.network.architectures import Architecture, Convnet
 from convscope.network.zoo import Model, open_model
+from convscope.progress import Progress, named
 from convscope.training.cache import cached_pictures
 from convscope.training.evaluation import ten_crops
-from convscope.training.pictures import Advance, Pictures, load_pictures, view_of
+from convscope.training.pictures import Pictures, load_pictures, view_of
 
 __all__ = ["TABLE1", "Ensemble", "chances_of", "ensemble"]
 
@@ -80,7 +81,7 @@ def ensemble(
     workers: int = 0,
     cache: str | os.PathLike[str] | None = None,
     seed: int = 0,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Ensemble:
     """The errors of networks, and of the averages of their softmax outputs.
 
@@ -111,7 +112,7 @@ def ensemble(
     for name, model in zip(names, opened, strict=True):
         pixels = seen.pixels(model.preprocess, kept)
         for cut, chances in chances_of(
-            model, pixels, crops=crops, device=device, progress=_named(progress, name)
+            model, pixels, crops=crops, device=device, progress=named(progress, name)
         ).items():
             if chances.shape[1] != len(classes):
                 raise BadModel(
@@ -144,7 +145,7 @@ def chances_of(
     *,
     crops: int = 1,
     device: str | torch.device = "cpu",
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> dict[int, Chances]:
     """Softmax outputs, float32 (N, classes), of the middle of each picture (under 1) and, if asked
     for, averaged over ten crops (under 10).
@@ -196,7 +197,7 @@ class _Seen:
         images: ImageSet,
         workers: int,
         cache: str | os.PathLike[str] | None,
-        progress: Advance | None,
+        progress: Progress | None,
     ) -> None:
         self.images, self.workers, self.cache = images, workers, cache
         self.progress = progress
@@ -286,9 +287,3 @@ def _kinds(names: Sequence[str], models: Sequence[Model]) -> dict[str, tuple[str
         f"({chr(ord('a') + i % 26)}) {kind}": tuple(members)
         for i, (kind, members) in enumerate(kinds.items())
     }
-
-
-def _named(progress: Advance | None, name: str) -> Advance | None:
-    if progress is None:
-        return None
-    return lambda what, done, total: progress(f"{name}: {what}", done, total)

@@ -46,8 +46,8 @@ from convscope.experiments.pieces import Pieces
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.network.exported import Network
+from convscope.progress import Progress, silent
 from convscope.training.checkpoint import check_unused, read_run
-from convscope.training.pictures import Advance
 
 __all__ = ["evolve"]
 
@@ -68,7 +68,7 @@ def evolve(
     batch_size: int | None = None,
     workers: int | None = None,
     device: str | torch.device = "cpu",
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Evolution:
     """What excites feature maps most at each kept epoch of a training, and when that settles.
 
@@ -106,7 +106,7 @@ def evolve(
         rules=rules,
         batch_size=batch_size,
         workers=workers,
-        progress=progress or _silent,
+        progress=progress or silent,
     )
     place = None if folder is None else Path(folder)
     study = _Study(tuple(specimens), sight, maps, max(maps, measured), seed, place)
@@ -366,7 +366,3 @@ def _layers(network: Network, asked: Iterable[str] | None) -> tuple[str, ...]:
     if not wanted:
         raise BadOption("there are no layers to look at; name some that have feature maps")
     return tuple(layer.name for layer in network.layers if layer.name in wanted)
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """No progress to show."""

@@ -22,7 +22,7 @@ from convscope.images.batches import batches
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import Rules
 from convscope.network.exported import Network
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["Sight", "Winners", "find_winners"]
 
@@ -44,7 +44,7 @@ class Sight:
     rules: Rules
     batch_size: int | None
     workers: int | None
-    progress: Advance
+    progress: Progress
 
     def batch(self, network: Network) -> int:
         """Images that go through together, so that all their activations may be kept."""

@@ -28,7 +28,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.methods.sweep import check_classifies, ends_in_probabilities
 from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["Curves", "Invariance", "first_and_last", "invariance"]
 
@@ -150,7 +150,7 @@ def invariance(
     layers: Sequence[str] | None = None,
     others: Sequence[Sample] = (),
     motions: Sequence[Motions] | None = None,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Invariance:
     """How do features answer as pictures are shifted, enlarged and turned?
 
@@ -213,7 +213,7 @@ def _seen(
     layers: Sequence[str],
     base: Sequence[Tensor],
     targets: Sequence[int],
-    progress: Advance | None,
+    progress: Progress | None,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]]:
     """(distance (L, S), probability (S,), pictures (K, H, W, 3)), pictures outside, motions inside.
     """  # fmt: skip

@@ -19,9 +19,9 @@ from convscope.images.parts import Marked, marked_images
 from convscope.network.architectures import Architecture, architecture_named
 from convscope.network.exported import Network, open_network
 from convscope.network.zoo import Model, open_model
+from convscope.progress import Progress, named
 from convscope.training.checkpoint import WEIGHTS, read_run
 from convscope.training.lesson import Lesson, load_lesson
-from convscope.training.pictures import Advance
 from convscope.training.recipe import PHOTOS, SMALL, Recipe
 
 __all__ = ["SCENES", "UNTRAINED", "VALIDATION", "Laboratory", "data_of"]
@@ -75,7 +75,7 @@ class Laboratory:
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     workers: int = 1
-    progress: Advance | None = None
+    progress: Progress | None = None
 
     @property
     def scenes(self) -> bool:
@@ -202,9 +202,6 @@ class Laboratory:
     def _networks(self) -> dict[str, tuple[Model, Network]]:
         return {}
 
-    def say(self, what: str) -> Advance | None:
+    def say(self, what: str) -> Progress | None:
         """Progress of a part."""
-        if self.progress is None:
-            return None
-        tell = self.progress
-        return lambda words, done, total: tell(f"{what}: {words}", done, total)
+        return named(self.progress, what)

@@ -20,7 +20,7 @@ from convscope.images.batches import batches
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["Grouping", "Purity", "purities", "strongest_images"]
 
@@ -85,7 +85,7 @@ def strongest_images(
     top: int,
     *,
     workers: int | None = None,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Tensor]:
     """By layer, int64 (C, K): each map's strongest images.   layers : layer -> its activation"""
     tables = {

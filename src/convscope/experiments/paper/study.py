@@ -29,7 +29,7 @@ from convscope.experiments.paper.stages import STAGES
 from convscope.experiments.pieces import FOLDER, Pieces
 from convscope.experiments.scorecard import Claim, Judgement, Verdict, failed, not_run
 from convscope.network.weights import replace_file
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["Draw", "Reproduction", "Tell", "reproduce"]
 
@@ -113,7 +113,7 @@ def reproduce(
     seed: int = 0,
     workers: int = 1,
     device: str | torch.device = "cpu",
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Reproduction:
     """Every figure and table of the paper, beside its own numbers, and what its claims come to.
 

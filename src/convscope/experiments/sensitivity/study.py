@@ -39,7 +39,7 @@ from convscope.methods.occlusion import OcclusionMaps, occlude
 from convscope.methods.project import project
 from convscope.network.exported import Network
 from convscope.network.unit import Unit
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["Comparison", "Elsewhere", "OcclusionStudy", "Row", "compare", "sensitivity"]
 
@@ -174,7 +174,7 @@ def sensitivity(
     among: int = AMONG,
     workers: int | None = None,
     seed: int = 0,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> OcclusionStudy:
     """Slide an occluder over each image; where the truth is known, score what it finds.
 
@@ -267,7 +267,7 @@ def _mine(
     among: int,
     workers: int | None,
     seed: int,
-    progress: Advance | None,
+    progress: Progress | None,
 ) -> TopK:
     """The strongest images of every feature map of a layer, among some."""
     table = TopK.empty(network.layer(layer).channels, others + 1, network.device)

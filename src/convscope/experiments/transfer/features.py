@@ -35,7 +35,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
 from convscope.network.weights import replace_file
 from convscope.network.zoo import Model
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["Features", "extract"]
 
@@ -76,7 +76,7 @@ def extract(
     cache: str | os.PathLike[str] | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
-    progress: Advance | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Features]:
     """The features of some layers for every image, by layer; one forward pass serves all of them.
 
@@ -190,7 +190,7 @@ class _Pass:
         start: int,
         batch_size: int,
         workers: int | None,
-        progress: Advance | None,
+        progress: Progress | None,
     ) -> None:
         what, total, done = f"features of {Path(images.spec).name}", len(images), start
         saved = time.monotonic()

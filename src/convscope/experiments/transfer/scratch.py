@@ -20,8 +20,8 @@ from convscope.images.batches import batches
 from convscope.images.chosen import ChosenImages
 from convscope.images.image_set import ImageSet
 from convscope.network.zoo import open_model
+from convscope.progress import Progress, named
 from convscope.training.loop import train
-from convscope.training.pictures import Advance
 from convscope.training.recipe import Recipe
 
 __all__ = ["Scratch"]
@@ -44,7 +44,7 @@ class Scratch:
     test: ImageSet | None = None
     device: str | torch.device = "cpu"
     workers: int = 0
-    progress: Advance | None = None
+    progress: Progress | None = None
 
     def __call__(self, fold: Fold, per_class: int, number: int) -> dict[str, Any]:
         """{"architecture", "accuracies": by class}. Raises as `training.loop.train` does."""
@@ -60,7 +60,7 @@ class Scratch:
             run,
             device=self.device,
             workers=self.workers,
-            progress=_named(self.progress, f"from scratch, {per_class} per class, fold {number}"),
+            progress=named(self.progress, f"from scratch, {per_class} per class, fold {number}"),
         )
         accuracies = _tested(learned.weights, self.architecture, tested, self.device)
         shutil.rmtree(run)
@@ -86,9 +86,3 @@ def _chosen(images: ImageSet, indices: Any) -> ImageSet:
     chosen = [int(index) for index in indices]
     labels = [images.label(index) for index in chosen]
     return ChosenImages(images.spec, images, chosen, images.classes, labels)
-
-
-def _named(progress: Advance | None, what: str) -> Advance | None:
-    if progress is None:
-        return None
-    return lambda words, done, total: progress(f"{what}: {words}", done, total)

@@ -26,7 +26,7 @@ from convscope.images.image_set import ImageSet
 from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer
 from convscope.network.zoo import Model
-from convscope.training.pictures import Advance
+from convscope.progress import Progress
 
 __all__ = ["LayerReader", "Point", "Transfer", "points_of", "transfer"]
 
@@ -102,7 +102,7 @@ class LayerReader:
     solver: Solver = Solver.AUTO
     batch_size: int | None = None
     workers: int | None = None
-    progress: Advance | None = None
+    progress: Progress | None = None
 
     def read(self, images: ImageSet, layers: Sequence[str]) -> dict[str, Features]:
         """Raises as `extract` does."""
