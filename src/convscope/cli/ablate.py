@@ -11,7 +11,7 @@ import typer
 from convscope import __version__
 from convscope.cli.features import table
 from convscope.cli.inputs import choose_device
-from convscope.cli.options import Running
+from convscope.cli.options import ArchOption, CacheOption, Running, ValOption
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
 from convscope.cli.train import (
@@ -71,14 +71,7 @@ class Varying:
 
 
 def ablate(
-    arch: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="zfnet, alexnet, alexnet-dense, zfnet-small or alexnet-small.",
-            show_default=False,
-        ),
-    ],
+    arch: ArchOption,
     data: Annotated[
         str,
         typer.Option(
@@ -96,16 +89,8 @@ def ablate(
     varying: Varying,
     learning: Learning,
     running: Running,
-    val: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA", help="Images to validate on. Default: scenes:val, or DATA/val."
-        ),
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Decoded images on disk, as `train --cache`."),
-    ] = None,
+    val: ValOption = None,
+    cache: CacheOption = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -226,9 +211,10 @@ def _seconds(row: Row) -> str:
 def _paper(row: Row) -> list[str]:
     if row.paper is None:
         return ["", "", ""]
+    from convscope.experiments.published import NAMES
+
     column, errors = row.paper.beside(row.architecture.name)
-    whose = {"alexnet": "AlexNet", "zfnet": "ZFNet"}[column]
-    return [f"{whose} {errors[0]}", f"{errors[1]}", f"{errors[2]}"]
+    return [f"{NAMES[column]} {errors[0]}", f"{errors[1]}", f"{errors[2]}"]
 
 
 def _claims(found: Ablation) -> list[str]:

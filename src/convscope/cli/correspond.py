@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.inputs import Microscope, open_microscope
-from convscope.cli.options import DataArgument, ModelArgument, Reading, Running
+from convscope.cli.options import DataArgument, FolderOption, ModelArgument, Reading, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.samples import check_folder, layer_names, open_set
 from convscope.cli.screen import Screen
@@ -24,9 +24,7 @@ __all__ = ["correspond"]
 def correspond(
     model: ModelArgument,
     data: DataArgument,
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False)
-    ],
+    out: FolderOption,
     reading: Reading,
     running: Running,
     parts: Annotated[

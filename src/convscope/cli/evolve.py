@@ -9,7 +9,15 @@ import typer
 
 from convscope import __version__
 from convscope.cli.inputs import choose_device
-from convscope.cli.options import DataArgument, RulesName, RulesOption, Running
+from convscope.cli.options import (
+    DataArgument,
+    FolderOption,
+    LayersOption,
+    ResumeOption,
+    RulesName,
+    RulesOption,
+    Running,
+)
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadInput, BadOption
@@ -32,17 +40,9 @@ def evolve(
         ),
     ],
     data: DataArgument,
-    out: Annotated[
-        Path,
-        typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False),
-    ],
+    out: FolderOption,
     running: Running,
-    layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...", help="These layers only. Default: every convolutional one."
-        ),
-    ] = None,
+    layers: LayersOption = None,
     maps: Annotated[
         int, typer.Option(min=1, max=32, metavar="N", help="Feature maps shown of each layer.")
     ] = 5,
@@ -62,9 +62,7 @@ def evolve(
         ),
     ] = 0.9,
     rules: RulesOption = RulesName.DECONVNET,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a study that was interrupted.")
-    ] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Watch a network's features grow over the kept epochs of its training.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convscope.cli.inputs import Microscope, open_microscope
-from convscope.cli.options import ModelArgument, Reading, Running
+from convscope.cli.options import FolderOption, ModelArgument, Reading, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.samples import check_folder, layer_names, open_samples
 from convscope.cli.screen import Screen
@@ -36,9 +35,7 @@ def invariance(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False)
-    ],
+    out: FolderOption,
     reading: Reading,
     running: Running,
     layers: Annotated[

@@ -22,15 +22,25 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 __all__ = [
+    "VALIDATION",
+    "ArchOption",
+    "CacheOption",
     "DataArgument",
     "Device",
     "Fit",
+    "FolderOption",
     "ImageArgument",
+    "LayersOption",
     "ModelArgument",
     "Reading",
+    "ResumeOption",
     "RulesName",
     "RulesOption",
     "Running",
+    "SizeOption",
+    "StrideOption",
+    "ValOption",
+    "WatchOption",
     "register",
 ]
 
@@ -64,6 +74,54 @@ ImageArgument = Annotated[
         show_default=False,
     ),
 ]
+FolderOption = Annotated[
+    Path, typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False)
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")
+]
+LayersOption = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...", help="These layers only. Default: every convolutional one."),
+]
+
+# ---- of trainings
+
+VALIDATION = "Images to validate on. Default: scenes:val, or DATA/val."
+ArchOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="zfnet, alexnet, alexnet-dense, zfnet-small or alexnet-small.",
+        show_default=False,
+    ),
+]
+ValOption = Annotated[str | None, typer.Option(metavar="DATA", help=VALIDATION)]
+CacheOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Decoded images on disk, as `train --cache`.")
+]
+
+# ---- of occlusion
+
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="PX", help="The occluder's side. Default: a seventh of the input's."
+    ),
+]
+StrideOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="PX", help="The occluder's step. Default: a quarter of its side."),
+]
+WatchOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Watch the strongest feature map of this layer. Default: the last convolution.",
+    ),
+]
+
+# ---- of projection
 
 
 class RulesName(StrEnum):
@@ -81,6 +139,8 @@ RulesOption = Annotated[
         "(Springenberg et al. 2015)."
     ),
 ]
+
+# ---- groups
 
 _MODEL = "Model and images"
 _RUNNING = "Running"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convscope.cli.inputs import choose_device
-from convscope.cli.options import Running
+from convscope.cli.options import FolderOption, Running
 from convscope.cli.screen import Screen
 
 if TYPE_CHECKING:
@@ -22,9 +21,7 @@ FAILED = 1
 
 
 def paper(
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False)
-    ],
+    out: FolderOption,
     running: Running,
     data: Annotated[
         str,

@@ -9,10 +9,10 @@ import typer
 
 from convscope.cli.features import (
     ClassifierName,
+    ClassifierOption,
     DropOption,
     FeatureReading,
     FoldsOption,
-    ResumeOption,
     TestOption,
     TestPerClassOption,
     losses,
@@ -23,7 +23,7 @@ from convscope.cli.features import (
     table,
 )
 from convscope.cli.inputs import Microscope, open_microscope
-from convscope.cli.options import DataArgument, ModelArgument, Reading, Running
+from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
@@ -59,9 +59,7 @@ def probe(
         int, typer.Option(min=1, metavar="N", help="Images per class to learn from.")
     ] = 30,
     folds: FoldsOption = 5,
-    classifier: Annotated[
-        ClassifierName, typer.Option(help="Fitted on top of the features.")
-    ] = ClassifierName.BOTH,
+    classifier: ClassifierOption = ClassifierName.BOTH,
     test: TestOption = None,
     test_per_class: TestPerClassOption = 50,
     drop: DropOption = None,

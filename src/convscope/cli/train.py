@@ -11,7 +11,7 @@ import typer
 
 from convscope import __version__
 from convscope.cli.inputs import choose_device
-from convscope.cli.options import Running
+from convscope.cli.options import ArchOption, Running, ValOption
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption, NonFinite
 
@@ -122,14 +122,7 @@ def train(
     learning: Learning,
     storing: Storing,
     running: Running,
-    arch: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="zfnet, alexnet, alexnet-dense, zfnet-small or alexnet-small.",
-            show_default=False,
-        ),
-    ] = "",
+    arch: ArchOption = "",
     data: Annotated[
         str,
         typer.Option(
@@ -143,12 +136,7 @@ def train(
         Path | None,
         typer.Option(metavar="RUN", help="A new folder for the run.", show_default=False),
     ] = None,
-    val: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA", help="Images to validate on. Default: scenes:val, or DATA/val."
-        ),
-    ] = None,
+    val: ValOption = None,
 ) -> None:
     """Train a network of the paper, with its recipe.
 

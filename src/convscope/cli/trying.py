@@ -12,7 +12,7 @@ import typer
 
 from convscope import __version__
 from convscope.cli.inputs import choose_device
-from convscope.cli.options import Running
+from convscope.cli.options import VALIDATION, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
@@ -45,7 +45,7 @@ class TryOptions:
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Images to validate on. Default: scenes:val, or DATA/val.",
+            help=VALIDATION,
             rich_help_panel=_PANEL,
         ),
     ] = None
