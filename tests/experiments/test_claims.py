@@ -27,6 +27,7 @@ from convscope.experiments.paper.results import (
     Trainings,
 )
 from convscope.experiments.paper.stages import STAGES
+from convscope.experiments.paper.tables import several_table
 from convscope.experiments.scorecard import Claim, Effect, Judgement, Verdict, decide, judged
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe
@@ -363,3 +364,9 @@ def test_judgements_survive_json(claim: Claim) -> None:
     result = next(true for key, true, _ in PLAIN if key == claim.key)
     found = claim.judge(result)
     assert Judgement.from_dict(found.to_dict()) == found
+
+
+def test_the_table_of_several_objects_has_a_cell_under_every_head():
+    table = several_table(several(0.6, 0.3))
+    assert all(len(row) == len(table.head) for row in table.rows)
+    assert table.rows[0][1:3] == ("60.0", "30.0")

@@ -17,7 +17,8 @@ from torch import nn
 
 from convscope.errors import BadData, BadModel, BadOption
 from convscope.experiments.ensemble.combined import MOST_SUBSETS, _subsets, combine
-from convscope.experiments.ensemble.study import ALL, TABLE1, chances_of, ensemble
+from convscope.experiments.ensemble.study import ALL, chances_of, ensemble
+from convscope.experiments.published import TABLE1
 from convscope.images.datasets import open_images
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling

@@ -212,6 +212,8 @@ def test_a_small_run_on_scenes_goes_from_trainings_to_the_page_and_survives_an_i
     assert len(found.scorecard) == len(paper.CLAIMS)
     for outcome in found.outcomes:
         assert outcome.pictures, outcome.key
+        for row in outcome.table.rows if outcome.table else ():
+            assert len(row) == len(outcome.table.head), outcome.key
         assert all((out / outcome.key / file).is_file() for file, _ in outcome.pictures)
         assert all((out / path).is_file() for _, path in outcome.pages)
         assert (out / outcome.key / "result.json").is_file()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.ablation.study import Ablation, Row
+from convscope.experiments.published import NAMES
+from convscope.experiments.wording import NONE, spread_words
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (
     FAINT,
@@ -33,7 +34,7 @@ TRAIN, VAL = LABELS[0], LABELS[1]
 SHIFT = 0.15  # of a line: training above, validation below
 SEED = 0.14  # of a line, from a mean to the dots of its seeds
 PAPER_END = 80  # of the paper's axis, %
-MARKS = {"ZFNet": "o", "AlexNet": "s"}
+MARKS = {"zfnet": "o", "alexnet": "s"}
 
 
 def ablation_figure(found: Ablation, *, title: str = "", subtitle: str = "") -> Figure:
@@ -116,13 +117,9 @@ def _papers(axes: Axes, line: int, row: Row) -> None:
     if row.paper is None:
         return
     column, (train, top1, _) = row.paper.beside(row.architecture.name)
-    mark = MARKS[_whose(column)]
+    mark = MARKS[column]
     axes.plot([train], [line - SHIFT], mark, color=TRAIN, markersize=4, mfc="white", mew=1.2)
     axes.plot([top1], [line + SHIFT], mark, color=VAL, markersize=4, mfc="white", mew=1.2)
-
-
-def _whose(column: str) -> str:
-    return {"alexnet": "AlexNet", "zfnet": "ZFNet"}[column]
 
 
 def _words(figure: Figure, middle: float, row: Row) -> None:
@@ -141,17 +138,10 @@ def _columns() -> tuple[float, float, float]:
 def _cells(row: Row) -> tuple[str, str, str]:
     top5, seconds = row.values("top5_error"), row.values("seconds")
     return (
-        _spread(top5),
+        spread_words(top5),
         _counted(row.parameters),
-        f"{statistics.fmean(seconds):.0f} s" if seconds else "–",
+        f"{statistics.fmean(seconds):.0f} s" if seconds else NONE,
     )
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    mean = f"{100 * statistics.fmean(values):.1f}"
-    return mean if len(values) < 2 else f"{mean} ± {100 * statistics.stdev(values):.1f}"
 
 
 def _counted(weights: int) -> str:
@@ -191,14 +181,12 @@ def _key(figure: Figure, top: float, found: Ablation) -> None:
         dashed = place(figure, left, top - 0.01, 0.2, 0.1)
         dashed.plot([0, 1], [0, 0], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
         write(figure, left + 0.26, top, "guessing", "small", color=FAINT)
-    columns = {
-        _whose(row.paper.beside(row.architecture.name)[0]) for row in found.rows if row.paper
-    }
+    columns = {row.paper.beside(row.architecture.name)[0] for row in found.rows if row.paper}
     left = MARGIN + NAME + HERE + BETWEEN
     for name in sorted(columns, reverse=True):
         mark = place(figure, left, top - 0.01, 0.1, 0.1)
         mark.plot([0], [0], MARKS[name], color=FAINT, markersize=4, mfc="white", mew=1.2)
-        write(figure, left + 0.15, top, name, "small", color=FAINT)
+        write(figure, left + 0.15, top, NAMES[name], "small", color=FAINT)
         left += 0.65
     if not columns:
         write(figure, left, top, "none of these rows is the paper's", "small", color=OTHER)

@@ -5,17 +5,13 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from convscope.experiments.paper.results import Trainings
+from convscope.experiments.published import FIRST_LAYERS, NAMES
 from convscope.report.chart import chart, ticks
 from convscope.report.style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, place, write
 
 __all__ = ["trainings_figure"]
 
 WIDE, TALL, LEFT, BELOW, KEY = 4.4, 2.1, 0.4, 0.5, 2.3  # inches
-NAMES = {
-    "zfnet": "ZFNet: 7×7, stride 2",
-    "alexnet": "AlexNet: 11×11, stride 4",
-    "free": "ZFNet, not renormalised",
-}
 COLOURS = {"zfnet": LABELS[0], "alexnet": LABELS[1], "free": LABELS[2]}
 
 
@@ -47,7 +43,8 @@ def trainings_figure(found: Trainings, *, title: str = "", subtitle: str = "") -
         runs, top = found.of(name), HEADER + 0.25 + 0.42 * row
         swatch = place(figure, MARGIN + LEFT + WIDE + 0.3, top + 0.01, 0.2, 0.1)
         swatch.plot([0, 1], [0, 0], color=COLOURS[name], linewidth=1.6)
-        write(figure, MARGIN + LEFT + WIDE + 0.58, top, NAMES[name])
+        words = f"{NAMES[name]}: {FIRST_LAYERS[name]}" if name in FIRST_LAYERS else NAMES[name]
+        write(figure, MARGIN + LEFT + WIDE + 0.58, top, words, width=KEY - 0.58)
         last = ", ".join(f"{100 * run.training.error:.1f}" for run in runs)
         seeds = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
         write(figure, MARGIN + LEFT + WIDE + 0.58, top + 0.15, f"{last} %, {seeds}", "small",

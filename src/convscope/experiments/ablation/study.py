@@ -31,6 +31,7 @@ from convscope.experiments.bench import (
     spread,
 )
 from convscope.experiments.chance import Contrast, contrast
+from convscope.experiments.published import Errors
 from convscope.images.image_set import ImageSet
 from convscope.network.architectures import Architecture, architecture_named
 from convscope.progress import Progress
@@ -254,6 +255,10 @@ def _claims(rows: Sequence[Row]) -> tuple[Judged, ...]:
     return judge(known)
 
 
-def _papers(column: str, errors: tuple[float, float, float]) -> dict[str, Any]:
-    train, top1, top5 = errors
-    return {"network": column, "train_error": train, "error": top1, "top5_error": top5}
+def _papers(column: str, errors: Errors) -> dict[str, Any]:
+    return {
+        "network": column,
+        "train_error": errors.train,
+        "error": errors.top1,
+        "top5_error": errors.top5,
+    }

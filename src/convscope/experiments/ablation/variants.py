@@ -23,6 +23,8 @@ import torch
 import yaml
 
 from convscope.errors import BadOption
+from convscope.experiments import published
+from convscope.experiments.published import Errors
 from convscope.network.architectures import Architecture, Convnet
 
 __all__ = [
@@ -180,16 +182,13 @@ def parameters_of(architecture: Architecture) -> int:
 
 # ---- the paper's ------------------------------------------------------------------------------
 
-Errors = tuple[float, float, float]
-"""Training top-1, validation top-1 and top-5, %."""
-
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of the paper's Table 2: ImageNet errors in %, or None where the paper has none."""
+    """A row of the paper's Table 2, as published.Table2Row."""
 
     variant: Variant
-    alexnet: Errors | None  # the paper's replication of Krizhevsky et al.
+    alexnet: Errors | None
     zfnet: Errors | None
 
     def beside(self, architecture: str) -> tuple[str, Errors]:
@@ -203,23 +202,11 @@ class PaperRow:
         return other[0], other[1]
 
 
-def _row(line: str, alexnet: Errors | None, zfnet: Errors | None) -> PaperRow:
-    return PaperRow(Variant.parse(line), alexnet, zfnet)
-
-
-TABLE2 = (
-    _row("none:", (35.1, 40.5, 18.1), (33.1, 38.4, 16.5)),
-    _row("without layers 3,4: -3 -4", (41.8, 45.4, 22.1), None),
-    _row("without layer 7: -7", (27.4, 40.0, 18.4), None),
-    _row("without layers 6,7: -6 -7", (27.4, 44.8, 22.4), None),
-    _row("without layers 3,4,6,7: -3 -4 -6 -7", (71.1, 71.3, 50.1), None),
-    _row("layers 6,7 half as wide: 6,7*0.5", (40.3, 41.7, 18.8), (38.2, 40.2, 17.6)),
-    _row("layers 6,7 twice as wide: 6,7*2", (26.8, 40.0, 18.1), (22.0, 38.8, 17.0)),
-    _row("layers 3,4,5 wider: 3*4/3 4*8/3 5*2", None, (18.8, 37.5, 16.0)),
-    _row("layers 3 to 7 wider: 3*4/3 4*8/3 5*2 6,7*2", None, (10.0, 38.3, 16.9)),
+TABLE2 = tuple(
+    PaperRow(Variant.parse(f"{name}: {row.changes}"), row.alexnet, row.zfnet)
+    for name, row in published.TABLE2.items()
 )
-"""Zeiler & Fergus 2014, Table 2 (arXiv: Table 3). Layers 6, 7 of 4096 units become 2048 and 8192;
-layers 3, 4, 5 of 384, 384, 256 maps become 512, 1024, 512."""
+"""In the paper's order."""
 
 
 def table2(architecture: Architecture) -> tuple[Variant, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from convscope.errors import BadData, BadModel, BadOption
 from convscope.experiments.ensemble.combined import Chances, Scoring, combine
+from convscope.experiments.published import TABLE1
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Fit, Preprocess, middle
 from convscope.network.architectures import Architecture, Convnet
@@ -24,21 +25,10 @@ from convscope.training.cache import cached_pictures
 from convscope.training.evaluation import ten_crops
 from convscope.training.pictures import Pictures, load_pictures, view_of
 
-__all__ = ["TABLE1", "Ensemble", "chances_of", "ensemble"]
+__all__ = ["Ensemble", "chances_of", "ensemble"]
 
 TOGETHER = 256  # crops per forward pass
 ALL = "all together"
-
-TABLE1: Mapping[str, tuple[float, float, float | None]] = {
-    "Krizhevsky et al., 1 net": (40.7, 18.2, None),
-    "Krizhevsky et al., 5 nets": (38.1, 16.4, 16.4),
-    "replication, 1 net": (40.5, 18.1, None),
-    "ZFNet, 1 net": (38.4, 16.5, None),
-    "5 ZFNets (a)": (36.7, 15.3, 15.3),
-    "layers 3,4,5 with 512,1024,512 maps (b)": (37.5, 16.0, 16.1),
-    "6 nets, (a) and (b)": (36.0, 14.7, 14.8),
-}
-"""Zeiler & Fergus 2014, Table 1: validation top-1 and top-5, test top-5 error on ImageNet, %."""
 
 
 @dataclass(frozen=True)

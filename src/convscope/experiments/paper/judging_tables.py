@@ -101,8 +101,8 @@ def table1_averages(found: Ensemble) -> Judgement:
     alone = group.sizes[0].error
     here = (
         f"{len(group.members)} networks {percent(group.score.error, 1)}, one "
-        f"{percent(alone, 1)} on average; the best of them tells {tested.lost} images that the "
-        f"average does not, the other way round {tested.rescued}"
+        f"{percent(alone, 1)} on average; {tested.lost} images only the best single network "
+        f"gets right, {tested.rescued} only the average"
     )
     return judged(here, Effect(gain, gain - half, gain + half, "points", images, "images"))
 

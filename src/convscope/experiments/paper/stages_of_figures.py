@@ -26,6 +26,7 @@ from convscope.experiments.paper.purity import (
 )
 from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy
 from convscope.experiments.paper.stage import Found, command
+from convscope.experiments.published import NAMES
 from convscope.experiments.samples import draw_samples
 from convscope.experiments.sensitivity.recognised import recognised, truth_of
 from convscope.experiments.sensitivity.study import sensitivity
@@ -87,14 +88,17 @@ def run_fig4(lab: Laboratory, folder: Path) -> Found:
         workers=lab.workers, device=lab.device, progress=lab.progress,
     )  # fmt: skip
     words = tuple(f"By {measure}: {trend.words()}." for measure, trend in found.trends.items())
-    alone = command("evolve", lab.run("zfnet"), images.spec, "--out", "evolution")
+    alone = command(
+        "evolve", lab.run("zfnet"), images.spec, "--measured", lab.budget.measured, "--out",
+        "evolution",
+    )  # fmt: skip
     pages = (("the epochs under a slider", "evolution/index.html"),)
     return Found(found, alone, words=words, pages=pages)
 
 
 def run_fig5(lab: Laboratory, folder: Path) -> Found:
     """Fig. 5."""
-    titles = {"free": "ZFNet without renormalisation", "zfnet": "ZFNet", "alexnet": "AlexNet"}
+    titles = {name: NAMES[name] for name in ("free", "zfnet", "alexnet")}
     looked = {name: _examined(lab, name, title) for name, title in titles.items()}
     renormalised = {
         title: sum(epoch.renormalised for epoch in read_run(lab.run(name)).history)

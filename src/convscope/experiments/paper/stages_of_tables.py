@@ -21,6 +21,7 @@ from convscope.experiments.paper import tables
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.results import MultiStudy, Trained, Trainings
 from convscope.experiments.paper.stage import Found, command
+from convscope.experiments.published import NAMES
 from convscope.experiments.transfer.folds import Protocol, labels_of
 from convscope.experiments.transfer.layers import probe
 from convscope.experiments.transfer.linear import Loss
@@ -43,7 +44,6 @@ __all__ = [
     "run_transfer",
 ]
 
-NAMES = {"zfnet": "ZFNet", "alexnet": "AlexNet", "free": "ZFNet without renormalisation"}
 JUDGED = {"table2-depth", "table2-dense", "table2-wider"}  # on the scorecard (claims.py)
 FOLDS = 5  # of Table 7, as in the paper
 SCRATCH_BATCH = 16  # few images, so that there are steps enough

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from convscope.experiments.ablation.study import Ablation
 from convscope.experiments.correspondence.study import Alike, Baseline, Correspondence
-from convscope.experiments.ensemble.study import TABLE1 as TABLE1_AVERAGES
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import MultiStudy, Trainings
+from convscope.experiments.published import (
+    ARXIV_TABLE1,
+    FIRST_LAYERS,
+    NAMES,
+    TABLE1,
+    TABLE3,
+    TABLE4,
+    TABLE5,
+    TABLE7,
+)
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.study import Point, Transfer
 from convscope.experiments.wording import NONE, percent, plus_minus, spread_words
@@ -17,38 +28,23 @@ __all__ = [
     "trainings_table", "transfer_table",
 ]  # fmt: skip
 
-TABLE1 = {"zfnet": ("38.4", "16.5"), "alexnet": ("40.7 (their own 40.5)", "18.2 (18.1)")}
-"""Validation top-1 and top-5 error of one network, %."""
-
-CALTECH = {  # images per class -> (Caltech-101, Caltech-256)
-    "softmax": {15: ("83.8 ± 0.5", "65.7 ± 0.2"), 30: ("86.5 ± 0.5", "70.6 ± 0.2"),
-                45: (NONE, "72.7 ± 0.4"), 60: (NONE, "74.2 ± 0.3")},
-    "scratch": {15: ("22.8 ± 1.5", "9.0 ± 1.4"), 30: ("46.5 ± 1.7", "22.5 ± 0.7"),
-                45: (NONE, "31.2 ± 0.5"), 60: (NONE, "38.8 ± 1.4")},
-}  # fmt: skip
-
-TABLE7 = {  # layer in the paper's count -> (SVM, softmax), Caltech-101 with 30 / -256 with 60
-    "1": ("44.8 / 24.6", NONE), "2": ("66.2 / 39.6", NONE), "3": ("72.3 / 46.0", NONE),
-    "4": ("76.6 / 51.3", NONE), "5": ("86.2 / 65.6", "82.9 / 65.7"),
-    "7": ("85.5 / 71.7", "85.4 / 72.6"),
-}  # fmt: skip
-
-PARTS = {  # arXiv Table 1: layer 5, layer 7
-    "left eye": ("0.069 ± 0.007", "0.068 ± 0.013"),
-    "right eye": ("0.067 ± 0.007", "0.069 ± 0.015"),
-    "nose": ("0.079 ± 0.017", "0.069 ± 0.011"),
-    "random": ("0.107 ± 0.017", "0.073 ± 0.014"),
-}
-
 
 def trainings_table(found: Trainings) -> Table:
     """Table 1 as far as single networks go."""
     rows = []
-    for name, words in (("zfnet", "ZFNet, 7×7 stride 2"), ("alexnet", "AlexNet, 11×11 stride 4")):
-        runs, paper = [run.training for run in found.of(name)], TABLE1[name]
+    theirs, replication = TABLE1["Krizhevsky et al., 1 net"], TABLE1["replication, 1 net"]
+    published = {
+        "zfnet": tuple(f"{error:.1f}" for error in TABLE1["ZFNet, 1 net"][:2]),
+        "alexnet": (
+            f"{theirs.top1:.1f} (their own {replication.top1:.1f})",
+            f"{theirs.top5:.1f} ({replication.top5:.1f})",
+        ),
+    }
+    for name, paper in published.items():
+        runs = [run.training for run in found.of(name)]
         rows.append(
             (
-                words,
+                f"{NAMES[name]}, {FIRST_LAYERS[name]}",
                 spread_words([run.train_error for run in runs]),
                 spread_words([run.error for run in runs]),
                 paper[0],
@@ -79,8 +75,7 @@ def ensemble_table(found: Ensemble) -> Table:
             )
         )
     rows += [
-        (f"paper, {name}", f"{top1:.1f}", f"{top5:.1f}")
-        for name, (top1, top5, _) in TABLE1_AVERAGES.items()
+        (f"paper, {name}", f"{top1:.1f}", f"{top5:.1f}") for name, (top1, top5, _) in TABLE1.items()
     ]
     return Table(
         ("networks", "val top-1", "val top-5"),
@@ -117,7 +112,7 @@ def ablation_table(found: Ablation) -> Table:
 
 def transfer_table(found: Transfer) -> Table:
     """Tables 3 and 4."""
-    counts = sorted({*found.protocol.per_class, *CALTECH["softmax"]})
+    counts = sorted({*found.protocol.per_class, *TABLE4["softmax"]})
     rows: list[tuple[str, ...]] = []
     names = {"softmax": "features, softmax", "svm": "features, linear SVM",
              "scratch": "from scratch"}  # fmt: skip
@@ -125,10 +120,10 @@ def transfer_table(found: Transfer) -> Table:
         own = {p.per_class: p for p in found.points if p.classifier == classifier}
         here = (_accuracy(own.get(n)) for n in counts)
         rows.append((f"{names.get(classifier, classifier)}, here", *here))
-    for at, name in enumerate(("Caltech-101", "Caltech-256")):
+    for name, published in (("Caltech-101", TABLE3), ("Caltech-256", TABLE4)):
         for classifier, words in (("softmax", "features"), ("scratch", "from scratch")):
-            known = CALTECH[classifier]
-            cells = (known[n][at] if n in known else NONE for n in counts)
+            known = published[classifier]
+            cells = (plus_minus(*known[n], unit=1) if n in known else NONE for n in counts)
             rows.append((f"paper, {name}, {words}", *cells))
     return Table(
         ("images per class", *map(str, counts)),
@@ -143,7 +138,8 @@ def several_table(both: MultiStudy) -> Table:
     """Table 5."""
     found = both.trained
     best = max(found.layers, key=lambda layer: layer.mean)
-    before = {each.name: each.precision for each in both.untrained.layers[0].classes}
+    start = next(layer for layer in both.untrained.layers if layer.layer == best.layer)
+    before = {each.name: each.precision for each in start.classes}
     rows: list[tuple[str, ...]] = [
         (
             each.name,
@@ -154,8 +150,13 @@ def several_table(both: MultiStudy) -> Table:
         )
         for each in sorted(best.classes, key=lambda each: -each.precision)
     ]
-    mean = (f"mean, {best.layer}", f"{100 * best.mean:.1f}", f"{100 * found.chance:.1f}",
-            "79.0 (others 74.3, 82.2)")  # fmt: skip
+    mean = (
+        f"mean, {best.layer}",
+        f"{100 * best.mean:.1f}",
+        f"{100 * start.mean:.1f}",
+        f"{100 * found.chance:.1f}",
+        f"{TABLE5['ZFNet']} (others {TABLE5['Sande et al.']}, {TABLE5['Yan et al.']})",
+    )
     return Table(
         ("class", "average precision", "before training", "guessing", "paper, PASCAL VOC 2012"),
         (mean, *rows),
@@ -169,8 +170,7 @@ def depth_table(found: LayerProbe) -> Table:
     curves = {name: {p.layer: p for p in points} for name, points in found.points.items()}
     rows = []
     for layer in found.layers:
-        number = "".join(filter(str.isdigit, layer.name)) or layer.name
-        paper = TABLE7.get(number, (NONE, NONE)) if _stands_for(layer.name) else (NONE, NONE)
+        paper = _published(layer.name)
         here = [_accuracy(curves.get(name, {}).get(layer.name)) for name in ("svm", "softmax")]
         rows.append((layer.name, f"{layer.length:,}", here[0], paper[0], here[1], paper[1]))
     return Table(
@@ -187,10 +187,11 @@ def correspondence_table(found: Correspondence) -> Table:
     rows = []
     for part in found.parts:
         cells = [_difference(found.table[at][part]) for at in (lower, upper)]
-        paper = PARTS.get(part.replace("_", " "), (NONE, NONE))
+        paper = _published_difference(part.replace("_", " "))
         rows.append((part, cells[0], paper[0], cells[1], paper[1]))
     cells = [_difference(found.random[at]) for at in (lower, upper)]
-    rows.append(("random places", cells[0], PARTS["random"][0], cells[1], PARTS["random"][1]))
+    paper = _published_difference("random")
+    rows.append(("random places", cells[0], paper[0], cells[1], paper[1]))
     return Table(
         ("covered", lower, "paper, layer 5", upper, "paper, layer 7"),
         tuple(rows),
@@ -199,9 +200,22 @@ def correspondence_table(found: Correspondence) -> Table:
     )
 
 
-def _stands_for(name: str) -> bool:
-    """Whether a layer is the paper's last of its number: after pooling and rectification."""
-    return name.startswith(("norm", "pool", "relu"))
+def _published(name: str) -> tuple[str, str]:
+    """SVM and softmax, where a layer is the paper's of its number: pooled and rectified."""
+    number = "".join(filter(str.isdigit, name))
+    known: Mapping[str, tuple[float, float]] = {}
+    if number and name.startswith(("norm", "pool", "relu")):
+        known = TABLE7.get(int(number), known)
+    svm, softmax = (" / ".join(map(str, known.get(each, (NONE,)))) for each in ("svm", "softmax"))
+    return svm, softmax
+
+
+def _published_difference(part: str) -> tuple[str, str]:
+    """Δ in layers 5 and 7."""
+    if part not in ARXIV_TABLE1:
+        return NONE, NONE
+    lower, upper = (plus_minus(*each, digits=3, unit=1) for each in ARXIV_TABLE1[part])
+    return lower, upper
 
 
 def _accuracy(point: Point | None) -> str:
