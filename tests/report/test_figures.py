@@ -107,7 +107,7 @@ def test_the_row_names_its_image_unit_class_and_numbers():
     for expected in (
         "dog.jpg", "a network", "Activity of feature map 130", "features.12.expand3x3_activation",
         "Probability of a very long name", "24×24 px", "Projection of unit 130@3,4",
-        "12.3", "90", "7 others", "56%",
+        "12.3", "90", "7 others", "56 %",
     ):  # fmt: skip
         assert expected in said
 

@@ -36,26 +36,42 @@ def facts(**changes: Any) -> dict[str, Any]:
     return {**known, **changes}
 
 
-def test_numbers_are_said_as_a_person_would(tmp_path: Path):
-    page = write_tour(tmp_path, facts()).read_text(encoding="utf-8")
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A demo's folder with its pictures, one wider than the page's column."""
+    (tmp_path / "pictures").mkdir()
+    for name, width in (("scenes", 2000), ("maps", 400), ("projections", 400)):
+        Image.new("RGB", (width, 200)).save(tmp_path / "pictures" / f"{name}.png")
+    return tmp_path
+
+
+def test_pictures_are_shown_in_one_scale_and_a_broad_one_may_leave_the_column(folder: Path):
+    page = write_tour(folder, facts()).read_text(encoding="utf-8")
+    broad, plain = page.split('<figure class="wide')[1:3]
+    assert broad.startswith(' broad">') and 'width="1160" height="116"' in broad
+    assert plain.startswith('">') and 'width="232" height="116"' in plain
+
+
+def test_numbers_are_said_as_a_person_would(folder: Path):
+    page = write_tour(folder, facts()).read_text(encoding="utf-8")
     assert "581,068 parameters" in page and "96.8 % of 1,200 scenes" in page
 
 
-def test_names_are_data_and_not_markup(tmp_path: Path):
-    page = write_tour(tmp_path, facts(classes=('"><script>alert(1)</script>',))).read_text()
+def test_names_are_data_and_not_markup(folder: Path):
+    page = write_tour(folder, facts(classes=('"><script>alert(1)</script>',))).read_text()
     assert "<script" not in page and "&lt;script&gt;" in page
 
 
-def test_nothing_is_said_about_occlusion_where_no_scene_was_recognised(tmp_path: Path):
-    assert "rests on" not in write_tour(tmp_path, facts()).read_text(encoding="utf-8")
+def test_nothing_is_said_about_occlusion_where_no_scene_was_recognised(folder: Path):
+    assert "rests on" not in write_tour(folder, facts()).read_text(encoding="utf-8")
 
 
-def test_a_fact_that_is_missing_is_an_error_and_leaves_no_page(tmp_path: Path):
+def test_a_fact_that_is_missing_is_an_error_and_leaves_no_page(folder: Path):
     known = facts()
     del known["maps"]
     with pytest.raises(Exception, match="maps"):
-        write_tour(tmp_path, known)
-    assert not (tmp_path / "index.html").exists()
+        write_tour(folder, known)
+    assert not (folder / "index.html").exists()
 
 
 def test_a_contact_sheet_has_a_row_for_every_twelve_pictures():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convscope.experiments.wording import minus
 from convscope.report.style import FAINT, RULE, SIZES, families, place
 
 __all__ = ["chart", "ticks"]
@@ -25,5 +26,5 @@ def ticks(axes: Axes, *, x: list[float] | None = None, y: list[float] | None = N
         if values is None:
             continue
         axis.set_ticks(values)
-        names = [f"{value:g}".replace("-", "−") for value in values]
+        names = [minus(f"{value:g}") for value in values]
         axis.set_ticklabels(names, fontsize=SIZES["small"], color=FAINT, family=families())

@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 
 from convscope.experiments.chance import Z
 from convscope.experiments.correspondence.study import Baseline, Correspondence
+from convscope.experiments.wording import plus_minus
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (
     FAINT,
@@ -115,7 +116,8 @@ def _layer(figure: Figure, top: float, found: Correspondence, layer: str, letter
         one = found.table[layer][part]
         y, colour = k + 0.5, _colour(k)
         _dot(axes, y, one.delta, (one.delta - Z * one.error, one.delta + Z * one.error), colour)
-        said = f"{one.delta:.3f} ± {one.deviation:.3f}   p {_p(one.p_own)}, {_p(one.p_same)}"
+        delta = plus_minus(one.delta, one.deviation, digits=3, unit=1)
+        said = f"{delta}   p {_p(one.p_own)}, {_p(one.p_same)}"
         _line(figure, above + k * LINE, part, said, wide)
     baselines = (
         ("random, another in each", found.random[layer]),
@@ -123,7 +125,7 @@ def _layer(figure: Figure, top: float, found: Correspondence, layer: str, letter
     )
     for k, (name, baseline) in enumerate(baselines, len(found.parts)):
         _range(axes, k + 0.5, baseline)
-        said = f"{baseline.delta:.3f} ± {baseline.deviation:.3f}"
+        said = plus_minus(baseline.delta, baseline.deviation, digits=3, unit=1)
         _line(figure, above + k * LINE, name, said, wide, FAINT)
     axes.axvline(found.random[layer].delta, color=RULE, linewidth=0.8, zorder=0)
 

@@ -17,6 +17,7 @@ from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.filters import BANDS, RADIUS
 from convscope.experiments.diagnosis.findings import Severity
 from convscope.experiments.diagnosis.study import Diagnosis, LayerDiagnosis
+from convscope.experiments.wording import minus, percent
 from convscope.images.pictures import around_grey, grey_scaled
 from convscope.report.style import (
     CLIP,
@@ -30,7 +31,6 @@ from convscope.report.style import (
     caption,
     head,
     place,
-    signed,
     tiled,
     write,
 )
@@ -183,7 +183,7 @@ def _draw_strengths(figure: Figure, left: float, top: float, each: Examined) -> 
         axes.set_ylim(0, 1.35 * max(rms[0], RADIUS))
         axes.axhline(RADIUS, color=RED, linewidth=1.0, linestyle=(0, (4, 2)))
     share = layer.strength.top_share
-    _note(axes, 0.97, 0.93, f"strongest 5 %: {share:.0%} of the energy", ha="right", own=True)
+    _note(axes, 0.97, 0.93, f"strongest 5 %: {percent(share)} of the energy", ha="right", own=True)
     _note(axes, 0.97, 0.83, f"{layer.strength.above_radius} above 0.1", ha="right", own=True)
 
 
@@ -255,7 +255,7 @@ def _words(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     for finding in diagnosis.findings[:SAID]:
         fault = finding.severity is Severity.FAULT
-        words = signed(f"{finding.layer}, {finding.kind}: {finding.words}")
+        words = minus(f"{finding.layer}, {finding.kind}: {finding.words}")
         for i, line in enumerate(textwrap.wrap(words, LETTERS)):
             lines.append((line if not i else f"   {line}", INK if fault else FAINT))
     if len(diagnosis.findings) > SAID:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from convscope.experiments.ensemble.combined import Group, Scoring, Size
 from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.wording import plus_minus
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (
     FAINT,
@@ -168,11 +169,9 @@ def _key(figure: Figure, top: float, found: Ensemble, across: float) -> None:
 
 def _words(group: Group) -> str:
     score = group.score
-    error, deviation, alone = (
-        100 * value for value in (score.error, score.error_se, group.sizes[0].error)
-    )
-    count = len(group.members)
-    return f"{group.name}: {count} averaged {error:.1f} ± {deviation:.1f}, one alone {alone:.1f}"
+    together = plus_minus(score.error, score.error_se)
+    alone = plus_minus(group.sizes[0].error, None)
+    return f"{group.name}: {len(group.members)} averaged {together}, one alone {alone}"
 
 
 def _tested(group: Group) -> str:

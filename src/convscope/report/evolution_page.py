@@ -14,6 +14,7 @@ import numpy as np
 
 from convscope.atlas.sheets import encode, is_small, rank_sheet
 from convscope.experiments.evolution.result import Evolution, LayerEvolution, Lead, MapEvolution
+from convscope.experiments.wording import percent
 from convscope.network.weights import replace_file
 from convscope.report.island import call, resource, template
 from convscope.report.style import number
@@ -149,7 +150,7 @@ def _settles(layer: LayerEvolution) -> str:
         f"{found['projection'].words()} on"
     )
     if found["projection"].to_the_end > 0:
-        words += f"; {found['projection'].to_the_end:.0%} changed until the end"
+        words += f"; {percent(found['projection'].to_the_end)} changed until the end"
     words += f". Their winning image stays from epoch {found['image'].median} on"
     if "filter" in found:
         words += f"; their own filters have all but arrived by epoch {found['filter'].median}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from convscope.experiments.chance import Estimate
 from convscope.experiments.invariance.motions import Motion
 from convscope.experiments.invariance.study import SETTLED, Curves, Invariance
+from convscope.experiments.wording import plus_minus
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (
     FAINT,
@@ -24,7 +25,6 @@ from convscope.report.style import (
     head,
     number,
     place,
-    signed,
     write,
 )
 
@@ -194,8 +194,8 @@ def _colour(index: int) -> str:
 
 
 def _share(estimate: Estimate) -> str:
-    return f"{estimate.mean:.0%} ± {100 * estimate.deviation:.0f}"
+    return f"{plus_minus(estimate.mean, estimate.deviation, digits=0)} %"
 
 
 def _spread(estimate: Estimate) -> str:
-    return signed(f"{estimate.mean:.2f}") + f" ± {estimate.deviation:.2f}"
+    return plus_minus(estimate.mean, estimate.deviation, digits=2, unit=1)

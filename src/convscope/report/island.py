@@ -10,7 +10,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 __all__ = ["call", "resource", "template"]
 
@@ -32,6 +32,10 @@ def resource(name: str) -> bytes:
 def template(name: str) -> Template:
     """A template of report/page/: it escapes what it is given, and misses nothing in silence."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(lambda name: resource(name).decode()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.from_string(resource(name).decode())
+    return environment.get_template(name)

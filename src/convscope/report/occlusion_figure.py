@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from convscope.experiments.wording import minus, percent
 from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
@@ -33,7 +34,6 @@ from convscope.report.style import (
     length,
     number,
     place,
-    signed,
     write,
 )
 
@@ -236,10 +236,10 @@ def _draw_labels(panel: Panel, maps: OcclusionMaps, classes: Names) -> None:
     )
     total = maps.label.numel()
     for i, (label, count) in enumerate(named):
-        panel.line(i, _name(label, classes), f"{count / total:.0%}", swatch=LABELS[i])
+        panel.line(i, _name(label, classes), percent(count / total), swatch=LABELS[i])
     rest = [count for _, count in order[LISTED:]]
     if rest:
-        panel.line(LISTED, f"{len(rest)} others", f"{sum(rest) / total:.0%}", swatch=OTHER)
+        panel.line(LISTED, f"{len(rest)} others", percent(sum(rest) / total), swatch=OTHER)
 
 
 def _range(values: torch.Tensor, base: float) -> tuple[float, float]:
@@ -258,5 +258,5 @@ def _chance(probability: float) -> str:
 
 
 def _fallen(value: float, base: float) -> str:
-    change = f" ({signed(f'{value / base - 1:+.0%}')})" if base > 0 else ""
+    change = f" ({minus(f'{100 * (value / base - 1):+.0f} %')})" if base > 0 else ""
     return number(value) + change

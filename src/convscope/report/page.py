@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, WALL_TILE
 from convscope.atlas.store import Atlas, LayerRecord, Manifest, open_atlas
+from convscope.experiments.wording import duration
 from convscope.methods.rules import DECONVNET
 from convscope.network.weights import replace_file
 from convscope.report.island import call, resource, template
@@ -172,7 +173,7 @@ def _facts(manifest: Manifest) -> dict[str, str | bool]:
         "preprocess": manifest.preprocess.text,
         "identity": data.identity,
         "weights_sha256": model.weights_sha256 or "not identified",
-        "seconds": _duration(manifest.seconds),
+        "seconds": duration(manifest.seconds),
         "device": manifest.device,
         "version": manifest.convscope_version,
     }
@@ -231,9 +232,3 @@ def _count(n: int, noun: str) -> str:
 def _number(n: int) -> str:
     words = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     return words[n - 1] if 1 <= n <= len(words) else str(n)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

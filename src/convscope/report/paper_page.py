@@ -8,21 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from convscope import __version__
 from convscope.experiments.paper.claims import claims_of
 from convscope.experiments.paper.plan import Outcome
 from convscope.experiments.paper.study import Reproduction
 from convscope.experiments.scorecard import Claim, Judgement, Verdict
+from convscope.experiments.wording import duration
 from convscope.network.weights import replace_file
 from convscope.report.island import resource, template
-from convscope.report.style import DPI
+from convscope.report.shown import shown
 
 __all__ = ["write_paper_page"]
 
 OWN_FILES = ("tour.css", "training.css", "paper.css")  # copied as they are
-SCALE = 116  # pixels of the page for an inch of a figure
 SHOWN_WORDS = 12  # findings of a stage that are not folded away
 KINDS = {
     Verdict.HOLDS: "holds",
@@ -91,7 +89,7 @@ def _facts(found: Reproduction) -> dict[str, str]:
         else f"{budget.folder_epochs} epochs",
         "Networks": f"ZFNet and AlexNet made small, {budget.seeds} seeds from {found.seed} on",
         "Budget": budget.name,
-        "Time": _duration(seconds),
+        "Time": duration(seconds),
     }
 
 
@@ -116,12 +114,14 @@ def _stage(outcome: Outcome, folder: Path) -> dict[str, Any]:
         "key": outcome.key,
         "title": outcome.title,
         "where": outcome.where,
-        "seconds": _duration(outcome.seconds),
+        "seconds": duration(outcome.seconds),
         "claims": [
             _row(c, outcome.judgements[c.key]) for c in claims if c.key in outcome.judgements
         ],
         "table": outcome.table,
-        "pictures": [_picture(folder, outcome.key, *each) for each in outcome.pictures],
+        "pictures": [
+            shown(folder, f"{outcome.key}/{file}", words) for file, words in outcome.pictures
+        ],
         "pages": outcome.pages,
         "words": outcome.words[:SHOWN_WORDS],
         "more": outcome.words[SHOWN_WORDS:],
@@ -130,17 +130,3 @@ def _stage(outcome: Outcome, folder: Path) -> dict[str, Any]:
         "error": outcome.error,
         "numbers": "" if outcome.reason or outcome.error else f"{outcome.key}/result.json",
     }
-
-
-def _picture(folder: Path, stage: str, file: str, words: str) -> dict[str, Any]:
-    """Shown in one scale with all others, so that their letters are of one size."""
-    path = f"{stage}/{file}"
-    with Image.open(folder / path) as picture:
-        width, height = (round(side * SCALE / DPI) for side in picture.size)
-    return {"file": path, "words": words, "width": width, "height": height}
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from convscope.errors import BadInput
+from convscope.experiments.wording import minus
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY, crop, grey_scaled, shown_box
 from convscope.images.preprocess import Preprocess
@@ -27,7 +28,6 @@ from convscope.report.style import (
     length,
     number,
     place,
-    signed,
     write,
 )
 
@@ -103,8 +103,8 @@ def _cell(
         projection=grey_scaled(crop(projection, box, 0.0), CLIP),
         unit=str(projections.units[i]),
         activation=f"activation {number(float(projections.activation[i]))}",
-        field=f"{field.height}×{field.width} px from row {signed(field.top)}, "
-        f"column {signed(field.left)}",
+        field=f"{field.height}×{field.width} px from row {minus(str(field.top))}, "
+        f"column {minus(str(field.left))}",
         name=name,
     )
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.sensitivity.study import OcclusionStudy, Row
+from convscope.experiments.wording import minus, percent
 from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
@@ -28,7 +29,6 @@ from convscope.report.style import (
     head,
     number,
     place,
-    signed,
     write,
 )
 
@@ -101,7 +101,7 @@ def _projections(panel: Panel, row: Row, preprocess: Preprocess) -> None:
     panel.line(0, "Framed: this image, activation", number(maps.activation))
     for i, other in enumerate(row.elsewhere[:3]):
         panel.line(i + 1, other.name, number(other.activation), colour=FAINT)
-    panel.line(4, "Falls with the projection, rank", signed(f"{row.agreement.correlation:.2f}"))
+    panel.line(4, "Falls with the projection, rank", minus(f"{row.agreement.correlation:.2f}"))
 
 
 def scores_figure(
@@ -159,5 +159,5 @@ def _score(
     write(figure, MARGIN, top, name, width=TEXT - 0.15, color=colour, weight="bold")
     words = f"area {mean.mean:.2f}, {mean.low:.2f} to {mean.high:.2f}"
     write(figure, MARGIN, top + 0.15, words, width=TEXT - 0.1)
-    words = f"{rate.hits} of {rate.count} on it, chance {rate.expected:.0%}"
+    words = f"{rate.hits} of {rate.count} on it, chance {percent(rate.expected)}"
     write(figure, MARGIN, top + 0.3, words, width=TEXT - 0.1)

@@ -23,12 +23,13 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from convscope.errors import BadOption
+from convscope.experiments.wording import minus
 from convscope.network.weights import replace_file
 
 __all__ = [
     "CLIP", "DPI", "FAINT", "GAP", "HEADER", "INK", "LABELS", "MAP", "MARGIN", "OTHER", "RULE",
     "SIZES", "blank", "caption", "families", "frame", "head", "length", "number", "place", "render",
-    "save", "signed", "tiled", "write",
+    "save", "tiled", "write",
 ]  # fmt: skip
 
 Pixels = NDArray[np.uint8]
@@ -161,12 +162,7 @@ def tiled(tiles: Sequence[Pixels], seam: int) -> Pixels:
 
 def number(value: float) -> str:
     """Three digits, or all of those before the point."""
-    return signed(f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}")
-
-
-def signed(words: int | str) -> str:
-    """With a minus sign in place of a hyphen."""
-    return str(words).replace("-", "−")
+    return minus(f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}")
 
 
 def render(figure: Figure, form: str = "png") -> bytes:

@@ -13,8 +13,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from convscope.experiments.wording import percent
 from convscope.network.weights import replace_file
 from convscope.report.island import resource, template
+from convscope.report.shown import Shown, shown
 from convscope.report.style import blank, place, write
 
 __all__ = ["contact_figure", "write_tour"]
@@ -40,15 +42,15 @@ def contact_figure(pictures: Sequence[Image.Image], names: Sequence[str]) -> Fig
 def write_tour(folder: str | Path, facts: Mapping[str, Any]) -> Path:
     """Write index.html and tour.css into the demo's folder; the path of the page.
 
-    facts : what page/tour.html.j2 names
+    facts : what page/tour.html.j2 names;   its `pictures` : the folder of the figures, in `folder`
     """
     folder = Path(folder)
     replace_file(folder / "tour.css", resource("tour.css"))
     index = folder / "index.html"
-    replace_file(index, template("tour.html.j2").render(share=_share, **facts).encode())
+
+    def picture(file: str, words: str) -> Shown:
+        return shown(folder, f"{facts['pictures']}/{file}", words)
+
+    words = template("tour.html.j2").render(facts, percent=percent, picture=picture)
+    replace_file(index, words.encode())
     return index
-
-
-def _share(value: float, digits: int = 1) -> str:
-    """0.9683 -> 96.8 %."""
-    return f"{100 * value:.{digits}f} %"

@@ -17,6 +17,7 @@ from PIL import Image
 
 from convscope.atlas.sheets import FILTER_CELL, FILTER_COLUMNS, encode, filter_sheet
 from convscope.errors import BadCheckpoint, BadInput
+from convscope.experiments.wording import duration, percent
 from convscope.images.preprocess import Preprocess
 from convscope.network.weights import Weights, read_weights, replace_file
 from convscope.report.curves import Chart, chart
@@ -146,6 +147,7 @@ def page_words(run: Run, kept: Iterable[Kept]) -> dict[str, Any]:
         "facts": _facts(run),
         "notes": run.notes,
         "tested": run.tested,
+        "percent": percent,
     }
 
 
@@ -159,9 +161,9 @@ def _standfirst(run: Run) -> str:
         return f"{words}: no epoch is complete yet."
     best = _best(run.history)
     return (
-        f"{words}, in {_duration(seconds)}. Validation error "
-        f"{_share(1 - run.history[-1].val_accuracy)} after the last of them; the lowest, "
-        f"{_share(1 - best.val_accuracy)}, after epoch {best.epoch}."
+        f"{words}, in {duration(seconds)}. Validation error "
+        f"{percent(1 - run.history[-1].val_accuracy, 1)} after the last of them; the lowest, "
+        f"{percent(1 - best.val_accuracy, 1)}, after epoch {best.epoch}."
     )
 
 
@@ -186,7 +188,7 @@ def _facts(run: Run) -> dict[str, str]:
         "Validated on": _data(run.validation),
         "Classes": ", ".join(run.classes),
         "Input": "×".join(map(str, run.architecture.input_shape)),
-        "Time": _duration(seconds) if run.history else "none yet",
+        "Time": duration(seconds) if run.history else "none yet",
         "Status": str(run.status),
         "Processes": str(run.processes),
     }
@@ -206,13 +208,3 @@ def _data(about: Any) -> str:
     return (
         f"{about['spec']}: {about['count']:,} images{skipped}, identity {about['identity'][:12]}…"
     )
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.experiments.transfer.study import Point, Transfer
+from convscope.experiments.wording import plus_minus
 from convscope.report.chart import chart, ticks
 from convscope.report.score_curves import LEFT, TALL, Curve, score_curves
 from convscope.report.style import FAINT, HEADER, INK, LABELS, MARGIN, head, write
@@ -47,7 +48,7 @@ def transfer_figure(found: Transfer, *, title: str = "", subtitle: str = "") -> 
 
 def _curve(classifier: str, points: Sequence[Point]) -> Curve:
     last, spread = points[-1], [point.std for point in points]
-    said = f"{100 * last.mean:.1f} ± {100 * last.std:.1f} at {last.per_class}"
+    said = f"{plus_minus(last.mean, last.std)} at {last.per_class}"
     at, means = [point.per_class for point in points], [point.mean for point in points]
     return Curve(classifier, said, at, means, spread, spread)
 
