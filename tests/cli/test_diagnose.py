@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from convscope.network.architectures import ARCHITECTURES, build
+from experiments.banks import gabor, sound_bank
 
 from .conftest import OPTIONS
 
@@ -123,5 +124,28 @@ def test_an_untrained_network_is_trained_and_what_it_lacks_is_said(convscope, pl
         "--seeds", "1", "--epochs", "1", "--workers", "1", "--out", "trial",
     )  # fmt: skip
     assert said.code == 0, said.err
-    assert "left to you: train the network, or train it longer" in said.out
-    assert "there is nothing to try" in said.out
+    assert "left to you: conv1 (noise filters): train the network, or train it longer" in said.out
+    assert "None of its faults has a remedy that can be applied" in said.out
+    assert len(list((place / "trial" / "runs").iterdir())) == 1
+
+
+def sound(path: Path) -> None:
+    """zfnet-small whose first layer sees every frequency that its stride carries."""
+    network = build(ARCHITECTURES["zfnet-small"])
+    more = [gabor(7, 0.1, angle, (0.0, 1.0, -1.0)) for angle in torch.arange(0.2, 3.2, 0.39)]
+    with torch.no_grad():
+        network.conv1.weight.copy_(torch.cat([sound_bank(7), torch.stack(more)]))
+    save_file(network.state_dict(), path)
+
+
+def test_a_network_without_a_fault_is_not_trained_again(convscope, place: Path):
+    sound(place / "sound.safetensors")
+    said = convscope(
+        "diagnose", "zfnet-small@sound.safetensors", "--data", "scenes:train:32", "--val",
+        "scenes:val:16", "--images", "8", "--try", "--workers", "1", "--out", "trial",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert "found: conv3, dead maps (note)" in said.out  # of so few images
+    assert "No fault was found: there is nothing to try." in said.out
+    assert not (place / "trial" / "runs").exists()
+    assert (place / "trial" / "diagnosis.png").is_file()

@@ -68,7 +68,7 @@ def test_renormalisation_is_switched_on_where_it_was_off():
     assert change.architecture == ZFNET
     kept = remedied(ZFNET, SMALL, [asking(Remedy.RENORMALISE)])
     assert kept.applied == ()
-    assert kept.left == (Remedy.RENORMALISE.said,)
+    assert kept.left == (f"conv1 (aliasing): {Remedy.RENORMALISE.said}",)
 
 
 def test_duplicates_go_and_groups_are_kept_whole():
@@ -82,6 +82,37 @@ def test_what_would_change_the_budget_is_left_to_the_user():
     change = remedied(ZFNET, SMALL, [asking(Remedy.LOWER_RATE, Remedy.TRAIN_LONGER)])
     assert (change.architecture, change.recipe, change.applied) == (ZFNET, SMALL, ())
     assert len(change.left) == 2
+
+
+@pytest.mark.parametrize("notes", [False, True])
+def test_a_remedy_for_another_layer_does_not_touch_the_first(notes: bool):
+    above = asking(Remedy.SMALLER_STRIDE, layer="conv2")
+    change = remedied(ZFNET, SMALL, [above], notes=notes)
+    assert (change.architecture, change.recipe, change.applied) == (ZFNET, SMALL, ())
+    assert change.left == (f"conv2 (aliasing): {Remedy.SMALLER_STRIDE.said}",)
+
+
+def test_only_the_layer_with_the_fault_is_changed_where_two_ask():
+    here = asking(Remedy.SMALLER_STRIDE)
+    above = asking(Remedy.SMALLER_FILTER, Remedy.SMALLER_STRIDE, layer="conv2")
+    change = remedied(ALEXNET, SMALL, [here, above])
+    assert change.applied[0] == "first layer 11x11/4 to 11x11/2"
+    assert [words.partition(":")[0] for words in change.left] == ["conv2 (aliasing)"] * 2
+
+
+def test_notes_are_acted_on_only_where_that_is_asked_for():
+    small = ARCHITECTURES["zfnet-small"]
+    dead = asking(Remedy.SMALLER_FILTER, kind=Kind.DEAD, severity=Severity.NOTE)
+    twins = asking(
+        Remedy.FEWER_MAPS, layer="conv2", kind=Kind.TWINS, severity=Severity.NOTE,
+        evidence={"redundant": 1},
+    )  # fmt: skip
+    change = remedied(small, SMALL, [dead, twins])
+    assert (change.architecture, change.applied) == (small, ())
+    assert change.left[0] == f"conv1 (dead maps, a note): {Remedy.SMALLER_FILTER.said}"
+    asked = remedied(small, SMALL, [dead, twins], notes=True)
+    assert asked.applied == ("first layer 7x7/2 to 5x5/2", "layer 2 with 63 maps")
+    assert asked.left == ()
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +167,14 @@ def test_without_findings_the_first_trained_network_is_diagnosed():
     trial = tried(None, findings=None, seeds=(0,))
     assert {f.kind for f in trial.findings} & {Kind.NOISE, Kind.DEAD, Kind.ALIASING, Kind.COVERAGE}
     assert len(trial.after) == (1 if trial.change.applied else 0)
+
+
+def test_a_network_without_a_fault_is_not_trained(tmp_path: Path):
+    noted = asking(Remedy.SMALLER_FILTER, severity=Severity.NOTE)
+    trial = tried(tmp_path / "study", findings=[noted])
+    assert (trial.before, trial.after, trial.change.applied) == ((), (), ())
+    assert not (tmp_path / "study").exists()
+    assert json.loads(json.dumps(trial.to_dict()))["difference"] is None
 
 
 def test_the_spread_is_the_sample_standard_deviation():

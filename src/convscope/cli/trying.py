@@ -68,6 +68,12 @@ class TryOptions:
             min=1, metavar="N", help="Overrides the recipe's value.", rich_help_panel=_PANEL
         ),
     ] = None
+    notes: Annotated[
+        bool,
+        typer.Option(
+            "--notes", help="Act on notes, too, not on faults alone.", rich_help_panel=_PANEL
+        ),
+    ] = False
     resume: Annotated[
         bool,
         typer.Option(
@@ -83,6 +89,7 @@ def check_trial(trying: TryOptions, model: str, data: str | None, against: str |
             "--val": trying.val,
             "--recipe": trying.recipe,
             "--epochs": trying.epochs,
+            "--notes": trying.notes or None,
             "--resume": trying.resume or None,
         }
         for name, value in given.items():
@@ -137,8 +144,9 @@ def run_trial(
     with screen.progress(out) as progress:
         trial = try_remedies(
             architecture, recipe, images, validation, findings=findings,
-            seeds=range(recipe.seed, recipe.seed + trying.seeds), out=out, resume=trying.resume,
-            device=device, workers=running.workers or os.cpu_count() or 1, progress=progress,
+            notes=trying.notes, seeds=range(recipe.seed, recipe.seed + trying.seeds),
+            out=out, resume=trying.resume, device=device,
+            workers=running.workers or os.cpu_count() or 1, progress=progress,
         )  # fmt: skip
     screen.say("", *_words(trial))
     written = {**(result or {}), "data": data, "trial": trial.to_dict()}
@@ -172,17 +180,17 @@ def _start(
 
 
 def _words(trial: Trial) -> list[str]:
-    lines = [f"asked for by: {f.layer}, {f.kind} ({f.severity})" for f in trial.findings]
+    from convscope.experiments.diagnosis.findings import Severity
+
+    lines = [f"found: {f.layer}, {f.kind} ({f.severity})" for f in trial.findings]
     lines += [f"applied: {words}" for words in trial.change.applied]
     lines += [f"left to you: {words}" for words in trial.change.left]
     lines += ["", *_rows("before", trial.before), *_rows("after", trial.after)]
-    if not trial.after:
-        return [
-            *lines,
-            "",
-            "No remedy for the architecture was asked for: there is nothing to try.",
-        ]
-    return [*lines, "", _outcome(trial)]
+    if trial.after:
+        return [*lines, "", _outcome(trial)]
+    found = any(finding.severity is Severity.FAULT for finding in trial.findings)
+    why = "None of its faults has a remedy that can be applied" if found else "No fault was found"
+    return [*lines, "", f"{why}: there is nothing to try."]
 
 
 def _rows(when: str, attempts: Sequence[Attempt]) -> list[str]:

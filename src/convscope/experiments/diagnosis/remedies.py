@@ -20,9 +20,10 @@ SMALLEST = 3
 
 @dataclass(frozen=True)
 class Change:
-    """What a remedy turns an architecture and a recipe into.
+    """What remedies turn an architecture and a recipe into.
 
-    applied : what was done, a phrase each, none if nothing was;   left : proposed and not done
+    applied : what was done, a phrase each, none if nothing was
+    left : proposed and not done, a phrase each, with the layer and what was found there
     """
 
     architecture: Architecture
@@ -31,33 +32,54 @@ class Change:
     left: tuple[str, ...]
 
 
-def remedied(architecture: Architecture, recipe: Recipe, findings: Sequence[Finding]) -> Change:
-    """The network that the findings ask for, at the same training budget.
+def remedied(
+    architecture: Architecture,
+    recipe: Recipe,
+    findings: Sequence[Finding],
+    *,
+    notes: bool = False,
+) -> Change:
+    """The network that the faults among the findings ask for, at the same training budget.
 
-    A smaller stride of the first layer makes every map above larger; so the second layer takes the
-    stride over where it had none, with the padding that leaves the grids above it as they were:
-    what makes ZFNet of AlexNet (Fig. 3). A smaller filter has the odd size nearest to 7/11 of the
-    old. Duplicates cost a layer as many maps, if they are a fault. A lower learning rate
-    or a longer training would change the budget and are left to the user.
+    A remedy is applied where its finding was made: filter and stride are made smaller in the first
+    layer if the fault is there. A smaller stride makes every map above larger; so the second layer
+    takes the stride over where it had none, with the padding that leaves the grids above it as they
+    were: what makes ZFNet of AlexNet (Fig. 3). A smaller filter has the odd size nearest to 7/11 of
+    the old. Duplicates cost their layer as many maps. Renormalisation holds for all layers, as in
+    the paper (§3). A lower learning rate or a longer training would change the budget and are left
+    to the user, as are other layers' filters and strides.
+
+    notes : act on notes, too
     """
-    asked = {remedy for finding in findings for remedy in finding.remedies}
+    heeded = [each for each in findings if notes or each.severity is Severity.FAULT]
     applied: list[str] = []
-    new = architecture
-    first = architecture.convolutions[0]
+    done: set[tuple[str, Remedy]] = set()
+    new, first = architecture, architecture.convolutions[0]
+    bottom = _name(first)
+    asked = {remedy for each in heeded if each.layer == bottom for remedy in each.remedies}
     smaller = _smaller(architecture, asked)
     if smaller != first:
         new = _with_first(architecture, smaller)
         applied.append(f"first layer {_spelled(first)} to {_spelled(smaller)}")
+        done |= {(bottom, Remedy.SMALLER_FILTER)} if smaller.size < first.size else set()
+        done |= {(bottom, Remedy.SMALLER_STRIDE)} if smaller.stride < first.stride else set()
         if new.convolutions[1:2] != architecture.convolutions[1:2]:
             applied.append(f"second layer {_spelled(new.convolutions[1])}, so that the rest stays")
-    for number, count in _fewer(new, findings).items():
+    for number, count in _fewer(new, heeded).items():
         new = new.with_maps({number: count})
         applied.append(f"layer {number} with {count} maps")
+        done.add((f"conv{number}", Remedy.FEWER_MAPS))
     radius = recipe.radius
-    if Remedy.RENORMALISE in asked and radius is None:
+    if radius is None and any(Remedy.RENORMALISE in each.remedies for each in heeded):
         radius = RADIUS
         applied.append(f"filters renormalised to RMS {RADIUS}")
-    left = [remedy.said for remedy in Remedy if remedy in asked & _not_ours(radius, recipe)]
+        done |= {(each.layer, Remedy.RENORMALISE) for each in findings}
+    left = [
+        _proposed(each, remedy)
+        for each in findings
+        for remedy in each.remedies
+        if (each.layer, remedy) not in done
+    ]
     return Change(new, replace(recipe, radius=radius), tuple(applied), tuple(left))
 
 
@@ -105,23 +127,26 @@ def _sides(architecture: Architecture) -> int:
     return sides[-1]
 
 
-def _fewer(architecture: Architecture, findings: Sequence[Finding]) -> dict[int, int]:
-    layers = {f"conv{layer.number}": layer for layer in architecture.convolutions}
+def _fewer(architecture: Architecture, heeded: Sequence[Finding]) -> dict[int, int]:
+    """layer number -> the maps that it keeps, of layers with duplicates"""
+    layers = {_name(layer): layer for layer in architecture.convolutions}
     wanted = {}
-    for finding in findings:
-        if finding.kind is Kind.TWINS and finding.severity is Severity.FAULT:
+    for finding in heeded:
+        if finding.kind is Kind.TWINS:
             layer = layers[finding.layer]
             count = layer.maps - int(finding.evidence["redundant"])
             wanted[layer.number] = max(layer.groups, count // layer.groups * layer.groups)
     return wanted
 
 
-def _not_ours(radius: float | None, recipe: Recipe) -> set[Remedy]:
-    """Remedies that were not applied, whoever proposed them."""
-    kept = {Remedy.LOWER_RATE, Remedy.TRAIN_LONGER}
-    if radius is not None and radius == recipe.radius:
-        kept.add(Remedy.RENORMALISE)
-    return kept
+def _proposed(finding: Finding, remedy: Remedy) -> str:
+    """A remedy that was not applied, and where it was asked for."""
+    note = ", a note" if finding.severity is Severity.NOTE else ""
+    return f"{finding.layer} ({finding.kind}{note}): {remedy.said}"
+
+
+def _name(layer: Convolution) -> str:
+    return f"conv{layer.number}"
 
 
 def _spelled(layer: Convolution) -> str:

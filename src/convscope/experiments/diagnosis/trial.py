@@ -57,7 +57,8 @@ class Attempt:
 class Trial:
     """What `try_remedies` returns; `before` and `after` hold the seeds in the same order.
 
-    after : empty where no remedy could be applied
+    after : empty where no remedy could be applied; `before` then holds the network that was
+        diagnosed, if it was trained for that
     """
 
     change: Change
@@ -100,6 +101,7 @@ def try_remedies(
     validation: ImageSet,
     *,
     findings: Sequence[Finding] | None = None,
+    notes: bool = False,
     seeds: Sequence[int] = (0, 1, 2),
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -109,7 +111,10 @@ def try_remedies(
 ) -> Trial:
     """Trains the network as it is and with the remedies, and compares.
 
+    Where no remedy can be applied, there is nothing to compare, and nothing (more) is trained.
+
     findings : what asks for the remedies; None diagnoses the first network that was trained here
+    notes : act on notes, too, not on faults alone
     seeds : a training of each network from each
     out : a folder that keeps every finished training, so that an interrupted trial goes on with
         `resume`
@@ -119,6 +124,10 @@ def try_remedies(
             and `Pieces`.
     """
     check_seeds(seeds)
+    if findings is not None:
+        change = remedied(architecture, recipe, findings, notes=notes)
+        if not change.applied:
+            return Trial(change, architecture, tuple(findings), (), ())
     lesson = load_lesson(
         architecture, images, validation, recipe, workers=workers, progress=progress
     )
@@ -127,16 +136,16 @@ def try_remedies(
         architecture, recipe, lesson, out,
         trainings=2 * len(seeds), device=device, progress=progress, resume=resume,
     ) as bench:  # fmt: skip
-        before = [_attempt(bench, architecture, replace(recipe, seed=seed)) for seed in seeds]
-        asked = before[0][1] if findings is None else tuple(findings)
-        change = remedied(architecture, recipe, asked)
-        after = [
-            _attempt(bench, change.architecture, replace(change.recipe, seed=seed))
-            for seed in seeds
-            if change.applied
-        ]
-    attempts = (tuple(attempt for attempt, _ in each) for each in (before, after))
-    return Trial(change, architecture, asked, *attempts)
+        first, found = _attempt(bench, architecture, recipe)
+        asked = found if findings is None else tuple(findings)
+        change = remedied(architecture, recipe, asked, notes=notes)
+        if not change.applied:
+            return Trial(change, architecture, asked, (first,), ())
+        untried = [replace(recipe, seed=seed) for seed in seeds[1:]]
+        before = [first, *(_attempt(bench, architecture, each)[0] for each in untried)]
+        remedies = [replace(change.recipe, seed=seed) for seed in seeds]
+        after = [_attempt(bench, change.architecture, each)[0] for each in remedies]
+    return Trial(change, architecture, asked, tuple(before), tuple(after))
 
 
 def _attempt(
