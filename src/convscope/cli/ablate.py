@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope import __version__
-from convscope.cli.features import table
 from convscope.cli.inputs import choose_device
 from convscope.cli.options import ArchOption, CacheOption, Running, ValOption
 from convscope.cli.outputs import write_study
@@ -22,6 +21,7 @@ from convscope.cli.train import (
     show_recipe,
     workers_or,
 )
+from convscope.cli.words import table
 
 if TYPE_CHECKING:
     from convscope.experiments.ablation.study import Ablation, Row
@@ -184,7 +184,7 @@ def _table(found: Ablation) -> list[str]:
     counted = f"{len(found.seeds)} seeds" if len(found.seeds) > 1 else "one seed"
     return [
         f"errors, %, mean ± standard deviation over {counted}; guessing {100 * found.chance:.1f}",
-        *(line.rstrip() for line in table(head, rows)),
+        *table(head, rows),
     ]
 
 

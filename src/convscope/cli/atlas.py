@@ -20,7 +20,7 @@ from convscope.cli.options import (
     Running,
 )
 from convscope.cli.screen import Screen
-from convscope.errors import BadOption
+from convscope.cli.words import listed
 from convscope.progress import Progress
 
 if TYPE_CHECKING:
@@ -56,16 +56,14 @@ def atlas(
         convscope atlas run:runs/demo/zfnet scenes:val --out atlas
         convscope atlas torchvision:resnet18 photos/ --out atlas --resume
     """
-    names = None if layers is None else _names(layers)
+    names = None if layers is None else listed(layers, "--layers")
     device = choose_device(running.device)
     from convscope.network.ranks import processes
 
     with processes(device) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)
         scope = open_microscope(model, reading, running)
-        from convscope.images.datasets import open_images
-
-        images = open_images(data, size=scope.model.input_shape[-1], seed=running.seed)
+        images = scope.images(data)
         facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}", "rules": rules}
         together = {"processes": str(ranks.count)} if ranks.count > 1 else {}
         screen.facts({**facts, **together})
@@ -111,13 +109,6 @@ def make_atlas(
         progress=progress,
         ranks=ranks or ALONE,
     )
-
-
-def _names(layers: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in layers.split(",") if name.strip())
-    if not names:
-        raise BadOption(f"--layers {layers!r} names no layer: give names, a comma between them")
-    return names
 
 
 def _report(screen: Screen, scope: Microscope, made: Atlas, page: Path) -> None:

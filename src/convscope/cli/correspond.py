@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
 from convscope.cli.options import DataArgument, FolderOption, ModelArgument, Reading, Running
 from convscope.cli.outputs import write_study
-from convscope.cli.samples import check_folder, layer_names, open_set
+from convscope.cli.samples import check_folder
 from convscope.cli.screen import Screen
+from convscope.cli.words import listed
 from convscope.errors import BadOption
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def correspond(
         convscope correspond torchvision:vgg16 cats.zip --points left_eye,right_eye,mouth --out cats
     """
     check_folder(out)
-    named, looked = layer_names(points, "--points"), layer_names(layers, "--layers")
+    named = None if points is None else listed(points, "--points")
+    looked = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
     if size is not None and size > min(scope.model.input_shape[1:]):
@@ -96,7 +98,7 @@ def correspond(
     from convscope.images.parts import marked_images
     from convscope.report.correspondence_figure import correspondence_figure
 
-    images = open_set(scope, data)
+    images = scope.images(data)
     faces = faces_of(
         images,
         marked_images(images, parts, subject=subject),
@@ -177,5 +179,5 @@ def _finding(found: Correspondence, scope: Microscope) -> list[str]:
             line += f"; than one place, the same in all: {', '.join(place) if place else 'none'}"
         lines.append(line)
     if scope.model.random_weights:
-        lines.append("the weights are random: this says what the architecture does, untrained")
+        lines.append(UNTRAINED)
     return lines

@@ -13,6 +13,7 @@ from convscope.cli.options import ModelArgument, Reading, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
 from convscope.cli.trying import TryOptions, check_trial, run_trial
+from convscope.cli.words import table
 from convscope.errors import BadOption, FolderInUse
 
 if TYPE_CHECKING:
@@ -121,13 +122,13 @@ def _examine(
 ) -> Examined:
     """A network's diagnosis, and what its figure shows besides."""
     from convscope.experiments.diagnosis.examined import examine
-    from convscope.images.datasets import open_images
+    from convscope.images.chosen import evenly
 
     network, preprocess, title = scope.network, scope.model.preprocess, scope.title()
     if data is None:
         return examine(network, preprocess, title)
-    found = open_images(data, size=scope.model.input_shape[-1], seed=running.seed)
-    chosen = _spread(len(found), count)
+    found = scope.images(data)
+    chosen = evenly(len(found), count)
     given = _batches(screen, scope, found, chosen, running)
     with screen.progress() as progress:
         return examine(network, preprocess, title, given, total=len(chosen), progress=progress)
@@ -156,13 +157,6 @@ def _batches(
         yield batch.tensors
 
 
-def _spread(total: int, wanted: int | None) -> list[int]:
-    """That many indices, evenly over all."""
-    if wanted is None or wanted >= total:
-        return list(range(total))
-    return [place * total // wanted for place in range(wanted)]
-
-
 def _figure(examined: list[Examined], data: str | None) -> Any:
     from convscope.report.diagnosis_figure import diagnosis_figure
 
@@ -176,7 +170,7 @@ def _table(diagnosis: Diagnosis) -> list[str]:
         "layer", "filters", "stride", "strongest 5 %", "max/median", "dead", "rare", "copies",
         "zeros", "folded", "unsteady",
     )  # fmt: skip
-    rows = [head]
+    rows = []
     for layer in diagnosis.layers:
         seen, maps = layer.activity, layer.shape[0]
         rare = None if seen is None else seen.nearly_dead
@@ -195,10 +189,7 @@ def _table(diagnosis: Diagnosis) -> list[str]:
                 _share(layer.unsteadiness),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return [
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    return table(head, rows, left=True)
 
 
 def _findings(diagnosis: Diagnosis) -> list[str]:

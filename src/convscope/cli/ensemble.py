@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope import __version__
-from convscope.cli.features import table
 from convscope.cli.inputs import choose_device
 from convscope.cli.options import CacheOption, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.samples import check_folder
 from convscope.cli.screen import Screen
 from convscope.cli.train import workers_or
+from convscope.cli.words import table
 from convscope.errors import BadOption
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _table(found: Ensemble) -> list[str]:
                 _percent(score.top5_error, score.top5_se),
             ]
     said = f"errors on {found.images:,} images ± standard error, %"
-    return [said, *(line.rstrip() for line in table(head, rows))]
+    return [said, *table(head, rows)]
 
 
 def _called(group: Group) -> str:

@@ -20,7 +20,8 @@ from convscope.cli.options import (
 )
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
-from convscope.errors import BadInput, BadOption
+from convscope.cli.words import listed, numbers, table
+from convscope.errors import BadInput
 
 if TYPE_CHECKING:
     from convscope.experiments.evolution.result import Evolution, LayerEvolution
@@ -90,13 +91,13 @@ def evolve(
         found = watch(
             folder,
             images,
-            layers=None if layers is None else _listed(layers, "--layers"),
+            layers=None if layers is None else listed(layers, "--layers"),
             maps=maps,
             measured=measured,
-            epochs=None if epochs is None else _numbers(epochs),
+            epochs=None if epochs is None else numbers(epochs, "--epochs", least=0),
             threshold=threshold,
             rules=rules_named(rules),
-            folder=out,
+            out=out,
             resume=resume,
             seed=running.seed,
             batch_size=running.batch_size,
@@ -155,12 +156,7 @@ def _write(screen: Screen, found: Evolution, out: Path, record: dict[str, Any]) 
 def _table(found: Evolution) -> list[str]:
     """A line per layer; epochs as median (quartiles)."""
     head = ("layer", "maps", "dead", "projection settles", "image settles", "filter settles")
-    rows = [head, *(_row(layer) for layer in found.layers)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return table(head, [_row(layer) for layer in found.layers], left=True)
 
 
 def _row(layer: LayerEvolution) -> tuple[str, ...]:
@@ -185,17 +181,3 @@ def _findings(found: Evolution) -> list[str]:
     if first == 0:
         lines.append("epoch 0 is before training: random weights")
     return lines
-
-
-def _listed(words: str, option: str) -> list[str]:
-    names = [name.strip() for name in words.split(",") if name.strip()]
-    if not names:
-        raise BadOption(f"{option} {words!r} names nothing: give names, a comma between them")
-    return names
-
-
-def _numbers(words: str) -> list[int]:
-    listed = _listed(words, "--epochs")
-    if not all(number.isdecimal() for number in listed):
-        raise BadOption(f"--epochs {words!r}: give whole numbers, a comma between them")
-    return [int(number) for number in listed]

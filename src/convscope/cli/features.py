@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convscope.cli.inputs import Microscope
 from convscope.cli.options import Running
 from convscope.cli.screen import Screen
-from convscope.errors import BadOption
+from convscope.cli.words import listed
 from convscope.progress import Progress
 
 if TYPE_CHECKING:
@@ -31,12 +31,10 @@ __all__ = [
     "TestOption",
     "TestPerClassOption",
     "losses",
-    "numbers",
     "open_reader",
     "open_sets",
     "read_several",
     "say_precisions",
-    "table",
 ]  # fmt: skip
 
 CACHE = "features"  # in the study's folder, unless --cache says otherwise
@@ -161,20 +159,18 @@ def open_reader(
 
 
 def open_sets(
-    data: str, test: str | None, drop: str | None, scope: Microscope, seed: int
+    data: str, test: str | None, drop: str | None, scope: Microscope
 ) -> tuple[ImageSet, ImageSet | None]:
     """The images to learn from, and those to test on if they are others; classes dropped.
 
-    Raises  BadData: no such set or class.
+    Raises  BadData: no such set or class; BadOption: no class in `drop`.
     """
     from convscope.images.chosen import without_classes
-    from convscope.images.datasets import open_images
 
-    dropped = [] if drop is None else [name.strip() for name in drop.split(",") if name.strip()]
-    size = scope.model.input_shape[-1]
+    dropped = () if drop is None else listed(drop, "--drop")
 
     def opened(spec: str) -> ImageSet:
-        return without_classes(open_images(spec, size=size, seed=seed), dropped)
+        return without_classes(scope.images(spec), dropped)
 
     return opened(data), None if test is None else opened(test)
 
@@ -186,14 +182,6 @@ def losses(classifier: ClassifierName) -> tuple[Loss, ...]:
     if classifier is ClassifierName.BOTH:
         return Loss.SOFTMAX, Loss.SVM
     return (Loss(classifier),)
-
-
-def numbers(words: str, option: str) -> tuple[int, ...]:
-    """(1, 5, 15) of "1,5,15". Raises  BadOption: something else."""
-    parts = [part.strip() for part in words.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise BadOption(f"{option} {words!r}: give whole numbers, such as 1,5,15,30")
-    return tuple(int(part) for part in parts)
 
 
 def read_several(
@@ -253,16 +241,3 @@ def _precision_words(found: MultiTransfer) -> list[str]:
             f"left out: {len(found.left_out)} classes shown by fewer than {found.least} images"
         )
     return lines
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Columns of words, the first to the left, the others to the right."""
-    cells = [list(map(str, row)) for row in (head, *rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    return [
-        "  ".join(
-            c.ljust(w) if i == 0 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]

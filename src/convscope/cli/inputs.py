@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from convscope.network.exported import Network
     from convscope.network.zoo import Model
 
-__all__ = ["Microscope", "Picture", "choose_device", "open_microscope", "open_picture"]
+__all__ = ["UNTRAINED", "Microscope", "Picture", "choose_device", "open_microscope"]
 
 RANDOM = "random, seed {seed}: this network was never trained"
+UNTRAINED = "the weights are random: this says what the architecture does, untrained"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,28 @@ class Microscope:
         name, _, weights = self.model.spec.partition("@")
         whose = ", random weights" if self.model.random_weights else ""
         return f"{name}{'@' if weights else ''}{Path(weights).name}{whose}"
+
+    def images(self, spec: str) -> ImageSet:
+        """A set of images, scenes drawn at the input's size.   Raises  BadData: no such set."""
+        from convscope.images.datasets import open_images
+
+        return open_images(spec, size=self.model.input_shape[-1], seed=self.seed)
+
+    def picture(self, spec: str) -> Picture:
+        """An image file, or DATA#NAME, one image of a data set, by its name or its number.
+
+        Raises  BadImage: missing or corrupt, or no such image in the set; BadData: no such set.
+        """
+        from convscope.images.files import read_picture
+
+        data, hash_mark, name = spec.rpartition("#")
+        if not hash_mark or not data or Path(spec).exists():
+            decoded = read_picture(spec)
+            return Picture(Path(spec).name, decoded.image, decoded.notes)
+        images = self.images(data)
+        index = _find(images, name)
+        loaded = images.load(index)
+        return Picture(images.name(index), loaded.image, loaded.notes, images.label(index))
 
     def tensor(self, picture: Picture) -> Tensor:
         """(1, 3, H, W) as the network wants it. Raises  BadImage: it cannot be fitted."""
@@ -117,26 +140,6 @@ def choose_device(device: Device) -> torch.device:
     if device is Device.CUDA and not there:
         raise BadOption("--device cuda: PyTorch finds no GPU here; use --device cpu, or auto")
     return torch.device("cuda" if device is not Device.CPU and there else "cpu")
-
-
-def open_picture(spec: str, *, size: int | None = None, seed: int = 0) -> Picture:
-    """An image file, or DATA#NAME, one image of a data set, by its name or its number.
-
-    size, seed : of rendered scenes
-    Raises  BadImage: missing or corrupt, or no such image in the set; BadData: no such set.
-    """
-    from convscope.images.files import read_picture
-
-    data, hash_mark, name = spec.rpartition("#")
-    if not hash_mark or not data or Path(spec).exists():
-        decoded = read_picture(spec)
-        return Picture(Path(spec).name, decoded.image, decoded.notes)
-    from convscope.images.datasets import open_images
-
-    images = open_images(data, size=size, seed=seed)
-    index = _find(images, name)
-    loaded = images.load(index)
-    return Picture(images.name(index), loaded.image, loaded.notes, images.label(index))
 
 
 def _find(images: ImageSet, name: str) -> int:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
 from convscope.cli.options import FolderOption, ModelArgument, Reading, Running
 from convscope.cli.outputs import write_study
-from convscope.cli.samples import check_folder, layer_names, open_samples
+from convscope.cli.samples import check_folder, open_samples
 from convscope.cli.screen import Screen
+from convscope.cli.words import listed
 
 if TYPE_CHECKING:
     from convscope.experiments.invariance.study import Curves, Invariance
@@ -66,7 +67,7 @@ def invariance(
         convscope invariance torchvision:vgg16 dog.jpg cat.jpg --layers features.0 --out vgg
     """
     check_folder(out)
-    names = layer_names(layers, "--layers")
+    names = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
     samples, others = open_samples(scope, images, count, OTHERS)
@@ -109,7 +110,7 @@ def _words(found: Invariance, scope: Microscope) -> list[str]:
             count = f"{found.steeper_below(curves)} of {len(found.names)} pictures"
             lines.append(f"  {found.layers[0]} changes earlier than {found.layers[-1]} in {count}")
     if scope.model.random_weights:
-        lines.append("the weights are random: this says what the architecture does, untrained")
+        lines.append(UNTRAINED)
     return lines
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import Microscope, Picture, open_microscope, open_picture
+from convscope.cli.inputs import Microscope, Picture, open_microscope
 from convscope.cli.options import (
     ImageArgument,
     ModelArgument,
@@ -119,7 +119,7 @@ def occlude(
         "target": None if target is None else find_class(target, scope),
     }
     shown = read_fill(fill, scope)
-    picture = open_picture(image, size=scope.model.input_shape[-1], seed=running.seed)
+    picture = scope.picture(image)
     screen.facts({**scope.facts(), "image": picture.describe()})
     maps = sweep_image(
         screen, scope, picture, (size, stride), shown, batch_size=running.batch_size,

@@ -20,13 +20,12 @@ from convscope.cli.features import (
     open_sets,
     read_several,
     say_precisions,
-    table,
 )
 from convscope.cli.inputs import Microscope, open_microscope
 from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
-from convscope.errors import BadOption
+from convscope.cli.words import listed, table
 
 if TYPE_CHECKING:
     from convscope.experiments.transfer.layers import LayerProbe
@@ -76,12 +75,10 @@ def probe(
         convscope probe torchvision:vgg16@vgg16.pth voc:VOCdevkit/VOC2012:train
             --test voc:VOCdevkit/VOC2012:val --out depth
     """
-    names = None if layers is None else [name.strip() for name in layers.split(",") if name.strip()]
-    if names == []:
-        raise BadOption(f"--layers {layers!r} names no layer: give names, a comma between them")
+    names = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
-    images, tests = open_sets(data, test, drop, scope, running.seed)
+    images, tests = open_sets(data, test, drop, scope)
     facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}"}
     screen.facts(facts if tests is None else {**facts, "test": f"{tests.spec}: {len(tests)}"})
     subtitle = f"{scope.title()} · {Path(images.spec).name}"
@@ -121,7 +118,7 @@ def _several(
     out: Path,
     features: FeatureReading,
     running: Running,
-    names: list[str] | None,
+    names: tuple[str, ...] | None,
     folds: int,
     resume: bool,
     record: dict[str, object],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import Microscope, Picture, open_microscope, open_picture
+from convscope.cli.inputs import Microscope, Picture, open_microscope
 from convscope.cli.options import (
     ImageArgument,
     ModelArgument,
@@ -62,7 +62,7 @@ def project(
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
     wanted = [scope.network.unit(unit) for unit in units]
-    picture = open_picture(image, size=scope.model.input_shape[-1], seed=running.seed)
+    picture = scope.picture(image)
     screen.facts({**scope.facts(), "image": picture.describe(), "rules": rules})
 
     from convscope.methods.project import project as carry_down

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope.cli.inputs import Microscope, open_picture
+from convscope.cli.inputs import Microscope
 from convscope.errors import BadOption, FolderInUse
 
 if TYPE_CHECKING:
     from convscope.experiments.samples import Sample
-    from convscope.images.image_set import ImageSet
 
-__all__ = ["check_folder", "layer_names", "open_samples", "open_set"]
+__all__ = ["check_folder", "open_samples"]
 
 
 def open_samples(
@@ -28,7 +27,7 @@ def open_samples(
     from convscope.experiments.samples import Sample, draw_samples, true_label
 
     if len(specs) == 1 and not _is_picture(specs[0]):
-        images = open_set(scope, specs[0])
+        images = scope.images(specs[0])
         classes, seed = scope.model.classes, scope.seed
         drawn = draw_samples(images, count + more, scope.network, classes, seed=seed)
         return drawn[:count], drawn[count:]
@@ -37,31 +36,14 @@ def open_samples(
         raise BadOption(f"{sets[0]}: give either one set of images, or image files and DATA#NAME")
     samples = []
     for spec in specs:
-        picture = open_picture(spec, size=scope.model.input_shape[-1], seed=scope.seed)
+        picture = scope.picture(spec)
         label = None
         if picture.label is not None:
-            images = open_set(scope, spec.rpartition("#")[0])
+            images = scope.images(spec.rpartition("#")[0])
             index = next(i for i in range(len(images)) if images.name(i) == picture.name)
             label = true_label(images, index, scope.network, scope.model.classes)
         samples.append(Sample(picture.name, picture.image, label))
     return tuple(samples), ()
-
-
-def open_set(scope: Microscope, spec: str) -> ImageSet:
-    """A set of images, scenes drawn at the input's size."""
-    from convscope.images.datasets import open_images
-
-    return open_images(spec, size=scope.model.input_shape[-1], seed=scope.seed)
-
-
-def layer_names(words: str | None, option: str) -> tuple[str, ...] | None:
-    """The names in an option's `A,B,...`; None stays None.   Raises  BadOption: there is none."""
-    if words is None:
-        return None
-    names = tuple(name.strip() for name in words.split(",") if name.strip())
-    if not names:
-        raise BadOption(f"{option} {words!r} names nothing: give names with a comma between them")
-    return names
 
 
 def check_folder(out: Path) -> Path:

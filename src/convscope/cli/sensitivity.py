@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
 from convscope.cli.options import (
     DataArgument,
     FolderOption,
@@ -22,7 +22,7 @@ from convscope.cli.options import (
     WatchOption,
 )
 from convscope.cli.outputs import write_study
-from convscope.cli.samples import check_folder, open_set
+from convscope.cli.samples import check_folder
 from convscope.cli.screen import Screen
 from convscope.errors import BadData, BadOption
 from convscope.progress import Progress, named
@@ -85,7 +85,7 @@ def sensitivity(
             raise BadOption(f"--against {against}: its classes are not those of {model}")
     from convscope.experiments.sensitivity.recognised import recognised, truth_of
 
-    images = open_set(scopes[0], data)
+    images = scopes[0].images(data)
     marked = _marked(images, parts)
     chosen, passed = recognised(
         [(scope.network, scope.model.preprocess) for scope in scopes],
@@ -230,7 +230,7 @@ def _words(name: str, study: OcclusionStudy, scope: Microscope) -> list[str]:
         f"energy is at percentile {100 * study.percentile.mean:.0f}"
     )
     if scope.model.random_weights:
-        lines.append("  the weights are random: this says what the architecture does, untrained")
+        lines.append(f"  {UNTRAINED}")
     return lines
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_recipe", "describe", "epoch_line", "train", "workers_or"]
 
-VALIDATION = ("val", "validation", "valid", "test")  # folders that may lie beside `train`
 _RECIPE, _KEEPING = "Recipe", "Keeping"
 
 
@@ -284,11 +283,12 @@ def open_lesson(
 
 
 def _split(data: str) -> tuple[str, str]:
+    from convscope.images.datasets import split_folders
+
     if data.split(":")[0] == "scenes":
         return data, "scenes:val"
-    for name in VALIDATION:
-        if (Path(data) / "train").is_dir() and (Path(data) / name).is_dir():
-            return f"{data.rstrip('/')}/train", f"{data.rstrip('/')}/{name}"
+    if folders := split_folders(data):
+        return folders
     raise BadOption(
         f"--data {data}: nothing says what to validate on; give --val DATA, or a folder that "
         f"holds train/ and val/"

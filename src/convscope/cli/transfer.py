@@ -16,17 +16,16 @@ from convscope.cli.features import (
     TestOption,
     TestPerClassOption,
     losses,
-    numbers,
     open_reader,
     open_sets,
     read_several,
     say_precisions,
-    table,
 )
 from convscope.cli.inputs import Microscope, open_microscope
 from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
+from convscope.cli.words import numbers, table
 from convscope.errors import BadOption
 from convscope.progress import Progress
 
@@ -111,7 +110,7 @@ def transfer(
     counts = numbers(per_class, "--per-class")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
-    images, tests = open_sets(data, test, drop, scope, running.seed)
+    images, tests = open_sets(data, test, drop, scope)
     facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}"}
     screen.facts(facts if tests is None else {**facts, "test": f"{tests.spec}: {len(tests)}"})
     if images.multi_label:
@@ -177,11 +176,9 @@ def _duplicates(
 ) -> tuple[Duplicate, ...] | None:
     if against is None:
         return None
-    from convscope.images.datasets import open_images
     from convscope.images.duplicates import near_duplicates
 
-    others = open_images(against, size=scope.model.input_shape[-1], seed=running.seed)
-    return near_duplicates(tests, others, workers=running.workers, progress=progress)
+    return near_duplicates(tests, scope.images(against), workers=running.workers, progress=progress)
 
 
 def _scratch(

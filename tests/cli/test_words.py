@@ -1,0 +1,43 @@
+"""Lists and numbers out of options, columns out of values."""
+
+from __future__ import annotations
+
+import pytest
+
+from convscope.cli.words import listed, numbers, table
+from convscope.errors import BadOption
+
+
+def test_names_stand_between_commas():
+    assert listed(" conv1, conv5,", "--layers") == ("conv1", "conv5")
+
+
+@pytest.mark.parametrize("words", ["", ",", " , "])
+def test_a_list_without_a_name_is_refused_with_its_option(words):
+    with pytest.raises(BadOption, match=r"^--layers .* names nothing"):
+        listed(words, "--layers")
+
+
+def test_numbers_stand_between_commas_and_keep_their_order():
+    assert numbers("15, 1,5", "--per-class") == (15, 1, 5)
+    assert numbers("0,8", "--epochs", least=0) == (0, 8)
+
+
+@pytest.mark.parametrize("words", ["", "few", "1,2.5", "-1", "0"])
+def test_what_is_no_number_or_too_small_is_refused_with_its_option(words):
+    with pytest.raises(BadOption, match=r"^--per-class .* whole numbers, 1 at least"):
+        numbers(words, "--per-class")
+
+
+def test_columns_are_as_wide_as_their_widest_cell():
+    head, rows = ("layer", "maps"), (("conv1", 96), ("features.10", 8))
+    assert table(head, rows) == [
+        "layer        maps",
+        "conv1          96",
+        "features.10     8",
+    ]
+    assert table(head, rows, left=True) == [
+        "layer        maps",
+        "conv1        96",
+        "features.10  8",
+    ]
