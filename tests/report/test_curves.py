@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from convscope.report.curves import BOTTOM, HEIGHT, TOP, chart
+from convscope.report.curves import BOTTOM, HEIGHT, TOP, chart, number
 
 FLOOR = HEIGHT - BOTTOM
 
@@ -79,3 +79,11 @@ def test_a_chart_without_a_point_says_so() -> None:
     assert one([]).note == "nothing to show yet"
     assert one([(1, 0.0)], bars=True).note == "0 at every epoch"
     assert one([(1, 1.0)]).note == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(2.67e-7, "2.67 × 10⁻⁷"), (1e-5, "10⁻⁵"), (0.0, "0"), (12345.6, "12,346")],
+)
+def test_a_small_number_is_a_power_of_ten_and_a_large_one_has_no_point(value: float, words: str):
+    assert number(value) == words

@@ -9,10 +9,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Chart", "Curve", "chart"]
+__all__ = ["Chart", "Curve", "chart", "number"]
 
 WIDTH, HEIGHT = 360, 216
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26  # around the plot
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TICKS = 5  # about as many, and never many more
 
 Points = Sequence[tuple[int, float]]
@@ -124,7 +125,7 @@ class _Scale:
         return _shown(value, self.log)
 
     def words(self, value: float) -> str:
-        return f"{100 * value:.3g} %" if self.percent else _number(value)
+        return f"{100 * value:.3g} %" if self.percent else number(value)
 
 
 def _shown(value: float, log: bool) -> bool:
@@ -208,7 +209,13 @@ def _epochs(epochs: int) -> list[int]:
     return sorted({1, *between, max(1, epochs)})
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits, or all of those before the point; 2.7 × 10⁻⁷ where there were many zeros."""
     if not math.isfinite(value):
         return "not finite"
+    if value and abs(value) < 1e-4:
+        digits, _, power = f"{value:.2e}".partition("e")
+        digits = f"{float(digits):g}"
+        times = "" if digits == "1" else f"{digits} × "
+        return f"{times}10{str(int(power)).translate(RAISED)}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -20,7 +20,7 @@ from convscope.errors import BadCheckpoint, BadInput
 from convscope.experiments.wording import duration, percent
 from convscope.images.preprocess import Preprocess
 from convscope.network.weights import Weights, read_weights, replace_file
-from convscope.report.curves import Chart, chart
+from convscope.report.curves import Chart, chart, number
 from convscope.report.island import resource, template
 from convscope.training.checkpoint import Checkpoint, Epoch, Run, Status, read_run
 from convscope.training.recipe_file import recipe_text
@@ -83,10 +83,10 @@ def _spaced(sheet: Image.Image, filters: int) -> Image.Image:
     step = FILTER_CELL + SEAM
     size = ACROSS * step - SEAM, math.ceil(filters / ACROSS) * step - SEAM
     spaced = Image.new("RGBA", size)
-    for number in range(filters):
-        left, top = (FILTER_CELL * at for at in reversed(divmod(number, FILTER_COLUMNS)))
+    for place in range(filters):
+        left, top = (FILTER_CELL * at for at in reversed(divmod(place, FILTER_COLUMNS)))
         cell = sheet.crop((left, top, left + FILTER_CELL, top + FILTER_CELL))
-        spaced.paste(cell, (number % ACROSS * step, number // ACROSS * step))
+        spaced.paste(cell, (place % ACROSS * step, place // ACROSS * step))
     return spaced
 
 
@@ -147,6 +147,7 @@ def page_words(run: Run, kept: Iterable[Kept]) -> dict[str, Any]:
         "facts": _facts(run),
         "notes": run.notes,
         "tested": run.tested,
+        "number": number,
         "percent": percent,
     }
 
