@@ -1,29 +1,19 @@
 """The search for the strongest: short cuts that must not change any table."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
-from convscope.atlas.mine import scan
+from convscope.atlas.mine import fitting_batch, mine, scan, strongest
 from convscope.atlas.topk import FIELDS, TopK
+from convscope.images.datasets import open_images
 from convscope.network.exported import Network, open_network
+from nets import TwoReaders
 
 SHAPE = (3, 17, 19)
-
-
-class Branches(nn.Module):
-    """A convolution that two read: a rectifier, and a sum further on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
-        self.relu = nn.ReLU()
-        self.drop = nn.Dropout()
-        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        value = self.conv1(x)
-        return self.conv2(self.relu(value)) + self.drop(value)
 
 
 def pooled(*pool: nn.Module) -> nn.Sequential:
@@ -40,7 +30,7 @@ NETS = {
     "dilated pool": lambda: pooled(nn.MaxPool2d(2, 1, dilation=2)),
     "pool with a border": lambda: pooled(nn.MaxPool2d(3, 1, padding=1)),
     "no pool": pooled,
-    "branches": Branches,
+    "branches": TwoReaders,
 }
 
 
@@ -78,3 +68,27 @@ def test_the_tables_are_those_of_every_map_looked_at_whole(name: str, spoiled: b
     for layer in activations:
         for field in FIELDS:
             assert torch.equal(getattr(found[layer], field), getattr(wanted[layer], field))
+
+
+def test_the_strongest_among_some_images_are_those_of_a_whole_pass(
+    pictures: Path, tiny: SimpleNamespace
+) -> None:
+    model = tiny.model()
+    network = open_network(model.module, model.input_shape)
+    images = open_images(pictures)
+    layers = {name: network.activation(name) for name in network.conv_layers()}
+    told: list[tuple[str, int, int]] = []
+    found = strongest(
+        network, images, model.preprocess, layers, 3, progress=lambda *each: told.append(each)
+    )
+    whole, _ = mine(
+        network, images, model.preprocess, layers, None,
+        top=3, batch_size=fitting_batch(network, layers.values()), workers=1,
+        advance=lambda done, total: None,
+    )  # fmt: skip
+    assert told[-1] == ("images", len(images), len(images))
+    for layer, table in found.items():
+        for name in FIELDS:
+            assert torch.equal(getattr(table, name), getattr(whole[layer], name))
+    some = strongest(network, images, model.preprocess, layers, 3, indices=[4, 1])
+    assert all(set(table.image.flatten().tolist()) <= {-1, 1, 4} for table in some.values())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from convscope.experiments.ablation.claims import judge as judge_table2
 from convscope.experiments.bench import Training
@@ -17,7 +18,7 @@ from convscope.experiments.evolution.convergence import lower_first
 from convscope.experiments.invariance.motions import Motion, Motions
 from convscope.experiments.invariance.study import Curves, Invariance
 from convscope.experiments.paper.claims import CLAIMS
-from convscope.experiments.paper.purity import Grouping, Purity
+from convscope.experiments.paper.purity import Grouping, Purity, purities
 from convscope.experiments.paper.results import (
     Fig2,
     Fig5,
@@ -370,3 +371,9 @@ def test_the_table_of_several_objects_has_a_cell_under_every_head():
     table = several_table(several(0.6, 0.3))
     assert all(len(row) == len(table.head) for row in table.rows)
     assert table.rows[0][1:3] == ("60.0", "30.0")
+
+
+def test_the_purity_of_a_map_is_the_share_of_pairs_of_one_class_that_excite_it():
+    images = torch.tensor([[0, 1, 2, 3], [3, 2, 1, -1], [0, 1, 2, 3]])
+    values = torch.tensor([[4.0, 3, 2, 1], [3, 2, 1, 0], [2, 1, 0, -1]])
+    assert purities(images, values, [0, 0, 0, 1]) == (3 / 6, 1 / 3)  # two excite the third

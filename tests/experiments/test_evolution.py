@@ -52,7 +52,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
     place = tmp_path_factory.mktemp("grown")
     run = write_run(place / "run")
     images = open_images(str(write_pictures(place / "pictures")))
-    found = evolve(run, images, folder=place / "study", **SETTINGS)
+    found = evolve(run, images, out=place / "study", **SETTINGS)
     return Grown(run, images, place / "study", found)
 
 
@@ -155,9 +155,7 @@ def test_a_filter_is_measured_by_the_way_that_it_has_gone(grown: Grown) -> None:
 
 
 def test_a_lower_threshold_is_reached_no_later(grown: Grown) -> None:
-    found = evolve(
-        grown.run, grown.images, folder=grown.study, resume=True, threshold=0.7, **SETTINGS
-    )
+    found = evolve(grown.run, grown.images, out=grown.study, resume=True, threshold=0.7, **SETTINGS)
     settled = {row.channel: row.converged["projection"] for row in found.layers[0].rows}
     assert settled[4] == 1  # half the way: a cosine of 0.707
     assert all(settled[channel] <= SETTLED[channel] for channel in settled)
@@ -179,11 +177,11 @@ def test_an_interrupted_study_goes_on_to_the_same_bytes(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evolve(grown.run, grown.images, folder=tmp_path, progress=interrupt, **SETTINGS)
+        evolve(grown.run, grown.images, out=tmp_path, progress=interrupt, **SETTINGS)
     assert written(tmp_path) != written(grown.study)
     with pytest.raises(FolderInUse, match="not empty"):
-        evolve(grown.run, grown.images, folder=tmp_path, **SETTINGS)
-    found = evolve(grown.run, grown.images, folder=tmp_path, resume=True, **SETTINGS)
+        evolve(grown.run, grown.images, out=tmp_path, **SETTINGS)
+    found = evolve(grown.run, grown.images, out=tmp_path, resume=True, **SETTINGS)
     assert written(tmp_path) == written(grown.study)
     assert not list(tmp_path.glob("scan-*"))
     assert json.dumps(found.to_dict()) == json.dumps(grown.found.to_dict())
@@ -192,7 +190,7 @@ def test_an_interrupted_study_goes_on_to_the_same_bytes(
 def test_a_study_of_other_settings_is_not_gone_on_with(grown: Grown) -> None:
     before = written(grown.study)
     with pytest.raises(FolderInUse, match="seed is 0 there, 1 now"):
-        evolve(grown.run, grown.images, folder=grown.study, resume=True, seed=1, **SETTINGS)
+        evolve(grown.run, grown.images, out=grown.study, resume=True, seed=1, **SETTINGS)
     assert written(grown.study) == before
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from convscope.errors import BadData
-from convscope.images.chosen import without_classes
-from convscope.images.datasets import open_images
+from convscope.images.chosen import chosen_images, evenly, without_classes
+from convscope.images.datasets import open_images, split_folders
 
 
 def paint(root: Path, *names: str) -> Path:
@@ -161,3 +161,25 @@ def test_scenes_with_several_objects_have_targets() -> None:
 def test_images_without_a_label_have_no_targets(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="no label"):
         open_images(paint(tmp_path, "1.jpg")).targets(0)
+
+
+def test_chosen_images_keep_their_names_and_what_they_show(tmp_path: Path, voc: Path) -> None:
+    images = open_images(paint(tmp_path / "cats", "a/1.png", "a/2.png", "b/3.png", "b/4.png"))
+    some = chosen_images(images, [3, 0])
+    assert [some.name(i) for i in range(2)] == [images.name(3), images.name(0)]
+    assert [some.label(i) for i in range(2)] == [1, 0]
+    several = open_images(f"voc:{voc}:train")
+    assert chosen_images(several, [1]).targets(0) == several.targets(1)
+
+
+def test_indices_are_spread_evenly_and_none_is_all() -> None:
+    assert evenly(10, 4) == [0, 2, 5, 7]
+    assert evenly(3, None) == evenly(3, 5) == [0, 1, 2]
+
+
+def test_a_folder_is_split_where_it_holds_both_parts(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    assert split_folders(tmp_path) is None
+    for name in ("test", "val"):
+        (tmp_path / name).mkdir()
+    assert split_folders(f"{tmp_path}/") == (str(tmp_path / "train"), str(tmp_path / "val"))

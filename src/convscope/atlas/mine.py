@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -14,16 +14,22 @@ from torch import Tensor
 
 from convscope.atlas.topk import TopK, merge
 from convscope.atlas.unfinished import Mined, WorkFolder
+from convscope.errors import BadData, BadOption
 from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
 from convscope.network.node import Node
 from convscope.network.ranks import ALONE, Ranks
+from convscope.progress import Progress
 
-__all__ = ["as_maps", "mine", "scan"]
+__all__ = [
+    "as_maps", "fitting_batch", "layers_with_maps", "mine", "nothing_readable", "scan", "strongest",
+]  # fmt: skip
 
 CHECKPOINT_SECONDS = 30.0
+LARGEST_BATCH = 32
+VALUE_BYTES = 2**28  # of the largest value of a batch, where the batch size is left to us
 
 
 def mine(
@@ -77,6 +83,70 @@ def mine(
                 work.save_tables(tables, mined)
             advance(mined.next, total)
     return tables, mined
+
+
+def strongest(
+    network: Network,
+    images: ImageSet,
+    preprocess: Preprocess,
+    activations: Mapping[str, str],
+    top: int,
+    *,
+    indices: Sequence[int] | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, TopK]:
+    """Tables of the strongest activations, on the CPU, in one go: nothing is kept on the way.
+
+    activations : as `mine`;   indices : of the images to look among, default all
+    Images that cannot be read are left out.
+    """
+    tables = {
+        layer: TopK.empty(network.layer(activation).channels, top, network.device)
+        for layer, activation in activations.items()
+    }
+    among = range(len(images)) if indices is None else indices
+    size, done = fitting_batch(network, activations.values()), 0
+    for batch in batches(images, preprocess, batch_size=size, workers=workers, indices=among):
+        if len(batch):
+            scan(network, batch.tensors, batch.indices, activations, tables)
+        done += len(batch) + len(batch.skipped)
+        if progress is not None:
+            progress("images", done, len(among))
+    return {layer: table.to("cpu") for layer, table in tables.items()}
+
+
+def fitting_batch(network: Network, names: Iterable[str]) -> int:
+    """As many images as keep the largest value of a batch within VALUE_BYTES, at most 32."""
+    largest = max(torch.Size(node.shape).numel() for node in network.below(names))
+    return max(1, min(LARGEST_BATCH, VALUE_BYTES // (4 * largest)))
+
+
+def layers_with_maps(network: Network, asked: Iterable[str] | None) -> tuple[str, ...]:
+    """The layers asked for, in the network's order; None is every convolution.
+
+    Raises  BadOption: none, or one without feature maps;  NoSuchLayer.
+    """
+    wanted = set(network.conv_layers() if asked is None else asked)
+    if not wanted:
+        raise BadOption("there are no layers to look at; name some that have feature maps")
+    for name in wanted:
+        shape = network.layer(network.activation(name)).shape
+        if len(shape) not in (1, 3):
+            raise BadOption(
+                f"layer {name} has values of shape {tuple(shape)}, not feature maps (C, H, W); "
+                f"leave it out"
+            )
+    return tuple(layer.name for layer in network.layers if layer.name in wanted)
+
+
+def nothing_readable(images: ImageSet, mined: Mined) -> BadData:
+    """The error of a pass that could read no image."""
+    _, name, reason = mined.skipped[0]
+    return BadData(
+        f"not one of the {len(images)} images of {images.spec} could be read; "
+        f"the first: {name}: {reason}"
+    )
 
 
 class _Pace:

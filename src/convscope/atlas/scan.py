@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from convscope.atlas.depict import draw
-from convscope.atlas.mine import mine
+from convscope.atlas.mine import fitting_batch, layers_with_maps, mine, nothing_readable
 from convscope.atlas.records import (
     field_record,
     image_records,
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
 __all__ = ["Search", "build_atlas", "write_atlas"]
 
 MOST_RANKS = 100  # a WebP sheet is at most 16383 pixels wide
-LARGEST_BATCH = 32
-VALUE_BYTES = 2**28  # of the largest value of a batch, where the batch size is left to us
 PADDING = "grey 128 outside the image and outside the unit's field"
 
 
@@ -129,7 +127,7 @@ def write_atlas(
     out = Path(out)
     _check(search, images)
     network = open_network(model.module, model.input_shape).to(_device(device))
-    names = _layers(network, search.layers)
+    names = layers_with_maps(network, search.layers)
     _see_the_same(model, images, ranks)
     plan = ranks.from_first(lambda: _plan(model, images, names, search, network))
     try:
@@ -164,7 +162,7 @@ class _Job:
     def run(self, search: Search) -> None:
         """Both passes, then the manifest, which makes the atlas whole."""
         activations = {name: self.network.activation(name) for name in self.plan.layers}
-        batch = search.batch_size or _batch_size(self.network, activations)
+        batch = search.batch_size or fitting_batch(self.network, activations)
         found, mined = mine(
             self.network,
             self.images,
@@ -204,7 +202,7 @@ class _Job:
         """What the first pass brought, on disk. Raises  BadData: it brought nothing."""
         if len(mined.skipped) == len(self.images):
             self._withdraw()
-            raise _nothing_readable(self.images, mined)
+            raise nothing_readable(self.images, mined)
         fields = {name: self.network.layer(at).field for name, at in activations.items()}
         tables = {name: layer_table(found[name], field) for name, field in fields.items()}
         records = self._records(activations, found)
@@ -335,32 +333,3 @@ def _device(name: str) -> torch.device:
         line = str(error).splitlines()[0]
         raise BadOption(f"device {name!r} cannot be used ({line}); cpu always can") from None
     return device
-
-
-def _layers(network: Network, layers: Iterable[str] | None) -> tuple[str, ...]:
-    """The layers asked for, in the network's order."""
-    wanted = set(network.conv_layers() if layers is None else layers)
-    if not wanted:
-        raise BadOption("there are no layers to look at; name some that have feature maps")
-    for name in wanted:
-        shape = network.layer(network.activation(name)).shape
-        if len(shape) not in (1, 3):
-            raise BadOption(
-                f"layer {name} has values of shape {tuple(shape)}, not feature maps (C, H, W); "
-                f"leave it out"
-            )
-    return tuple(layer.name for layer in network.layers if layer.name in wanted)
-
-
-def _batch_size(network: Network, names: Iterable[str]) -> int:
-    """As many images as keep the largest value of a batch within VALUE_BYTES, at most 32."""
-    largest = max(torch.Size(node.shape).numel() for node in network.below(names))
-    return max(1, min(LARGEST_BATCH, VALUE_BYTES // (4 * largest)))
-
-
-def _nothing_readable(images: ImageSet, mined: Mined) -> BadData:
-    _, name, reason = mined.skipped[0]
-    return BadData(
-        f"not one of the {len(images)} images of {images.spec} could be read; "
-        f"the first: {name}: {reason}"
-    )

@@ -14,7 +14,8 @@ from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
 from convscope.cli.trying import TryOptions, check_trial, run_trial
 from convscope.cli.words import table
-from convscope.errors import BadOption, FolderInUse
+from convscope.errors import BadOption
+from convscope.network.lock import check_unused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,7 +83,7 @@ def diagnose(
     if images is not None and data is None:
         raise BadOption("--images needs --data: it says how many of its images to use")
     check_trial(trying, model, data, against)
-    _check_unused(out, trying)
+    check_unused(out, resume=trying.resume if trying.try_ else None)
     if trying.try_ and data is not None and ":" not in model and "@" not in model:
         run_trial(screen, model, data, out, running, trying)  # it has no weights to look at yet
         return
@@ -106,15 +107,6 @@ def diagnose(
     write_study(out, figures, result, networks[0].record())
     screen.say(f"Written: {out / 'diagnosis.png'}, {out / 'result.json'}")
     screen.result({**result, "out": str(out)})
-
-
-def _check_unused(out: Path, trying: TryOptions) -> None:
-    """Raises  FolderInUse: the folder holds something; a trial may be gone on with."""
-    if out.exists() and not out.is_dir():
-        raise FolderInUse(f"--out {out} is a file: give a folder")
-    if out.is_dir() and any(out.iterdir()) and not (trying.try_ and trying.resume):
-        how = "a new folder, or --resume to go on with it" if trying.try_ else "a new folder"
-        raise FolderInUse(f"--out {out} is not empty: give {how}")
 
 
 def _examine(

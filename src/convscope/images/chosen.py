@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from convscope.errors import BadData
 from convscope.images.image_set import Content, ImageSet
 
-__all__ = ["ChosenImages", "without_classes"]
+__all__ = ["ChosenImages", "chosen_images", "evenly", "without_classes"]
 
 Targets = tuple[int, ...]
 
@@ -47,6 +47,22 @@ class ChosenImages(ImageSet):
 
     def content(self, index: int) -> Content:
         return self._base.content(self._indices[index])
+
+
+def chosen_images(images: ImageSet, indices: Iterable[int]) -> ChosenImages:
+    """Some images of a set with their labels, under its name."""
+    chosen = [int(index) for index in indices]
+    truth: Sequence[int | None] | Sequence[Targets] = [images.label(index) for index in chosen]
+    if images.multi_label:
+        truth = [images.targets(index) for index in chosen]
+    return ChosenImages(images.spec, images, chosen, images.classes, truth)
+
+
+def evenly(total: int, wanted: int | None) -> list[int]:
+    """At most that many of `total` indices, evenly over all; None is all."""
+    if wanted is None or wanted >= total:
+        return list(range(total))
+    return [place * total // wanted for place in range(wanted)]
 
 
 def without_classes(images: ImageSet, names: Iterable[str], *, spec: str | None = None) -> ImageSet:

@@ -58,12 +58,14 @@ __all__ = [
     "ZipImages",
     "batches",
     "open_images",
+    "split_folders",
 ]
 
 FORMS = (
     "scenes[:split], a folder, a zip, a text file of paths, torchvision:NAME[@root], "
     "index:PLACE, caltech:PLACE or voc:PLACE"
 )
+VALIDATION = ("val", "validation", "valid", "test")  # folders that may lie beside `train`
 GLANCE = 20  # paths of a list that are looked for when it is opened
 
 
@@ -102,6 +104,15 @@ def _files_at(path: Path, spec: str) -> FolderImages | ZipImages | None:
         return FolderImages(spec, path)
     zipped = _zip_and_inside(path)
     return ZipImages(spec, *zipped) if zipped else None
+
+
+def split_folders(data: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """DATA/train and the folder beside it to validate on; None where they are not both there."""
+    root = Path(data).expanduser()
+    for name in VALIDATION:
+        if (root / "train").is_dir() and (root / name).is_dir():
+            return str(root / "train"), str(root / name)
+    return None
 
 
 class FolderImages(ImageSet):

@@ -22,7 +22,7 @@ from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 from convscope.progress import Progress
 
-__all__ = ["Job", "Method", "Sweep", "ends_in_probabilities", "sweep"]
+__all__ = ["Job", "Method", "Sweep", "as_probabilities", "ends_in_probabilities", "sweep"]
 
 MEMORY = 24 * 2**20
 """Bytes of the largest activation of one batch of occluded images. The C library hands blocks over
@@ -299,9 +299,7 @@ def _rounding(job: Job, logits: Tensor) -> Rounding:
     true, _ = job.answers(covered(job.image, [boxes[i] for i in chosen.tolist()], job.fill))
     assert true is not None
     found, true = logits.flatten(0, 1)[chosen], true.cpu()
-    shares = (found, true)
-    if not ends_in_probabilities(job.network):
-        shares = (found.softmax(-1), true.softmax(-1))
+    shares = [as_probabilities(job.network, logits) for logits in (found, true)]
     return Rounding(
         logits=float((found - true).abs().max()),
         probability=float((shares[0] - shares[1]).abs().max()),
@@ -320,6 +318,11 @@ def _counting(progress: Progress | None, job: Job) -> Callable[[int], None]:
             progress("positions", done, total)
 
     return count
+
+
+def as_probabilities(network: Network, output: Tensor) -> Tensor:
+    """Each class's probability, of the network's output (..., classes)."""
+    return output if ends_in_probabilities(network) else output.softmax(-1)
 
 
 def ends_in_probabilities(network: Network) -> bool:

@@ -23,9 +23,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from convscope.atlas.mine import layers_with_maps
 from convscope.atlas.sheets import MAPS_PER_SHEET, cell_size, shown_window
 from convscope.errors import BadOption
 from convscope.experiments.evolution.convergence import (
+    Trend,
     converged,
     lower_first,
     similar_from,
@@ -45,9 +47,9 @@ from convscope.experiments.evolution.winners import Sight, Winners, find_winners
 from convscope.experiments.pieces import Pieces
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import DECONVNET, Rules
-from convscope.network.exported import Network
+from convscope.network.lock import check_unused
 from convscope.progress import Progress, silent
-from convscope.training.checkpoint import check_unused, read_run
+from convscope.training.checkpoint import read_run
 
 __all__ = ["evolve"]
 
@@ -62,7 +64,7 @@ def evolve(
     epochs: Iterable[int] | None = None,
     threshold: float = 0.9,
     rules: Rules = DECONVNET,
-    folder: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     seed: int = 0,
     batch_size: int | None = None,
@@ -79,7 +81,7 @@ def evolve(
         of those that are not dead at the end
     epochs : of those that were kept; by default all
     threshold : similarity to the end, 1 for the same, from which on a map counts as what it is then
-    folder : keeps what is done, for `resume`; None keeps nothing
+    out : a folder that keeps what is done, for `resume`; None keeps nothing
     progress : called with (what, done, total), in images and in projections
 
     A map converges at the first kept epoch from which on it is, at all kept epochs, as at the end;
@@ -95,11 +97,11 @@ def evolve(
     _check(maps, measured, threshold)
     path = Path(str(run).removeprefix("run:")).expanduser()
     told = read_run(path)
-    if folder is not None and not resume:
-        check_unused(folder)
+    if out is not None:
+        check_unused(out, resume=resume)
     specimens = [_Specimen(each, device) for each in kept_epochs(path, told, epochs)]
     network = specimens[-1].subject.network
-    names = _layers(network, layers)
+    names = layers_with_maps(network, layers)
     sight = Sight(
         images=images,
         activations={name: network.activation(name) for name in names},
@@ -108,7 +110,7 @@ def evolve(
         workers=workers,
         progress=progress or silent,
     )
-    place = None if folder is None else Path(folder)
+    place = None if out is None else Path(out)
     study = _Study(tuple(specimens), sight, maps, max(maps, measured), seed, place)
     moments, skipped = study.run(resume)
     evolved = tuple(study.layer(name, moments, threshold) for name in names)
@@ -339,7 +341,7 @@ def _similarity(
     return {measure: told[measure] for measure in MEASURES if measure in told}
 
 
-def _trend(layers: Iterable[LayerEvolution], measure: str, seed: int) -> Any:
+def _trend(layers: Iterable[LayerEvolution], measure: str, seed: int) -> Trend:
     found = [layer.convergence[measure] for layer in layers if measure in layer.convergence]
     return lower_first([convergence.epochs for convergence in found], seed=seed)
 
@@ -351,18 +353,3 @@ def _check(maps: int, measured: int, threshold: float) -> None:
         raise BadOption(f"{measured} measured maps a layer: give at least 1")
     if not 0 < threshold <= 1:
         raise BadOption(f"threshold is {threshold}: a similarity above 0, at most 1")
-
-
-def _layers(network: Network, asked: Iterable[str] | None) -> tuple[str, ...]:
-    """The layers asked for, in the network's order."""
-    wanted = set(network.conv_layers() if asked is None else asked)
-    for name in wanted:
-        shape = network.layer(network.activation(name)).shape
-        if len(shape) not in (1, 3):
-            raise BadOption(
-                f"layer {name} has values of shape {tuple(shape)}, not feature maps (C, H, W); "
-                f"leave it out"
-            )
-    if not wanted:
-        raise BadOption("there are no layers to look at; name some that have feature maps")
-    return tuple(layer.name for layer in network.layers if layer.name in wanted)

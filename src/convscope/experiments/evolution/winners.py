@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.atlas.mine import mine
+from convscope.atlas.mine import mine, nothing_readable
 from convscope.atlas.topk import TopK
 from convscope.atlas.unfinished import WorkFolder
 from convscope.errors import BadData
@@ -128,11 +128,7 @@ def find_winners(subject: Subject, sight: Sight, place: Path | None) -> dict[str
             advance=lambda done, total: sight.progress(what, done, total),
         )
     if len(mined.skipped) == len(sight.images):
-        _, name, reason = mined.skipped[0]
-        raise BadData(
-            f"not one of the {len(sight.images)} images of {sight.images.spec} could be read; "
-            f"the first: {name}: {reason}"
-        )
+        raise nothing_readable(sight.images, mined)
     return {
         "skipped": [[name, reason] for _, name, reason in mined.skipped],
         "layers": {name: _piece(table) for name, table in tables.items()},

@@ -25,7 +25,7 @@ from convscope.experiments.invariance.motions import (
 )
 from convscope.experiments.samples import Sample
 from convscope.images.preprocess import Preprocess
-from convscope.methods.sweep import check_classifies, ends_in_probabilities
+from convscope.methods.sweep import as_probabilities, check_classifies
 from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer
 from convscope.progress import Progress
@@ -250,8 +250,7 @@ def _features(
     for name, value in values.items():
         if not torch.isfinite(value).all():
             raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights and images")
-    output = values[network.output].flatten(1).double().cpu()
-    chances = output if ends_in_probabilities(network) else output.softmax(1)
+    chances = as_probabilities(network, values[network.output].flatten(1).double().cpu())
     return [values[name].flatten(1).double().cpu() for name in layers], chances
 
 

@@ -12,8 +12,8 @@ import torch
 from convscope.errors import BadData, BadOption
 from convscope.experiments.evolution.kept import kept_epochs
 from convscope.experiments.paper.plan import Budget
-from convscope.images.chosen import ChosenImages
-from convscope.images.datasets import open_images
+from convscope.images.chosen import chosen_images, evenly
+from convscope.images.datasets import open_images, split_folders
 from convscope.images.image_set import ImageSet
 from convscope.images.parts import Marked, marked_images
 from convscope.network.architectures import Architecture, architecture_named
@@ -24,10 +24,9 @@ from convscope.training.checkpoint import WEIGHTS, read_run
 from convscope.training.lesson import Lesson, load_lesson
 from convscope.training.recipe import PHOTOS, SMALL, Recipe
 
-__all__ = ["SCENES", "UNTRAINED", "VALIDATION", "Laboratory", "data_of"]
+__all__ = ["SCENES", "UNTRAINED", "Laboratory", "data_of"]
 
 SCENES = "scenes"
-VALIDATION = ("val", "validation", "valid", "test")  # folders that may lie beside `train`
 TRANSFER = "transfer"  # a folder that may, too, of labelled images of other classes
 UNTRAINED = "untrained"
 ARCHITECTURES = {"zfnet": "zfnet-small", "free": "zfnet-small", "alexnet": "alexnet-small"}
@@ -55,14 +54,11 @@ def data_of(data: str, budget: Budget) -> Data:
         )
     if data.partition(":")[0] == SCENES:
         raise BadOption(f"--data {data}: give scenes, whose splits are all used, or a folder")
-    root = Path(data).expanduser()
-    val = next((name for name in VALIDATION if (root / name).is_dir()), None)
-    if not (root / "train").is_dir() or val is None:
+    folders = split_folders(data)
+    if folders is None:
         raise BadOption(f"--data {data}: give scenes, or a folder that holds train/ and val/")
-    transfer = root / TRANSFER
-    return Data(
-        str(root / "train"), str(root / val), str(transfer) if transfer.is_dir() else None, None
-    )
+    transfer = Path(data).expanduser() / TRANSFER
+    return Data(*folders, str(transfer) if transfer.is_dir() else None, None)
 
 
 @dataclass(eq=False)
@@ -120,9 +116,7 @@ class Laboratory:
             return images
         if self.scenes:
             return self.images(f"{images.spec.rpartition(':')[0]}:{most}")
-        indices = [place * len(images) // most for place in range(most)]
-        labels = [images.label(index) for index in indices]
-        return ChosenImages(images.spec, images, indices, images.classes, labels)
+        return chosen_images(images, evenly(len(images), most))
 
     def architecture(self, name: str) -> Architecture:
         """By the plan's name."""

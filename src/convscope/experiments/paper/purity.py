@@ -7,24 +7,15 @@ by colour or brightness alone: so it is measured beside the trained one, on the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convscope.atlas.mine import scan
-from convscope.atlas.topk import TopK
-from convscope.images.batches import batches
-from convscope.images.image_set import ImageSet
-from convscope.images.preprocess import Preprocess
-from convscope.network.exported import Network
-from convscope.progress import Progress
+__all__ = ["Grouping", "Purity", "chance_of", "purities"]
 
-__all__ = ["Grouping", "Purity", "purities", "strongest_images"]
-
-BATCH = 32
 LEAST = 3  # images that must excite a map, for its pairs to mean something
 
 
@@ -54,11 +45,12 @@ class Grouping:
         return asdict(self)
 
 
-def purities(images: Tensor, labels: Sequence[int | None]) -> tuple[float, ...]:
-    """Of each map.   images : int64 (C, K), the strongest first, -1 where there is none"""
+def purities(images: Tensor, values: Tensor, labels: Sequence[int | None]) -> tuple[float, ...]:
+    """Of each map.   images, values : (C, K), the strongest first; only those above 0 excite it"""
     found = []
-    for row in images.tolist():
-        seen = [labels[image] for image in row if image >= 0]
+    for row, strengths in zip(images.tolist(), values.tolist(), strict=True):
+        pairs_seen = zip(row, strengths, strict=True)
+        seen = [labels[image] for image, strength in pairs_seen if strength > 0]
         known = [label for label in seen if label is not None]
         if len(known) < LEAST:
             continue
@@ -75,32 +67,3 @@ def chance_of(labels: Sequence[int | None]) -> float:
         return 0.0
     counts = known.bincount().double()
     return float((counts * (counts - 1)).sum() / (len(known) * (len(known) - 1)))
-
-
-def strongest_images(
-    network: Network,
-    preprocess: Preprocess,
-    images: ImageSet,
-    layers: Mapping[str, str],
-    top: int,
-    *,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Tensor]:
-    """By layer, int64 (C, K): each map's strongest images.   layers : layer -> its activation"""
-    tables = {
-        name: TopK.empty(network.layer(activation).channels, top, network.device)
-        for name, activation in layers.items()
-    }
-    done = 0
-    for batch in batches(images, preprocess, batch_size=BATCH, workers=workers):
-        if len(batch):
-            scan(network, batch.tensors, batch.indices, layers, tables)
-        done += len(batch) + len(batch.skipped)
-        if progress:
-            progress("images, untrained network", done, len(images))
-    found = {name: table.to("cpu") for name, table in tables.items()}
-    return {
-        name: torch.where(table.value > 0, table.image, torch.full_like(table.image, -1))
-        for name, table in found.items()
-    }

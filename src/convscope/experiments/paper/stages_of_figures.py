@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
+from convscope.atlas.mine import strongest
 from convscope.atlas.scan import build_atlas
 from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
 from convscope.experiments.diagnosis.filters import strength_of
@@ -22,7 +20,6 @@ from convscope.experiments.paper.purity import (
     Purity,
     chance_of,
     purities,
-    strongest_images,
 )
 from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy
 from convscope.experiments.paper.stage import Found, command
@@ -53,16 +50,16 @@ def run_fig2(lab: Laboratory, folder: Path) -> Found:
     labels = [images.label(index) for index in range(len(images))]
     before, network = lab.network(UNTRAINED)
     layers = {record.name: record.activation for record in atlas.manifest.layers}
-    start = strongest_images(
-        network, before.preprocess, images, layers, TOP,
-        workers=lab.workers, progress=lab.progress,
+    start = strongest(
+        network, images, before.preprocess, layers, TOP,
+        workers=lab.workers, progress=lab.say("untrained network"),
     )  # fmt: skip
     grouping = Grouping(
         tuple(
             Purity(
                 name,
-                purities(_excited(atlas.layers[name].image, atlas.layers[name].value), labels),
-                purities(start[name], labels),
+                purities(atlas.layers[name].image, atlas.layers[name].value, labels),
+                purities(start[name].image, start[name].value, labels),
             )
             for name in layers
         ),
@@ -75,16 +72,12 @@ def run_fig2(lab: Laboratory, folder: Path) -> Found:
     return Found(Fig2(grouping, str(folder / "atlas")), alone, pages=(page,))
 
 
-def _excited(images: Tensor, values: Tensor) -> Tensor:
-    return torch.where(values > 0, images, torch.full_like(images, -1))
-
-
 def run_fig4(lab: Laboratory, folder: Path) -> Found:
     """Fig. 4."""
     images = lab.some(lab.train, lab.budget.evolved)
     found = evolve(
         lab.run("zfnet"), images,
-        measured=lab.budget.measured, folder=folder / "evolution", resume=True, seed=lab.seed,
+        measured=lab.budget.measured, out=folder / "evolution", resume=True, seed=lab.seed,
         workers=lab.workers, device=lab.device, progress=lab.progress,
     )  # fmt: skip
     words = tuple(f"By {measure}: {trend.words()}." for measure, trend in found.trends.items())

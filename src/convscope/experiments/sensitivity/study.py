@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.atlas.mine import scan
+from convscope.atlas.mine import strongest
 from convscope.atlas.topk import TopK
 from convscope.errors import BadData
 from convscope.experiments.chance import Estimate, mean_of, sign_test
@@ -30,7 +30,6 @@ from convscope.experiments.sensitivity.pointing import (
 )
 from convscope.experiments.sensitivity.recognised import Chosen, Truth, probabilities
 from convscope.geometry.box import Box
-from convscope.images.batches import batches
 from convscope.images.image_set import ImageSet
 from convscope.images.placing import placing
 from convscope.images.preprocess import Preprocess
@@ -39,13 +38,12 @@ from convscope.methods.occlusion import OcclusionMaps, occlude
 from convscope.methods.project import project
 from convscope.network.exported import Network
 from convscope.network.unit import Unit
-from convscope.progress import Progress
+from convscope.progress import Progress, named
 
 __all__ = ["Comparison", "Elsewhere", "OcclusionStudy", "Row", "compare", "sensitivity"]
 
 OTHERS = 3  # images besides, in which a feature map is shown
 AMONG = 400  # images at most, in which they are looked for
-BATCH = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +192,12 @@ def sensitivity(
         maps.append(occlude(network, tensor, occluder, fill=fill, target=one.target, layer=layer))
         if progress:
             progress("images", done, len(chosen))
-    table = _mine(
-        network, images, preprocess, maps[0].unit.layer, others, among, workers, seed, progress
-    )
+    layer = maps[0].unit.layer
+    table = strongest(
+        network, images, preprocess, {layer: layer}, others + 1,
+        indices=sorted(list(in_random_order(images, seed))[:among]) if others else (),
+        workers=workers, progress=named(progress, layer),
+    )[layer]  # fmt: skip
     rows = []
     for one, found in zip(chosen, maps, strict=True):
         elsewhere = _elsewhere(network, images, preprocess, table, found.unit, one.index, others)
@@ -256,30 +257,6 @@ def _scored(network: Network, preprocess: Preprocess, row: Row, mask: NDArray[np
         point(maps.activity, maps.base_activity, on),
         *without,
     )
-
-
-def _mine(
-    network: Network,
-    images: ImageSet,
-    preprocess: Preprocess,
-    layer: str,
-    others: int,
-    among: int,
-    workers: int | None,
-    seed: int,
-    progress: Progress | None,
-) -> TopK:
-    """The strongest images of every feature map of a layer, among some."""
-    table = TopK.empty(network.layer(layer).channels, others + 1, network.device)
-    indices = sorted(list(in_random_order(images, seed))[:among]) if others else []
-    done = 0
-    for batch in batches(images, preprocess, batch_size=BATCH, workers=workers, indices=indices):
-        if len(batch):
-            scan(network, batch.tensors, batch.indices, {layer: layer}, {layer: table})
-        done += len(batch) + len(batch.skipped)
-        if progress:
-            progress("other images", done, len(indices))
-    return table.to("cpu")
 
 
 def _elsewhere(

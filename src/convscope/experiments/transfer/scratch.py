@@ -17,7 +17,7 @@ import torch
 from convscope.experiments.transfer.folds import Fold, labels_of
 from convscope.experiments.transfer.scores import class_accuracies
 from convscope.images.batches import batches
-from convscope.images.chosen import ChosenImages
+from convscope.images.chosen import chosen_images
 from convscope.images.image_set import ImageSet
 from convscope.network.zoo import open_model
 from convscope.progress import Progress, named
@@ -48,13 +48,13 @@ class Scratch:
 
     def __call__(self, fold: Fold, per_class: int, number: int) -> dict[str, Any]:
         """{"architecture", "accuracies": by class}. Raises as `training.loop.train` does."""
-        tested = _chosen(self.test or self.images, fold.test)
+        tested = chosen_images(self.test or self.images, fold.test)
         recipe = replace(self.recipe, seed=self.recipe.seed + number)
         run = self.folder / f"{per_class} per class, fold {number}"
         shutil.rmtree(run, ignore_errors=True)  # of a study that was interrupted in it
         learned = train(
             self.architecture,
-            _chosen(self.images, fold.train(per_class)),
+            chosen_images(self.images, fold.train(per_class)),
             tested,
             recipe,
             run,
@@ -80,9 +80,3 @@ def _tested(
             scores = module(batch.tensors.to(device))
             predicted[batch.indices.numpy()] = scores.argmax(1).cpu().numpy()
     return class_accuracies(predicted, labels_of(tests), len(tests.classes or ())).tolist()
-
-
-def _chosen(images: ImageSet, indices: Any) -> ImageSet:
-    chosen = [int(index) for index in indices]
-    labels = [images.label(index) for index in chosen]
-    return ChosenImages(images.spec, images, chosen, images.classes, labels)
