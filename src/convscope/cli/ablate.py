@@ -22,6 +22,7 @@ from convscope.cli.train import (
     workers_or,
 )
 from convscope.cli.words import table
+from convscope.network.lock import check_unused
 
 if TYPE_CHECKING:
     from convscope.experiments.ablation.study import Ablation, Row
@@ -121,13 +122,12 @@ def ablate(
     device = choose_device(running.device)
     from convscope.experiments.ablation.study import ablate as study
     from convscope.experiments.ablation.study import planned
-    from convscope.experiments.bench import check_free
     from convscope.network.architectures import architecture_named
     from convscope.training.lesson import load_lesson
 
     architecture = architecture_named(arch)
     plan = planned(architecture, variants)
-    check_free(out, resume=resume)
+    check_unused(out, resume=resume)
     images, validation = open_lesson(data, val, architecture, recipe, running.seed)
     screen.facts(
         {

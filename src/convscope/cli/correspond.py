@@ -10,10 +10,10 @@ import typer
 from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
 from convscope.cli.options import DataArgument, FolderOption, ModelArgument, Reading, Running
 from convscope.cli.outputs import write_study
-from convscope.cli.samples import check_folder
 from convscope.cli.screen import Screen
 from convscope.cli.words import listed
 from convscope.errors import BadOption
+from convscope.network.lock import check_unused
 
 if TYPE_CHECKING:
     from convscope.experiments.correspondence.faces import Faces
@@ -86,7 +86,7 @@ def correspond(
         convscope correspond run:runs/demo/zfnet scenes:val --out dogs
         convscope correspond torchvision:vgg16 cats.zip --points left_eye,right_eye,mouth --out cats
     """
-    check_folder(out)
+    check_unused(out)
     named = None if points is None else listed(points, "--points")
     looked = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)

@@ -11,11 +11,11 @@ from convscope import __version__
 from convscope.cli.inputs import choose_device
 from convscope.cli.options import CacheOption, Running
 from convscope.cli.outputs import write_study
-from convscope.cli.samples import check_folder
 from convscope.cli.screen import Screen
 from convscope.cli.train import workers_or
 from convscope.cli.words import table
 from convscope.errors import BadOption
+from convscope.network.lock import check_unused
 
 if TYPE_CHECKING:
     from convscope.experiments.ensemble.combined import Group, Scoring
@@ -70,7 +70,7 @@ def ensemble(
         convscope ensemble runs/a runs/b runs/c --data scenes:val --out ensemble
         convscope ensemble ablation/runs/zfnet-small_seed=* --data photos/val --crops 10 --out ten
     """
-    check_folder(out)
+    check_unused(out)
     screen = Screen(running.as_json)
     if crops not in (None, 1, 10):
         raise BadOption(f"--crops {crops}: give 1 or 10")

@@ -17,7 +17,7 @@ from convscope.cli.words import listed
 from convscope.progress import Progress
 
 if TYPE_CHECKING:
-    from convscope.experiments.transfer.linear import Loss
+    from convscope.experiments.transfer.linear_model import Loss
     from convscope.experiments.transfer.multilabel import MultiTransfer
     from convscope.experiments.transfer.study import LayerReader
     from convscope.images.image_set import ImageSet
@@ -140,7 +140,7 @@ def open_reader(
     scope: Microscope, how: FeatureReading, running: Running, out: Path, progress: Progress | None
 ) -> LayerReader:
     """How features are read and judged, from the options."""
-    from convscope.experiments.transfer.linear import Solver
+    from convscope.experiments.transfer.linear_model import Solver
     from convscope.experiments.transfer.pooling import Pooling
     from convscope.experiments.transfer.study import LayerReader
 
@@ -177,7 +177,7 @@ def open_sets(
 
 def losses(classifier: ClassifierName) -> tuple[Loss, ...]:
     """The classifiers of an option's word."""
-    from convscope.experiments.transfer.linear import Loss
+    from convscope.experiments.transfer.linear_model import Loss
 
     if classifier is ClassifierName.BOTH:
         return Loss.SOFTMAX, Loss.SVM

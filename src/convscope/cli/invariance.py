@@ -9,9 +9,10 @@ import typer
 from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
 from convscope.cli.options import FolderOption, ModelArgument, Reading, Running
 from convscope.cli.outputs import write_study
-from convscope.cli.samples import check_folder, open_samples
+from convscope.cli.samples import open_samples
 from convscope.cli.screen import Screen
 from convscope.cli.words import listed
+from convscope.network.lock import check_unused
 
 if TYPE_CHECKING:
     from convscope.experiments.invariance.study import Curves, Invariance
@@ -66,7 +67,7 @@ def invariance(
         convscope invariance run:runs/demo/zfnet scenes:val --out invariance
         convscope invariance torchvision:vgg16 dog.jpg cat.jpg --layers features.0 --out vgg
     """
-    check_folder(out)
+    check_unused(out)
     names = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)

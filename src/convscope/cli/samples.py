@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convscope.cli.inputs import Microscope
-from convscope.errors import BadOption, FolderInUse
+from convscope.errors import BadOption
 
 if TYPE_CHECKING:
     from convscope.experiments.samples import Sample
 
-__all__ = ["check_folder", "open_samples"]
+__all__ = ["open_samples"]
 
 
 def open_samples(
@@ -44,15 +44,6 @@ def open_samples(
             label = true_label(images, index, scope.network, scope.model.classes)
         samples.append(Sample(picture.name, picture.image, label))
     return tuple(samples), ()
-
-
-def check_folder(out: Path) -> Path:
-    """A folder that is new or empty; nothing is made yet.   Raises  FolderInUse."""
-    if out.exists() and not out.is_dir():
-        raise FolderInUse(f"--out {out} is a file: give a new folder")
-    if out.is_dir() and any(out.iterdir()):
-        raise FolderInUse(f"--out {out} is not empty: give a new folder")
-    return out
 
 
 def _is_picture(spec: str) -> bool:

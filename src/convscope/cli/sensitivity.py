@@ -22,9 +22,9 @@ from convscope.cli.options import (
     WatchOption,
 )
 from convscope.cli.outputs import write_study
-from convscope.cli.samples import check_folder
 from convscope.cli.screen import Screen
 from convscope.errors import BadData, BadOption
+from convscope.network.lock import check_unused
 from convscope.progress import Progress, named
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def sensitivity(
         convscope sensitivity run:runs/demo/zfnet scenes:val --out rows
         convscope sensitivity run:plain scenes:val:context=1 --against run:spurious --out both
     """
-    check_folder(out)
+    check_unused(out)
     screen = Screen(running.as_json)
     scopes = [open_microscope(model, reading, running)]
     if against is not None:

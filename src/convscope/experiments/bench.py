@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from convscope.errors import BadOption, FolderInUse
+from convscope.errors import BadOption
 from convscope.experiments.chance import mean_of
 from convscope.experiments.pieces import Pieces
 from convscope.network.architectures import Architecture
@@ -30,7 +30,7 @@ from convscope.training.loop import Keeping, TrainingResult, train_on
 from convscope.training.recipe import Recipe
 
 __all__ = [
-    "KEEPING", "RUNS", "Bench", "Training", "check_free", "check_seeds", "measured", "runs_in",
+    "KEEPING", "RUNS", "Bench", "Training", "check_seeds", "measured", "runs_in",
     "spread",
 ]  # fmt: skip
 
@@ -177,18 +177,6 @@ def check_seeds(seeds: Sequence[int]) -> None:
     """Raises  BadOption: none, or one given twice."""
     if not seeds or len(set(seeds)) < len(seeds):
         raise BadOption(f"trainings from seeds {list(seeds)}: give at least one, each once")
-
-
-def check_free(folder: str | os.PathLike[str], *, resume: bool) -> None:
-    """For the time before images are read, which `Pieces` comes after.
-
-    Raises  FolderInUse: the folder holds something, and a study is not to go on there.
-    """
-    place = Path(folder)
-    if not resume and place.is_dir() and any(place.iterdir()):
-        raise FolderInUse(
-            f"{folder} is not empty: give a new folder, or --resume to go on with a study"
-        )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from convscope.errors import BadData, FolderInUse
+from convscope.network.lock import check_unused
 from convscope.network.weights import replace_file
 
 __all__ = ["Pieces"]
@@ -45,10 +46,9 @@ class Pieces:
         if self.folder is None:
             return
         wanted = json.loads(json.dumps(dict(settings)))
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FolderInUse(f"{folder} is a file: give a folder for the study")
+        check_unused(self.folder, resume=resume)
         if self.folder.is_dir() and any(self.folder.iterdir()):
-            self._check(wanted, resume)
+            self._check(wanted)
         (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
         replace_file(self.folder / STUDY, json.dumps(wanted, indent=1).encode())
 
@@ -66,12 +66,8 @@ class Pieces:
         except (OSError, ValueError) as error:
             raise BadData(f"{path} cannot be read ({error}): remove it, and resume") from None
 
-    def _check(self, wanted: Values, resume: bool) -> None:
+    def _check(self, wanted: Values) -> None:
         assert self.folder is not None
-        if not resume:
-            raise FolderInUse(
-                f"{self.folder} is not empty: give a new folder, or --resume to go on with it"
-            )
         try:
             found = json.loads((self.folder / STUDY).read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -25,7 +25,7 @@ from typing import Any
 from convscope.errors import BadData, FolderInUse
 from convscope.images.preprocess import Preprocess
 from convscope.network.architectures import Architecture, Convnet
-from convscope.network.lock import held
+from convscope.network.lock import check_unused, held
 from convscope.network.weights import replace_file, write_network
 from convscope.training.evaluation import Scores
 from convscope.training.recipe import Recipe
@@ -38,7 +38,6 @@ __all__ = [
     "Run",
     "RunFolder",
     "Status",
-    "check_unused",
     "claim",
     "read_run",
     "run_to_resume",
@@ -182,7 +181,7 @@ def run_to_resume(folder: str | os.PathLike[str], *, resume: bool) -> Run | None
     """
     path = Path(folder)
     if not resume or not path.is_dir():
-        check_unused(path)
+        check_unused(path, resume=False)
         return None
     if (path / RUN).exists():
         return read_run(path)
@@ -192,21 +191,6 @@ def run_to_resume(folder: str | os.PathLike[str], *, resume: bool) -> Run | None
             f"{folder} holds {strangers[0]}, but no {RUN}: give a run, or a new folder"
         )
     return None
-
-
-def check_unused(folder: str | os.PathLike[str]) -> Path:
-    """Whether a run may begin there; makes nothing.
-
-    Raises  FolderInUse: it holds something already, which is never overwritten.
-    """
-    path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise FolderInUse(f"{folder} is a file: give a folder for the run")
-    if path.is_dir() and any(path.iterdir()):
-        if (path / RUN).exists():
-            raise FolderInUse(f"{folder} holds a run: go on with --resume, or give a new folder")
-        raise FolderInUse(f"{folder} is not empty: give a new folder, or remove this one")
-    return path
 
 
 @contextmanager

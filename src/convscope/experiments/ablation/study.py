@@ -25,7 +25,6 @@ from convscope.experiments.ablation.variants import (
 from convscope.experiments.bench import (
     Bench,
     Training,
-    check_free,
     check_seeds,
     measured,
     spread,
@@ -34,6 +33,7 @@ from convscope.experiments.chance import Contrast, contrast
 from convscope.experiments.published import Errors
 from convscope.images.image_set import ImageSet
 from convscope.network.architectures import Architecture, architecture_named
+from convscope.network.lock import check_unused
 from convscope.progress import Progress
 from convscope.training.loop import Lesson, load_lesson
 from convscope.training.recipe import Recipe
@@ -182,7 +182,7 @@ def ablate(
         architecture = architecture_named(architecture)
     check_seeds(seeds)
     planned(architecture, variants)
-    check_free(out, resume=resume)
+    check_unused(out, resume=resume)
     lesson = data if isinstance(data, Lesson) else load_lesson(architecture, *data, recipe)
     architecture = architecture.with_classes(len(lesson.pictures.classes))
     plan = planned(architecture, variants)

@@ -1,0 +1,31 @@
+"""Folders that are new, used, or gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from convscope.errors import FolderInUse
+from convscope.network.lock import check_unused
+
+
+def test_a_folder_that_is_new_or_empty_is_free_and_is_not_made(tmp_path: Path):
+    assert check_unused(tmp_path) == tmp_path
+    check_unused(tmp_path / "new" / "one", resume=False)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_used_folder_is_refused_and_offered_to_who_can_resume(tmp_path: Path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(FolderInUse, match="is not empty: give a new folder$"):
+        check_unused(tmp_path)
+    with pytest.raises(FolderInUse, match="new folder, or --resume to go on with what is there$"):
+        check_unused(tmp_path, resume=False)
+    assert check_unused(tmp_path, resume=True) == tmp_path
+
+
+def test_a_file_is_no_folder_also_to_who_resumes(tmp_path: Path):
+    (tmp_path / "dog.jpg").write_bytes(b"")
+    with pytest.raises(FolderInUse, match="is a file"):
+        check_unused(tmp_path / "dog.jpg", resume=True)
