@@ -50,6 +50,21 @@ class Branches(nn.Module):
         return torch.cat([branch(x) for branch in self.branches], 1)
 
 
+class TwoReaders(nn.Module):
+    """A convolution that two read: a rectifier, and a sum further on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.relu = nn.ReLU()
+        self.drop = nn.Dropout()
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = self.conv1(x)
+        return self.conv2(self.relu(value)) + self.drop(value)
+
+
 class Apply(nn.Module):
     """A function of the images as a module."""
 

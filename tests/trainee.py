@@ -13,7 +13,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -33,6 +32,7 @@ from convscope.training.loop import Keeping, TrainingResult, train_on
 from convscope.training.pictures import Pictures, mean_picture
 from convscope.training.recipe import SMALL, Recipe, Schedule
 from convscope.training.teacher import Teacher
+from forks import become, free_port
 
 TINY = (
     replace(ARCHITECTURES["zfnet-small"], input_size=28, dropout=0.3)
@@ -120,7 +120,7 @@ def ranks(folder: Path) -> dict[str, object]:
     plain = replace(RECIPE, dropout=0.0)
 
     def both(name: str, recipe: Recipe = RECIPE, *, kill_after: float = 0.0, fails: bool = False):
-        port = _free_port()
+        port = free_port()
         children = [
             forked(lambda rank=rank: _as_rank(rank, port, folder / name, recipe, fails))
             for rank in (0, 1)
@@ -141,8 +141,7 @@ def ranks(folder: Path) -> dict[str, object]:
 
 
 def _as_rank(rank: int, port: int, out: Path, recipe: Recipe, fails: bool) -> None:
-    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    os.environ.update(zip(names, (str(rank), str(rank), "2", "127.0.0.1", str(port)), strict=True))
+    become(rank, 2, port)
     with processes(torch.device("cpu")) as joined:
         if fails and rank == 1:
             whole = Teacher.step
@@ -155,12 +154,6 @@ def _as_rank(rank: int, port: int, out: Path, recipe: Recipe, fails: bool) -> No
             Teacher.step = failing  # type: ignore[method-assign]
         keeping = Keeping(resume=True, every=0.0)
         train_on(TINY, lesson(), recipe, out, keeping=keeping, ranks=joined)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

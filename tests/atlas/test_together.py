@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+import scan_together
 from convscope.atlas import depict, mine, topk
 from convscope.atlas.scan import Search, build_atlas, write_atlas
 from convscope.errors import BadData, BadModel
@@ -21,7 +22,6 @@ from convscope.network.exported import open_network
 from convscope.network.ranks import Ranks
 from folders import content
 
-SCRIPT = Path(__file__).with_name("scan_together.py")
 CONFTEST = Path(__file__).with_name("conftest.py")
 
 
@@ -64,7 +64,10 @@ def whole(tmp_path_factory, tiny, mixed):
 
 def together(pictures: Path, folder: Path, *words: str) -> list[Said]:
     """See scan_together.py."""
-    command = [str(word) for word in (sys.executable, SCRIPT, CONFTEST, pictures, folder, *words)]
+    command = [
+        str(word)
+        for word in (sys.executable, scan_together.__file__, CONFTEST, pictures, folder, *words)
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert not done.stderr, done.stderr
     return [Said(**json.loads(line)) for line in done.stdout.splitlines()]

@@ -8,22 +8,9 @@ from torch import Tensor, nn
 
 from convscope.errors import NoSuchLayer
 from convscope.network.exported import Network, open_network
+from nets import TwoReaders
 
 SHAPE = (3, 9, 7)
-
-
-class Branches(nn.Module):
-    """A convolution that two read: a rectifier, and a sum further on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
-        self.relu = nn.ReLU()
-        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        value = self.conv1(x)
-        return self.conv2(self.relu(value)) + value
 
 
 class Seen(nn.Module):
@@ -42,7 +29,7 @@ def _normed() -> nn.Sequential:
     return nn.Sequential(conv, norm, nn.ReLU(), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.ReLU())
 
 
-NETS = {"branches": Branches, "the image rectified": Seen, "one after another": _normed}
+NETS = {"branches": TwoReaders, "the image rectified": Seen, "one after another": _normed}
 
 
 def opened(name: str) -> tuple[Network, Tensor]:

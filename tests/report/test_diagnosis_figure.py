@@ -12,6 +12,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network, open_network
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.style import render
+from report.figures_seen import words
 
 PREPROCESS = Preprocess((3, 40, 40))
 
@@ -32,12 +33,6 @@ def examined(found: Network, images: torch.Tensor | None) -> Examined:
         PREPROCESS,
         filters=found.nodes["0"].tensors["weight"],
         second=None if images is None else glimpse(found, images, "2"),
-    )
-
-
-def words(figure) -> str:
-    return " ".join(
-        text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text"))
     )
 
 

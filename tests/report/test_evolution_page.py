@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 from convscope.experiments.evolution.result import MapEvolution
 from convscope.report.evolution_page import page_data, write_evolution_page
 from evolved import EPOCHS, evolution, layer, lead
-from report_browser import CHROMIUM, browse
+from report_browser import CHROMIUM, browse, probed
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&`${}\u2028"
 
@@ -186,17 +185,7 @@ document.addEventListener("convscope:epoch", function once() {
 
 @in_browser
 def test_keys_slider_film_and_play_move_through_the_epochs(page: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "page"
-    shutil.copytree(page, folder)
-    index = folder / "index.html"
-    (folder / "page" / "probe.js").write_text(PROBE)
-    start = '<script src="page/data.js"'
-    probe = '<script src="page/probe.js" defer></script>'
-    index.write_text(index.read_text().replace(start, probe + start))
-    dom = browse(index, "", tmp_path / "profile")
-    found = re.search(r'data-probe="([^"]*)"', dom)
-    assert found
-    assert found[1].split(" ") == [
+    assert probed(page, PROBE, "", tmp_path) == [
         "5",
         "#epoch=11",
         "#epoch=00",

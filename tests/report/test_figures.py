@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from convscope.errors import BadInput, BadOption
 from convscope.geometry.box import Box
@@ -22,6 +20,7 @@ from convscope.network.unit import Unit
 from convscope.report.occlusion_figure import occlusion_figure, spread
 from convscope.report.projection_figure import projection_figure
 from convscope.report.style import blank, length, render, save, write
+from report.figures_seen import drawn, texts
 
 HEIGHT, WIDTH, CLASSES = 40, 40, 12
 NAMES = ["cost $x_1$ of {a}", "<b>bold</b>", "a very long name, " * 3, "Zürich", *"efghijkl"]
@@ -79,21 +78,13 @@ def occlusion(**settings: object):
     return occlusion_figure(some_maps(), unit_preprocess(), classes=NAMES, **settings)
 
 
-def pixels(figure) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(render(figure))).convert("RGB")).astype(float)
-
-
-def words(figure) -> list[str]:
-    return [text.get_text() for text in figure.texts]
-
-
 def panel(figure, number: int) -> np.ndarray:
     """The pixels of the axes that were placed as number ..., as drawn."""
-    drawn = pixels(figure)
+    picture = drawn(figure)
     left, bottom, width, height = figure.axes[number].get_position().bounds
-    down, across = drawn.shape[:2]
+    down, across = picture.shape[:2]
     rows = slice(round((1 - bottom - height) * down) + 2, round((1 - bottom) * down) - 2)
-    return drawn[rows, round(left * across) + 2 : round((left + width) * across) - 2]
+    return picture[rows, round(left * across) + 2 : round((left + width) * across) - 2]
 
 
 def test_every_panel_of_the_row_shows_something():
@@ -103,7 +94,7 @@ def test_every_panel_of_the_row_shows_something():
 
 
 def test_the_row_names_its_image_unit_class_and_numbers():
-    said = words(occlusion(title="dog.jpg", subtitle="a network"))
+    said = texts(occlusion(title="dog.jpg", subtitle="a network"))
     for expected in (
         "dog.jpg", "a network", "Activity of feature map 130", "features.12.expand3x3_activation",
         "Probability of a very long name", "24×24 px", "Projection of unit 130@3,4",
@@ -119,12 +110,12 @@ def test_the_label_map_has_a_colour_for_each_class_that_is_named_and_one_for_the
 
 def test_class_names_are_words_and_never_formulas():
     figure = occlusion()
-    assert "cost $x_1$ of {a}" in words(figure)
+    assert "cost $x_1$ of {a}" in texts(figure)
     assert not any(text.get_parse_math() for text in figure.texts)
 
 
 def test_without_names_classes_have_numbers():
-    said = words(occlusion_figure(some_maps(), unit_preprocess()))
+    said = texts(occlusion_figure(some_maps(), unit_preprocess()))
     assert "Probability of class 2" in said
 
 
@@ -165,7 +156,7 @@ def test_a_pixel_shows_the_occluder_whose_visible_part_is_centred_nearest():
 def test_one_position_and_a_unit_without_a_place_are_drawn_too():
     figure = occlusion_figure(some_maps(Occluder(99, 99), Unit("fc8", 3)), unit_preprocess())
     assert panel(figure, 2).std() > 5
-    assert "Projection of unit 3" in words(figure)
+    assert "Projection of unit 3" in texts(figure)
 
 
 def test_maps_that_do_not_vary_are_drawn_without_a_warning():
@@ -190,7 +181,7 @@ def test_every_unit_has_a_patch_and_a_projection(count):
     figure = projection_figure(some_projections(count), [some_picture()], unit_preprocess())
     assert len(figure.axes) == 2 * count
     assert all(panel(figure, number).std() > 5 for number in (0, 2 * count - 1))
-    said = words(figure)
+    said = texts(figure)
     for i in range(count):
         assert f"conv5/{i}@6,6" in said
     assert "activation −1" in said
@@ -228,7 +219,7 @@ def test_names_of_pictures_and_units_of_several_images_go_together():
         projections, [some_picture(), 255 - some_picture()], unit_preprocess(),
         names=["first.jpg", "second.jpg"],
     )  # fmt: skip
-    said = words(figure)
+    said = texts(figure)
     assert said.index("conv5/0@6,6") < said.index("first.jpg") < said.index("second.jpg")
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from convscope.atlas import store
-from report_browser import CHROMIUM, browse
+from report_browser import CHROMIUM, browse, probed
 
 MAPS, TOP, DEAD, EMPTY_FROM = 34, 9, 33, 6  # of the atlas in conftest.py
 
@@ -111,17 +110,7 @@ document.addEventListener("convscope:view", function once() {
 
 
 def test_the_keyboard_walks_through_maps_and_layers(atlas: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "atlas"
-    shutil.copytree(atlas, folder)
-    index = folder / "index.html"
-    (folder / "page" / "probe.js").write_text(PROBE)
-    start = '<script src="page/data.js"'
-    probe = '<script src="page/probe.js" defer></script>'
-    index.write_text(index.read_text().replace(start, probe + start))
-    dom = browse(index, "#/conv1?find=2-9", tmp_path / "profile")
-    found = re.search(r'data-probe="([^"]*)"', dom)
-    assert found
-    assert found[1].replace("&amp;", "&").split(" ") == [
+    assert probed(atlas, PROBE, "#/conv1?find=2-9", tmp_path) == [
         "#/conv1?find=2-9||",
         "#/conv1/2?find=2-9||0",  # the first cell was opened
         "#/conv1/3?find=2-9||0",  # j: the next of those that were looked for

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import torch
 from PIL import Image
@@ -20,7 +18,7 @@ from convscope.network.exported import open_network
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.sensitivity_figure import MOST_ROWS, scores_figure, sensitivity_figure
-from convscope.report.style import render
+from report.figures_seen import drawn, inside, words
 
 SIDE = 24
 PREPROCESS = Preprocess((3, SIDE, SIDE), Scaling.UNIT, Fit.STRETCH)
@@ -37,23 +35,6 @@ def network():
 
 def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-def drawn(figure) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(render(figure))).convert("L")).astype(float)
-
-
-def words(figure) -> str:
-    return " | ".join(text.get_text() for text in figure.texts)
-
-
-def inside(figure) -> bool:
-    """Whether every word lies within the figure."""
-    edge = figure.bbox
-    boxes = [t.get_window_extent() for t in figure.texts if t.get_text().strip()]
-    return all(
-        edge.x0 <= b.x0 and b.x1 <= edge.x1 and edge.y0 <= b.y0 and b.y1 <= edge.y1 for b in boxes
-    )
 
 
 def test_the_curves_have_a_column_a_layer_and_name_their_pictures() -> None:

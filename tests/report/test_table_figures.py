@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from convscope.experiments.ablation.study import Ablation, Row
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
@@ -17,27 +15,10 @@ from convscope.experiments.ensemble.study import ALL, Ensemble
 from convscope.network.architectures import ARCHITECTURES
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.ensemble_figure import ensemble_figure
-from convscope.report.style import render
 from convscope.training.recipe import SMALL
+from report.figures_seen import drawn, inside, words
 
 NET = ARCHITECTURES["zfnet-small"]
-
-
-def drawn(figure) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(render(figure))).convert("L")).astype(float)
-
-
-def words(figure) -> str:
-    return " | ".join(text.get_text() for text in figure.texts)
-
-
-def inside(figure) -> bool:
-    """Whether every word lies within the figure."""
-    edge = figure.bbox
-    boxes = [t.get_window_extent() for t in figure.texts if t.get_text().strip()]
-    return all(
-        edge.x0 <= b.x0 and b.x1 <= edge.x1 and edge.y0 <= b.y0 and b.y1 <= edge.y1 for b in boxes
-    )
 
 
 def row(number: int, seeds: int) -> Row:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from matplotlib.figure import Figure
 
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe, Probed
-from convscope.experiments.transfer.linear import Loss
+from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
 from convscope.experiments.transfer.study import Point, Transfer
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.style import render
 from convscope.report.transfer_figure import precision_figure, transfer_figure
+from report.figures_seen import words
 
 BOTH = (Loss.SOFTMAX, Loss.SVM)
 
@@ -27,10 +27,6 @@ def curve(*per_class: int) -> Transfer:
     ]
     protocol = Protocol(per_class, classifiers=BOTH)
     return Transfer("relu7", "flatten", 9, ("a", "b"), 90, 30, 0.5, protocol, tuple(points))
-
-
-def words(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in figure.texts)
 
 
 @pytest.mark.parametrize("per_class", [(1, 5, 15, 30), (30,)])

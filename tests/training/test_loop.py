@@ -35,15 +35,6 @@ TINY = (
 BRIEF = replace(SMALL, epochs=2, batch_size=8, keep_epochs=(0, 1))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These networks are too small to share."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def striped(folder: Path, count: int, size: tuple[int, int] = (32, 32), seed: int = 0) -> Path:
     """A folder per class: upright stripes, and lying ones."""
     dice = np.random.default_rng(seed)

@@ -24,14 +24,6 @@ from trainee import RECIPE, STEPS, TINY, lesson
 RESUME = Keeping(resume=True, every=0.0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     """The run that was never interrupted."""

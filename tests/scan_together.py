@@ -1,6 +1,6 @@
 """A scan by several processes that this one forks, so that torch is imported once for all.
 
-    python scan_together.py CONFTEST PICTURES FOLDER NAME=COUNT[:DIES@MOMENT] ...
+    python tests/scan_together.py CONFTEST PICTURES FOLDER NAME=COUNT[:DIES@MOMENT] ...
 
 For each word, COUNT processes go on with the atlas FOLDER/NAME (begun if there is none), one after
 the other; the process DIES kills itself, as `kill -9` does, at its MOMENT-th batch of both passes
@@ -13,7 +13,6 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -26,8 +25,7 @@ from convscope.errors import ConvscopeError
 from convscope.images.datasets import open_images
 from convscope.network.exported import open_network
 from convscope.network.ranks import processes
-
-NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+from forks import become, free_port
 
 
 def main() -> None:
@@ -43,7 +41,7 @@ def main() -> None:
         name, _, count = word.partition("=")
         count, _, death = count.partition(":")
         dies, _, moment = death.partition("@")
-        port = _free_port()
+        port = free_port()
         with tempfile.TemporaryFile("w+") as said:
             children = [
                 _forked(tiny, pictures, Path(folder, name), (rank, int(count), port), said.fileno(),
@@ -72,8 +70,7 @@ def _forked(tiny, pictures: str, out: Path, who: tuple[int, int, int], said: int
         if dies:
             _die_at(dies)
         rank, count, port = who
-        words = (str(rank), str(rank), str(count), "127.0.0.1", str(port))
-        os.environ.update(zip(NAMES, words, strict=True))
+        become(rank, count, port)
         # a folder for each process, so that it is seen that the others need none
         with processes(torch.device("cpu")) as ranks:
             where = out if ranks.first else out.with_name(f"{out.name}-{rank}")
@@ -110,12 +107,6 @@ def _die_at(moment: int) -> None:
 
     mine.scan = counted(mine.scan)
     depict.project_winners = counted(depict.project_winners)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":
