@@ -28,8 +28,15 @@ from convscope.experiments.paper.results import (
     Trainings,
 )
 from convscope.experiments.paper.stages import STAGES
-from convscope.experiments.paper.tables import several_table
-from convscope.experiments.scorecard import Claim, Effect, Judgement, Verdict, decide, judged
+from convscope.experiments.scorecard import (
+    Claim,
+    Effect,
+    Judgement,
+    Verdict,
+    decide,
+    judged,
+    untold,
+)
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
@@ -59,28 +66,32 @@ def grown(low: Sequence[int], high: Sequence[int]) -> Any:
     return evolution(trends=dict.fromkeys(("projection", "filter"), lower_first([low, high])))
 
 
-def looked(
-    peaks: Sequence[float] = (0.05, 0.2) * 10,
-    folding: Sequence[float] = (0.1, 0.12) * 10,
-    dead: Sequence[int] = (),
-) -> Any:
-    layer = SimpleNamespace(
-        name="conv1",
-        shape=(20, 8, 8),
-        strength=SimpleNamespace(top_share=0.1, ratio=1.0),
-        spectrum=SimpleNamespace(peak=peaks, tuned=(1, 1, 1)),
-        folding=SimpleNamespace(by_map=folding, mean=float(np.mean(folding))),
-        activity=SimpleNamespace(dead=dead, nearly_dead=None),
-    )
-    return SimpleNamespace(diagnosis=SimpleNamespace(layers=[layer]))
+MAPS = 20
+
+
+def looked(middle: int = 10, folding: float = 0.1, dead: int = 0, gini: float = 0.3) -> Any:
+    """A network's first layer: how many of its filters are tuned to the middle, how many dead."""
+    return SimpleNamespace(layers=[SimpleNamespace(
+        shape=(MAPS, 8, 8),
+        strength=SimpleNamespace(top_share=0.1, ratio=1.0, gini=gini),
+        spectrum=SimpleNamespace(peak=(0.2,) * middle + (0.05,) * (MAPS - middle)),
+        folding=SimpleNamespace(by_map=(folding - 0.05, folding + 0.05)),
+        activity=SimpleNamespace(dead=tuple(range(dead)), nearly_dead=None),
+    )])  # fmt: skip
+
+
+def seeds(name: str, *values: float) -> tuple[Any, ...]:
+    """A trained network for each value."""
+    return tuple(looked(**{name: value}) for value in values)
 
 
 def filters(
-    zfnet: Any = None,
-    alexnet: Any = None,
-    inequality: tuple[tuple[float, float], ...] = ((0.3, 0.3), (0.2, 0.2)),
+    zfnet: tuple[Any, ...] | None = None,
+    alexnet: tuple[Any, ...] | None = None,
+    free: tuple[Any, ...] = (None,) * 3,
 ) -> Fig5:
-    return Fig5(zfnet or looked(), looked(), alexnet or looked(), inequality, {})
+    alike = (looked(),) * 3
+    return Fig5(zfnet or alike, alexnet or alike, free, {})
 
 
 def covered(detections: Sequence[float], correlations: Sequence[float], known: bool = True) -> Any:
@@ -221,28 +232,30 @@ def probed(first: float, last: float) -> LayerProbe:
 
 # ---- verdicts -----------------------------------------------------------------------------------
 
-HALF_DEAD = tuple(range(10))
-DOMINANT = ((0.8, 0.3), (0.7, 0.2), (0.8, 0.25))  # without renormalisation, and with it
-LEVEL = tuple((b, a) for a, b in DOMINANT)
+DOMINANT, LEVEL = seeds("gini", 0.8, 0.7, 0.75), seeds("gini", 0.1, 0.15, 0.2)  # else 0.3
 PLAIN = [
     ("fig2-hierarchy", features(0.1, 0.6), features(0.6, 0.1)),
     ("fig2-learned", features(0.1, 0.6, 0.1), features(0.1, 0.2, 0.7)),
     ("fig4-projection", grown((0, 1) * 10, (5, 1, 5, 5) * 5), grown((5, 5, 1, 5) * 5, (0, 1) * 10)),
     ("fig4-filter", grown((0, 1) * 10, (5, 1, 5, 5) * 5), grown((5, 5, 1, 5) * 5, (0, 1) * 10)),
-    ("fig5-dominance", filters(inequality=DOMINANT), filters(inequality=LEVEL)),
-    ("fig5-dominance", filters(inequality=DOMINANT), filters()),
+    ("fig5-dominance", filters(free=DOMINANT), filters(free=LEVEL)),
+    ("fig5-dominance", filters(free=DOMINANT), filters()),
     (
         "fig5-middle",
-        filters(alexnet=looked(peaks=(0.05, 0.4) * 10)),
-        filters(zfnet=looked(peaks=(0.05, 0.4) * 10)),
+        filters(alexnet=seeds("middle", 1, 2, 0)),
+        filters(zfnet=seeds("middle", 1, 2, 0)),
     ),
     (
         "fig5-aliasing",
-        filters(alexnet=looked(folding=(0.5, 0.6) * 10)),
-        filters(zfnet=looked(folding=(0.5, 0.6) * 10)),
+        filters(alexnet=seeds("folding", 0.5, 0.6, 0.55)),
+        filters(zfnet=seeds("folding", 0.5, 0.6, 0.55)),
     ),
-    ("fig5-dead", filters(alexnet=looked(dead=HALF_DEAD)), filters(zfnet=looked(dead=HALF_DEAD))),
-    ("fig5-dead", filters(alexnet=looked(dead=HALF_DEAD)), filters()),
+    (
+        "fig5-dead",
+        filters(alexnet=seeds("dead", 9, 10, 12)),
+        filters(zfnet=seeds("dead", 9, 10, 12)),
+    ),
+    ("fig5-dead", filters(alexnet=seeds("dead", 9, 10, 12)), filters()),
     ("fig6-object", covered((0.9, 0.8, 0.85), (0,) * 3), covered((0.1, 0.2, 0.15), (0,) * 3)),
     ("fig6-structure", covered((0,) * 3, (0.5, 0.6, 0.4)), covered((0,) * 3, (-0.5, -0.6, -0.4))),
     ("invariance-small", moved(JUMP, SLOPE, 0, 0), moved(SLOPE, JUMP, 0, 0)),
@@ -293,6 +306,8 @@ def test_every_claim_is_tried_on_both_sides_and_belongs_to_a_stage() -> None:
         ("table1-zfnet", trainings((0.1,), (0.2,))),  # one seed
         ("table1-zfnet", trainings((0.1, 0.3), (0.25, 0.2))),
         ("fig2-hierarchy", features(0.3, 0.302)),
+        ("fig5-dead", filters(alexnet=seeds("dead", 0, 0, 15))),  # many maps, all in one training
+        ("fig5-aliasing", filters(seeds("folding", 0.1), seeds("folding", 0.5), (None,))),
         ("fig6-object", covered((0.1, 0.9, 0.6), (0,) * 3)),
         ("correspondence-parts", faces((0.1, 0.2), (0.1, 0.1), (0.01, 0.5))),
         ("table1-ensemble", averaged(12, 10)),
@@ -311,8 +326,8 @@ def test_a_spread_that_is_too_large_is_unclear_and_says_why(key: str, result: An
     [
         ("fig6-object", covered((0.9,) * 3, (0.1,) * 3, known=False)),
         ("table2-depth", SimpleNamespace(claims=(), seeds=(0,), rows=())),
-        ("fig5-middle", filters(zfnet=SimpleNamespace(diagnosis=SimpleNamespace(
-            layers=[SimpleNamespace(spectrum=None)])))),
+        ("fig5-middle", filters(zfnet=(SimpleNamespace(layers=[SimpleNamespace(
+            spectrum=None)]),) * 3)),
     ],
 )  # fmt: skip
 def test_what_was_not_measured_is_not_judged(key: str, result: Any) -> None:
@@ -321,7 +336,22 @@ def test_what_was_not_measured_is_not_judged(key: str, result: Any) -> None:
 
 def test_where_no_filter_was_scaled_back_renormalisation_is_said_to_have_done_nothing() -> None:
     found = BY_KEY["fig5-dominance"].judge(filters())
-    assert "the same training" in found.here
+    assert "no filter ever exceeded the radius" in found.here
+
+
+def test_where_a_seed_was_never_scaled_back_its_network_stands_for_both() -> None:
+    found = filters(free=(looked(gini=0.8), None, looked(gini=0.7)))
+    assert found.inequality == ((0.8, 0.3), (0.3, 0.3), (0.7, 0.3))
+
+
+def test_an_interval_around_the_threshold_is_said_to_include_it() -> None:
+    assert BY_KEY["table1-zfnet"].judge(trainings((0.1, 0.3), (0.25, 0.2))).reason == (
+        "the 95 % interval includes 0"
+    )
+    assert judged("", Effect(0.6, 0.4, 0.8, "", 9, "images"), 0.5).reason == (
+        "the 95 % interval includes 0.5"
+    )
+    assert untold(Effect(0.6, 0.55, 0.8, "", 9, "images"), 0.5) == ""
 
 
 # ---- the rule -----------------------------------------------------------------------------------
@@ -365,12 +395,6 @@ def test_judgements_survive_json(claim: Claim) -> None:
     result = next(true for key, true, _ in PLAIN if key == claim.key)
     found = claim.judge(result)
     assert Judgement.from_dict(found.to_dict()) == found
-
-
-def test_the_table_of_several_objects_has_a_cell_under_every_head():
-    table = several_table(several(0.6, 0.3))
-    assert all(len(row) == len(table.head) for row in table.rows)
-    assert table.rows[0][1:3] == ("60.0", "30.0")
 
 
 def test_the_purity_of_a_map_is_the_share_of_pairs_of_one_class_that_excite_it():

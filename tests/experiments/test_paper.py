@@ -14,9 +14,11 @@ from convscope.experiments.bench import Training
 from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.laboratory import Laboratory, data_of
 from convscope.experiments.paper.plan import FULL, QUICK, Budget, Outcome, Table
-from convscope.experiments.paper.results import Trained, Trainings
+from convscope.experiments.paper.results import MultiStudy, Trained, Trainings
 from convscope.experiments.paper.stage import Found, Stage
+from convscope.experiments.paper.tables import several_table
 from convscope.experiments.scorecard import Verdict
+from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
 from convscope.report.paper_figures import draw_stage
 from convscope.report.paper_page import write_paper_page
 
@@ -166,6 +168,32 @@ def test_an_outcome_survives_json() -> None:
     assert Outcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
 
 
+def test_a_table_whose_rows_do_not_fit_its_head_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"1 cells \('1',\) under 2 headings"):
+        Table(("a", "b"), (("1", "2"), ("1",)))
+
+
+def test_every_number_of_table_5_stands_under_its_heading() -> None:
+    def found(**means: float) -> MultiTransfer:
+        layers = tuple(
+            LayerScore(
+                name, 64, mean, 0.01, mean, mean,
+                (ClassScore("dog", 20, mean - 0.1, 0.2), ClassScore("cat", 20, mean + 0.1, 0.3)),
+            )
+            for name, mean in means.items()
+        )  # fmt: skip
+        return MultiTransfer(layers, "flatten", 100, 100, 5, 2, 5, 0.25, (), 0)
+
+    both = MultiStudy(found(relu6=0.5, relu7=0.7), found(relu6=0.1, relu7=0.4))
+    table = several_table(both)
+    assert table.head[:4] == ("class", "average precision", "before training", "guessing")
+    assert [row[:4] for row in table.rows] == [
+        ("mean, relu7", "70.0", "40.0", "25.0"),
+        ("cat", "80.0", "50.0", "30.0"),
+        ("dog", "60.0", "30.0", "20.0"),
+    ]
+
+
 def test_only_scenes_or_a_folder_with_both_sets_can_be_learned_from(tmp_path: Path) -> None:
     with pytest.raises(BadOption, match="whose splits are all used"):
         data_of("scenes:val", QUICK)
@@ -176,6 +204,14 @@ def test_only_scenes_or_a_folder_with_both_sets_can_be_learned_from(tmp_path: Pa
     found = data_of(str(tmp_path), QUICK)
     assert found.val == str(tmp_path / "test")
     assert found.transfer == str(tmp_path / "transfer")
+
+
+def test_without_renormalisation_is_trained_only_where_it_did_something(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    laboratory = Laboratory(tmp_path, "scenes", QUICK, seed=3)
+    monkeypatch.setattr(laboratory, "renormalised", lambda seed: int(seed == 4))
+    assert [(name, seed) for name, seed in laboratory.plan if name == "free"] == [("free", 4)]
 
 
 @pytest.mark.parametrize("budget", [QUICK, FULL], ids=lambda budget: budget.name)

@@ -17,6 +17,7 @@ from convscope.experiments.wording import minus
 
 __all__ = [
     "Claim", "Effect", "Judgement", "Verdict", "decide", "failed", "judged", "not_run",
+    "untold",
 ]  # fmt: skip
 
 
@@ -145,11 +146,16 @@ def decide(effect: Effect, threshold: float = 0.0) -> Verdict:
 def judged(here: str, effect: Effect, threshold: float = 0.0) -> Judgement:
     """The judgement that the effect's interval gives."""
     verdict = decide(effect, threshold)
-    reason = ""
-    if verdict is Verdict.UNCLEAR:
-        alone = effect.low is None
-        reason = f"no spread over {effect.over}" if alone else "the spread is too large"
+    reason = untold(effect, threshold) if verdict is Verdict.UNCLEAR else ""
     return Judgement(verdict, here, effect, threshold, reason)
+
+
+def untold(effect: Effect, threshold: float = 0.0) -> str:
+    """Why an effect decides nothing; "" where it does."""
+    if effect.low is None:
+        return f"one value has no spread over {effect.over}"
+    undecided = decide(effect, threshold) is Verdict.UNCLEAR
+    return f"the 95 % interval includes {threshold:g}" if undecided else ""
 
 
 def not_run(reason: str) -> Judgement:

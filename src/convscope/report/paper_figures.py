@@ -91,12 +91,13 @@ def _evolution(found: Evolution, folder: Path) -> Shown:
 
 
 def _filters(found: Fig5, folder: Path) -> Shown:
-    pairs = {
-        "renormalisation": ("ZFNet without and with renormalisation", (found.free, found.zfnet)),
-        "architecture": ("AlexNet and ZFNet", (found.alexnet, found.zfnet)),
-    }
+    pairs = {"architecture": ("AlexNet and ZFNet", ("alexnet", "zfnet"))}
+    if "free" in found.shown:
+        words = "ZFNet without and with renormalisation"
+        pairs = {"renormalisation": (words, ("free", "zfnet")), **pairs}
     shown: Shown = {}
-    for name, (words, both) in pairs.items():
+    for name, (words, names) in pairs.items():
+        both = [found.shown[each] for each in names]
         images = both[0].diagnosis.images
         figure = diagnosis_figure(both, title=words, subtitle=f"{images:,} images")
         shown[name] = (words, figure)

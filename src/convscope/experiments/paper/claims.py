@@ -94,7 +94,8 @@ CLAIMS: tuple[Claim, ...] = (
         "fig5-dominance", "fig5", "Fig. 5(a, b), §3",
         "Without renormalisation a few first-layer filters dominate.",
         "shown in pictures, no number",
-        "Gini's coefficient of the filters' energy is higher without renormalisation.",
+        "Gini's coefficient of the filters' energy, without renormalisation less with it, seed by "
+        "seed, is above 0.",
         fig5_dominance,
     ),
     Claim(
@@ -102,21 +103,24 @@ CLAIMS: tuple[Claim, ...] = (
         "AlexNet's first layer mixes extremely high and low frequencies, with little between; "
         "ZFNet's does not.",
         "shown in pictures, no number",
-        "More of ZFNet's filters are tuned to the middle octave, 1/8 to 1/4 cycle per pixel.",
+        "Share of the filters tuned to the middle octave, 1/8 to 1/4 cycle per pixel: ZFNet's less "
+        "AlexNet's, over the seeds, is above 0.",
         fig5_middle,
     ),
     Claim(
         "fig5-aliasing", "fig5", "Fig. 5(d, e), §4.1",
         "A stride of 4 makes aliasing artefacts; with stride 2 there are none.",
         "shown in pictures, no number",
-        "More of AlexNet's first-layer answer is too fine for its stride, measured on images.",
+        "Share of the first layer's answer to images that is too fine for its stride: AlexNet's "
+        "less ZFNet's, over the seeds, is above 0.",
         fig5_aliasing,
     ),
     Claim(
         "fig5-dead", "fig5", "Fig. 5(c), §4.1",
         "ZFNet has fewer dead features.",
         "shown in pictures, no number",
-        "Of the maps of layers 1 and 2, more are dead or nearly dead in AlexNet.",
+        "Share of the maps of layers 1 and 2 that are dead or nearly dead: AlexNet's less ZFNet's, "
+        "over the seeds, is above 0.",
         fig5_dead,
     ),
     Claim(

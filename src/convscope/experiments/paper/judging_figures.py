@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.experiments.diagnosis.filters import BANDS
-from convscope.experiments.diagnosis.study import LayerDiagnosis
+from convscope.experiments.diagnosis.study import Diagnosis
 from convscope.experiments.evolution.convergence import Trend
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.motions import Motion
 from convscope.experiments.invariance.study import Curves, Invariance
 from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy
 from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, not_run
-from convscope.experiments.wording import minus, percent, points
+from convscope.experiments.wording import minus, percent, points, spread_words
 
 __all__ = [
     "LINE",
@@ -93,66 +93,88 @@ def fig4_lower_first(measure: str) -> Callable[[Evolution], Judgement]:
 
 
 def fig5_dominance(found: Fig5) -> Judgement:
-    free, kept = (each.diagnosis.layers[0].strength for each in (found.free, found.zfnet))
-    here = (
-        f"the strongest twentieth holds {percent(free.top_share)} of the energy without, "
-        f"{percent(kept.top_share)} with; largest to median RMS {free.ratio:.1f} and "
-        f"{kept.ratio:.1f}"
+    gains = [without - kept for without, kept in found.inequality]
+    kept = _strength(found.zfnet)
+    if not any(found.free):
+        same = Effect(0.0, 0.0, 0.0, "", len(gains), "seeds")
+        return judged(
+            "no filter ever exceeded the radius: without renormalisation the same networks would "
+            f"come out, which are not trained or shown twice; in them {kept}",
+            same,
+        )
+    free = _strength([each or same for each, same in zip(found.free, found.zfnet, strict=True)])
+    return judged(f"without renormalisation {free}; with it {kept}", Effect.of(gains, "seeds"))
+
+
+def _strength(networks: Sequence[Diagnosis]) -> str:
+    """How unequal the first layer's filters are, on average."""
+    found = [each.layers[0].strength for each in networks]
+    return (
+        f"the strongest twentieth of the filters holds "
+        f"{percent(fmean(each.top_share for each in found))} of the energy, largest to median RMS "
+        f"{fmean(each.ratio for each in found):.1f}"
     )
-    gains = [without - renormalised for without, renormalised in found.inequality]
-    if not any(gains):
-        here += "; no filter ever exceeded the radius, so that both are the same training"
-        return judged(here, Effect(0.0, 0.0, 0.0, "", len(gains), "seeds"))
-    return judged(here, Effect.of(gains, "seeds"))
 
 
 def fig5_middle(found: Fig5) -> Judgement:
-    zfnet, alexnet = (each.diagnosis.layers[0] for each in (found.zfnet, found.alexnet))
-    if zfnet.spectrum is None or alexnet.spectrum is None:
-        return not_run("no layer looks at the pixels")
     _, low, high = BANDS[1]
-    more, less = (
-        [float(low <= peak < high) for peak in spectrum.peak]
-        for spectrum in (zfnet.spectrum, alexnet.spectrum)
-    )
-    effect = Effect.between(more, less, "filters", "points")
-    here = "; ".join(
-        f"{name}: {tuned[0]} low, {tuned[1]} mid, {tuned[2]} high"
-        for name, tuned in (("ZFNet", zfnet.spectrum.tuned), ("AlexNet", alexnet.spectrum.tuned))
-    )
-    return judged(f"filters by the octave they are tuned to: {here}", effect)
+
+    def tuned(network: Diagnosis) -> list[float]:
+        spectrum = network.layers[0].spectrum
+        return [] if spectrum is None else [float(low <= peak < high) for peak in spectrum.peak]
+
+    what = f"first-layer filters tuned to {low:g} to {high:g} cycles per pixel"
+    return _compared(found, "ZFNet", what, tuned, "no layer looks at the pixels")
 
 
 def fig5_aliasing(found: Fig5) -> Judgement:
-    zfnet, alexnet = (each.diagnosis.layers[0].folding for each in (found.zfnet, found.alexnet))
-    if zfnet is None or alexnet is None:
-        return not_run("a first layer without a stride cannot alias")
-    effect = Effect.between(alexnet.by_map, zfnet.by_map, "maps", "points")
-    here = (
-        f"share of the first layer's answer too fine for its stride: AlexNet "
-        f"{percent(alexnet.mean)}, ZFNet {percent(zfnet.mean)}"
-    )
-    return judged(here, effect)
+    def folded(network: Diagnosis) -> Sequence[float]:
+        folding = network.layers[0].folding
+        return () if folding is None else folding.by_map
+
+    what = "the first layer's answer that is too fine for its stride"
+    reason = "a first layer without a stride cannot alias"
+    return _compared(found, "AlexNet", what, folded, reason)
 
 
 def fig5_dead(found: Fig5) -> Judgement:
-    zfnet, alexnet = (each.diagnosis.layers[:2] for each in (found.zfnet, found.alexnet))
-    effect = Effect.between(_marks(alexnet), _marks(zfnet), "maps", "points")
-    counts = [f"{int(sum(_marks(layers)))} of {len(_marks(layers))}" for layers in (alexnet, zfnet)]
-    return judged(
-        f"dead or nearly dead maps in layers 1 and 2: AlexNet {counts[0]}, ZFNet {counts[1]}",
-        effect,
-    )
+    what = "dead or nearly dead maps of layers 1 and 2"
+    return _compared(found, "AlexNet", what, _dead, "no images were looked at")
 
 
-def _marks(layers: Sequence[LayerDiagnosis]) -> list[float]:
+def _dead(network: Diagnosis) -> list[float]:
     """1 for each map that is dead or nearly dead, else 0."""
     marks = []
-    for layer in layers:
-        seen = layer.activity
-        gone = set() if seen is None else {*seen.dead, *(seen.nearly_dead or ())}
+    for layer in network.layers[:2]:
+        if layer.activity is None:
+            return []
+        gone = {*layer.activity.dead, *(layer.activity.nearly_dead or ())}
         marks += [float(k in gone) for k in range(layer.shape[0])]
     return marks
+
+
+def _compared(
+    found: Fig5,
+    more: str,
+    what: str,
+    measured: Callable[[Diagnosis], Sequence[float]],
+    reason: str,
+) -> Judgement:
+    """The network that has more of something, by the claim, less the other one.
+
+    measured : of each filter or map, whose mean is one trained network's value; empty: not known,
+        for that reason
+    """
+    shares = {}
+    for name, networks in {"ZFNet": found.zfnet, "AlexNet": found.alexnet}.items():
+        values = [measured(network) for network in networks]
+        if not all(values):
+            return not_run(reason)
+        shares[name] = [fmean(each) for each in values]
+    here = ", ".join(f"{name} {spread_words(each)} %" for name, each in shares.items())
+    most = shares.pop(more)
+    (least,) = shares.values()
+    return judged(f"{what}: {here}", Effect.between(most, least, "trainings", "points"))
 
 
 # ---- Fig. 6 -------------------------------------------------------------------------------------

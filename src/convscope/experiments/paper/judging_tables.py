@@ -16,7 +16,14 @@ from convscope.experiments.chance import Z
 from convscope.experiments.correspondence.study import Correspondence
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.paper.results import MultiStudy, Trainings
-from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, not_run
+from convscope.experiments.scorecard import (
+    Effect,
+    Judgement,
+    Verdict,
+    judged,
+    not_run,
+    untold,
+)
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.study import Point, Transfer
 from convscope.experiments.wording import minus, percent, plus_minus, spread_words
@@ -36,7 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 ALIKE = 0.05  # p below which a part is treated more alike than random places
-UNTOLD = "it cannot be told from these seeds"
+UNTOLD = "one of its conditions cannot be told from these seeds"
 FEW = 6  # images per class of the paper's Fig. 9
 
 
@@ -118,7 +125,7 @@ def table2_claim(key: str) -> Callable[[Ablation], Judgement]:
             low, high = sorted((sign * contrast.low, sign * contrast.high))
         seeds = len(found.seeds)
         effect = Effect(sign * contrast.value, low, high, "points", seeds, "seeds")
-        reason = UNTOLD if told.verdict is Verdict.UNCLEAR else ""
+        reason = (untold(effect) or UNTOLD) if told.verdict is Verdict.UNCLEAR else ""
         return Judgement(told.verdict, minus(told.evidence), effect, reason=reason)
 
     return judge

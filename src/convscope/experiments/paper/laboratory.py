@@ -156,11 +156,11 @@ class Laboratory:
     @property
     def plan(self) -> Iterator[tuple[str, int]]:
         """(name, seed) of every training. Where renormalisation scaled no filter back, the training
-        without it would be the same, and is left out, but for the first seed's."""
+        without it would be the same, and is left out."""
         for seed in self.seeds:
             yield "zfnet", seed
             yield "alexnet", seed
-            if seed == self.seed or self.renormalised(seed):
+            if self.renormalised(seed):
                 yield "free", seed
 
     def renormalised(self, seed: int) -> int:
@@ -184,16 +184,17 @@ class Laboratory:
         first = kept_epochs(folder, read_run(folder))[0]
         return open_model(f"{self.architecture('zfnet').name}@{first.path}")
 
-    def network(self, name: str) -> tuple[Model, Network]:
-        """The first seed's, exported, on the device."""
-        if name not in self._networks:
-            model = self.model(name)
+    def network(self, name: str, seed: int | None = None) -> tuple[Model, Network]:
+        """A trained network, default of the first seed, exported, on the device."""
+        key = name, self.seed if seed is None else seed
+        if key not in self._networks:
+            model = self.model(*key)
             network = open_network(model.module, model.input_shape).to(self.device)
-            self._networks[name] = (model, network)
-        return self._networks[name]
+            self._networks[key] = (model, network)
+        return self._networks[key]
 
     @cached_property
-    def _networks(self) -> dict[str, tuple[Model, Network]]:
+    def _networks(self) -> dict[tuple[str, int], tuple[Model, Network]]:
         return {}
 
     def say(self, what: str) -> Progress | None:

@@ -141,11 +141,19 @@ QUICK = Budget(
 
 @dataclass(frozen=True)
 class Table:
-    """Ours beside the paper's. rows : as many cells as `head`;   note : below it"""
+    """Ours beside the paper's. rows : as many cells as `head`;   note : below it
+
+    Raises  ValueError: a row of another length.
+    """
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.head):
+                raise ValueError(f"{len(row)} cells {row} under {len(self.head)} headings")
 
 
 @dataclass(frozen=True)

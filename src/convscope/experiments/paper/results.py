@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from convscope.experiments.bench import Training
 from convscope.experiments.diagnosis.examined import Examined
+from convscope.experiments.diagnosis.study import Diagnosis
 from convscope.experiments.invariance.study import Invariance
 from convscope.experiments.paper.purity import Grouping
 from convscope.experiments.sensitivity.study import OcclusionStudy
@@ -61,31 +62,36 @@ class Trainings:
 
 @dataclass(frozen=True, eq=False)
 class Fig5:
-    """Fig. 5: ZFNet, the same without renormalisation, and AlexNet; the same images and seed.
+    """Fig. 5: ZFNet, the same without renormalisation, and AlexNet; all diagnosed on one set.
 
-    inequality : by seed, Gini's coefficient of the energies of the first layer's filters, without
-        renormalisation and with it
-    renormalised : by title, how often a filter was scaled back in training
+    zfnet, alexnet : by seed
+    free : by seed, where renormalisation scaled a filter back; elsewhere ZFNet itself is what would
+        come of a training without it
+    shown : by name, the first seed's, with what is drawn of it; `free` only where it was trained
     """
 
-    zfnet: Examined
-    free: Examined
-    alexnet: Examined
-    inequality: tuple[tuple[float, float], ...]
-    renormalised: Mapping[str, int]
+    zfnet: tuple[Diagnosis, ...]
+    alexnet: tuple[Diagnosis, ...]
+    free: tuple[Diagnosis | None, ...]
+    shown: Mapping[str, Examined]
 
     @property
-    def all(self) -> Sequence[Examined]:
-        """In the paper's order."""
-        return (self.free, self.zfnet, self.alexnet)
+    def inequality(self) -> tuple[tuple[float, float], ...]:
+        """By seed, Gini's coefficient of the energies of the first layer's filters, without
+        renormalisation and with it."""
+        return tuple(
+            ((free or kept).layers[0].strength.gini, kept.layers[0].strength.gini)
+            for free, kept in zip(self.free, self.zfnet, strict=True)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without pictures."""
+        networks = {"zfnet": self.zfnet, "alexnet": self.alexnet, "free": self.free}
         return {
             "inequality": [list(pair) for pair in self.inequality],
             "networks": {
-                one.title: {**one.diagnosis.to_dict(), "renormalised": self.renormalised[one.title]}
-                for one in self.all
+                name: [each and each.to_dict() for each in diagnoses]
+                for name, diagnoses in networks.items()
             },
         }
 

@@ -5,12 +5,15 @@ Each goes on within itself where it was interrupted, as far as its experiment ca
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+from torch import Tensor
 
 from convscope.atlas.mine import strongest
 from convscope.atlas.scan import build_atlas
 from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
-from convscope.experiments.diagnosis.filters import strength_of
+from convscope.experiments.diagnosis.study import Diagnosis, diagnose
 from convscope.experiments.evolution.study import evolve
 from convscope.experiments.invariance.motions import papers_motions
 from convscope.experiments.invariance.study import invariance
@@ -29,8 +32,7 @@ from convscope.experiments.sensitivity.recognised import recognised, truth_of
 from convscope.experiments.sensitivity.study import sensitivity
 from convscope.images.batches import batches
 from convscope.methods.occluder import Occluder
-from convscope.network.exported import open_network
-from convscope.training.checkpoint import read_run
+from convscope.network.zoo import Model
 
 __all__ = ["run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
 
@@ -90,50 +92,51 @@ def run_fig4(lab: Laboratory, folder: Path) -> Found:
 
 
 def run_fig5(lab: Laboratory, folder: Path) -> Found:
-    """Fig. 5."""
-    titles = {name: NAMES[name] for name in ("free", "zfnet", "alexnet")}
-    looked = {name: _examined(lab, name, title) for name, title in titles.items()}
-    renormalised = {
-        title: sum(epoch.renormalised for epoch in read_run(lab.run(name)).history)
-        for name, title in titles.items()
-    }
+    """Fig. 5, of every seed; the first seed's networks are drawn."""
+    shown, diagnoses = {}, {}
+    for name, seed in lab.plan:
+        if seed == lab.seed:
+            shown[name] = _examined(lab, name)
+            diagnoses[name, seed] = shown[name].diagnosis
+        else:
+            diagnoses[name, seed] = _diagnosed(lab, name, seed)
+    found = Fig5(
+        zfnet=tuple(diagnoses["zfnet", seed] for seed in lab.seeds),
+        alexnet=tuple(diagnoses["alexnet", seed] for seed in lab.seeds),
+        free=tuple(diagnoses.get(("free", seed)) for seed in lab.seeds),
+        shown=shown,
+    )
     words = tuple(
         f"{each.title}, {finding.layer}: {finding.words}."
-        for each in looked.values()
+        for each in shown.values()
         for finding in each.diagnosis.faults
     )
     alone = command(
         "diagnose", f"run:{lab.run('alexnet')}", "--against", f"run:{lab.run('zfnet')}", "--data",
         lab.val.spec, "--images", lab.budget.diagnosed, "--out", "diagnosis",
     )  # fmt: skip
-    found = Fig5(**looked, inequality=_inequality(lab), renormalised=renormalised)
     return Found(found, alone, words=words)
 
 
-def _inequality(lab: Laboratory) -> tuple[tuple[float, float], ...]:
-    """By seed: how unequal the first layer's filters are without renormalisation, and with it."""
-    pairs = []
-    for seed in lab.seeds:
-        free = "free" if lab.renormalised(seed) else "zfnet"  # else they are the same training
-        found = []
-        for name in (free, "zfnet"):
-            model = lab.model(name, seed)
-            network = open_network(model.module, model.input_shape)
-            found.append(strength_of(network, network.conv_layers()[0]).gini)
-        pairs.append((found[0], found[1]))
-    return tuple(pairs)
-
-
-def _examined(lab: Laboratory, name: str, title: str) -> Examined:
+def _examined(lab: Laboratory, name: str) -> Examined:
+    """The first seed's network, with what is drawn of it."""
     model, network = lab.network(name)
+    given, total = _looked_at(lab, model)
+    title = NAMES[name]
+    return examine(network, model.preprocess, title, given, total=total, progress=lab.say(title))
+
+
+def _diagnosed(lab: Laboratory, name: str, seed: int) -> Diagnosis:
+    model, network = lab.network(name, seed)
+    given, total = _looked_at(lab, model)
+    return diagnose(network, given, total=total, progress=lab.say(f"{NAMES[name]}, seed {seed}"))
+
+
+def _looked_at(lab: Laboratory, model: Model) -> tuple[Iterator[Tensor], int]:
+    """The images of Fig. 5 in batches, and how many there are."""
     images = lab.some(lab.val, lab.budget.diagnosed)
-    given = (
-        batch.tensors
-        for batch in batches(images, model.preprocess, batch_size=BATCH, workers=lab.workers)
-    )
-    return examine(
-        network, model.preprocess, title, given, total=len(images), progress=lab.say(title)
-    )
+    given = batches(images, model.preprocess, batch_size=BATCH, workers=lab.workers)
+    return (batch.tensors for batch in given), len(images)
 
 
 def run_fig6(lab: Laboratory, folder: Path) -> Found:
