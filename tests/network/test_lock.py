@@ -18,9 +18,9 @@ def test_a_folder_that_is_new_or_empty_is_free_and_is_not_made(tmp_path: Path):
 
 def test_a_used_folder_is_refused_and_offered_to_who_can_resume(tmp_path: Path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(FolderInUse, match="is not empty: give a new folder$"):
+    with pytest.raises(FolderInUse, match=r"is not empty: give a new folder$"):
         check_unused(tmp_path)
-    with pytest.raises(FolderInUse, match="new folder, or --resume to go on with what is there$"):
+    with pytest.raises(FolderInUse, match=r"new folder, or --resume to go on with what is there$"):
         check_unused(tmp_path, resume=False)
     assert check_unused(tmp_path, resume=True) == tmp_path
 

@@ -10,10 +10,7 @@ import typer
 
 from convscope import __version__
 from convscope.cli.inputs import choose_device
-from convscope.cli.options import ArchOption, CacheOption, Running, ValOption
-from convscope.cli.outputs import write_study
-from convscope.cli.screen import Screen
-from convscope.cli.train import (
+from convscope.cli.learning import (
     Learning,
     choose_recipe,
     describe,
@@ -21,6 +18,9 @@ from convscope.cli.train import (
     show_recipe,
     workers_or,
 )
+from convscope.cli.options import ArchOption, CacheOption, Running, ValOption
+from convscope.cli.outputs import write_study
+from convscope.cli.screen import Screen
 from convscope.cli.words import table
 from convscope.network.lock import check_unused
 
@@ -128,7 +128,7 @@ def ablate(
     architecture = architecture_named(arch)
     plan = planned(architecture, variants)
     check_unused(out, resume=resume)
-    images, validation = open_lesson(data, val, architecture, recipe, running.seed)
+    images, validation = open_lesson(data, val, architecture, running.seed)
     screen.facts(
         {
             "network": arch,

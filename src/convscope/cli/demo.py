@@ -14,10 +14,10 @@ from convscope import __version__
 from convscope.cli.atlas import make_atlas
 from convscope.cli.demo_pictures import draw_pictures
 from convscope.cli.inputs import Microscope, choose_device, open_microscope
+from convscope.cli.learning import describe, epoch_line, workers_or
 from convscope.cli.options import Reading, Running
 from convscope.cli.outputs import write_file
 from convscope.cli.screen import Screen
-from convscope.cli.train import describe, epoch_line, workers_or
 from convscope.errors import FolderInUse
 
 if TYPE_CHECKING:

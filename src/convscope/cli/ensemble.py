@@ -9,10 +9,10 @@ import typer
 
 from convscope import __version__
 from convscope.cli.inputs import choose_device
+from convscope.cli.learning import workers_or
 from convscope.cli.options import CacheOption, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
-from convscope.cli.train import workers_or
 from convscope.cli.words import table
 from convscope.errors import BadOption
 from convscope.network.lock import check_unused

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convscope.cli.inputs import choose_device
+from convscope.cli.learning import workers_or
 from convscope.cli.options import FolderOption, Running
 from convscope.cli.screen import Screen
 
@@ -75,7 +75,7 @@ def paper(
             draw=draw_stage,
             tell=tell,
             seed=running.seed,
-            workers=running.workers or os.cpu_count() or 1,
+            workers=workers_or(running),
             device=device,
             progress=progress,
         )

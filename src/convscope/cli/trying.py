@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from convscope import __version__
 from convscope.cli.inputs import choose_device
+from convscope.cli.learning import Learning, choose_recipe, open_lesson, workers_or
 from convscope.cli.options import VALIDATION, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
@@ -126,12 +126,11 @@ def run_trial(
     findings : of the model's diagnosis; None diagnoses the first network that is trained
     result, figures : of that diagnosis, written with the trial's
     """
-    from convscope.cli.train import open_lesson
     from convscope.experiments.diagnosis.trial import try_remedies
     from convscope.report.trial_figure import trial_figure
 
     architecture, recipe = _start(model, data, running, trying)
-    images, validation = open_lesson(data, trying.val, architecture, recipe, running.seed)
+    images, validation = open_lesson(data, trying.val, architecture, running.seed)
     device = choose_device(running.device)
     screen.facts(
         {
@@ -146,7 +145,7 @@ def run_trial(
             architecture, recipe, images, validation, findings=findings,
             notes=trying.notes, seeds=range(recipe.seed, recipe.seed + trying.seeds),
             out=out, resume=trying.resume, device=device,
-            workers=running.workers or os.cpu_count() or 1, progress=progress,
+            workers=workers_or(running), progress=progress,
         )  # fmt: skip
     screen.say("", *_words(trial))
     written = {**(result or {}), "data": data, "trial": trial.to_dict()}
@@ -161,7 +160,6 @@ def _start(
     model: str, data: str, running: Running, trying: TryOptions
 ) -> tuple[Architecture, Recipe]:
     """The architecture that is changed, and the recipe that both learn by."""
-    from convscope.cli.train import Learning, choose_recipe
     from convscope.network.architectures import architecture_named
     from convscope.training.checkpoint import read_run
 

@@ -1,0 +1,162 @@
+"""What the verbs that train have in common: recipes from options, images to learn from, words."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convscope.cli.options import Running
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption
+
+if TYPE_CHECKING:
+    from convscope.images.image_set import ImageSet
+    from convscope.network.architectures import Architecture
+    from convscope.training.checkpoint import Epoch
+    from convscope.training.recipe import Recipe
+
+__all__ = [
+    "Learning",
+    "choose_recipe",
+    "describe",
+    "epoch_line",
+    "open_lesson",
+    "show_recipe",
+    "workers_or",
+]
+
+_RECIPE = "Recipe"
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How to train: options that make a recipe."""
+
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="paper: as the paper, 70 epochs of random crops and flips; small: 10 epochs, for "
+            "the small networks on scenes; photos: 40 epochs of crops and flips, for the small "
+            "networks on photographs; or a FILE.yaml of names and values. Default: by --arch and "
+            "--data.",
+            show_default=False,
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Overrides the recipe's value; repeatable: --set radius=none "
+            "--set schedule=steps --set drops=20,30.",
+            show_default=False,
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Overrides the recipe's value.", rich_help_panel=_RECIPE
+        ),
+    ] = None
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(metavar="RATE", help="Overrides the recipe's value.", rich_help_panel=_RECIPE),
+    ] = None
+    show_recipe: Annotated[
+        bool,
+        typer.Option(
+            "--show-recipe",
+            help="Print the recipe as YAML, with the source of every number, and exit.",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = False
+
+
+def show_recipe(recipe: Recipe, running: Running) -> None:
+    """The recipe as YAML with sources, or for a program."""
+    from convscope.training.recipe_file import recipe_text
+
+    screen = Screen(running.as_json)
+    screen.say(recipe_text(recipe).rstrip())
+    screen.result(recipe.to_dict())
+
+
+def choose_recipe(learning: Learning, arch: str, data: str, running: Running) -> Recipe:
+    """The recipe by name or file, or by the network's and the data's, with what was asked for
+    changed. Raises  BadOption: an unknown name, or a value outside its range."""
+    from convscope.training.recipe import recipe_named
+    from convscope.training.recipe_file import changed, read_recipe
+
+    fitting = "paper"
+    if arch.endswith("-small"):
+        fitting = "small" if data.split(":")[0] == "scenes" else "photos"
+    name = learning.recipe or fitting
+    if name.lower().endswith((".yaml", ".yml")):
+        known = read_recipe(name, recipe_named(fitting))
+    else:
+        known = recipe_named(name)
+    wanted: dict[str, Any] = {
+        "epochs": learning.epochs,
+        "learning_rate": learning.learning_rate,
+        "batch_size": running.batch_size,
+        "seed": running.seed or None,  # 0 is the option's default, and a file's seed counts
+    }
+    known = replace(known, **{key: value for key, value in wanted.items() if value is not None})
+    return changed(known, learning.set or [])
+
+
+def open_lesson(
+    data: str, val: str | None, architecture: Architecture, seed: int
+) -> tuple[ImageSet, ImageSet]:
+    """The images to learn from, and those to validate on; scenes drawn at the input's size.
+
+    Raises  BadOption: nothing says what to validate on.
+    """
+    from convscope.images.datasets import open_images
+
+    if val is None:
+        data, val = _split(data)
+    size = architecture.input_size
+    return open_images(data, size=size, seed=seed), open_images(val, size=size, seed=seed)
+
+
+def _split(data: str) -> tuple[str, str]:
+    from convscope.images.datasets import split_folders
+
+    if data.split(":")[0] == "scenes":
+        return data, "scenes:val"
+    if folders := split_folders(data):
+        return folders
+    raise BadOption(
+        f"--data {data}: nothing says what to validate on; give --val DATA, or a folder that "
+        f"holds train/ and val/"
+    )
+
+
+def workers_or(running: Running) -> int:
+    """Processes or threads that make the images: as asked for, or as many as there are cores."""
+    return running.workers or os.cpu_count() or 1
+
+
+def describe(recipe: Recipe) -> str:
+    """A recipe in a line."""
+    return (
+        f"{recipe.epochs} epochs, batches of {recipe.batch_size}, learning rate "
+        f"{recipe.learning_rate:g} ({recipe.schedule}), momentum {recipe.momentum:g}, "
+        f"{recipe.initialisation} initialisation, filter radius "
+        f"{'none' if recipe.radius is None else recipe.radius}, "
+        f"{'crops, ' if recipe.crops else ''}{'flips, ' if recipe.flips else ''}seed {recipe.seed}"
+    )
+
+
+def epoch_line(epoch: Epoch) -> str:
+    """An epoch in a line."""
+    return (
+        f"epoch {epoch.epoch:3}  loss {epoch.loss:.3f}  train {epoch.accuracy:6.1%}  "
+        f"val {epoch.val_accuracy:6.1%}  top-5 {epoch.val_top5:6.1%}  {epoch.seconds:.1f} s"
+    )
