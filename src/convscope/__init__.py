@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .experiments.sensitivity.study import sensitivity
     from .experiments.transfer.layers import probe
     from .experiments.transfer.multilabel import transfer_several
-    from .experiments.transfer.study import LayerReader, transfer
+    from .experiments.transfer.reading import LayerReader
+    from .experiments.transfer.study import transfer
     from .images.datasets import open_images
     from .images.duplicates import near_duplicates
     from .images.preprocess import Preprocess
@@ -41,7 +42,7 @@ _HOMES = {
     "GRADIENT": "methods.rules",
     "GUIDED": "methods.rules",
     "Layer": "network.exported",
-    "LayerReader": "experiments.transfer.study",
+    "LayerReader": "experiments.transfer.reading",
     "Network": "network.exported",
     "Preprocess": "images.preprocess",
     "Projections": "methods.project",

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from convscope.errors import BadOption
-from convscope.experiments.transfer import linear
-from convscope.experiments.transfer.linear import LOSSES, Loss, Solver, Span, fit_linear, solver_for
+from convscope.experiments.transfer import fit_torch, linear
+from convscope.experiments.transfer.fit_torch import LOSSES
+from convscope.experiments.transfer.linear import fit_linear, solver_for
+from convscope.experiments.transfer.linear_model import Loss, Solver, Span
 
 KINDS = [Loss.SOFTMAX, Loss.SVM, Loss.SIGMOID]
 
@@ -45,7 +47,7 @@ def test_both_solvers_find_the_same_weights(loss: Loss, classes: int) -> None:
     shift = found[0].bias.mean() - found[1].bias.mean() if loss is Loss.SOFTMAX else 0.0
     np.testing.assert_allclose(found[0].weights, found[1].weights, atol=2e-3)
     np.testing.assert_allclose(found[0].bias, found[1].bias + shift, atol=2e-3)
-    np.testing.assert_array_equal(found[0].predict(rows), found[1].predict(rows))
+    np.testing.assert_array_equal(found[0].scores(rows).argmax(1), found[1].scores(rows).argmax(1))
 
 
 @pytest.mark.parametrize("loss", KINDS)
@@ -85,8 +87,9 @@ def test_pieces_that_do_not_fit_in_memory_give_the_same_weights(
 ) -> None:
     rows, targets = problem(loss, samples=200)
     whole = fit_linear(rows, targets, loss, 5.0, classes=4, solver=Solver.TORCH, tolerance=1e-8)
-    monkeypatch.setattr(linear, "IN_MEMORY", 50)  # so that a part is fitted first, too
-    monkeypatch.setattr(linear, "PIECE", 32)
+    for module in (linear, fit_torch):
+        monkeypatch.setattr(module, "IN_MEMORY", 50)  # so that a part is fitted first, too
+    monkeypatch.setattr(fit_torch, "PIECE", 32)
     pieces = fit_linear(rows, targets, loss, 5.0, classes=4, tolerance=1e-8)
     np.testing.assert_allclose(pieces.weights, whole.weights, atol=2e-4)
 
@@ -112,7 +115,7 @@ def test_samples_that_are_equal_do_not_break_the_span() -> None:
     found = fit_linear(
         span.coordinates, np.array([0, 0, 1, 1, 2, 2]), Loss.SOFTMAX, 100.0, classes=3
     )
-    assert span.back(found).predict(rows).tolist() == [0, 0, 1, 1, 2, 2]
+    assert span.back(found).scores(rows).argmax(1).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("solver", [Solver.SKLEARN, Solver.TORCH])
@@ -120,7 +123,7 @@ def test_samples_that_are_equal_do_not_break_the_span() -> None:
 def test_a_class_that_was_never_met_is_never_said(loss: Loss, solver: Solver) -> None:
     rows, labels = problem(loss, classes=3)
     found = fit_linear(rows, labels * 2, loss, 5.0, classes=6, solver=solver)
-    assert set(found.predict(rows).tolist()) <= {0, 2, 4}
+    assert set(found.scores(rows).argmax(1).tolist()) <= {0, 2, 4}
 
 
 @pytest.mark.parametrize("solver", [Solver.SKLEARN, Solver.TORCH])

@@ -9,7 +9,7 @@ import pytest
 
 from convscope.errors import BadData
 from convscope.experiments.transfer.multilabel import transfer_several
-from convscope.experiments.transfer.study import LayerReader
+from convscope.experiments.transfer.reading import LayerReader
 from experiments.painted import Painted, opened, xor_model
 
 CLASSES = ("red", "green", "luck", "rare")

@@ -133,33 +133,15 @@ def test_nan_activations_are_named_by_layer():
         occlude(network, scene(), Occluder(8, 8), fill=0.0)
 
 
-def test_the_saved_arrays_are_positions_down_and_across(tmp_path):
+def test_the_arrays_are_positions_down_and_across():
     result = occlude(square_detector(), scene(), Occluder((8, 9), (10, 20)), fill=0.2)
-    path = tmp_path / "maps.npz"
-    result.save_npz(path)
-    with np.load(path, allow_pickle=False) as saved:
-        for name in ("probability", "label", "activity"):
-            assert saved[name].shape == (4, 2)
-        assert saved["rows"].tolist() == [0, 10, 20, 30]
-        assert saved["columns"].tolist() == [0, 20]
-        assert saved["label"].dtype == np.int64
-        assert int(saved["target"]) == 1
-        assert str(saved["unit"]) == "1/0@18,9"
-        assert saved["size"].tolist() == [8, 9]
-        assert float(saved["base_probability"]) == pytest.approx(result.base_probability)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["maps.npz"]
-
-
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "maps.npz"
-    path.write_bytes(b"old")
-    result = maps()
-
-    def fail(*_: object, **__: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        result.save_npz(path)
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["maps.npz"]
+    arrays = result.arrays()
+    for name in ("probability", "label", "activity"):
+        assert arrays[name].shape == (4, 2)
+    assert arrays["rows"].tolist() == [0, 10, 20, 30]
+    assert arrays["columns"].tolist() == [0, 20]
+    assert arrays["label"].dtype == np.int64
+    assert int(arrays["target"]) == 1
+    assert str(arrays["unit"]) == "1/0@18,9"
+    assert arrays["size"].tolist() == [8, 9]
+    assert float(arrays["base_probability"]) == pytest.approx(result.base_probability)

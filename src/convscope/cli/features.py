@@ -19,7 +19,7 @@ from convscope.progress import Progress
 if TYPE_CHECKING:
     from convscope.experiments.transfer.linear_model import Loss
     from convscope.experiments.transfer.multilabel import MultiTransfer
-    from convscope.experiments.transfer.study import LayerReader
+    from convscope.experiments.transfer.reading import LayerReader
     from convscope.images.image_set import ImageSet
 
 __all__ = [
@@ -142,7 +142,7 @@ def open_reader(
     """How features are read and judged, from the options."""
     from convscope.experiments.transfer.linear_model import Solver
     from convscope.experiments.transfer.pooling import Pooling
-    from convscope.experiments.transfer.study import LayerReader
+    from convscope.experiments.transfer.reading import LayerReader
 
     return LayerReader(
         scope.model,

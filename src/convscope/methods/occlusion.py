@@ -5,9 +5,7 @@ Zeiler & Fergus 2014, §4.2, Fig. 6
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +30,6 @@ from convscope.methods.sweep import (
 )
 from convscope.network.exported import Network
 from convscope.network.unit import Unit
-from convscope.network.weights import replace_file
 from convscope.progress import Progress
 
 __all__ = [
@@ -102,12 +99,6 @@ class OcclusionMaps:
             "base_label": np.array(self.base_label, dtype=np.int64),
             "base_activity": np.array(self.base_activity),
         }
-
-    def save_npz(self, path: str | Path) -> None:
-        """Write `arrays` to a file; a crash leaves the old file or the new one."""
-        content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **self.arrays())
-        replace_file(Path(path), content.getvalue())
 
 
 def occlude(

@@ -185,7 +185,7 @@ def correspond(
     signs = _signs(network, faces.images, every, fill, names, progress)
     dice = np.random.default_rng((seed, 1))
     rows = dice.integers(0, places, (draws, len(faces.names)))
-    found = {name: _compare(signs.pop(name), faces.parts, places, rows) for name in names}
+    found = {name: _compare(signs.pop(name), faces.parts, rows) for name in names}
     return Correspondence(
         faces=faces,
         layers=names,
@@ -265,7 +265,7 @@ def _signs(
 
 
 def _compare(
-    signs: Tensor, parts: Sequence[str], places: int, rows: NDArray[np.int64]
+    signs: Tensor, parts: Sequence[str], rows: NDArray[np.int64]
 ) -> tuple[dict[str, Alike], Baseline, Baseline]:
     count, covers, _ = signs.shape
     changed = signs.ne(0).double().mean(2).numpy()  # (N, P)

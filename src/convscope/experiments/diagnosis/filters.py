@@ -29,7 +29,8 @@ RADIUS = 0.1  # paper §3: the RMS above which a filter is scaled back
 TOP_SHARE = 0.05  # the strongest filters, whose share of all energy is told
 GRID = 64  # frequencies per axis of a filter's spectrum
 BANDS = (("low", 0.0, 0.125), ("mid", 0.125, 0.25), ("high", 0.25, 1.0))
-"""Cycles per pixel: the top octave of what pixels can hold, the octave below it, and the rest."""
+"""Cycles per pixel: `high` is the top octave of what pixels can hold, `mid` the one below it, `low`
+the rest."""
 RINGS = 32  # radial bins between 0 and 0.5 cycles per pixel
 TWIN_COSINE = 0.95
 CHANCE_PAIRS = 0.01  # pairs as alike as that which random filters may be expected to hold

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from statistics import median_low
 from typing import TYPE_CHECKING, Any
 
 from convscope.experiments.diagnosis.filters import BANDS
@@ -134,7 +135,7 @@ def _in_layer(layer: LayerDiagnosis, above: Sequence[LayerDiagnosis]) -> Iterato
 
 def _dominance(layer: LayerDiagnosis) -> Iterator[Finding]:
     strength = layer.strength.strength
-    middle = sorted(strength)[(len(strength) - 1) // 2]
+    middle = median_low(strength)
     loud = tuple(k for k, value in enumerate(strength) if value > DOMINANT * middle)
     share = sum(strength[k] ** 2 for k in loud) / (sum(s * s for s in strength) or 1.0)
     if not loud or len(loud) > max(1, FEW * len(strength)) or share < NOTABLE:
@@ -155,7 +156,7 @@ def _dominance(layer: LayerDiagnosis) -> Iterator[Finding]:
 def _dead(layer: LayerDiagnosis) -> Iterator[Finding]:
     count = layer.shape[0]
     strength = layer.strength.strength
-    middle = sorted(strength)[(len(strength) - 1) // 2]
+    middle = median_low(strength)
     silent = tuple(k for k, value in enumerate(strength) if value < SILENT * middle)
     if layer.activity is None:
         dead, why = silent, "have hardly any weight (below 1 % of the median)"

@@ -6,6 +6,7 @@ whether a layer's grid is fine enough for what its filters pass on, and need few
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -95,7 +96,7 @@ class Tally:
         rare = (shares < NEARLY_DEAD) & ~dead
         tells = self.rectified and self.positions >= LEAST_POSITIONS
         energy = self.energy.sort(descending=True).values
-        top = -int(-TOP_SHARE * len(energy) // 1)
+        top = math.ceil(TOP_SHARE * len(energy))
         return Activity(
             images=self.images,
             positions=self.positions,

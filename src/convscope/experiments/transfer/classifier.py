@@ -18,16 +18,9 @@ from numpy.typing import NDArray
 
 from convscope.errors import BadData
 from convscope.experiments.transfer.features import Features
-from convscope.experiments.transfer.linear import (
-    IN_MEMORY,
-    PIECE,
-    Linear,
-    Loss,
-    Rows,
-    Solver,
-    Span,
-    fit_linear,
-)
+from convscope.experiments.transfer.fit_torch import IN_MEMORY, PIECE
+from convscope.experiments.transfer.linear import fit_linear
+from convscope.experiments.transfer.linear_model import Linear, Loss, Rows, Solver, Span
 from convscope.experiments.transfer.scores import average_precision, mean_class_accuracy
 
 __all__ = ["COSTS", "Choice", "Probe", "Scaling", "fit_probe"]
@@ -279,7 +272,7 @@ class _Scaler:
 
 @dataclass(frozen=True, eq=False)
 class _Scaled:
-    """Some images' features, scaled when they are read: `linear.Rows`."""
+    """Some images' features, scaled when they are read: `linear_model.Rows`."""
 
     features: Features
     indices: NDArray[np.int64]

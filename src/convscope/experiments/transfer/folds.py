@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import BadData, BadOption
-from convscope.experiments.transfer.linear import Loss
+from convscope.experiments.transfer.linear_model import Loss
 from convscope.images.image_set import ImageSet
 
 __all__ = ["Fold", "Protocol", "draw_folds", "draw_parts", "labels_of", "targets_of"]

@@ -14,8 +14,9 @@ from typing import Any
 from convscope.errors import BadOption
 from convscope.experiments.pieces import Pieces
 from convscope.experiments.transfer.folds import Protocol, draw_folds
-from convscope.experiments.transfer.linear import Loss
-from convscope.experiments.transfer.study import LayerReader, Point, points_of
+from convscope.experiments.transfer.linear_model import Loss
+from convscope.experiments.transfer.reading import LayerReader
+from convscope.experiments.transfer.study import Point, points_of
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import hidden_layers
 
@@ -83,10 +84,8 @@ def probe(
     network = reader.network
     names = hidden_layers(network) if layers is None else [network.layer(n).name for n in layers]
     settings = {
-        **reader.settings(),
+        **reader.settings(images, test),
         "study": "layers",
-        "images": images.identity(),
-        "test": None if test is None else test.identity(),
         "per_class": list(protocol.per_class),
         "folds": protocol.folds,
         "test_per_class": protocol.test_per_class,
@@ -94,15 +93,13 @@ def probe(
     }
     draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
     pieces = Pieces(out, settings, resume=resume)
-    features = reader.read(images, names)
-    tests = features if test is None else reader.read(test, names)
-    first, first_test = (next(iter(each.values())).skipped for each in (features, tests))
-    unread, unread_test = ({skip.index for skip in each} for each in (first, first_test))
-    folds = draw_folds(images, protocol, test=test, without=unread, test_without=unread_test)
+    readings = reader.both(images, test, names)
+    features, (unread, unread_tests) = readings.learned, readings.unread
+    folds = draw_folds(images, protocol, test=test, without=unread, test_without=unread_tests)
     points: dict[str, list[Point]] = {str(each): [] for each in protocol.classifiers}
     for name in names:
         for point in points_of(
-            reader, features[name], folds, images, protocol, pieces, test, tests[name]
+            reader, features[name], folds, images, protocol, pieces, test, readings.tested[name]
         ):
             points[point.classifier].append(point)
     classes = images.classes or ()
@@ -118,7 +115,7 @@ def probe(
         protocol=protocol,
         points={classifier: tuple(each) for classifier, each in points.items()},
         rises={classifier: _rise([p.mean for p in each]) for classifier, each in points.items()},
-        skipped=tuple(dict.fromkeys(skip.name for skip in (*first, *first_test))),
+        skipped=readings.skipped,
     )
 
 

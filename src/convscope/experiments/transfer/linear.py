@@ -13,113 +13,26 @@ takes the features in pieces, so that they need not fit in memory, and adds up t
 (L-BFGS): nothing is drawn at random and there is no learning rate to be found.
 
 If there are fewer samples than features, they can be turned into the space that the samples span
-(`Span`): a change of coordinates that leaves every product, and so the answer, as it is.
+(linear_model.Span): a change of coordinates that leaves every product, and so the answer, as it
+is.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from convscope.errors import BadOption
+from convscope.experiments.transfer.fit_sklearn import by_sklearn
+from convscope.experiments.transfer.fit_torch import IN_MEMORY, by_torch
+from convscope.experiments.transfer.linear_model import Linear, Loss, Rows, Solver
 
-__all__ = [
-    "IN_MEMORY", "Linear", "Loss", "Rows", "Solver", "Span", "fit_linear", "solver_for",
-]  # fmt: skip
+__all__ = ["fit_linear", "solver_for"]
 
-IN_MEMORY = 50_000  # samples; beyond, torch takes them in pieces
 LIBLINEAR_WORK = 10**8  # samples x features x classes: liblinear takes about 2 s for that
-PIECE = 4096  # samples
-EVALUATIONS = 300  # of the whole gradient, at most
-HISTORY = 10
-RIDGE = 1e-6  # of the mean squared norm, added to the Gram matrix: above float32's rounding
-
-Floats = NDArray[np.float32]
-
-
-class Loss(StrEnum):
-    """What is minimised; the module's docstring has the formula."""
-
-    SOFTMAX = "softmax"
-    SVM = "svm"
-    SIGMOID = "sigmoid"
-
-
-class Solver(StrEnum):
-    """Who minimises. AUTO: `solver_for`."""
-
-    AUTO = "auto"
-    SKLEARN = "sklearn"
-    TORCH = "torch"
-
-
-class Rows(Protocol):
-    """Samples that may be too many for memory: (N, D), read in slices. A numpy array is one."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __getitem__(self, rows: slice, /) -> NDArray[Any]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """A linear classifier. weights : (D, C); bias : (C,)"""
-
-    weights: NDArray[Any]
-    bias: NDArray[Any]
-
-    def scores(self, features: NDArray[Any]) -> NDArray[Any]:
-        """(N, C): the larger, the more of the class."""
-        return features @ self.weights + self.bias
-
-    def predict(self, features: NDArray[Any]) -> NDArray[np.int64]:
-        """int64 (N,), the class of the largest score."""
-        return self.scores(features).argmax(1)
-
-
-@dataclass(frozen=True, eq=False)
-class Span:
-    """Samples by their coordinates in the space that they span: N numbers each, in place of D.
-
-    X - mean = coordinates · Q with orthonormal rows Q; coordinates is the Cholesky factor of the
-    Gram matrix, so Q is never computed.
-    """
-
-    features: Floats  # (N, D)
-    centre: Floats  # (D,)
-    coordinates: Floats  # (N, N), lower triangular
-
-    @classmethod
-    def of(cls, features: Floats) -> Span:
-        """features : (N, D), worth the turn where N < D"""
-        centre = features.mean(0)
-        centred = features - centre
-        gram = torch.from_numpy(centred @ centred.T).double()
-        ridge = RIDGE * max(float(gram.diagonal().mean()), float(np.finfo(np.float32).tiny))
-        while True:  # samples that are equal, or nearly, leave the matrix singular
-            factor, failed = torch.linalg.cholesky_ex(gram + ridge * torch.eye(len(gram)))
-            if not failed:
-                return cls(features, centre, factor.float().numpy())
-            ridge *= 10
-
-    def back(self, model: Linear) -> Linear:
-        """A classifier of the coordinates as one of the features."""
-        factor = torch.from_numpy(self.coordinates).double()
-        inner = torch.from_numpy(np.asarray(model.weights, np.float64))
-        shares = torch.linalg.solve_triangular(factor.T, inner, upper=True)  # (N, C)
-        shares -= shares.mean(0)  # the features are not centred, Qᵀ's rows are
-        weights = self.features.T @ shares.float().numpy()
-        return Linear(weights, model.bias - self.centre @ weights)
 
 
 def solver_for(
@@ -174,11 +87,11 @@ def fit_linear(
         return _spread(np.zeros((1, length), np.float32), np.zeros(1), there, classes)
     met = targets if loss is Loss.SIGMOID else np.searchsorted(there, targets)
     if chosen is Solver.SKLEARN:
-        found = _by_sklearn(np.asarray(features[:]), met, loss, cost, tolerance)
+        found = by_sklearn(np.asarray(features[:]), met, loss, cost, tolerance)
     else:
         begin = start if start is None or len(there) == classes else _only(start, there)
         place = torch.device(device)
-        found = _by_torch(features, met, loss, cost, len(there), begin, tolerance, place)
+        found = by_torch(features, met, loss, cost, len(there), begin, tolerance, place)
     if len(there) == classes:
         return found
     return _spread(found.weights.T, found.bias, there, classes)
@@ -196,191 +109,3 @@ def _spread(
     whole = np.full(classes, -np.inf, rows.dtype)
     weights[:, there], whole[there] = rows.T, bias
     return Linear(weights, whole)
-
-
-# scikit-learn
-
-
-def _by_sklearn(
-    features: NDArray[Any],
-    targets: NDArray[np.int64],
-    loss: Loss,
-    cost: float,
-    tolerance: float,
-) -> Linear:
-    if loss is Loss.SIGMOID:
-        return _each_class(features, targets, cost, tolerance)
-    two = int(targets.max()) == 1
-    # for two classes scikit-learn fits the difference w of their scores, with ½‖w‖² where two
-    # columns ±w/2 have ¼‖w‖²
-    share = 2.0 if two and loss is Loss.SOFTMAX else 1.0
-    model = _sklearn_model(loss, cost * share, tolerance).fit(features, targets)
-    rows, bias = model.coef_, model.intercept_
-    if two:
-        rows, bias = np.vstack([-rows, rows]) / share, np.hstack([-bias, bias]) / share
-    return Linear(rows.T, bias)
-
-
-def _each_class(
-    features: NDArray[Any], targets: NDArray[np.int64], cost: float, tolerance: float
-) -> Linear:
-    weights = np.zeros((features.shape[1], targets.shape[1]), features.dtype)
-    bias = np.zeros(targets.shape[1], features.dtype)
-    for each in range(targets.shape[1]):
-        counts = targets[:, each] >= 0
-        present = targets[counts, each]
-        if len(set(present.tolist())) < 2:  # all alike: nothing to tell apart
-            bias[each] = 1.0 if present.any() else -1.0
-            continue
-        model = _sklearn_model(Loss.SIGMOID, cost, tolerance).fit(features[counts], present)
-        weights[:, each], bias[each] = model.coef_[0], model.intercept_[0]
-    return Linear(weights, bias)
-
-
-def _sklearn_model(loss: Loss, cost: float, tolerance: float) -> Any:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.svm import LinearSVC
-
-    if loss is Loss.SVM:
-        return _Patient(LinearSVC(C=cost, tol=tolerance, max_iter=20_000, random_state=0))
-    return _Patient(LogisticRegression(C=cost, tol=tolerance, max_iter=1000))
-
-
-@dataclass(frozen=True)
-class _Patient:
-    """A model of scikit-learn's whose fit says nothing when it ends before its tolerance."""
-
-    model: Any
-
-    def fit(self, features: NDArray[Any], targets: NDArray[np.int64]) -> Any:
-        from sklearn.exceptions import ConvergenceWarning
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            # an image or two per class is a task here, and no mistaken regression
-            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-            return self.model.fit(features, targets)
-
-
-# torch
-
-
-def _by_torch(
-    features: Rows,
-    targets: NDArray[np.int64],
-    loss: Loss,
-    cost: float,
-    classes: int,
-    start: Linear | None,
-    tolerance: float,
-    device: torch.device,
-) -> Linear:
-    count = features.shape[0]
-    if count > 2 * IN_MEMORY and start is None:  # a part first: it is near the answer
-        step = -(-count // IN_MEMORY)
-        start = _by_torch(
-            features[::step], targets[::step], loss, cost, classes, None, tolerance, device
-        )
-    problem = _Problem(features, targets, loss, cost, device)
-    theta = problem.begin(classes, start)
-    optimiser = torch.optim.LBFGS(
-        [theta],
-        max_iter=EVALUATIONS,
-        max_eval=EVALUATIONS,
-        tolerance_grad=tolerance,
-        tolerance_change=1e-12,
-        history_size=HISTORY,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        value, theta.grad = problem.value_and_gradient(theta)
-        return value
-
-    optimiser.step(closure)
-    found = theta.detach().cpu().numpy()
-    return Linear(found[:-1], found[-1])
-
-
-class _Problem:
-    """The objective over N, (1/N) Σ loss + ‖W‖² / (2CN), and its gradient, piece by piece."""
-
-    def __init__(
-        self,
-        features: Rows,
-        targets: NDArray[np.int64],
-        loss: Loss,
-        cost: float,
-        device: torch.device,
-    ) -> None:
-        self.features, self.loss, self.device = features, loss, device
-        self.targets = torch.from_numpy(np.ascontiguousarray(targets))
-        self.count = features.shape[0]
-        self.penalty = 1.0 / (cost * self.count)
-        whole = self.count <= IN_MEMORY
-        self.held = [self._read(0, self.count)] if whole else None
-
-    def begin(self, classes: int, start: Linear | None) -> Tensor:
-        """(D + 1, C): the weights and below them the bias."""
-        dtype = self._pieces().__next__()[0].dtype
-        theta = torch.zeros(self.features.shape[1] + 1, classes, dtype=dtype, device=self.device)
-        if start is not None:
-            theta[:-1] = torch.from_numpy(start.weights)
-            theta[-1] = torch.from_numpy(start.bias)
-        return theta.requires_grad_()
-
-    @torch.no_grad()
-    def value_and_gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        weights, bias = theta[:-1], theta[-1]
-        gradient = torch.zeros_like(theta)
-        value = torch.zeros((), dtype=theta.dtype, device=theta.device)
-        for rows, targets in self._pieces():
-            lost, slopes = LOSSES[self.loss](torch.addmm(bias, rows, weights), targets)
-            value += lost / self.count
-            gradient[:-1].addmm_(rows.T, slopes, alpha=1 / self.count)
-            gradient[-1] += slopes.sum(0) / self.count
-        value += 0.5 * self.penalty * weights.square().sum()
-        gradient[:-1] += self.penalty * weights
-        if self.loss is Loss.SVM:
-            value += 0.5 * self.penalty * bias.square().sum()
-            gradient[-1] += self.penalty * bias
-        return value, gradient
-
-    def _pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.held is not None:
-            yield from self.held
-            return
-        for first in range(0, self.count, PIECE):
-            yield self._read(first, min(first + PIECE, self.count))
-
-    def _read(self, first: int, last: int) -> tuple[Tensor, Tensor]:
-        rows = torch.from_numpy(np.ascontiguousarray(self.features[first:last]))
-        return rows.to(self.device), self.targets[first:last].to(self.device)
-
-
-def _softmax(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    logs = scores.log_softmax(1)
-    slopes = logs.exp()
-    slopes[torch.arange(len(scores), device=scores.device), targets] -= 1
-    return F.nll_loss(logs, targets, reduction="sum"), slopes
-
-
-def _squared_hinge(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    signs = torch.full_like(scores, -1.0).scatter_(1, targets[:, None], 1.0)
-    short = (1 - signs * scores).clamp_min(0)
-    return short.square().sum(), -2 * signs * short
-
-
-def _sigmoid(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    counts = (targets >= 0).to(scores.dtype)
-    wanted = targets.clamp_min(0).to(scores.dtype)
-    lost = F.binary_cross_entropy_with_logits(scores, wanted, counts, reduction="sum")
-    return lost, (scores.sigmoid() - wanted) * counts
-
-
-LOSSES: dict[Loss, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
-    Loss.SOFTMAX: _softmax,
-    Loss.SVM: _squared_hinge,
-    Loss.SIGMOID: _sigmoid,
-}
-"""Scores (n, C) and targets -> the summed loss, and its derivative by the scores."""

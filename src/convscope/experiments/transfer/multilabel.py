@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from convscope.experiments.pieces import Pieces
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import draw_parts, targets_of
-from convscope.experiments.transfer.linear import Loss
+from convscope.experiments.transfer.linear_model import Loss
+from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.scores import average_precision
-from convscope.experiments.transfer.study import LayerReader
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
 
@@ -119,23 +120,21 @@ def transfer_several(
     if not len(kept):
         raise BadData(f"{images.spec}: no class is shown by {least} images or more")
     settings = {
-        **reader.settings(),
+        **reader.settings(images, test),
         "study": "several classes",
         "layers": list(names),
-        "images": images.identity(),
-        "test": None if test is None else test.identity(),
         "parts": parts,
         "repeats": repeats,
         "least": least,
         "seed": seed,
     }
     pieces = Pieces(out, settings, resume=resume)
-    features = reader.read(images, names)
-    others = features if test is None else reader.read(test, names)
+    readings = reader.both(images, test, names)
+    features = readings.learned
     study = _Study(reader, truth[:, kept], tested[:, kept], test is not None, parts, repeats, seed)
     scores = []
     for done, name in enumerate(names):
-        found = pieces.get(name, lambda name=name: study.run(features[name], others[name]))  # type: ignore[misc]
+        found = pieces.get(name, partial(study.run, features[name], readings.tested[name]))
         scores.append(
             _layer_score(name, features[name], found, [known[c] for c in kept], tested[:, kept])
         )
@@ -153,7 +152,7 @@ def transfer_several(
         chance=float(np.mean([score.chance for score in scores[0].classes])),
         left_out=tuple(known[c] for c in range(len(known)) if c not in kept),
         seed=seed,
-        skipped=tuple(s.name for s in first.skipped),
+        skipped=readings.skipped,
     )
 
 

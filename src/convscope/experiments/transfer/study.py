@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,16 @@ import numpy as np
 from convscope.experiments.chance import mean_of
 from convscope.experiments.pieces import Pieces
 from convscope.experiments.transfer.classifier import fit_probe
-from convscope.experiments.transfer.features import Features, extract
+from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
-from convscope.experiments.transfer.linear import Loss, Solver
+from convscope.experiments.transfer.linear_model import Loss
+from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.scores import class_accuracies
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
-from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer
-from convscope.network.zoo import Model
-from convscope.progress import Progress
 
-__all__ = ["LayerReader", "Point", "Transfer", "points_of", "transfer"]
+__all__ = ["Point", "Transfer", "points_of", "transfer"]
 
 
 @dataclass(frozen=True)
@@ -85,52 +84,6 @@ class Transfer:
         return {**asdict(self), "protocol": self.protocol.to_dict()}
 
 
-@dataclass(frozen=True, eq=False)
-class LayerReader:
-    """A network, and how its features are read: what every experiment on features shares.
-
-    network : `model`'s, on its device;   cache : a folder for features, None keeps them in memory
-    The other fields are `extract`'s and `fit_probe`'s.
-    """
-
-    model: Model
-    network: Network
-    pooling: str = "auto"
-    flips: bool = False
-    half: bool = False
-    cache: str | os.PathLike[str] | None = None
-    solver: Solver = Solver.AUTO
-    batch_size: int | None = None
-    workers: int | None = None
-    progress: Progress | None = None
-
-    def read(self, images: ImageSet, layers: Sequence[str]) -> dict[str, Features]:
-        """Raises as `extract` does."""
-        return extract(
-            self.model,
-            self.network,
-            images,
-            layers,
-            pooling=self.pooling,
-            flips=self.flips,
-            half=self.half,
-            cache=self.cache,
-            batch_size=self.batch_size,
-            workers=self.workers,
-            progress=self.progress,
-        )
-
-    def settings(self) -> dict[str, Any]:
-        """What results depend on, JSON-able."""
-        return {
-            "weights_sha256": self.model.weights_sha256,
-            "preprocess": self.model.preprocess.to_dict(),
-            "pooling": self.pooling,
-            "flips": self.flips,
-            "half": self.half,
-        }
-
-
 def transfer(
     reader: LayerReader,
     images: ImageSet,
@@ -159,11 +112,9 @@ def transfer(
     network = reader.network
     layer = last_hidden_layer(network) if layer is None else network.layer(layer).name
     settings = {
-        **reader.settings(),
+        **reader.settings(images, test),
         "study": "transfer",
         "layer": layer,
-        "images": images.identity(),
-        "test": None if test is None else test.identity(),
         "drop_duplicates": drop_duplicates,
         "folds": protocol.folds,
         "test_per_class": protocol.test_per_class,
@@ -172,16 +123,16 @@ def transfer(
     }
     draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
     pieces = Pieces(out, settings, resume=resume)
-    features = reader.read(images, [layer])[layer]
-    tested = features if test is None else reader.read(test, [layer])[layer]
+    readings = reader.both(images, test, [layer])
+    features, tested = readings.learned[layer], readings.tested[layer]
     doubles = {pair.index for pair in duplicates or ()} if drop_duplicates else set()
-    unread = _indices(features)
+    unread, unread_tests = readings.unread
     folds = draw_folds(
         images,
         protocol,
         test=test,
         without=unread if test is not None else unread | doubles,
-        test_without=_indices(tested) | doubles,
+        test_without=unread_tests | doubles,
     )
     points = points_of(reader, features, folds, images, protocol, pieces, test, tested)
     if scratch is not None:
@@ -197,7 +148,7 @@ def transfer(
         chance=1 / len(classes),
         protocol=protocol,
         points=tuple(points),
-        skipped=_names(features, tested),
+        skipped=readings.skipped,
         duplicates=None if duplicates is None else tuple(duplicates),
         dropped=drop_duplicates,
     )
@@ -245,7 +196,7 @@ def points_of(
     found: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for done, (loss, per_class, number) in enumerate(todo):
         key = f"{features.layer} {loss} {per_class}, fold {number}"
-        piece = pieces.get(key, lambda job=(loss, per_class, number): measure(*job))  # type: ignore[misc]
+        piece = pieces.get(key, partial(measure, loss, per_class, number))
         found.setdefault((str(loss), per_class), []).append(piece)
         if reader.progress:
             reader.progress(f"classifiers on {features.layer}", done + 1, len(todo))
@@ -266,7 +217,7 @@ def _from_scratch(
         found = [
             pieces.get(
                 f"scratch {per_class}, fold {number}",
-                lambda fold=fold, number=number: scratch(fold, per_class, number),  # type: ignore[misc]  # noqa: B023
+                partial(scratch, fold, per_class, number),
             )
             for number, fold in enumerate(folds)
         ]
@@ -283,11 +234,3 @@ def _point(
     return Point(
         layer, classifier, per_class, tuple(accuracies), over.mean, over.deviation, choices
     )
-
-
-def _indices(features: Features) -> set[int]:
-    return {skipped.index for skipped in features.skipped}
-
-
-def _names(*all_features: Features) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(s.name for features in all_features for s in features.skipped))

@@ -1,0 +1,95 @@
+"""How a network's features are read, of the images to learn from and of those to test on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from convscope.experiments.transfer.features import Features, extract
+from convscope.experiments.transfer.linear_model import Solver
+from convscope.images.batches import Skipped
+from convscope.images.image_set import ImageSet
+from convscope.network.exported import Network
+from convscope.network.zoo import Model
+from convscope.progress import Progress
+
+__all__ = ["LayerReader", "Readings"]
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """Features by layer. tested : of the images to test on, which may be `learned` again"""
+
+    learned: Mapping[str, Features]
+    tested: Mapping[str, Features]
+
+    @property
+    def unread(self) -> tuple[set[int], set[int]]:
+        """The images that could not be read, to learn from and to test on."""
+        learned, tested = ({skip.index for skip in each} for each in self._skipped())
+        return learned, tested
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(dict.fromkeys(skip.name for each in self._skipped() for skip in each))
+
+    def _skipped(self) -> tuple[Sequence[Skipped], Sequence[Skipped]]:
+        """The same in every layer."""
+        learned, tested = (next(iter(each.values())) for each in (self.learned, self.tested))
+        return learned.skipped, tested.skipped
+
+
+@dataclass(frozen=True, eq=False)
+class LayerReader:
+    """A network, and how its features are read: what every experiment on features shares.
+
+    network : `model`'s, on its device;   cache : a folder for features, None keeps them in memory
+    The other fields are `extract`'s and `fit_probe`'s.
+    """
+
+    model: Model
+    network: Network
+    pooling: str = "auto"
+    flips: bool = False
+    half: bool = False
+    cache: str | os.PathLike[str] | None = None
+    solver: Solver = Solver.AUTO
+    batch_size: int | None = None
+    workers: int | None = None
+    progress: Progress | None = None
+
+    def read(self, images: ImageSet, layers: Sequence[str]) -> dict[str, Features]:
+        """Raises as `extract` does."""
+        return extract(
+            self.model,
+            self.network,
+            images,
+            layers,
+            pooling=self.pooling,
+            flips=self.flips,
+            half=self.half,
+            cache=self.cache,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            progress=self.progress,
+        )
+
+    def both(self, images: ImageSet, test: ImageSet | None, layers: Sequence[str]) -> Readings:
+        """Of the images to learn from and of those to test on. Raises as `extract` does."""
+        learned = self.read(images, layers)
+        return Readings(learned, learned if test is None else self.read(test, layers))
+
+    def settings(self, images: ImageSet, test: ImageSet | None) -> dict[str, Any]:
+        """What results depend on, JSON-able."""
+        return {
+            "images": images.identity(),
+            "test": None if test is None else test.identity(),
+            "weights_sha256": self.model.weights_sha256,
+            "preprocess": self.model.preprocess.to_dict(),
+            "pooling": self.pooling,
+            "flips": self.flips,
+            "half": self.half,
+        }
