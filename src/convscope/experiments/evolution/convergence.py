@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.experiments.wording import minus
+
 __all__ = ["Convergence", "Trend", "converged", "lower_first", "similar_from", "unchanged_from"]
 
 Array = NDArray[Any]
@@ -74,10 +76,10 @@ class Trend:
         """The finding in a sentence."""
         if self.rho is None or self.low is None or self.high is None or self.p is None:
             return "no order of the layers can be told: the maps do not differ"
-        numbers = (
+        numbers = minus(
             f"Spearman {self.rho:+.2f}, 95 % {self.low:+.2f} to {self.high:+.2f}, "
             f"p {'<' if self.p < 0.001 else '='}\u00a0{max(self.p, 0.001):.3f}, {self.maps} maps"
-        ).replace("-", "−")
+        )
         if self.low <= 0 <= self.high or self.p >= LEVEL:
             return f"no clear order of the layers ({numbers})"
         first = "lower" if self.rho > 0 else "upper"
