@@ -18,6 +18,8 @@ from convscope.images.datasets import open_images
 from convscope.network.architectures import ARCHITECTURES, Architecture, Convolution, Dense
 from convscope.training.recipe import SMALL
 
+from .striped import SIDE, Stripes
+
 ALEXNET, ZFNET = ARCHITECTURES["alexnet-dense"], ARCHITECTURES["zfnet"]
 TINY = Architecture(
     "tiny",
@@ -163,10 +165,24 @@ def test_more_seeds_can_be_added_later(done: tuple[Trial, Path], tmp_path: Path)
     assert len(tried(more, resume=True, seeds=(0, 1, 2)).after) == 3
 
 
-def test_without_findings_the_first_trained_network_is_diagnosed():
-    trial = tried(None, findings=None, seeds=(0,))
-    assert {f.kind for f in trial.findings} & {Kind.NOISE, Kind.DEAD, Kind.ALIASING, Kind.COVERAGE}
-    assert len(trial.after) == (1 if trial.change.applied else 0)
+@pytest.mark.slow
+def test_a_first_layer_that_aliases_errs_and_its_remedy_cures_it():
+    """At every fourth pixel both classes are the same wave, so half of the answers are wrong."""
+    sampling = Convolution(1, 8, 1, stride=4)
+    second = Convolution(2, 16, 5, padding=2)
+    network = Architecture("sampling", SIDE, (sampling, second), (Dense(6, 16),), dropout=0.0)
+    recipe = replace(BRIEF, epochs=8, weight_decay=5e-4)
+    trial = try_remedies(
+        network, recipe, Stripes(256, seed=0), Stripes(128, seed=1), seeds=(0, 1)
+    )  # fmt: skip
+    (fault,) = (f for f in trial.findings if f.severity is Severity.FAULT)
+    assert (fault.layer, fault.kind) == ("conv1", Kind.ALIASING)
+    assert trial.change.applied[0] == "first layer 1x1/4 to 1x1/2"
+    assert [each.training.seed for each in trial.after] == [0, 1]
+    assert all(abs(each.training.error - 0.5) < 0.15 for each in trial.before)
+    assert all(each.training.error < 0.05 for each in trial.after)
+    assert all("conv1: aliasing" in each.faults for each in trial.before)
+    assert all("conv1: aliasing" not in each.faults for each in trial.after)
 
 
 def test_a_network_without_a_fault_is_not_trained(tmp_path: Path):
