@@ -19,7 +19,7 @@ from convscope.cli.learning import (
     workers_or,
 )
 from convscope.cli.options import ArchOption, CacheOption, Running, ValOption
-from convscope.cli.outputs import write_study
+from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import table
 from convscope.network.lock import check_unused
@@ -156,15 +156,13 @@ def ablate(
 def _write(screen: Screen, found: Ablation, out: Path, record: dict[str, Any]) -> None:
     from convscope.report.ablation_figure import ablation_figure
 
-    write_study(out, {"ablation": ablation_figure(found)}, found.to_dict(), record)
     screen.say("", *_table(found), "", *_claims(found))
     for row in found.rows:
         for seed, why in row.diverged:
             screen.warn(f"{row.variant.name}, seed {seed}, diverged and does not count: {why}")
     for name, seed in found.at_chance:
         screen.warn(f"{name}, seed {seed}, learned nothing: no better than guessing")
-    screen.say("", f"Written: {out}")
-    screen.result({**record, **found.to_dict(), "out": str(out)})
+    leave_study(screen, out, {"ablation": ablation_figure(found)}, found.to_dict(), record)
 
 
 # ---- words ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import typer
 
 from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
 from convscope.cli.options import DataArgument, FolderOption, ModelArgument, Reading, Running
-from convscope.cli.outputs import write_study
+from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import listed
 from convscope.errors import BadOption
@@ -122,9 +122,8 @@ def correspond(
     record = {**scope.record(), "images": images.spec, "fill": "grey"}
     words = f"{scope.title()} · {images.spec} · {_cover(found)}"
     figure = correspondence_figure(found, subtitle=words)
-    write_study(out, {"correspondence": figure}, found.to_dict(), record)
-    screen.say("", *_table(found), "", *_finding(found, scope), "", f"Written: {out}")
-    screen.result({**record, **found.to_dict(), "out": str(out)})
+    screen.say("", *_table(found), "", *_finding(found, scope))
+    leave_study(screen, out, {"correspondence": figure}, found.to_dict(), record)
 
 
 def _facts(spec: str, faces: Faces) -> str:

@@ -11,7 +11,7 @@ from convscope import __version__
 from convscope.cli.inputs import choose_device
 from convscope.cli.learning import workers_or
 from convscope.cli.options import CacheOption, Running
-from convscope.cli.outputs import write_study
+from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import table
 from convscope.errors import BadOption
@@ -115,14 +115,12 @@ def _opened(spec: str, seed: int) -> Model:
 def _write(screen: Screen, found: Ensemble, out: Path, record: dict[str, Any]) -> None:
     from convscope.report.ensemble_figure import ensemble_figure
 
-    write_study(out, {"ensemble": ensemble_figure(found)}, found.to_dict(), record)
     screen.say("", *_table(found), "", *_findings(found))
     for name in found.random:
         screen.warn(f"{name} has random weights: it was never trained")
     for name in found.skipped:
         screen.warn(f"skipped {name}: it could not be read")
-    screen.say("", f"Written: {out}")
-    screen.result({**record, **found.to_dict(), "out": str(out)})
+    leave_study(screen, out, {"ensemble": ensemble_figure(found)}, found.to_dict(), record)
 
 
 # ---- words ------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import typer
 
 from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
 from convscope.cli.options import FolderOption, ModelArgument, Reading, Running
-from convscope.cli.outputs import write_study
+from convscope.cli.outputs import leave_study
 from convscope.cli.samples import open_samples
 from convscope.cli.screen import Screen
 from convscope.cli.words import listed
@@ -91,9 +91,8 @@ def invariance(
     record = {**scope.record(), "images": images, "edges": EDGES}
     subtitle = f"{scope.title()} · {given}"
     figure = invariance_figure(found, classes=scope.model.classes, subtitle=subtitle)
-    write_study(out, {"invariance": figure}, found.to_dict(), record)
-    screen.say("", *_words(found, scope), "", f"Written: {out}")
-    screen.result({**record, **found.to_dict(), "out": str(out)})
+    screen.say("", *_words(found, scope))
+    leave_study(screen, out, {"invariance": figure}, found.to_dict(), record)
 
 
 def _words(found: Invariance, scope: Microscope) -> list[str]:

@@ -9,9 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from convscope.cli.screen import Screen
 from convscope.errors import BadOption
 
-__all__ = ["check_output", "write_arrays", "write_figure", "write_file", "write_study"]
+__all__ = [
+    "check_output",
+    "leave_study",
+    "write_arrays",
+    "write_figure",
+    "write_file",
+    "write_study",
+]
 
 
 def check_output(path: Path, suffixes: tuple[str, ...]) -> Path:
@@ -74,3 +82,16 @@ def write_study(
         write_figure(folder / f"{name}.png", figure, record)
     content = {"about": dict(record), **result}
     write_file(folder / "result.json", json.dumps(content, indent=1, allow_nan=False).encode())
+
+
+def leave_study(
+    screen: Screen,
+    folder: Path,
+    figures: Mapping[str, Any],
+    result: Mapping[str, Any],
+    record: Mapping[str, Any],
+) -> None:
+    """The end of a verb: its study written as by `write_study`, and a program told the result."""
+    write_study(folder, figures, result, record)
+    screen.say("", f"Written: {folder}")
+    screen.result({**record, **result, "out": str(folder)})

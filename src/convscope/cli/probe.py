@@ -23,7 +23,7 @@ from convscope.cli.features import (
 )
 from convscope.cli.inputs import Microscope, open_microscope
 from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
-from convscope.cli.outputs import write_study
+from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import listed, table
 
@@ -103,12 +103,10 @@ def probe(
             resume=resume,
         )
     figure = probe_figure(found, title="Feature analysis", subtitle=subtitle)
-    write_study(out, {"probe": figure}, found.to_dict(), record)
     screen.say("", *_words(found))
     for name in found.skipped:
         screen.warn(f"skipped {name}: it could not be read")
-    screen.say("", f"Written: {out}")
-    screen.result({**record, **found.to_dict(), "out": str(out)})
+    leave_study(screen, out, {"probe": figure}, found.to_dict(), record)
 
 
 def _several(
@@ -131,10 +129,8 @@ def _several(
     layers = names or hidden_layers(scope.network)
     found = read_several(screen, scope, sets, out, features, running, layers, folds, resume)
     figure = depth_figure(found, title="Feature analysis", subtitle=subtitle)
-    write_study(out, {"probe": figure}, found.to_dict(), record)
     say_precisions(screen, found)
-    screen.say("", f"Written: {out}")
-    screen.result({**record, **found.to_dict(), "out": str(out)})
+    leave_study(screen, out, {"probe": figure}, found.to_dict(), record)
 
 
 def _words(found: LayerProbe) -> list[str]:

@@ -21,7 +21,7 @@ from convscope.cli.options import (
     StrideOption,
     WatchOption,
 )
-from convscope.cli.outputs import write_study
+from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadData, BadOption
 from convscope.network.lock import check_unused
@@ -169,11 +169,10 @@ def _tell(
         "compared": None if compared is None else compared.to_dict(),
     }
     record = {**scopes[0].record(), "images": images.spec, "fill": "grey"}
-    write_study(out, figures, result, record)
     for (name, study), scope in zip(studies.items(), scopes, strict=True):
         screen.say("", *_words(name, study, scope))
-    screen.say(*_compared(compared, list(studies)), "", f"Written: {out}")
-    screen.result({**record, **result, "out": str(out)})
+    screen.say(*_compared(compared, list(studies)))
+    leave_study(screen, out, figures, result, record)
 
 
 def _marked(images: ImageSet, parts: Path | None) -> tuple[Marked, ...]:

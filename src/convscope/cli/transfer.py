@@ -23,7 +23,7 @@ from convscope.cli.features import (
 )
 from convscope.cli.inputs import Microscope, open_microscope
 from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
-from convscope.cli.outputs import write_study
+from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import numbers, table
 from convscope.errors import BadOption
@@ -139,10 +139,8 @@ def transfer(
     record = {**scope.record(), "images": images.spec, "against": against}
     subtitle = f"{scope.title()} · {found.layer} · {Path(images.spec).name}"
     figure = transfer_figure(found, title="Transfer", subtitle=subtitle)
-    write_study(out, {"transfer": figure}, found.to_dict(), record)
     _say(screen, found, against)
-    screen.say("", f"Written: {out}")
-    screen.result({**record, **found.to_dict(), "out": str(out)})
+    leave_study(screen, out, {"transfer": figure}, found.to_dict(), record)
 
 
 def _several(
@@ -165,10 +163,8 @@ def _several(
     record = {**scope.record(), "images": images}
     subtitle = f"{scope.title()} · {Path(images).name}"
     figure = precision_figure(found, title="Transfer: several classes an image", subtitle=subtitle)
-    write_study(out, {"transfer": figure}, found.to_dict(), record)
     say_precisions(screen, found)
-    screen.say("", f"Written: {out}")
-    screen.result({**record, **found.to_dict(), "out": str(out)})
+    leave_study(screen, out, {"transfer": figure}, found.to_dict(), record)
 
 
 def _duplicates(

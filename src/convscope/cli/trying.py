@@ -13,7 +13,7 @@ from convscope import __version__
 from convscope.cli.inputs import choose_device
 from convscope.cli.learning import Learning, choose_recipe, open_lesson, workers_or
 from convscope.cli.options import VALIDATION, Running
-from convscope.cli.outputs import write_study
+from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
 
@@ -151,9 +151,7 @@ def run_trial(
     written = {**(result or {}), "data": data, "trial": trial.to_dict()}
     shown = {**(figures or {}), **({"trial": trial_figure(trial)} if trial.after else {})}
     record = {"convscope": __version__, "model": model, "device": str(device), "seed": running.seed}
-    write_study(out, shown, written, record)
-    screen.say("", f"Written: {out}")
-    screen.result({**record, **written, "out": str(out)})
+    leave_study(screen, out, shown, written, record)
 
 
 def _start(
