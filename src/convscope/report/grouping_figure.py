@@ -24,9 +24,8 @@ def grouping_figure(found: Grouping, *, title: str = "", subtitle: str = "") -> 
     """A dot for each feature map, beside those of the network before training; bars are means."""
     wide = STEP * len(found.layers)
     across = 2 * MARGIN + LEFT + wide + KEY
-    figure = head(
-        across, TALL + BELOW + 0.2, title or "Are a map's strongest images of one kind?", subtitle
-    )
+    title = title or "Are a map's strongest images of one kind?"
+    figure = head(across, TALL + BELOW + 0.2, title, subtitle or f"{found.images:,} images")
     axes = chart(figure, MARGIN + LEFT, HEADER + 0.15, wide, TALL)
     for at, layer in enumerate(found.layers):
         _dots(axes, at - SHIFT, layer.maps, TRAINED)
@@ -41,7 +40,7 @@ def grouping_figure(found: Grouping, *, title: str = "", subtitle: str = "") -> 
     ticks(axes, x=[], y=[0.0, 20.0, 40.0, 60.0, 80.0, 100.0])
     words = f"pairs of one class among each map's {found.top} strongest images, %"
     write(figure, MARGIN, HEADER - 0.06, words, "small", color=FAINT)
-    _key(figure, MARGIN + LEFT + wide + 0.3, found)
+    _key(figure, MARGIN + LEFT + wide + 0.3)
     return figure
 
 
@@ -56,7 +55,7 @@ def _dots(axes: Axes, middle: float, values: Sequence[float], colour: str) -> No
     axes.plot([middle - 0.15, middle + 0.15], [mean, mean], color=colour, linewidth=2.2)
 
 
-def _key(figure: Figure, left: float, found: Grouping) -> None:
+def _key(figure: Figure, left: float) -> None:
     for row, (words, colour) in enumerate(
         (("trained", TRAINED), ("before training", UNTRAINED), ("by chance", OTHER))
     ):
@@ -65,4 +64,3 @@ def _key(figure: Figure, left: float, found: Grouping) -> None:
         how = {"linewidth": 1, "linestyle": (0, (4, 3))} if colour == OTHER else {"linewidth": 2.2}
         swatch.plot([0, 1], [0, 0], color=colour, **how)
         write(figure, left + 0.24, top, words)
-    write(figure, left, HEADER + 1.05, f"{found.images:,} images", "small", color=FAINT)

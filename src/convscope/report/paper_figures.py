@@ -14,9 +14,18 @@ from matplotlib.figure import Figure
 
 from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput
-from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.correspondence.study import Correspondence
 from convscope.experiments.evolution.result import Evolution
-from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy, Trainings
+from convscope.experiments.paper.results import (
+    Fig2,
+    Fig5,
+    Fig6,
+    InvarianceStudy,
+    MultiStudy,
+    Trainings,
+)
+from convscope.experiments.transfer.layers import LayerProbe
+from convscope.experiments.transfer.study import Transfer
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
@@ -139,9 +148,26 @@ def _moved(found: InvarianceStudy, _: Path) -> Shown:
     return {"invariance": ("Distance of the features and probability, by motion", figure)}
 
 
-def _ensemble(found: Ensemble, _: Path) -> Shown:
-    words = f"{found.images:,} images"
-    return {"ensemble": ("Error by the number of networks", ensemble_figure(found, subtitle=words))}
+def _correspondence(found: Correspondence, _: Path) -> Shown:
+    figure = correspondence_figure(found, subtitle=f"ZFNet, {' and '.join(found.layers)}")
+    return {"correspondence": ("What was covered, and Δ of each part", figure)}
+
+
+def _transfer(found: Transfer, _: Path) -> Shown:
+    words = f"features of {found.layer}, {found.images:,} images of {len(found.classes)} classes"
+    figure = transfer_figure(found, subtitle=words)
+    return {"transfer": ("Accuracy by images per class", figure)}
+
+
+def _several(found: MultiStudy, _: Path) -> Shown:
+    words = f"{found.trained.images:,} images of several objects"
+    figure = precision_figure(found.trained, subtitle=words)
+    return {"precision": ("Average precision of each class", figure)}
+
+
+def _depth(found: LayerProbe, _: Path) -> Shown:
+    words = f"{found.images:,} images of {len(found.classes)} classes"
+    return {"depth": ("Accuracy by layer", probe_figure(found, subtitle=words))}
 
 
 def _plain(name: str, words: str, draw: Callable[[Any], Figure]) -> Callable[[Any, Path], Shown]:
@@ -155,14 +181,10 @@ _DRAWN: dict[str, Callable[[Any, Path], Shown]] = {
     "fig5": _filters,
     "fig6": _occlusion,
     "invariance": _moved,
-    "correspondence": _plain(
-        "correspondence", "What was covered, and Δ of each part", correspondence_figure
-    ),
-    "table1": _ensemble,
+    "correspondence": _correspondence,
+    "table1": _plain("ensemble", "Error by the number of networks", ensemble_figure),
     "table2": _plain("ablation", "Error of each variant, here and in the paper", ablation_figure),
-    "transfer": _plain("transfer", "Accuracy by images per class", transfer_figure),
-    "multi": _plain(
-        "precision", "Average precision of each class", lambda each: precision_figure(each.trained)
-    ),
-    "depth": _plain("depth", "Accuracy by layer", probe_figure),
+    "transfer": _transfer,
+    "multi": _several,
+    "depth": _depth,
 }

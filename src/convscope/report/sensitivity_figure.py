@@ -150,11 +150,11 @@ def _score(
     first.plot(areas, y + shake, "o", color=OTHER, markersize=3, zorder=1)
     mean = found.detection
     first.plot([mean.low, mean.high], [y, y], color=colour, linewidth=2)
-    first.plot([mean.mean], [y], "o", color=colour, markersize=5.5)
+    first.plot([mean.mean], [y], "o", color=colour, markersize=5.5, clip_on=False)
     rate = found.pointing
     second.plot([rate.expected] * 2, [y - 0.2, y + 0.2], color=RULE, linewidth=3)
     second.plot([rate.low, rate.high], [y, y], color=colour, linewidth=2)
-    second.plot([rate.rate], [y], "o", color=colour, markersize=5.5)
+    second.plot([rate.rate], [y], "o", color=colour, markersize=5.5, clip_on=False)
     top = HEADER + 0.3 + i * LINE + LINE / 2 - 0.22
     write(figure, MARGIN, top, name, width=TEXT - 0.15, color=colour, weight="bold")
     words = f"area {mean.mean:.2f}, {mean.low:.2f} to {mean.high:.2f}"
