@@ -13,6 +13,8 @@ import torch
 from convscope.experiments.ablation.claims import judge as judge_table2
 from convscope.experiments.bench import Training
 from convscope.experiments.correspondence.study import Alike, Baseline
+from convscope.experiments.diagnosis.remedies import Change
+from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.ensemble.combined import Comparison, Group, Score, Scoring, Size
 from convscope.experiments.evolution.convergence import lower_first
 from convscope.experiments.invariance.motions import Motion, Motions
@@ -20,10 +22,12 @@ from convscope.experiments.invariance.study import Curves, Invariance
 from convscope.experiments.paper.claims import CLAIMS
 from convscope.experiments.paper.purity import Grouping, Purity, purities
 from convscope.experiments.paper.results import (
+    Averages,
     Fig2,
     Fig5,
     InvarianceStudy,
     MultiStudy,
+    Surroundings,
     Trained,
     Trainings,
 )
@@ -41,9 +45,12 @@ from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
 from convscope.experiments.transfer.study import Point, Transfer
+from convscope.network.architectures import ARCHITECTURES
+from convscope.training.recipe import SMALL
 from evolved import evolution
 
 HOLDS, FAILS, UNCLEAR, OUT = Verdict.HOLDS, Verdict.FAILS, Verdict.UNCLEAR, Verdict.NOT_RUN
+ALEXNET = ARCHITECTURES["alexnet-small"]
 BY_KEY = {claim.key: claim for claim in CLAIMS}
 
 
@@ -167,11 +174,32 @@ def trainings(zfnet: Sequence[float], alexnet: Sequence[float]) -> Trainings:
     return Trainings(tuple(runs), 100, 50, 1, 12)
 
 
+def tried(before: Sequence[float], after: Sequence[float]) -> Trial:
+    """Errors by seed."""
+
+    def attempts(errors: Sequence[float]) -> tuple[Attempt, ...]:
+        return tuple(
+            Attempt(Training(seed, 0.1, error, 0.0, None, None, 1.0, "x"), 100, ())
+            for seed, error in enumerate(errors)
+        )
+
+    change = Change(ALEXNET, SMALL, ("another first layer",) if after else (), ())
+    return Trial(change, ALEXNET, (), attempts(before), attempts(after))
+
+
+def told_apart(plain: Sequence[float], telling: Sequence[float]) -> Surroundings:
+    """ROC areas by image."""
+    nothing = (0,) * len(plain)
+    studies = (covered(areas, nothing).study for areas in (plain, telling))
+    return Surroundings(*studies, (0.2, 0.8), 0.9, (None, None), None)  # type: ignore[arg-type]
+
+
 def averaged(rescued: int, lost: int) -> Any:
     size = Size(1, 2, 0.3, 0.1, 0.3, 0.3, 0.1, 0.1)
     against = Comparison("a", rescued, lost, 0.01)
     group = Group("zfnet", ("a", "b"), Score(0.2, 0.1, 0.0, 0.0), (size,), against)
-    return SimpleNamespace(scorings=(Scoring(1, {}, (group,), np.zeros((2, 2))),), images=400)
+    scoring = Scoring(1, {}, (group,), np.zeros((2, 2)))
+    return Averages(SimpleNamespace(scorings=(scoring,), images=400), None)  # type: ignore[arg-type]
 
 
 def ablated(changes: Mapping[str, float] = MappingProxyType({})) -> Any:
@@ -256,6 +284,12 @@ PLAIN = [
         filters(zfnet=seeds("dead", 9, 10, 12)),
     ),
     ("fig5-dead", filters(alexnet=seeds("dead", 9, 10, 12)), filters()),
+    ("remedy-error", tried((0.3, 0.32), (0.2, 0.21)), tried((0.2, 0.21), (0.3, 0.32))),
+    (
+        "surroundings-told",
+        told_apart((0.9, 0.8, 0.85), (0.5, 0.6, 0.5)),
+        told_apart((0.5, 0.6, 0.5), (0.9, 0.8, 0.85)),
+    ),
     ("fig6-object", covered((0.9, 0.8, 0.85), (0,) * 3), covered((0.1, 0.2, 0.15), (0,) * 3)),
     ("fig6-structure", covered((0,) * 3, (0.5, 0.6, 0.4)), covered((0,) * 3, (-0.5, -0.6, -0.4))),
     ("invariance-small", moved(JUMP, SLOPE, 0, 0), moved(SLOPE, JUMP, 0, 0)),
@@ -308,6 +342,7 @@ def test_every_claim_is_tried_on_both_sides_and_belongs_to_a_stage() -> None:
         ("fig2-hierarchy", features(0.3, 0.302)),
         ("fig5-dead", filters(alexnet=seeds("dead", 0, 0, 15))),  # many maps, all in one training
         ("fig5-aliasing", filters(seeds("folding", 0.1), seeds("folding", 0.5), (None,))),
+        ("surroundings-told", told_apart((0.9, 0.5, 0.7), (0.5, 0.9, 0.6))),
         ("fig6-object", covered((0.1, 0.9, 0.6), (0,) * 3)),
         ("correspondence-parts", faces((0.1, 0.2), (0.1, 0.1), (0.01, 0.5))),
         ("table1-ensemble", averaged(12, 10)),
@@ -326,6 +361,7 @@ def test_a_spread_that_is_too_large_is_unclear_and_says_why(key: str, result: An
     [
         ("fig6-object", covered((0.9,) * 3, (0.1,) * 3, known=False)),
         ("table2-depth", SimpleNamespace(claims=(), seeds=(0,), rows=())),
+        ("remedy-error", tried((0.2,), ())),  # the diagnosis asks for nothing
         ("fig5-middle", filters(zfnet=(SimpleNamespace(layers=[SimpleNamespace(
             spectrum=None)]),) * 3)),
     ],

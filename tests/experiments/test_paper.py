@@ -5,25 +5,35 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from convscope.errors import BadOption, FolderInUse, NonFinite
 from convscope.experiments.bench import Training
+from convscope.experiments.diagnosis.remedies import Change
+from convscope.experiments.diagnosis.trial import Attempt
+from convscope.experiments.ensemble.combined import combine
+from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.paper import stages_of_tables, stages_of_trials
 from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.laboratory import Laboratory, data_of
 from convscope.experiments.paper.plan import FULL, QUICK, Budget, Outcome, Table
-from convscope.experiments.paper.results import MultiStudy, Trained, Trainings
+from convscope.experiments.paper.results import Averages, MultiStudy, Trained, Trainings
 from convscope.experiments.paper.stage import Found, Stage
-from convscope.experiments.paper.tables import several_table
+from convscope.experiments.paper.tables import averages_table, several_table
 from convscope.experiments.scorecard import Verdict
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
+from convscope.network.architectures import architecture_named
 from convscope.report.paper_figures import draw_stage
 from convscope.report.paper_page import write_paper_page
 
 TINY = replace(
-    QUICK, name="tiny", images=48, validation=36, epochs=1, kept=(0, 1), seeds=1, folder_epochs=1,
+    QUICK, name="tiny", images=48, validation=36, epochs=1, kept=(0, 1), seeds=2, wide=1,
+    folder_epochs=1,
     looked_at=24, evolved=24, measured=4, diagnosed=32, occluded=1, turned=1, steps=2, faces=2,
     places=2, ablated_epochs=1, ablated_seeds=1, ablated_rows=(), transferred=48, per_class=(1, 2),
     folds=2, tested=1, scratch_epochs=1, several=48, dealings=1, probed=2,
@@ -194,6 +204,76 @@ def test_every_number_of_table_5_stands_under_its_heading() -> None:
     ]
 
 
+def test_table_1_has_each_kind_alone_and_averaged_and_a_and_b_together() -> None:
+    def chances(*right: int) -> NDArray[np.float32]:
+        """Ten images of class 0; these are told."""
+        found = np.tile(np.array([0.4, 0.6], np.float32), (10, 1))
+        found[list(right)] = (0.9, 0.1)
+        return found
+
+    by_name = {"a0": chances(*range(8)), "a1": chances(*range(6)), "b0": chances(9)}
+    kinds = {"(a) zfnet": ("a0", "a1"), "(b) wide": ("b0",)}
+    groups = {"(a) zfnet": ("a0", "a1"), "all": ("a0", "a1", "b0")}
+    scoring = combine(by_name, np.zeros(10, np.int64), groups)
+    zfnets = Ensemble("x", 10, ("dog", "cat"), (scoring,), kinds, (), ())
+    table = averages_table(Averages(zfnets, None))
+    assert [row[:3] for row in table.rows] == [
+        ("1 net (a), ZFNet", "30.0 ± 14.1", "38.4"),
+        ("2 nets (a)", "20.0", "36.7"),
+        ("1 net (b), wider layers 3, 4, 5", "90.0", "37.5"),
+        ("3 nets (a) and (b) together", "10.0", "36.0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("base", "trained"),
+    [
+        ("zfnet-small", ["alexnet 0", "alexnet 1", "zfnet 0", "zfnet 1"]),  # it is there already
+        ("alexnet-small", ["alexnet 0", "alexnet 1", "remedied, seed 0", "remedied, seed 1"]),
+    ],
+)
+def test_the_remedy_trains_what_was_not_trained_before(
+    base: str, trained: list[str], tmp_path: Path, monkeypatch: Any
+) -> None:
+    lab = Laboratory(tmp_path, "scenes", TINY)
+    done: list[str] = []
+
+    def attempted(run: str, *_: Any) -> tuple[Attempt, tuple[Any, ...]]:
+        done.append(run)
+        return Attempt(Training(0, 0.1, 0.2, 0.0, None, None, 1.0, run), 100, ()), ()
+
+    made = replace(architecture_named(base).with_units(256), name="another")
+    change = Change(made, lab.recipe("alexnet", 0), ("a change",), ())
+    monkeypatch.setattr(stages_of_trials, "attempted", attempted)
+    monkeypatch.setattr(stages_of_trials, "remedied", lambda *_, notes: change)
+    monkeypatch.setattr(lab, "learned", lambda name, seed: f"{name} {seed}")
+    monkeypatch.setattr(lab, "learn", lambda *given: given[3])
+    lab.__dict__["lesson"] = None
+    found = stages_of_trials.run_remedy(lab, tmp_path)
+    assert done == trained
+    assert len(found.result.after) == len(found.result.before) == 2
+    assert found.table is not None
+
+
+def test_networks_from_a_folder_of_photographs_are_averaged_over_ten_crops(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    asked: list[int] = []
+
+    def averaged(runs: Any, images: Any, *, crops: int, **_: Any) -> Any:
+        asked.append(crops)
+        return "an average"
+
+    monkeypatch.setattr(stages_of_tables, "ensemble", averaged)
+    monkeypatch.setattr(stages_of_tables.tables, "averages_table", lambda found: None)
+    for data in ("scenes", str(tmp_path)):
+        lab = Laboratory(tmp_path, data, TINY)
+        monkeypatch.setattr(lab, "renormalised", lambda seed: 0)
+        lab.__dict__["val"] = SimpleNamespace(spec="x")
+        stages_of_tables.run_table1(lab, tmp_path)
+    assert asked == [1, 1, 10, 10]
+
+
 def test_only_scenes_or_a_folder_with_both_sets_can_be_learned_from(tmp_path: Path) -> None:
     with pytest.raises(BadOption, match="whose splits are all used"):
         data_of("scenes:val", QUICK)
@@ -217,6 +297,8 @@ def test_without_renormalisation_is_trained_only_where_it_did_something(
 @pytest.mark.parametrize("budget", [QUICK, FULL], ids=lambda budget: budget.name)
 def test_a_budget_fits_together(budget: Budget) -> None:
     """What the transfer folds need is there, and the ends of the evolution are kept."""
+    assert budget.seeds > 1  # to average, and to have a spread
+    assert budget.wide <= budget.seeds
     per_class = budget.transferred // 8
     assert max(*budget.per_class, budget.probed) + budget.tested <= per_class
     assert budget.kept[0] == 0

@@ -17,6 +17,7 @@ NAMES: Mapping[str, str] = {
     "zfnet": "ZFNet",
     "alexnet": "AlexNet",
     "free": "ZFNet without renormalisation",
+    "wide": "ZFNet with wider layers 3, 4, 5",
 }
 FIRST_LAYERS: Mapping[str, str] = {"zfnet": "7×7, stride 2", "alexnet": "11×11, stride 4"}
 

@@ -15,13 +15,17 @@ from matplotlib.figure import Figure
 from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput
 from convscope.experiments.correspondence.study import Correspondence
+from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.paper.results import (
+    LEARNED_WITH,
+    Averages,
     Fig2,
     Fig5,
     Fig6,
     InvarianceStudy,
     MultiStudy,
+    Surroundings,
     Trainings,
 )
 from convscope.experiments.transfer.layers import LayerProbe
@@ -42,6 +46,7 @@ from convscope.report.style import save
 from convscope.report.training_page import write_training_page
 from convscope.report.trainings_figure import trainings_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
+from convscope.report.trial_figure import trial_figure
 
 __all__ = ["draw_stage"]
 
@@ -50,6 +55,7 @@ Shown = dict[str, tuple[str, Figure]]
 
 PLATE = 4  # feature maps of each layer, drawn at random
 ROWS = 4  # images of Fig. 6 that are drawn
+PAIRS = 2  # images that two networks are drawn with
 CURVES = 5  # images of the first version's Fig. 5 that are drawn, as in the paper
 
 
@@ -113,6 +119,12 @@ def _filters(found: Fig5, folder: Path) -> Shown:
     return shown
 
 
+def _remedied(found: Trial, _: Path) -> Shown:
+    if not found.after:
+        return {}
+    return {"remedy": ("Error of every seed before and after the remedies", trial_figure(found))}
+
+
 def _occlusion(found: Fig6, _: Path) -> Shown:
     study, classes = found.study, found.classes
     few = replace(study, rows=study.rows[:ROWS])
@@ -123,6 +135,24 @@ def _occlusion(found: Fig6, _: Path) -> Shown:
         words = f"{len(study.rows)} images, occluder {study.occluder}"
         figure = scores_figure({"ZFNet": study}, subtitle=words)
         shown["scores"] = ("How well the probability's fall finds the object", figure)
+    return shown
+
+
+def _surroundings(found: Surroundings, _: Path) -> Shown:
+    studies = (found.plain, found.telling)
+    scored = {LEARNED_WITH[i]: study for i, study in enumerate(studies)}
+    words = f"{len(found.plain.rows)} images, occluder {found.plain.occluder}"
+    shown: Shown = {
+        "scores": ("How well each network's fall finds the object",
+                   scores_figure(scored, subtitle=words)),
+    }  # fmt: skip
+    for i, study in enumerate(studies):
+        few = replace(study, rows=study.rows[:PAIRS])
+        title = f"Learned with {LEARNED_WITH[i].lower()}"
+        figure = sensitivity_figure(
+            few, found.preprocesses[i], classes=found.classes, title=title, subtitle=words
+        )
+        shown[("plain", "telling")[i]] = (f"Occlusion maps. {title}", figure)
     return shown
 
 
@@ -170,6 +200,12 @@ def _depth(found: LayerProbe, _: Path) -> Shown:
     return {"depth": ("Accuracy by layer", probe_figure(found, subtitle=words))}
 
 
+def _averages(found: Averages, _: Path) -> Shown:
+    words = f"{found.zfnets.images:,} images"
+    figure = ensemble_figure(found.zfnets, subtitle=words)
+    return {"ensemble": ("Error by the number of networks", figure)}
+
+
 def _plain(name: str, words: str, draw: Callable[[Any], Figure]) -> Callable[[Any, Path], Shown]:
     return lambda found, folder: {name: (words, draw(found))}
 
@@ -179,10 +215,12 @@ _DRAWN: dict[str, Callable[[Any, Path], Shown]] = {
     "fig2": _features,
     "fig4": _evolution,
     "fig5": _filters,
+    "remedy": _remedied,
     "fig6": _occlusion,
+    "surroundings": _surroundings,
     "invariance": _moved,
     "correspondence": _correspondence,
-    "table1": _plain("ensemble", "Error by the number of networks", ensemble_figure),
+    "table1": _averages,
     "table2": _plain("ablation", "Error of each variant, here and in the paper", ablation_figure),
     "transfer": _transfer,
     "multi": _several,

@@ -12,7 +12,7 @@ from convscope.report.style import FAINT, HEADER, LABELS, MARGIN, OTHER, head, p
 __all__ = ["trainings_figure"]
 
 WIDE, TALL, LEFT, BELOW, KEY = 4.4, 2.1, 0.4, 0.5, 2.3  # inches
-COLOURS = {"zfnet": LABELS[0], "alexnet": LABELS[1], "free": LABELS[2]}
+COLOURS = {"zfnet": LABELS[0], "alexnet": LABELS[1], "free": LABELS[2], "wide": LABELS[3]}
 
 
 def trainings_figure(found: Trainings, *, title: str = "", subtitle: str = "") -> Figure:

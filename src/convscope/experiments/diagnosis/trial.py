@@ -23,10 +23,10 @@ from convscope.network.architectures import Architecture
 from convscope.network.exported import open_network
 from convscope.network.zoo import open_model
 from convscope.progress import Progress
-from convscope.training.loop import Lesson, load_lesson
+from convscope.training.loop import Lesson, TrainingResult, load_lesson
 from convscope.training.recipe import Recipe
 
-__all__ = ["Attempt", "Trial", "try_remedies"]
+__all__ = ["Attempt", "Trial", "attempted", "try_remedies"]
 
 DIAGNOSED = 200  # validation images with which every trained network is diagnosed
 TOGETHER = 50
@@ -156,19 +156,26 @@ def _attempt(
 
     def made() -> dict[str, Any]:
         done = bench.trained(name, architecture, recipe)
-        model = open_model(f"run:{done.folder}")
-        network = open_network(model.module, model.input_shape).to(bench.device)
-        diagnosis = diagnose(network, _tests(bench.lesson))
-        attempt = Attempt(
-            measured(done, bench.lesson, bench.device),
-            sum(p.numel() for p in model.module.parameters()),
-            tuple(f"{fault.layer}: {fault.kind}" for fault in diagnosis.faults),
-        )
-        findings = [finding.to_dict() for finding in diagnosis.findings]
-        return {"attempt": attempt.to_dict(), "findings": findings}
+        attempt, findings = attempted(done, bench.lesson, bench.device)
+        return {"attempt": attempt.to_dict(), "findings": [each.to_dict() for each in findings]}
 
     found = bench.piece(name, made)
     return Attempt.from_dict(found["attempt"]), tuple(map(_read, found["findings"]))
+
+
+def attempted(
+    done: TrainingResult, lesson: Lesson, device: torch.device
+) -> tuple[Attempt, tuple[Finding, ...]]:
+    """A finished run's network, measured on its lesson and diagnosed."""
+    model = open_model(f"run:{done.folder}")
+    network = open_network(model.module, model.input_shape).to(device)
+    diagnosis = diagnose(network, _tests(lesson))
+    attempt = Attempt(
+        measured(done, lesson, device),
+        sum(weights.numel() for weights in model.module.parameters()),
+        tuple(f"{fault.layer}: {fault.kind}" for fault in diagnosis.faults),
+    )
+    return attempt, diagnosis.findings
 
 
 def _tests(lesson: Lesson) -> Iterator[Tensor]:

@@ -14,11 +14,18 @@ from numpy.typing import NDArray
 
 from convscope.experiments.diagnosis.filters import BANDS
 from convscope.experiments.diagnosis.study import Diagnosis
+from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.evolution.convergence import Trend
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.motions import Motion
 from convscope.experiments.invariance.study import Curves, Invariance
-from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy
+from convscope.experiments.paper.results import (
+    Fig2,
+    Fig5,
+    Fig6,
+    InvarianceStudy,
+    Surroundings,
+)
 from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, not_run
 from convscope.experiments.wording import minus, percent, points, spread_words
 
@@ -36,6 +43,8 @@ __all__ = [
     "invariance_line",
     "invariance_rotation",
     "invariance_sharp",
+    "remedy_errs_less",
+    "surroundings_told_apart",
 ]  # fmt: skip
 
 LINE = 0.8  # R² from which a curve counts as nearly a line
@@ -177,6 +186,19 @@ def _compared(
     return judged(f"{what}: {here}", Effect.between(most, least, "trainings", "points"))
 
 
+def remedy_errs_less(found: Trial) -> Judgement:
+    if not found.after:
+        return not_run("AlexNet's diagnosis asks for no other architecture")
+    before, after = (
+        spread_words([each.training.error for each in attempts])
+        for attempts in (found.before, found.after)
+    )
+    here = (
+        f"validation error {before} % as it was, {after} % with {'; '.join(found.change.applied)}"
+    )
+    return judged(here, Effect.of([-each for each in found.differences], "seeds", "points"))
+
+
 # ---- Fig. 6 -------------------------------------------------------------------------------------
 
 
@@ -203,6 +225,18 @@ def fig6_structure(covered: Fig6) -> Judgement:
         f"that at {percent(found.percentile.mean)} of all places"
     )
     return judged(minus(here), Effect.of(scores, "images"))
+
+
+def surroundings_told_apart(found: Surroundings) -> Judgement:
+    plain, telling = (
+        fmean(row.probability.detection for row in study.rows if row.probability is not None)
+        for study in (found.plain, found.telling)
+    )
+    here = (
+        f"area under the ROC curve of the fall, object against ground: {plain:.2f} of the network "
+        f"that cannot tell from the ground, {telling:.2f} of the one that can"
+    )
+    return judged(here, Effect.of(found.gains, "images"))
 
 
 # ---- Fig. 5 (arXiv) -----------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from convscope.errors import BadData, BadOption
+from convscope.experiments.ablation.variants import TABLE2
+from convscope.experiments.bench import KEEPING
 from convscope.experiments.evolution.kept import kept_epochs
 from convscope.experiments.paper.plan import Budget
 from convscope.images.chosen import chosen_images, evenly
@@ -22,6 +24,7 @@ from convscope.network.zoo import Model, open_model
 from convscope.progress import Progress, named
 from convscope.training.checkpoint import WEIGHTS, read_run
 from convscope.training.lesson import Lesson, load_lesson
+from convscope.training.loop import TrainingResult, train_on
 from convscope.training.recipe import PHOTOS, SMALL, Recipe
 
 __all__ = ["SCENES", "UNTRAINED", "Laboratory", "data_of"]
@@ -29,8 +32,12 @@ __all__ = ["SCENES", "UNTRAINED", "Laboratory", "data_of"]
 SCENES = "scenes"
 TRANSFER = "transfer"  # a folder that may, too, of labelled images of other classes
 UNTRAINED = "untrained"
-ARCHITECTURES = {"zfnet": "zfnet-small", "free": "zfnet-small", "alexnet": "alexnet-small"}
-"""By the plan's name; `free` is not renormalised."""
+ARCHITECTURES = {
+    "zfnet": "zfnet-small", "free": "zfnet-small", "wide": "zfnet-small",
+    "alexnet": "alexnet-small",
+}  # fmt: skip
+"""By the plan's name; `free` is not renormalised, `wide` has more maps in layers 3, 4, 5."""
+WIDER = "layers 3,4,5 wider"  # the row of Table 2 that Table 1 calls (b)
 
 
 @dataclass(frozen=True)
@@ -120,16 +127,25 @@ class Laboratory:
 
     def architecture(self, name: str) -> Architecture:
         """By the plan's name."""
-        return architecture_named(ARCHITECTURES[name])
+        known = architecture_named(ARCHITECTURES[name])
+        if name != "wide":
+            return known
+        row = next(row for row in TABLE2 if row.variant.name == WIDER)
+        return row.variant.applied(known)
 
     @property
     def epochs(self) -> int:
         """Of each training."""
         return self.budget.epochs if self.scenes else self.budget.folder_epochs
 
+    @property
+    def base(self) -> Recipe:
+        """The recipe that `train` would choose for these networks and images."""
+        return SMALL if self.scenes else PHOTOS
+
     def recipe(self, name: str, seed: int) -> Recipe:
         """How a network of the plan learns."""
-        base = SMALL if self.scenes else PHOTOS
+        base = self.base
         kept = self.budget.kept if self.scenes else base.keep_epochs
         return replace(
             base,
@@ -162,10 +178,33 @@ class Laboratory:
             yield "alexnet", seed
             if self.renormalised(seed):
                 yield "free", seed
+            if seed in self.seeds[: self.budget.wide]:
+                yield "wide", seed
 
     def renormalised(self, seed: int) -> int:
         """How often ZFNet's training from that seed scaled a filter back; it is finished."""
         return sum(epoch.renormalised for epoch in read_run(self.run("zfnet", seed)).history)
+
+    def learned(self, name: str, seed: int) -> TrainingResult:
+        """The finished training, begun or gone on with where it is not."""
+        what = f"{name}, seed {seed} of {self.seeds[0]} to {self.seeds[-1]}"
+        return self.learn(
+            self.architecture(name), self.recipe(name, seed), self.run(name, seed), what
+        )
+
+    def learn(
+        self,
+        architecture: Architecture,
+        recipe: Recipe,
+        folder: Path,
+        what: str,
+        lesson: Lesson | None = None,
+    ) -> TrainingResult:
+        """A finished training of any network.   lesson : None is that of all networks"""
+        return train_on(
+            architecture, lesson or self.lesson, recipe, folder,
+            device=self.device, keeping=KEEPING, progress=self.say(what),
+        )  # fmt: skip
 
     def run(self, name: str, seed: int | None = None) -> Path:
         """The folder of a training."""

@@ -19,7 +19,7 @@ class Budget:
     epochs, kept : of each training, and those whose weights stay for Fig. 4
     dropout : of layers 6 and 7; None: the paper's. A training of few steps does not need it, and it
         would keep these layers from learning anything
-    seeds : trainings of ZFNet and of AlexNet
+    seeds : trainings of ZFNet and of AlexNet;   wide : of ZFNet with wider layers 3, 4, 5
     most, folder_epochs : images of a folder (None: all), and epochs on them in place of `epochs`
     looked_at : validation images of the atlas;   evolved, measured : training images of Fig. 4,
         and the maps of each layer that are measured
@@ -41,6 +41,7 @@ class Budget:
     kept: tuple[int, ...]
     dropout: float | None
     seeds: int
+    wide: int
     most: int | None
     folder_epochs: int
     looked_at: int
@@ -77,6 +78,7 @@ FULL = Budget(
     kept=(0, 1, 2, 3, 5, 7, 10),
     dropout=None,
     seeds=3,
+    wide=3,
     most=None,
     folder_epochs=40,
     looked_at=1200,
@@ -109,6 +111,7 @@ QUICK = Budget(
     kept=(0, 1, 2, 3, 5, 8),
     dropout=0.0,
     seeds=3,
+    wide=1,
     most=2400,
     folder_epochs=8,
     looked_at=360,

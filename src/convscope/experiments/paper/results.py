@@ -9,6 +9,7 @@ from typing import Any
 from convscope.experiments.bench import Training
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.study import Diagnosis
+from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.invariance.study import Invariance
 from convscope.experiments.paper.purity import Grouping
 from convscope.experiments.sensitivity.study import OcclusionStudy
@@ -16,11 +17,14 @@ from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.images.preprocess import Preprocess
 
 __all__ = [
+    "LEARNED_WITH",
+    "Averages",
     "Fig2",
     "Fig5",
     "Fig6",
     "InvarianceStudy",
     "MultiStudy",
+    "Surroundings",
     "Trained",
     "Trainings",
 ]  # fmt: skip
@@ -107,6 +111,64 @@ class Fig6:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without pictures."""
         return self.study.to_dict()
+
+
+LEARNED_WITH = ("Grounds that say nothing", "Grounds that tell the class")
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """Two networks that learned alike, on the same images whose ground is their class's own.
+
+    plain : learned with grounds that say nothing;   telling : with those that tell the class
+    errors : of both, in that order, on validation images whose grounds say nothing
+    accuracy : of `telling` where grounds tell the class
+    """
+
+    plain: OcclusionStudy
+    telling: OcclusionStudy
+    errors: tuple[float, float]
+    accuracy: float
+    preprocesses: tuple[Preprocess, Preprocess]
+    classes: tuple[str, ...] | None
+
+    @property
+    def gains(self) -> tuple[float, ...]:
+        """By image: how much better the plain network's fall finds the object (ROC area)."""
+        return tuple(
+            first.probability.detection - second.probability.detection
+            for first, second in zip(self.plain.rows, self.telling.rows, strict=True)
+            if first.probability is not None and second.probability is not None
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without pictures."""
+        return {
+            "gains": list(self.gains),
+            "errors_where_grounds_say_nothing": list(self.errors),
+            "accuracy_where_they_tell": self.accuracy,
+            "plain": self.plain.to_dict(),
+            "telling": self.telling.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Averages:
+    """Table 1.
+
+    zfnets : ZFNets as they are (a), and with wider layers 3, 4, 5 (b)
+    alexnets : None where there is one only
+    """
+
+    zfnets: Ensemble
+    alexnets: Ensemble | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "zfnets": self.zfnets.to_dict(),
+            "alexnets": None if self.alexnets is None else self.alexnets.to_dict(),
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ from typing import Any
 
 from convscope.experiments.paper.laboratory import Laboratory
 from convscope.experiments.paper.plan import Table
+from convscope.training.recipe import Recipe
 
-__all__ = ["Found", "Stage", "command"]
+__all__ = ["Found", "Stage", "command", "recipe_words"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,16 @@ class Stage:
     where: str
     work: Callable[[Laboratory, Path], Found]
     lacks: Callable[[Laboratory], str] = lambda laboratory: ""
+
+
+def recipe_words(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
+    """Options of `train` and `ablate` that make a recipe of the one they start from; no seed."""
+    words = []
+    for name, value in recipe.to_dict().items():
+        if name != "seed" and value != getattr(base, name):
+            said = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            words += ["--set", f"{name}={said}"]
+    return tuple(words)
 
 
 def command(*words: object) -> str:

@@ -20,6 +20,7 @@ from convscope.experiments.paper.stages_of_tables import (
     run_training,
     run_transfer,
 )
+from convscope.experiments.paper.stages_of_trials import run_remedy, run_surroundings
 
 __all__ = ["STAGES"]
 
@@ -42,12 +43,21 @@ def _no_parts(lab: Laboratory) -> str:
     return f"{lab.val.spec} holds no parts.json: nobody says where the parts are in its images"
 
 
+def _no_grounds(lab: Laboratory) -> str:
+    if lab.scenes:
+        return ""
+    return f"{lab.data}: only of scenes can the ground be made to tell the class"
+
+
 STAGES = (
     Stage("training", "The networks", "Fig. 3, §3, Table 1", run_training),
     Stage("fig2", "Feature visualisation", "Fig. 2, §4", run_fig2),
     Stage("fig4", "Feature evolution during training", "Fig. 4, §4", run_fig4),
     Stage("fig5", "Architecture selection", "Fig. 5, §4.1", run_fig5),
+    Stage("remedy", "The remedy tried", "Fig. 5, §4.1", run_remedy),
     Stage("fig6", "Occlusion sensitivity", "Fig. 6, §4.2", run_fig6),
+    Stage("surroundings", "The object, or what surrounds it?", "Fig. 6, §4.2", run_surroundings,
+          _no_grounds),
     Stage("invariance", "Feature invariance", "arXiv Fig. 5, §4.1", run_invariance),
     Stage("correspondence", "Correspondence analysis", "arXiv Table 1, §4.4", run_correspondence,
           _no_parts),

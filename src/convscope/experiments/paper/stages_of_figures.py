@@ -34,7 +34,7 @@ from convscope.images.batches import batches
 from convscope.methods.occluder import Occluder
 from convscope.network.zoo import Model
 
-__all__ = ["run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
+__all__ = ["occluder_of", "run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
 
 TOP = 9
 COVERED = 4  # the occluder's side is that part of the input's
@@ -148,8 +148,7 @@ def run_fig6(lab: Laboratory, folder: Path) -> Found:
         classes=model.classes, indices=None if lab.scenes else [m.index for m in marked] or None,
         seed=lab.seed,
     )  # fmt: skip
-    side = min(model.preprocess.size) // COVERED
-    occluder = Occluder.fitting(*model.preprocess.size, side, max(1, side // 6))
+    occluder = occluder_of(model)
     found = sensitivity(
         network, lab.val, model.preprocess, chosen,
         truth=truth_of(lab.val, () if lab.scenes else marked), occluder=occluder, seed=lab.seed,
@@ -163,11 +162,18 @@ def run_fig6(lab: Laboratory, folder: Path) -> Found:
             f"covered {covered['object'].mean:.2f}, with all but it {covered['ground'].mean:.2f}."
         )
     alone = command(
-        "sensitivity", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", len(chosen), "--size",
-        side, "--stride", max(1, side // 6), "--out", "sensitivity",
+        "sensitivity", f"run:{lab.run('zfnet')}", lab.val.spec, "--count",
+        lab.budget.occluded, "--size", occluder.size[0], "--stride", occluder.stride[0], "--seed",
+        lab.seed, "--out", "sensitivity",
     )  # fmt: skip
     study = Fig6(found, model.preprocess, model.classes)
     return Found(study, alone, words=tuple(words))
+
+
+def occluder_of(model: Model) -> Occluder:
+    """Of Fig. 6, for a network's input."""
+    side = min(model.preprocess.size) // COVERED
+    return Occluder(side, max(1, side // 6))
 
 
 def run_invariance(lab: Laboratory, folder: Path) -> Found:

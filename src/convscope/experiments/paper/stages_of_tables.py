@@ -13,13 +13,13 @@ import numpy as np
 
 from convscope.experiments.ablation.study import ablate
 from convscope.experiments.ablation.variants import Variant, table2
-from convscope.experiments.bench import KEEPING, measured
+from convscope.experiments.bench import measured
 from convscope.experiments.correspondence.faces import faces_of
 from convscope.experiments.correspondence.study import correspond
-from convscope.experiments.ensemble.study import ensemble
+from convscope.experiments.ensemble.study import Ensemble, ensemble
 from convscope.experiments.paper import tables
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
-from convscope.experiments.paper.results import MultiStudy, Trained, Trainings
+from convscope.experiments.paper.results import Averages, MultiStudy, Trained, Trainings
 from convscope.experiments.paper.stage import Found, command
 from convscope.experiments.published import NAMES
 from convscope.experiments.transfer.folds import Protocol, labels_of
@@ -32,7 +32,7 @@ from convscope.experiments.transfer.study import transfer
 from convscope.experiments.wording import minus
 from convscope.images.duplicates import near_duplicates
 from convscope.images.image_set import ImageSet
-from convscope.training.loop import TrainingResult, train_on
+from convscope.training.loop import TrainingResult
 from convscope.training.recipe import SMALL
 
 __all__ = [
@@ -51,19 +51,10 @@ SCRATCH_BATCH = 16  # few images, so that there are steps enough
 
 
 def run_training(lab: Laboratory, folder: Path) -> Found:
-    """ZFNet and AlexNet at equal budget from each seed, and ZFNet without renormalisation."""
+    """ZFNet, as it is and with changes, and AlexNet at equal budget from each seed."""
     runs = []
     for name, seed in lab.plan:  # each step of it may depend on the trainings before
-        done = train_on(
-            lab.architecture(name),
-            lab.lesson,
-            lab.recipe(name, seed),
-            lab.run(name, seed),
-            device=lab.device,
-            keeping=KEEPING,
-            progress=lab.say(f"{name}, seed {seed} of {lab.seeds[0]} to {lab.seeds[-1]}"),
-        )
-        runs.append(_trained(lab, name, done))
+        runs.append(_trained(lab, name, lab.learned(name, seed)))
     found = Trainings(
         tuple(runs), len(lab.lesson.pictures), len(lab.lesson.validation), lab.epochs,
         len(lab.lesson.pictures.classes),
@@ -116,13 +107,27 @@ def run_correspondence(lab: Laboratory, folder: Path) -> Found:
 
 def run_table1(lab: Laboratory, folder: Path) -> Found:
     """Table 1: the networks that were trained to be looked into, averaged."""
-    runs = [f"run:{lab.run(name, seed)}" for name, seed in lab.plan if name != "free"]
-    found = ensemble(
-        runs, lab.val, device=lab.device, workers=lab.workers, seed=lab.seed, progress=lab.progress
-    )
-    folders = [run.removeprefix("run:") for run in runs]
-    alone = command("ensemble", *folders, "--data", lab.val.spec, "--out", "ensemble")
-    return Found(found, alone, tables.ensemble_table(found))
+    plan = list(lab.plan)
+    runs = {
+        name: [lab.run(each, seed) for each, seed in plan if each == name]
+        for name in ("zfnet", "wide", "alexnet")
+    }
+    crops = 10 if lab.recipe("zfnet", lab.seed).crops else 1
+
+    def averaged(folders: Sequence[Path]) -> Ensemble:
+        return ensemble(
+            [f"run:{each}" for each in folders], lab.val,
+            crops=crops, device=lab.device, workers=lab.workers, seed=lab.seed,
+            progress=lab.progress,
+        )  # fmt: skip
+
+    ours = [*runs["zfnet"], *runs["wide"]]
+    found = Averages(averaged(ours), averaged(runs["alexnet"]) if len(lab.seeds) > 1 else None)
+    alone = command(
+        "ensemble", *ours, "--data", lab.val.spec, "--crops", crops, "--seed", lab.seed,
+        "--out", "ensemble",
+    )  # fmt: skip
+    return Found(found, alone, tables.averages_table(found))
 
 
 def run_table2(lab: Laboratory, folder: Path) -> Found:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from convscope.experiments.ablation.study import Ablation
 from convscope.experiments.correspondence.study import Alike, Baseline, Correspondence
+from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.paper.plan import Table
-from convscope.experiments.paper.results import MultiStudy, Trainings
+from convscope.experiments.paper.results import Averages, MultiStudy, Trainings
 from convscope.experiments.published import (
     ARXIV_TABLE1,
     FIRST_LAYERS,
@@ -24,8 +25,14 @@ from convscope.experiments.transfer.study import Point, Transfer
 from convscope.experiments.wording import NONE, percent, plus_minus, spread_words
 
 __all__ = [
-    "ablation_table", "correspondence_table", "depth_table", "ensemble_table", "several_table",
-    "trainings_table", "transfer_table",
+    "ablation_table",
+    "averages_table",
+    "correspondence_table",
+    "depth_table",
+    "several_table",
+    "trainings_table",
+    "transfer_table",
+    "trial_table",
 ]  # fmt: skip
 
 
@@ -60,33 +67,87 @@ def trainings_table(found: Trainings) -> Table:
     )
 
 
-def ensemble_table(found: Ensemble) -> Table:
+def averages_table(found: Averages) -> Table:
     """Table 1, averages."""
-    rows: list[tuple[str, ...]] = []
-    scoring = found.scorings[-1]
-    for group in scoring.groups:
-        alone = group.sizes[0]
-        rows.append((f"here, {group.name}: 1 net, mean", *_pair(alone.error, alone.top5_error)))
-        score = group.score
-        rows.append(
-            (
-                f"here, {group.name}: {len(group.members)} nets",
-                *_pair(score.error, score.top5_error),
-            )
-        )
-    rows += [
-        (f"paper, {name}", f"{top1:.1f}", f"{top5:.1f}") for name, (top1, top5, _) in TABLE1.items()
+    kinds = list(found.zfnets.kinds.values())
+    rows = [
+        _alone("1 net (a), ZFNet", found.zfnets, kinds[0], "ZFNet, 1 net"),
+        *_together("(a)", found.zfnets, kinds[0], "5 ZFNets (a)"),
     ]
+    if len(kinds) > 1:
+        (wide,) = kinds[1:]
+        words = "layers 3,4,5 with 512,1024,512 maps (b)"
+        rows.append(_alone("1 net (b), wider layers 3, 4, 5", found.zfnets, wide, words))
+        rows += _together("(b)", found.zfnets, wide, "")
+        both = (*kinds[0], *wide)
+        rows += _together("(a) and (b) together", found.zfnets, both, "6 nets, (a) and (b)")
+    if found.alexnets is not None:
+        (names,) = found.alexnets.kinds.values()
+        rows.append(_alone("1 net, AlexNet", found.alexnets, names, "Krizhevsky et al., 1 net"))
+        rows += _together("AlexNet", found.alexnets, names, "Krizhevsky et al., 5 nets")
+    crops = found.zfnets.scorings[-1].crops
     return Table(
-        ("networks", "val top-1", "val top-5"),
+        ("networks", "val top-1", "paper", "val top-5", "paper"),
         tuple(rows),
-        f"Errors, %, of averaged softmax outputs; here {found.images:,} images of "
-        f"{len(found.classes)} classes.",
+        f"Errors, %, of averaged softmax outputs, {crops} crop{'s' if crops > 1 else ''} an image; "
+        f"of one network the mean ± standard deviation over the seeds. Here "
+        f"{found.zfnets.images:,} images of {len(found.zfnets.classes)} classes; the paper's "
+        "numbers are of 5 networks, and of 6 for (a) and (b).",
     )
 
 
-def _pair(first: float, five: float) -> tuple[str, str]:
-    return f"{100 * first:.1f}", f"{100 * five:.1f}"
+def _alone(words: str, found: Ensemble, names: Sequence[str], paper: str) -> tuple[str, ...]:
+    scores = [found.scorings[-1].singles[name] for name in names]
+    top1, top5, _ = TABLE1[paper]
+    error = spread_words([score.error for score in scores])
+    top5_error = spread_words([score.top5_error for score in scores])
+    return words, error, f"{top1:.1f}", top5_error, f"{top5:.1f}"
+
+
+def _together(
+    words: str, found: Ensemble, names: Sequence[str], paper: str
+) -> list[tuple[str, ...]]:
+    """The row of an average, if these networks are one."""
+    groups = [each for each in found.scorings[-1].groups if set(each.members) == set(names)]
+    known = (NONE, NONE)
+    if paper:
+        top1, top5, _ = TABLE1[paper]
+        known = (f"{top1:.1f}", f"{top5:.1f}")
+    return [
+        (f"{len(names)} nets {words}", plus_minus(each.score.error, None), known[0],
+         plus_minus(each.score.top5_error, None), known[1])
+        for each in groups[:1]
+    ]  # fmt: skip
+
+
+def trial_table(found: Trial) -> Table:
+    """AlexNet before and after its remedies, beside the paper's own step to ZFNet."""
+    rows = []
+    named = (
+        ("AlexNet", found.before, "replication, 1 net"),
+        ("with the remedies", found.after, "ZFNet, 1 net"),
+    )
+    for words, attempts, paper in named:
+        if attempts:
+            top1, top5, _ = TABLE1[paper]
+            rows.append(
+                (
+                    words,
+                    f"{attempts[0].parameters:,}",
+                    spread_words([each.training.train_error for each in attempts]),
+                    spread_words([each.training.error for each in attempts]),
+                    f"{top1:.1f}",
+                    spread_words([each.training.top5_error for each in attempts]),
+                    f"{top5:.1f}",
+                    f"{sum(bool(each.faults) for each in attempts)} of {len(attempts)}",
+                )
+            )
+    return Table(
+        ("network", "weights", "train", "val top-1", "paper", "val top-5", "paper", "with a fault"),
+        tuple(rows),
+        f"Errors, %; mean ± standard deviation over {len(found.before)} seeds. The paper's: its "
+        "replication of AlexNet, and ZFNet, 1 network each.",
+    )
 
 
 def ablation_table(found: Ablation) -> Table:

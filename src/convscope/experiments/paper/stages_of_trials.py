@@ -1,0 +1,127 @@
+"""The stages that train networks of their own to try a reading of the pictures.
+
+(laboratory, folder) -> Found, as the other stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from convscope.experiments.diagnosis.remedies import Change, remedied
+from convscope.experiments.diagnosis.trial import Trial, attempted
+from convscope.experiments.paper.laboratory import Laboratory
+from convscope.experiments.paper.results import LEARNED_WITH, Surroundings
+from convscope.experiments.paper.stage import Found, command, recipe_words
+from convscope.experiments.paper.stages_of_figures import occluder_of
+from convscope.experiments.paper.tables import trial_table
+from convscope.experiments.sensitivity.recognised import recognised, truth_of
+from convscope.experiments.sensitivity.study import sensitivity
+from convscope.experiments.wording import percent
+from convscope.network.exported import open_network
+from convscope.network.zoo import open_model
+from convscope.training.checkpoint import RECIPE
+from convscope.training.evaluation import evaluate
+from convscope.training.lesson import load_lesson
+from convscope.training.loop import TrainingResult
+
+__all__ = ["run_remedy", "run_surroundings"]
+
+CONTEXT = ":context=1"  # behind a set of scenes: every picture's ground is its class's own
+
+
+def run_remedy(lab: Laboratory, folder: Path) -> Found:
+    """§4.1: what AlexNet's diagnosis asks for, done and trained; the same seeds."""
+    alexnet, recipe = lab.architecture("alexnet"), lab.recipe("alexnet", lab.seed)
+    runs = [lab.learned("alexnet", seed) for seed in lab.seeds]
+    first, findings = attempted(runs[0], lab.lesson, lab.device)
+    change = remedied(alexnet, recipe, findings, notes=True)
+    before, after = [first], []
+    if change.applied:
+        before += [attempted(run, lab.lesson, lab.device)[0] for run in runs[1:]]
+        tried = [_remedied(lab, change, seed, folder) for seed in lab.seeds]
+        after = [attempted(run, lab.lesson, lab.device)[0] for run in tried]
+    found = Trial(change, alexnet, findings, tuple(before), tuple(after))
+    words = [f"{finding.layer}, {finding.kind}: {finding.words}." for finding in findings]
+    words += [f"Done: {each}." for each in change.applied]
+    words += [f"Left: {each}." for each in change.left]
+    alone = command(
+        "diagnose", alexnet.name, "--data", lab.train.spec, "--val", lab.val.spec, "--try",
+        "--notes", "--seeds", len(lab.seeds), "--recipe", lab.run("alexnet") / RECIPE, "--seed",
+        lab.seed, "--out", "remedy",
+    )  # fmt: skip
+    return Found(found, alone, trial_table(found), tuple(words))
+
+
+def _remedied(lab: Laboratory, change: Change, seed: int, folder: Path) -> TrainingResult:
+    """From one seed; where the remedies make ZFNet of it, ZFNet's training is there already."""
+    made, zfnet = change.architecture, lab.architecture("zfnet")
+    recipe = replace(change.recipe, seed=seed)
+    if replace(made, name=zfnet.name) == zfnet and recipe == lab.recipe("zfnet", seed):
+        return lab.learned("zfnet", seed)
+    recipe = replace(recipe, keep_epochs=())
+    return lab.learn(made, recipe, folder / "runs" / f"seed-{seed}", f"remedied, seed {seed}")
+
+
+def run_surroundings(lab: Laboratory, folder: Path) -> Found:
+    """§4.2: the network of the laboratory beside one that learned with telling grounds."""
+    plain, network = lab.network("zfnet")
+    train, val = (lab.images(each + CONTEXT) for each in (lab.places.train, lab.places.val))
+    recipe = replace(lab.recipe("zfnet", lab.seed), keep_epochs=())
+    architecture, run = lab.architecture("zfnet"), folder / "telling"
+    lesson = load_lesson(
+        architecture, train, val, recipe, workers=lab.workers, progress=lab.progress
+    )
+    done = lab.learn(architecture, recipe, run, "grounds that tell the class", lesson)
+    telling = open_model(f"run:{done.folder}")
+    models = (plain, telling)
+    networks = (network, open_network(telling.module, telling.input_shape).to(lab.device))
+    seen = [(each, model.preprocess) for each, model in zip(networks, models, strict=True)]
+    chosen, passed = recognised(
+        seen, val, lab.budget.occluded, classes=plain.classes, seed=lab.seed
+    )
+    occluder = occluder_of(plain)
+    first, second = (
+        sensitivity(
+            each, val, preprocess, chosen,
+            truth=truth_of(val), occluder=occluder, seed=lab.seed, workers=lab.workers,
+            progress=lab.say(words),
+        )
+        for words, (each, preprocess) in zip(LEARNED_WITH, seen, strict=True)
+    )  # fmt: skip
+    elsewhere = evaluate(
+        telling.module.to(lab.device), lab.lesson.validation, lesson.mean, architecture.input_size,
+        device=lab.device,
+    )  # fmt: skip
+    found = Surroundings(
+        first, second,
+        errors=(1 - lab.learned("zfnet", lab.seed).history[-1].val_accuracy, 1 - elsewhere.top1),
+        accuracy=done.history[-1].val_accuracy,
+        preprocesses=(plain.preprocess, telling.preprocess), classes=plain.classes,
+    )  # fmt: skip
+    learning = command(
+        "train", "--arch", architecture.name, "--data", train.spec, "--val", val.spec,
+        *recipe_words(recipe, lab.base), "--seed", lab.seed, "--out", "telling",
+    )  # fmt: skip
+    looking = command(
+        "sensitivity", f"run:{lab.run('zfnet')}", val.spec, "--against", f"run:{run}", "--count",
+        lab.budget.occluded, "--size", occluder.size[0], "--stride", occluder.stride[0], "--seed",
+        lab.seed, "--out", "surroundings",
+    )  # fmt: skip
+    passing = f"{len(chosen)} images that both name correctly; {passed} passed over."
+    return Found(found, f"{learning}\n{looking}", words=(passing, *_surroundings_words(found)))
+
+
+def _surroundings_words(found: Surroundings) -> list[str]:
+    words = [
+        f"The network whose images' ground told the class errs in {percent(1 - found.accuracy)} of "
+        f"such images, and in {percent(found.errors[1])} of those whose ground says nothing; the "
+        f"other one there in {percent(found.errors[0])}."
+    ]
+    for name, study in zip(LEARNED_WITH, (found.plain, found.telling), strict=True):
+        seen = study.covered()
+        words.append(
+            f"{name}: probability of the class {seen['nothing'].mean:.2f}, with the object covered "
+            f"{seen['object'].mean:.2f}, with all but it {seen['ground'].mean:.2f}."
+        )
+    return words
