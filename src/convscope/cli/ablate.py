@@ -170,13 +170,15 @@ def _write(screen: Screen, found: Ablation, out: Path, record: dict[str, Any]) -
 
 def _table(found: Ablation) -> list[str]:
     """A line per variant; errors as mean ± standard deviation over the seeds, %."""
+    from convscope.experiments.wording import spread_words
+
     crops = any(row.values("crops_error") for row in found.rows)
     head = ["variant", "train", "val", "top-5", *(["10 crops"] if crops else []), "effect"]
     head += ["parameters", "seconds", "paper: train", "val", "top-5"]
     fields = ["train_error", "error", "top5_error", *(["crops_error"] if crops else [])]
     rows = []
     for row in found.rows:
-        cells = [row.variant.name, *(_spread(row.values(field)) for field in fields)]
+        cells = [row.variant.name, *(spread_words(row.values(field)) for field in fields)]
         cells += [_effect(row), f"{row.parameters:,}", _seconds(row), *_paper(row)]
         rows.append(cells)
     counted = f"{len(found.seeds)} seeds" if len(found.seeds) > 1 else "one seed"
@@ -184,16 +186,6 @@ def _table(found: Ablation) -> list[str]:
         f"errors, %, mean ± standard deviation over {counted}; guessing {100 * found.chance:.1f}",
         *table(head, rows),
     ]
-
-
-def _spread(values: list[float]) -> str:
-    from convscope.experiments.bench import spread
-
-    found = spread(values)
-    if found is None:
-        return "-"
-    mean = f"{100 * found['mean']:.1f}"
-    return mean if found["std"] is None else f"{mean} ± {100 * found['std']:.1f}"
 
 
 def _effect(row: Row) -> str:

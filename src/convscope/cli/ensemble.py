@@ -128,6 +128,8 @@ def _write(screen: Screen, found: Ensemble, out: Path, record: dict[str, Any]) -
 
 def _table(found: Ensemble) -> list[str]:
     """A line per network and per average; errors ± binomial standard error, %."""
+    from convscope.experiments.wording import plus_minus
+
     head = ["network"]
     rows = [[name] for name in found.scorings[0].singles]
     rows += [[_called(group)] for group in found.scorings[0].groups]
@@ -137,8 +139,8 @@ def _table(found: Ensemble) -> list[str]:
         scores = [*scoring.singles.values(), *(group.score for group in scoring.groups)]
         for row, score in zip(rows, scores, strict=True):
             row += [
-                _percent(score.error, score.error_se),
-                _percent(score.top5_error, score.top5_se),
+                plus_minus(score.error, score.error_se),
+                plus_minus(score.top5_error, score.top5_se),
             ]
     said = f"errors on {found.images:,} images ± standard error, %"
     return [said, *table(head, rows)]
@@ -146,10 +148,6 @@ def _table(found: Ensemble) -> list[str]:
 
 def _called(group: Group) -> str:
     return f"average of {len(group.members)}: {group.name}"
-
-
-def _percent(value: float, error: float) -> str:
-    return f"{100 * value:.1f} ± {100 * error:.1f}"
 
 
 def _findings(found: Ensemble) -> list[str]:

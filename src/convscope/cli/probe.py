@@ -135,14 +135,13 @@ def _several(
 
 def _words(found: LayerProbe) -> list[str]:
     """The table, and whether deeper is better here."""
+    from convscope.experiments.wording import plus_minus
+
     rows = [
         [
             layer.name,
             f"{layer.length:,} ({layer.pooling})",
-            *(
-                f"{100 * points[i].mean:.1f} ± {100 * points[i].std:.1f}"
-                for points in found.points.values()
-            ),
+            *(plus_minus(points[i].mean, points[i].std) for points in found.points.values()),
         ]
         for i, layer in enumerate(found.layers)
     ]

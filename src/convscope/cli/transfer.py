@@ -205,11 +205,12 @@ def _scratch(
 
 
 def _say(screen: Screen, found: Transfer, against: str | None) -> None:
+    from convscope.experiments.wording import plus_minus
+
     curves: dict[str, dict[int, str]] = {}
     for point in found.points:
         name = point.classifier if point.classifier != "scratch" else f"{point.layer} from scratch"
-        words = f"{100 * point.mean:.1f} ± {100 * point.std:.1f}"
-        curves.setdefault(name, {})[point.per_class] = words
+        curves.setdefault(name, {})[point.per_class] = plus_minus(point.mean, point.std)
     counts = found.protocol.per_class
     rows = [[name, *(row[n] for n in counts)] for name, row in curves.items()]
     screen.say(

@@ -199,15 +199,11 @@ def _rows(when: str, attempts: Sequence[Attempt]) -> list[str]:
 
 
 def _outcome(trial: Trial) -> str:
+    from convscope.experiments.wording import spread_words
+
     found = trial.to_dict()
     before, after, change = (
-        _spread(found[key]["error"] if key != "difference" else found[key])
-        for key in ("before", "after", "difference")
+        spread_words(each["values"])
+        for each in (found["before"]["error"], found["after"]["error"], found["difference"])
     )
     return f"validation error {before} before, {after} after: difference {change} points"
-
-
-def _spread(found: Mapping[str, Any]) -> str:
-    """Percent, mean and standard deviation over the seeds."""
-    mean = f"{100 * found['mean']:.1f}"
-    return mean if found["std"] is None else f"{mean} ± {100 * found['std']:.1f}"
