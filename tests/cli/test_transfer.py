@@ -64,6 +64,59 @@ def test_images_with_several_classes_are_scored_by_average_precision(
     assert (place / "m" / "transfer.png").exists()
 
 
+@pytest.mark.parametrize("verb", ["transfer", "probe"])
+def test_near_duplicates_are_searched_for_in_images_with_several_classes(
+    verb: str, place: Path, convscope
+) -> None:
+    answer = convscope(
+        *(verb, MODEL, "scenes:multi:30", *OPTIONS, "--against", "scenes:multi:30"),
+        *("--out", "m", "--json"),
+    )
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert len(found["duplicates"]) == 30 and not found["dropped"]
+
+
+def test_probe_reports_near_duplicates_and_leaves_them_out(sorted_photos: Path, convscope) -> None:
+    (sorted_photos / "learned").mkdir()
+    twin = sorted_photos / "sorted" / "red" / "1.png"
+    (sorted_photos / "learned" / "twin.png").write_bytes(twin.read_bytes())
+    answer = convscope(
+        *("probe", MODEL, "sorted", *OPTIONS, "--per-class", "5", "--folds", "1", "--out", "p"),
+        *("--against", "learned", "--drop-duplicates", "--classifier", "softmax"),
+    )
+    assert answer.code == 0, answer.err
+    assert "1 near-duplicates of learned, left out of the tests\n  red/1.png is twin.png" in (
+        answer.out
+    )
+    assert json.loads((sorted_photos / "p" / "result.json").read_text())["test_images"] == 13
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("transfer", "--per-class", "3"), "--per-class: for images of one class each"),
+        (("transfer", "--classifier", "svm", "--test-per-class", "5"),
+         "--classifier and --test-per-class: for"),
+        (("transfer", "--scratch", "zfnet-small"), "--scratch: for"),
+        (("probe", "--per-class", "3"), "--per-class: for"),
+        (("probe", "--classifier", "svm"), "--classifier: for"),
+        (("probe", "--folds", "1"), "2 parts or more"),
+        (("transfer", "--test", "scenes:multi:20", "--folds", "3"), "--folds: images with several"),
+        (("probe", "--drop", "disc"), "several classes"),
+        (("probe", "--drop-duplicates"), "--against"),
+    ],
+)  # fmt: skip
+def test_options_for_one_class_an_image_are_refused_for_several(
+    arguments: tuple[str, ...], words: str, place: Path, convscope
+) -> None:
+    verb, *others = arguments
+    answer = convscope(verb, MODEL, "scenes:multi:20", *OPTIONS, *others, "--out", "bad")
+    assert answer.code == 2
+    assert words in answer.err and len(answer.err.strip().splitlines()) == 1
+    assert not Path("bad").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -74,6 +127,8 @@ def test_images_with_several_classes_are_scored_by_average_precision(
         (("--drop", "green"), "green"),
         (("--drop-duplicates",), "--against"),
         (("--scratch", "zfnett"), "zfnet"),
+        (("--scratch-epochs", "5"), "--scratch what"),
+        (("--scratch", "zfnet-small", "--scratch-recipe", "larg"), "no recipe"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -87,12 +142,27 @@ def test_bad_input_is_one_line(
 def test_a_network_from_scratch_learns_from_the_same_images(sorted_photos: Path, convscope) -> None:
     answer = convscope(
         *("transfer", MODEL, "sorted", *OPTIONS, "--per-class", "6", "--folds", "1"),
-        *("--scratch", "zfnet-small", "--scratch-epochs", "2", "--out", "t", "--json"),
+        *("--scratch", "zfnet-small", "--scratch-epochs", "15", "--out", "t", "--json"),
     )
     assert answer.code == 0, answer.err
-    points = json.loads(answer.out)["points"]
-    assert [point["classifier"] for point in points] == ["softmax", "scratch"]
-    assert 0 <= points[1]["mean"] <= 1
+    assert "zfnet-small: 15 epochs, batches of 16" in answer.err
+    found = json.loads(answer.out)
+    assert [point["classifier"] for point in found["points"]] == ["softmax", "scratch"]
+    assert found["points"][1]["mean"] == 1.0
+    learned = found["scratch"]["recipe"]
+    assert learned["flips"] and learned["crops"]  # photographs, as `train` would have it
+
+
+def test_a_recipe_from_scratch_may_be_given(sorted_photos: Path, convscope) -> None:
+    Path("mine.yaml").write_text("batch_size: 5\nepochs: 2\ndropout: 0.2\nschedule: plateau\n")
+    answer = convscope(
+        *("transfer", MODEL, "sorted", *OPTIONS, "--per-class", "6", "--folds", "1"),
+        *("--scratch", "zfnet-small", "--scratch-recipe", "mine.yaml", "--out", "t", "--json"),
+    )
+    assert answer.code == 0, answer.err
+    learned = json.loads(answer.out)["scratch"]["recipe"]
+    assert (learned["batch_size"], learned["epochs"], learned["dropout"]) == (5, 2, 0.2)
+    assert learned["schedule"] == "cosine"
 
 
 @pytest.mark.parametrize("verb", ["transfer", "probe"])

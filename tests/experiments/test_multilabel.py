@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from convscope.errors import BadData
+from convscope.errors import BadData, FolderInUse
 from convscope.experiments.transfer.multilabel import transfer_several
 from convscope.experiments.transfer.reading import LayerReader
+from convscope.images.duplicates import Duplicate
 from experiments.painted import Painted, opened, xor_model
 
 CLASSES = ("red", "green", "luck", "rare")
@@ -61,3 +63,44 @@ def test_what_nobody_says_does_not_count() -> None:
 def test_without_a_class_that_is_shown_often_enough_there_is_nothing_to_measure() -> None:
     with pytest.raises(BadData, match="no class is shown by 100"):
         transfer_several(reader(), channels(30), layers=["1"], least=100)
+
+
+def pairs(*indices: int) -> list[Duplicate]:
+    return [Duplicate(index, f"{index:04d}", 0, "x", 1.0, False) for index in indices]
+
+
+def test_duplicates_are_in_no_test_and_change_nothing_else() -> None:
+    liars = (3, 7, 11, 15)  # told the other way round, so that they cost precision
+    honest = channels(60)
+    truth = [
+        (1 - red, *rest) if index in liars else (red, *rest)
+        for index, (red, *rest) in enumerate(honest._truth)
+    ]
+    images = Painted(honest._colours, truth, classes=CLASSES)
+    for test in (None, images):
+        learned = images if test is None else channels(60, seed=4)
+        kept, dropped = (
+            transfer_several(
+                reader(), learned, layers=["1"], repeats=1, test=test,
+                duplicates=pairs(*liars), drop_duplicates=drop,
+            )
+            for drop in (False, True)
+        )  # fmt: skip
+        assert kept.layers[0].classes[0].precision < 1
+        assert dropped.layers[0].classes[0].precision == pytest.approx(1)
+        assert (kept.test_images, dropped.test_images) == (60, 56)
+        assert dropped.dropped and len(dropped.duplicates or ()) == 4
+
+
+def test_other_duplicates_are_another_study(tmp_path: Path) -> None:
+    how = {"layers": ["1"], "repeats": 1, "out": tmp_path / "s", "drop_duplicates": True}
+    transfer_several(reader(), channels(60), duplicates=pairs(1), **how)
+    with pytest.raises(FolderInUse, match="dropped is"):
+        transfer_several(reader(), channels(60), duplicates=pairs(2), resume=True, **how)
+
+
+def test_unreadable_tests_are_named_and_not_counted() -> None:
+    tests = channels(40, seed=5)
+    broken = Painted(tests._colours, tests._truth, classes=CLASSES, broken=(2, 3))
+    found = transfer_several(reader(), channels(60), layers=["1"], test=broken)
+    assert found.skipped == ("0002", "0003") and found.test_images == 38

@@ -116,6 +116,17 @@ def test_duplicates_are_left_out_of_the_tests_when_asked() -> None:
     assert dropped.dropped and len(dropped.duplicates or ()) == 20
 
 
+def test_a_probe_leaves_duplicates_out_of_its_tests(tmp_path: Path) -> None:
+    images, protocol = xor_images(60), Protocol((5,), folds=1)
+    pairs = [Duplicate(index, images.name(index), 0, "x", 1.0, False) for index in range(0, 20)]
+    how = {"layers": ["3"], "out": tmp_path / "s"}
+    dropped = probe(reader(), images, protocol, duplicates=pairs, drop_duplicates=True, **how)
+    assert dropped.test_images == 30
+    assert dropped.dropped and len(dropped.duplicates or ()) == 20
+    with pytest.raises(FolderInUse, match="dropped is"):
+        probe(reader(), images, protocol, resume=True, **how)
+
+
 def test_too_few_images_and_too_many_labels_are_bad_input() -> None:
     with pytest.raises(BadData, match=r"class (even|odd) has \d+ images.*--per-class"):
         transfer(reader(), xor_images(20), Protocol((30,)), layer="3")

@@ -14,23 +14,24 @@ from convscope.cli.inputs import Microscope
 from convscope.cli.options import Running
 from convscope.cli.screen import Screen
 from convscope.cli.words import listed
+from convscope.errors import BadOption
 from convscope.progress import Progress
 
 if TYPE_CHECKING:
+    from convscope.experiments.transfer.folds import Protocol
     from convscope.experiments.transfer.linear_model import Loss
     from convscope.experiments.transfer.multilabel import MultiTransfer
     from convscope.experiments.transfer.reading import LayerReader
+    from convscope.images.duplicates import Duplicate
     from convscope.images.image_set import ImageSet
 
 __all__ = [
     "ClassifierName",
-    "ClassifierOption",
     "DropOption",
     "FeatureReading",
-    "FoldsOption",
+    "Measuring",
+    "Overlap",
     "TestOption",
-    "TestPerClassOption",
-    "losses",
     "open_reader",
     "open_sets",
     "read_several",
@@ -38,6 +39,8 @@ __all__ = [
 ]  # fmt: skip
 
 CACHE = "features"  # in the study's folder, unless --cache says otherwise
+FOLDS, TESTED = 5, 50  # TESTED: per class
+SHOWN = 5  # duplicates that are named on the screen
 _PANEL = "Features"
 
 
@@ -57,7 +60,6 @@ class SolverName(StrEnum):
     TORCH = "torch"
 
 
-ClassifierOption = Annotated[ClassifierName, typer.Option(help="Fitted on top of the features.")]
 TestOption = Annotated[
     str | None,
     typer.Option(
@@ -74,18 +76,116 @@ DropOption = Annotated[
         show_default=False,
     ),
 ]
-FoldsOption = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="Random draws of the images; for images with several classes, the parts of a random "
-        "split.",
-    ),
-]
-TestPerClassOption = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Test images per class, at most.")
-]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How accuracy is measured: on images of one class each, but for --folds."""
+
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Random draws of the images; for images with several classes, the parts of a "
+            "random split. Default: 5.",
+            show_default=False,
+        ),
+    ] = None
+    classifier: Annotated[
+        ClassifierName | None,
+        typer.Option(
+            help="Fitted on top of the features. Default: softmax; probe: both.",
+            show_default=False,
+        ),
+    ] = None
+    test_per_class: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Test images per class, at most. Default: 50.",
+            show_default=False,
+        ),
+    ] = None
+
+    def protocol(
+        self, per_class: tuple[int, ...], classifier: ClassifierName, seed: int
+    ) -> Protocol:
+        """For images of one class each.   classifier : if none was asked for"""
+        from convscope.experiments.transfer.folds import Protocol
+
+        return Protocol(
+            per_class,
+            self.folds or FOLDS,
+            self.test_per_class or TESTED,
+            _losses(self.classifier or classifier),
+            seed,
+        )
+
+    def parts(self, images: ImageSet, tests: ImageSet | None, **others: object) -> int:
+        """For images of several classes each: into how many they are dealt.
+
+        others : by name, further options of the verb that are for images of one class each; None
+            where they were not given
+        Raises  BadOption: an option that has no meaning for these images was given.
+        """
+        given = {"classifier": self.classifier, "test_per_class": self.test_per_class, **others}
+        named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+        if named:
+            raise BadOption(
+                f"{' and '.join(named)}: for images of one class each; those of {images.spec} "
+                "show several, and a sigmoid per class learns from all that are not tested on"
+            )
+        if tests is not None and self.folds is not None:
+            raise BadOption("--folds: images with several classes are not split where --test is")
+        if self.folds == 1:
+            raise BadOption("--folds 1: images with several classes are split into 2 parts or more")
+        return self.folds or FOLDS
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Images of the tests that the network was trained on."""
+
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Images that the network was trained on: near-duplicates of them among the test "
+            "images are searched for and reported.",
+            show_default=False,
+        ),
+    ] = None
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="Leave near-duplicates out of the tests.")
+    ] = False
+
+    def check(self) -> None:
+        """Raises  BadOption: nothing to be a duplicate of."""
+        if self.drop_duplicates and self.against is None:
+            raise BadOption("--drop-duplicates: say with --against what the network was trained on")
+
+    def search(
+        self, tests: ImageSet, scope: Microscope, running: Running, progress: Progress | None
+    ) -> tuple[Duplicate, ...] | None:
+        """The near-duplicates, None where there is nothing to hold the tests against."""
+        if self.against is None:
+            return None
+        from convscope.images.duplicates import near_duplicates
+
+        others = scope.images(self.against)
+        return near_duplicates(tests, others, workers=running.workers, progress=progress)
+
+    def say(self, screen: Screen, duplicates: Sequence[Duplicate] | None) -> None:
+        """What was found, the first ones named."""
+        if duplicates is None:
+            return
+        what = "left out of the tests" if self.drop_duplicates else "still among the images"
+        screen.say(f"{len(duplicates)} near-duplicates of {self.against}, {what}")
+        for pair in duplicates[:SHOWN]:
+            mirrored = ", mirrored" if pair.mirrored else ""
+            screen.say(f"  {pair.name} is {pair.other_name}{mirrored} ({pair.correlation:.3f})")
 
 
 @dataclass(frozen=True)
@@ -175,7 +275,7 @@ def open_sets(
     return opened(data), None if test is None else opened(test)
 
 
-def losses(classifier: ClassifierName) -> tuple[Loss, ...]:
+def _losses(classifier: ClassifierName) -> tuple[Loss, ...]:
     """The classifiers of an option's word."""
     from convscope.experiments.transfer.linear_model import Loss
 
@@ -192,7 +292,8 @@ def read_several(
     features: FeatureReading,
     running: Running,
     layers: Sequence[str] | None,
-    folds: int,
+    parts: int,
+    overlap: Overlap,
     resume: bool,
 ) -> MultiTransfer:
     """Images that show several classes each, judged on the features of some layers."""
@@ -205,8 +306,10 @@ def read_several(
             images,
             layers=layers,
             test=tests,
-            parts=max(folds, 2),
+            parts=parts,
             seed=running.seed,
+            duplicates=overlap.search(tests or images, scope, running, progress),
+            drop_duplicates=overlap.drop_duplicates,
             out=out,
             resume=resume,
         )

@@ -9,19 +9,17 @@ import typer
 
 from convscope.cli.features import (
     ClassifierName,
-    ClassifierOption,
     DropOption,
     FeatureReading,
-    FoldsOption,
+    Measuring,
+    Overlap,
     TestOption,
-    TestPerClassOption,
-    losses,
     open_reader,
     open_sets,
     read_several,
     say_precisions,
 )
-from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.inputs import open_microscope
 from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
@@ -29,9 +27,11 @@ from convscope.cli.words import listed, table
 
 if TYPE_CHECKING:
     from convscope.experiments.transfer.layers import LayerProbe
-    from convscope.images.image_set import ImageSet
+    from convscope.experiments.transfer.multilabel import MultiTransfer
 
 __all__ = ["probe"]
+
+PER_CLASS = 30
 
 
 def probe(
@@ -45,6 +45,8 @@ def probe(
     ],
     reading: Reading,
     features: FeatureReading,
+    measuring: Measuring,
+    overlap: Overlap,
     running: Running,
     layers: Annotated[
         str | None,
@@ -55,12 +57,15 @@ def probe(
         ),
     ] = None,
     per_class: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Images per class to learn from.")
-    ] = 30,
-    folds: FoldsOption = 5,
-    classifier: ClassifierOption = ClassifierName.BOTH,
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=f"Images per class to learn from. Default: {PER_CLASS}.",
+            show_default=False,
+        ),
+    ] = None,
     test: TestOption = None,
-    test_per_class: TestPerClassOption = 50,
     drop: DropOption = None,
     resume: ResumeOption = False,
 ) -> None:
@@ -75,6 +80,7 @@ def probe(
         convscope probe torchvision:vgg16@vgg16.pth voc:VOCdevkit/VOC2012:train
             --test voc:VOCdevkit/VOC2012:val --out depth
     """
+    overlap.check()
     names = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
@@ -82,16 +88,21 @@ def probe(
     facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}"}
     screen.facts(facts if tests is None else {**facts, "test": f"{tests.spec}: {len(tests)}"})
     subtitle = f"{scope.title()} · {Path(images.spec).name}"
-    record = {**scope.record(), "images": images.spec}
+    record = {**scope.record(), "images": images.spec, "against": overlap.against}
     if images.multi_label:
-        _several(screen, scope, (images, tests), out, features, running, names, folds, resume,
-                 record, subtitle)  # fmt: skip
+        from convscope.network.hidden import hidden_layers
+
+        parts = measuring.parts(images, tests, per_class=per_class)
+        several = read_several(
+            screen, scope, (images, tests), out, features, running,
+            names or hidden_layers(scope.network), parts, overlap, resume,
+        )  # fmt: skip
+        _leave_several(screen, several, out, overlap, record, subtitle)
         return
-    from convscope.experiments.transfer.folds import Protocol
     from convscope.experiments.transfer.layers import probe as study
     from convscope.report.probe_figure import probe_figure
 
-    protocol = Protocol((per_class,), folds, test_per_class, losses(classifier), running.seed)
+    protocol = measuring.protocol((per_class or PER_CLASS,), ClassifierName.BOTH, running.seed)
     with screen.progress(out) as progress:
         found = study(
             open_reader(scope, features, running, out, progress),
@@ -99,37 +110,33 @@ def probe(
             protocol,
             layers=names,
             test=tests,
+            duplicates=overlap.search(tests or images, scope, running, progress),
+            drop_duplicates=overlap.drop_duplicates,
             out=out,
             resume=resume,
         )
     figure = probe_figure(found, title="Feature analysis", subtitle=subtitle)
     screen.say("", *_words(found))
+    overlap.say(screen, found.duplicates)
     for name in found.skipped:
         screen.warn(f"skipped {name}: it could not be read")
     leave_study(screen, out, {"probe": figure}, found.to_dict(), record)
 
 
-def _several(
+def _leave_several(
     screen: Screen,
-    scope: Microscope,
-    sets: tuple[ImageSet, ImageSet | None],
+    found: MultiTransfer,
     out: Path,
-    features: FeatureReading,
-    running: Running,
-    names: tuple[str, ...] | None,
-    folds: int,
-    resume: bool,
+    overlap: Overlap,
     record: dict[str, object],
     subtitle: str,
 ) -> None:
-    """Images that show several classes each."""
-    from convscope.network.hidden import hidden_layers
+    """Of images that show several classes each."""
     from convscope.report.probe_figure import depth_figure
 
-    layers = names or hidden_layers(scope.network)
-    found = read_several(screen, scope, sets, out, features, running, layers, folds, resume)
     figure = depth_figure(found, title="Feature analysis", subtitle=subtitle)
     say_precisions(screen, found)
+    overlap.say(screen, found.duplicates)
     leave_study(screen, out, {"probe": figure}, found.to_dict(), record)
 
 

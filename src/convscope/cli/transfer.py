@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,35 +10,34 @@ import typer
 
 from convscope.cli.features import (
     ClassifierName,
-    ClassifierOption,
     DropOption,
     FeatureReading,
-    FoldsOption,
+    Measuring,
+    Overlap,
     TestOption,
-    TestPerClassOption,
-    losses,
     open_reader,
     open_sets,
     read_several,
     say_precisions,
 )
 from convscope.cli.inputs import Microscope, open_microscope
+from convscope.cli.learning import Learning, choose_recipe, describe
 from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import numbers, table
 from convscope.errors import BadOption
-from convscope.progress import Progress
 
 if TYPE_CHECKING:
+    from convscope.experiments.transfer.multilabel import MultiTransfer
     from convscope.experiments.transfer.scratch import Scratch
     from convscope.experiments.transfer.study import Transfer
-    from convscope.images.duplicates import Duplicate
     from convscope.images.image_set import ImageSet
 
 __all__ = ["transfer"]
 
-SHOWN = 5  # duplicates that are named on the screen
+PER_CLASS = "1,5,15,30"
+SCRATCH_EPOCHS = 60  # there are few images, and so few steps in an epoch
 
 
 def transfer(
@@ -51,6 +51,8 @@ def transfer(
     ],
     reading: Reading,
     features: FeatureReading,
+    measuring: Measuring,
+    overlap: Overlap,
     running: Running,
     layer: Annotated[
         str | None,
@@ -61,25 +63,15 @@ def transfer(
         ),
     ] = None,
     per_class: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Images per class to learn from.")
-    ] = "1,5,15,30",
-    folds: FoldsOption = 5,
-    classifier: ClassifierOption = ClassifierName.SOFTMAX,
-    test: TestOption = None,
-    test_per_class: TestPerClassOption = 50,
-    drop: DropOption = None,
-    against: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA",
-            help="Images that the network was trained on: near-duplicates of them among the test "
-            "images are searched for and reported.",
+            metavar="N,N,...",
+            help=f"Images per class to learn from. Default: {PER_CLASS}.",
             show_default=False,
         ),
     ] = None,
-    drop_duplicates: Annotated[
-        bool, typer.Option("--drop-duplicates", help="Leave near-duplicates out of the tests.")
-    ] = False,
+    test: TestOption = None,
+    drop: DropOption = None,
     scratch: Annotated[
         str | None,
         typer.Option(
@@ -88,9 +80,24 @@ def transfer(
             show_default=False,
         ),
     ] = None,
+    scratch_recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="How it learns, as `train --recipe`. Default: as `train` would on such images, in "
+            f"{SCRATCH_EPOCHS} epochs, batches of 16, without dropout. The rate falls by a cosine "
+            "where the recipe would wait for a plateau: tests must not steer the training.",
+            show_default=False,
+        ),
+    ] = None,
     scratch_epochs: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Epochs of each training from scratch.")
-    ] = 60,
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Epochs of each training from scratch, in place of the recipe's.",
+        ),
+    ] = None,
     resume: ResumeOption = False,
 ) -> None:
     """Put a new classifier on a network's features, and see how few images it needs.
@@ -105,24 +112,30 @@ def transfer(
         convscope transfer torchvision:vgg16@vgg16.pth caltech:101_ObjectCategories
             --classifier both --out caltech
     """
-    if drop_duplicates and against is None:
-        raise BadOption("--drop-duplicates: say with --against what the network was trained on")
-    counts = numbers(per_class, "--per-class")
+    overlap.check()
+    counts = numbers(per_class or PER_CLASS, "--per-class")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
     images, tests = open_sets(data, test, drop, scope)
+    baseline = _scratch(scratch, scratch_recipe, scratch_epochs, images, tests, out, scope, running)
     facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}"}
-    screen.facts(facts if tests is None else {**facts, "test": f"{tests.spec}: {len(tests)}"})
+    if tests is not None:
+        facts["test"] = f"{tests.spec}: {len(tests)}"
+    if baseline is not None:
+        facts["scratch"] = f"{baseline.architecture}: {describe(baseline.recipe)}"
+    screen.facts(facts)
     if images.multi_label:
-        if scratch or against:
-            raise BadOption("--scratch and --against are for images of one class each only")
-        _several(screen, scope, (images, tests), out, features, running, layer, folds, resume)
+        parts = measuring.parts(images, tests, per_class=per_class, scratch=scratch)
+        layers = None if layer is None else [layer]
+        several = read_several(
+            screen, scope, (images, tests), out, features, running, layers, parts, overlap, resume
+        )
+        _leave_several(screen, scope, several, images, out, overlap)
         return
-    from convscope.experiments.transfer.folds import Protocol
     from convscope.experiments.transfer.study import transfer as study
     from convscope.report.transfer_figure import transfer_figure
 
-    protocol = Protocol(counts, folds, test_per_class, losses(classifier), running.seed)
+    protocol = measuring.protocol(counts, ClassifierName.SOFTMAX, running.seed)
     with screen.progress(out) as progress:
         found = study(
             open_reader(scope, features, running, out, progress),
@@ -130,81 +143,69 @@ def transfer(
             protocol,
             layer=layer,
             test=tests,
-            duplicates=_duplicates(against, tests or images, scope, running, progress),
-            drop_duplicates=drop_duplicates,
-            scratch=_scratch(scratch, scratch_epochs, images, tests, out, scope, running, progress),
+            duplicates=overlap.search(tests or images, scope, running, progress),
+            drop_duplicates=overlap.drop_duplicates,
+            scratch=None if baseline is None else replace(baseline, progress=progress),
             out=out,
             resume=resume,
         )
-    record = {**scope.record(), "images": images.spec, "against": against}
+    record = {**scope.record(), "images": images.spec, "against": overlap.against}
     subtitle = f"{scope.title()} · {found.layer} · {Path(images.spec).name}"
     figure = transfer_figure(found, title="Transfer", subtitle=subtitle)
-    _say(screen, found, against)
+    _say(screen, found)
+    overlap.say(screen, found.duplicates)
     leave_study(screen, out, {"transfer": figure}, found.to_dict(), record)
 
 
-def _several(
+def _leave_several(
     screen: Screen,
     scope: Microscope,
-    sets: tuple[ImageSet, ImageSet | None],
+    found: MultiTransfer,
+    images: ImageSet,
     out: Path,
-    features: FeatureReading,
-    running: Running,
-    layer: str | None,
-    folds: int,
-    resume: bool,
+    overlap: Overlap,
 ) -> None:
-    """Images that show several classes each."""
+    """Of images that show several classes each."""
     from convscope.report.transfer_figure import precision_figure
 
-    layers = None if layer is None else [layer]
-    found = read_several(screen, scope, sets, out, features, running, layers, folds, resume)
-    images = sets[0].spec
-    record = {**scope.record(), "images": images}
-    subtitle = f"{scope.title()} · {Path(images).name}"
+    record = {**scope.record(), "images": images.spec, "against": overlap.against}
+    subtitle = f"{scope.title()} · {Path(images.spec).name}"
     figure = precision_figure(found, title="Transfer: several classes an image", subtitle=subtitle)
     say_precisions(screen, found)
+    overlap.say(screen, found.duplicates)
     leave_study(screen, out, {"transfer": figure}, found.to_dict(), record)
-
-
-def _duplicates(
-    against: str | None, tests: ImageSet, scope: Microscope, running: Running, progress: Progress
-) -> tuple[Duplicate, ...] | None:
-    if against is None:
-        return None
-    from convscope.images.duplicates import near_duplicates
-
-    return near_duplicates(tests, scope.images(against), workers=running.workers, progress=progress)
 
 
 def _scratch(
     name: str | None,
-    epochs: int,
+    recipe: str | None,
+    epochs: int | None,
     images: ImageSet,
     tests: ImageSet | None,
     out: Path,
     scope: Microscope,
     running: Running,
-    progress: Progress,
 ) -> Scratch | None:
     """The baseline that learns all from the same images, if it was asked for."""
     if name is None:
+        if recipe is not None or epochs is not None:
+            raise BadOption("--scratch-recipe and --scratch-epochs: say with --scratch what learns")
         return None
-    from dataclasses import replace
-
-    from convscope.experiments.transfer.scratch import Scratch
+    from convscope.experiments.transfer.scratch import Scratch, for_few_images
     from convscope.network.architectures import architecture_named
-    from convscope.training.recipe import recipe_named
 
     architecture_named(name)  # before features take their time
-    recipe = recipe_named("small" if name.endswith("-small") else "paper")
-    recipe = replace(recipe, epochs=epochs, seed=running.seed)
-    return Scratch(
-        name, recipe, images, out / "scratch", tests, scope.device, running.workers or 0, progress
-    )
+    how = Learning(recipe=recipe, epochs=epochs)
+    if recipe is None:
+        how = replace(how, epochs=epochs or SCRATCH_EPOCHS)
+    chosen = choose_recipe(how, name, images.spec, replace(running, batch_size=None))
+    if recipe is None:
+        chosen = for_few_images(chosen)
+    folder, workers = out / "scratch", running.workers or 0
+    return Scratch(name, chosen, images, folder, tests, scope.device, workers)
 
 
-def _say(screen: Screen, found: Transfer, against: str | None) -> None:
+def _say(screen: Screen, found: Transfer) -> None:
     from convscope.experiments.wording import plus_minus
 
     curves: dict[str, dict[int, str]] = {}
@@ -224,10 +225,3 @@ def _say(screen: Screen, found: Transfer, against: str | None) -> None:
     )
     for name in found.skipped:
         screen.warn(f"skipped {name}: it could not be read")
-    if found.duplicates is None:
-        return
-    what = "left out of the tests" if found.dropped else "still among the images"
-    screen.say(f"{len(found.duplicates)} near-duplicates of {against}, {what}")
-    for pair in found.duplicates[:SHOWN]:
-        mirrored = ", mirrored" if pair.mirrored else ""
-        screen.say(f"  {pair.name} is {pair.other_name}{mirrored} ({pair.correlation:.3f})")

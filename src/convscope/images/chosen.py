@@ -76,7 +76,7 @@ def without_classes(images: ImageSet, names: Iterable[str], *, spec: str | None 
     if not dropped:
         return images
     if images.classes is None or images.multi_label:
-        raise BadData(f"{images.spec} has no one class per image, so that none can be dropped")
+        raise BadData(f"{images.spec} has several classes an image, or none: there is none to drop")
     for name in dropped:
         if name not in images.classes:
             raise BadData(

@@ -27,13 +27,13 @@ from convscope.experiments.transfer.layers import probe
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.multilabel import transfer_several
 from convscope.experiments.transfer.reading import LayerReader
-from convscope.experiments.transfer.scratch import Scratch
+from convscope.experiments.transfer.scratch import Scratch, for_few_images
 from convscope.experiments.transfer.study import transfer
 from convscope.experiments.wording import minus
 from convscope.images.duplicates import near_duplicates
 from convscope.images.image_set import ImageSet
 from convscope.training.loop import TrainingResult
-from convscope.training.recipe import SMALL
+from convscope.training.recipe import PHOTOS, SMALL
 
 __all__ = [
     "run_correspondence",
@@ -47,7 +47,6 @@ __all__ = [
 
 JUDGED = {"table2-depth", "table2-dense", "table2-wider"}  # on the scorecard (claims.py)
 FOLDS = 5  # of Table 7, as in the paper
-SCRATCH_BATCH = 16  # few images, so that there are steps enough
 
 
 def run_training(lab: Laboratory, folder: Path) -> Found:
@@ -166,14 +165,8 @@ def run_transfer(lab: Laboratory, folder: Path) -> Found:
     assert lab.places.transfer is not None
     budget, images = lab.budget, lab.images(lab.places.transfer)
     protocol = _protocol(lab, images, budget.per_class)
-    recipe = replace(
-        SMALL,
-        epochs=budget.scratch_epochs,
-        batch_size=SCRATCH_BATCH,
-        dropout=0.0,  # in so few steps it would leave the baseline untrained
-        keep_epochs=(),
-        seed=lab.seed,
-    )
+    fitting = for_few_images(SMALL if lab.scenes else PHOTOS)
+    recipe = replace(fitting, epochs=budget.scratch_epochs, seed=lab.seed)
     scratch = Scratch(
         lab.architecture("zfnet").name, recipe, images,
         folder / "scratch", device=lab.device, workers=lab.workers, progress=lab.progress,

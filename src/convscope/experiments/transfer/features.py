@@ -37,7 +37,7 @@ from convscope.network.weights import replace_file
 from convscope.network.zoo import Model
 from convscope.progress import Progress
 
-__all__ = ["Features", "extract"]
+__all__ = ["Features", "extract", "identity_of"]
 
 ABOUT, STATE, VALUES = "about.json", "state.json", "features.npy"
 FORMAT = "convscope-features/1"
@@ -251,25 +251,33 @@ def _about(
     half: bool,
 ) -> dict[str, Any]:
     """Everything that a layer's features depend on, JSON-able: the key of the cache."""
-    mean = model.preprocess.per_pixel_mean
     return {
         "format": FORMAT,
-        "weights_sha256": model.weights_sha256,
-        "network": _structure(network, layer),
+        **identity_of(model, network, layer),
         "layer": layer,
         "pooling": pooling.name,
         "flips": flips,
         "dtype": "float16" if half else "float32",
-        "preprocess": model.preprocess.to_dict(),
-        "mean_sha256": None if mean is None else hashlib.sha256(mean.tobytes()).hexdigest(),
         "images": identity,
     }
 
 
-def _structure(network: Network, layer: str) -> str:
-    """SHA-256 over the operations below a layer, and itself: their kinds, settings and joints."""
+def identity_of(model: Model, network: Network, layer: str | None = None) -> dict[str, Any]:
+    """What a layer's values depend on besides the images, or every layer's. JSON-able."""
+    mean = model.preprocess.per_pixel_mean
+    layers = [layer] if layer is not None else [each.name for each in network.layers]
+    return {
+        "weights_sha256": model.weights_sha256,
+        "network": _structure(network, layers),
+        "preprocess": model.preprocess.to_dict(),
+        "mean_sha256": None if mean is None else hashlib.sha256(mean.tobytes()).hexdigest(),
+    }
+
+
+def _structure(network: Network, layers: Sequence[str]) -> str:
+    """SHA-256 over the operations below layers, and themselves: kinds, settings and joints."""
     digest = hashlib.sha256()
-    for node in network.below([layer]):
+    for node in network.below(layers):
         settings = sorted((key, repr(value)) for key, value in node.settings.items())
         digest.update(repr((node.name, node.kind, node.inputs, node.shape, settings)).encode())
     return digest.hexdigest()

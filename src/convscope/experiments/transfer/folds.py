@@ -7,6 +7,7 @@ from point to point in what was learned, and in nothing else.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,15 @@ from convscope.errors import BadData, BadOption
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.images.image_set import ImageSet
 
-__all__ = ["Fold", "Protocol", "draw_folds", "draw_parts", "labels_of", "targets_of"]
+__all__ = [
+    "Fold",
+    "Protocol",
+    "draw_folds",
+    "draw_parts",
+    "labelled_identity",
+    "labels_of",
+    "targets_of",
+]  # fmt: skip
 
 Indices = NDArray[np.int64]
 
@@ -149,6 +158,13 @@ def labels_of(images: ImageSet) -> Indices:
 def targets_of(images: ImageSet) -> Indices:
     """int64 (N, classes) of 1, 0 and -1 (`ImageSet.targets`)."""
     return np.array([images.targets(index) for index in range(len(images))], np.int64)
+
+
+def labelled_identity(images: ImageSet) -> str:
+    """SHA-256 of a labelled set, hex: of its images (`ImageSet.identity`), classes and truth."""
+    truth = targets_of(images) if images.multi_label else labels_of(images)
+    words = repr((images.identity(), images.classes, truth.tolist()))
+    return hashlib.sha256(words.encode()).hexdigest()
 
 
 def _members(labels: Indices, each: int, without: Set[int]) -> Sequence[int]:

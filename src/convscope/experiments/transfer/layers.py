@@ -15,8 +15,9 @@ from convscope.errors import BadOption
 from convscope.experiments.pieces import Pieces
 from convscope.experiments.transfer.folds import Protocol, draw_folds
 from convscope.experiments.transfer.linear_model import Loss
-from convscope.experiments.transfer.reading import LayerReader
+from convscope.experiments.transfer.reading import LayerReader, doubles_of
 from convscope.experiments.transfer.study import Point, points_of
+from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import hidden_layers
 
@@ -39,6 +40,7 @@ class LayerProbe:
 
     points : for each classifier its points in the layers' order;   rises : by classifier, Kendall's
     rank correlation of depth and mean accuracy, 1 where every layer beats all below it
+    duplicates, dropped : as `Transfer`'s
     """
 
     layers: tuple[Probed, ...]
@@ -50,6 +52,8 @@ class LayerProbe:
     points: dict[str, tuple[Point, ...]]
     rises: dict[str, float]
     skipped: tuple[str, ...] = ()
+    duplicates: tuple[Duplicate, ...] | None = None
+    dropped: bool = False
 
     def best(self, classifier: str) -> Point:
         """The layer that tells best, the lowest of equals."""
@@ -67,6 +71,8 @@ def probe(
     *,
     layers: Sequence[str] | None = None,
     test: ImageSet | None = None,
+    duplicates: Sequence[Duplicate] | None = None,
+    drop_duplicates: bool = False,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> LayerProbe:
@@ -74,6 +80,7 @@ def probe(
 
     protocol : with one number of images per class
     layers : default those between which everything passes (network.hidden)
+    test, duplicates, drop_duplicates : as `transfer`'s
 
     Raises  BadOption: several numbers per class;  BadData: no labels, or too few images in a class.
             NoSuchLayer;  FolderInUse.
@@ -83,8 +90,9 @@ def probe(
         raise BadOption("the layers are compared at one number of images per class: give one")
     network = reader.network
     names = hidden_layers(network) if layers is None else [network.layer(n).name for n in layers]
+    doubles = doubles_of(duplicates) if drop_duplicates else set()
     settings = {
-        **reader.settings(images, test),
+        **reader.settings(images, test, doubles),
         "study": "layers",
         "per_class": list(protocol.per_class),
         "folds": protocol.folds,
@@ -95,7 +103,13 @@ def probe(
     pieces = Pieces(out, settings, resume=resume)
     readings = reader.both(images, test, names)
     features, (unread, unread_tests) = readings.learned, readings.unread
-    folds = draw_folds(images, protocol, test=test, without=unread, test_without=unread_tests)
+    folds = draw_folds(
+        images,
+        protocol,
+        test=test,
+        without=unread if test is not None else unread | doubles,
+        test_without=unread_tests | doubles,
+    )
     points: dict[str, list[Point]] = {str(each): [] for each in protocol.classifiers}
     for name in names:
         for point in points_of(
@@ -116,6 +130,8 @@ def probe(
         points={classifier: tuple(each) for classifier, each in points.items()},
         rises={classifier: _rise([p.mean for p in each]) for classifier, each in points.items()},
         skipped=readings.skipped,
+        duplicates=None if duplicates is None else tuple(duplicates),
+        dropped=drop_duplicates,
     )
 
 

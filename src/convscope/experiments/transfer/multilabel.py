@@ -9,7 +9,7 @@ matters more than the dealing: the interval is from drawing images with replacem
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -24,8 +24,9 @@ from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import draw_parts, targets_of
 from convscope.experiments.transfer.linear_model import Loss
-from convscope.experiments.transfer.reading import LayerReader
+from convscope.experiments.transfer.reading import LayerReader, doubles_of
 from convscope.experiments.transfer.scores import average_precision
+from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
 
@@ -70,6 +71,7 @@ class MultiTransfer:
     """Average precision by layer. parts, repeats : the dealing, 0 where there was a test set.
 
     chance : the mean over the classes;   left_out : classes that too few images show
+    duplicates, dropped : as `Transfer`'s
     """
 
     layers: tuple[LayerScore, ...]
@@ -83,6 +85,8 @@ class MultiTransfer:
     left_out: tuple[str, ...]
     seed: int
     skipped: tuple[str, ...] = ()
+    duplicates: tuple[Duplicate, ...] | None = None
+    dropped: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -99,6 +103,8 @@ def transfer_several(
     repeats: int = 5,
     least: int = LEAST,
     seed: int = 0,
+    duplicates: Sequence[Duplicate] | None = None,
+    drop_duplicates: bool = False,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> MultiTransfer:
@@ -106,6 +112,8 @@ def transfer_several(
 
     layers : default the last hidden one;   parts, repeats : of the dealing, without a test set
     least : classes that fewer images show, in either set, are left out
+    duplicates, drop_duplicates : as `transfer`'s; without a test set, what is dropped is not
+        learned from either
 
     Raises  BadData: labels of another kind, or no class that `least` images show;  FolderInUse.
     """
@@ -115,12 +123,14 @@ def transfer_several(
     tested = truth if test is None else targets_of(test)
     if test is not None and test.classes != images.classes:
         raise BadData(f"{test.spec} has other classes than {images.spec}: both need the same")
-    shown = np.minimum((truth == 1).sum(0), (tested == 1).sum(0))
+    doubles = doubles_of(duplicates) if drop_duplicates else set()
+    counted = np.delete(tested, sorted(doubles), axis=0)
+    shown = np.minimum((truth == 1).sum(0), (counted == 1).sum(0))
     kept = np.flatnonzero(shown >= least)
     if not len(kept):
         raise BadData(f"{images.spec}: no class is shown by {least} images or more")
     settings = {
-        **reader.settings(images, test),
+        **reader.settings(images, test, doubles),
         "study": "several classes",
         "layers": list(names),
         "parts": parts,
@@ -131,21 +141,22 @@ def transfer_several(
     pieces = Pieces(out, settings, resume=resume)
     readings = reader.both(images, test, names)
     features = readings.learned
-    study = _Study(reader, truth[:, kept], tested[:, kept], test is not None, parts, repeats, seed)
+    rows = _readable(readings.tested[names[0]], doubles)
+    how = (test is not None, parts, repeats, seed)
+    study = _Study(reader, truth[:, kept], tested[:, kept], rows, *how)
     scores = []
     for done, name in enumerate(names):
         found = pieces.get(name, partial(study.run, features[name], readings.tested[name]))
         scores.append(
-            _layer_score(name, features[name], found, [known[c] for c in kept], tested[:, kept])
+            _layer_score(name, features[name], found, [known[c] for c in kept], study.tested[rows])
         )
         if reader.progress:
             reader.progress("classifiers", done + 1, len(names))
-    first = next(iter(features.values()))
     return MultiTransfer(
         layers=tuple(scores),
-        pooling=first.pooling if len(names) == 1 else reader.pooling,
+        pooling=features[names[0]].pooling if len(names) == 1 else reader.pooling,
         images=len(images),
-        test_images=len(tested),
+        test_images=len(rows),
         parts=0 if test is not None else parts,
         repeats=0 if test is not None else repeats,
         least=least,
@@ -153,6 +164,8 @@ def transfer_several(
         left_out=tuple(known[c] for c in range(len(known)) if c not in kept),
         seed=seed,
         skipped=readings.skipped,
+        duplicates=None if duplicates is None else tuple(duplicates),
+        dropped=drop_duplicates,
     )
 
 
@@ -163,6 +176,7 @@ class _Study:
     reader: LayerReader
     truth: NDArray[np.int64]
     tested: NDArray[np.int64]
+    rows: NDArray[np.int64]  # of `tested`, those that are scored
     apart: bool  # whether the tests are another set
     parts: int
     repeats: int
@@ -170,13 +184,11 @@ class _Study:
 
     def run(self, features: Features, others: Features) -> dict[str, Any]:
         """Average precision by repeat and class, and mean average precision by bootstrap draw."""
-        train = _readable(features)
+        rows = self.rows
         if self.apart:
-            rows = _readable(others)
-            scores = [self._learned(features, train).scores(others, rows)]
+            scores = [self._learned(features, _readable(features)).scores(others, rows)]
         else:
-            rows = train
-            scores = [self._dealt(features, train, repeat) for repeat in range(self.repeats)]
+            scores = [self._dealt(features, rows, repeat) for repeat in range(self.repeats)]
         truth = self.tested[rows]
         dice = np.random.default_rng([self.seed, 3])
         draws = []
@@ -215,9 +227,9 @@ def _precisions(scores: Numbers, truth: Numbers) -> Numbers:
     return np.array([average_precision(s, t) for s, t in zip(scores.T, truth.T, strict=True)])
 
 
-def _readable(features: Features) -> NDArray[np.int64]:
-    unread = [skipped.index for skipped in features.skipped]
-    return np.setdiff1d(np.arange(len(features.values)), unread)
+def _readable(features: Features, without: Set[int] = frozenset()) -> NDArray[np.int64]:
+    out = {skipped.index for skipped in features.skipped} | without
+    return np.setdiff1d(np.arange(len(features.values)), sorted(out))
 
 
 def _layer_score(

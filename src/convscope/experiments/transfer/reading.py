@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from convscope.experiments.transfer.features import Features, extract
+from convscope.experiments.transfer.features import Features, extract, identity_of
+from convscope.experiments.transfer.folds import labelled_identity
 from convscope.experiments.transfer.linear_model import Solver
 from convscope.images.batches import Skipped
+from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.exported import Network
 from convscope.network.zoo import Model
 from convscope.progress import Progress
 
-__all__ = ["LayerReader", "Readings"]
+__all__ = ["LayerReader", "Readings", "doubles_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +85,28 @@ class LayerReader:
         learned = self.read(images, layers)
         return Readings(learned, learned if test is None else self.read(test, layers))
 
-    def settings(self, images: ImageSet, test: ImageSet | None) -> dict[str, Any]:
-        """What results depend on, JSON-able."""
+    def settings(
+        self, images: ImageSet, test: ImageSet | None, doubles: Set[int]
+    ) -> dict[str, Any]:
+        """What results depend on, JSON-able.   doubles : images that are left out of the tests"""
         return {
-            "images": images.identity(),
-            "test": None if test is None else test.identity(),
-            "weights_sha256": self.model.weights_sha256,
-            "preprocess": self.model.preprocess.to_dict(),
+            "images": labelled_identity(images),
+            "test": None if test is None else labelled_identity(test),
+            "dropped": _left_out(doubles),
+            **identity_of(self.model, self.network),
             "pooling": self.pooling,
             "flips": self.flips,
             "half": self.half,
+            "solver": str(self.solver),
         }
+
+
+def doubles_of(duplicates: Sequence[Duplicate] | None) -> set[int]:
+    """The images that are in the other set too, by index."""
+    return {pair.index for pair in duplicates or ()}
+
+
+def _left_out(doubles: Set[int]) -> str:
+    """Which images are in no test, in a word that other images change."""
+    words = " ".join(map(str, sorted(doubles)))
+    return f"{len(doubles)} images, {hashlib.sha256(words.encode()).hexdigest()[:12]}"

@@ -1,11 +1,14 @@
 """The baseline of transfer (paper, Tables 3 and 4): a network that learns all from the same images.
 
-What one fold's network is shown is what its probe is shown: the fold's training images; it is
-tested on the fold's test images. Trainings go through `training.loop.train` alone.
+What one fold's network is shown is what its probe is shown: the fold's training images. It is
+tested on the fold's test images, which its training never sees. Trainings go through
+`training.loop.train` alone.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,14 +22,25 @@ from convscope.experiments.transfer.scores import class_accuracies
 from convscope.images.batches import batches
 from convscope.images.chosen import chosen_images
 from convscope.images.image_set import ImageSet
+from convscope.network.architectures import Initialisation
 from convscope.network.zoo import open_model
 from convscope.progress import Progress, named
 from convscope.training.loop import train
-from convscope.training.recipe import Recipe
+from convscope.training.recipe import Recipe, Schedule
 
-__all__ = ["Scratch"]
+__all__ = ["Scratch", "for_few_images"]
 
 TESTED = 64  # images per forward pass
+BATCH = 16  # images per step
+
+
+def for_few_images(recipe: Recipe) -> Recipe:
+    """A recipe for thousands of images, changed for tens of them, where steps are few.
+
+    Small batches, so that there are more of them; no dropout, and no weights that begin as small as
+    the paper's: each would leave the network untrained.
+    """
+    return replace(recipe, batch_size=BATCH, dropout=0.0, initialisation=Initialisation.HE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +49,8 @@ class Scratch:
 
     architecture : a name of network/architectures.py;   test : where the tests come from, if not
         from `images`;   folder : for the runs, each removed once it is measured
+    recipe : a rate that would fall at the validation's plateaus falls by a cosine: there are no
+        images to validate on but those that are learned from
     """
 
     architecture: str
@@ -46,25 +62,42 @@ class Scratch:
     workers: int = 0
     progress: Progress | None = None
 
+    def __post_init__(self) -> None:
+        recipe = replace(self.recipe, keep_epochs=())
+        if recipe.schedule is Schedule.PLATEAU:
+            recipe = replace(recipe, schedule=Schedule.COSINE)
+        object.__setattr__(self, "recipe", recipe)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is trained, and how: what the results depend on besides the fold. JSON-able."""
+        return {"architecture": self.architecture, "recipe": self.recipe.to_dict()}
+
+    @property
+    def key(self) -> str:
+        """The architecture, and a word that another recipe changes."""
+        words = json.dumps(self.recipe.to_dict(), sort_keys=True)
+        return f"{self.architecture} {hashlib.sha256(words.encode()).hexdigest()[:12]}"
+
     def __call__(self, fold: Fold, per_class: int, number: int) -> dict[str, Any]:
-        """{"architecture", "accuracies": by class}. Raises as `training.loop.train` does."""
-        tested = chosen_images(self.test or self.images, fold.test)
+        """{"accuracies": by class}. Raises as `training.loop.train` does."""
+        shown = chosen_images(self.images, fold.train(per_class))
         recipe = replace(self.recipe, seed=self.recipe.seed + number)
         run = self.folder / f"{per_class} per class, fold {number}"
         shutil.rmtree(run, ignore_errors=True)  # of a study that was interrupted in it
         learned = train(
             self.architecture,
-            chosen_images(self.images, fold.train(per_class)),
-            tested,
+            shown,
+            shown,
             recipe,
             run,
             device=self.device,
             workers=self.workers,
             progress=named(self.progress, f"from scratch, {per_class} per class, fold {number}"),
         )
-        accuracies = _tested(learned.weights, self.architecture, tested, self.device)
+        tests = chosen_images(self.test or self.images, fold.test)
+        accuracies = _tested(learned.weights, self.architecture, tests, self.device)
         shutil.rmtree(run)
-        return {"architecture": self.architecture, "accuracies": accuracies}
+        return {"accuracies": accuracies}
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ several classes each are measured by average precision (multilabel.py).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -21,8 +21,9 @@ from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
 from convscope.experiments.transfer.linear_model import Loss
-from convscope.experiments.transfer.reading import LayerReader
+from convscope.experiments.transfer.reading import LayerReader, doubles_of
 from convscope.experiments.transfer.scores import class_accuracies
+from convscope.experiments.transfer.scratch import Scratch
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
@@ -57,6 +58,7 @@ class Transfer:
     length : features per image;   test_images : in each fold;   chance : one over the classes
     duplicates : pairs of a transfer image and one that the network was trained on; `dropped` says
         whether these were left out of the tests
+    scratch : the architecture and the recipe of what was trained from scratch
     """
 
     layer: str
@@ -71,6 +73,7 @@ class Transfer:
     skipped: tuple[str, ...] = ()
     duplicates: tuple[Duplicate, ...] | None = None
     dropped: bool = False
+    scratch: dict[str, Any] | None = None
 
     def point(self, classifier: str, per_class: int) -> Point:
         """Raises  KeyError: not measured."""
@@ -93,7 +96,7 @@ def transfer(
     test: ImageSet | None = None,
     duplicates: Sequence[Duplicate] | None = None,
     drop_duplicates: bool = False,
-    scratch: Callable[[Fold, int, int], dict[str, Any]] | None = None,
+    scratch: Scratch | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> Transfer:
@@ -102,20 +105,20 @@ def transfer(
     layer : default the last hidden one;   test : tests come from this set (default: from `images`)
     duplicates : of `images` (or of `test`) with the network's own training images
         (images/duplicates.py); drop_duplicates leaves them out of the tests
-    scratch : (fold, per_class, number of the fold) -> {"accuracies": by class}, the baseline that
-        learns everything from the same images (scratch.py)
-    out, resume : a folder that keeps each fold's result, so that a study goes on (pieces.py)
+    scratch : the baseline that learns everything from the same images
+    out, resume : a folder that keeps each fold's result, so that a study goes on (pieces.py);
+        another baseline is trained, beside those that are there
 
     Raises  BadData: no labels, or a class with too few images;  NoSuchLayer;  FolderInUse.
     """
     protocol = protocol or Protocol()
     network = reader.network
     layer = last_hidden_layer(network) if layer is None else network.layer(layer).name
+    doubles = doubles_of(duplicates) if drop_duplicates else set()
     settings = {
-        **reader.settings(images, test),
+        **reader.settings(images, test, doubles),
         "study": "transfer",
         "layer": layer,
-        "drop_duplicates": drop_duplicates,
         "folds": protocol.folds,
         "test_per_class": protocol.test_per_class,
         "most": max(protocol.per_class),
@@ -125,7 +128,6 @@ def transfer(
     pieces = Pieces(out, settings, resume=resume)
     readings = reader.both(images, test, [layer])
     features, tested = readings.learned[layer], readings.tested[layer]
-    doubles = {pair.index for pair in duplicates or ()} if drop_duplicates else set()
     unread, unread_tests = readings.unread
     folds = draw_folds(
         images,
@@ -151,6 +153,7 @@ def transfer(
         skipped=readings.skipped,
         duplicates=None if duplicates is None else tuple(duplicates),
         dropped=drop_duplicates,
+        scratch=None if scratch is None else scratch.to_dict(),
     )
 
 
@@ -207,7 +210,7 @@ def points_of(
 
 
 def _from_scratch(
-    scratch: Callable[[Fold, int, int], dict[str, Any]],
+    scratch: Scratch,
     folds: Sequence[Fold],
     protocol: Protocol,
     pieces: Pieces,
@@ -216,12 +219,12 @@ def _from_scratch(
     for per_class in protocol.per_class:
         found = [
             pieces.get(
-                f"scratch {per_class}, fold {number}",
+                f"scratch {scratch.key}, {per_class}, fold {number}",
                 partial(scratch, fold, per_class, number),
             )
             for number, fold in enumerate(folds)
         ]
-        points.append(_point(str(found[0].get("architecture", "")), "scratch", per_class, found))
+        points.append(_point(scratch.architecture, "scratch", per_class, found))
     return points
 
 
