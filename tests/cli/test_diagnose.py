@@ -127,6 +127,9 @@ def test_an_untrained_network_is_trained_and_what_it_lacks_is_said(convscope, pl
     assert "left to you: conv1 (noise filters): train the network, or train it longer" in said.out
     assert "None of its faults has a remedy that can be applied" in said.out
     assert len(list((place / "trial" / "runs").iterdir())) == 1
+    assert width(place / "trial" / "diagnosis.png") > 900
+    written = json.loads((place / "trial" / "result.json").read_text())
+    assert written["networks"][0]["findings"] == written["trial"]["findings"]
 
 
 def sound(path: Path) -> None:

@@ -142,6 +142,9 @@ def test_both_networks_are_trained_with_the_same_seeds(done: tuple[Trial, Path])
     read = json.loads(json.dumps(trial.to_dict(), allow_nan=False))
     assert read["before"]["error"]["values"] == [each.training.error for each in trial.before]
     assert read["difference"]["mean"] == pytest.approx(sum(errors) / 2)
+    reach = 12.71 * abs(errors[0] - errors[1]) / 2  # Student's t of one degree of freedom
+    low, high = read["difference"]["interval"]
+    assert (low, high) == pytest.approx((sum(errors) / 2 - reach, sum(errors) / 2 + reach))
 
 
 def test_an_interrupted_trial_goes_on_and_ends_the_same(done: tuple[Trial, Path], tmp_path: Path):
@@ -175,6 +178,8 @@ def test_a_first_layer_that_aliases_errs_and_its_remedy_cures_it():
     trial = try_remedies(
         network, recipe, Stripes(256, seed=0), Stripes(128, seed=1), seeds=(0, 1)
     )  # fmt: skip
+    assert trial.examined is not None
+    assert trial.findings == trial.examined.diagnosis.findings
     (fault,) = (f for f in trial.findings if f.severity is Severity.FAULT)
     assert (fault.layer, fault.kind) == ("conv1", Kind.ALIASING)
     assert trial.change.applied[0] == "first layer 1x1/4 to 1x1/2"

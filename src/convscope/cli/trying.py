@@ -127,6 +127,7 @@ def run_trial(
     result, figures : of that diagnosis, written with the trial's
     """
     from convscope.experiments.diagnosis.trial import try_remedies
+    from convscope.report.diagnosis_figure import diagnosis_figure
     from convscope.report.trial_figure import trial_figure
 
     architecture, recipe = _start(model, data, running, trying)
@@ -150,6 +151,11 @@ def run_trial(
     screen.say("", *_words(trial))
     written = {**(result or {}), "data": data, "trial": trial.to_dict()}
     shown = {**(figures or {}), **({"trial": trial_figure(trial)} if trial.after else {})}
+    if trial.examined is not None:
+        written["networks"] = [
+            {"model": trial.examined.title, **trial.examined.diagnosis.to_dict()}
+        ]
+        shown["diagnosis"] = diagnosis_figure([trial.examined], subtitle=f"on {validation.spec}")
     record = {"convscope": __version__, "model": model, "device": str(device), "seed": running.seed}
     leave_study(screen, out, shown, written, record)
 
@@ -199,11 +205,15 @@ def _rows(when: str, attempts: Sequence[Attempt]) -> list[str]:
 
 
 def _outcome(trial: Trial) -> str:
-    from convscope.experiments.wording import spread_words
+    from convscope.experiments.wording import minus, plus_minus, spread_words
 
-    found = trial.to_dict()
-    before, after, change = (
-        spread_words(each["values"])
-        for each in (found["before"]["error"], found["after"]["error"], found["difference"])
+    before, after = (
+        spread_words([each.training.error for each in attempts])
+        for attempts in (trial.before, trial.after)
     )
-    return f"validation error {before} before, {after} after: difference {change} points"
+    said = f"validation error in % {before} before, {after} after: difference "
+    sure = trial.difference
+    if sure is None:
+        return f"{said}{plus_minus(trial.differences[0], None)} points, of one seed"
+    interval = minus(f"{100 * sure.low:.1f} to {100 * sure.high:.1f}")
+    return f"{said}{plus_minus(sure.mean, sure.deviation)} points (95 % interval {interval})"

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from convscope.experiments.bench import Bench, Training, check_seeds, measured, spread
-from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.chance import Estimate, mean_of
+from convscope.experiments.diagnosis.examined import Examined, examine
+from convscope.experiments.diagnosis.findings import Finding
 from convscope.experiments.diagnosis.remedies import Change, remedied
 from convscope.experiments.diagnosis.study import diagnose
 from convscope.images.image_set import ImageSet
@@ -59,6 +61,7 @@ class Trial:
 
     after : empty where no remedy could be applied; `before` then holds the network that was
         diagnosed, if it was trained for that
+    examined : that network, which the findings are of; None if they were given
     """
 
     change: Change
@@ -66,6 +69,7 @@ class Trial:
     findings: tuple[Finding, ...]
     before: tuple[Attempt, ...]
     after: tuple[Attempt, ...]
+    examined: Examined | None = None
 
     @property
     def differences(self) -> tuple[float, ...]:
@@ -75,8 +79,16 @@ class Trial:
             for a, b in zip(self.before, self.after, strict=False)
         )
 
+    @property
+    def difference(self) -> Estimate | None:
+        """The mean of `differences` and its 95 % interval; None of fewer than two seeds."""
+        return mean_of(self.differences) if len(self.differences) > 1 else None
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
+        sure = self.difference
+        between = None if sure is None else [sure.low, sure.high]
+        differences = spread(self.differences)
         return {
             "before": {
                 "architecture": self.architecture.to_dict(),
@@ -90,7 +102,7 @@ class Trial:
             "applied": list(self.change.applied),
             "left": list(self.change.left),
             "findings": [finding.to_dict() for finding in self.findings],
-            "difference": spread(self.differences),
+            "difference": differences and {**differences, "interval": between},
         }
 
 
@@ -136,31 +148,42 @@ def try_remedies(
         architecture, recipe, lesson, out,
         trainings=2 * len(seeds), device=device, progress=progress, resume=resume,
     ) as bench:  # fmt: skip
-        first, found = _attempt(bench, architecture, recipe)
-        asked = found if findings is None else tuple(findings)
-        change = remedied(architecture, recipe, asked, notes=notes)
+        first, examined = _attempt(bench, architecture, recipe), None
+        if findings is None:
+            examined = _examined(bench, architecture, recipe)
+            findings = examined.diagnosis.findings
+        change, asked = remedied(architecture, recipe, findings, notes=notes), tuple(findings)
         if not change.applied:
-            return Trial(change, architecture, asked, (first,), ())
+            return Trial(change, architecture, asked, (first,), (), examined)
         untried = [replace(recipe, seed=seed) for seed in seeds[1:]]
-        before = [first, *(_attempt(bench, architecture, each)[0] for each in untried)]
+        before = [first, *(_attempt(bench, architecture, each) for each in untried)]
         remedies = [replace(change.recipe, seed=seed) for seed in seeds]
-        after = [_attempt(bench, change.architecture, each)[0] for each in remedies]
-    return Trial(change, architecture, asked, tuple(before), tuple(after))
+        after = [_attempt(bench, change.architecture, each) for each in remedies]
+    return Trial(change, architecture, asked, tuple(before), tuple(after), examined)
 
 
-def _attempt(
-    bench: Bench, architecture: Architecture, recipe: Recipe
-) -> tuple[Attempt, tuple[Finding, ...]]:
+def _attempt(bench: Bench, architecture: Architecture, recipe: Recipe) -> Attempt:
     """A network that is trained and diagnosed, once for every recipe and seed."""
-    name = f"{architecture.name} radius={recipe.radius} seed={recipe.seed}"
 
     def made() -> dict[str, Any]:
-        done = bench.trained(name, architecture, recipe)
-        attempt, findings = attempted(done, bench.lesson, bench.device)
-        return {"attempt": attempt.to_dict(), "findings": [each.to_dict() for each in findings]}
+        done = bench.trained(_name(architecture, recipe), architecture, recipe)
+        attempt, _ = attempted(done, bench.lesson, bench.device)
+        return {"attempt": attempt.to_dict()}
 
-    found = bench.piece(name, made)
-    return Attempt.from_dict(found["attempt"]), tuple(map(_read, found["findings"]))
+    return Attempt.from_dict(bench.piece(_name(architecture, recipe), made)["attempt"])
+
+
+def _examined(bench: Bench, architecture: Architecture, recipe: Recipe) -> Examined:
+    """The trained network of that recipe and seed, on the first validation images."""
+    done = bench.trained(_name(architecture, recipe), architecture, recipe)
+    model = open_model(f"run:{done.folder}")
+    network = open_network(model.module, model.input_shape).to(bench.device)
+    title = f"{architecture.name}, trained from seed {recipe.seed}"
+    return examine(network, model.preprocess, title, _tests(bench.lesson))
+
+
+def _name(architecture: Architecture, recipe: Recipe) -> str:
+    return f"{architecture.name} radius={recipe.radius} seed={recipe.seed}"
 
 
 def attempted(
@@ -193,16 +216,3 @@ def _summary(attempts: Sequence[Attempt]) -> dict[str, Any]:
         "error": spread([each.training.error for each in attempts]),
         "attempts": [each.to_dict() for each in attempts],
     }
-
-
-def _read(values: dict[str, Any]) -> Finding:
-    """A finding from its dict."""
-    return Finding(
-        **{
-            **values,
-            "kind": Kind(values["kind"]),
-            "severity": Severity(values["severity"]),
-            "units": tuple(values["units"]),
-            "remedies": tuple(Remedy(remedy) for remedy in values["remedies"]),
-        }
-    )
