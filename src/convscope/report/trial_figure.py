@@ -52,7 +52,7 @@ def trial_figure(trial: Trial) -> Figure:
         found = mean_of(values)
         axes.errorbar(
             at, found.mean, yerr=found.deviation if len(values) > 1 else None, color=INK,
-            marker="s", markersize=5, linewidth=1.4, capsize=3,
+            marker="_", markersize=14, linewidth=1.4, capsize=4,
         )  # fmt: skip
     axes.set_xlim(-0.4, 1.4)
     axes.set_ylim(0, 1.15 * max(1.0, *map(max, errors)))
