@@ -326,7 +326,7 @@ def _precision_words(found: MultiTransfer) -> list[str]:
     """A table of the layers, and of the best one's classes."""
     best = max(found.layers, key=lambda layer: layer.mean)
     wide = max(len(layer.layer) for layer in found.layers)
-    lines = [f"{'layer'.ljust(wide)}  mean average precision (95 % interval)"]
+    lines = [f"{'layer'.ljust(wide)}  mean average precision (95 % bootstrap interval)"]
     for layer in found.layers:
         spread = "" if found.repeats < 2 else f" ± {100 * layer.std:.1f} over random splits"
         lines.append(
