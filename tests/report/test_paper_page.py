@@ -40,10 +40,11 @@ def outcome(key: str, judgement: Judgement, **changes: Any) -> Outcome:
 def made_up(folder: Path) -> Reproduction:
     """One stage that holds, one that fails, one that is not run, one that met an error."""
     (folder / "fig2").mkdir(parents=True)
-    Image.new("RGB", (400, 200), "red").save(folder / "fig2" / "maps.png")
+    for name, width in (("maps", 400), ("broad", 2600)):
+        Image.new("RGB", (width, 200), "red").save(folder / "fig2" / f"{name}.png")
     outcomes = (
         outcome(
-            "fig2", judged("33 of 100 -", GAIN), pictures=(("maps.png", "Feature maps"),),
+            "fig2", judged("33 of 100 -", GAIN), pictures=(("maps.png", "Feature maps"), ("broad.png", "A row")),
             pages=(("the atlas", "fig2/atlas/index.html"),), words=("A finding.",) * 14,
             table=Table(("layer", "here", "paper"), (("conv1", "1.0", "2.0"),), "A note."),
         ),
