@@ -44,7 +44,8 @@ def made_up(folder: Path) -> Reproduction:
         Image.new("RGB", (width, 200), "red").save(folder / "fig2" / f"{name}.png")
     outcomes = (
         outcome(
-            "fig2", judged("33 of 100 -", GAIN), pictures=(("maps.png", "Feature maps"), ("broad.png", "A row")),
+            "fig2", judged("33 of 100 -", GAIN),
+            pictures=(("maps.png", "Feature maps"), ("broad.png", "A row")),
             pages=(("the atlas", "fig2/atlas/index.html"),), words=("A finding.",) * 14,
             table=Table(("layer", "here", "paper"), (("conv1", "1.0", "2.0"),), "A note."),
         ),
