@@ -36,7 +36,7 @@ TINY = replace(
     folder_epochs=1,
     looked_at=24, evolved=24, measured=4, diagnosed=32, occluded=1, turned=1, steps=2, faces=2,
     places=2, ablated_epochs=1, ablated_seeds=1, ablated_rows=(), transferred=48, per_class=(1, 2),
-    folds=2, tested=1, scratch_epochs=1, several=48, dealings=1, probed=2,
+    folds=2, tested=1, scratch_epochs=1, several=48, probed=2,
 )  # fmt: skip
 
 

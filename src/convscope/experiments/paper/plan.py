@@ -30,7 +30,7 @@ class Budget:
         of, besides the whole network; None: all
     transferred, per_class, folds, tested : images of other classes, images per class to learn from,
         random folds, test images per class;   scratch_epochs : of the baseline
-    several, dealings : images with several objects, and how often they are dealt
+    several : images with several objects
     probed : images per class of Table 7
     """
 
@@ -62,7 +62,6 @@ class Budget:
     tested: int
     scratch_epochs: int
     several: int
-    dealings: int
     probed: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,7 +98,6 @@ FULL = Budget(
     tested=30,
     scratch_epochs=40,
     several=1000,
-    dealings=5,
     probed=30,
 )
 
@@ -137,7 +135,6 @@ QUICK = Budget(
     tested=15,
     scratch_epochs=30,
     several=360,
-    dealings=2,
     probed=15,
 )
 

@@ -50,11 +50,12 @@ def recipe_words(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
     words = []
     for name, value in recipe.to_dict().items():
         if name != "seed" and value != getattr(base, name):
-            said = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            words += ["--set", f"{name}={said}"]
+            said = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += ["--epochs", said] if name == "epochs" else ["--set", f"{name}={said}"]
     return tuple(words)
 
 
-def command(*words: object) -> str:
-    """`convscope` and these words, as a shell reads them."""
-    return " ".join(["convscope", *(shlex.quote(str(word)) for word in words)])
+def command(*words: object, seed: int, out: str) -> str:
+    """`convscope` and these words, as a shell reads them; the seed and the folder last."""
+    said = ("convscope", *words, "--seed", seed, "--out", out)
+    return " ".join(shlex.quote(str(word)) for word in said)

@@ -38,7 +38,7 @@ __all__ = ["occluder_of", "run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_i
 
 TOP = 9
 COVERED = 4  # the occluder's side is that part of the input's
-OTHERS = 24  # images besides, for the distance between different ones
+OTHERS = 32  # images besides, for the distance between different ones
 
 
 def run_fig2(lab: Laboratory, folder: Path) -> Found:
@@ -69,7 +69,7 @@ def run_fig2(lab: Laboratory, folder: Path) -> Found:
         len(images),
         TOP,
     )
-    alone = command("atlas", f"run:{lab.run('zfnet')}", images.spec, "--out", "atlas")
+    alone = command("atlas", f"run:{lab.run('zfnet')}", images.spec, seed=lab.seed, out="atlas")
     page = ("the atlas: every feature map", "atlas/index.html")
     return Found(Fig2(grouping, str(folder / "atlas")), alone, pages=(page,))
 
@@ -84,8 +84,8 @@ def run_fig4(lab: Laboratory, folder: Path) -> Found:
     )  # fmt: skip
     words = tuple(f"By {measure}: {trend.words()}." for measure, trend in found.trends.items())
     alone = command(
-        "evolve", lab.run("zfnet"), images.spec, "--measured", lab.budget.measured, "--out",
-        "evolution",
+        "evolve", lab.run("zfnet"), images.spec, "--measured", lab.budget.measured,
+        seed=lab.seed, out="evolution",
     )  # fmt: skip
     pages = (("the epochs under a slider", "evolution/index.html"),)
     return Found(found, alone, words=words, pages=pages)
@@ -113,7 +113,8 @@ def run_fig5(lab: Laboratory, folder: Path) -> Found:
     )
     alone = command(
         "diagnose", f"run:{lab.run('alexnet')}", "--against", f"run:{lab.run('zfnet')}", "--data",
-        lab.val.spec, "--images", lab.budget.diagnosed, "--out", "diagnosis",
+        lab.some(lab.val, lab.budget.diagnosed).spec, "--images", lab.budget.diagnosed,
+        seed=lab.seed, out="diagnosis",
     )  # fmt: skip
     return Found(found, alone, words=words)
 
@@ -163,8 +164,8 @@ def run_fig6(lab: Laboratory, folder: Path) -> Found:
         )
     alone = command(
         "sensitivity", f"run:{lab.run('zfnet')}", lab.val.spec, "--count",
-        lab.budget.occluded, "--size", occluder.size[0], "--stride", occluder.stride[0], "--seed",
-        lab.seed, "--out", "sensitivity",
+        lab.budget.occluded, "--size", occluder.size[0], "--stride", occluder.stride[0],
+        seed=lab.seed, out="sensitivity",
     )  # fmt: skip
     study = Fig6(found, model.preprocess, model.classes)
     return Found(study, alone, words=tuple(words))
@@ -188,6 +189,7 @@ def run_invariance(lab: Laboratory, folder: Path) -> Found:
     )  # fmt: skip
     alone = command(
         "invariance", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", count, "--steps",
-        lab.budget.steps, "--out", "invariance",
+        lab.budget.steps,
+        seed=lab.seed, out="invariance",
     )  # fmt: skip
     return Found(InvarianceStudy(found, model.classes), alone)

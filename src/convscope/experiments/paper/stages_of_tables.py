@@ -20,7 +20,7 @@ from convscope.experiments.ensemble.study import Ensemble, ensemble
 from convscope.experiments.paper import tables
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.results import Averages, MultiStudy, Trained, Trainings
-from convscope.experiments.paper.stage import Found, command
+from convscope.experiments.paper.stage import Found, command, recipe_words
 from convscope.experiments.published import NAMES
 from convscope.experiments.transfer.folds import Protocol, labels_of
 from convscope.experiments.transfer.layers import probe
@@ -58,11 +58,10 @@ def run_training(lab: Laboratory, folder: Path) -> Found:
         tuple(runs), len(lab.lesson.pictures), len(lab.lesson.validation), lab.epochs,
         len(lab.lesson.pictures.classes),
     )  # fmt: skip
-    out = lab.run("zfnet").name
     alone = command(
         "train", "--arch", lab.architecture("zfnet").name, "--data", lab.train.spec, "--val",
-        lab.val.spec, "--epochs", lab.epochs, *_dropout(lab), "--seed", lab.seed, "--out",
-        out,
+        lab.val.spec, *recipe_words(lab.recipe("zfnet", lab.seed), lab.base),
+        seed=lab.seed, out=lab.run("zfnet").name,
     )  # fmt: skip
     pages = tuple(
         (
@@ -72,11 +71,6 @@ def run_training(lab: Laboratory, folder: Path) -> Found:
         for run in runs
     )
     return Found(found, alone, tables.trainings_table(found), pages=pages)
-
-
-def _dropout(lab: Laboratory) -> tuple[str, ...]:
-    """The option that says so where it is not the paper's."""
-    return () if lab.budget.dropout is None else ("--set", f"dropout={lab.budget.dropout:g}")
 
 
 def _trained(lab: Laboratory, name: str, done: TrainingResult) -> Trained:
@@ -99,7 +93,8 @@ def run_correspondence(lab: Laboratory, folder: Path) -> Found:
     )  # fmt: skip
     alone = command(
         "correspond", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", lab.budget.faces,
-        "--places", lab.budget.places, "--out", "correspondence",
+        "--places", lab.budget.places,
+        seed=lab.seed, out="correspondence",
     )  # fmt: skip
     return Found(found, alone, tables.correspondence_table(found))
 
@@ -123,8 +118,8 @@ def run_table1(lab: Laboratory, folder: Path) -> Found:
     ours = [*runs["zfnet"], *runs["wide"]]
     found = Averages(averaged(ours), averaged(runs["alexnet"]) if len(lab.seeds) > 1 else None)
     alone = command(
-        "ensemble", *ours, "--data", lab.val.spec, "--crops", crops, "--seed", lab.seed,
-        "--out", "ensemble",
+        "ensemble", *ours, "--data", lab.val.spec, "--crops", crops,
+        seed=lab.seed, out="ensemble",
     )  # fmt: skip
     return Found(found, alone, tables.averages_table(found))
 
@@ -148,9 +143,9 @@ def run_table2(lab: Laboratory, folder: Path) -> Found:
     )
     alone = command(
         "ablate", "--arch", architecture.name, "--data", lab.train.spec, "--val", lab.val.spec,
-        "--epochs", recipe.epochs, *_dropout(lab), "--seeds", len(seeds),
+        *recipe_words(recipe, lab.base), "--seeds", len(seeds),
         *(() if rows is None else (word for row in chosen for word in ("--variant", _row(row)))),
-        "--out", "ablation",
+        seed=lab.seed, out="ablation",
     )  # fmt: skip
     return Found(found, alone, tables.ablation_table(found), words)
 
@@ -184,9 +179,11 @@ def run_transfer(lab: Laboratory, folder: Path) -> Found:
         words.append(f"{len(doubles)} images that were learned before are left out of the tests.")
     alone = command(
         "transfer", f"run:{lab.run('zfnet')}", images.spec, "--per-class",
-        ",".join(map(str, protocol.per_class)), "--folds", budget.folds, "--test-per-class",
-        budget.tested, "--classifier", "both", "--scratch", scratch.architecture,
-        "--scratch-epochs", budget.scratch_epochs, "--out", "transfer",
+        ",".join(map(str, protocol.per_class)), "--folds", protocol.folds, "--test-per-class",
+        protocol.test_per_class, "--classifier", "both", "--scratch", scratch.architecture,
+        "--scratch-epochs", budget.scratch_epochs,
+        *(() if doubles is None else ("--against", lab.train.spec, "--drop-duplicates")),
+        seed=lab.seed, out="transfer",
     )  # fmt: skip
     return Found(found, alone, tables.transfer_table(found), tuple(words))
 
@@ -198,12 +195,14 @@ def run_multi(lab: Laboratory, folder: Path) -> Found:
     found = [
         transfer_several(
             _reader(lab, folder, name), images,
-            repeats=lab.budget.dealings, seed=lab.seed, out=folder / name, resume=True,
+            seed=lab.seed, out=folder / name, resume=True,
         )
         for name in ("zfnet", UNTRAINED)
     ]  # fmt: skip
     both = MultiStudy(*found)
-    alone = command("transfer", f"run:{lab.run('zfnet')}", images.spec, "--out", "several")
+    alone = command(
+        "transfer", f"run:{lab.run('zfnet')}", images.spec, seed=lab.seed, out="several"
+    )
     return Found(both, alone, tables.several_table(both))
 
 
@@ -215,7 +214,8 @@ def run_depth(lab: Laboratory, folder: Path) -> Found:
     found = probe(_reader(lab, folder), images, protocol, out=folder / "probe", resume=True)
     alone = command(
         "probe", f"run:{lab.run('zfnet')}", images.spec, "--per-class", protocol.per_class[0],
-        "--folds", FOLDS, "--test-per-class", budget.tested, "--out", "probe",
+        "--folds", FOLDS, "--test-per-class", protocol.test_per_class,
+        seed=lab.seed, out="probe",
     )  # fmt: skip
     return Found(found, alone, tables.depth_table(found))
 

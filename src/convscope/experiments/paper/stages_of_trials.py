@@ -47,8 +47,8 @@ def run_remedy(lab: Laboratory, folder: Path) -> Found:
     words += [f"Left: {each}." for each in change.left]
     alone = command(
         "diagnose", alexnet.name, "--data", lab.train.spec, "--val", lab.val.spec, "--try",
-        "--notes", "--seeds", len(lab.seeds), "--recipe", lab.run("alexnet") / RECIPE, "--seed",
-        lab.seed, "--out", "remedy",
+        "--notes", "--seeds", len(lab.seeds), "--recipe", lab.run("alexnet") / RECIPE,
+        seed=lab.seed, out="remedy",
     )  # fmt: skip
     return Found(found, alone, trial_table(found), tuple(words))
 
@@ -101,12 +101,13 @@ def run_surroundings(lab: Laboratory, folder: Path) -> Found:
     )  # fmt: skip
     learning = command(
         "train", "--arch", architecture.name, "--data", train.spec, "--val", val.spec,
-        *recipe_words(recipe, lab.base), "--seed", lab.seed, "--out", "telling",
+        *recipe_words(recipe, lab.base),
+        seed=lab.seed, out="telling",
     )  # fmt: skip
     looking = command(
         "sensitivity", f"run:{lab.run('zfnet')}", val.spec, "--against", f"run:{run}", "--count",
-        lab.budget.occluded, "--size", occluder.size[0], "--stride", occluder.stride[0], "--seed",
-        lab.seed, "--out", "surroundings",
+        lab.budget.occluded, "--size", occluder.size[0], "--stride", occluder.stride[0],
+        seed=lab.seed, out="surroundings",
     )  # fmt: skip
     passing = f"{len(chosen)} images that both name correctly; {passed} passed over."
     return Found(found, f"{learning}\n{looking}", words=(passing, *_surroundings_words(found)))
