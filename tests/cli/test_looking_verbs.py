@@ -68,7 +68,8 @@ def test_sensitivity_scores_what_is_known_and_compares_two_networks(place, convs
     wide = ("--size", "32", "--stride", "24", "--count", "3", "--workers", "1")
     answer = convscope("sensitivity", *MODEL, "photos", *wide, "--out", "plain")
     assert answer.code == 0 and "nothing is scored" in answer.out
-    assert {path.name for path in (place / "plain").iterdir()} == {"sensitivity.png", "result.json"}
+    kept = {"study.json", "pieces", "result.json"}
+    assert {path.name for path in (place / "plain").iterdir()} == {"sensitivity.png", *kept}
     answer = convscope(
         "sensitivity", *MODEL, "photos", *wide, "--parts", "parts.json", "--out", "both",
         "--against", "mynet:build@mynet.safetensors", "--json",
@@ -77,8 +78,22 @@ def test_sensitivity_scores_what_is_known_and_compares_two_networks(place, convs
     assert [len(network["images"]) for network in found["networks"]] == [3, 3]
     assert found["compared"]["difference"]["mean"] == 0 and found["compared"]["p"] == 1
     assert {path.name for path in (place / "both").iterdir()} == {
-        "sensitivity.png", "against.png", "scores.png", "result.json",
+        "sensitivity.png", "against.png", "scores.png", "against", *kept,
     }  # fmt: skip
+    again = ("sensitivity", *MODEL, "photos", *wide, "--parts", "parts.json", "--out", "both")
+    answer = convscope(*again, "--resume")
+    assert answer.code == 2 and "--against again" in answer.err
+
+
+def test_fewer_images_than_asked_for_are_said(place, convscope):
+    wide = ("--size", "32", "--stride", "24", "--workers", "1")
+    answer = convscope("sensitivity", *MODEL, "photos", *wide, "--count", "9", "--out", "few")
+    assert answer.code == 0 and "4 of the 9 images asked for were found" in answer.err
+    one = convscope(
+        "sensitivity", *MODEL, "photos", *wide, "--count", "1", "--out", "one", "--json"
+    )
+    (network,) = json.loads(one.out)["networks"]
+    assert network["activity_falls_with_projection"]["low"] is None
 
 
 @pytest.mark.parametrize(

@@ -77,5 +77,19 @@ class Drawn(ImageSet):
         return Content(pixels.tobytes(), lambda: Decoded(Image.fromarray(pixels)))
 
 
+class Stopped(Exception):
+    """An interruption."""
+
+
+def stop_at(counted: str, number: int) -> Callable[[str, int, int], None]:
+    """Progress that ends a study once so many are done."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        if (what, done) == (counted, number):
+            raise Stopped
+
+    return tell
+
+
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)

@@ -10,7 +10,9 @@ import pytest
 from convscope.experiments.chance import (
     Rate,
     detection,
+    interval,
     jackknife,
+    left_out,
     mean_of,
     rank_correlation,
     ranks,
@@ -56,12 +58,19 @@ def test_the_jackknife_leaves_every_image_out_once() -> None:
     table = np.random.default_rng(0).random((6, 6))
     table = (table + table.T) / 2
     without = []
-    for left_out in range(6):
-        kept = [i for i in range(6) if i != left_out]
+    for gone in range(6):
+        kept = [i for i in range(6) if i != gone]
         without.append(np.mean([table[i, j] for i in kept for j in kept if i != j]))
     expected = np.sqrt(5 / 6 * ((np.array(without) - np.mean(without)) ** 2).sum())
-    assert jackknife(table) == pytest.approx(expected)
-    assert jackknife(table[:2, :2]) == 0
+    assert left_out(table) == pytest.approx(without)
+    assert jackknife(left_out(table)) == pytest.approx(expected)
+    half = 2.571 * expected  # t(5)
+    assert interval(0.5, left_out(table)) == pytest.approx((0.5 - half, 0.5 + half))
+
+
+def test_two_images_are_one_pair_and_have_no_interval() -> None:
+    assert left_out(np.ones((2, 2))) == ()
+    assert jackknife(()) is None and interval(0.5, ()) == (None, None)
 
 
 def test_a_mean_s_interval_holds_it_and_is_the_same_each_time() -> None:
@@ -70,7 +79,12 @@ def test_a_mean_s_interval_holds_it_and_is_the_same_each_time() -> None:
     assert found.mean == pytest.approx(0.52) and found.low < 0.52 < found.high
     assert found.deviation == pytest.approx(np.std(values, ddof=1))
     assert mean_of(values) == found
-    assert mean_of([0.3]).deviation == 0 and mean_of([0.3]).low == pytest.approx(0.3)
+
+
+def test_one_value_has_no_spread_and_no_interval() -> None:
+    found = mean_of([0.3])
+    assert found.mean == pytest.approx(0.3)
+    assert (found.deviation, found.low, found.high) == (None, None, None)
 
 
 def test_the_sign_test_counts_signs_and_leaves_zeros_out() -> None:

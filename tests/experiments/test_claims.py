@@ -12,6 +12,7 @@ import torch
 
 from convscope.experiments.ablation.claims import judge as judge_table2
 from convscope.experiments.bench import Training
+from convscope.experiments.chance import interval, mean_of
 from convscope.experiments.correspondence.study import Alike, Baseline
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt, Trial
@@ -23,6 +24,7 @@ from convscope.experiments.paper.claims import CLAIMS
 from convscope.experiments.paper.purity import Grouping, Purity, purities
 from convscope.experiments.paper.results import (
     Averages,
+    CorrespondenceStudy,
     Fig2,
     Fig5,
     InvarianceStudy,
@@ -144,13 +146,27 @@ JUMP = (0.0, *(1.0,) * 10)
 SLOPE = tuple(i / 10 for i in range(11))
 
 
-def faces(lower: Sequence[float], upper: Sequence[float], p: Sequence[float]) -> Any:
-    """Δ of two parts in two layers; random places have 0.2."""
+def faces(
+    lower: Sequence[float],
+    upper: Sequence[float],
+    p: Sequence[float],
+    before: float = 0.2,
+    spread: float = 0.001,
+) -> CorrespondenceStudy:
+    """Δ of two parts in two layers, and before training; random places have 0.2."""
+    trained = regarded(lower, upper, p, spread)
+    return CorrespondenceStudy(trained, regarded((before,) * 2, (before,) * 2, (0.5, 0.5), 0.0))
 
+
+def regarded(
+    lower: Sequence[float], upper: Sequence[float], p: Sequence[float], spread: float
+) -> Any:
     def alike(delta: float, chance: float) -> Alike:
-        return Alike(delta, 0.01, 0.002, 0.5, delta, chance, chance, chance)
+        without = tuple(delta + spread * change for change in (-1, 0, 1))
+        low, high = interval(delta, without)
+        return Alike(delta, 0.01, low, high, 0.5, delta, chance, chance, chance, without)
 
-    random = Baseline(0.2, 0.01, 0.18, 0.22, 999, 0.5, 0.2)
+    random = Baseline(0.2, 0.01, 0.18, 0.22, 999, 0.5, 0.2, (0.2,) * 3)
     table = {
         layer: {part: alike(d, q) for part, d, q in zip(("eye", "nose"), deltas, p, strict=True)}
         for layer, deltas in (("pool5", lower), ("relu7", upper))
@@ -194,10 +210,12 @@ def told_apart(plain: Sequence[float], telling: Sequence[float]) -> Surroundings
     return Surroundings(*studies, (0.2, 0.8), 0.9, (None, None), None)  # type: ignore[arg-type]
 
 
-def averaged(rescued: int, lost: int) -> Any:
+def averaged(gained: int, lost: int) -> Any:
+    """Of 400 images; the best member always ties with the average."""
     size = Size(1, 2, 0.3, 0.1, 0.3, 0.3, 0.1, 0.1)
-    against = Comparison("a", rescued, lost, 0.01)
-    group = Group("zfnet", ("a", "b"), Score(0.2, 0.1, 0.0, 0.0), (size,), against)
+    against = Comparison("a", 7, 7, 1.0)
+    gain = mean_of([1.0] * gained + [-1.0] * lost + [0.0] * (400 - gained - lost))
+    group = Group("zfnet", ("a", "b"), Score(0.2, 0.1, 0.0, 0.0), (size,), gain, against)
     scoring = Scoring(1, {}, (group,), np.zeros((2, 2)))
     return Averages(SimpleNamespace(scorings=(scoring,), images=400), None)  # type: ignore[arg-type]
 
@@ -301,6 +319,11 @@ PLAIN = [
         faces((0.2, 0.2), (0.2, 0.2), (0.5, 0.6)),
     ),
     (
+        "correspondence-parts",  # random weights that treat parts as much alike
+        faces((0.1, 0.1), (0.1, 0.1), (0.01, 0.02), before=0.15),
+        faces((0.1, 0.1), (0.1, 0.1), (0.01, 0.02), before=0.1, spread=0.0),
+    ),
+    (
         "correspondence-fades",
         faces((0.1, 0.1), (0.19, 0.2), (0.01, 0.01)),
         faces((0.19, 0.2), (0.1, 0.1), (0.01, 0.01)),
@@ -344,7 +367,8 @@ def test_every_claim_is_tried_on_both_sides_and_belongs_to_a_stage() -> None:
         ("fig5-aliasing", filters(seeds("folding", 0.1), seeds("folding", 0.5), (None,))),
         ("surroundings-told", told_apart((0.9, 0.5, 0.7), (0.5, 0.9, 0.6))),
         ("fig6-object", covered((0.1, 0.9, 0.6), (0,) * 3)),
-        ("correspondence-parts", faces((0.1, 0.2), (0.1, 0.1), (0.01, 0.5))),
+        ("correspondence-parts", faces((0.1, 0.19), (0.1, 0.1), (0.01, 0.5))),
+        ("correspondence-parts", faces((0.1, 0.1), (0.1, 0.1), (0.01, 0.01), 0.11, 0.05)),
         ("table1-ensemble", averaged(12, 10)),
         ("fig4-filter", grown((5,) * 8, (5,) * 8)),
         ("multi-precision", several(0.5, 0.49)),

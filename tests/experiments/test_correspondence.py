@@ -11,15 +11,25 @@ import pytest
 import torch
 from PIL import Image
 
-from convscope.errors import BadData, BadOption
+from convscope.errors import BadData, BadOption, FolderInUse
 from convscope.experiments.correspondence.faces import Faces, faces_of
+from convscope.experiments.correspondence.study import _changes as changes
 from convscope.experiments.correspondence.study import correspond, hamming, maps_and_features
 from convscope.images.datasets import open_images
 from convscope.images.parts import Marked, marked_images
 from convscope.images.placing import placing
 from convscope.images.preprocess import Fit, Preprocess, Scaling
 
-from .looking import SIDE, Drawn, network_of, network_reading, noise, unit_preprocess
+from .looking import (
+    SIDE,
+    Drawn,
+    Stopped,
+    network_of,
+    network_reading,
+    noise,
+    stop_at,
+    unit_preprocess,
+)
 
 
 def test_the_hamming_distance_is_that_of_a_loop() -> None:
@@ -64,7 +74,7 @@ def test_a_part_that_changes_all_pictures_alike_has_no_distance() -> None:
         network, faces(pictures, {"lamp": here}), fill=0.0, layers=["conv"], size=5, draws=50
     )
     lamp = found.table["conv"]["lamp"]
-    assert lamp.delta == 0 and lamp.error == 0 and lamp.among == 0
+    assert lamp.delta == lamp.low == lamp.high == lamp.among == 0
     assert lamp.changed == pytest.approx(25 / SIDE**2)
     assert found.random["conv"].delta > 0 and lamp.p_own < 0.05
     assert [box.as_tuple() for box in found.boxes["lamp"]] == [(4, 4, 9, 9)] * 4
@@ -101,7 +111,13 @@ def test_delta_is_the_papers_formula_over_its_number_of_pairs() -> None:
     spot = found.table["conv"]["spot"]
     assert spot.delta == pytest.approx(np.mean(pairs))
     assert spot.changed == pytest.approx(np.mean([np.mean(s != 0) for s in signs]))
+    without = [np.mean([a != b for i, a in enumerate(signs) for j, b in enumerate(signs)
+                        if i != j and gone not in (i, j)]) for gone in range(4)]  # fmt: skip
+    assert spot.without == pytest.approx(without)
+    half = 3.182 * np.sqrt(3 / 4 * ((np.array(without) - np.mean(without)) ** 2).sum())  # t(3)
+    assert (spot.low, spot.high) == pytest.approx((spot.delta - half, spot.delta + half))
     assert found.random["conv"].draws == 9 and found.same["conv"].draws == 5
+    assert len(found.random["conv"].without) == 4
     assert json.loads(json.dumps(found.to_dict()))["layers"]["conv"]["parts"]["spot"]["delta"]
 
 
@@ -116,6 +132,40 @@ def test_the_same_seed_gives_the_same_study_and_another_gives_other_places() -> 
 
     assert study(1) == study(1) and study(1)["random"] != study(2)["random"]
     assert study(1)["parts"]["spot"]["delta"] == study(2)["parts"]["spot"]["delta"]
+
+
+def test_a_pair_of_pictures_has_no_spread_and_no_interval() -> None:
+    network = network_of(lambda x: x.mean((2, 3)))
+    two = faces(noise(2, SIDE, SIDE, 3), {"spot": ((9.0, 9.0),) * 2})
+    spot = correspond(network, two, fill=0.0, layers=["conv"], draws=9).table["conv"]["spot"]
+    assert (spot.deviation, spot.low, spot.high, spot.without) == (None, None, None, ())
+
+
+def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, monkeypatch) -> None:
+    network = network_of(lambda x: x.mean((2, 3)))
+    given = faces(noise(4, SIDE, SIDE, 3), {"spot": ((9.0, 9.0), (4.0, 5.0)) * 2})
+    how = {"fill": 0.0, "layers": ["conv", network.output], "draws": 20, "places": 5}
+    whole = correspond(network, given, **how)
+    with pytest.raises(Stopped):
+        correspond(network, given, **how, out=tmp_path, progress=stop_at("pictures", 3))
+    done = []
+
+    def counted(*given):
+        done.append(given)
+        return changes(*given)
+
+    monkeypatch.setattr("convscope.experiments.correspondence.study._changes", counted)
+    found = correspond(network, given, **how, out=tmp_path, resume=True)
+    assert len(done) == 1
+    assert found.to_dict() == whole.to_dict()
+    for name in whole.layers:
+        assert found.table[name]["spot"] == whole.table[name]["spot"]
+    with pytest.raises(FolderInUse, match="--resume"):
+        correspond(network, given, **how, out=tmp_path)
+    with pytest.raises(FolderInUse, match="places is 5 there, 6 now"):
+        correspond(network, given, **{**how, "places": 6}, out=tmp_path, resume=True)
+    with pytest.raises(FolderInUse, match="fill is"):
+        correspond(network, given, **{**how, "fill": 0.5}, out=tmp_path, resume=True)
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

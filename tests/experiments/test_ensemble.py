@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from convscope.errors import BadData, BadModel, BadOption
+from convscope.errors import BadData, BadModel, BadOption, FolderInUse
 from convscope.experiments.ensemble.combined import MOST_SUBSETS, _subsets, combine
 from convscope.experiments.ensemble.study import ALL, chances_of, ensemble
 from convscope.experiments.published import TABLE1
@@ -148,6 +148,40 @@ def test_mcnemar_is_the_exact_binomial_by_hand():
     assert group.score.error == pytest.approx(0.1)
     assert (group.best.against, group.best.rescued, group.best.lost) == ("best", 3, 1)
     assert group.best.p == pytest.approx(2 * (4 + 1) / 2**4)
+    # wrong: best 3, other 7 of ten, the average one; by image the members' mean less the average's
+    by_image = [-0.5] + [0.5] * 6 + [0.5] * 3
+    assert group.gain.mean == pytest.approx(np.mean(by_image)) == pytest.approx(0.5 - 0.1)
+    half = 2.262 * np.std(by_image, ddof=1) / 10**0.5  # t(9)
+    assert (group.gain.low, group.gain.high) == pytest.approx((0.4 - half, 0.4 + half))
+
+
+def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, monkeypatch):
+    images = painted(6, 4)
+    nets = [model(name, 2.0 + i, -1.0) for i, name in enumerate("abc")]
+    whole = ensemble(nets, images).to_dict()
+
+    def stopped(what, done, total):
+        if what == "b: images":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ensemble(nets, images, out=tmp_path / "s", progress=stopped)
+    asked = []
+
+    def counted(net, *given, **how):
+        asked.append(net.spec)
+        return chances_of(net, *given, **how)
+
+    monkeypatch.setattr("convscope.experiments.ensemble.study.chances_of", counted)
+    found = ensemble(nets, images, out=tmp_path / "s", resume=True)
+    assert asked == ["b", "c"]
+    assert json.dumps(found.to_dict()) == json.dumps(whole)
+    with pytest.raises(FolderInUse, match="--resume"):
+        ensemble(nets, images, out=tmp_path / "s")
+    with pytest.raises(FolderInUse, match="networks is"):
+        ensemble(nets[:2], images, out=tmp_path / "s", resume=True)
+    with pytest.raises(FolderInUse, match="images is"):
+        ensemble(nets, painted(5, 5), out=tmp_path / "s", resume=True)
 
 
 def test_ten_crops_are_those_cut_by_hand():

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
-from convscope.errors import BadData, BadOption, NoSuchLayer
+from convscope.errors import BadData, BadOption, FolderInUse, NoSuchLayer
 from convscope.experiments.invariance.motions import Motion, Motions, Moving, papers_motions
-from convscope.experiments.invariance.study import invariance
+from convscope.experiments.invariance.study import Curves, first_and_last, invariance
+from convscope.experiments.invariance.study import _moves as moves
 from convscope.experiments.samples import Sample, draw_samples, true_label
 from convscope.images.preprocess import Fit, Preprocess, Scaling
+from convscope.network.architectures import ARCHITECTURES, build
+from convscope.network.exported import open_network
+from convscope.network.hidden import last_scores_without_places
 
-from .looking import SIDE, Drawn, network_of, network_reading, noise, unit_preprocess
+from .looking import (
+    SIDE,
+    Drawn,
+    Stopped,
+    network_of,
+    network_reading,
+    noise,
+    stop_at,
+    unit_preprocess,
+)
 
 GREY = 128 / 255
 
@@ -84,6 +100,41 @@ def test_the_papers_motions_are_in_proportion_to_the_input() -> None:
         papers_motions(224, 1)
 
 
+@pytest.mark.parametrize("height", [224, 72, 33])
+@pytest.mark.parametrize("steps", [2, 5, 6, 10])
+def test_a_tenth_of_the_range_is_among_the_amounts_or_between_two_pixels(height, steps) -> None:
+    for motions in papers_motions(height, steps):
+        efforts = np.array(motions.efforts)
+        tenth = 0.1 * efforts.max()
+        assert len(set(motions.amounts)) == len(motions.amounts)
+        assert list(motions.amounts) == sorted(motions.amounts)
+        if motions.motion is Motion.TRANSLATION:
+            assert {np.floor(tenth), np.ceil(tenth)} <= set(efforts)
+        else:
+            assert np.isclose(efforts, tenth).any()
+
+
+def curves(motions: Motions, distance) -> Curves:
+    """Of one picture and one layer, the distance as a function of the amount."""
+    values = np.array([[[distance(amount) for amount in motions.amounts]]])
+    return Curves(motions, values, values[:, 0], (0,), np.zeros((1, 1, 2, 2, 3), np.uint8))
+
+
+@pytest.mark.parametrize("steps", [2, 5, 6, 10])
+def test_what_is_reached_after_a_tenth_of_the_range_is_that_of_the_known_curve(steps) -> None:
+    shift, scale, turn = papers_motions(72, steps)
+    for motions, size in (
+        (shift, abs), (scale, lambda n: n - 1), (turn, lambda n: 180 - abs(180 - n))
+    ):  # fmt: skip
+        assert curves(motions, size).early() == pytest.approx(0.1)
+        largest = max(motions.efforts)
+        square = curves(motions, lambda n, size=size: size(n) ** 2).early()
+        step = 0 if motions is not shift else 0.25 / largest**2  # of a chord over one pixel
+        assert square == pytest.approx(0.01, abs=step + 1e-9)
+    uneven = curves(shift, lambda n: 3.0 if n > 0 else -3 * n / 19)  # at once down, steadily up
+    assert uneven.early() == pytest.approx((1 + 0.1) / 2)
+
+
 def samples(count: int, side: int = SIDE) -> list[Sample]:
     """Dark pictures with a bright block in the middle, which no motion below moves out."""
     made = []
@@ -147,8 +198,8 @@ def test_a_feature_that_follows_the_shift_is_linear_and_one_that_jumps_is_not() 
     found = invariance(network, DARK, samples(2), layers=["conv", network.output], motions=[SHIFTS])
     (curves,) = found.curves
     assert np.allclose(curves.linearity()[:, 1], 1, atol=1e-6)
-    assert np.allclose(curves.early()[:, 1], 1 / 6, atol=1e-4)  # of ±6, the smallest step is 1
-    assert (curves.linearity()[:, 0] < 0.9).all() and (curves.early()[:, 0] > 0.3).all()
+    assert np.allclose(curves.early()[:, 1], 0.1, atol=1e-4)  # 0.6 of ±6, between 0 and 1
+    assert (curves.linearity()[:, 0] < 0.9).all() and (curves.early()[:, 0] > 0.15).all()
     assert found.steeper_below(curves) == 2
 
 
@@ -172,6 +223,62 @@ def test_what_cannot_be_looked_at_is_refused() -> None:
         invariance(network, unit_preprocess(), samples(1), layers=["conv9"])
     with pytest.raises(BadOption, match="no layers"):
         invariance(network, unit_preprocess(), samples(1), layers=[])
+
+
+def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, monkeypatch) -> None:
+    network = network_of(lambda x: x.mean((2, 3)))
+    pictures = samples(5)
+    how = {"layers": ["conv", network.output], "motions": [SHIFTS], "others": pictures[3:]}
+    whole = invariance(network, unit_preprocess(), pictures[:3], **how)
+    stop = stop_at("moved images", 2 * len(SHIFTS.amounts))
+    with pytest.raises(Stopped):
+        invariance(network, unit_preprocess(), pictures[:3], **how, out=tmp_path, progress=stop)
+    moved = []
+
+    def counted(*given):
+        moved.append(given)
+        return moves(*given)
+
+    monkeypatch.setattr("convscope.experiments.invariance.study._moves", counted)
+
+    def resumed(count: int = 3, **other):
+        return invariance(
+            network, unit_preprocess(), pictures[:count], **{**how, **other}, out=tmp_path,
+            resume=True,
+        )  # fmt: skip
+
+    found = resumed()
+    assert len(moved) == 2  # the second was stopped before it was kept
+    assert json.dumps(found.to_dict()) == json.dumps(whole.to_dict())
+    assert np.array_equal(found.curves[0].pictures, whole.curves[0].pictures)
+    resumed()
+    assert len(moved) == 2
+    with pytest.raises(FolderInUse, match="count is 3 there, 2 now"):
+        resumed(2)
+    with pytest.raises(FolderInUse, match="amounts is"):
+        resumed(motions=[Motions(Motion.TRANSLATION, (0.0, 2.0))])
+    with pytest.raises(FolderInUse, match="others is"):
+        resumed(others=())
+
+
+def test_the_top_layer_of_a_network_that_ends_in_pooling_is_what_the_pooling_leaves() -> None:
+    squeezed = open_network(
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ),
+        (3, SIDE, SIDE),
+    )  # fmt: skip
+    assert first_and_last(squeezed) == ("1", "5")
+    assert squeezed.layer("5").grid == (1, 1)
+    maps = network_of(lambda x: x.mean((2, 3)).softmax(1))
+    assert maps.layer(maps.output).kind == "softmax"
+    top = first_and_last(maps)[1]
+    assert top != maps.output and maps.layer(top).grid == (1, 1)
+    small = ARCHITECTURES["zfnet-small"]
+    dense = open_network(build(small, seed=0), small.input_shape)
+    assert last_scores_without_places(dense) is None
+    assert first_and_last(dense) == ("relu1", "relu7")
 
 
 def test_pictures_are_drawn_of_different_classes_and_labels_go_by_name() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from convscope.errors import BadData, FolderInUse
-from convscope.experiments.pieces import Pieces
+from convscope.experiments.pieces import Pieces, fingerprint
 
 
 def made(log: list[str], name: str, value: float) -> dict[str, float]:
@@ -51,6 +52,42 @@ def test_a_damaged_piece_is_named(tmp_path: Path) -> None:
     (tmp_path / "pieces" / "a.json").write_text("{")
     with pytest.raises(BadData, match=r"a\.json"):
         pieces.get("a", dict)
+
+
+def test_arrays_are_read_as_they_were_written_to_the_bit(tmp_path: Path) -> None:
+    log: list[str] = []
+    written = {
+        "a": np.array([[0.1, np.nan, -0.0]]),
+        "b": np.float32([1 / 3]),
+        "c": np.array("conv5/1@2,3"),
+        "d": np.zeros((0, 3), np.uint8),
+        "e": np.array(1e-300),
+    }
+
+    def make() -> dict:
+        log.append("made")
+        return written
+
+    Pieces(tmp_path, {}).arrays("x/y", make)
+    found = Pieces(tmp_path, {}, resume=True).arrays("x/y", make)
+    assert log == ["made"]
+    for name, value in written.items():
+        assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
+        assert found[name].tobytes() == value.tobytes()
+
+
+def test_damaged_arrays_are_named(tmp_path: Path) -> None:
+    pieces = Pieces(tmp_path, {})
+    for content in (b"", b"PK\x03\x04 cut off", b"no zip"):
+        (tmp_path / "pieces" / "a.npz").write_bytes(content)
+        with pytest.raises(BadData, match=r"a\.npz"):
+            pieces.arrays("a", dict)
+
+
+def test_a_fingerprint_tells_values_types_and_shapes_apart() -> None:
+    given = [np.zeros(4), np.zeros(4, np.float32), np.zeros((2, 2)), np.ones(4)]
+    assert len({fingerprint([each]) for each in given}) == 4
+    assert fingerprint(given) == fingerprint(iter(given)) != fingerprint(given[::-1])
 
 
 def test_without_a_folder_nothing_is_kept() -> None:

@@ -8,17 +8,26 @@ import numpy as np
 import pytest
 import torch
 
-from convscope.errors import BadData
-from convscope.experiments.sensitivity.pointing import agreement, on_object, point
+from convscope.errors import BadData, FolderInUse
+from convscope.experiments.sensitivity.pointing import HARDLY, agreement, on_object, point
 from convscope.experiments.sensitivity.recognised import Chosen, recognised, truth_of
 from convscope.experiments.sensitivity.study import OcclusionStudy, compare, sensitivity
 from convscope.geometry.box import Box
 from convscope.images.datasets import open_images
 from convscope.images.parts import Marked
 from convscope.methods.occluder import Occluder
+from convscope.methods.occlusion import occlude
 from convscope.network.exported import Network
 
-from .looking import SIDE, Drawn, network_of, network_reading, unit_preprocess
+from .looking import (
+    SIDE,
+    Drawn,
+    Stopped,
+    network_of,
+    network_reading,
+    stop_at,
+    unit_preprocess,
+)
 
 OBJECT = Box(3, 12, 11, 20)  # of each picture
 
@@ -59,7 +68,11 @@ def test_a_network_that_looks_at_the_object_is_found_to() -> None:
     assert rate.hits == rate.count == 5
     assert rate.p == pytest.approx(rate.expected**5)
     assert found.probability.detection.mean > 0.95
-    assert found.probability.difference.low > 0
+    difference = found.probability.difference
+    assert difference.low is not None and difference.low > 0
+    assert difference.mean == pytest.approx(
+        found.probability.inside.mean - found.probability.outside.mean
+    )
     covered = found.covered()
     assert covered["object"].mean == pytest.approx(0.5)  # nothing is left to go by
     assert covered["ground"].mean == pytest.approx(covered["nothing"].mean)
@@ -73,7 +86,8 @@ def test_a_network_that_looks_at_the_ground_is_exposed() -> None:
     on = study(eyes_on(OBJECT), pictures(6))
     compared = compare(on, beside)
     assert compared is not None and compared.better == 6
-    assert compared.difference.low > 0.4 and compared.p == pytest.approx(2 / 2**6)
+    assert compared.difference.low is not None and compared.difference.low > 0.4
+    assert compared.p == pytest.approx(2 / 2**6)
 
 
 def test_studies_of_different_images_are_not_compared() -> None:
@@ -101,8 +115,98 @@ def test_a_map_that_is_the_same_everywhere_detects_nothing() -> None:
     on = np.zeros((4, 4), bool)
     on[1, 1] = True
     found = point(torch.full((4, 4), 0.5), 0.5, on)
-    assert found.detection == 0.5 and found.inside == found.outside == 0
+    assert found.detection == 0.5 and found.inside == found.outside == found.most == 0
     assert not found.hit and found.chance == 1 / 16
+
+
+def sure(box: Box, gain: float) -> Network:
+    """Class 0 by brightness in a box, so surely that float32 rounds its probability to 1."""
+    weight = torch.zeros(2, 3, SIDE, SIDE)
+    weight[0, :, box.top : box.bottom, box.left : box.right] = gain
+    return network_reading(weight)
+
+
+def test_a_probability_that_is_rounded_to_1_is_scored_by_its_log_odds_and_marked() -> None:
+    found = study(sure(OBJECT, 0.4), pictures(3))
+    for row in found.rows:
+        maps = row.maps
+        assert maps.base_probability == 1 and float(maps.probability.min()) == 1
+        assert 17 < float(maps.log_odds.min()) < maps.base_log_odds  # 1 - 4e-8 is 1 in float32
+        assert row.probability is not None and row.probability.hit
+        assert row.probability.detection > 0.95 and row.probability.most == 0
+        assert row.hardly_falls
+    assert found.hardly == 3 and found.to_dict()["hardly_falls"] == 3
+
+
+def test_a_probability_that_falls_by_more_than_a_twentieth_of_itself_is_not_marked() -> None:
+    found = study(sure(OBJECT, 0.01), pictures(2))
+    assert found.hardly == 0
+    for row in found.rows:
+        lowest = float(row.maps.probability.min())
+        assert row.fallen == pytest.approx(1 - lowest / row.maps.base_probability)
+        assert row.fallen > HARDLY
+        p = row.maps.probability.double()
+        assert torch.allclose(row.maps.log_odds, (p / (1 - p)).log(), atol=1e-3)
+
+
+def test_what_falls_nowhere_is_no_hit_even_if_its_first_position_is_on_the_object() -> None:
+    on = np.zeros((3, 3), bool)
+    on[0, 0] = True
+    assert not point(torch.full((3, 3), 0.5), 0.5, on).hit
+    values = torch.full((3, 3), 0.5)
+    values[0, 0] = 0.4
+    assert point(values, 0.5, on).hit
+
+
+def test_one_image_has_scores_but_no_interval() -> None:
+    found = study(eyes_on(OBJECT), pictures(1))
+    assert found.probability is not None
+    area = found.probability.detection
+    assert area.mean > 0.95 and area.low is None and area.high is None
+
+
+def same(first: OcclusionStudy, second: OcclusionStudy) -> bool:
+    """To the bit: numbers and maps."""
+    assert json.dumps(first.to_dict()) == json.dumps(second.to_dict())
+    for a, b in zip(first.rows, second.rows, strict=True):
+        for name in ("probability", "log_odds", "label", "activity", "projection", "image", "fill"):
+            assert torch.equal(getattr(a.maps, name), getattr(b.maps, name))
+        for one, other in zip(a.elsewhere, b.elsewhere, strict=True):
+            assert torch.equal(one.projection, other.projection) and one.box == other.box
+        assert (a.maps.unit, a.maps.box) == (b.maps.unit, b.maps.box)
+    return True
+
+
+def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, monkeypatch) -> None:
+    network, images = eyes_on(OBJECT), pictures(4)
+    whole = study(network, images)
+    with pytest.raises(Stopped):
+        study(network, images, out=tmp_path / "s", progress=stop_at("images", 2))
+    swept = []
+
+    def counted(network, image, *given, **how):
+        swept.append(how["target"])
+        return occlude(network, image, *given, **how)
+
+    monkeypatch.setattr("convscope.experiments.sensitivity.study.occlude", counted)
+    resumed = study(network, images, out=tmp_path / "s", resume=True)
+    assert len(swept) == 2  # the first two images are not swept again
+    assert same(whole, resumed)
+    assert same(whole, study(network, images, out=tmp_path / "s", resume=True))
+    assert len(swept) == 2
+
+
+def test_a_study_with_other_settings_is_not_gone_on_with(tmp_path) -> None:
+    network, images = eyes_on(OBJECT), pictures(2)
+    study(network, images, out=tmp_path / "s")
+    with pytest.raises(FolderInUse, match="--resume"):
+        study(network, images, out=tmp_path / "s")
+    with pytest.raises(FolderInUse, match="seed is 0 there, 1 now"):
+        study(network, images, out=tmp_path / "s", resume=True, seed=1)
+    with pytest.raises(FolderInUse, match="count is 2 there, 1 now"):
+        study(network, pictures(1), out=tmp_path / "s", resume=True)
+    with pytest.raises(FolderInUse, match="network is"):
+        study(sure(OBJECT, 0.3), images, out=tmp_path / "s", resume=True)
 
 
 def test_the_activity_of_a_map_falls_where_its_projection_is() -> None:

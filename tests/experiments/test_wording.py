@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from convscope.experiments.chance import Estimate
 from convscope.experiments.wording import (
     NONE,
     duration,
+    interval_words,
     minus,
     percent,
     plus_minus,
     points,
+    signed_number,
     spread_words,
 )
 
@@ -26,6 +29,19 @@ def test_a_mean_is_said_with_its_deviation_where_there_is_one():
     assert plus_minus(0.865, 0.005) == "86.5 ± 0.5"
     assert plus_minus(-0.021, None) == "−2.1"
     assert plus_minus(0.067, 0.0071, digits=3, unit=1) == "0.067 ± 0.007"
+
+
+def test_a_change_has_its_sign_and_nothing_has_none():
+    assert signed_number(1.93) == "+1.9"
+    assert signed_number(-0.4) == "−0.4"
+    assert signed_number(-0.04) == signed_number(0.04) == signed_number(0.0) == "0.0"
+
+
+def test_an_interval_is_said_where_there_is_one():
+    assert interval_words(Estimate(0.7, 0.1, 0.634, 0.782, 5)) == "0.63 to 0.78"
+    assert interval_words(Estimate(0.01, 0.1, -0.0204, 0.04, 5), 1, 0.01) == "−2.0 to 4.0"
+    assert interval_words(Estimate(0.01, 0.1, -0.0004, 0.04, 5), 1, 0.01) == "0.0 to 4.0"
+    assert interval_words(Estimate(0.7, None, None, None, 1)) == "no interval of one"
 
 
 def test_values_are_said_as_far_as_there_are_some():

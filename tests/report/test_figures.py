@@ -37,6 +37,7 @@ def some_maps(occluder: Occluder | None = None, unit: Unit | None = None) -> Occ
     shape = (len(rows), len(columns))
     return OcclusionMaps(
         probability=noise(*shape),
+        log_odds=noise(*shape).double().logit(),
         label=torch.arange(shape[0] * shape[1]).reshape(shape) % CLASSES,
         activity=100 * noise(*shape),
         rows=rows,
@@ -47,6 +48,7 @@ def some_maps(occluder: Occluder | None = None, unit: Unit | None = None) -> Occ
         activation=12.34,
         box=Box(-4, 5, 20, 29),
         base_probabilities=torch.linspace(0, 1, CLASSES).softmax(0),
+        base_log_odds=1.5,
         base_activity=90.0,
         image=noise(3, HEIGHT, WIDTH),
         fill=torch.full((3, HEIGHT, WIDTH), 0.5),

@@ -102,5 +102,6 @@ def test_a_study_has_a_row_an_image_and_its_scores() -> None:
     assert f"{MOST_ROWS} of {MOST_ROWS + 2} images" in said and "ROC area" in said
     assert drawn(figure).std() > 10 and inside(figure)
     both = scores_figure({"first": found, "second " * 20: found})
-    assert "Lowest on the object" in words(both) and inside(both)
+    assert "Falls most on the object" in words(both) and inside(both)
+    assert "hardly" in words(both) and "probability hardly falls" in said
     assert drawn(both).std() > 5

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
-from convscope.cli.options import DataArgument, FolderOption, ModelArgument, Reading, Running
+from convscope.cli.options import (
+    DataArgument,
+    FolderOption,
+    ModelArgument,
+    Reading,
+    ResumeOption,
+    Running,
+)
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import listed
@@ -75,6 +82,7 @@ def correspond(
     places: Annotated[
         int, typer.Option(min=2, metavar="N", help="Random places to compare with.")
     ] = 24,
+    resume: ResumeOption = False,
 ) -> None:
     """Cover the same part in several pictures, and see whether the features change alike.
 
@@ -86,7 +94,7 @@ def correspond(
         convscope correspond run:runs/demo/zfnet scenes:val --out dogs
         convscope correspond torchvision:vgg16 cats.zip --points left_eye,right_eye,mouth --out cats
     """
-    check_unused(out)
+    check_unused(out, resume=resume)
     named = None if points is None else listed(points, "--points")
     looked = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)
@@ -108,7 +116,7 @@ def correspond(
         count=count,
     )
     screen.facts({**scope.facts(), "images": _facts(images.spec, faces)})
-    with screen.progress() as progress:
+    with screen.progress(out) as progress:
         found = study(
             scope.network,
             faces,
@@ -117,6 +125,8 @@ def correspond(
             size=size,
             places=places,
             seed=running.seed,
+            out=out,
+            resume=resume,
             progress=progress,
         )
     record = {**scope.record(), "images": images.spec, "fill": "grey"}
@@ -163,7 +173,8 @@ def _table(found: Correspondence) -> list[str]:
 
 
 def _numbers(one: Any) -> str:
-    return f"{one.delta:.3f} ± {one.deviation:.3f}   {one.changed:6.1%}   {one.among:.3f}        "
+    spread = "        " if one.deviation is None else f" ± {one.deviation:.3f}"
+    return f"{one.delta:.3f}{spread}   {one.changed:6.1%}   {one.among:.3f}        "
 
 
 def _finding(found: Correspondence, scope: Microscope) -> list[str]:

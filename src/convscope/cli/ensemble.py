@@ -10,7 +10,7 @@ import typer
 from convscope import __version__
 from convscope.cli.inputs import choose_device
 from convscope.cli.learning import workers_or
-from convscope.cli.options import CacheOption, Running
+from convscope.cli.options import CacheOption, ResumeOption, Running
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import table
@@ -58,6 +58,7 @@ def ensemble(
         ),
     ] = None,
     cache: CacheOption = None,
+    resume: ResumeOption = False,
 ) -> None:
     """Average the softmax outputs of several networks, and see what that gains.
 
@@ -70,7 +71,7 @@ def ensemble(
         convscope ensemble runs/a runs/b runs/c --data scenes:val --out ensemble
         convscope ensemble ablation/runs/zfnet-small_seed=* --data photos/val --crops 10 --out ten
     """
-    check_unused(out)
+    check_unused(out, resume=resume)
     screen = Screen(running.as_json)
     if crops not in (None, 1, 10):
         raise BadOption(f"--crops {crops}: give 1 or 10")
@@ -91,10 +92,10 @@ def ensemble(
             "device": str(device),
         }
     )
-    with screen.progress() as progress:
+    with screen.progress(out) as progress:
         found = study(
             models, images, crops=crops, device=device, workers=workers_or(running),
-            cache=cache, seed=running.seed, progress=progress,
+            cache=cache, out=out, resume=resume, seed=running.seed, progress=progress,
         )  # fmt: skip
     record = {
         "convscope": __version__,
@@ -166,10 +167,12 @@ def _findings(found: Ensemble) -> list[str]:
 
 
 def _finding(group: Group) -> str:
-    alone, best = 100 * group.sizes[0].error, group.best
-    gain = 100 * group.score.error - alone
+    from convscope.experiments.wording import interval_words, signed_number
+
+    alone, best, gain = 100 * group.sizes[0].error, group.best, group.gain
     return (
-        f"{_called(group)}: {gain:+.1f} points from a single one's {alone:.1f}; against the best, "
+        f"{_called(group)}: {signed_number(-100 * gain.mean)} points from a single one's "
+        f"{alone:.1f} (gain, 95 % over images: {interval_words(gain, 1, 0.01)}); against the best, "
         f"{best.against}: {best.rescued} images gained, {best.lost} lost, p = {best.p:.2g}"
     )
 

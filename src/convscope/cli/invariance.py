@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
-from convscope.cli.options import FolderOption, ModelArgument, Reading, Running
+from convscope.cli.options import FolderOption, ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import leave_study
 from convscope.cli.samples import open_samples
 from convscope.cli.screen import Screen
@@ -45,7 +45,8 @@ def invariance(
         typer.Option(
             metavar="A,B,...",
             help="Compare these layers. Default: the first convolution, and the features "
-            "the classifier reads (the paper's layers 1 and 7).",
+            "the classifier reads (the paper's layers 1 and 7), or the scores where a network "
+            "ends in a convolution and a pooling.",
         ),
     ] = None,
     count: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures drawn from a set.")] = 5,
@@ -55,6 +56,7 @@ def invariance(
             min=2, metavar="N", help="Steps from the unchanged picture to the largest change."
         ),
     ] = 10,
+    resume: ResumeOption = False,
 ) -> None:
     """Shift, enlarge and turn pictures, and see how far their features move.
 
@@ -67,18 +69,27 @@ def invariance(
         convscope invariance run:runs/demo/zfnet scenes:val --out invariance
         convscope invariance torchvision:vgg16 dog.jpg cat.jpg --layers features.0 --out vgg
     """
-    check_unused(out)
+    check_unused(out, resume=resume)
     names = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)
     scope = open_microscope(model, reading, running)
     samples, others = open_samples(scope, images, count, OTHERS)
     given = images[0] if len(images) == 1 else f"{len(images)} pictures"
-    screen.facts({**scope.facts(), "images": f"{given}: {len(samples)} looked at", "edges": EDGES})
     from convscope.experiments.invariance.motions import papers_motions
+    from convscope.experiments.invariance.study import first_and_last
     from convscope.experiments.invariance.study import invariance as move
     from convscope.report.invariance_figure import invariance_figure
 
-    with screen.progress() as progress:
+    names = names or first_and_last(scope.network)
+    screen.facts(
+        {
+            **scope.facts(),
+            "images": f"{given}: {len(samples)} looked at",
+            "layers": ", ".join(names),
+            "edges": EDGES,
+        }
+    )
+    with screen.progress(out) as progress:
         found = move(
             scope.network,
             scope.model.preprocess,
@@ -86,6 +97,8 @@ def invariance(
             layers=names,
             others=others,
             motions=papers_motions(scope.model.preprocess.size[0], steps),
+            out=out,
+            resume=resume,
             progress=progress,
         )
     record = {**scope.record(), "images": images, "edges": EDGES}
@@ -116,10 +129,12 @@ def _words(found: Invariance, scope: Microscope) -> list[str]:
 
 def _shares(found: Invariance, curves: Curves, layer: int) -> str:
     from convscope.experiments.invariance.study import SETTLED
+    from convscope.experiments.wording import plus_minus
 
     early: Any = found.early(curves)[layer]
-    words = f"{early.mean:4.0%} ± {early.deviation:3.0%} of its largest distance after a tenth"
+    words = f"{plus_minus(early.mean, early.deviation, digits=0)} %"
+    words = f"{words.rjust(9)} of its largest distance after a tenth"
     if curves.motions.motion not in SETTLED:
         return words
     line = found.linearity(curves)[layer]
-    return f"{words}, R² of a line {line.mean:5.2f} ± {line.deviation:.2f}"
+    return f"{words}, R² of a line {plus_minus(line.mean, line.deviation, digits=2, unit=1)}"

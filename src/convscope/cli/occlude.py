@@ -231,7 +231,7 @@ def read_fill(words: str, scope: Microscope) -> Tensor | float:
 
 
 def _summary(maps: OcclusionMaps, scope: Microscope) -> dict[str, Any]:
-    lowest = divmod(int(maps.probability.argmin()), maps.probability.shape[1])
+    lowest = divmod(int(maps.log_odds.argmin()), maps.log_odds.shape[1])
     classes = scope.model.classes
     return {
         "target": maps.target,

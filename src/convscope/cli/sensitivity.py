@@ -16,6 +16,7 @@ from convscope.cli.options import (
     FolderOption,
     ModelArgument,
     Reading,
+    ResumeOption,
     Running,
     SizeOption,
     StrideOption,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from convscope.images.parts import Marked
 
 __all__ = ["sensitivity"]
+
+AGAINST = "against"  # the second network's pieces, and its figure
 
 
 def sensitivity(
@@ -64,19 +67,22 @@ def sensitivity(
             "the file beside the images; scenes know their objects' pixels.",
         ),
     ] = None,
+    resume: ResumeOption = False,
 ) -> None:
     """Slide a box over several images: the rows of the paper's Fig. 6, scored where truth is known.
 
     One row per image: activity of the strongest feature map, its projections, probability and label
-    by the box's position. Where the object's place is known: how often the probability is lowest on
-    it, and how well its fall tells the object from the background, each against chance.
+    by the box's position. Where the object's place is known: how often it falls most on the object,
+    and how well its fall tells the object from the background, each against chance.
 
     Examples:
 
         convscope sensitivity run:runs/demo/zfnet scenes:val --out rows
         convscope sensitivity run:plain scenes:val:context=1 --against run:spurious --out both
     """
-    check_unused(out)
+    check_unused(out, resume=resume)
+    if against is None and (out / AGAINST).exists():
+        raise BadOption(f"--out {out} compares two networks: give --against again, or a new folder")
     screen = Screen(running.as_json)
     scopes = [open_microscope(model, reading, running)]
     if against is not None:
@@ -95,15 +101,22 @@ def sensitivity(
         indices=[mark.index for mark in marked] or None,
         seed=running.seed,
     )
+    if len(chosen) < count:
+        screen.warn(
+            f"{len(chosen)} of the {count} images asked for were found: {passed} were tried "
+            "that are not classified correctly"
+        )
     truth = truth_of(images, marked)
     for scope in scopes:
         screen.facts(scope.facts())
     screen.facts({"images": _facts(images, chosen, passed)})
     how = {"truth": truth, "layer": layer, "box": (size, stride), "workers": running.workers}
     studies = {}
-    with screen.progress() as progress:
-        for name, scope in zip(_names(scopes), scopes, strict=True):
-            studies[name] = _study(scope, images, chosen, progress, name, how)
+    with screen.progress(out) as progress:
+        folders = (out, out / AGAINST)
+        for name, scope, folder in zip(_names(scopes), scopes, folders, strict=False):
+            kept = {"out": folder, "resume": resume}
+            studies[name] = _study(scope, images, chosen, progress, name, {**how, **kept})
     _tell(screen, out, scopes, images, studies)
 
 
@@ -147,7 +160,7 @@ def _tell(
     from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 
     figures = {}
-    files = ("sensitivity", "against")
+    files = ("sensitivity", AGAINST)
     for file, scope, study in zip(files, scopes, studies.values(), strict=False):
         figures[file] = sensitivity_figure(
             study,
@@ -212,9 +225,18 @@ def _facts(images: ImageSet, chosen: tuple[Chosen, ...], passed: int) -> str:
 
 
 def _words(name: str, study: OcclusionStudy, scope: Microscope) -> list[str]:
+    from convscope.experiments.sensitivity.pointing import HARDLY
+    from convscope.experiments.wording import plus_minus
+
+    rank = plus_minus(study.correlation.mean, study.correlation.deviation, digits=2, unit=1)
     lines = [f"{name}, {len(study.rows)} images, occluder {study.occluder}"]
     lines += _scored("probability", study.probability)
     lines += _scored("activity", study.activity)
+    if study.hardly:
+        lines.append(
+            f"  the probability hardly falls in {study.hardly} of {len(study.rows)}: by at most "
+            f"{HARDLY:.0%} of itself"
+        )
     covered = study.covered()
     if covered:
         lines.append(
@@ -224,8 +246,7 @@ def _words(name: str, study: OcclusionStudy, scope: Microscope) -> list[str]:
     if study.probability is None:
         lines.append("  object positions are unknown: nothing is scored")
     lines.append(
-        f"  activity falls with the projection's energy: rank correlation "
-        f"{study.correlation.mean:.2f} ± {study.correlation.deviation:.2f}; lowest where the "
+        f"  activity falls with the projection's energy: rank correlation {rank}; lowest where the "
         f"energy is at percentile {100 * study.percentile.mean:.0f}"
     )
     if scope.model.random_weights:
@@ -236,21 +257,29 @@ def _words(name: str, study: OcclusionStudy, scope: Microscope) -> list[str]:
 def _scored(what: str, found: Scores | None) -> list[str]:
     if found is None:
         return []
+    from convscope.experiments.wording import interval_words, minus
+
     rate, area = found.pointing, found.detection
-    p = f"p {rate.p:.2g}"
+    unit = 0.01 if what == "probability" else 1.0
+    on, beside = found.inside.mean / unit, found.outside.mean / unit
+    measured = " points" if what == "probability" else ""
     return [
-        f"  {what} lowest on the object in {rate.hits} of {rate.count} "
-        f"({rate.low:.0%} to {rate.high:.0%}), chance {rate.expected:.0%}, {p}; "
-        f"ROC area {area.mean:.3f} ({area.low:.3f} to {area.high:.3f})"
+        f"  {what} falls most on the object in {rate.hits} of {rate.count} "
+        f"({rate.low:.0%} to {rate.high:.0%}), chance {rate.expected:.0%}, p {rate.p:.2g}; "
+        f"ROC area {area.mean:.3f} ({interval_words(area, 3)})",
+        minus(f"    by {on:.3g}{measured} on it, {beside:.3g} beside it, on average"),
     ]
 
 
 def _compared(compared: Comparison | None, names: list[str]) -> list[str]:
     if compared is None:
         return []
+    from convscope.experiments.wording import interval_words, minus
+
     gap = compared.difference
     return [
         "",
         f"{names[0]} finds the object better in {compared.better} of {gap.count} images: ROC area "
-        f"higher by {gap.mean:.3f} ({gap.low:.3f} to {gap.high:.3f}), sign test p {compared.p:.2g}",
+        f"higher by {minus(f'{gap.mean:.3f}')} ({interval_words(gap, 3)}), sign test p "
+        f"{compared.p:.2g}",
     ]

@@ -213,7 +213,7 @@ def _outcome(trial: Trial) -> str:
     )
     said = f"validation error in % {before} before, {after} after: difference "
     sure = trial.difference
-    if sure is None:
+    if sure is None or sure.low is None or sure.high is None:
         return f"{said}{plus_minus(trial.differences[0], None)} points, of one seed"
     interval = minus(f"{100 * sure.low:.1f} to {100 * sure.high:.1f}")
     return f"{said}{plus_minus(sure.mean, sure.deviation)} points (95 % interval {interval})"

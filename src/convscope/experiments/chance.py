@@ -18,7 +18,9 @@ __all__ = [
     "Z",
     "contrast",
     "detection",
+    "interval",
     "jackknife",
+    "left_out",
     "mean_of",
     "rank_correlation",
     "ranks",
@@ -36,15 +38,18 @@ _T = (
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over n values, their standard deviation, and a 95 % interval of the mean."""
+    """A mean over n values, their standard deviation, and a 95 % interval of the mean.
+
+    deviation, low, high : None of a single value, which has no spread
+    """
 
     mean: float
-    deviation: float
-    low: float
-    high: float
+    deviation: float | None
+    low: float | None
+    high: float | None
     count: int
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         """JSON-able."""
         return {
             "mean": self.mean,
@@ -158,25 +163,45 @@ def _t(freedom: float) -> float:
 
 
 def mean_of(values: Sequence[float]) -> Estimate:
-    """The mean over images and its t-interval; of one image, the mean is both ends."""
+    """The mean over images and its t-interval; one image has no interval."""
     found = contrast([(1.0, values)])
-    low = found.value if found.low is None else found.low
-    high = found.value if found.high is None else found.high
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return Estimate(found.value, deviation, low, high, len(values))
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Estimate(found.value, deviation, found.low, found.high, len(values))
 
 
-def jackknife(pairs: NDArray[np.float64]) -> float:
-    """The standard error, over n images, of the mean over pairs of a symmetric (n, n) table.
+def left_out(pairs: NDArray[np.float64]) -> tuple[float, ...]:
+    """The mean over the pairs of a symmetric (n, n) table without each of its n images.
 
-    Pairs share images, so they are not independent: images are left out, one at a time.
+    Fewer than 3 images leave no pair: then there is none.
     """
     n = len(pairs)
     if n < 3:
-        return 0.0
+        return ()
     off = pairs - np.diag(np.diag(pairs))
     without = (off.sum() - 2 * off.sum(1)) / ((n - 1) * (n - 2))  # (n,)
-    return float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+    return tuple(without.tolist())
+
+
+def jackknife(without: Sequence[float]) -> float | None:
+    """The standard error over n images of what was found without each of them; None of none.
+
+    For means over pairs, which share images and so are not independent, and for what is made of
+    several such means.     Source: Efron & Tibshirani 1993, §11.2
+    """
+    n = len(without)
+    if not n:
+        return None
+    values = np.array(without)
+    return float(np.sqrt((n - 1) / n * ((values - values.mean()) ** 2).sum()))
+
+
+def interval(value: float, without: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """(low, high), 95 %, by the jackknife and Student's t; of nothing left out there is none."""
+    error = jackknife(without)
+    if error is None:
+        return None, None
+    half = _t(len(without) - 1) * error
+    return value - half, value + half
 
 
 def detection(scores: ArrayLike, positive: ArrayLike) -> float:

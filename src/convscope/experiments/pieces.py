@@ -2,26 +2,43 @@
 
 study.json            what is studied, by which settings
 pieces/KEY.json       the result of one piece, JSON
+pieces/KEY.npz        of one whose numbers are arrays
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
 
 from convscope.errors import BadData, FolderInUse
 from convscope.network.lock import check_unused
 from convscope.network.weights import replace_file
 
-__all__ = ["Pieces"]
+__all__ = ["Pieces", "fingerprint"]
 
 STUDY, FOLDER = "study.json", "pieces"
 
 Values = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
+
+
+def fingerprint(values: Iterable[NDArray[Any]]) -> str:
+    """Of arrays with their types and shapes: what a study's settings say in place of them."""
+    whole = hashlib.sha256()
+    for value in values:
+        whole.update(f"{value.dtype} {value.shape}\n".encode())
+        whole.update(np.ascontiguousarray(value).tobytes())
+    return whole.hexdigest()[:16]
 
 
 class Pieces:
@@ -56,7 +73,7 @@ class Pieces:
         """The piece of that name: read if it is there, else made and written. JSON-able."""
         if self.folder is None:
             return make()
-        path = self.folder / FOLDER / f"{quote(key, safe=' ,=@')}.json"
+        path = self._path(key, "json")
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
@@ -65,6 +82,28 @@ class Pieces:
             return made
         except (OSError, ValueError) as error:
             raise BadData(f"{path} cannot be read ({error}): remove it, and resume") from None
+
+    def arrays(self, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """As `get`, for arrays of numbers or text: they are read as they were written, bit by bit.
+        """  # fmt: skip
+        if self.folder is None:
+            return make()
+        path = self._path(key, "npz")
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
+                return {name: found[name] for name in found.files}
+        except FileNotFoundError:
+            made = make()
+            content = io.BytesIO()
+            np.savez_compressed(content, allow_pickle=False, **made)
+            replace_file(path, content.getvalue())
+            return made
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise BadData(f"{path} cannot be read ({error}): remove it, and resume") from None
+
+    def _path(self, key: str, ending: str) -> Path:
+        assert self.folder is not None
+        return self.folder / FOLDER / f"{quote(key, safe=' ,=@')}.{ending}"
 
     def _check(self, wanted: Values) -> None:
         assert self.folder is not None

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from convscope.experiments.chance import contrast
-from convscope.experiments.wording import minus
+from convscope.experiments.wording import minus, signed_number
 
 __all__ = [
     "Claim", "Effect", "Judgement", "Verdict", "decide", "failed", "judged", "not_run",
@@ -70,9 +70,8 @@ class Effect:
         return f"{size} (95 %: {low} to {high}, over {self.count:,} {self.over})"
 
     def _number(self, value: float, sign: bool) -> str:
-        plus = "+" if sign else ""
-        said = format(100 * value, f"{plus}.1f") if self.unit == "points" else ""
-        return minus(said or format(value, f"{plus}.2f"))
+        size, digits = (100 * value, 1) if self.unit == "points" else (value, 2)
+        return signed_number(size, digits) if sign else minus(f"{size:.{digits}f}")
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from convscope.experiments.chance import mean_of
+from convscope.experiments.chance import Estimate, mean_of
 
-__all__ = ["NONE", "duration", "minus", "percent", "plus_minus", "points", "spread_words"]
+__all__ = [
+    "NONE", "duration", "interval_words", "minus", "percent", "plus_minus", "points",
+    "signed_number", "spread_words",
+]  # fmt: skip
 
 NONE = "–"  # where there is no number
 
@@ -36,7 +39,21 @@ def spread_words(values: Sequence[float]) -> str:
     if not values:
         return NONE
     found = mean_of(values)
-    return plus_minus(found.mean, found.deviation if len(values) > 1 else None)
+    return plus_minus(found.mean, found.deviation)
+
+
+def interval_words(found: Estimate, digits: int = 2, unit: float = 1) -> str:
+    """Such as "0.63 to 0.78"; of a single value, which has no interval, "no interval of one"."""
+    if found.low is None or found.high is None:
+        return "no interval of one"
+    low, high = (f"{round(end / unit, digits) + 0.0:.{digits}f}" for end in (found.low, found.high))
+    return minus(f"{low} to {high}")
+
+
+def signed_number(value: float, digits: int = 1) -> str:
+    """1.93 as "+1.9", -0.4 as "−0.4"; what rounds to 0 has no sign."""
+    said = f"{value:+.{digits}f}"
+    return minus(said) if float(said) else said[1:]
 
 
 def minus(words: str) -> str:

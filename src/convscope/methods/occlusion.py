@@ -43,17 +43,20 @@ class OcclusionMaps:
     """The paper's Fig. 6 for one image, in numbers. R x C positions of the occluder.
 
     probability : (R, C), of the class `target`;   label : (R, C) int64, the most probable class
+    log_odds : (R, C) float64, log p/(1-p) of the target: it goes on telling positions apart where p
+        is rounded to 1
     activity : (R, C), the feature map of `unit` summed over its positions
     rows (R,), columns (C,) : int64, top-left of the occluder in image pixels
     target : a class;   unit : the map's strongest unit in the image as it is
     projection : (3, H, W), that unit's projection, in the scale of the preprocessed image, signed
     activation : the unit's value;   box : its receptive field, not clipped to the image
-    base_probabilities (classes,), base_activity : for the image as it is
+    base_probabilities (classes,), base_log_odds, base_activity : for the image as it is
     image, fill : (3, H, W), preprocessed
     rounding : what a sweep in fewer bits lost
     """
 
     probability: Tensor
+    log_odds: Tensor
     label: Tensor
     activity: Tensor
     rows: Tensor
@@ -64,6 +67,7 @@ class OcclusionMaps:
     activation: float
     box: Box
     base_probabilities: Tensor
+    base_log_odds: float
     base_activity: float
     image: Tensor
     fill: Tensor
@@ -83,11 +87,13 @@ class OcclusionMaps:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The maps, and what they are measured against, as they are saved.
 
-        probability, label, activity (R, C); rows, columns; target; unit (text); size (h, w) of the
-        occluder; base_probability, base_label, base_activity of the image as it is.
+        probability, log_odds, label, activity (R, C); rows, columns; target; unit (text); size
+        (h, w) of the occluder; base_probability, base_log_odds, base_label, base_activity of the
+        image as it is.
         """
         return {
             "probability": self.probability.numpy(),
+            "log_odds": self.log_odds.numpy(),
             "label": self.label.numpy(),
             "activity": self.activity.numpy(),
             "rows": self.rows.numpy(),
@@ -96,6 +102,7 @@ class OcclusionMaps:
             "unit": np.array(str(self.unit)),
             "size": np.array(self.occluder.size, dtype=np.int64),
             "base_probability": np.array(self.base_probability),
+            "base_log_odds": np.array(self.base_log_odds),
             "base_label": np.array(self.base_label, dtype=np.int64),
             "base_activity": np.array(self.base_activity),
         }
@@ -148,6 +155,7 @@ def occlude(
     target = int(base.argmax()) if target is None else target
     return OcclusionMaps(
         probability=result.probability(target),
+        log_odds=result.log_odds(target),
         label=result.label(),
         activity=result.activity[..., 0],
         rows=result.rows,
@@ -158,6 +166,7 @@ def occlude(
         activation=float(projected.activation[0]),
         box=Box(*(int(side) for side in projected.box[0])),
         base_probabilities=base,
+        base_log_odds=result.base_log_odds(target),
         base_activity=float(result.base_activity[0]),
         image=image.cpu(),
         fill=fill_planes(fill, image).cpu(),

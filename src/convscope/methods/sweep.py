@@ -17,6 +17,7 @@ from convscope.errors import BadInput, BadOption, NonFinite
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Fill, Occluder, covered, fill_planes
 from convscope.network.exported import Network
+from convscope.network.hidden import PROBABILITIES
 from convscope.network.incremental import IncrementalSweep
 from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
@@ -30,8 +31,8 @@ MEMORY = 24 * 2**20
 LARGEST_BATCH = 16
 CHECKED = 16
 """Positions at which a sweep in fewer bits is compared with float32."""
-PROBABILITIES = ("softmax", "sigmoid")
-"""Kinds of layers whose values are probabilities already."""
+LEAST = 2.0**-24
+"""What float32 tells a probability from 1 by."""
 
 
 class Method(StrEnum):
@@ -99,6 +100,19 @@ class Sweep:
     def probability(self, target: int) -> Tensor:
         """(R, C), the probability of one class.   Raises  BadOption: there is no such class."""
         return self._probabilities(self.logits)[..., self._class(target)]
+
+    def log_odds(self, target: int) -> Tensor:
+        """(R, C) float64, log p/(1-p) of one class.   Raises  BadOption: there is no such class.
+
+        From the logits, so that it still tells 0.99999999 from 0.9999; of a network that ends in
+        probabilities, as far as float32 tells them from 0 and 1.
+        """
+        return _log_odds(_output(self.logits), self._class(target), self.normalised)
+
+    def base_log_odds(self, target: int) -> float:
+        """The same for the image as it is."""
+        logits = _output(self.base_logits)
+        return float(_log_odds(logits, self._class(target), self.normalised))
 
     def label(self) -> Tensor:
         """(R, C) int64, the most probable class; the lowest index of equals."""
@@ -366,6 +380,18 @@ def _output(logits: Tensor | None) -> Tensor:
     if logits is None:
         raise BadInput("this sweep has no classes: run it with classify=True")
     return logits
+
+
+def _log_odds(output: Tensor, target: int, normalised: bool) -> Tensor:
+    """(..., classes) -> (...), float64. A class that is alone has p = 1 always: 0 is said of it."""
+    output = output.double()
+    if normalised:
+        share = output[..., target].clip(LEAST, 1 - LEAST)
+        return share.log() - (-share).log1p()
+    others = torch.cat([output[..., :target], output[..., target + 1 :]], -1)
+    if not others.shape[-1]:
+        return torch.zeros_like(output[..., target])
+    return output[..., target] - others.logsumexp(-1)
 
 
 def _finite(values: Tensor | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -102,6 +103,18 @@ class Network:
             for node in self.nodes.values()
         )
         return Network(moved, self.input_shape)
+
+    def identity(self) -> str:
+        """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""
+        whole = hashlib.sha256()
+        for node in self.nodes.values():
+            settings = sorted((key, str(value)) for key, value in node.settings.items())
+            whole.update(f"{node.name}\0{node.kind}\0{node.inputs}\0{settings}\n".encode())
+            for key, tensor in sorted(node.tensors.items()):
+                flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+                whole.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+                whole.update(flat.numpy().data)
+        return whole.hexdigest()
 
     def layer(self, name: str) -> Layer:
         """Raises  NoSuchLayer: with the nearest names."""

@@ -6,9 +6,11 @@ from convscope.errors import BadOption
 from convscope.network.exported import Network
 from convscope.network.reader import INPUT
 
-__all__ = ["hidden_layers", "last_hidden_layer"]
+__all__ = ["PROBABILITIES", "hidden_layers", "last_hidden_layer", "last_scores_without_places"]
 
 WEIGHTED = ("conv", "linear")
+PROBABILITIES = ("softmax", "sigmoid")
+"""Kinds of layers whose values are probabilities already."""
 
 
 def hidden_layers(network: Network) -> tuple[str, ...]:
@@ -44,6 +46,20 @@ def last_hidden_layer(network: Network) -> str:
     if name == INPUT:
         raise BadOption("this network has no hidden layer: name the one to be used with --layer")
     return name
+
+
+def last_scores_without_places(network: Network) -> str | None:
+    """What a network's pooling leaves, if it scores each class at every place and then pools.
+
+    Before a softmax or sigmoid at the end. None: the last weights have no places.
+    """
+    weighted = [node for node in network.nodes.values() if node.kind in WEIGHTED]
+    if not weighted or network.layer(weighted[-1].name).grid == (1, 1):
+        return None
+    name = network.output
+    while network.nodes[name].kind in PROBABILITIES:
+        name = network.nodes[name].inputs[0]
+    return name if network.layer(name).grid == (1, 1) else None
 
 
 def _only_hands_on(network: Network, name: str) -> bool:

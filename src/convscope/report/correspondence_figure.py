@@ -6,8 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from convscope.experiments.chance import Z
-from convscope.experiments.correspondence.study import Baseline, Correspondence
+from convscope.experiments.correspondence.study import Alike, Baseline, Correspondence
 from convscope.experiments.wording import plus_minus
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (
@@ -38,8 +37,8 @@ def correspondence_figure(found: Correspondence, *, title: str = "", subtitle: s
     """Table 1 of arXiv:1311.2901.
 
     (a) the pictures with what was covered in each, a colour per part; then for each layer Δ of
-    every part with its 95 % interval over the pictures, above the range of random places: another
-    in each picture, and the same in all. Left is more alike.
+    every part with its 95 % interval over the pictures (jackknife), above random places, another in
+    each picture and the same in all, with the middle 95 % of their draws. Left is more alike.
     """
     shown = min(MOST, len(found.faces.names))
     rows = -(-shown // ACROSS)
@@ -47,7 +46,7 @@ def correspondence_figure(found: Correspondence, *, title: str = "", subtitle: s
     tall = side * found.faces.pixels.shape[1] / found.faces.pixels.shape[2]
     lines = len(found.parts) + 2
     plot = 0.24 + lines * LINE + 0.5
-    height = 0.24 + rows * tall + 0.4 + len(found.layers) * plot
+    height = 0.24 + rows * tall + 0.5 + len(found.layers) * plot
     what = title or "Correspondence of parts"
     figure = head(WIDTH + 2 * MARGIN, height, what, subtitle)
     words = f"Covered, one at a time, in {len(found.faces.names)} pictures"
@@ -60,7 +59,7 @@ def correspondence_figure(found: Correspondence, *, title: str = "", subtitle: s
     top = HEADER + 0.24 + rows * tall + 0.02
     _legend(figure, top, found)
     for i, layer in enumerate(found.layers):
-        _layer(figure, top + 0.38 + i * plot, found, layer, "bcdefghij"[i % 9])
+        _layer(figure, top + 0.48 + i * plot, found, layer, "bcdefghij"[i % 9])
     return figure
 
 
@@ -96,8 +95,13 @@ def _legend(figure: Figure, top: float, found: Correspondence) -> None:
     for k, part in enumerate(found.parts):
         place(figure, left, top + 0.01, 0.09, 0.09).set_facecolor(_colour(k))
         left += 0.34 + length(write(figure, left + 0.14, top, part))
-    words = "right: Δ ± spread over pairs; p against random places, other or the same"
-    write(figure, MARGIN + WIDTH, top, words, ha="right", color=FAINT, width=WIDTH + MARGIN - left)
+    words = (
+        "coloured bar: 95 % interval over the pictures; grey bar: 95 % of the draws of places",
+        "right: Δ ± standard deviation over pairs; p against random places, other or the same",
+    )
+    for i, line in enumerate(words):
+        room = WIDTH + MARGIN - left
+        write(figure, MARGIN + WIDTH, top + 0.14 * i, line, ha="right", color=FAINT, width=room)
 
 
 def _layer(figure: Figure, top: float, found: Correspondence, layer: str, letter: str) -> None:
@@ -115,9 +119,8 @@ def _layer(figure: Figure, top: float, found: Correspondence, layer: str, letter
     for k, part in enumerate(found.parts):
         one = found.table[layer][part]
         y, colour = k + 0.5, _colour(k)
-        _dot(axes, y, one.delta, (one.delta - Z * one.error, one.delta + Z * one.error), colour)
-        delta = plus_minus(one.delta, one.deviation, digits=3, unit=1)
-        said = f"{delta}   p {_p(one.p_own)}, {_p(one.p_same)}"
+        _dot(axes, y, one, colour)
+        said = f"{_delta(one)}   p {_p(one.p_own)}, {_p(one.p_same)}"
         _line(figure, above + k * LINE, part, said, wide)
     baselines = (
         ("random, another in each", found.random[layer]),
@@ -125,14 +128,14 @@ def _layer(figure: Figure, top: float, found: Correspondence, layer: str, letter
     )
     for k, (name, baseline) in enumerate(baselines, len(found.parts)):
         _range(axes, k + 0.5, baseline)
-        said = plus_minus(baseline.delta, baseline.deviation, digits=3, unit=1)
-        _line(figure, above + k * LINE, name, said, wide, FAINT)
+        _line(figure, above + k * LINE, name, _delta(baseline), wide, FAINT)
     axes.axvline(found.random[layer].delta, color=RULE, linewidth=0.8, zorder=0)
 
 
-def _dot(axes: Axes, y: float, value: float, interval: tuple[float, float], colour: str) -> None:
-    axes.plot(interval, [y, y], color=colour, linewidth=1.2)
-    axes.plot([value], [y], marker="o", markersize=4.5, color=colour)
+def _dot(axes: Axes, y: float, one: Alike, colour: str) -> None:
+    if one.low is not None and one.high is not None:
+        axes.plot([one.low, one.high], [y, y], color=colour, linewidth=1.2)
+    axes.plot([one.delta], [y], marker="o", markersize=4.5, color=colour)
 
 
 def _range(axes: Axes, y: float, baseline: Baseline) -> None:
@@ -152,12 +155,16 @@ def _line(figure: Figure, top: float, name: str, said: str, wide: float, colour:
 def _limits(found: Correspondence, layer: str) -> tuple[float, float]:
     values = []
     for one in found.table[layer].values():
-        values += [one.delta - 2 * one.error, one.delta + 2 * one.error]
+        values += [one.delta, *(end for end in (one.low, one.high) if end is not None)]
     for baseline in (found.random[layer], found.same[layer]):
         values += [baseline.low, baseline.high]
     low, high = min(values), max(values)
     room = 0.06 * (high - low) or 0.01
     return max(0.0, low - room), high + room
+
+
+def _delta(one: Alike | Baseline) -> str:
+    return plus_minus(one.delta, one.deviation, digits=3, unit=1)
 
 
 def _round(low: float, high: float) -> list[float]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from convscope.experiments.ensemble.combined import Group, Scoring, Size
 from convscope.experiments.ensemble.study import Ensemble
-from convscope.experiments.wording import plus_minus
+from convscope.experiments.wording import interval_words, plus_minus, signed_number
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (
     FAINT,
@@ -171,7 +171,11 @@ def _words(group: Group) -> str:
     score = group.score
     together = plus_minus(score.error, score.error_se)
     alone = plus_minus(group.sizes[0].error, None)
-    return f"{group.name}: {len(group.members)} averaged {together}, one alone {alone}"
+    gain = f"gain {signed_number(100 * group.gain.mean)} points"
+    return (
+        f"{group.name}: {len(group.members)} averaged {together}, one alone {alone}; {gain} "
+        f"({interval_words(group.gain, 1, 0.01)})"
+    )
 
 
 def _tested(group: Group) -> str:

@@ -171,7 +171,7 @@ class Panel:
 
 
 def _draw_image(panel: Panel, maps: OcclusionMaps, preprocess: Preprocess, classes: Names) -> None:
-    worst = divmod(int(maps.probability.argmin()), maps.probability.shape[1])
+    worst = divmod(int(maps.log_odds.argmin()), maps.log_odds.shape[1])
     box = maps.occluder.box(*worst).clip(*maps.image.shape[-2:])
     panel.caption("Image, occluder where it costs most")
     panel.show(preprocess.to_uint8(covered(maps.image, [box], maps.fill)[0]))
@@ -213,6 +213,8 @@ def _draw_probability(panel: Panel, maps: OcclusionMaps, classes: Names) -> None
     panel.scale(0.0, high, maps.base_probability)
     panel.line(2, "Unoccluded", _chance(maps.base_probability))
     panel.line(3, "Lowest", _chance(float(maps.probability.min())))
+    least = f"{maps.base_log_odds:.1f} to {float(maps.log_odds.min()):.1f}"
+    panel.line(4, "In log-odds", minus(least))
 
 
 def _draw_labels(panel: Panel, maps: OcclusionMaps, classes: Names) -> None:

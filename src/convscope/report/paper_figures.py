@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 
 from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput
-from convscope.experiments.correspondence.study import Correspondence
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.paper.results import (
     LEARNED_WITH,
     Averages,
+    CorrespondenceStudy,
     Fig2,
     Fig5,
     Fig6,
@@ -178,7 +178,8 @@ def _moved(found: InvarianceStudy, _: Path) -> Shown:
     return {"invariance": ("Distance of the features and probability, by motion", figure)}
 
 
-def _correspondence(found: Correspondence, _: Path) -> Shown:
+def _correspondence(both: CorrespondenceStudy, _: Path) -> Shown:
+    found = both.trained
     figure = correspondence_figure(found, subtitle=f"ZFNet, {' and '.join(found.layers)}")
     return {"correspondence": ("What was covered, and Δ of each part", figure)}
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.sensitivity.study import OcclusionStudy, Row
-from convscope.experiments.wording import minus, percent
+from convscope.experiments.wording import interval_words, minus, percent
 from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
@@ -62,19 +62,24 @@ def sensitivity_figure(
     figure = head(ACROSS, each * len(rows), title or "Occlusion sensitivity", subtitle)
     for i, row in enumerate(rows):
         top = HEADER + i * each
-        write(figure, MARGIN, top, row.name, "panel", weight="bold", width=ACROSS / 2)
-        write(figure, ACROSS - MARGIN, top, _found(row), ha="right", color=FAINT, width=ACROSS / 3)
+        write(figure, MARGIN, top, row.name, "panel", weight="bold", width=ACROSS / 2 - 0.8)
+        write(figure, ACROSS - MARGIN, top, _found(row), ha="right", color=FAINT, width=ACROSS / 2)
         panels = draw_row(figure, top + NAME, row.maps, preprocess, classes)
         _projections(panels[2], row, preprocess)
     return figure
 
 
 def _found(row: Row) -> str:
-    if row.probability is None:
-        return ""
-    where = "on" if row.probability.hit else "beside"
-    share = f"ROC area {row.probability.detection:.2f}"
-    return f"probability lowest {where} the object; {share}"
+    found, said = row.probability, []
+    if row.hardly_falls:
+        said.append(f"probability hardly falls: by {max(row.fallen, 0):.1%} of itself at most")
+    elif found is not None:
+        falls = minus(f"{100 * found.inside:.0f}, {100 * found.outside:.0f}")
+        said.append(f"probability falls by points on the object, beside: {falls}")
+    if found is not None:
+        where = "on" if found.hit else "beside"
+        said.append(f"log-odds fall most {where} the object, ROC area {found.detection:.2f}")
+    return "; ".join(said)
 
 
 def _projections(panel: Panel, row: Row, preprocess: Preprocess) -> None:
@@ -110,7 +115,8 @@ def scores_figure(
     """How well the probability's fall finds the object, for each network on the same images.
 
     (a) the area under the ROC curve of each image, its mean and 95 % interval, chance dashed;
-    (b) how often the probability is lowest on the object, with its interval, beside chance.
+    (b) how often the probability falls most on the object, with its interval, beside chance.
+    The scores are of its log-odds.
     """
     known = {name: study for name, study in studies.items() if study.probability is not None}
     down = LINE * len(known)
@@ -121,7 +127,7 @@ def scores_figure(
     first = chart(figure, left, HEADER + 0.3, wide, down)
     second = chart(figure, left + wide + 0.4, HEADER + 0.3, wide, down)
     caption(figure, left, HEADER, "a", "Positions told apart (ROC area)", wide)
-    caption(figure, left + wide + 0.4, HEADER, "b", "Lowest on the object", wide)
+    caption(figure, left + wide + 0.4, HEADER, "b", "Falls most on the object", wide)
     for axes in (first, second):
         axes.set_xlim(0, 1)
         axes.set_ylim(len(known), 0)
@@ -134,7 +140,7 @@ def scores_figure(
     below = HEADER + 0.3 + down + 0.3
     words = "a: a dot an image, bar the mean and its 95 % interval, dashed chance; "
     words += "b: the rate and its 95 % interval, grey mark chance"
-    write(figure, left, below, words, "small", color=FAINT, width=WIDE - TEXT)
+    write(figure, MARGIN, below, words, "small", color=FAINT, width=WIDE)
     return figure
 
 
@@ -147,17 +153,21 @@ def _score(
     shake = np.random.default_rng(0).uniform(-0.2, 0.2, len(areas))
     first, second = axes
     y = i + 0.5
-    first.plot(areas, y + shake, "o", color=OTHER, markersize=3, zorder=1)
+    first.plot(areas, y + shake, "o", color=OTHER, markersize=3, zorder=1, clip_on=False)
     mean = found.detection
-    first.plot([mean.low, mean.high], [y, y], color=colour, linewidth=2)
+    if mean.low is not None and mean.high is not None:
+        first.plot([mean.low, mean.high], [y, y], color=colour, linewidth=2, clip_on=False)
     first.plot([mean.mean], [y], "o", color=colour, markersize=5.5, clip_on=False)
     rate = found.pointing
     second.plot([rate.expected] * 2, [y - 0.2, y + 0.2], color=RULE, linewidth=3)
-    second.plot([rate.low, rate.high], [y, y], color=colour, linewidth=2)
+    second.plot([rate.low, rate.high], [y, y], color=colour, linewidth=2, clip_on=False)
     second.plot([rate.rate], [y], "o", color=colour, markersize=5.5, clip_on=False)
     top = HEADER + 0.3 + i * LINE + LINE / 2 - 0.22
     write(figure, MARGIN, top, name, width=TEXT - 0.15, color=colour, weight="bold")
-    words = f"area {mean.mean:.2f}, {mean.low:.2f} to {mean.high:.2f}"
+    words = f"area {mean.mean:.2f}, {interval_words(mean)}"
     write(figure, MARGIN, top + 0.15, words, width=TEXT - 0.1)
     words = f"{rate.hits} of {rate.count} on it, chance {percent(rate.expected)}"
     write(figure, MARGIN, top + 0.3, words, width=TEXT - 0.1)
+    words = f"falls by {100 * found.inside.mean:.0f} points on it, {100 * found.outside.mean:.0f}"
+    words += " beside" + (f"; hardly in {study.hardly}" if study.hardly else "")
+    write(figure, MARGIN, top + 0.45, words, "small", color=FAINT, width=TEXT - 0.1)

@@ -73,7 +73,7 @@ def trial_figure(trial: Trial) -> Figure:
 def _difference(trial: Trial) -> str:
     """The mean over the seeds, and how sure it is."""
     sure = trial.difference
-    if sure is None:
+    if sure is None or sure.low is None or sure.high is None:
         return minus(f"difference {100 * trial.differences[0]:+.1f} points, of one seed")
     mean = minus(f"{100 * sure.mean:+.1f}")
     interval = minus(f"{100 * sure.low:+.1f} to {100 * sure.high:+.1f}")

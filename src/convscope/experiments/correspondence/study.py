@@ -11,8 +11,10 @@ least one of the two pictures: a cover that changes less is not for that treated
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.errors import BadData, BadOption, NonFinite
-from convscope.experiments.chance import jackknife
+from convscope.experiments.chance import interval, left_out
 from convscope.experiments.correspondence.faces import Faces
+from convscope.experiments.pieces import Pieces, fingerprint
 from convscope.geometry.box import Box
-from convscope.methods.occluder import Fill, covered
+from convscope.methods.occluder import Fill, covered, fill_planes
 from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer
 from convscope.network.reader import INPUT
@@ -42,7 +45,8 @@ class Alike:
     """Δ of one part in one layer.
 
     delta : mean over the pairs;   deviation : standard deviation over the pairs
-    error : standard error over the pictures (jackknife; pairs share pictures)
+    low, high : its 95 % interval over the pictures (jackknife; pairs share pictures); None of two
+    without : Δ without each of the pictures
     changed : share of the layer's values that covering the part changes, mean over the pictures
     among : Δ over the values that are changed in one picture of a pair at least
     p_own : how often random places, another in each picture, are as alike or more
@@ -51,20 +55,23 @@ class Alike:
     """
 
     delta: float
-    deviation: float
-    error: float
+    deviation: float | None
+    low: float | None
+    high: float | None
     changed: float
     among: float
     p_own: float
     p_same: float
     p_among: float
+    without: tuple[float, ...]
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         """JSON-able."""
         return {
             "delta": self.delta,
             "deviation_over_pairs": self.deviation,
-            "error_over_images": self.error,
+            "low": self.low,
+            "high": self.high,
             "changed": self.changed,
             "among_changed": self.among,
             "p_random": self.p_own,
@@ -77,18 +84,20 @@ class Alike:
 class Baseline:
     """Δ of random places in one layer: mean over draws, the middle 95 % of them, how many.
 
-    deviation : standard deviation over the pairs of a draw, mean over draws
+    deviation : standard deviation over the pairs of a draw, mean over draws; None of one pair
+    without : Δ without each of the pictures
     """
 
     delta: float
-    deviation: float
+    deviation: float | None
     low: float
     high: float
     draws: int
     changed: float
     among: float
+    without: tuple[float, ...]
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         """JSON-able."""
         return {
             "delta": self.delta,
@@ -156,6 +165,8 @@ def correspond(
     places: int = 24,
     draws: int = 9999,
     seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Correspondence:
     """Δ of each part in each layer, beside that of random places of the same size.
@@ -167,8 +178,9 @@ def correspond(
     size : of the cover, input pixels; default a seventh of the input. Its centre is on the part
     places : random places that lie wholly in the input, the same in all pictures; `draws` choose
         one of them for each picture
+    out, resume : a folder that keeps what each picture gave: an interrupted study goes on there
     Raises  NoSuchLayer; BadData: fewer than 2 pictures; BadOption: size, places, draws or fill;
-        NonFinite.     Source: arXiv:1311.2901, §4.4, Table 1
+        NonFinite; FolderInUse: as `Pieces`.     Source: arXiv:1311.2901, §4.4, Table 1
     """
     if len(faces.names) < 2:
         raise BadData(f"{len(faces.names)} picture: correspondence compares 2 or more")
@@ -182,7 +194,23 @@ def correspond(
     every = [
         [*(boxes[part][i] for part in faces.parts), *anywhere] for i in range(len(faces.names))
     ]
-    signs = _signs(network, faces.images, every, fill, names, progress)
+    settings = {}
+    if out is not None:
+        settings = {
+            "study": "correspond",
+            "network": network.identity()[:16],
+            "count": len(faces.names),
+            "pictures": fingerprint([faces.images.numpy()]),
+            "parts": {part: np.array(faces.points[part]).tolist() for part in faces.parts},
+            "layers": list(names),
+            "size": list(cover),
+            "places": places,
+            "draws": draws,
+            "fill": fingerprint([fill_planes(fill, faces.images[0]).numpy()]),
+            "seed": seed,
+        }
+    pieces = Pieces(out, settings, resume=resume)
+    signs = _signs(network, faces.images, every, fill, names, pieces, progress)
     dice = np.random.default_rng((seed, 1))
     rows = dice.integers(0, places, (draws, len(faces.names)))
     found = {name: _compare(signs.pop(name), faces.parts, rows) for name in names}
@@ -236,6 +264,7 @@ def _signs(
     every: Sequence[Sequence[Box]],
     fill: Fill,
     layers: Sequence[str],
+    pieces: Pieces,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
     """layer -> int8 (N, P, F): the sign of what each of P covers changes in each picture."""
@@ -250,18 +279,30 @@ def _signs(
         name: torch.empty(count, covers, width, dtype=torch.int8) for name, width in widths.items()
     }
     for i, boxes in enumerate(every):
-        base = network.values(images[i], layers)
-        for start in range(0, covers, BATCH):
-            part = boxes[start : start + BATCH]
-            values = network.values(covered(images[i], part, fill), layers)
-            for name in layers:
-                change = (base[name] - values[name]).flatten(1)
-                if not torch.isfinite(change).all():
-                    raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights")
-                signs[name][i, start : start + len(part)] = change.sign().to(torch.int8).cpu()
+        found = pieces.arrays(
+            f"picture {i}", partial(_changes, network, images[i], boxes, fill, layers)
+        )
+        for k, name in enumerate(layers):
+            signs[name][i] = torch.from_numpy(found[str(k)])
         if progress:
             progress("pictures", i + 1, count)
     return signs
+
+
+def _changes(
+    network: Network, image: Tensor, boxes: Sequence[Box], fill: Fill, layers: Sequence[str]
+) -> dict[str, NDArray[np.int8]]:
+    """A layer's number -> (P, F): the sign of what each cover changes in one picture."""
+    base = network.values(image, layers)
+    signs: dict[str, list[Tensor]] = {name: [] for name in layers}
+    for start in range(0, len(boxes), BATCH):
+        values = network.values(covered(image, boxes[start : start + BATCH], fill), layers)
+        for name in layers:
+            change = (base[name] - values[name]).flatten(1)
+            if not torch.isfinite(change).all():
+                raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights")
+            signs[name].append(change.sign().to(torch.int8).cpu())
+    return {str(k): torch.cat(signs[name]).numpy() for k, name in enumerate(layers)}
 
 
 def _compare(
@@ -276,21 +317,24 @@ def _compare(
     drawn, fixed = _draws(table[:, first:, :, first:], rows)
     drawn_among, fixed_among = _draws(among[:, first:, :, first:], rows)
     elsewhere = float(changed[:, first:].mean())
-    own = _baseline(drawn, elsewhere, drawn_among)
-    same = _baseline(fixed, elsewhere, fixed_among)
+    own = _baseline(drawn, elsewhere, drawn_among, count)
+    same = _baseline(fixed, elsewhere, fixed_among, count)
     alike = {}
     for k, part in enumerate(parts):
         square, inside = table[:, k, :, k], float(among[:, k, :, k][pairs].mean())
-        delta = float(square[pairs].mean())
+        delta, without = float(square[pairs].mean()), left_out(square)
+        low, high = interval(delta, without)
         alike[part] = Alike(
             delta,
-            float(square[pairs].std(ddof=1)) if len(pairs[0]) > 1 else 0.0,
-            jackknife(square),
+            float(square[pairs].std(ddof=1)) if len(pairs[0]) > 1 else None,
+            low,
+            high,
             float(changed[:, k].mean()),
             inside,
             _as_low(drawn, delta),
             _as_low(fixed, delta),
             _as_low(drawn_among, inside),
+            without,
         )
     return alike, own, same
 
@@ -311,12 +355,17 @@ def _as_low(draws: NDArray[np.float64], delta: float) -> float:
     return (1 + lower) / (1 + len(draws))
 
 
-def _baseline(draws: NDArray[np.float64], changed: float, among: NDArray[np.float64]) -> Baseline:
+def _baseline(
+    draws: NDArray[np.float64], changed: float, among: NDArray[np.float64], count: int
+) -> Baseline:
     means = draws.mean(1)
     low, high = (float(edge) for edge in np.percentile(means, [2.5, 97.5]))
-    deviation = float(draws.std(1, ddof=1).mean()) if draws.shape[1] > 1 else 0.0
+    deviation = float(draws.std(1, ddof=1).mean()) if draws.shape[1] > 1 else None
     mean, inside = float(means.mean()), float(among.mean())
-    return Baseline(mean, deviation, low, high, len(draws), changed, inside)
+    table = np.zeros((count, count))
+    table[np.triu_indices(count, 1)] = draws.mean(0)
+    without = left_out(table + table.T)
+    return Baseline(mean, deviation, low, high, len(draws), changed, inside, without)
 
 
 def _size(size: int | tuple[int, int] | None, extent: Sequence[int]) -> tuple[int, int]:

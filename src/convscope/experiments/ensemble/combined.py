@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope.experiments.chance import sign_test
+from convscope.experiments.chance import Estimate, mean_of, sign_test
 
 __all__ = ["Comparison", "Group", "Score", "Scoring", "Size", "combine"]
 
@@ -69,6 +69,7 @@ class Group:
     """Networks whose outputs are averaged.
 
     members : names;   sizes : averages of fewer of them, from 1 on
+    gain : the members' mean error less the average's, image by image, with its interval over images
     best : against the member with the lowest error here, which favours that member
     """
 
@@ -76,6 +77,7 @@ class Group:
     members: tuple[str, ...]
     score: Score
     sizes: tuple[Size, ...]
+    gain: Estimate
     best: Comparison
 
 
@@ -142,7 +144,9 @@ def _group(
     p = sign_test([1.0] * rescued + [-1.0] * lost)
     sizes = [_size(count, outputs, labels, seed) for count in range(1, len(outputs) + 1)]
     compared = Comparison(best, rescued, lost, p)
-    return Group(name, tuple(members), _score(average, labels), tuple(sizes), compared)
+    wrong = np.mean([output.argmax(1) != labels for output in outputs], 0)  # (N,)
+    gain = mean_of((wrong - ~right).tolist())
+    return Group(name, tuple(members), _score(average, labels), tuple(sizes), gain, compared)
 
 
 def _average(outputs: Sequence[Chances]) -> NDArray[np.float64]:

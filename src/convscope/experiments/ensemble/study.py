@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 
 from convscope.errors import BadData, BadModel, BadOption
 from convscope.experiments.ensemble.combined import Chances, Scoring, combine
+from convscope.experiments.pieces import Pieces, fingerprint
 from convscope.experiments.published import TABLE1
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Fit, Preprocess, middle
 from convscope.network.architectures import Architecture, Convnet
+from convscope.network.weights import module_sha256
 from convscope.network.zoo import Model, open_model
 from convscope.progress import Progress, named
 from convscope.training.cache import cached_pictures
@@ -70,6 +73,8 @@ def ensemble(
     device: str | torch.device = "cpu",
     workers: int = 0,
     cache: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Ensemble:
@@ -79,11 +84,13 @@ def ensemble(
     crops : 1, the middle of each picture; 10 adds the corners and mirror images (paper §3), whose
         outputs are averaged within a network first
     cache : a folder for the decoded pictures; None keeps them in memory
+    out, resume : a folder that keeps each network's outputs: an interrupted study goes on there
     seed : of the subsets that are averaged, where there are too many for all
 
     Raises  BadModel: a network of other classes, named; BadOption: fewer than two networks, one
             given twice, or ten crops of pictures with nothing around the input; BadData: images
-            without labels.   Source: Zeiler & Fergus 2014, §5.1 and Table 1
+            without labels; FolderInUse: as `Pieces`.
+    Source: Zeiler & Fergus 2014, §5.1 and Table 1
     """
     if crops not in (1, 10):
         raise BadOption(f"{crops} crops: give 1 or 10")
@@ -94,22 +101,34 @@ def ensemble(
     classes = _classes(names, opened, images)
     if crops == 10:
         _check_ten(names, opened)
+    settings = {}
+    if out is not None:
+        settings = {
+            "study": "ensemble",
+            "networks": [f"{n}: {_identity(m)}" for n, m in zip(names, opened, strict=True)],
+            "images": f"{len(images)}, identity {images.identity()[:16]}",
+            "crops": crops,
+        }
+    pieces = Pieces(out, settings, resume=resume)
     seen = _Seen(images, workers, cache, progress)
     for model in opened:
         seen.load(model.preprocess)
     kept = seen.common()
     found: dict[int, dict[str, Chances]] = {1: {}, 10: {}} if crops == 10 else {1: {}}
-    for name, model in zip(names, opened, strict=True):
-        pixels = seen.pixels(model.preprocess, kept)
-        for cut, chances in chances_of(
-            model, pixels, crops=crops, device=device, progress=named(progress, name)
-        ).items():
+    for number, (name, model) in enumerate(zip(names, opened, strict=True)):
+
+        def said(name: str = name, model: Model = model) -> dict[str, Chances]:
+            pixels, tell = seen.pixels(model.preprocess, kept), named(progress, name)
+            made = chances_of(model, pixels, crops=crops, device=device, progress=tell)
+            return {str(cut): chances for cut, chances in made.items()}
+
+        for cut, chances in pieces.arrays(f"network {number}", said).items():
             if chances.shape[1] != len(classes):
                 raise BadModel(
                     f"{name} has {chances.shape[1]} outputs, but {images.spec} has "
                     f"{len(classes)} classes: average networks of the same classes"
                 )
-            found[cut][name] = chances
+            found[int(cut)][name] = chances
     kinds = _kinds(names, opened)
     groups = {kind: members for kind, members in kinds.items() if len(members) > 1}
     if len(kinds) > 1:
@@ -277,3 +296,12 @@ def _kinds(names: Sequence[str], models: Sequence[Model]) -> dict[str, tuple[str
         f"({chr(ord('a') + i % 26)}) {kind}": tuple(members)
         for i, (kind, members) in enumerate(kinds.items())
     }
+
+
+def _identity(model: Model) -> str:
+    """Of the weights, and of how the network is fed."""
+    mean = model.preprocess.mean
+    fed = json.dumps(model.preprocess.to_dict(), sort_keys=True)
+    weights = model.weights_sha256 or module_sha256(model.module)
+    kept = [] if mean is None else [np.asarray(mean)]
+    return f"{weights[:12]}-{fingerprint([np.array(fed), *kept])[:4]}"

@@ -23,11 +23,12 @@ from convscope.errors import BadOption
 from convscope.images.placing import Placing, placing
 from convscope.images.preprocess import Preprocess
 
-__all__ = ["Motion", "Motions", "Moving", "papers_motions"]
+__all__ = ["SMALL", "Motion", "Motions", "Moving", "papers_motions"]
 
 REACH = 60 / 224  # of the input's height: the paper's largest shift
 LARGEST = 1.8  # the paper's largest scale
 STEPS = 10  # from nothing to the largest
+SMALL = 0.1  # of a motion's range: what counts as a small transform
 
 
 class Motion(StrEnum):
@@ -72,19 +73,21 @@ def papers_motions(height: int, steps: int = STEPS) -> tuple[Motions, ...]:
     """The paper's: ±60 of 224 pixels down, 1 to 1.8 times as large, once around.
 
     height : of the input, pixels;   steps : from none to the largest. The paper does not state its
-        own; ours are 6 pixels, 0.08 and 18 degrees.
+        own; ours are 6 pixels, 0.08 and 18 degrees. A tenth of the range is always among the
+        amounts; of a shift, the whole pixels around it.
     Raises  BadOption: fewer than 2 steps.     Source: Zeiler & Fergus, arXiv:1311.2901, Fig. 5
     """
     if steps < 2:
         raise BadOption(f"{steps} steps: a curve needs 2 or more")
-    share = np.arange(-steps, steps + 1) / steps
-    shifts = sorted({round(REACH * height * part) for part in share.tolist()})
-    around = tuple(180 + 180 * part for part in share.tolist())
-    larger = tuple(1 + (LARGEST - 1) * part for part in share[steps:].tolist())
+    shares = sorted({SMALL, *(np.arange(steps + 1) / steps).tolist()})
+    down = {round(REACH * height * part) for part in shares}
+    tenth = SMALL * max(down)
+    down |= {math.floor(tenth), math.ceil(tenth)}
+    turns = {180 * part for part in shares}
     return (
-        Motions(Motion.TRANSLATION, tuple(map(float, shifts))),
-        Motions(Motion.SCALE, larger),
-        Motions(Motion.ROTATION, around),
+        Motions(Motion.TRANSLATION, tuple(sorted({float(s * n) for n in down for s in (-1, 1)}))),
+        Motions(Motion.SCALE, tuple(1 + (LARGEST - 1) * part for part in shares)),
+        Motions(Motion.ROTATION, tuple(sorted(turns | {360 - turn for turn in turns}))),
     )
 
 

@@ -5,8 +5,10 @@ Zeiler & Fergus, arXiv:1311.2901, §4.1 "Feature invariance", Fig. 5
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,22 +19,23 @@ from torch import Tensor
 from convscope.errors import BadData, BadOption, NonFinite
 from convscope.experiments.chance import Estimate, mean_of
 from convscope.experiments.invariance.motions import (
+    SMALL,
     Motion,
     Motions,
     Moving,
     examples,
     papers_motions,
 )
+from convscope.experiments.pieces import Pieces, fingerprint
 from convscope.experiments.samples import Sample
 from convscope.images.preprocess import Preprocess
 from convscope.methods.sweep import as_probabilities, check_classifies
 from convscope.network.exported import Network
-from convscope.network.hidden import last_hidden_layer
+from convscope.network.hidden import last_hidden_layer, last_scores_without_places
 from convscope.progress import Progress
 
 __all__ = ["Curves", "Invariance", "first_and_last", "invariance"]
 
-SMALL = 0.1  # of a motion's range: what counts as a small transform
 SHOWN = 5  # amounts of each motion whose pictures are kept
 BATCH = 16
 SETTLED = (Motion.TRANSLATION, Motion.SCALE)  # the paper calls the upper layer linear for these
@@ -56,13 +59,18 @@ class Curves:
     def early(self) -> NDArray[np.float64]:
         """(N, L): the distance after a tenth of the range, as a share of the largest.
 
-        A straight line gives 0.1; near 1 the layer has changed all it will after a small move.
+        Where a tenth lies between two of the amounts, on the line between their distances; where it
+        is reached on two ways, such as up and down, the mean of both. A straight line gives 0.1;
+        near 1 the layer has changed all it will after a small move.
         """
-        efforts = np.array(self.motions.efforts)
-        near = np.abs(efforts - SMALL * efforts.max())
-        small = near == np.where(efforts > 0, near, np.inf).min()
-        largest = self.distance.max(2)
-        share = self.distance[..., small].mean(2)
+        order = np.argsort(self.motions.amounts)
+        efforts, distance = np.array(self.motions.efforts)[order], self.distance[..., order]
+        small = SMALL * efforts.max()
+        beyond = efforts >= small
+        at = np.flatnonzero(beyond[1:] != beyond[:-1])  # between these and the next it is reached
+        part = (small - efforts[at]) / (efforts[at + 1] - efforts[at])
+        share = (distance[..., at] * (1 - part) + distance[..., at + 1] * part).mean(2)
+        largest = distance.max(2)
         return np.divide(share, largest, out=np.zeros_like(share), where=largest > 0)
 
     def linearity(self) -> NDArray[np.float64]:
@@ -150,6 +158,8 @@ def invariance(
     layers: Sequence[str] | None = None,
     others: Sequence[Sample] = (),
     motions: Sequence[Motions] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Invariance:
     """How do features answer as pictures are shifted, enlarged and turned?
@@ -158,8 +168,10 @@ def invariance(
         paper's 1 and 7). A convolution or linear layer stands for its activation.
     others : more pictures, for the distance between different ones
     motions : default: the paper's, `papers_motions`
+    out, resume : a folder that keeps what each picture gave: an interrupted study goes on there
     Raises  NoSuchLayer; BadData: no pictures; BadInput: the network does not classify;
-        NonFinite: a layer makes NaN or infinity.     Source: arXiv:1311.2901, §4.1, Fig. 5
+        NonFinite: a layer makes NaN or infinity; FolderInUse: as `Pieces`.
+    Source: arXiv:1311.2901, §4.1, Fig. 5
     """
     if not samples:
         raise BadData("no pictures: invariance needs one or more")
@@ -173,28 +185,52 @@ def invariance(
         int(chances[i].argmax()) if sample.label is None else sample.label
         for i, sample in enumerate(samples)
     ]
-    seen = list(_seen(network, preprocess, moving, motions, names, base, targets, progress))
-    apart, pairs = _apart(network, preprocess, names, base, others)
+    settings = {}
+    if out is not None:
+        settings = {
+            "study": "invariance",
+            "network": network.identity()[:16],
+            "preprocess": preprocess.to_dict(),
+            "count": len(samples),
+            "pictures": fingerprint([stills.numpy(), *_pixels(samples)]),
+            "others": fingerprint(_pixels(others)),
+            "targets": targets,
+            "layers": list(names),
+            "amounts": {str(each.motion): list(each.amounts) for each in motions},
+        }
+    pieces = Pieces(out, settings, resume=resume)
+    told = _Told(progress, len(moving) * sum(len(m.amounts) for m in motions))
+    seen = []
+    for i, one in enumerate(moving):
+        mine = [features[i] for features in base]
+        look = partial(_moves, network, one, motions, names, mine, targets[i], told)
+        seen.append(pieces.arrays(f"picture {i}", look))
+        told.reach((i + 1) * told.total // len(moving))
+    between = pieces.get("apart", partial(_apart, network, preprocess, names, base, others))
+    apart = between["apart"]
     return Invariance(
         layers=names,
         names=tuple(sample.name for sample in samples),
         targets=tuple(targets),
         known=tuple(sample.label is not None for sample in samples),
-        curves=tuple(_joined(m, seen[i :: len(motions)]) for i, m in enumerate(motions)),
-        apart=apart,
-        pairs=pairs,
+        curves=tuple(_joined(motion, str(k), seen) for k, motion in enumerate(motions)),
+        apart=None if apart is None else tuple(apart),
+        pairs=between["pairs"],
     )
 
 
 def first_and_last(network: Network) -> tuple[str, str]:
     """The activation of the first convolution, and the features that the classes are told by.
 
+    A network whose last weights are a convolution and which then pools, as SqueezeNet, has no such
+    features without places: what the pooling leaves, the classes' scores, stands for them.
     Raises  BadOption: there is no convolution, or nothing between it and the classes.
     """
     convolutions = network.conv_layers()
     if not convolutions:
         raise BadOption("the network has no convolutional layer: name the layers to compare")
-    return network.activation(convolutions[0]), last_hidden_layer(network)
+    last = last_scores_without_places(network)
+    return network.activation(convolutions[0]), last or last_hidden_layer(network)
 
 
 def _activations(network: Network, layers: Sequence[str]) -> tuple[str, ...]:
@@ -205,41 +241,56 @@ def _activations(network: Network, layers: Sequence[str]) -> tuple[str, ...]:
     return tuple(network.activation(x.name) if x.kind in weighs else x.name for x in known)
 
 
-def _seen(
+class _Told:
+    """Progress in moved images, also over those that an earlier run has moved."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def reach(self, done: int) -> None:
+        if done > self.done and self.progress:
+            self.progress("moved images", done, self.total)
+        self.done = max(done, self.done)
+
+
+def _moves(
     network: Network,
-    preprocess: Preprocess,
-    moving: Sequence[Moving],
+    one: Moving,
     motions: Sequence[Motions],
     layers: Sequence[str],
     base: Sequence[Tensor],
-    targets: Sequence[int],
-    progress: Progress | None,
-) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]]:
-    """(distance (L, S), probability (S,), pictures (K, H, W, 3)), pictures outside, motions inside.
+    target: int,
+    told: _Told,
+) -> dict[str, NDArray[Any]]:
+    """Of one picture, under each motion's number: distance (L, S), probability (S,), and pictures
+    (K, H, W, 3) to show.   base : its features where it stands
     """  # fmt: skip
-    done, total = 0, len(moving) * sum(len(m.amounts) for m in motions)
-    for i, one in enumerate(moving):
-        for motion in motions:
-            images = one.moved(motion)
-            distance, probability = [], []
-            for part in images.split(BATCH):
-                features, chances = _features(network, part, layers)
-                distance.append(
-                    torch.stack(
-                        [(f - b[i]).norm(dim=1) for f, b in zip(features, base, strict=True)]
-                    )
-                )
-                probability.append(chances[:, targets[i]])
-                done += len(part)
-                if progress:
-                    progress("moved images", done, total)
-            shown = preprocess.to_uint8(images[examples(motion, SHOWN)])
-            yield torch.cat(distance, 1).numpy(), torch.cat(probability).numpy(), shown
+    found: dict[str, NDArray[Any]] = {}
+    for k, motion in enumerate(motions):
+        images = one.moved(motion)
+        distance, probability = [], []
+        for part in images.split(BATCH):
+            features, chances = _features(network, part, layers)
+            moved = [(f - b).norm(dim=1) for f, b in zip(features, base, strict=True)]
+            distance.append(torch.stack(moved))
+            probability.append(chances[:, target])
+            told.reach(told.done + len(part))
+        found[f"{k} distance"] = torch.cat(distance, 1).numpy()
+        found[f"{k} probability"] = torch.cat(probability).numpy()
+        found[f"{k} pictures"] = one.preprocess.to_uint8(images[examples(motion, SHOWN)])
+    return found
 
 
-def _joined(motions: Motions, seen: Sequence[tuple[NDArray[Any], ...]]) -> Curves:
-    distance, probability, pictures = (np.stack(column) for column in zip(*seen, strict=True))
+def _joined(motions: Motions, key: str, seen: Sequence[dict[str, NDArray[Any]]]) -> Curves:
+    distance, probability, pictures = (
+        np.stack([each[f"{key} {name}"] for each in seen])
+        for name in ("distance", "probability", "pictures")
+    )
     return Curves(motions, distance, probability, tuple(examples(motions, SHOWN)), pictures)
+
+
+def _pixels(samples: Sequence[Sample]) -> list[NDArray[np.uint8]]:
+    return [np.asarray(sample.picture) for sample in samples]
 
 
 def _features(
@@ -260,7 +311,7 @@ def _apart(
     layers: Sequence[str],
     base: Sequence[Tensor],
     others: Sequence[Sample],
-) -> tuple[tuple[float, ...] | None, int]:
+) -> dict[str, Any]:
     """The mean distance between different pictures in each layer, and over how many pairs."""
     found = [list(base)]
     for sample in others:
@@ -269,6 +320,6 @@ def _apart(
     vectors = [torch.cat(column) for column in zip(*found, strict=True)]
     count = len(vectors[0])
     if count < 2:
-        return None, 0
-    means = tuple(float(torch.pdist(v).mean()) for v in vectors)
-    return means, count * (count - 1) // 2
+        return {"apart": None, "pairs": 0}
+    means = [float(torch.pdist(v).mean()) for v in vectors]
+    return {"apart": means, "pairs": count * (count - 1) // 2}

@@ -184,7 +184,8 @@ CLAIMS: tuple[Claim, ...] = (
         "correspondence-parts", "correspondence", "arXiv Table 1, §4.4",
         "The network treats the same part of different faces alike, more than random places.",
         f"layer 5: eyes {_RIGHT[0]} and {_LEFT[0]}, nose {_NOSE[0]}; random {_RANDOM[0]}",
-        f"Δ of every part is below that of random places, p < {ALIKE:g} each.",
+        f"Δ of every part is below that of random places (p < {ALIKE:g} each), by a larger share "
+        "than in the same pictures before training.",
         correspondence_alike,
     ),
     Claim(
@@ -205,8 +206,7 @@ CLAIMS: tuple[Claim, ...] = (
         "table1-ensemble", "table1", "Table 1, §5.1",
         "The average of several networks errs less than one of them.",
         f"{TABLE1['5 ZFNets (a)'].top1} (5 nets) against {_ONE} %",
-        "Images only the average classifies correctly, minus those only its best member does, "
-        "above 0.",
+        "The mean error of its members minus that of the average, image by image, is above 0.",
         lambda found: table1_averages(found.zfnets),
     ),
     Claim(

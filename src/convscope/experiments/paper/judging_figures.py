@@ -209,7 +209,7 @@ def fig6_localises(covered: Fig6) -> Judgement:
     scores = [row.probability.detection for row in found.rows if row.probability is not None]
     pointing = found.probability.pointing
     here = (
-        f"area under the ROC curve of the fall, object against ground: {fmean(scores):.2f}; lowest "
+        f"area under the ROC curve of the fall, object against ground: {fmean(scores):.2f}; most "
         f"on the object in {pointing.hits} of {pointing.count} images, chance "
         f"{percent(pointing.expected)}"
     )

@@ -6,16 +6,17 @@ As judging_figures.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
 
 from convscope.experiments.ablation.study import Ablation
-from convscope.experiments.chance import Z
+from convscope.experiments.chance import interval
 from convscope.experiments.correspondence.study import Correspondence
 from convscope.experiments.ensemble.study import Ensemble
-from convscope.experiments.paper.results import MultiStudy, Trainings
+from convscope.experiments.paper.results import CorrespondenceStudy, MultiStudy, Trainings
 from convscope.experiments.scorecard import (
     Effect,
     Judgement,
@@ -50,42 +51,60 @@ FEW = 6  # images per class of the paper's Fig. 9
 # ---- Table 1 (arXiv) ----------------------------------------------------------------------------
 
 
-def correspondence_alike(found: Correspondence) -> Judgement:
+def correspondence_alike(both: CorrespondenceStudy) -> Judgement:
+    found = both.trained
     layer = found.layers[0]
     table, random = found.table[layer], found.random[layer]
     lower = [part for part in found.parts if table[part].p_own < ALIKE]
-    deltas = [table[part].delta for part in found.parts]
     said = ", ".join(f"{part} {table[part].delta:.3f}" for part in found.parts)
-    same = found.same[layer].delta
-    here = f"Δ in {layer}: {said}; random {random.delta:.3f}, one place for all {same:.3f}"
-    mean = fmean(deltas)
-    effect = Effect(
-        random.delta - mean, random.low - mean, random.high - mean, "", random.draws, "draws"
+    before, without = _below_random(both.untrained, layer)
+    after, less = _below_random(found, layer)
+    here = (
+        f"Δ in {layer}: {said}; random {random.delta:.3f}. Below random places by "
+        f"{percent(after)}; before training, in the same pictures, by {percent(before)}"
     )
-    if len(lower) == len(found.parts):
-        return Judgement(Verdict.HOLDS, here, effect)
+    gain = after - before
+    low, high = interval(gain, [a - b for a, b in zip(less, without, strict=True)])
+    effect = Effect(gain, low, high, "points", len(found.faces.names), "images")
+    told = judged(here, effect)
+    if told.verdict is Verdict.FAILS or len(lower) == len(found.parts):
+        return told
     if not lower:
-        return Judgement(Verdict.FAILS, here, effect)
+        return replace(told, verdict=Verdict.FAILS, reason="")
     only = f"p < {ALIKE:g} for {', '.join(lower)} only"
-    return Judgement(Verdict.UNCLEAR, here, effect, reason=only)
+    return replace(told, verdict=Verdict.UNCLEAR, reason=only)
 
 
-def correspondence_fades(found: Correspondence) -> Judgement:
+def correspondence_fades(both: CorrespondenceStudy) -> Judgement:
+    found = both.trained
     if len(found.layers) < 2:
         return not_run("one layer only was looked at")
-    gains, errors = [], []
-    for layer in (found.layers[0], found.layers[-1]):
-        random = found.random[layer].delta
-        deltas = [found.table[layer][part] for part in found.parts]
-        gains.append(1 - fmean(each.delta for each in deltas) / random if random else 0.0)
-        errors.append(fmean(each.error for each in deltas) / random if random else 0.0)
-    value, half = gains[0] - gains[1], Z * math.hypot(*errors)
-    here = (
-        f"parts are below random places by {percent(gains[0])} in {found.layers[0]}, "
-        f"{percent(gains[1])} in {found.layers[-1]}"
+    (lower, below), (upper, above) = (
+        _below_random(found, layer) for layer in (found.layers[0], found.layers[-1])
     )
+    here = (
+        f"parts are below random places by {percent(lower)} in {found.layers[0]}, "
+        f"{percent(upper)} in {found.layers[-1]}"
+    )
+    low, high = interval(lower - upper, [a - b for a, b in zip(below, above, strict=True)])
     pictures = len(found.faces.names)
-    return judged(here, Effect(value, value - half, value + half, "points", pictures, "images"))
+    return judged(here, Effect(lower - upper, low, high, "points", pictures, "images"))
+
+
+def _below_random(found: Correspondence, layer: str) -> tuple[float, list[float]]:
+    """By what share Δ, mean over the parts, is below that of random places; the same without each
+    picture.
+    """  # fmt: skip
+    parts, random = [found.table[layer][part] for part in found.parts], found.random[layer]
+
+    def share(deltas: Sequence[float], elsewhere: float) -> float:
+        return 1 - fmean(deltas) / elsewhere if elsewhere else 0.0
+
+    without = [
+        share([part.without[i] for part in parts], elsewhere)
+        for i, elsewhere in enumerate(random.without)
+    ]
+    return share([part.delta for part in parts], random.delta), without
 
 
 # ---- Tables 1 and 2 -----------------------------------------------------------------------------
@@ -102,16 +121,14 @@ def training_beats(found: Trainings) -> Judgement:
 
 def table1_averages(found: Ensemble) -> Judgement:
     group = found.scorings[-1].groups[0]
-    tested, images = group.best, found.images
-    gain = (tested.rescued - tested.lost) / images
-    half = Z * math.sqrt(max(tested.rescued + tested.lost - images * gain**2, 0.0)) / images
+    tested, gain = group.best, group.gain
     alone = group.sizes[0].error
     here = (
         f"{len(group.members)} networks {percent(group.score.error, 1)}, one "
         f"{percent(alone, 1)} on average; {tested.lost} images only the best single network "
         f"gets right, {tested.rescued} only the average"
     )
-    return judged(here, Effect(gain, gain - half, gain + half, "points", images, "images"))
+    return judged(here, Effect(gain.mean, gain.low, gain.high, "points", gain.count, "images"))
 
 
 def table2_claim(key: str) -> Callable[[Ablation], Judgement]:

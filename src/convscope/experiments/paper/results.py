@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from convscope.experiments.bench import Training
+from convscope.experiments.correspondence.study import Correspondence
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.study import Diagnosis
 from convscope.experiments.ensemble.study import Ensemble
@@ -19,6 +20,7 @@ from convscope.images.preprocess import Preprocess
 __all__ = [
     "LEARNED_WITH",
     "Averages",
+    "CorrespondenceStudy",
     "Fig2",
     "Fig5",
     "Fig6",
@@ -193,6 +195,18 @@ class Fig2:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {"atlas": self.atlas, **self.grouping.to_dict()}
+
+
+@dataclass(frozen=True, eq=False)
+class CorrespondenceStudy:
+    """Table 1 of the first version, and the same of the network before training."""
+
+    trained: Correspondence
+    untrained: Correspondence
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, without pictures."""
+        return {"trained": self.trained.to_dict(), "untrained": self.untrained.to_dict()}
 
 
 @dataclass(frozen=True)

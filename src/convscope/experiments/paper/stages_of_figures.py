@@ -153,7 +153,7 @@ def run_fig6(lab: Laboratory, folder: Path) -> Found:
     found = sensitivity(
         network, lab.val, model.preprocess, chosen,
         truth=truth_of(lab.val, () if lab.scenes else marked), occluder=occluder, seed=lab.seed,
-        workers=lab.workers, progress=lab.progress,
+        out=folder / "sensitivity", resume=True, workers=lab.workers, progress=lab.progress,
     )  # fmt: skip
     words = [f"{len(chosen)} images that the network names correctly; {passed} passed over."]
     covered = found.covered()
@@ -186,6 +186,7 @@ def run_invariance(lab: Laboratory, folder: Path) -> Found:
         network, model.preprocess, samples[:count],
         others=samples[count:], progress=lab.progress,
         motions=papers_motions(model.preprocess.size[0], lab.budget.steps),
+        out=folder / "invariance", resume=True,
     )  # fmt: skip
     alone = command(
         "invariance", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", count, "--steps",

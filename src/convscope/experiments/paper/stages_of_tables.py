@@ -19,7 +19,13 @@ from convscope.experiments.correspondence.study import correspond
 from convscope.experiments.ensemble.study import Ensemble, ensemble
 from convscope.experiments.paper import tables
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
-from convscope.experiments.paper.results import Averages, MultiStudy, Trained, Trainings
+from convscope.experiments.paper.results import (
+    Averages,
+    CorrespondenceStudy,
+    MultiStudy,
+    Trained,
+    Trainings,
+)
 from convscope.experiments.paper.stage import Found, command, recipe_words
 from convscope.experiments.published import NAMES
 from convscope.experiments.transfer.folds import Protocol, labels_of
@@ -83,14 +89,17 @@ def _trained(lab: Laboratory, name: str, done: TrainingResult) -> Trained:
 
 
 def run_correspondence(lab: Laboratory, folder: Path) -> Found:
-    """Table 1 of the first version."""
-    model, network = lab.network("zfnet")
+    """Table 1 of the first version, and the same before training."""
+    model, _ = lab.network("zfnet")
     faces = faces_of(lab.val, lab.marked, model.preprocess, count=lab.budget.faces)
-    found = correspond(
-        network, faces,
-        fill=model.preprocess.fill("grey"), places=lab.budget.places, seed=lab.seed,
-        progress=lab.progress,
-    )  # fmt: skip
+    found = CorrespondenceStudy(*(
+        correspond(
+            lab.network(name)[1], faces,
+            fill=model.preprocess.fill("grey"), places=lab.budget.places, seed=lab.seed,
+            out=folder / name, resume=True, progress=lab.say(name),
+        )
+        for name in ("zfnet", UNTRAINED)
+    ))  # fmt: skip
     alone = command(
         "correspond", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", lab.budget.faces,
         "--places", lab.budget.places,
@@ -108,15 +117,16 @@ def run_table1(lab: Laboratory, folder: Path) -> Found:
     }
     crops = 10 if lab.recipe("zfnet", lab.seed).crops else 1
 
-    def averaged(folders: Sequence[Path]) -> Ensemble:
+    def averaged(name: str, folders: Sequence[Path]) -> Ensemble:
         return ensemble(
             [f"run:{each}" for each in folders], lab.val,
             crops=crops, device=lab.device, workers=lab.workers, seed=lab.seed,
-            progress=lab.progress,
+            out=folder / name, resume=True, progress=lab.progress,
         )  # fmt: skip
 
-    ours = [*runs["zfnet"], *runs["wide"]]
-    found = Averages(averaged(ours), averaged(runs["alexnet"]) if len(lab.seeds) > 1 else None)
+    ours, theirs = [*runs["zfnet"], *runs["wide"]], runs["alexnet"]
+    alexnets = averaged("alexnets", theirs) if len(lab.seeds) > 1 else None
+    found = Averages(averaged("zfnets", ours), alexnets)
     alone = command(
         "ensemble", *ours, "--data", lab.val.spec, "--crops", crops,
         seed=lab.seed, out="ensemble",

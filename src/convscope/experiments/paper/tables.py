@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from convscope.experiments.ablation.study import Ablation
 from convscope.experiments.correspondence.study import Alike, Baseline, Correspondence
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.paper.plan import Table
-from convscope.experiments.paper.results import Averages, MultiStudy, Trainings
+from convscope.experiments.paper.results import (
+    Averages,
+    CorrespondenceStudy,
+    MultiStudy,
+    Trainings,
+)
 from convscope.experiments.published import (
     ARXIV_TABLE1,
     FIRST_LAYERS,
@@ -34,6 +39,8 @@ __all__ = [
     "transfer_table",
     "trial_table",
 ]  # fmt: skip
+
+Row = tuple[str, ...]
 
 
 def trainings_table(found: Trainings) -> Table:
@@ -242,19 +249,29 @@ def depth_table(found: LayerProbe) -> Table:
     )
 
 
-def correspondence_table(found: Correspondence) -> Table:
+def correspondence_table(both: CorrespondenceStudy) -> Table:
     """Table 1 of the first version."""
+    found, before = both.trained, both.untrained
     lower, upper = found.layers[0], found.layers[-1]
-    rows = []
-    for part in found.parts:
-        cells = [_difference(found.table[at][part]) for at in (lower, upper)]
-        paper = _published_difference(part.replace("_", " "))
-        rows.append((part, cells[0], paper[0], cells[1], paper[1]))
-    cells = [_difference(found.random[at]) for at in (lower, upper)]
-    paper = _published_difference("random")
-    rows.append(("random places", cells[0], paper[0], cells[1], paper[1]))
+
+    def row(name: str, paper: tuple[str, ...], of: Callable[[Correspondence, str], str]) -> Row:
+        both_layers = zip((lower, upper), paper, strict=True)
+        return (name, *(cell for at, there in both_layers
+                        for cell in (of(found, at), of(before, at), there)))  # fmt: skip
+
+    rows = [
+        row(
+            part,
+            _published_difference(part.replace("_", " ")),
+            lambda one, at, part=part: _difference(one.table[at][part]),  # type: ignore[misc]
+        )
+        for part in found.parts
+    ]
+    elsewhere = _published_difference("random")
+    rows.append(row("random places", elsewhere, lambda one, at: _difference(one.random[at])))
+    untrained = "before training"
     return Table(
-        ("covered", lower, "paper, layer 5", upper, "paper, layer 7"),
+        ("covered", lower, untrained, "paper, layer 5", upper, untrained, "paper, layer 7"),
         tuple(rows),
         f"Δ, mean over pairs ± its standard deviation over pairs; {len(found.faces.names)} "
         "pictures here, 5 there. Lower is more alike.",

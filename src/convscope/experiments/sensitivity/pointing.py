@@ -1,9 +1,13 @@
 """How well an occlusion map finds the object, where it is known what the object's pixels are.
 
 A position of the occluder is on the object if the centre of its visible part is. Three scores, each
-with what chance gives: whether the map is lowest on the object (the pointing game; chance is the
-share of positions on it), how well the fall of the value tells positions on it from those beside it
+with what chance gives: whether the map falls most on the object (the pointing game; chance is the
+share of positions on it), how well its fall tells positions on the object from those beside it
 (area under the ROC curve; chance 0.5), and the mean fall on it and beside it.
+
+Of the probability, the first two are taken of its log-odds, log p/(1-p): they order positions as it
+does, and go on where it is rounded to 1. How far it fell they do not say, so an image in which the
+probability falls by at most a share HARDLY of itself, wherever the occluder is, is marked as such.
 """
 
 from __future__ import annotations
@@ -20,15 +24,20 @@ from torch import Tensor
 from convscope.experiments.chance import Estimate, Rate, detection, mean_of, rank_correlation
 from convscope.methods.occlusion import OcclusionMaps
 
-__all__ = ["Agreement", "Pointing", "Scores", "agreement", "on_object", "point", "scores"]
+__all__ = ["HARDLY", "Agreement", "Pointing", "Scores", "agreement", "on_object", "point", "scores"]
+
+
+HARDLY = 0.05  # of the probability: what falls by no more leaves the answer as it is
 
 
 @dataclass(frozen=True)
 class Pointing:
     """One map of one image against the truth.
 
-    hit : the lowest value lies on the object;   chance : share of positions on it
+    hit : it falls most on the object (not so if it falls nowhere);   chance : share of positions
+        on it
     detection : area under the ROC curve;   inside, outside : mean fall on the object, and beside it
+    most : the largest fall
     """
 
     hit: bool
@@ -36,6 +45,7 @@ class Pointing:
     detection: float
     inside: float
     outside: float
+    most: float
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -45,16 +55,19 @@ class Pointing:
             "detection": self.detection,
             "inside": self.inside,
             "outside": self.outside,
+            "most": self.most,
         }
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Over all images: how often it points at the object, how well it detects it, and the fall on
-    the object above that beside it."""
+    """Over all images: how often it points at the object, how well it detects it, the mean fall on
+    the object and beside it, and the difference of these."""
 
     pointing: Rate
     detection: Estimate
+    inside: Estimate
+    outside: Estimate
     difference: Estimate
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,6 +75,8 @@ class Scores:
         return {
             "pointing": self.pointing.to_dict(),
             "detection": self.detection.to_dict(),
+            "inside": self.inside.to_dict(),
+            "outside": self.outside.to_dict(),
             "inside_minus_outside": self.difference.to_dict(),
         }
 
@@ -89,15 +104,26 @@ def on_object(mask: NDArray[np.bool_], maps: OcclusionMaps) -> NDArray[np.bool_]
     return mask[centres[0][:, None], centres[1]]
 
 
-def point(values: Tensor, base: float, on: NDArray[np.bool_]) -> Pointing:
-    """values (R, C) : with the occluder there;   base : without it;   on (R, C) : `on_object`"""
+def point(
+    values: Tensor,
+    base: float,
+    on: NDArray[np.bool_],
+    ordered: tuple[Tensor, float] | None = None,
+) -> Pointing:
+    """values (R, C) : with the occluder there;   base : without it;   on (R, C) : `on_object`
+
+    ordered : what tells where the fall is larger, if finer than the values, and it without occluder
+    """
     fall = base - values.double().numpy()
+    finer, start = (values, base) if ordered is None else ordered
+    order = start - finer.double().numpy()
     return Pointing(
-        hit=bool(on.ravel()[int(values.argmin())]),
+        hit=bool(order.max() > 0 and on.ravel()[int(order.argmax())]),
         chance=float(on.mean()),
-        detection=detection(fall, on),
+        detection=detection(order, on),
         inside=float(fall[on].mean()) if on.any() else 0.0,
         outside=float(fall[~on].mean()) if not on.all() else 0.0,
+        most=float(fall.max()),
     )
 
 
@@ -106,6 +132,8 @@ def scores(points: Sequence[Pointing]) -> Scores:
     return Scores(
         Rate.of([one.hit for one in points], [one.chance for one in points]),
         mean_of([one.detection for one in points]),
+        mean_of([one.inside for one in points]),
+        mean_of([one.outside for one in points]),
         mean_of([one.inside - one.outside for one in points]),
     )
 

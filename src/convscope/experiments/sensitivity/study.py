@@ -5,8 +5,9 @@ Zeiler & Fergus 2014, §4.2, Fig. 6
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.atlas.mine import strongest
-from convscope.atlas.topk import TopK
 from convscope.errors import BadData
 from convscope.experiments.chance import Estimate, mean_of, sign_test
+from convscope.experiments.pieces import Pieces, fingerprint
 from convscope.experiments.samples import in_random_order
 from convscope.experiments.sensitivity.pointing import (
+    HARDLY,
     Agreement,
     Pointing,
     Scores,
@@ -29,12 +31,19 @@ from convscope.experiments.sensitivity.pointing import (
     scores,
 )
 from convscope.experiments.sensitivity.recognised import Chosen, Truth, probabilities
+from convscope.experiments.sensitivity.stored import (
+    Arrays,
+    Elsewhere,
+    elsewhere_from,
+    maps_from,
+    stored,
+)
 from convscope.geometry.box import Box
 from convscope.images.image_set import ImageSet
 from convscope.images.placing import placing
 from convscope.images.preprocess import Preprocess
-from convscope.methods.occluder import Occluder
-from convscope.methods.occlusion import OcclusionMaps, occlude
+from convscope.methods.occluder import Occluder, fill_planes
+from convscope.methods.occlusion import OcclusionMaps, occlude, strongest_map
 from convscope.methods.project import project
 from convscope.network.exported import Network
 from convscope.network.unit import Unit
@@ -45,19 +54,10 @@ __all__ = ["Comparison", "Elsewhere", "OcclusionStudy", "Row", "compare", "sensi
 OTHERS = 3  # images besides, in which a feature map is shown
 AMONG = 400  # images at most, in which they are looked for
 
+PLACES = ("image", "row", "column", "value")
 
-@dataclass(frozen=True, eq=False)
-class Elsewhere:
-    """A feature map's strongest unit in another image.
-
-    projection : (3, H, W), in the scale of the preprocessed image;   box : the unit's field
-    """
-
-    name: str
-    unit: Unit
-    activation: float
-    projection: Tensor
-    box: Box
+Mask = NDArray[np.bool_] | None
+"""Which pixels are the object's; None where nobody says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,18 @@ class Row:
     without_object: float | None = None
     without_ground: float | None = None
 
+    @property
+    def hardly_falls(self) -> bool:
+        """Whether the probability never falls by more than HARDLY of itself, wherever is covered.
+        """  # fmt: skip
+        return self.fallen <= HARDLY
+
+    @property
+    def fallen(self) -> float:
+        """By what share of itself the probability falls at most; below 0 where it only rises."""
+        base = self.maps.base_probability
+        return (base - float(self.maps.probability.min())) / base if base > 0 else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without the maps themselves."""
         maps = self.maps
@@ -96,6 +108,9 @@ class Row:
             "true_label": self.chosen.known,
             "probability": maps.base_probability,
             "lowest_probability": float(maps.probability.min()),
+            "hardly_falls": self.hardly_falls,
+            "log_odds": maps.base_log_odds,
+            "lowest_log_odds": float(maps.log_odds.min()),
             "unit": str(maps.unit),
             "activity": maps.base_activity,
             "lowest_activity": float(maps.activity.min()),
@@ -125,10 +140,16 @@ class OcclusionStudy:
             "images": [row.to_dict() for row in self.rows],
             "probability_map": None if self.probability is None else self.probability.to_dict(),
             "activity_map": None if self.activity is None else self.activity.to_dict(),
+            "hardly_falls": self.hardly,
             "covered": {name: e.to_dict() for name, e in self.covered().items()},
             "activity_falls_with_projection": self.correlation.to_dict(),
             "energy_percentile_where_activity_lowest": self.percentile.to_dict(),
         }
+
+    @property
+    def hardly(self) -> int:
+        """In how many images the probability hardly falls."""
+        return sum(row.hardly_falls for row in self.rows)
 
     def covered(self) -> dict[str, Estimate]:
         """The target's probability as it is, without its object, and without its ground."""
@@ -170,6 +191,8 @@ def sensitivity(
     layer: str | None = None,
     others: int = OTHERS,
     among: int = AMONG,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     workers: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -180,30 +203,60 @@ def sensitivity(
     fill : in preprocessed units; default grey
     layer : whose strongest feature map is watched; default the last convolutional one
     others, among : in how many other images that map is shown, of how many that are searched
-    Raises  BadData: no images; as `occlude`.     Source: Zeiler & Fergus 2014, §4.2, Fig. 6
+    out, resume : a folder that keeps what each image gave: an interrupted study goes on there
+    Raises  BadData: no images; FolderInUse: as `Pieces`; as `occlude`.
+    Source: Zeiler & Fergus 2014, §4.2, Fig. 6
     """
     if not chosen:
         raise BadData(f"{images.spec}: no image was chosen to be looked at")
     fill = preprocess.fill("grey") if fill is None else fill
     occluder = occluder or Occluder.fitting(*preprocess.size)
-    maps = []
-    for done, one in enumerate(chosen, 1):
-        tensor = preprocess.tensor(images.picture(one.index))
-        maps.append(occlude(network, tensor, occluder, fill=fill, target=one.target, layer=layer))
+    first = preprocess.tensor(images.picture(chosen[0].index))
+    watched = strongest_map(network, first, layer).layer
+    masks = [None if truth is None else _placed(truth(one.index), preprocess) for one in chosen]
+    settings = {}
+    if out is not None:
+        settings = {
+            "study": "sensitivity",
+            "network": network.identity()[:16],
+            "preprocess": {**preprocess.to_dict(), "gives": fingerprint([first.numpy()])},
+            "images": f"{len(images)}, identity {images.identity()[:16]}",
+            "count": len(chosen),
+            "looked_at": fingerprint(np.array([(c.index, c.target)]) for c in chosen),
+            "truth": fingerprint(mask for mask in masks if mask is not None),
+            "occluder": str(occluder),
+            "fill": fingerprint([fill_planes(fill, first).numpy()]),
+            "layer": watched,
+            "others": others,
+            "among": among,
+            "seed": seed,
+        }
+    pieces = Pieces(out, settings, resume=resume)
+
+    def mined() -> Arrays:
+        found = strongest(
+            network, images, preprocess, {watched: watched}, others + 1,
+            indices=sorted(list(in_random_order(images, seed))[:among]) if others else (),
+            workers=workers, progress=named(progress, watched),
+        )[watched]  # fmt: skip
+        return {name: getattr(found, name).cpu().numpy() for name in PLACES}
+
+    table = pieces.arrays("strongest", mined)
+    rows = []
+    for done, (one, mask) in enumerate(zip(chosen, masks, strict=True), 1):
+        image = preprocess.tensor(images.picture(one.index))
+
+        def made(one: Chosen = one, mask: Mask = mask, image: Tensor = image) -> Arrays:
+            found = occlude(network, image, occluder, fill=fill, target=one.target, layer=watched)
+            elsewhere = _elsewhere(
+                network, images, preprocess, table, found.unit, one.index, others
+            )
+            return stored(found, elsewhere, _without(network, found, mask))
+
+        arrays = pieces.arrays(f"image {one.index}", made)
+        rows.append(_row(images.name(one.index), one, maps_from(arrays, image, fill), arrays, mask))
         if progress:
             progress("images", done, len(chosen))
-    layer = maps[0].unit.layer
-    table = strongest(
-        network, images, preprocess, {layer: layer}, others + 1,
-        indices=sorted(list(in_random_order(images, seed))[:among]) if others else (),
-        workers=workers, progress=named(progress, layer),
-    )[layer]  # fmt: skip
-    rows = []
-    for one, found in zip(chosen, maps, strict=True):
-        elsewhere = _elsewhere(network, images, preprocess, table, found.unit, one.index, others)
-        row = Row(images.name(one.index), one, found, elsewhere, agreement(found))
-        mask = None if truth is None else truth(one.index)
-        rows.append(row if mask is None else _scored(network, preprocess, row, mask))
     return _study(tuple(rows), occluder)
 
 
@@ -238,24 +291,37 @@ def _study(rows: tuple[Row, ...], occluder: Occluder) -> OcclusionStudy:
     )
 
 
-def _scored(network: Network, preprocess: Preprocess, row: Row, mask: NDArray[np.bool_]) -> Row:
-    maps = row.maps
-    mask = placing(preprocess, *mask.shape).mask(mask)
-    on = on_object(mask, maps)
+def _placed(mask: Mask, preprocess: Preprocess) -> Mask:
+    """A mask of the picture's pixels as one of the input's."""
+    return None if mask is None else placing(preprocess, *mask.shape).mask(mask)
+
+
+def _without(network: Network, maps: OcclusionMaps, mask: Mask) -> tuple[float, float] | None:
+    """The target's probability with all of the object covered, and with all but it."""
+    if mask is None:
+        return None
     inside = torch.from_numpy(mask)
     hidden = torch.stack([
         torch.where(inside, maps.fill, maps.image), torch.where(inside, maps.image, maps.fill)
     ])  # fmt: skip
-    without = probabilities(network, hidden)[:, maps.target].tolist()
-    return Row(
-        row.name,
-        row.chosen,
-        maps,
-        row.elsewhere,
-        row.agreement,
-        point(maps.probability, maps.base_probability, on),
-        point(maps.activity, maps.base_activity, on),
-        *without,
+    bare, alone = probabilities(network, hidden)[:, maps.target].tolist()
+    return bare, alone
+
+
+def _row(name: str, one: Chosen, maps: OcclusionMaps, arrays: Arrays, mask: Mask) -> Row:
+    row = Row(name, one, maps, elsewhere_from(arrays), agreement(maps))
+    if mask is None:
+        return row
+    on = on_object(mask, maps)
+    bare, alone = arrays["without"].tolist()
+    return replace(
+        row,
+        probability=point(
+            maps.probability, maps.base_probability, on, (maps.log_odds, maps.base_log_odds)
+        ),
+        activity=point(maps.activity, maps.base_activity, on),
+        without_object=bare,
+        without_ground=alone,
     )
 
 
@@ -263,7 +329,7 @@ def _elsewhere(
     network: Network,
     images: ImageSet,
     preprocess: Preprocess,
-    table: TopK,
+    table: Arrays,
     unit: Unit,
     index: int,
     others: int,
@@ -272,10 +338,7 @@ def _elsewhere(
     places = [
         (int(image), unit.at(int(row), int(column)) if unit.position else unit)
         for image, row, column, value in zip(
-            table.image[unit.channel],
-            table.row[unit.channel],
-            table.column[unit.channel],
-            table.value[unit.channel],
+            *(table[name][unit.channel] for name in PLACES),
             strict=True,
         )
         if int(image) not in (-1, index) and float(value) > 0

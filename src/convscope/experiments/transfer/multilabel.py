@@ -246,4 +246,4 @@ def _layer_score(
     )
     low, high = found["interval"]
     length = features.values.shape[1]
-    return LayerScore(name, length, over.mean, over.deviation, low, high, each)
+    return LayerScore(name, length, over.mean, over.deviation or 0.0, low, high, each)

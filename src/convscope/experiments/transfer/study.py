@@ -235,5 +235,5 @@ def _point(
     over = mean_of(accuracies)
     choices = tuple(piece["choice"] for piece in found if "choice" in piece)
     return Point(
-        layer, classifier, per_class, tuple(accuracies), over.mean, over.deviation, choices
+        layer, classifier, per_class, tuple(accuracies), over.mean, over.deviation or 0.0, choices
     )
