@@ -74,8 +74,8 @@ def _found(row: Row) -> str:
     if row.hardly_falls:
         said.append(f"probability hardly falls: by {max(row.fallen, 0):.1%} of itself at most")
     elif found is not None:
-        falls = minus(f"{100 * found.inside:.0f}, {100 * found.outside:.0f}")
-        said.append(f"probability falls by points on the object, beside: {falls}")
+        on, beside = round(100 * found.inside), round(100 * found.outside)
+        said.append(minus(f"probability falls by {on} points on the object, {beside} beside it"))
     if found is not None:
         where = "on" if found.hit else "beside"
         said.append(f"log-odds fall most {where} the object, ROC area {found.detection:.2f}")
@@ -168,6 +168,7 @@ def _score(
     write(figure, MARGIN, top + 0.15, words, width=TEXT - 0.1)
     words = f"{rate.hits} of {rate.count} on it, chance {percent(rate.expected)}"
     write(figure, MARGIN, top + 0.3, words, width=TEXT - 0.1)
-    words = f"falls by {100 * found.inside.mean:.0f} points on it, {100 * found.outside.mean:.0f}"
-    words += " beside" + (f"; hardly in {study.hardly}" if study.hardly else "")
-    write(figure, MARGIN, top + 0.45, words, "small", color=FAINT, width=TEXT - 0.1)
+    on, beside = round(100 * found.inside.mean), round(100 * found.outside.mean)
+    words = f"falls by {on} points on it, {beside} beside"
+    words += f"; hardly in {study.hardly}" if study.hardly else ""
+    write(figure, MARGIN, top + 0.45, minus(words), "small", color=FAINT, width=TEXT - 0.1)
