@@ -18,7 +18,7 @@ from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.study import Ensemble
-from convscope.experiments.paper import stages_of_tables, stages_of_trials
+from convscope.experiments.paper import stages_of_figures, stages_of_tables, stages_of_trials
 from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.laboratory import Laboratory, data_of
 from convscope.experiments.paper.plan import FULL, QUICK, Budget, Outcome, Table
@@ -32,9 +32,9 @@ from convscope.report.paper_figures import draw_stage
 from convscope.report.paper_page import write_paper_page
 
 TINY = replace(
-    QUICK, name="tiny", images=48, validation=36, epochs=1, kept=(0, 1), seeds=2, wide=1,
+    QUICK, name="tiny", images=480, validation=120, epochs=3, kept=(0, 1, 3), seeds=2, wide=1,
     folder_epochs=1,
-    looked_at=24, evolved=24, measured=4, diagnosed=32, occluded=1, turned=1, steps=2, faces=2,
+    looked_at=24, evolved=24, measured=4, diagnosed=32, occluded=4, turned=1, steps=2, faces=2,
     places=2, ablated_epochs=1, ablated_seeds=1, ablated_rows=(), transferred=48, per_class=(1, 2),
     folds=2, tested=1, scratch_epochs=1, several=48, probed=2,
 )  # fmt: skip
@@ -253,6 +253,29 @@ def test_the_remedy_trains_what_was_not_trained_before(
     assert done == trained
     assert len(found.result.after) == len(found.result.before) == 2
     assert found.table is not None
+
+
+def test_fig5_diagnoses_every_seed_of_its_own_networks_only(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    lab = Laboratory(tmp_path, "scenes", TINY)
+    drawn: list[str] = []
+    looked: list[tuple[str, int]] = []
+
+    def examined(_: Any, name: str) -> Any:
+        drawn.append(name)
+        return SimpleNamespace(title=name, diagnosis=SimpleNamespace(faults=()))
+
+    def diagnosed(_: Any, name: str, seed: int) -> Any:
+        looked.append((name, seed))
+        return None
+
+    monkeypatch.setattr(stages_of_figures, "_examined", examined)
+    monkeypatch.setattr(stages_of_figures, "_diagnosed", diagnosed)
+    monkeypatch.setattr(lab, "renormalised", lambda seed: 1)
+    stages_of_figures.run_fig5(lab, tmp_path)
+    assert drawn == ["zfnet", "alexnet", "free"]
+    assert looked == [("zfnet", 1), ("alexnet", 1), ("free", 1)]
 
 
 def test_networks_from_a_folder_of_photographs_are_averaged_over_ten_crops(
