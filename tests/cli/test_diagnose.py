@@ -69,6 +69,7 @@ def test_without_images_the_weights_tell_what_they_can(convscope, place: Path):
         (["--try"], "--data"),
         (["--try", "--data", "photos"], "--try cannot change mynet:build"),
         (["--val", "photos"], "--val belongs to --try"),
+        (["--seeds", "5"], "--seeds belongs to --try"),
         (["--try", "--data", "photos", "--against", NAME], "leave --against out"),
         (["--data", "nowhere"], "nowhere"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,3 +97,30 @@ def test_without_a_folder_nothing_is_kept() -> None:
     pieces.get("a", lambda: made(log, "a", 1.0))
     pieces.get("a", lambda: made(log, "a", 1.0))
     assert log == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("there", "now", "line"),
+    [
+        (
+            {"recipe": {"epochs": 3, "learning_rate": 0.01}},
+            {"recipe": {"epochs": 3, "learning_rate": 0.02}},
+            r"settings: recipe\.learning_rate is 0\.01 there, 0\.02 now;",
+        ),
+        (
+            {"maps": [{"a": 1}, {"a": 2}]},
+            {"maps": [{"a": 1}, {"a": 3}]},
+            r"maps\[1\]\.a is 2 there",
+        ),
+        ({"maps": [1]}, {"maps": [1, 2]}, "maps has 1 entries there, 2 now"),
+        ({"data": "6f" * 32}, {"data": "7a" * 32}, "settings: the images .DATA. are others than"),
+        ({"data": "6f" * 32, "seed": 0}, {"data": "6f" * 32, "seed": 1}, "seed is 0 there, 1 now"),
+    ],
+)
+def test_the_first_value_that_differs_is_named_and_nothing_else(
+    tmp_path: Path, there: dict[str, Any], now: dict[str, Any], line: str
+):
+    Pieces(tmp_path / "study", there)
+    with pytest.raises(FolderInUse, match=line) as refused:
+        Pieces(tmp_path / "study", now, resume=True)
+    assert len(str(refused.value)) < len(str(tmp_path)) + 110

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TryOptions", "check_trial", "run_trial"]
 
+SEEDS = 3  # trainings of each network
 _PANEL = "Trying the remedy"
 
 
@@ -50,9 +51,14 @@ class TryOptions:
         ),
     ] = None
     seeds: Annotated[
-        int,
-        typer.Option(min=1, metavar="K", help="Trainings of each network.", rich_help_panel=_PANEL),
-    ] = 3
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="K",
+            help=f"Trainings of each network. Default: {SEEDS}.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -87,6 +93,7 @@ def check_trial(trying: TryOptions, model: str, data: str | None, against: str |
     if not trying.try_:
         given = {
             "--val": trying.val,
+            "--seeds": trying.seeds,
             "--recipe": trying.recipe,
             "--epochs": trying.epochs,
             "--notes": trying.notes or None,
@@ -132,10 +139,10 @@ def run_trial(
 
     architecture, recipe = _start(model, data, running, trying)
     images, validation = open_lesson(data, trying.val, architecture, running.seed)
-    device = choose_device(running.device)
+    device, seeds = choose_device(running.device), trying.seeds or SEEDS
     screen.facts(
         {
-            "trial": f"{architecture.name}, {recipe.epochs} epochs, {trying.seeds} seeds",
+            "trial": f"{architecture.name}, {recipe.epochs} epochs, {seeds} seeds",
             "images": f"{images.spec}: {len(images)}",
             "val": f"{validation.spec}: {len(validation)}",
             "device": str(device),
@@ -144,7 +151,7 @@ def run_trial(
     with screen.progress(out) as progress:
         trial = try_remedies(
             architecture, recipe, images, validation, findings=findings,
-            notes=trying.notes, seeds=range(recipe.seed, recipe.seed + trying.seeds),
+            notes=trying.notes, seeds=range(recipe.seed, recipe.seed + seeds),
             out=out, resume=trying.resume, device=device,
             workers=workers_or(running), progress=progress,
         )  # fmt: skip

@@ -26,6 +26,12 @@ from convscope.network.weights import replace_file
 
 __all__ = ["Pieces", "fingerprint"]
 
+HASHED = {
+    "data": "the images (DATA) are others than there",
+    "validation": "the validation images are others than there",
+}
+"""Settings whose values are hashes, and what to say where they differ."""
+
 STUDY, FOLDER = "study.json", "pieces"
 
 Values = dict[str, Any]
@@ -111,9 +117,24 @@ class Pieces:
             found = json.loads((self.folder / STUDY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise FolderInUse(f"{self.folder} holds no study to go on with: give another") from None
-        for name in sorted(found.keys() | wanted.keys()):
-            if found.get(name) != wanted.get(name):
-                raise FolderInUse(
-                    f"{self.folder} is a study with other settings: {name} is "
-                    f"{found.get(name)!r} there, {wanted.get(name)!r} now; give a new folder"
-                )
+        if found != wanted:
+            raise FolderInUse(
+                f"{self.folder} is a study with other settings: {_difference(found, wanted)}; "
+                "give a new folder"
+            )
+
+
+def _difference(there: Any, now: Any, name: str = "") -> str:
+    """The first value that differs, in words, named by the way to it: recipe.learning_rate."""
+    if isinstance(there, dict) and isinstance(now, dict):
+        keys = sorted(there.keys() | now.keys())
+        key = next(key for key in keys if there.get(key) != now.get(key))
+        return _difference(there.get(key), now.get(key), f"{name}.{key}" if name else key)
+    if isinstance(there, list) and isinstance(now, list):
+        if len(there) != len(now):
+            return f"{name} has {len(there)} entries there, {len(now)} now"
+        at = next(i for i, pair in enumerate(zip(there, now, strict=True)) if pair[0] != pair[1])
+        return _difference(there[at], now[at], f"{name}[{at}]")
+    if name in HASHED and isinstance(there, str) and isinstance(now, str):
+        return HASHED[name]
+    return f"{name} is {there!r} there, {now!r} now"
