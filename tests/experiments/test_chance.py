@@ -14,6 +14,7 @@ from convscope.experiments.chance import (
     jackknife,
     left_out,
     mean_of,
+    over_folds,
     rank_correlation,
     ranks,
     sign_test,
@@ -52,6 +53,18 @@ def test_equals_share_their_ranks() -> None:
     assert rank_correlation([1, 2, 3], [10, 100, 1000]) == pytest.approx(1)
     assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
     assert rank_correlation([1, 1, 1], [1, 2, 3]) == 0
+
+
+def test_an_interval_over_folds_of_one_set_is_wider_than_over_independent_values() -> None:
+    found = over_folds([1.0, 2.0, 3.0], learned=30, tested=15)
+    assert (found.mean, found.deviation, found.count) == (2, 1, 3)
+    half = 4.303 * (1 / 3 + 15 / 30) ** 0.5  # Student's t of 2 degrees; variance 1
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
+    many = over_folds([1.0, 2.0, 3.0], learned=10**9, tested=1)
+    plain = mean_of([1.0, 2.0, 3.0])
+    assert (many.low, many.high) == pytest.approx((plain.low, plain.high))
+    one = over_folds([0.4], learned=30, tested=15)
+    assert (one.low, one.high) == (0.4, 0.4)
 
 
 def test_the_jackknife_leaves_every_image_out_once() -> None:

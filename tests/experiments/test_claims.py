@@ -461,3 +461,54 @@ def test_the_purity_of_a_map_is_the_share_of_pairs_of_one_class_that_excite_it()
     images = torch.tensor([[0, 1, 2, 3], [3, 2, 1, -1], [0, 1, 2, 3]])
     values = torch.tensor([[4.0, 3, 2, 1], [3, 2, 1, 0], [2, 1, 0, -1]])
     assert purities(images, values, [0, 0, 0, 1]) == (3 / 6, 1 / 3)  # two excite the third
+
+
+# ---- over folds ---------------------------------------------------------------------------------
+
+
+def curves(few: float, most: tuple[float, ...]) -> Transfer:
+    """Features' accuracy above scratch's: at 5 images per class, and by fold at 60."""
+    zero = (0.5,) * len(most)
+    points = (
+        point("relu7", "softmax", 5, *(0.5 + few for _ in most)),
+        point("relu7", "softmax", 60, *(0.5 + each for each in most)),
+        point("zfnet", "scratch", 5, *zero),
+        point("zfnet", "scratch", 60, *zero),
+    )
+    protocol = Protocol((5, 60), len(most))
+    return Transfer("relu7", "flatten", 256, ("a", "b"), 400, 240, 0.5, protocol, points)
+
+
+def test_features_are_held_against_scratch_at_the_most_images_per_class() -> None:
+    assert verdict("transfer-scratch", curves(-0.4, (0.1, 0.11, 0.1))) is HOLDS
+    assert verdict("transfer-scratch", curves(0.4, (-0.1, -0.11, -0.1))) is FAILS
+    said = BY_KEY["transfer-scratch"].judge(curves(-0.4, (0.1, 0.11, 0.1))).here
+    assert "at 5" in said and "at 60" in said
+
+
+def test_folds_that_share_images_are_not_counted_as_independent() -> None:
+    gains = (0.01, 0.03, 0.05)  # 240 images are tested, 120 learned from
+    effect = BY_KEY["transfer-scratch"].judge(curves(0.0, gains)).effect
+    assert effect is not None and effect.low is not None
+    assert effect.low == pytest.approx(0.03 - 4.303 * 0.02 * (1 / 3 + 240 / 120) ** 0.5)
+    steady = (0.026, 0.03, 0.034)  # above 0 were they independent
+    assert decide(Effect.of(steady, "folds")) is HOLDS
+    assert verdict("transfer-scratch", curves(0.0, steady)) is HOLDS
+    shared = (0.018, 0.03, 0.042)
+    assert decide(Effect.of(shared, "folds")) is HOLDS
+    assert verdict("transfer-scratch", curves(0.0, shared)) is UNCLEAR
+
+
+def layered(*means: float) -> LayerProbe:
+    points = {
+        "svm": tuple(point(f"relu{at}", "svm", 30, mean, mean) for at, mean in enumerate(means))
+    }
+    protocol = Protocol((30,), 2)
+    return LayerProbe((), ("a", "b"), 10, 5, 0.5, protocol, points, {"svm": 0.0})
+
+
+def test_depth_is_judged_by_all_layers_and_not_by_the_two_ends() -> None:
+    assert verdict("depth-svm", layered(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.29)) is HOLDS
+    assert verdict("depth-svm", layered(0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.51)) is FAILS
+    found = BY_KEY["depth-svm"].judge(layered(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.29)).effect
+    assert found is not None and found.value == pytest.approx(1 - 6 * (6 + 36) / (7 * 48))

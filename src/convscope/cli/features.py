@@ -181,8 +181,9 @@ class Overlap:
         """What was found, the first ones named."""
         if duplicates is None:
             return
-        what = "left out of the tests" if self.drop_duplicates else "still among the images"
-        screen.say(f"{len(duplicates)} near-duplicates of {self.against}, {what}")
+        what = ", left out of the tests" if self.drop_duplicates else ", still among the images"
+        found = f"{len(duplicates)} near-duplicates of {self.against}"
+        screen.say(found + (what if duplicates else ""))
         for pair in duplicates[:SHOWN]:
             mirrored = ", mirrored" if pair.mirrored else ""
             screen.say(f"  {pair.name} is {pair.other_name}{mirrored} ({pair.correlation:.3f})")

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from convscope.experiments.chance import contrast
+from convscope.experiments.chance import contrast, over_folds
 from convscope.experiments.wording import minus, signed_number
 
 __all__ = [
@@ -52,6 +52,18 @@ class Effect:
         """A mean and its t-interval over independent values."""
         found = contrast([(1.0, values)])
         return cls(found.value, found.low, found.high, unit, len(values), over)
+
+    @classmethod
+    def over_folds(
+        cls, values: Sequence[float], learned: int, tested: int, unit: str = ""
+    ) -> Effect:
+        """A mean over random folds of one set (chance.over_folds).
+
+        learned, tested : images in a fold
+        """
+        found = over_folds(values, learned, tested)
+        low, high = (None, None) if found.count < 2 else (found.low, found.high)
+        return cls(found.mean, low, high, unit, found.count, "folds")
 
     @classmethod
     def between(

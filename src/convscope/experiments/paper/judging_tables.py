@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 
 from convscope.experiments.ablation.study import Ablation
-from convscope.experiments.chance import interval
+from convscope.experiments.chance import interval, rank_correlation
 from convscope.experiments.correspondence.study import Correspondence
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.paper.results import CorrespondenceStudy, MultiStudy, Trainings
@@ -161,19 +161,14 @@ def transfer_features_win(found: Transfer) -> Judgement:
     if not scratch or not learned:
         return not_run("no network was trained from scratch to compare with")
     pairs = {point.per_class: point for point in learned}
-    gains = np.mean(
-        [
-            np.array(pairs[point.per_class].accuracies) - np.array(point.accuracies)
-            for point in scratch
-        ],
-        axis=0,
-    )
+    most = scratch[-1]
+    gains = np.array(pairs[most.per_class].accuracies) - np.array(most.accuracies)
     said = ", ".join(
         f"{_accuracy(pairs[point.per_class])} against {_accuracy(point)} at {point.per_class}"
         for point in scratch
     )
     here = f"features against from scratch, %: {said} per class"
-    return judged(here, Effect.of(gains.tolist(), "folds", "points"))
+    return judged(here, _over_folds(gains.tolist(), found, most.per_class, "points"))
 
 
 def transfer_few_suffice(found: Transfer) -> Judgement:
@@ -187,7 +182,7 @@ def transfer_few_suffice(found: Transfer) -> Judgement:
         f"{_accuracy(few)} % from {few.per_class} images per class; from scratch "
         f"{_accuracy(most)} % from {most.per_class}"
     )
-    return judged(here, Effect.of(gains.tolist(), "folds", "points"))
+    return judged(here, _over_folds(gains.tolist(), found, few.per_class, "points"))
 
 
 def multi_learned(found: MultiStudy) -> Judgement:
@@ -209,13 +204,19 @@ def depth_deeper(classifier: str) -> Callable[[LayerProbe], Judgement]:
         points = found.points.get(classifier, ())
         if len(points) < 2:
             return not_run(f"{classifier} was not put on several layers")
-        gains = np.array(points[-1].accuracies) - np.array(points[0].accuracies)
-        said = ", ".join(f"{point.layer} {100 * point.mean:.1f}" for point in points)
-        tau = minus(f"{found.rises[classifier]:+.2f}")
-        here = f"{said}; rank correlation with depth {tau}"
-        return judged(here, Effect.of(gains.tolist(), "folds", "points"))
+        by_fold = zip(*(point.accuracies for point in points), strict=True)
+        rises = [rank_correlation(range(len(points)), fold) for fold in by_fold]
+        here = "accuracy, %: " + ", ".join(f"{p.layer} {100 * p.mean:.1f}" for p in points)
+        return judged(here, _over_folds(rises, found, points[0].per_class))
 
     return judge
+
+
+def _over_folds(
+    values: Sequence[float], found: Transfer | LayerProbe, per_class: int, unit: str = ""
+) -> Effect:
+    learned = per_class * len(found.classes)
+    return Effect.over_folds(values, learned, found.test_images, unit)
 
 
 # ---- words --------------------------------------------------------------------------------------
