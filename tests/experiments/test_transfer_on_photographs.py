@@ -23,6 +23,7 @@ CLASSES, EACH = 12, 12
 FLOOR = 0.80  # of 12 classes, from 5 images each; guessing reaches 0.083
 
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:torchvision's compiled operators"),
     pytest.mark.real_data,
     pytest.mark.skipif(
         not os.environ.get("CONVSCOPE_DATA") or not (WEIGHTS.exists() and CALTECH.exists()),
