@@ -16,7 +16,7 @@ from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
 from convscope.experiments.diagnosis.study import Diagnosis, diagnose
 from convscope.experiments.evolution.study import evolve
 from convscope.experiments.invariance.motions import papers_motions
-from convscope.experiments.invariance.study import invariance
+from convscope.experiments.invariance.study import first_and_last, invariance
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.purity import (
     Grouping,
@@ -187,7 +187,7 @@ def run_invariance(lab: Laboratory, folder: Path) -> Found:
     samples = draw_samples(lab.val, count + OTHERS, network, model.classes, seed=lab.seed)
     found = invariance(
         network, model.preprocess, samples[:count],
-        others=samples[count:], progress=lab.progress,
+        layers=first_and_last(network), others=samples[count:], progress=lab.progress,
         motions=papers_motions(model.preprocess.size[0], lab.budget.steps),
         out=folder / "invariance", resume=True,
     )  # fmt: skip

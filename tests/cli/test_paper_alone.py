@@ -1,0 +1,192 @@
+"""The commands that the paper's page prints under its sections do what its stages did.
+
+All stages are run once, with whatever their experiments are asked for written down; then each
+printed command is given to the command line, which is stopped where it asks the same experiment.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from convscope.cli.app import main
+from convscope.experiments.paper.laboratory import Laboratory
+from convscope.experiments.paper.plan import QUICK
+from convscope.experiments.paper.stages import STAGES
+from convscope.experiments.transfer.reading import LayerReader
+from convscope.experiments.transfer.scratch import Scratch
+from convscope.images.image_set import ImageSet
+from convscope.network.zoo import Model
+from convscope.training.lesson import Lesson
+
+pytestmark = pytest.mark.slow
+
+BUDGET = replace(
+    QUICK, name="odd", images=480, validation=120, epochs=3, kept=(0, 3), seeds=2,
+    wide=1, looked_at=30, evolved=30, measured=3, diagnosed=34, occluded=4, turned=2, steps=3,
+    faces=2, places=3, ablated_epochs=1, ablated_seeds=1, ablated_rows=("without layer 7",),
+    transferred=56, per_class=(1, 3), folds=2, tested=2, scratch_epochs=2, several=40, probed=3,
+)  # fmt: skip
+SEED = 1
+
+# by stage and the number of its command: where the command line finds the experiment, and where
+# the stage does
+ASKED = {
+    ("training", 0): ("training.loop", "train_on", "paper.laboratory"),
+    ("fig2", 0): ("atlas.scan", "write_atlas", None),
+    ("fig4", 0): ("experiments.evolution.study", "evolve", "paper.stages_of_figures"),
+    ("fig5", 0): ("experiments.diagnosis.examined", "examine", "paper.stages_of_figures"),
+    ("fig6", 0): ("experiments.sensitivity.study", "sensitivity", "paper.stages_of_figures"),
+    ("surroundings", 0): ("training.loop", "train_on", "paper.laboratory"),
+    ("surroundings", 1): ("experiments.sensitivity.study", "sensitivity", "paper.stages_of_trials"),
+    ("invariance", 0): ("experiments.invariance.study", "invariance", "paper.stages_of_figures"),
+    ("correspondence", 0): (
+        "experiments.correspondence.study", "correspond", "paper.stages_of_tables",
+    ),
+    ("table1", 0): ("experiments.ensemble.study", "ensemble", "paper.stages_of_tables"),
+    ("table2", 0): ("experiments.ablation.study", "ablate", "paper.stages_of_tables"),
+    ("transfer", 0): ("experiments.transfer.study", "transfer", "paper.stages_of_tables"),
+    ("multi", 0): (
+        "experiments.transfer.multilabel", "transfer_several", "paper.stages_of_tables",
+    ),
+    ("depth", 0): ("experiments.transfer.layers", "probe", "paper.stages_of_tables"),
+}  # fmt: skip
+ELSEWHERE = {  # where it is done, and how it is told, is no setting
+    "out", "folder", "resume", "device", "workers", "progress", "network", "keeping", "title",
+    "ranks",
+}  # fmt: skip
+
+
+class Stopped(BaseException):
+    """Raised where the command line asks an experiment, with what it asks."""
+
+
+def asked(function: Callable[..., Any], *args: Any, **named: Any) -> dict[str, Any]:
+    """Every argument, defaults too, so that what means the same is equal."""
+    given = inspect.signature(function).bind(*args, **named)
+    given.apply_defaults()
+    return {k: plain(v) for k, v in given.arguments.items() if k not in ELSEWHERE}
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, ImageSet):
+        return value.identity()
+    if isinstance(value, Model):
+        return value.spec.removeprefix("run:")
+    if isinstance(value, str):
+        return value.removeprefix("run:")
+    if isinstance(value, Lesson):
+        return value.pictures.identity, value.validation.identity
+    if isinstance(value, LayerReader):
+        return value.model.spec, value.pooling, value.flips, value.half, value.solver
+    if isinstance(value, Scratch):
+        return value.architecture, value.recipe, value.images.identity(), value.test
+    if isinstance(value, torch.Tensor):
+        return value.double().sum().item()
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, range):
+        return list(value)
+    if hasattr(value, "images") and hasattr(value, "names"):  # pictures with parts
+        return value.names, plain(value.images)
+    if hasattr(value, "workers") and hasattr(value, "top"):  # what an atlas looks for
+        return replace(value, workers=None)
+    if hasattr(value, "picture") and hasattr(value, "label"):  # one to look at
+        return value.name, value.label
+    if hasattr(value, "classifiers"):
+        return replace(value, classifiers=frozenset(value.classifiers))
+    if callable(value):
+        return True
+    return value
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laboratory, dict[str, Any]]]:
+    """The laboratory; by stage, its commands, and by experiment all that it asked of it."""
+    folder = tmp_path_factory.mktemp("paper")
+    lab = Laboratory(folder, "scenes", BUDGET, SEED)
+    found: dict[str, Any] = {}
+    for stage in STAGES:
+        calls: dict[str, list[dict[str, Any]]] = {}
+        with pytest.MonkeyPatch.context() as patch:
+            for (key, _), (source, name, place) in ASKED.items():
+                if key == stage.key:
+                    where = f"convscope.{source if place is None else f'experiments.{place}'}"
+                    patch.setattr(import_module(where), name, _written(where, name, calls))
+            (folder / stage.key).mkdir(exist_ok=True)
+            found[stage.key] = stage.work(lab, folder / stage.key).command.splitlines(), calls
+    yield lab, found
+
+
+def _written(where: str, name: str, calls: dict[str, list[dict[str, Any]]]) -> Callable[..., Any]:
+    """The function, writing down what it is asked."""
+    function = getattr(import_module(where), name)
+
+    def do(*args: Any, **named: Any) -> Any:
+        if name == "examine":  # the images are read once
+            args = (*args[:3], list(args[3]), *args[4:])
+        calls.setdefault(name, []).append(asked(function, *args, **named))
+        return function(*args, **named)
+
+    return do
+
+
+def stopped(source: str, name: str, words: list[str], folder: Path) -> dict[str, Any]:
+    """What the command line asks of an experiment."""
+    module = import_module(f"convscope.{source}")
+    function = getattr(module, name)
+
+    def stop(*args: Any, **named: Any) -> Any:
+        if name == "examine":
+            args = (*args[:3], list(args[3]), *args[4:])
+        raise Stopped(asked(function, *args, **named))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, stop)
+        patch.chdir(folder)
+        with pytest.raises(Stopped) as caught:
+            main(words)
+    values: dict[str, Any] = caught.value.args[0]
+    return values
+
+
+@pytest.mark.parametrize("which", ASKED, ids=lambda which: f"{which[0]}-{which[1]}")
+def test_the_command_asks_what_the_stage_asked(
+    which: tuple[str, int], done: Any, tmp_path: Path
+) -> None:
+    key, number = which
+    source, name, _ = ASKED[which]
+    commands, calls = done[1][key]
+    program, *words = shlex.split(commands[number])
+    assert program == "convscope"
+    told = stopped(source, name, words, tmp_path)
+    unlike = [{name for name in told if told[name] != call[name]} for call in calls[name]]
+    assert set() in unlike, unlike
+
+
+def test_the_command_of_the_remedy_trains_what_the_stage_trained(done: Any, tmp_path: Path) -> None:
+    lab, found = done
+    words = shlex.split(found["remedy"][0][0])[1:]
+    told = stopped("experiments.diagnosis.trial", "try_remedies", words, tmp_path)
+    recipe = replace(lab.recipe("alexnet", SEED), keep_epochs=())
+    assert told == {
+        "architecture": lab.architecture("alexnet"),
+        "recipe": recipe,
+        "images": lab.train.identity(),
+        "validation": lab.val.identity(),
+        "findings": None,
+        "notes": True,
+        "seeds": list(lab.seeds),
+    }
+
+
+def test_every_stage_prints_a_command_that_is_tried() -> None:
+    assert {key for key, _ in ASKED} | {"remedy"} == {stage.key for stage in STAGES}
