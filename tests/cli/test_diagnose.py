@@ -66,6 +66,7 @@ def test_without_images_the_weights_tell_what_they_can(convscope, place: Path):
     ("arguments", "line"),
     [
         (["--images", "3"], "--images needs --data"),
+        (["--resume"], "--resume needs --data"),
         (["--try"], "--data"),
         (["--try", "--data", "photos"], "--try cannot change mynet:build"),
         (["--val", "photos"], "--val belongs to --try"),
@@ -80,6 +81,18 @@ def test_what_cannot_be_done_is_one_line(convscope, place: Path, arguments: list
     assert line in said.err
     assert said.err.count("\n") == 1
     assert not (place / "new").exists()
+
+
+def test_a_diagnosis_is_gone_on_with_by_the_same_images_only(convscope, place: Path):
+    command = ("diagnose", NAME, *OPTIONS, "--out", "kept", "--data", "photos")
+    assert convscope(*command).code == 0
+    first = json.loads((place / "kept" / "result.json").read_text())
+    assert "not empty" in convscope(*command).err
+    again = convscope(*command, "--resume", "--json")
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["networks"] == first["networks"]
+    fewer = convscope(*command, "--resume", "--images", "3")
+    assert fewer.code == 2 and "images is" in fewer.err
 
 
 def test_a_folder_in_use_is_left_alone(convscope, place: Path):

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from convscope.errors import BadInput, BadModel, NonFinite
 from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.diagnosis.responses import Tally
 from convscope.experiments.diagnosis.study import Diagnosis, diagnose
+from convscope.experiments.pieces import Pieces
 from convscope.network.architectures import ARCHITECTURES, build
 from convscope.network.exported import open_network
 
@@ -153,6 +155,27 @@ def test_batches_and_one_tensor_say_the_same():
     assert parts.layers[1].unsteadiness == pytest.approx(whole.layers[1].unsteadiness, abs=1e-4)
     assert said == [("images", 7, 20), ("images", 14, 20), ("images", 20, 20)]
     assert parts.steady_images == 16
+
+
+def test_an_interrupted_diagnosis_goes_on_and_answers_no_image_twice(tmp_path, monkeypatch):
+    network, images = network_of(sound_bank()), photographs(40)
+    whole = diagnose(network, images.split(4))
+    settings = {"network": "sound"}
+
+    def stopping():
+        yield from images.split(4)[:9]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        diagnose(network, stopping(), pieces=Pieces(tmp_path / "kept", settings))
+    counted, add = [], Tally.add
+    monkeypatch.setattr(Tally, "add", lambda own, maps: counted.append(len(maps)) or add(own, maps))
+    kept = Pieces(tmp_path / "kept", settings, resume=True)
+    again = diagnose(network, images.split(4), pieces=kept)
+    assert sum(counted) == 8 * len(
+        whole.layers
+    )  # 32 of 40 had answered: two groups
+    assert again.to_dict() == whole.to_dict()
 
 
 def test_a_diagnosis_is_json():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli.inputs import Microscope, open_microscope
-from convscope.cli.options import ModelArgument, Reading, Running
+from convscope.cli.options import ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
 from convscope.cli.trying import TryOptions, check_trial, run_trial
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["diagnose"]
 
+ANSWERS = "answers"  # in OUT: what the networks answered to the images, for --resume
 LEGEND = (
     "strongest 5 %: their share of the filters' energy; max/median: of the filters' strengths;",
     "dead: maps that never answer; rare: maps that answer at fewer than 0.1 % of positions;",
@@ -66,6 +67,7 @@ def diagnose(
             min=1, metavar="N", help="Images of DATA to use, spread evenly over it. Default: all."
         ),
     ] = None,
+    resume: ResumeOption = False,
 ) -> None:
     """Say what is wrong with a network's layers, and what to change.
 
@@ -83,16 +85,20 @@ def diagnose(
     if images is not None and data is None:
         raise BadOption("--images needs --data: it says how many of its images to use")
     check_trial(trying, model, data, against)
-    check_unused(out, resume=trying.resume if trying.try_ else None)
+    if resume and data is None:
+        raise BadOption("--resume needs --data: without images there is nothing to go on with")
+    check_unused(out, resume=resume if data is not None else None)
     if trying.try_ and data is not None and ":" not in model and "@" not in model:
-        run_trial(screen, model, data, out, running, trying)  # it has no weights to look at yet
+        # it has no weights to look at yet
+        run_trial(screen, model, data, out, running, trying, resume=resume)
         return
     specs = [model] if against is None else [model, against]
     networks = [open_microscope(spec, reading, running) for spec in specs]
     examined, records = [], []
-    for scope in networks:
+    for number, scope in enumerate(networks):
         screen.facts({**scope.facts(), **({"images": data} if data else {})})
-        each = _examine(screen, scope, data, images, running)
+        kept = None if trying.try_ else out / ANSWERS / str(number)  # a trial is resumed in OUT
+        each = _examine(screen, scope, data, images, running, kept, resume)
         examined.append(each)
         records.append({**scope.record(), **each.diagnosis.to_dict()})
         screen.say("", *_table(each.diagnosis), *LEGEND, "", *_findings(each.diagnosis), "")
@@ -100,7 +106,7 @@ def diagnose(
     figures = {"diagnosis": _figure(examined, data)}
     if trying.try_ and data is not None:
         run_trial(
-            screen, model, data, out, running, trying,
+            screen, model, data, out, running, trying, resume=resume,
             findings=examined[0].diagnosis.findings, result=result, figures=figures,
         )  # fmt: skip
         return
@@ -110,10 +116,18 @@ def diagnose(
 
 
 def _examine(
-    screen: Screen, scope: Microscope, data: str | None, count: int | None, running: Running
+    screen: Screen,
+    scope: Microscope,
+    data: str | None,
+    count: int | None,
+    running: Running,
+    kept: Path | None,
+    resume: bool,
 ) -> Examined:
-    """A network's diagnosis, and what its figure shows besides."""
-    from convscope.experiments.diagnosis.examined import examine
+    """A network's diagnosis, and what its figure shows besides.   kept : folder of what it answered
+    """  # fmt: skip
+    from convscope.experiments.diagnosis.examined import BATCH, examine
+    from convscope.experiments.pieces import Pieces
     from convscope.images.chosen import evenly
 
     network, preprocess, title = scope.network, scope.model.preprocess, scope.title()
@@ -121,9 +135,20 @@ def _examine(
         return examine(network, preprocess, title)
     found = scope.images(data)
     chosen = evenly(len(found), count)
-    given = _batches(screen, scope, found, chosen, running)
-    with screen.progress() as progress:
-        return examine(network, preprocess, title, given, total=len(chosen), progress=progress)
+    size = running.batch_size or BATCH
+    settings = {
+        **scope.record(),
+        "data": found.identity(),
+        "images": len(chosen),
+        "batch_size": size,
+    }
+    pieces = Pieces(kept, settings, resume=resume)
+    given = _batches(screen, scope, found, chosen, size, running.workers)
+    with screen.progress(kept and kept.parents[1]) as progress:
+        return examine(
+            network, preprocess, title, given,
+            total=len(chosen), pieces=pieces, progress=progress,
+        )  # fmt: skip
 
 
 def _batches(
@@ -131,18 +156,14 @@ def _batches(
     scope: Microscope,
     images: ImageSet,
     chosen: list[int],
-    running: Running,
+    size: int,
+    workers: int | None,
 ) -> Iterator[Tensor]:
     """The chosen images as the network wants them."""
-    from convscope.experiments.diagnosis.examined import BATCH
     from convscope.images.batches import batches
 
     for batch in batches(
-        images,
-        scope.model.preprocess,
-        batch_size=running.batch_size or BATCH,
-        workers=running.workers,
-        indices=chosen,
+        images, scope.model.preprocess, batch_size=size, workers=workers, indices=chosen
     ):
         for skipped in batch.skipped:
             screen.warn(f"skipped {skipped.name}: {skipped.reason}")

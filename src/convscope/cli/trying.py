@@ -80,12 +80,6 @@ class TryOptions:
             "--notes", help="Act on notes, too, not on faults alone.", rich_help_panel=_PANEL
         ),
     ] = False
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with a trial that was interrupted.", rich_help_panel=_PANEL
-        ),
-    ] = False
 
 
 def check_trial(trying: TryOptions, model: str, data: str | None, against: str | None) -> None:
@@ -97,7 +91,6 @@ def check_trial(trying: TryOptions, model: str, data: str | None, against: str |
             "--recipe": trying.recipe,
             "--epochs": trying.epochs,
             "--notes": trying.notes or None,
-            "--resume": trying.resume or None,
         }
         for name, value in given.items():
             if value is not None:
@@ -124,6 +117,7 @@ def run_trial(
     running: Running,
     trying: TryOptions,
     *,
+    resume: bool,
     findings: Sequence[Finding] | None = None,
     result: Mapping[str, Any] | None = None,
     figures: Mapping[str, Any] | None = None,
@@ -152,7 +146,7 @@ def run_trial(
         trial = try_remedies(
             architecture, recipe, images, validation, findings=findings,
             notes=trying.notes, seeds=range(recipe.seed, recipe.seed + seeds),
-            out=out, resume=trying.resume, device=device,
+            out=out, resume=resume, device=device,
             workers=workers_or(running), progress=progress,
         )  # fmt: skip
     screen.say("", *_words(trial))

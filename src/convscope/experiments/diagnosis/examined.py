@@ -10,6 +10,7 @@ from torch import Tensor
 
 from convscope.experiments.diagnosis.glimpse import Glimpse, glimpse
 from convscope.experiments.diagnosis.study import Diagnosis, diagnose
+from convscope.experiments.pieces import Pieces
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
 from convscope.progress import Progress
@@ -44,17 +45,18 @@ def examine(
     batches: Iterable[Tensor] | None = None,
     *,
     total: int | None = None,
+    pieces: Pieces | None = None,
     progress: Progress | None = None,
 ) -> Examined:
     """`diagnose`, and what a figure shows besides.
 
     batches : of (n, 3, H, W) preprocessed images, read once; None: what the weights tell
-    total : how many images there are, for `progress`
+    total, pieces : as in `diagnose`
     Raises  as `diagnose`.
     """
     kept: list[Tensor] = []
     images = None if batches is None else _keeping(batches, kept)
-    diagnosis = diagnose(network, images, total=total, progress=progress)
+    diagnosis = diagnose(network, images, total=total, pieces=pieces, progress=progress)
     place = next((i for i, layer in enumerate(diagnosis.layers) if layer.first), None)
     second = 1 if place is None else place + 1
     seen = None

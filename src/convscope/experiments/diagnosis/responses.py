@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.experiments.diagnosis.filters import TOP_SHARE, beyond_nyquist
@@ -86,6 +88,23 @@ class Tally:
         self.images_active += (high > 0).sum(0).cpu()
         self.positions_active += (maps > 0).sum((0, 2, 3)).cpu()
         self.energy += maps.square().sum((0, 2, 3)).double().cpu()
+
+    def include(self, other: Mapping[str, NDArray[Any]]) -> None:
+        """Adds what another tally counted, as its `arrays` say."""
+        theirs = {name: torch.from_numpy(value) for name, value in other.items()}
+        self.images += int(theirs["images"])
+        self.positions += int(theirs["positions"])
+        self.positions_active += theirs["positions_active"]
+        self.images_active += theirs["images_active"]
+        self.energy += theirs["energy"]
+        self.highest = torch.maximum(self.highest, theirs["highest"])
+        self.lowest = torch.minimum(self.lowest, theirs["lowest"])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that was counted, by name."""
+        return {
+            name: np.asarray(value) for name, value in vars(self).items() if name != "rectified"
+        }
 
     def activity(self) -> Activity:
         spread = self.highest - self.lowest

@@ -8,11 +8,13 @@ weights, responses.py those of answers, findings.py says what follows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.atlas.mine import as_maps
@@ -34,11 +36,13 @@ from convscope.experiments.diagnosis.responses import (
     measured_folding,
     unsteadiness,
 )
+from convscope.experiments.pieces import Pieces
 from convscope.network.exported import Network
 from convscope.progress import Progress
 
 __all__ = ["Diagnosis", "Folding", "LayerDiagnosis", "diagnose"]
 
+GROUP = 4  # batches, whose counts are kept together
 STEADY_IMAGES = 16  # of the first ones, for aliasing: thousands of positions in each
 
 
@@ -131,6 +135,7 @@ def diagnose(
     images: Tensor | Iterable[Tensor] | None = None,
     *,
     total: int | None = None,
+    pieces: Pieces | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Measures every convolutional layer, and says what is wrong with it.
@@ -138,6 +143,8 @@ def diagnose(
     images : (N, 3, H, W) preprocessed, or batches of them, read once; without any, only what the
         weights tell
     total : how many images there are, for `progress`
+    pieces : keep what was counted, so that the network need not answer again to images that it
+        has seen; whoever gives it says in its settings which network and batches these are
     Raises  BadModel: no convolutional layer; BadInput: images of another shape, or none in them;
         NonFinite: NaN or infinity among weights or activations, the layer named.
     Source: Zeiler & Fergus 2014, §4.1 and Fig. 5
@@ -154,7 +161,8 @@ def diagnose(
     if images is not None:
         batches = iter([images] if isinstance(images, Tensor) else images)
         few, batches = _first(batches, STEADY_IMAGES)
-        tallies = _count(network, batches, activations, total, progress)
+        kept = pieces or Pieces(None, {})
+        tallies = _count(network, batches, activations, kept, _counter(progress, total))
     measured: dict[str, Tensor] = {}
     moved: dict[str, Tensor] = {}
     if few is not None:
@@ -220,24 +228,57 @@ def _count(
     network: Network,
     batches: Iterator[Tensor],
     activations: dict[str, str],
-    total: int | None,
-    progress: Progress | None,
+    pieces: Pieces,
+    seen: Callable[[int], None],
 ) -> dict[str, Tally]:
-    """A tally for every activation, over all images."""
-    tallies: dict[str, Tally] = {}
-    seen = 0
-    for batch in batches:
-        if not len(batch):
-            continue
-        for name, value in network.stream(batch, activations.values()):
-            maps = as_maps(value)
-            if name not in tallies:
-                rectified = is_rectified(network.nodes[name])
-                tallies[name] = Tally(maps.shape[1], rectified=rectified)
-            tallies[name].add(maps)
+    """A tally for every activation, over all images; a piece for each group of batches."""
+    names = list(dict.fromkeys(activations.values()))
+    whole = {name: _tally(network, name) for name in names}
+    images = 0
+    for number, group in enumerate(_groups(filter(len, batches), GROUP)):
+        counted = pieces.arrays(
+            f"answers {number}", partial(_answers, network, group, names, images, seen)
+        )
+        images += sum(map(len, group))
+        for i, name in enumerate(names):
+            own = {key[len(f"{i} ") :]: v for key, v in counted.items() if key.startswith(f"{i} ")}
+            whole[name].include(own)
+    return whole
+
+
+def _answers(
+    network: Network,
+    group: list[Tensor],
+    names: list[str],
+    before: int,
+    seen: Callable[[int], None],
+) -> dict[str, NDArray[Any]]:
+    """What the layers answer to some batches: the arrays of their tallies, by number and name."""
+    tallies = {name: _tally(network, name) for name in names}
+    for batch in group:
+        for name, value in network.stream(batch, names):
+            tallies[name].add(as_maps(value))
             if not tallies[name].highest.isfinite().all():
                 raise NonFinite(f"layer {name} answers with NaN or infinity: check the weights")
-        seen += len(batch)
-        if progress:
-            progress("images", seen, total or seen)
-    return tallies
+        before += len(batch)
+        seen(before)
+    return {
+        f"{i} {key}": value
+        for i, tally in enumerate(tallies.values())
+        for key, value in tally.arrays().items()
+    }
+
+
+def _counter(progress: Progress | None, total: int | None) -> Callable[[int], None]:
+    return lambda seen: progress("images", seen, total or seen) if progress else None
+
+
+def _tally(network: Network, name: str) -> Tally:
+    node = network.nodes[name]
+    return Tally(node.shape[0], rectified=is_rectified(node))
+
+
+def _groups(batches: Iterable[Tensor], count: int) -> Iterator[list[Tensor]]:
+    batches = iter(batches)
+    while group := list(itertools.islice(batches, count)):
+        yield group
