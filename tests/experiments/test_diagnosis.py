@@ -172,9 +172,7 @@ def test_an_interrupted_diagnosis_goes_on_and_answers_no_image_twice(tmp_path, m
     monkeypatch.setattr(Tally, "add", lambda own, maps: counted.append(len(maps)) or add(own, maps))
     kept = Pieces(tmp_path / "kept", settings, resume=True)
     again = diagnose(network, images.split(4), pieces=kept)
-    assert sum(counted) == 8 * len(
-        whole.layers
-    )  # 32 of 40 had answered: two groups
+    assert sum(counted) == 8 * len(whole.layers)  # 32 of 40 had answered: two groups
     assert again.to_dict() == whole.to_dict()
 
 
