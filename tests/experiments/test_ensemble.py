@@ -178,7 +178,7 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
     assert json.dumps(found.to_dict()) == json.dumps(whole)
     with pytest.raises(FolderInUse, match="--resume"):
         ensemble(nets, images, out=tmp_path / "s")
-    with pytest.raises(FolderInUse, match="networks is"):
+    with pytest.raises(FolderInUse, match="networks has 3 entries there, 2 now"):
         ensemble(nets[:2], images, out=tmp_path / "s", resume=True)
     with pytest.raises(FolderInUse, match="images is"):
         ensemble(nets, painted(5, 5), out=tmp_path / "s", resume=True)
