@@ -82,7 +82,9 @@ CLAIMS = (
     _little("table2-dense", "Without both fully connected layers (6, 7) little is lost", _DENSE),
     _depth_matters("table2-depth"),
     _little("table2-half", "With half as many units in layers 6, 7 little is lost", _HALF),
-    _little("table2-double", "With twice as many units in 6, 7 little is gained", _DOUBLE, -1),
+    _little(
+        "table2-double", "With twice as many units in layers 6, 7 little is gained", _DOUBLE, -1
+    ),
     RowClaim(
         "table2-wider",
         "Wider middle convolutions (3, 4, 5) lower the error",
