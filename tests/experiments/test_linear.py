@@ -90,6 +90,7 @@ def test_pieces_that_do_not_fit_in_memory_give_the_same_weights(
     for module in (linear, fit_torch):
         monkeypatch.setattr(module, "IN_MEMORY", 50)  # so that a part is fitted first, too
     monkeypatch.setattr(fit_torch, "PIECE", 32)
+    rows.flags.writeable = False  # as those of a memory map
     pieces = fit_linear(rows, targets, loss, 5.0, classes=4, tolerance=1e-8)
     np.testing.assert_allclose(pieces.weights, whole.weights, atol=2e-4)
 

@@ -112,7 +112,7 @@ class _Problem:
             yield self._read(first, min(first + PIECE, self.count))
 
     def _read(self, first: int, last: int) -> tuple[Tensor, Tensor]:
-        rows = torch.from_numpy(np.ascontiguousarray(self.features[first:last]))
+        rows = torch.from_numpy(np.array(self.features[first:last]))  # a memory map is read-only
         return rows.to(self.device), self.targets[first:last].to(self.device)
 
 
