@@ -215,7 +215,7 @@ class _Course:
         teacher, recipe, sums = self.teacher, self.recipe, state.sums
         steps, count = teacher.feed.steps, len(teacher.lesson.pictures)
         accuracies = [each.val_accuracy for each in state.history]
-        before = f", val {accuracies[-1]:.1%} before" if accuracies else ""
+        before = f", validation accuracy {accuracies[-1]:.1%}" if accuracies else ""
         what = f"epoch {state.epoch} of {recipe.epochs}{before}"
         began = time.perf_counter()
         loss, correct = sums.loss, sums.correct
