@@ -60,8 +60,8 @@ ASKED = {
     ("depth", 0): ("experiments.transfer.layers", "probe", "paper.stages_of_tables"),
 }  # fmt: skip
 ELSEWHERE = {  # where it is done, and how it is told, is no setting
-    "out", "folder", "resume", "device", "workers", "progress", "network", "keeping", "title",
-    "ranks",
+    "out", "folder", "pieces", "resume", "device", "workers", "progress", "network", "keeping",
+    "title", "ranks",
 }  # fmt: skip
 
 

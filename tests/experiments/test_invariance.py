@@ -255,7 +255,7 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
     assert len(moved) == 2
     with pytest.raises(FolderInUse, match="count is 3 there, 2 now"):
         resumed(2)
-    with pytest.raises(FolderInUse, match="amounts.translation has 13 entries there, 2 now"):
+    with pytest.raises(FolderInUse, match=r"amounts\.translation has 13 entries there, 2 now"):
         resumed(motions=[Motions(Motion.TRANSLATION, (0.0, 2.0))])
     with pytest.raises(FolderInUse, match="others is"):
         resumed(others=())
