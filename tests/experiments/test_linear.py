@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from convscope.errors import BadOption
-from convscope.experiments.transfer import fit_torch, linear
+from convscope.experiments.transfer import fit_sklearn, fit_torch, linear
 from convscope.experiments.transfer.fit_torch import LOSSES
 from convscope.experiments.transfer.linear import fit_linear, solver_for
 from convscope.experiments.transfer.linear_model import Loss, Solver, Span
@@ -48,6 +48,22 @@ def test_both_solvers_find_the_same_weights(loss: Loss, classes: int) -> None:
     np.testing.assert_allclose(found[0].weights, found[1].weights, atol=2e-3)
     np.testing.assert_allclose(found[0].bias, found[1].bias + shift, atol=2e-3)
     np.testing.assert_array_equal(found[0].scores(rows).argmax(1), found[1].scores(rows).argmax(1))
+
+
+def test_a_small_problem_is_fitted_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    from threadpoolctl import threadpool_info
+
+    used: list[int] = []
+    model = fit_sklearn._sklearn_model
+
+    def watched(*given: Any) -> Any:
+        used.extend(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+        return model(*given)
+
+    monkeypatch.setattr(fit_sklearn, "_sklearn_model", watched)
+    rows, targets = problem(Loss.SOFTMAX)
+    fit_linear(rows, targets, Loss.SOFTMAX, 5.0, classes=4, solver=Solver.SKLEARN)
+    assert used and set(used) == {1}
 
 
 @pytest.mark.parametrize("loss", KINDS)

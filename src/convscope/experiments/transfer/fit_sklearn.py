@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from convscope.experiments.transfer.linear_model import Linear, Loss
 
 __all__ = ["by_sklearn"]
+
+FEW = 2**24  # multiply-adds a pass; below, BLAS's threads wait for each other longer than they work
 
 
 def by_sklearn(
@@ -22,8 +25,29 @@ def by_sklearn(
     tolerance: float,
 ) -> Linear:
     """targets : int64 (N,), each of 0, 1, ... present; for `sigmoid` as `fit_linear`'s"""
-    if loss is Loss.SIGMOID:
-        return _each_class(features, targets, cost, tolerance)
+    small = features.size * (int(targets.max()) + 1) < FEW
+    with _threads().limit(limits=1 if small else None, user_api="blas"):
+        if loss is Loss.SIGMOID:
+            return _each_class(features, targets, cost, tolerance)
+        return _all_classes(features, targets, loss, cost, tolerance)
+
+
+@cache
+def _threads() -> Any:
+    """What sets how many threads the libraries use that scikit-learn has loaded."""
+    import sklearn.linear_model  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _all_classes(
+    features: NDArray[Any],
+    targets: NDArray[np.int64],
+    loss: Loss,
+    cost: float,
+    tolerance: float,
+) -> Linear:
     two = int(targets.max()) == 1
     # for two classes scikit-learn fits the difference w of their scores, with ½‖w‖² where two
     # columns ±w/2 have ¼‖w‖²
