@@ -261,7 +261,7 @@ def test_progress_counts_every_image_of_every_epoch(lesson, tmp_path: Path):
     first = [done for what, done, _ in told if what.startswith("epoch 1 of 2")]
     assert first == list(range(0, 49, 8))
     assert all(total == 48 for _, _, total in told)
-    assert any(what.startswith("epoch 2 of 2, val ") for what, _, _ in told)
+    assert any(what.startswith("epoch 2 of 2, validation accuracy ") for what, _, _ in told)
 
 
 def test_corrupt_images_are_skipped_and_counted(tmp_path: Path):
