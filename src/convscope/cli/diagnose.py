@@ -136,12 +136,14 @@ def _examine(
     found = scope.images(data)
     chosen = evenly(len(found), count)
     size = running.batch_size or BATCH
-    settings = {
-        **scope.record(),
-        "data": found.identity(),
-        "images": len(chosen),
-        "batch_size": size,
-    }
+    settings = {}
+    if kept is not None:
+        settings = {
+            **scope.record(),
+            "data": found.identity(),
+            "images": len(chosen),
+            "batch_size": size,
+        }
     pieces = Pieces(kept, settings, resume=resume)
     given = _batches(screen, scope, found, chosen, size, running.workers)
     with screen.progress(kept and kept.parents[1]) as progress:

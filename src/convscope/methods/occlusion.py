@@ -15,6 +15,7 @@ from torch import Tensor
 
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
+from convscope.methods.classes import check_target
 from convscope.methods.occluder import Fill, Occluder, fill_planes
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, Rules
@@ -23,7 +24,6 @@ from convscope.methods.sweep import (
     Precision,
     Rounding,
     Sweep,
-    check_target,
     one_image,
     refuse_not_finite,
     sweep,

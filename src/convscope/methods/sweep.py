@@ -15,15 +15,20 @@ from torch import Tensor
 
 from convscope.errors import BadInput, BadOption, NonFinite
 from convscope.geometry.box import Box
+from convscope.methods.classes import (
+    as_probabilities,
+    check_classifies,
+    ends_in_probabilities,
+    log_odds_of,
+)
 from convscope.methods.occluder import Fill, Occluder, covered, fill_planes
 from convscope.network.exported import Network
-from convscope.network.hidden import PROBABILITIES
 from convscope.network.incremental import IncrementalSweep
 from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 from convscope.progress import Progress
 
-__all__ = ["Job", "Method", "Sweep", "as_probabilities", "ends_in_probabilities", "sweep"]
+__all__ = ["Job", "Method", "Sweep", "sweep"]
 
 MEMORY = 24 * 2**20
 """Bytes of the largest activation of one batch of occluded images. The C library hands blocks over
@@ -31,8 +36,6 @@ MEMORY = 24 * 2**20
 LARGEST_BATCH = 16
 CHECKED = 16
 """Positions at which a sweep in fewer bits is compared with float32."""
-LEAST = 2.0**-24
-"""What float32 tells a probability from 1 by."""
 
 
 class Method(StrEnum):
@@ -107,12 +110,12 @@ class Sweep:
         From the logits, so that it still tells 0.99999999 from 0.9999; of a network that ends in
         probabilities, as far as float32 tells them from 0 and 1.
         """
-        return _log_odds(_output(self.logits), self._class(target), self.normalised)
+        return log_odds_of(_output(self.logits), self._class(target), self.normalised)
 
     def base_log_odds(self, target: int) -> float:
         """The same for the image as it is."""
         logits = _output(self.base_logits)
-        return float(_log_odds(logits, self._class(target), self.normalised))
+        return float(log_odds_of(logits, self._class(target), self.normalised))
 
     def label(self) -> Tensor:
         """(R, C) int64, the most probable class; the lowest index of equals."""
@@ -334,21 +337,6 @@ def _counting(progress: Progress | None, job: Job) -> Callable[[int], None]:
     return count
 
 
-def as_probabilities(network: Network, output: Tensor) -> Tensor:
-    """Each class's probability, of the network's output (..., classes)."""
-    return output if ends_in_probabilities(network) else output.softmax(-1)
-
-
-def ends_in_probabilities(network: Network) -> bool:
-    """Whether the output is a softmax or sigmoid, with nothing after it but reshaping."""
-    node = network.nodes[network.output]
-    while node.op.passes_through or node.kind in ("flatten", "view"):
-        if node.inputs[0] == INPUT:
-            return False
-        node = network.nodes[node.inputs[0]]
-    return node.kind in PROBABILITIES
-
-
 def one_image(network: Network, image: Tensor) -> Tensor:
     """(C, H, W), as the network takes it.   Raises  BadInput: another shape, or several images."""
     images = network.check_images(image)
@@ -357,41 +345,10 @@ def one_image(network: Network, image: Tensor) -> Tensor:
     return images[0]
 
 
-def check_classifies(network: Network) -> None:
-    """Raises  BadInput: the network ends in maps, not in classes."""
-    layer = network.layer(network.output)
-    if layer.grid != (1, 1):
-        size = "x".join(map(str, layer.shape))
-        raise BadInput(
-            f"the network ends in {layer.name!r}, {size}, and not in a score per class: "
-            "open a network that classifies, or sweep with classify=False"
-        )
-
-
-def check_target(network: Network, target: int) -> None:
-    """Raises  BadOption: there is no such class;  BadInput: there are no classes."""
-    check_classifies(network)
-    classes = network.layer(network.output).channels
-    if not 0 <= target < classes:
-        raise BadOption(f"target {target}: the network has classes 0 to {classes - 1}")
-
-
 def _output(logits: Tensor | None) -> Tensor:
     if logits is None:
         raise BadInput("this sweep has no classes: run it with classify=True")
     return logits
-
-
-def _log_odds(output: Tensor, target: int, normalised: bool) -> Tensor:
-    """(..., classes) -> (...), float64. A class that is alone has p = 1 always: 0 is said of it."""
-    output = output.double()
-    if normalised:
-        share = output[..., target].clip(LEAST, 1 - LEAST)
-        return share.log() - (-share).log1p()
-    others = torch.cat([output[..., :target], output[..., target + 1 :]], -1)
-    if not others.shape[-1]:
-        return torch.zeros_like(output[..., target])
-    return output[..., target] - others.logsumexp(-1)
 
 
 def _finite(values: Tensor | None) -> bool:

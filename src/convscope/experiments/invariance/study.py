@@ -29,7 +29,7 @@ from convscope.experiments.invariance.motions import (
 from convscope.experiments.pieces import Pieces, fingerprint
 from convscope.experiments.samples import Sample
 from convscope.images.preprocess import Preprocess
-from convscope.methods.sweep import as_probabilities, check_classifies
+from convscope.methods.classes import as_probabilities, check_classifies
 from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer, last_scores_without_places
 from convscope.progress import Progress

@@ -15,7 +15,7 @@ from convscope.images.datasets import SceneImages
 from convscope.images.image_set import ImageSet
 from convscope.images.parts import Marked
 from convscope.images.preprocess import Preprocess
-from convscope.methods.sweep import as_probabilities
+from convscope.methods.classes import as_probabilities
 from convscope.network.exported import Network
 
 __all__ = ["Chosen", "Truth", "probabilities", "recognised", "truth_of"]

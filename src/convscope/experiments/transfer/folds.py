@@ -60,13 +60,15 @@ class Protocol:
             raise BadOption("classifiers are softmax and svm; give at least one of them")
         object.__setattr__(self, "per_class", numbers)
 
+    def drawn(self) -> dict[str, int]:
+        """What the folds are drawn by, besides the images and their most training images."""
+        return {"folds": self.folds, "test_per_class": self.test_per_class, "seed": self.seed}
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "per_class": list(self.per_class),
-            "folds": self.folds,
-            "test_per_class": self.test_per_class,
             "classifiers": [str(each) for each in self.classifiers],
-            "seed": self.seed,
+            **self.drawn(),
         }
 
 

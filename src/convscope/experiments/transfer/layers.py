@@ -95,21 +95,13 @@ def probe(
         **reader.settings(images, test, doubles),
         "study": "layers",
         "per_class": list(protocol.per_class),
-        "folds": protocol.folds,
-        "test_per_class": protocol.test_per_class,
-        "seed": protocol.seed,
+        **protocol.drawn(),
     }
     draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
     pieces = Pieces(out, settings, resume=resume)
     readings = reader.both(images, test, names)
-    features, (unread, unread_tests) = readings.learned, readings.unread
-    folds = draw_folds(
-        images,
-        protocol,
-        test=test,
-        without=unread if test is not None else unread | doubles,
-        test_without=unread_tests | doubles,
-    )
+    features = readings.learned
+    folds = readings.folds(images, protocol, test, doubles)
     points: dict[str, list[Point]] = {str(each): [] for each in protocol.classifiers}
     for name in names:
         for point in points_of(

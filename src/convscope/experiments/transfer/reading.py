@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convscope.experiments.transfer.features import Features, extract, identity_of
-from convscope.experiments.transfer.folds import labelled_identity
+from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labelled_identity
 from convscope.experiments.transfer.linear_model import Solver
 from convscope.images.batches import Skipped
 from convscope.images.duplicates import Duplicate
@@ -33,6 +33,22 @@ class Readings:
         """The images that could not be read, to learn from and to test on."""
         learned, tested = ({skip.index for skip in each} for each in self._skipped())
         return learned, tested
+
+    def folds(
+        self, images: ImageSet, protocol: Protocol, test: ImageSet | None, doubles: Set[int]
+    ) -> list[Fold]:
+        """Drawn from what could be read.   doubles : images that are left out of the tests
+
+        Raises  as `draw_folds`.
+        """
+        unread, unread_tests = self.unread
+        return draw_folds(
+            images,
+            protocol,
+            test=test,
+            without=unread if test is not None else unread | doubles,
+            test_without=unread_tests | doubles,
+        )
 
     @property
     def skipped(self) -> tuple[str, ...]:

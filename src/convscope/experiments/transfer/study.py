@@ -119,23 +119,14 @@ def transfer(
         **reader.settings(images, test, doubles),
         "study": "transfer",
         "layer": layer,
-        "folds": protocol.folds,
-        "test_per_class": protocol.test_per_class,
+        **protocol.drawn(),
         "most": max(protocol.per_class),
-        "seed": protocol.seed,
     }
     draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
     pieces = Pieces(out, settings, resume=resume)
     readings = reader.both(images, test, [layer])
     features, tested = readings.learned[layer], readings.tested[layer]
-    unread, unread_tests = readings.unread
-    folds = draw_folds(
-        images,
-        protocol,
-        test=test,
-        without=unread if test is not None else unread | doubles,
-        test_without=unread_tests | doubles,
-    )
+    folds = readings.folds(images, protocol, test, doubles)
     points = points_of(reader, features, folds, images, protocol, pieces, test, tested)
     if scratch is not None:
         points += _from_scratch(scratch, folds, protocol, pieces)
