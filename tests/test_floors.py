@@ -14,7 +14,7 @@ import convscope
 
 SOURCE = Path(convscope.__file__).parent
 FLOORS = (
-    "errors", "progress", "geometry", "images", "network", "methods", "atlas", "training",
+    "errors", "progress", "geometry", "store", "images", "network", "methods", "atlas", "training",
     "experiments", "report", "cli",
 )  # fmt: skip
 DOORS = ("__init__.py", "__main__.py")  # above all floors

@@ -12,9 +12,9 @@ from convscope.errors import BadInput, BadModel, NonFinite
 from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
 from convscope.experiments.diagnosis.responses import Tally
 from convscope.experiments.diagnosis.study import Diagnosis, diagnose
-from convscope.experiments.pieces import Pieces
 from convscope.network.architectures import ARCHITECTURES, build
 from convscope.network.exported import open_network
+from convscope.store.results import ResultStore
 
 from .banks import SIDE, gabor, network_of, photographs, sound_bank
 
@@ -167,10 +167,10 @@ def test_an_interrupted_diagnosis_goes_on_and_answers_no_image_twice(tmp_path, m
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        diagnose(network, stopping(), pieces=Pieces(tmp_path / "kept", settings))
+        diagnose(network, stopping(), pieces=ResultStore(tmp_path / "kept", settings))
     counted, add = [], Tally.add
     monkeypatch.setattr(Tally, "add", lambda own, maps: counted.append(len(maps)) or add(own, maps))
-    kept = Pieces(tmp_path / "kept", settings, resume=True)
+    kept = ResultStore(tmp_path / "kept", settings, resume=True)
     again = diagnose(network, images.split(4), pieces=kept)
     assert sum(counted) == 8 * len(whole.layers)  # 32 of 40 had answered: two groups
     assert again.to_dict() == whole.to_dict()

@@ -22,10 +22,10 @@ from convscope.network.weights import (
     load_weights,
     module_sha256,
     read_weights,
-    replace_file,
     write_network,
     write_weights,
 )
+from convscope.store.atomic import replace_file
 
 
 def tiny() -> nn.Module:

@@ -39,7 +39,7 @@ from convscope.methods.project import project_fields
 from convscope.methods.rules import Rules, Seed
 from convscope.network.exported import Network
 from convscope.network.ranks import ALONE, Ranks
-from convscope.network.weights import replace_file
+from convscope.store.atomic import replace_file
 
 __all__ = ["draw", "project_winners"]
 

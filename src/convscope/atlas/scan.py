@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib.metadata
 import shutil
 import time
@@ -48,8 +47,9 @@ from convscope.methods.rules import DECONVNET, Rules
 from convscope.network.exported import Network, open_network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.network.reader import INPUT
-from convscope.network.weights import replace_file
 from convscope.progress import Progress, silent
+from convscope.store.atomic import replace_file
+from convscope.store.fingerprint import text_fingerprint
 
 if TYPE_CHECKING:
     from convscope.network.zoo import Model
@@ -293,7 +293,7 @@ def _see_the_same(model: Model, images: ImageSet, ranks: Ranks) -> None:
     """
     if ranks.count == 1:
         return
-    names = hashlib.sha256("\n".join(map(images.name, range(len(images)))).encode()).hexdigest()
+    names = text_fingerprint("\n".join(map(images.name, range(len(images)))))
     facts = ranks.gathered((len(images), names, weights_of(model)))
     for rank, (count, named, weights) in enumerate(facts):
         if (count, named) != facts[0][:2]:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from convscope.atlas.sheets import MAPS_PER_SHEET, cell_box
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
-from convscope.network.weights import replace_file
+from convscope.store.atomic import replace_file
 
 __all__ = [
     "Atlas",

@@ -39,8 +39,8 @@ from convscope.atlas.store import (
 )
 from convscope.atlas.topk import TopK
 from convscope.errors import BadInput, FolderInUse
-from convscope.network.lock import held
-from convscope.network.weights import replace_file
+from convscope.store.atomic import remove_leftovers, replace_file
+from convscope.store.lock import held
 
 __all__ = ["Drawn", "Mined", "Plan", "WorkFolder", "claim"]
 
@@ -179,8 +179,7 @@ def claim(atlas: Path, plan: Plan, *, resume: bool) -> Iterator[WorkFolder | Non
     work.path.mkdir(parents=True, exist_ok=True)
     busy = f"another process is at work in {atlas}; wait for it, or stop it first"
     with held(work.path / "lock", busy):
-        for leftover in atlas.rglob(".*.tmp"):  # half-written when a run was killed
-            leftover.unlink()
+        remove_leftovers(atlas)
         replace_file(work.path / PLAN, plan.model_dump_json(indent=1).encode())
         yield work
     if isinstance(_found(atlas), Manifest):

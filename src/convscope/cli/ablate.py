@@ -22,7 +22,7 @@ from convscope.cli.options import ArchOption, CacheOption, Running, ValOption
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import table
-from convscope.network.lock import check_unused
+from convscope.store.lock import check_unused
 
 if TYPE_CHECKING:
     from convscope.experiments.ablation.study import Ablation, Row

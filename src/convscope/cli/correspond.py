@@ -20,7 +20,7 @@ from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import listed
 from convscope.errors import BadOption
-from convscope.network.lock import check_unused
+from convscope.store.lock import check_unused
 
 if TYPE_CHECKING:
     from convscope.experiments.correspondence.faces import Faces

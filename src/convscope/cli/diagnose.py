@@ -15,7 +15,7 @@ from convscope.cli.screen import Screen
 from convscope.cli.trying import TryOptions, check_trial, run_trial
 from convscope.cli.words import table
 from convscope.errors import BadOption
-from convscope.network.lock import check_unused
+from convscope.store.lock import check_unused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,8 +127,8 @@ def _examine(
     """A network's diagnosis, and what its figure shows besides.   kept : folder of what it answered
     """  # fmt: skip
     from convscope.experiments.diagnosis.examined import BATCH, examine
-    from convscope.experiments.pieces import Pieces
     from convscope.images.chosen import evenly
+    from convscope.store.results import ResultStore
 
     network, preprocess, title = scope.network, scope.model.preprocess, scope.title()
     if data is None:
@@ -144,7 +144,7 @@ def _examine(
             "images": len(chosen),
             "batch_size": size,
         }
-    pieces = Pieces(kept, settings, resume=resume)
+    pieces = ResultStore(kept, settings, resume=resume)
     given = _batches(screen, scope, found, chosen, size, running.workers)
     with screen.progress(kept and kept.parents[1]) as progress:
         return examine(

@@ -15,7 +15,7 @@ from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.cli.words import table
 from convscope.errors import BadOption
-from convscope.network.lock import check_unused
+from convscope.store.lock import check_unused
 
 if TYPE_CHECKING:
     from convscope.experiments.ensemble.combined import Group, Scoring

@@ -12,7 +12,7 @@ from convscope.cli.outputs import leave_study
 from convscope.cli.samples import open_samples
 from convscope.cli.screen import Screen
 from convscope.cli.words import listed
-from convscope.network.lock import check_unused
+from convscope.store.lock import check_unused
 
 if TYPE_CHECKING:
     from convscope.experiments.invariance.study import Curves, Invariance

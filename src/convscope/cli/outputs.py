@@ -43,7 +43,7 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> Path:
 
 def write_file(path: Path, content: bytes) -> None:
     """Put `content` at `path`, folders included; a crash leaves the old file or the new one."""
-    from convscope.network.weights import replace_file
+    from convscope.store.atomic import replace_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, content)

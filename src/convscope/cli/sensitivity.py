@@ -25,8 +25,8 @@ from convscope.cli.options import (
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadData, BadOption
-from convscope.network.lock import check_unused
 from convscope.progress import Progress, named
+from convscope.store.lock import check_unused
 
 if TYPE_CHECKING:
     from convscope.experiments.sensitivity.pointing import Scores

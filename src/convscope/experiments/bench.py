@@ -19,10 +19,10 @@ import torch
 
 from convscope.errors import BadOption
 from convscope.experiments.chance import mean_of
-from convscope.experiments.pieces import Pieces
 from convscope.network.architectures import Architecture
 from convscope.network.zoo import open_model
 from convscope.progress import Progress
+from convscope.store.results import ResultStore
 from convscope.training.checkpoint import RUN, read_run
 from convscope.training.evaluation import evaluate
 from convscope.training.lesson import Lesson
@@ -84,7 +84,7 @@ class Bench:
     """
 
     def __init__(
-        self, lesson: Lesson, pieces: Pieces, runs: Path, device: torch.device, meter: _Meter
+        self, lesson: Lesson, pieces: ResultStore, runs: Path, device: torch.device, meter: _Meter
     ) -> None:
         self.lesson, self.pieces, self.runs = lesson, pieces, runs
         self.device, self._meter = device, meter
@@ -108,7 +108,7 @@ class Bench:
         architecture, recipe : that the study is of, whatever it makes of them; any seed
         trainings : how many there will be, for the progress
 
-        Raises  FolderInUse: as `Pieces`.
+        Raises  FolderInUse: as `ResultStore`.
         """
         settings = {
             "architecture": architecture.to_dict(),
@@ -116,7 +116,7 @@ class Bench:
             "data": lesson.pictures.identity,
             "validation": lesson.validation.identity,
         }
-        pieces = Pieces(out, settings, resume=resume)
+        pieces = ResultStore(out, settings, resume=resume)
         meter = _Meter(progress, trainings, recipe, lesson)
         with runs_in(out) as runs:
             yield cls(lesson, pieces, runs, torch.device(device), meter)
@@ -126,7 +126,7 @@ class Bench:
 
         name : of the training, one for each architecture, recipe and seed of the study
         """
-        found = self.pieces.get(name, make)
+        found = self.pieces.record(name, make)
         self._meter.end()
         return found
 

@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from convscope.errors import BadCheckpoint
 from convscope.images.preprocess import Preprocess
 from convscope.network.architectures import Architecture, Convnet
+from convscope.store.atomic import replace_file
+from convscope.store.fingerprint import file_fingerprint
 
 __all__ = [
     "Weights",
@@ -34,7 +36,6 @@ __all__ = [
     "load_weights",
     "module_sha256",
     "read_weights",
-    "replace_file",
     "write_network",
     "write_weights",
 ]
@@ -103,7 +104,7 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise BadCheckpoint(f"weights {path}: {what}; give a .safetensors, .pt or .pth file")
-    digest = _sha256(path)
+    digest = file_fingerprint(path)
     if path.suffix == ".safetensors" or _looks_like_safetensors(path):
         tensors, metadata = _read_safetensors(path)
     else:
@@ -194,26 +195,6 @@ def about_network(
     return metadata, {} if mean is None else {MEAN: torch.from_numpy(mean.copy())}
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`; a crash at any point leaves the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # the new name itself must reach the disk
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
 def module_sha256(module: nn.Module) -> str:
     """The identity of weights that come from no file: names, shapes and bytes of the state dict."""
     digest = hashlib.sha256()
@@ -299,11 +280,6 @@ def _looks_like_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(9)
     return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 2**40
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 from convscope.atlas.sheets import encode, is_small, rank_sheet
 from convscope.experiments.evolution.result import Evolution, LayerEvolution, Lead, MapEvolution
 from convscope.experiments.wording import percent
-from convscope.network.weights import replace_file
 from convscope.report.island import call, resource, template
 from convscope.report.style import number
+from convscope.store.atomic import replace_file
 
 __all__ = ["write_evolution_page"]
 

@@ -20,8 +20,8 @@ from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, WALL_TI
 from convscope.atlas.store import Atlas, LayerRecord, Manifest, open_atlas
 from convscope.experiments.wording import duration
 from convscope.methods.rules import DECONVNET
-from convscope.network.weights import replace_file
 from convscope.report.island import call, resource, template
+from convscope.store.atomic import replace_file
 
 __all__ = ["write_page"]
 

@@ -14,9 +14,9 @@ from convscope.experiments.paper.plan import Outcome
 from convscope.experiments.paper.study import Reproduction
 from convscope.experiments.scorecard import Claim, Judgement, Verdict
 from convscope.experiments.wording import duration
-from convscope.network.weights import replace_file
 from convscope.report.island import resource, template
 from convscope.report.shown import shown
+from convscope.store.atomic import replace_file
 
 __all__ = ["write_paper_page"]
 

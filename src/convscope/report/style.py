@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from convscope.errors import BadOption
 from convscope.experiments.wording import minus
-from convscope.network.weights import replace_file
+from convscope.store.atomic import replace_file
 
 __all__ = [
     "CLIP", "DPI", "FAINT", "GAP", "HEADER", "INK", "LABELS", "MAP", "MARGIN", "OTHER", "RULE",

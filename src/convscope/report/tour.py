@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from convscope.experiments.wording import percent
-from convscope.network.weights import replace_file
 from convscope.report.island import resource, template
 from convscope.report.shown import Shown, shown
 from convscope.report.style import blank, place, write
+from convscope.store.atomic import replace_file
 
 __all__ = ["contact_figure", "write_tour"]
 

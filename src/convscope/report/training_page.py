@@ -19,9 +19,10 @@ from convscope.atlas.sheets import FILTER_CELL, FILTER_COLUMNS, encode, filter_s
 from convscope.errors import BadCheckpoint, BadInput
 from convscope.experiments.wording import duration, percent
 from convscope.images.preprocess import Preprocess
-from convscope.network.weights import Weights, read_weights, replace_file
+from convscope.network.weights import Weights, read_weights
 from convscope.report.curves import Chart, chart, number
 from convscope.report.island import resource, template
+from convscope.store.atomic import replace_file
 from convscope.training.checkpoint import Checkpoint, Epoch, Run, Status, read_run
 from convscope.training.recipe_file import recipe_text
 

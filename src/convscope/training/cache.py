@@ -17,9 +17,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -36,9 +34,9 @@ from convscope.images.batches import Skipped
 from convscope.images.datasets import ImageSet, SceneImages
 from convscope.images.files import printable
 from convscope.images.preprocess import Preprocess
-from convscope.network.lock import held
-from convscope.network.weights import replace_file
 from convscope.progress import Progress
+from convscope.store.atomic import replace_file
+from convscope.store.lock import held
 from convscope.training.pictures import (
     CHUNK,
     Pictures,
@@ -87,7 +85,8 @@ def cached_pictures(
     base = Path(folder) / f"{_slug(images.spec)}-{_key(images, preprocess)}"
     record = base.with_suffix(".json")
     if not record.exists():
-        with _locked(base.with_suffix(".lock")):
+        busy = f"another process is writing {base.with_suffix('.pixels')}: wait for it"
+        with held(base.with_suffix(".lock"), busy):
             if not record.exists():  # another process may have written it meanwhile
                 _Writer(images, view, side, base).write(workers, progress)
     found = _read(record)
@@ -97,9 +96,9 @@ def cached_pictures(
     labels = [images.label(index) for index in range(len(images)) if index not in gone]
     with warnings.catch_warnings():  # torch has no tensors that are only to be read, and says so
         warnings.filterwarnings("ignore", message=".*not writable.*")
-        held = torch.from_numpy(pixels)
+        mapped = torch.from_numpy(pixels)
     return Pictures(
-        held,
+        mapped,
         torch.tensor(labels, dtype=torch.int64),
         classes,
         images.spec,
@@ -256,14 +255,6 @@ def _stamp(path: Path) -> str:
     except OSError:
         return "missing"
     return f"{found.st_size} {found.st_mtime_ns}"
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, and remove it after a whole writing."""
-    with held(path, f"another process is writing {path.with_suffix('.pixels')}: wait for it"):
-        yield
-        path.unlink(missing_ok=True)
 
 
 def _slug(spec: str) -> str:

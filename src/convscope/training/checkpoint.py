@@ -25,8 +25,9 @@ from typing import Any
 from convscope.errors import BadData, FolderInUse
 from convscope.images.preprocess import Preprocess
 from convscope.network.architectures import Architecture, Convnet
-from convscope.network.lock import check_unused, held
-from convscope.network.weights import replace_file, write_network
+from convscope.network.weights import write_network
+from convscope.store.atomic import remove_leftovers, replace_file
+from convscope.store.lock import LOCK, check_unused, held
 from convscope.training.evaluation import Scores
 from convscope.training.recipe import Recipe
 from convscope.training.recipe_file import recipe_text
@@ -46,7 +47,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 RUN, METRICS, WEIGHTS = "run.json", "metrics.jsonl", "weights.safetensors"
-RECIPE, STATE, LOCK = "recipe.yaml", "state.safetensors", ".lock"
+RECIPE, STATE = "recipe.yaml", "state.safetensors"
 
 
 class Status(StrEnum):
@@ -204,12 +205,8 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[Path]:
     path.mkdir(parents=True, exist_ok=True)
     busy = f"another process is training in {folder}: wait for it, or stop it first"
     with held(path / LOCK, busy):
-        try:
-            for leftover in path.glob(".*.tmp"):  # half-written when a run was killed
-                leftover.unlink()
-            yield path
-        finally:
-            (path / LOCK).unlink(missing_ok=True)
+        remove_leftovers(path)
+        yield path
 
 
 def tidy(folder: Path) -> None:

@@ -33,8 +33,8 @@ from convscope.experiments.chance import Contrast, contrast
 from convscope.experiments.published import Errors
 from convscope.images.image_set import ImageSet
 from convscope.network.architectures import Architecture, architecture_named
-from convscope.network.lock import check_unused
 from convscope.progress import Progress
+from convscope.store.lock import check_unused
 from convscope.training.loop import Lesson, load_lesson
 from convscope.training.recipe import Recipe
 

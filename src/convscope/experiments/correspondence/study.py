@@ -25,13 +25,14 @@ from torch import Tensor
 from convscope.errors import BadData, BadOption, NonFinite
 from convscope.experiments.chance import interval, left_out
 from convscope.experiments.correspondence.faces import Faces
-from convscope.experiments.pieces import Pieces, fingerprint
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Fill, covered, fill_planes
 from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer
 from convscope.network.reader import INPUT
 from convscope.progress import Progress
+from convscope.store.fingerprint import array_fingerprint
+from convscope.store.results import ResultStore
 
 __all__ = ["Alike", "Baseline", "Correspondence", "correspond", "hamming"]
 
@@ -180,7 +181,7 @@ def correspond(
         one of them for each picture
     out, resume : a folder that keeps what each picture gave: an interrupted study goes on there
     Raises  NoSuchLayer; BadData: fewer than 2 pictures; BadOption: size, places, draws or fill;
-        NonFinite; FolderInUse: as `Pieces`.     Source: arXiv:1311.2901, §4.4, Table 1
+        NonFinite; FolderInUse: as `ResultStore`.     Source: arXiv:1311.2901, §4.4, Table 1
     """
     if len(faces.names) < 2:
         raise BadData(f"{len(faces.names)} picture: correspondence compares 2 or more")
@@ -200,16 +201,16 @@ def correspond(
             "study": "correspond",
             "network": network.identity()[:16],
             "count": len(faces.names),
-            "pictures": fingerprint([faces.images.numpy()]),
+            "pictures": array_fingerprint([faces.images.numpy()]),
             "parts": {part: np.array(faces.points[part]).tolist() for part in faces.parts},
             "layers": list(names),
             "size": list(cover),
             "places": places,
             "draws": draws,
-            "fill": fingerprint([fill_planes(fill, faces.images[0]).numpy()]),
+            "fill": array_fingerprint([fill_planes(fill, faces.images[0]).numpy()]),
             "seed": seed,
         }
-    pieces = Pieces(out, settings, resume=resume)
+    pieces = ResultStore(out, settings, resume=resume)
     signs = _signs(network, faces.images, every, fill, names, pieces, progress)
     dice = np.random.default_rng((seed, 1))
     rows = dice.integers(0, places, (draws, len(faces.names)))
@@ -264,7 +265,7 @@ def _signs(
     every: Sequence[Sequence[Box]],
     fill: Fill,
     layers: Sequence[str],
-    pieces: Pieces,
+    pieces: ResultStore,
     progress: Progress | None,
 ) -> dict[str, Tensor]:
     """layer -> int8 (N, P, F): the sign of what each of P covers changes in each picture."""

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from convscope.experiments.diagnosis.glimpse import Glimpse, glimpse
 from convscope.experiments.diagnosis.study import Diagnosis, diagnose
-from convscope.experiments.pieces import Pieces
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
 from convscope.progress import Progress
+from convscope.store.results import ResultStore
 
 __all__ = ["BATCH", "Examined", "examine"]
 
@@ -45,7 +45,7 @@ def examine(
     batches: Iterable[Tensor] | None = None,
     *,
     total: int | None = None,
-    pieces: Pieces | None = None,
+    pieces: ResultStore | None = None,
     progress: Progress | None = None,
 ) -> Examined:
     """`diagnose`, and what a figure shows besides.

@@ -36,9 +36,9 @@ from convscope.experiments.diagnosis.responses import (
     measured_folding,
     unsteadiness,
 )
-from convscope.experiments.pieces import Pieces
 from convscope.network.exported import Network
 from convscope.progress import Progress
+from convscope.store.results import ResultStore
 
 __all__ = ["Diagnosis", "Folding", "LayerDiagnosis", "diagnose"]
 
@@ -135,7 +135,7 @@ def diagnose(
     images: Tensor | Iterable[Tensor] | None = None,
     *,
     total: int | None = None,
-    pieces: Pieces | None = None,
+    pieces: ResultStore | None = None,
     progress: Progress | None = None,
 ) -> Diagnosis:
     """Measures every convolutional layer, and says what is wrong with it.
@@ -161,7 +161,7 @@ def diagnose(
     if images is not None:
         batches = iter([images] if isinstance(images, Tensor) else images)
         few, batches = _first(batches, STEADY_IMAGES)
-        kept = pieces or Pieces(None, {})
+        kept = pieces or ResultStore(None, {})
         tallies = _count(network, batches, activations, kept, _counter(progress, total))
     measured: dict[str, Tensor] = {}
     moved: dict[str, Tensor] = {}
@@ -228,7 +228,7 @@ def _count(
     network: Network,
     batches: Iterator[Tensor],
     activations: dict[str, str],
-    pieces: Pieces,
+    pieces: ResultStore,
     seen: Callable[[int], None],
 ) -> dict[str, Tally]:
     """A tally for every activation, over all images; a piece for each group of batches."""

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from convscope.errors import BadData, BadModel, BadOption
 from convscope.experiments.ensemble.combined import Chances, Scoring, combine
-from convscope.experiments.pieces import Pieces, fingerprint
 from convscope.experiments.published import TABLE1
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Fit, Preprocess, middle
@@ -24,6 +23,8 @@ from convscope.network.architectures import Architecture, Convnet
 from convscope.network.weights import module_sha256
 from convscope.network.zoo import Model, open_model
 from convscope.progress import Progress, named
+from convscope.store.fingerprint import array_fingerprint
+from convscope.store.results import ResultStore
 from convscope.training.cache import cached_pictures
 from convscope.training.evaluation import ten_crops
 from convscope.training.pictures import Pictures, load_pictures, view_of
@@ -89,7 +90,7 @@ def ensemble(
 
     Raises  BadModel: a network of other classes, named; BadOption: fewer than two networks, one
             given twice, or ten crops of pictures with nothing around the input; BadData: images
-            without labels; FolderInUse: as `Pieces`.
+            without labels; FolderInUse: as `ResultStore`.
     Source: Zeiler & Fergus 2014, §5.1 and Table 1
     """
     if crops not in (1, 10):
@@ -109,7 +110,7 @@ def ensemble(
             "images": f"{len(images)}, identity {images.identity()[:16]}",
             "crops": crops,
         }
-    pieces = Pieces(out, settings, resume=resume)
+    pieces = ResultStore(out, settings, resume=resume)
     seen = _Seen(images, workers, cache, progress)
     for model in opened:
         seen.load(model.preprocess)
@@ -304,4 +305,4 @@ def _identity(model: Model) -> str:
     fed = json.dumps(model.preprocess.to_dict(), sort_keys=True)
     weights = model.weights_sha256 or module_sha256(model.module)
     kept = [] if mean is None else [np.asarray(mean)]
-    return f"{weights[:12]}-{fingerprint([np.array(fed), *kept])[:4]}"
+    return f"{weights[:12]}-{array_fingerprint([np.array(fed), *kept])[:4]}"

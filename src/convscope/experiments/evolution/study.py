@@ -44,11 +44,11 @@ from convscope.experiments.evolution.result import (
 )
 from convscope.experiments.evolution.tiles import Tiles, draw, kept_tiles
 from convscope.experiments.evolution.winners import Sight, Winners, find_winners
-from convscope.experiments.pieces import Pieces
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import DECONVNET, Rules
-from convscope.network.lock import check_unused
 from convscope.progress import Progress, silent
+from convscope.store.lock import check_unused
+from convscope.store.results import ResultStore
 from convscope.training.checkpoint import read_run
 
 __all__ = ["evolve"]
@@ -184,7 +184,7 @@ class _Study:
 
     def run(self, resume: bool) -> tuple[list[_Moment], tuple[tuple[str, str], ...]]:
         """Every epoch, the end's winners first; and the images that could not be read."""
-        pieces = Pieces(self.folder, self._settings(), resume=resume)
+        pieces = ResultStore(self.folder, self._settings(), resume=resume)
         end, skipped = self._winners(self.specimens[-1], pieces)
         moments = []
         for specimen in self.specimens:
@@ -211,11 +211,11 @@ class _Study:
         }
 
     def _winners(
-        self, specimen: _Specimen, pieces: Pieces
+        self, specimen: _Specimen, pieces: ResultStore
     ) -> tuple[dict[str, Winners], tuple[tuple[str, str], ...]]:
         epoch = specimen.kept.epoch
         place = None if self.folder is None else self.folder / f"scan-{epoch}"
-        piece = pieces.get(
+        piece = pieces.record(
             f"winners {epoch}", lambda: find_winners(specimen.subject, self.sight, place)
         )
         if place is not None:
@@ -228,13 +228,13 @@ class _Study:
         specimen: _Specimen,
         winners: Mapping[str, Winners],
         end: Mapping[str, Winners],
-        pieces: Pieces,
+        pieces: ResultStore,
     ) -> _Moment:
         epoch = specimen.kept.epoch
         choices = {name: self._choice(end[name]) for name in end}
         measured = {name: choice.measured for name, choice in choices.items()}
         drawn = {name: choice.drawn for name, choice in choices.items()}
-        near = pieces.get(
+        near = pieces.record(
             f"near {epoch}",
             lambda: {
                 "projection": projection_cosines(

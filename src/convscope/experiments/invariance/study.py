@@ -26,13 +26,14 @@ from convscope.experiments.invariance.motions import (
     examples,
     papers_motions,
 )
-from convscope.experiments.pieces import Pieces, fingerprint
 from convscope.experiments.samples import Sample
 from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import as_probabilities, check_classifies
 from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer, last_scores_without_places
 from convscope.progress import Progress
+from convscope.store.fingerprint import array_fingerprint
+from convscope.store.results import ResultStore
 
 __all__ = ["Curves", "Invariance", "first_and_last", "invariance"]
 
@@ -170,7 +171,7 @@ def invariance(
     motions : default: the paper's, `papers_motions`
     out, resume : a folder that keeps what each picture gave: an interrupted study goes on there
     Raises  NoSuchLayer; BadData: no pictures; BadInput: the network does not classify;
-        NonFinite: a layer makes NaN or infinity; FolderInUse: as `Pieces`.
+        NonFinite: a layer makes NaN or infinity; FolderInUse: as `ResultStore`.
     Source: arXiv:1311.2901, §4.1, Fig. 5
     """
     if not samples:
@@ -192,13 +193,13 @@ def invariance(
             "network": network.identity()[:16],
             "preprocess": preprocess.to_dict(),
             "count": len(samples),
-            "pictures": fingerprint([stills.numpy(), *_pixels(samples)]),
-            "others": fingerprint(_pixels(others)),
+            "pictures": array_fingerprint([stills.numpy(), *_pixels(samples)]),
+            "others": array_fingerprint(_pixels(others)),
             "targets": targets,
             "layers": list(names),
             "amounts": {str(each.motion): list(each.amounts) for each in motions},
         }
-    pieces = Pieces(out, settings, resume=resume)
+    pieces = ResultStore(out, settings, resume=resume)
     told = _Told(progress, len(moving) * sum(len(m.amounts) for m in motions))
     seen = []
     for i, one in enumerate(moving):
@@ -206,7 +207,7 @@ def invariance(
         look = partial(_moves, network, one, motions, names, mine, targets[i], told)
         seen.append(pieces.arrays(f"picture {i}", look))
         told.reach((i + 1) * told.total // len(moving))
-    between = pieces.get("apart", partial(_apart, network, preprocess, names, base, others))
+    between = pieces.record("apart", partial(_apart, network, preprocess, names, base, others))
     apart = between["apart"]
     return Invariance(
         layers=names,

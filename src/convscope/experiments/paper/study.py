@@ -26,10 +26,10 @@ from convscope.experiments.paper.laboratory import Laboratory, data_of
 from convscope.experiments.paper.plan import FULL, Budget, Outcome
 from convscope.experiments.paper.stage import Found, Stage
 from convscope.experiments.paper.stages import STAGES
-from convscope.experiments.pieces import FOLDER, Pieces
 from convscope.experiments.scorecard import Claim, Judgement, Verdict, failed, not_run
-from convscope.network.weights import replace_file
 from convscope.progress import Progress
+from convscope.store.atomic import replace_file
+from convscope.store.results import FOLDER, ResultStore
 
 __all__ = ["Draw", "Reproduction", "Tell", "reproduce"]
 
@@ -128,7 +128,7 @@ def reproduce(
     folder = Path(out)
     data_of(data, budget)
     settings = {"study": "paper", "data": data, "budget": budget.to_dict(), "seed": seed}
-    pieces = Pieces(folder, settings, resume=resume)
+    pieces = ResultStore(folder, settings, resume=resume)
     lab = Laboratory(folder, data, budget, seed, torch.device(device), workers, progress)
     outcomes: list[Outcome] = []
     for number, stage in enumerate(STAGES, 1):
@@ -141,13 +141,13 @@ def reproduce(
     return found
 
 
-def _outcome(stage: Stage, lab: Laboratory, pieces: Pieces, draw: Draw | None) -> Outcome:
+def _outcome(stage: Stage, lab: Laboratory, pieces: ResultStore, draw: Draw | None) -> Outcome:
     """Of a stage that is there, or is done now; also of one that fails."""
     folder = lab.out / stage.key
     began = time.monotonic()
     try:
         return Outcome.from_dict(
-            pieces.get(stage.key, lambda: _done(stage, lab, folder, draw).to_dict())
+            pieces.record(stage.key, lambda: _done(stage, lab, folder, draw).to_dict())
         )
     except FolderInUse:
         raise

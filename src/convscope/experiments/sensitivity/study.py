@@ -18,7 +18,6 @@ from torch import Tensor
 from convscope.atlas.mine import strongest
 from convscope.errors import BadData
 from convscope.experiments.chance import Estimate, mean_of, sign_test
-from convscope.experiments.pieces import Pieces, fingerprint
 from convscope.experiments.samples import in_random_order
 from convscope.experiments.sensitivity.pointing import (
     HARDLY,
@@ -48,6 +47,8 @@ from convscope.methods.project import project
 from convscope.network.exported import Network
 from convscope.network.unit import Unit
 from convscope.progress import Progress, named
+from convscope.store.fingerprint import array_fingerprint
+from convscope.store.results import ResultStore
 
 __all__ = ["Comparison", "Elsewhere", "OcclusionStudy", "Row", "compare", "sensitivity"]
 
@@ -204,7 +205,7 @@ def sensitivity(
     layer : whose strongest feature map is watched; default the last convolutional one
     others, among : in how many other images that map is shown, of how many that are searched
     out, resume : a folder that keeps what each image gave: an interrupted study goes on there
-    Raises  BadData: no images; FolderInUse: as `Pieces`; as `occlude`.
+    Raises  BadData: no images; FolderInUse: as `ResultStore`; as `occlude`.
     Source: Zeiler & Fergus 2014, §4.2, Fig. 6
     """
     if not chosen:
@@ -219,19 +220,19 @@ def sensitivity(
         settings = {
             "study": "sensitivity",
             "network": network.identity()[:16],
-            "preprocess": {**preprocess.to_dict(), "gives": fingerprint([first.numpy()])},
+            "preprocess": {**preprocess.to_dict(), "gives": array_fingerprint([first.numpy()])},
             "images": f"{len(images)}, identity {images.identity()[:16]}",
             "count": len(chosen),
-            "looked_at": fingerprint(np.array([(c.index, c.target)]) for c in chosen),
-            "truth": fingerprint(mask for mask in masks if mask is not None),
+            "looked_at": array_fingerprint(np.array([(c.index, c.target)]) for c in chosen),
+            "truth": array_fingerprint(mask for mask in masks if mask is not None),
             "occluder": str(occluder),
-            "fill": fingerprint([fill_planes(fill, first).numpy()]),
+            "fill": array_fingerprint([fill_planes(fill, first).numpy()]),
             "layer": watched,
             "others": others,
             "among": among,
             "seed": seed,
         }
-    pieces = Pieces(out, settings, resume=resume)
+    pieces = ResultStore(out, settings, resume=resume)
 
     def mined() -> Arrays:
         found = strongest(

@@ -33,9 +33,10 @@ from convscope.images.batches import Batch, Skipped, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
-from convscope.network.weights import replace_file
 from convscope.network.zoo import Model
 from convscope.progress import Progress
+from convscope.store.atomic import replace_file
+from convscope.store.fingerprint import text_fingerprint
 
 __all__ = ["Features", "extract", "identity_of"]
 
@@ -134,7 +135,7 @@ class _Store:
         if cache is None:
             return cls(None, np.zeros(shape, dtype), nothing)
         words = json.dumps(about, sort_keys=True)
-        folder = Path(cache) / hashlib.sha256(words.encode()).hexdigest()[:24]
+        folder = Path(cache) / text_fingerprint(words)[:24]
         path = folder / VALUES
         try:
             state = json.loads((folder / STATE).read_text(encoding="utf-8"))

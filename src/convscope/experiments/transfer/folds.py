@@ -7,7 +7,6 @@ from point to point in what was learned, and in nothing else.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from convscope.errors import BadData, BadOption
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.images.image_set import ImageSet
+from convscope.store.fingerprint import text_fingerprint
 
 __all__ = [
     "Fold",
@@ -166,7 +166,7 @@ def labelled_identity(images: ImageSet) -> str:
     """SHA-256 of a labelled set, hex: of its images (`ImageSet.identity`), classes and truth."""
     truth = targets_of(images) if images.multi_label else labels_of(images)
     words = repr((images.identity(), images.classes, truth.tolist()))
-    return hashlib.sha256(words.encode()).hexdigest()
+    return text_fingerprint(words)
 
 
 def _members(labels: Indices, each: int, without: Set[int]) -> Sequence[int]:

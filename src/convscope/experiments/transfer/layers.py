@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from convscope.errors import BadOption
-from convscope.experiments.pieces import Pieces
 from convscope.experiments.transfer.folds import Protocol, draw_folds
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import LayerReader, doubles_of
@@ -20,6 +19,7 @@ from convscope.experiments.transfer.study import Point, points_of
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import hidden_layers
+from convscope.store.results import ResultStore
 
 __all__ = ["LayerProbe", "Probed", "probe"]
 
@@ -98,7 +98,7 @@ def probe(
         **protocol.drawn(),
     }
     draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
-    pieces = Pieces(out, settings, resume=resume)
+    pieces = ResultStore(out, settings, resume=resume)
     readings = reader.both(images, test, names)
     features = readings.learned
     folds = readings.folds(images, protocol, test, doubles)

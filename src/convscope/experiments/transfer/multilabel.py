@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from convscope.errors import BadData
 from convscope.experiments.chance import mean_of
-from convscope.experiments.pieces import Pieces
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import draw_parts, targets_of
@@ -29,6 +28,7 @@ from convscope.experiments.transfer.scores import average_precision
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
+from convscope.store.results import ResultStore
 
 __all__ = ["ClassScore", "LayerScore", "MultiTransfer", "transfer_several"]
 
@@ -138,7 +138,7 @@ def transfer_several(
         "least": least,
         "seed": seed,
     }
-    pieces = Pieces(out, settings, resume=resume)
+    pieces = ResultStore(out, settings, resume=resume)
     readings = reader.both(images, test, names)
     features = readings.learned
     rows = _readable(readings.tested[names[0]], doubles)
@@ -146,7 +146,7 @@ def transfer_several(
     study = _Study(reader, truth[:, kept], tested[:, kept], rows, *how)
     scores = []
     for done, name in enumerate(names):
-        found = pieces.get(name, partial(study.run, features[name], readings.tested[name]))
+        found = pieces.record(name, partial(study.run, features[name], readings.tested[name]))
         scores.append(
             _layer_score(name, features[name], found, [known[c] for c in kept], study.tested[rows])
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from convscope.images.image_set import ImageSet
 from convscope.network.exported import Network
 from convscope.network.zoo import Model
 from convscope.progress import Progress
+from convscope.store.fingerprint import text_fingerprint
 
 __all__ = ["LayerReader", "Readings", "doubles_of"]
 
@@ -125,4 +125,4 @@ def doubles_of(duplicates: Sequence[Duplicate] | None) -> set[int]:
 def _left_out(doubles: Set[int]) -> str:
     """Which images are in no test, in a word that other images change."""
     words = " ".join(map(str, sorted(doubles)))
-    return f"{len(doubles)} images, {hashlib.sha256(words.encode()).hexdigest()[:12]}"
+    return f"{len(doubles)} images, {text_fingerprint(words)[:12]}"

@@ -7,7 +7,6 @@ tested on the fold's test images, which its training never sees. Trainings go th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from convscope.images.image_set import ImageSet
 from convscope.network.architectures import Initialisation
 from convscope.network.zoo import open_model
 from convscope.progress import Progress, named
+from convscope.store.fingerprint import text_fingerprint
 from convscope.training.loop import train
 from convscope.training.recipe import Recipe, Schedule
 
@@ -76,7 +76,7 @@ class Scratch:
     def key(self) -> str:
         """The architecture, and a word that another recipe changes."""
         words = json.dumps(self.recipe.to_dict(), sort_keys=True)
-        return f"{self.architecture} {hashlib.sha256(words.encode()).hexdigest()[:12]}"
+        return f"{self.architecture} {text_fingerprint(words)[:12]}"
 
     def __call__(self, fold: Fold, per_class: int, number: int) -> dict[str, Any]:
         """{"accuracies": by class}. Raises as `training.loop.train` does."""

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from convscope.experiments.chance import mean_of
-from convscope.experiments.pieces import Pieces
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
@@ -27,6 +26,7 @@ from convscope.experiments.transfer.scratch import Scratch
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
+from convscope.store.results import ResultStore
 
 __all__ = ["Point", "Transfer", "points_of", "transfer"]
 
@@ -123,7 +123,7 @@ def transfer(
         "most": max(protocol.per_class),
     }
     draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
-    pieces = Pieces(out, settings, resume=resume)
+    pieces = ResultStore(out, settings, resume=resume)
     readings = reader.both(images, test, [layer])
     features, tested = readings.learned[layer], readings.tested[layer]
     folds = readings.folds(images, protocol, test, doubles)
@@ -154,7 +154,7 @@ def points_of(
     folds: Sequence[Fold],
     images: ImageSet,
     protocol: Protocol,
-    pieces: Pieces,
+    pieces: ResultStore,
     test: ImageSet | None = None,
     tested: Features | None = None,
 ) -> list[Point]:
@@ -190,7 +190,7 @@ def points_of(
     found: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for done, (loss, per_class, number) in enumerate(todo):
         key = f"{features.layer} {loss} {per_class}, fold {number}"
-        piece = pieces.get(key, partial(measure, loss, per_class, number))
+        piece = pieces.record(key, partial(measure, loss, per_class, number))
         found.setdefault((str(loss), per_class), []).append(piece)
         if reader.progress:
             reader.progress(f"classifiers on {features.layer}", done + 1, len(todo))
@@ -204,12 +204,12 @@ def _from_scratch(
     scratch: Scratch,
     folds: Sequence[Fold],
     protocol: Protocol,
-    pieces: Pieces,
+    pieces: ResultStore,
 ) -> list[Point]:
     points = []
     for per_class in protocol.per_class:
         found = [
-            pieces.get(
+            pieces.record(
                 f"scratch {scratch.key}, {per_class}, fold {number}",
                 partial(scratch, fold, per_class, number),
             )

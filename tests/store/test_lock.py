@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import FolderInUse
-from convscope.network.lock import check_unused
+from convscope.store.lock import check_unused, held
 
 
 def test_a_folder_that_is_new_or_empty_is_free_and_is_not_made(tmp_path: Path):
@@ -29,3 +29,22 @@ def test_a_file_is_no_folder_also_to_who_resumes(tmp_path: Path):
     (tmp_path / "dog.jpg").write_bytes(b"")
     with pytest.raises(FolderInUse, match="is a file"):
         check_unused(tmp_path / "dog.jpg", resume=True)
+
+
+def test_the_second_comer_is_refused_and_the_lock_goes_with_its_holder(tmp_path: Path):
+    with held(tmp_path / "lock", "busy"):
+        with (
+            pytest.raises(FolderInUse, match="wait for it"),
+            held(tmp_path / "lock", "wait for it"),
+        ):
+            pass
+        assert (tmp_path / "lock").exists()
+    assert not (tmp_path / "lock").exists()
+    with held(tmp_path / "lock", "busy"):
+        pass
+
+
+def test_a_lock_file_that_a_killed_process_left_holds_nobody_up(tmp_path: Path):
+    (tmp_path / "lock").touch()
+    with held(tmp_path / "lock", "busy"):
+        pass

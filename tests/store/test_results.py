@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from convscope.errors import BadData, FolderInUse
-from convscope.experiments.pieces import Pieces, fingerprint
+from convscope.store.fingerprint import array_fingerprint
+from convscope.store.results import ResultStore
 
 
 def made(log: list[str], name: str, value: float) -> dict[str, float]:
@@ -19,40 +20,40 @@ def made(log: list[str], name: str, value: float) -> dict[str, float]:
 
 def test_a_resumed_study_makes_only_what_is_missing(tmp_path: Path) -> None:
     log: list[str] = []
-    first = Pieces(tmp_path / "s", {"seed": 1})
-    assert first.get("a/b", lambda: made(log, "a", 0.5)) == {"value": 0.5}
-    again = Pieces(tmp_path / "s", {"seed": 1}, resume=True)
-    assert again.get("a/b", lambda: made(log, "a", 9.0)) == {"value": 0.5}
-    assert again.get("c", lambda: made(log, "c", 2.0)) == {"value": 2.0}
+    first = ResultStore(tmp_path / "s", {"seed": 1})
+    assert first.record("a/b", lambda: made(log, "a", 0.5)) == {"value": 0.5}
+    again = ResultStore(tmp_path / "s", {"seed": 1}, resume=True)
+    assert again.record("a/b", lambda: made(log, "a", 9.0)) == {"value": 0.5}
+    assert again.record("c", lambda: made(log, "c", 2.0)) == {"value": 2.0}
     assert log == ["a", "c"]
 
 
 def test_a_piece_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    pieces = Pieces(tmp_path, {})
+    pieces = ResultStore(tmp_path, {})
     with pytest.raises(ZeroDivisionError):
-        pieces.get("a", lambda: {"value": 1 / 0})
-    assert pieces.get("a", lambda: {"value": 1}) == {"value": 1}
+        pieces.record("a", lambda: {"value": 1 / 0})
+    assert pieces.record("a", lambda: {"value": 1}) == {"value": 1}
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
-    Pieces(tmp_path, {"seed": 1, "folds": 5})
+    ResultStore(tmp_path, {"seed": 1, "folds": 5})
     with pytest.raises(FolderInUse, match="--resume"):
-        Pieces(tmp_path, {"seed": 1, "folds": 5})
+        ResultStore(tmp_path, {"seed": 1, "folds": 5})
     with pytest.raises(FolderInUse, match="seed is 1 there, 2 now"):
-        Pieces(tmp_path, {"seed": 2, "folds": 5}, resume=True)
+        ResultStore(tmp_path, {"seed": 2, "folds": 5}, resume=True)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"x")
     with pytest.raises(FolderInUse, match="no study"):
-        Pieces(tmp_path, {}, resume=True)
+        ResultStore(tmp_path, {}, resume=True)
 
 
 def test_a_damaged_piece_is_named(tmp_path: Path) -> None:
-    pieces = Pieces(tmp_path, {})
+    pieces = ResultStore(tmp_path, {})
     (tmp_path / "pieces" / "a.json").write_text("{")
     with pytest.raises(BadData, match=r"a\.json"):
-        pieces.get("a", dict)
+        pieces.record("a", dict)
 
 
 def test_arrays_are_read_as_they_were_written_to_the_bit(tmp_path: Path) -> None:
@@ -69,8 +70,8 @@ def test_arrays_are_read_as_they_were_written_to_the_bit(tmp_path: Path) -> None
         log.append("made")
         return written
 
-    Pieces(tmp_path, {}).arrays("x/y", make)
-    found = Pieces(tmp_path, {}, resume=True).arrays("x/y", make)
+    ResultStore(tmp_path, {}).arrays("x/y", make)
+    found = ResultStore(tmp_path, {}, resume=True).arrays("x/y", make)
     assert log == ["made"]
     for name, value in written.items():
         assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
@@ -78,7 +79,7 @@ def test_arrays_are_read_as_they_were_written_to_the_bit(tmp_path: Path) -> None
 
 
 def test_damaged_arrays_are_named(tmp_path: Path) -> None:
-    pieces = Pieces(tmp_path, {})
+    pieces = ResultStore(tmp_path, {})
     for content in (b"", b"PK\x03\x04 cut off", b"no zip"):
         (tmp_path / "pieces" / "a.npz").write_bytes(content)
         with pytest.raises(BadData, match=r"a\.npz"):
@@ -87,15 +88,17 @@ def test_damaged_arrays_are_named(tmp_path: Path) -> None:
 
 def test_a_fingerprint_tells_values_types_and_shapes_apart() -> None:
     given = [np.zeros(4), np.zeros(4, np.float32), np.zeros((2, 2)), np.ones(4)]
-    assert len({fingerprint([each]) for each in given}) == 4
-    assert fingerprint(given) == fingerprint(iter(given)) != fingerprint(given[::-1])
+    assert len({array_fingerprint([each]) for each in given}) == 4
+    assert (
+        array_fingerprint(given) == array_fingerprint(iter(given)) != array_fingerprint(given[::-1])
+    )
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
     log: list[str] = []
-    pieces = Pieces(None, {})
-    pieces.get("a", lambda: made(log, "a", 1.0))
-    pieces.get("a", lambda: made(log, "a", 1.0))
+    pieces = ResultStore(None, {})
+    pieces.record("a", lambda: made(log, "a", 1.0))
+    pieces.record("a", lambda: made(log, "a", 1.0))
     assert log == ["a", "a"]
 
 
@@ -120,7 +123,26 @@ def test_without_a_folder_nothing_is_kept() -> None:
 def test_the_first_value_that_differs_is_named_and_nothing_else(
     tmp_path: Path, there: dict[str, Any], now: dict[str, Any], line: str
 ):
-    Pieces(tmp_path / "study", there)
+    ResultStore(tmp_path / "study", there)
     with pytest.raises(FolderInUse, match=line) as refused:
-        Pieces(tmp_path / "study", now, resume=True)
+        ResultStore(tmp_path / "study", now, resume=True)
     assert len(str(refused.value)) < len(str(tmp_path)) + 110
+
+
+def test_a_study_in_use_is_refused_and_free_again_at_the_end(tmp_path: Path) -> None:
+    with ResultStore(tmp_path / "s", {}) as first:
+        second = ResultStore(tmp_path / "s", {}, resume=True)
+        with pytest.raises(FolderInUse, match="another process is at work in"), second:
+            pass
+        first.record("a", lambda: {"value": 1})
+    with ResultStore(tmp_path / "s", {}, resume=True) as third:
+        assert third.has("a") and not third.has("b")
+    assert sorted(each.name for each in (tmp_path / "s").iterdir()) == ["pieces", "study.json"]
+
+
+def test_half_written_results_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    with ResultStore(tmp_path, {}):
+        (tmp_path / "pieces" / ".a.npz.77.tmp").write_bytes(b"half")
+    with ResultStore(tmp_path, {}, resume=True) as results:
+        assert not results.has("a")
+    assert not any((tmp_path / "pieces").iterdir())

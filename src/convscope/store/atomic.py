@@ -1,0 +1,41 @@
+"""Files that are whole or absent: written beside their place, flushed, and renamed into it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["remove_leftovers", "replace_file", "write_json"]
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write `content` to `path`; a crash at any point leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the new name itself must reach the disk
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON-able value as `replace_file` does."""
+    replace_file(path, json.dumps(value, indent=1).encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the half-written files of a process that was killed, in the folder and below it."""
+    for leftover in folder.rglob(".*.tmp"):
+        leftover.unlink()

@@ -1,0 +1,157 @@
+"""Results by name, each a file, so that work which was interrupted goes on.
+
+study.json            what the results are of: by which settings
+pieces/NAME.json      a result, JSON
+pieces/NAME.npz       a result of arrays
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from convscope.errors import BadData, FolderInUse
+from convscope.store.atomic import remove_leftovers, replace_file, write_json
+from convscope.store.differences import first_difference
+from convscope.store.lock import LOCK, check_unused, held
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["FOLDER", "Arrays", "Record", "ResultStore"]
+
+SENTENCES = {
+    "data": "the images (DATA) are others than there",
+    "validation": "the validation images are others than there",
+}
+"""What to say where settings differ whose values are fingerprints."""
+
+STUDY, FOLDER = "study.json", "pieces"
+
+Record = dict[str, Any]
+"""A JSON-able result."""
+Arrays = dict[str, "NDArray[Any]"]
+"""A result of numbers or text, by name."""
+
+
+class ResultStore:
+    """The results of one study that are there already, and a place for those to come.
+
+    Used in a `with` statement it holds the folder, so that no second process writes there.
+
+    Args:
+        folder: None keeps nothing, for a study that is not to be resumed.
+        settings: JSON-able: everything that the results depend on.
+        resume: go on with a study of the same settings.
+
+    Raises:
+        FolderInUse: the folder holds something and `resume` was not asked for; it holds a study of
+            other settings, the first difference named; or another process is at work in it.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool = False,
+    ) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self._stack = ExitStack()
+        if self.folder is None:
+            return
+        wanted = json.loads(json.dumps(dict(settings)))
+        check_unused(self.folder, resume=resume)
+        if self.folder.is_dir() and any(each.name != LOCK for each in self.folder.iterdir()):
+            self._check(wanted)
+        (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / STUDY, wanted)
+
+    def __enter__(self) -> Self:
+        if self.folder is not None:
+            busy = f"another process is at work in {self.folder}: wait for it, or stop it first"
+            self._stack.enter_context(held(self.folder / LOCK, busy))
+            remove_leftovers(self.folder / FOLDER)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def has(self, name: str) -> bool:
+        """Whether the result of that name is there."""
+        return self.folder is not None and any(
+            self._path(name, ending).exists() for ending in ("json", "npz")
+        )
+
+    def record(self, name: str, make: Callable[[], Record]) -> Record:
+        """The JSON-able result of that name: read if it is there, else made and written.
+
+        Raises:
+            BadData: what is there cannot be read.
+        """
+        if self.folder is None:
+            return make()
+        path = self._path(name, "json")
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            made = make()
+            write_json(path, made)
+            return made
+        except (OSError, ValueError) as error:
+            raise _damaged(path, error) from None
+
+    def arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
+        """The arrays of that name: read as they were written, bit by bit, or made and written.
+
+        Raises:
+            BadData: what is there cannot be read.
+        """
+        if self.folder is None:
+            return make()
+        import numpy as np
+
+        path = self._path(name, "npz")
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
+                return {key: found[key] for key in found.files}
+        except FileNotFoundError:
+            made = make()
+            content = io.BytesIO()
+            np.savez_compressed(content, allow_pickle=False, **made)
+            replace_file(path, content.getvalue())
+            return made
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise _damaged(path, error) from None
+
+    def _path(self, name: str, ending: str) -> Path:
+        assert self.folder is not None
+        return self.folder / FOLDER / f"{quote(name, safe=' ,=@')}.{ending}"
+
+    def _check(self, wanted: Record) -> None:
+        assert self.folder is not None
+        try:
+            found = json.loads((self.folder / STUDY).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise FolderInUse(f"{self.folder} holds no study to go on with: give another") from None
+        if differing := first_difference(found, wanted, sentences=SENTENCES):
+            raise FolderInUse(
+                f"{self.folder} is a study with other settings: {differing}; give a new folder"
+            )
+
+
+def _damaged(path: Path, error: Exception) -> BadData:
+    return BadData(f"{path} cannot be read ({error}): remove it, and resume")
