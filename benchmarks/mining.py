@@ -19,13 +19,13 @@ import measure
 import torch
 from torch import Tensor
 
-from convscope.atlas.mine import as_maps, mine, scan
-from convscope.atlas.topk import TopK
-from convscope.atlas.unfinished import WorkFolder
-from convscope.images.batches import batches
+from convscope.images.batches import Batch, batches
 from convscope.images.datasets import FolderImages
 from convscope.network.exported import Network, open_network
 from convscope.network.zoo import Model, open_model
+from convscope.scan.commits import StateFile
+from convscope.scan.engine import Scan, look
+from convscope.scan.strongest import Strongest, as_maps
 
 TOP = 9
 BARE, SCANNED, BY_HAND = "bare", "scanned", "by hand"
@@ -55,7 +55,7 @@ def one_pass(
 ) -> list[measure.Times]:
     """Times of each alternative for `count` images, batch by batch in turn."""
     activations = {name: network.activation(name) for name in network.conv_layers()}
-    tables = {n: TopK.empty(network.layer(n).channels, TOP) for n in activations}
+    strongest = Strongest(network, activations, TOP)
     by_hand = ByHand(network, activations)
     highest = [list(activations.values())[-1]]
 
@@ -65,7 +65,7 @@ def one_pass(
             pass
 
     def scanned(images: Tensor, indices: Tensor) -> None:
-        scan(network, images, indices, activations, tables)
+        look(network, Batch(images, indices, ("",) * len(indices)), [strongest])
 
     alternatives: dict[str, Callable[[Tensor, Tensor], None]] = {
         BARE: bare,
@@ -116,19 +116,9 @@ def from_files(model: Model, network: Network, folder: Path, rounds: int, batch:
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as atlas:
-            work = WorkFolder(Path(atlas))
-            work.path.mkdir()
-            mine(
-                network,
-                images,
-                model.preprocess,
-                activations,
-                work,
-                top=TOP,
-                batch_size=batch,
-                workers=None,
-                advance=lambda done, total: None,
-            )
+            scan = Scan(network, images, model.preprocess, batch_size=batch)
+            commits = StateFile(Path(atlas, "state.safetensors"))
+            scan.run(Strongest(network, activations, TOP), commits=commits)
 
     times = measure.in_turn({"bare": bare, "decode": decode, "whole": whole}, rounds)
     each = {name: time.per(len(images)) for name, time in times.items()}

@@ -19,19 +19,20 @@ from pathlib import Path
 
 import torch
 
-from convscope.atlas import depict, mine
+from convscope.atlas import depict
 from convscope.atlas.scan import Search, write_atlas
 from convscope.errors import ConvscopeError
 from convscope.images.datasets import open_images
 from convscope.network.exported import open_network
 from convscope.network.ranks import processes
+from convscope.scan import engine
 from forks import become, free_port
 
 
 def main() -> None:
     conftest, pictures, folder, *words = sys.argv[1:]
     torch.set_num_threads(1)
-    mine.CHECKPOINT_SECONDS = depict.CHECKPOINT_SECONDS = 0.0
+    engine.CHECKPOINT_SECONDS = depict.CHECKPOINT_SECONDS = 0.0
     depict.TILE_BYTES = 1  # every layer waits for its own tiles
     depict.TRACE_BYTES = 2**17
     depict.TILES_AT_ONCE = 7
@@ -105,7 +106,7 @@ def _die_at(moment: int) -> None:
 
         return call
 
-    mine.scan = counted(mine.scan)
+    engine.look = counted(engine.look)
     depict.project_winners = counted(depict.project_winners)
 
 

@@ -14,8 +14,8 @@ import convscope
 
 SOURCE = Path(convscope.__file__).parent
 FLOORS = (
-    "errors", "progress", "geometry", "store", "images", "network", "methods", "atlas", "training",
-    "experiments", "report", "cli",
+    "errors", "progress", "geometry", "store", "images", "network", "scan", "methods", "atlas",
+    "training", "experiments", "report", "cli",
 )  # fmt: skip
 DOORS = ("__init__.py", "__main__.py")  # above all floors
 FILES = sorted(SOURCE.rglob("*.py"))

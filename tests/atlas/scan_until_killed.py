@@ -15,9 +15,10 @@ import sys
 
 import torch
 
-from convscope.atlas import depict, mine
+from convscope.atlas import depict
 from convscope.atlas.scan import build_atlas
 from convscope.images.datasets import open_images
+from convscope.scan import engine
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     tiny = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tiny)
     torch.set_num_threads(1)
-    mine.CHECKPOINT_SECONDS = depict.CHECKPOINT_SECONDS = 0.0
+    engine.CHECKPOINT_SECONDS = depict.CHECKPOINT_SECONDS = 0.0
     depict.TILE_BYTES = 1  # every layer waits for its own tiles
     depict.TRACE_BYTES = 2**17
     die_at(int(moment), when)

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from convscope.atlas import depict, mine, scan
+from convscope.atlas import depict, scan
 from convscope.atlas.scan import build_atlas
 from convscope.errors import BadInput, ConvscopeError, FolderInUse
 from convscope.images.datasets import open_images
 from convscope.methods.rules import GUIDED
+from convscope.scan import engine
 from folders import content
 
 SCRIPT = Path(__file__).with_name("scan_until_killed.py")
@@ -26,7 +27,7 @@ class Stop(Exception):
 @pytest.fixture(autouse=True)
 def commit_at_every_step(monkeypatch):
     """Checkpoints after every batch, a group of tiles for each layer, one thread."""
-    monkeypatch.setattr(mine, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(depict, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(depict, "TILE_BYTES", 1)
     monkeypatch.setattr(depict, "TRACE_BYTES", 2**17)
@@ -46,7 +47,7 @@ def whole(tmp_path_factory, tiny, pictures):
     told: list[tuple[str, int, int]] = []
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in [
-            (mine, "CHECKPOINT_SECONDS", 0.0),
+            (engine, "CHECKPOINT_SECONDS", 0.0),
             (depict, "CHECKPOINT_SECONDS", 0.0),
             (depict, "TILE_BYTES", 1),
             (depict, "TRACE_BYTES", 2**17),

@@ -14,12 +14,16 @@ import torch
 from PIL import Image
 
 import scan_together
-from convscope.atlas import depict, mine, topk
+from convscope.atlas import depict
 from convscope.atlas.scan import Search, build_atlas, write_atlas
 from convscope.errors import BadData, BadModel
+from convscope.images.batches import Batch
 from convscope.images.datasets import open_images
 from convscope.network.exported import open_network
 from convscope.network.ranks import Ranks
+from convscope.scan.engine import look
+from convscope.scan.strongest import Strongest
+from convscope.scan.topk import TopK
 from folders import content
 
 CONFTEST = Path(__file__).with_name("conftest.py")
@@ -140,12 +144,13 @@ def test_with_other_batches_the_tables_differ_by_no_more_than_the_convolutions_r
     images = torch.randn(22, 3, 24, 24, generator=torch.Generator().manual_seed(3))
     activations = {name: network.activation(name) for name in network.conv_layers()}
 
-    def tables(size: int) -> dict[str, topk.TopK]:
-        found = {n: topk.TopK.empty(network.layer(n).channels, 9) for n in activations}
+    def tables(size: int) -> dict[str, TopK]:
+        found = Strongest(network, activations, 9)
         for at in range(0, 22, size):
             part = images[at : at + size]
-            mine.scan(network, part, torch.arange(at, at + len(part)), activations, found)
-        return found
+            indices = torch.arange(at, at + len(part))
+            look(network, Batch(part, indices, ("",) * len(part)), [found])
+        return found.tables
 
     reference = tables(22)
     for size in (1, 3, 4, 8):

@@ -16,12 +16,12 @@ from convscope.atlas.store import (
     ModelRecord,
     PreprocessRecord,
 )
-from convscope.atlas.topk import TopK
 from convscope.errors import BadImage
 from convscope.geometry.window import Field
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
 from convscope.network.weights import module_sha256
+from convscope.scan.topk import TopK
 
 if TYPE_CHECKING:
     from convscope.network.zoo import Model

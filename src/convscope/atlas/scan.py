@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from convscope.atlas.depict import draw
-from convscope.atlas.mine import fitting_batch, layers_with_maps, mine, nothing_readable
 from convscope.atlas.records import (
     field_record,
     image_records,
@@ -39,8 +38,7 @@ from convscope.atlas.store import (
     write_tables,
 )
 from convscope.atlas.tiles import Depicted
-from convscope.atlas.topk import TopK
-from convscope.atlas.unfinished import Mined, Plan, WorkFolder, claim
+from convscope.atlas.unfinished import Plan, WorkFolder, claim
 from convscope.errors import BadData, BadInput, BadModel, BadOption
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import DECONVNET, Rules
@@ -48,6 +46,9 @@ from convscope.network.exported import Network, open_network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.network.reader import INPUT
 from convscope.progress import Progress, silent
+from convscope.scan.engine import Scan, Seen, fitting_batch, nothing_readable
+from convscope.scan.strongest import Strongest, layers_with_maps
+from convscope.scan.topk import TopK
 from convscope.store.atomic import replace_file
 from convscope.store.fingerprint import text_fingerprint
 
@@ -162,21 +163,14 @@ class _Job:
     def run(self, search: Search) -> None:
         """Both passes, then the manifest, which makes the atlas whole."""
         activations = {name: self.network.activation(name) for name in self.plan.layers}
-        batch = search.batch_size or fitting_batch(self.network, activations)
-        found, mined = mine(
-            self.network,
-            self.images,
-            self.model.preprocess,
-            activations,
-            self.work,
-            top=self.plan.top,
-            batch_size=batch,
-            workers=search.workers,
-            advance=lambda done, total: self.progress("images", done, total),
-            ranks=self.ranks,
-        )
+        batch = search.batch_size or fitting_batch(self.network, activations.values())
+        found = Strongest(self.network, activations, self.plan.top)
+        seen = Scan(
+            self.network, self.images, self.model.preprocess,
+            batch_size=batch, workers=search.workers, ranks=self.ranks, progress=self.progress,
+        ).run(found, commits=None if self.work is None else self.work.tables)  # fmt: skip
         started = time.monotonic()
-        layers = self.ranks.from_first(lambda: self._write_tables(activations, found, mined))
+        layers = self.ranks.from_first(lambda: self._write_tables(activations, found.tables, seen))
         written = time.monotonic() - started
         drawn = draw(
             self.network,
@@ -192,17 +186,17 @@ class _Job:
             ranks=self.ranks,
         )
         if self.ranks.first:
-            phases = {"images": mined.seconds, "tables": written, "projections": drawn}
+            phases = {"images": seen.seconds, "tables": written, "projections": drawn}
             records = [layer.record for layer in layers]
-            write_manifest(self.out, self._manifest(records, mined, batch, phases))
+            write_manifest(self.out, self._manifest(records, seen, batch, phases))
 
     def _write_tables(
-        self, activations: Mapping[str, str], found: Mapping[str, TopK], mined: Mined
+        self, activations: Mapping[str, str], found: Mapping[str, TopK], seen: Seen
     ) -> list[Depicted]:
         """What the first pass brought, on disk. Raises  BadData: it brought nothing."""
-        if len(mined.skipped) == len(self.images):
+        if len(seen.skipped) == len(self.images):
             self._withdraw()
-            raise nothing_readable(self.images, mined)
+            raise nothing_readable(self.images, seen)
         fields = {name: self.network.layer(at).field for name, at in activations.items()}
         tables = {name: layer_table(found[name], field) for name, field in fields.items()}
         records = self._records(activations, found)
@@ -260,7 +254,7 @@ class _Job:
                 replace_file(path, encode(filter_sheet(weight), exact=True))
 
     def _manifest(
-        self, records: list[LayerRecord], mined: Mined, batch: int, phases: dict[str, float]
+        self, records: list[LayerRecord], seen: Seen, batch: int, phases: dict[str, float]
     ) -> Manifest:
         asked = {name: getattr(self.plan, name) for name in Plan.model_fields if name != "layers"}
         return Manifest(
@@ -268,8 +262,8 @@ class _Job:
             batch_size=batch,
             padding=PADDING,
             layers=tuple(records),
-            skipped=tuple(SkippedRecord(name=name, reason=why) for _, name, why in mined.skipped),
-            converted=mined.converted,
+            skipped=tuple(SkippedRecord(name=name, reason=why) for _, name, why in seen.skipped),
+            converted=seen.converted,
             seconds=round(sum(phases.values()), 3),
             seconds_by_phase={phase: round(seconds, 3) for phase, seconds in phases.items()},
             complete=True,

@@ -16,15 +16,12 @@ drawn.json counts them.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from pydantic import Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from pydantic import ValidationError
 
 from convscope.atlas.store import (
     MANIFEST,
@@ -37,12 +34,12 @@ from convscope.atlas.store import (
     Record,
     read_manifest,
 )
-from convscope.atlas.topk import TopK
 from convscope.errors import BadInput, FolderInUse
+from convscope.scan.commits import StateFile
 from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.lock import held
 
-__all__ = ["Drawn", "Mined", "Plan", "WorkFolder", "claim"]
+__all__ = ["Drawn", "Plan", "WorkFolder", "claim"]
 
 
 class Plan(Record):
@@ -101,49 +98,13 @@ class Drawn(Record):
     seconds: float = 0.0
 
 
-class Mined(Record):
-    """How far the tables are: the next image, the images that could not be read so far (index,
-    name, reason), and how many were converted to 8-bit RGB, by what was done."""
-
-    next: int = 0
-    skipped: tuple[tuple[int, str, str], ...] = ()
-    converted: dict[str, int] = Field(default_factory=dict)
-    seconds: float = 0.0
-
-
 class WorkFolder:
     """The folder `work` of one atlas. Got with `claim`."""
 
     def __init__(self, atlas: Path) -> None:
         self.path = atlas / WORK
         self.tiles = self.path / "tiles"
-
-    def save_tables(self, tables: Mapping[str, TopK], mined: Mined) -> None:
-        """Commit the tables and the place reached, together."""
-        tensors = {
-            f"{number}/{field}": tensor
-            for number, table in enumerate(tables.values())
-            for field, tensor in table.tensors().items()
-        }
-        header = {"mined": mined.model_dump_json()}
-        replace_file(self.path / "state.safetensors", save(tensors, header))
-
-    def load_tables(self, layers: tuple[str, ...]) -> tuple[dict[str, TopK], Mined] | None:
-        """What `save_tables` committed last, or None before the first time."""
-        path = self.path / "state.safetensors"
-        if not path.exists():
-            return None
-        try:
-            with safe_open(path, framework="pt") as file:
-                mined = Mined.model_validate_json(file.metadata()["mined"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            tables = {
-                layer: TopK.from_tensors(_under(tensors, f"{number}/"))
-                for number, layer in enumerate(layers)
-            }
-        except (OSError, SafetensorError, ValidationError, KeyError, TypeError) as error:
-            raise _unreadable(path, error) from None
-        return tables, mined
+        self.tables = StateFile(self.path / "state.safetensors")
 
     def save_drawn(self, drawn: Drawn) -> None:
         """Commit how far the pictures are."""
@@ -235,14 +196,6 @@ def _may_resume(atlas: Path, what: str, plan: Plan, found: Plan, resume: bool) -
         raise FolderInUse(
             f"{atlas} holds {what}; {go_on}, or delete the folder (or give another) to begin anew"
         )
-
-
-def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
 
 
 def _few(names: tuple[str, ...] | list[str]) -> str:

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.atlas.mine import as_maps
 from convscope.errors import BadInput, BadModel, NonFinite, NoSuchLayer
 from convscope.experiments.diagnosis.filters import (
     Spectrum,
@@ -38,6 +37,7 @@ from convscope.experiments.diagnosis.responses import (
 )
 from convscope.network.exported import Network
 from convscope.progress import Progress
+from convscope.scan.strongest import as_maps
 from convscope.store.results import ResultStore
 
 __all__ = ["Diagnosis", "Folding", "LayerDiagnosis", "diagnose"]

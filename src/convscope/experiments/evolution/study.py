@@ -12,7 +12,6 @@ way is kept in scan-EPOCH/. An interrupted study goes on within the pass where i
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convscope.atlas.mine import layers_with_maps
 from convscope.atlas.sheets import MAPS_PER_SHEET, cell_size, shown_window
 from convscope.errors import BadOption
 from convscope.experiments.evolution.convergence import (
@@ -47,6 +45,7 @@ from convscope.experiments.evolution.winners import Sight, Winners, find_winners
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.progress import Progress, silent
+from convscope.scan.strongest import layers_with_maps
 from convscope.store.lock import check_unused
 from convscope.store.results import ResultStore
 from convscope.training.checkpoint import read_run
@@ -214,12 +213,12 @@ class _Study:
         self, specimen: _Specimen, pieces: ResultStore
     ) -> tuple[dict[str, Winners], tuple[tuple[str, str], ...]]:
         epoch = specimen.kept.epoch
-        place = None if self.folder is None else self.folder / f"scan-{epoch}"
+        state = None if self.folder is None else self.folder / f"scan-{epoch}.safetensors"
         piece = pieces.record(
-            f"winners {epoch}", lambda: find_winners(specimen.subject, self.sight, place)
+            f"winners {epoch}", lambda: find_winners(specimen.subject, self.sight, state)
         )
-        if place is not None:
-            shutil.rmtree(place, ignore_errors=True)
+        if state is not None:
+            state.unlink(missing_ok=True)
         winners = {name: Winners.read(piece["layers"][name]) for name in self.sight.activations}
         return winners, tuple((name, reason) for name, reason in piece["skipped"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.atlas.mine import mine, nothing_readable
-from convscope.atlas.topk import TopK
-from convscope.atlas.unfinished import WorkFolder
 from convscope.errors import BadData
 from convscope.experiments.evolution.kept import Subject
 from convscope.images.batches import batches
@@ -23,6 +19,10 @@ from convscope.images.image_set import ImageSet
 from convscope.methods.rules import Rules
 from convscope.network.exported import Network
 from convscope.progress import Progress
+from convscope.scan.commits import StateFile
+from convscope.scan.engine import Scan, nothing_readable
+from convscope.scan.strongest import Strongest
+from convscope.scan.topk import TopK
 
 __all__ = ["Sight", "Winners", "find_winners"]
 
@@ -106,32 +106,27 @@ class Winners:
         )
 
 
-def find_winners(subject: Subject, sight: Sight, place: Path | None) -> dict[str, Any]:
+def find_winners(subject: Subject, sight: Sight, state: Path | None) -> dict[str, Any]:
     """Every image through the network once. JSON-able: `layers`, and `skipped` (name, reason).
 
-    place : a folder that keeps how far the pass is, so that it goes on after a kill
+    state : a file that keeps how far the pass is, so that it goes on after a kill
     Raises  BadData: no image can be read.
     """
-    what = f"epoch {subject.epoch}: images"
-    with tempfile.TemporaryDirectory(prefix="convscope-") as passing:
-        work = WorkFolder(place or Path(passing))
-        work.path.mkdir(parents=True, exist_ok=True)
-        tables, mined = mine(
-            subject.network,
-            sight.images,
-            subject.preprocess,
-            sight.activations,
-            work,
-            top=1,
-            batch_size=sight.batch(subject.network),
-            workers=sight.workers,
-            advance=lambda done, total: sight.progress(what, done, total),
-        )
-    if len(mined.skipped) == len(sight.images):
-        raise nothing_readable(sight.images, mined)
+    found = Strongest(subject.network, sight.activations, top=1)
+    seen = Scan(
+        subject.network,
+        sight.images,
+        subject.preprocess,
+        batch_size=sight.batch(subject.network),
+        workers=sight.workers,
+        progress=sight.progress,
+        what=f"epoch {subject.epoch}: images",
+    ).run(found, commits=None if state is None else StateFile(state))
+    if len(seen.skipped) == len(sight.images):
+        raise nothing_readable(sight.images, seen)
     return {
-        "skipped": [[name, reason] for _, name, reason in mined.skipped],
-        "layers": {name: _piece(table) for name, table in tables.items()},
+        "skipped": [[name, reason] for _, name, reason in seen.skipped],
+        "layers": {name: _piece(table) for name, table in found.tables.items()},
     }
 
 

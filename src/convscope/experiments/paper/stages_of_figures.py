@@ -10,7 +10,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from convscope.atlas.mine import strongest
 from convscope.atlas.scan import build_atlas
 from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
 from convscope.experiments.diagnosis.study import Diagnosis, diagnose
@@ -33,6 +32,7 @@ from convscope.experiments.sensitivity.study import sensitivity
 from convscope.images.batches import batches
 from convscope.methods.occluder import Occluder
 from convscope.network.zoo import Model
+from convscope.scan.strongest import strongest
 
 __all__ = ["occluder_of", "run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
 

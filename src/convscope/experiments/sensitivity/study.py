@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.atlas.mine import strongest
 from convscope.errors import BadData
 from convscope.experiments.chance import Estimate, mean_of, sign_test
 from convscope.experiments.samples import in_random_order
@@ -47,6 +46,7 @@ from convscope.methods.project import project
 from convscope.network.exported import Network
 from convscope.network.unit import Unit
 from convscope.progress import Progress, named
+from convscope.scan.strongest import strongest
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.results import ResultStore
 

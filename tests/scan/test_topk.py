@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convscope.atlas.topk import TopK, merge
 from convscope.errors import BadInput, BadOption
+from convscope.scan.topk import TopK, merge
 
 NAN, INF = float("nan"), float("inf")
 # Few distinct values, so that ties between positions and images are the rule.

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.atlas.mine import fitting_batch, mine, scan, strongest
-from convscope.atlas.topk import FIELDS, TopK
+from convscope.images.batches import Batch
 from convscope.images.datasets import open_images
 from convscope.network.exported import Network, open_network
+from convscope.scan.engine import Scan, look
+from convscope.scan.strongest import Strongest, strongest
+from convscope.scan.topk import FIELDS, TopK
 from nets import TwoReaders
 
 SHAPE = (3, 17, 19)
@@ -55,19 +57,19 @@ def test_the_tables_are_those_of_every_map_looked_at_whole(name: str, spoiled: b
     if not spoiled:
         images = images.nan_to_num(0.0, 0.0, 0.0)
     activations = {layer: network.activation(layer) for layer in network.conv_layers()}
-    found = {n: TopK.empty(network.layer(n).channels, 3) for n in activations}
+    found = Strongest(network, activations, 3)
     wanted = {n: TopK.empty(network.layer(n).channels, 3) for n in activations}
     trace = network.trace(images)  # the same layout of memory, so the same sums
     for part in (slice(0, 4), slice(4, 7)):
         indices = torch.arange(7)[part]
-        scan(network, images[part], indices, activations, found)
+        look(network, Batch(images[part], indices, ("",) * len(indices)), [found])
         for layer, activation in activations.items():
             values = network.trace(images[part])[activation]
             torch.testing.assert_close(values, trace[activation][part], equal_nan=True)
             wanted[layer].update(values, indices)
     for layer in activations:
         for field in FIELDS:
-            assert torch.equal(getattr(found[layer], field), getattr(wanted[layer], field))
+            assert torch.equal(getattr(found.tables[layer], field), getattr(wanted[layer], field))
 
 
 def test_the_strongest_among_some_images_are_those_of_a_whole_pass(
@@ -81,14 +83,11 @@ def test_the_strongest_among_some_images_are_those_of_a_whole_pass(
     found = strongest(
         network, images, model.preprocess, layers, 3, progress=lambda *each: told.append(each)
     )
-    whole, _ = mine(
-        network, images, model.preprocess, layers, None,
-        top=3, batch_size=fitting_batch(network, layers.values()), workers=1,
-        advance=lambda done, total: None,
-    )  # fmt: skip
+    whole = Strongest(network, layers, 3)
+    Scan(network, images, model.preprocess, workers=1).run(whole)
     assert told[-1] == ("images", len(images), len(images))
     for layer, table in found.items():
         for name in FIELDS:
-            assert torch.equal(getattr(table, name), getattr(whole[layer], name))
+            assert torch.equal(getattr(table, name), getattr(whole.tables[layer], name))
     some = strongest(network, images, model.preprocess, layers, 3, indices=[4, 1])
     assert all(set(table.image.flatten().tolist()) <= {-1, 1, 4} for table in some.values())

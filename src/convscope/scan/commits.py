@@ -1,0 +1,67 @@
+"""Where a scan keeps how far it is: one file, one rename."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from convscope.errors import FolderInUse
+from convscope.scan.engine import Seen
+from convscope.scan.observer import Observer
+from convscope.store.atomic import replace_file
+
+__all__ = ["StateFile"]
+
+HEADER = "mined"
+
+
+class StateFile:
+    """The observers' tensors and, in the file's header, the place reached.
+
+    Args:
+        path: of the safetensors file; its folder is made when something is kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self, observers: Sequence[Observer]) -> Seen | None:
+        """Restore the observers to what `save` committed last; None before the first time.
+
+        Raises:
+            FolderInUse: the file cannot be read.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                seen = Seen.model_validate_json(file.metadata()[HEADER])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for observer in observers:
+                own = (name for name in tensors if name.startswith(observer.key))
+                observer.restore({name.removeprefix(observer.key): tensors[name] for name in own})
+        except (OSError, SafetensorError, ValidationError, KeyError, TypeError) as error:
+            line = " ".join(str(error).split())
+            raise FolderInUse(
+                f"{self.path} cannot be read ({line}); delete {self.path.parent.parent} to begin "
+                "anew, or give another folder"
+            ) from None
+        return seen
+
+    def save(self, seen: Seen, observers: Sequence[Observer]) -> None:
+        """Commit the observers' state and the place reached, together."""
+        tensors = {
+            f"{observer.key}{name}": tensor.contiguous()
+            for observer in observers
+            for name, tensor in observer.state().items()
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self.path, save(tensors, {HEADER: seen.model_dump_json()}))
+
+    def remove(self) -> None:
+        """Forget it: the scan is done, and its result lies elsewhere."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""Work that comes in items, such as one image under many occluders: shared, kept, gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from convscope.network.ranks import ALONE, Ranks
+from convscope.progress import Progress, silent
+from convscope.store.results import Arrays, Record, ResultStore
+
+__all__ = ["for_each"]
+
+Result = TypeVar("Result", Record, Arrays)
+
+
+def for_each(
+    names: Sequence[str],
+    make: Callable[[int], Result],
+    results: ResultStore,
+    keep: Callable[[str, Callable[[], Result]], Result],
+    *,
+    ranks: Ranks = ALONE,
+    progress: Progress | None = None,
+    what: str = "images",
+) -> list[Result]:
+    """The result of every item: read if it is there, else made, by several processes in turn.
+
+    Args:
+        names: of the items, each another one.
+        make: the result of the item of that number; small, and picklable.
+        results: where results are. Only the first process reads and writes there.
+        keep: `results.record` or `results.arrays`.
+        ranks: process r of n makes the results r, r + n, ... of those that are not there.
+        progress: called with (what, items done, items in all).
+        what: is counted, for `progress`.
+
+    Returns:
+        The results in the order of `names`, in every process.
+
+    Example:
+        >>> for_each(["a", "b"], measure, results, results.arrays, ranks=ranks)
+    """
+    tell = progress or silent
+    missing = ranks.from_first(
+        lambda: [number for number, name in enumerate(names) if not results.has(name)]
+    )
+    done = len(names) - len(missing)
+    tell(what, done, len(names))
+    made: dict[int, Result] = {}
+    for start in range(0, len(missing), ranks.count):
+        shared = missing[start : start + ranks.count]
+        mine = make(shared[ranks.rank]) if ranks.rank < len(shared) else None
+        for number, result in zip(shared, ranks.gathered(mine), strict=False):
+            assert result is not None
+            made[number] = keep(names[number], lambda: result)  # noqa: B023 - called at once
+        done += len(shared)
+        tell(what, done, len(names))
+
+    def there(number: int) -> Result:
+        """Read, not made: where nothing is kept, nothing was there."""
+        return made[number] if number in made else keep(names[number], lambda: make(number))
+
+    return ranks.from_first(lambda: [there(number) for number in range(len(names))])

@@ -1,0 +1,193 @@
+"""The observer behind an atlas: every feature map keeps the images that excite it most."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
+
+from torch import Tensor
+
+from convscope.errors import BadOption
+from convscope.images.batches import Batch
+from convscope.images.image_set import ImageSet
+from convscope.images.preprocess import Preprocess
+from convscope.network.exported import Network
+from convscope.network.node import Node
+from convscope.network.ranks import ALONE, Ranks
+from convscope.progress import Progress
+from convscope.scan.engine import Scan
+from convscope.scan.observer import Observer
+from convscope.scan.topk import TopK, merge
+
+__all__ = ["Strongest", "as_maps", "layers_with_maps", "strongest"]
+
+
+class Strongest(Observer):
+    """Tables of the strongest activations, a row per feature map.
+
+    Args:
+        network: on the device that is used.
+        activations: layer -> the layer whose value is its activation.
+        top: K, how many images each feature map keeps.
+
+    Attributes:
+        tables: by layer, on the network's device; in the first process of a scan they are whole.
+    """
+
+    def __init__(self, network: Network, activations: Mapping[str, str], top: int) -> None:
+        self.network, self.activations, self.top = network, dict(activations), top
+        self.tables = self._empty()
+        self._layers_at: dict[str, list[str]] = {}  # by activation
+        for layer, activation in activations.items():
+            self._layers_at.setdefault(activation, []).append(layer)
+        self._pools = _pools(network, self._layers_at)
+        self._waiting: dict[str, Tensor] = {}  # maps whose maxima their pool will tell
+
+    @property
+    def layers(self) -> Collection[str]:
+        return (*self._layers_at, *self._pools)
+
+    def see(self, layer: str, value: Tensor, batch: Batch) -> None:
+        if layer in self._layers_at:
+            if layer in self._pools.values():
+                self._waiting[layer] = value
+            else:
+                peak = value.amax((2, 3)) if _rectified(self.network, layer) else None
+                self._compete(layer, as_maps(value), batch, peak)
+        if layer in self._pools:
+            below = self._pools[layer]
+            self._compete(below, self._waiting.pop(below), batch, value.amax((2, 3)))
+
+    def part(self) -> dict[str, TopK]:
+        found = {layer: table.to("cpu") for layer, table in self.tables.items()}
+        self.tables = self._empty()
+        return found
+
+    def take(self, parts: Sequence[dict[str, TopK]]) -> None:
+        for layer in self.tables:
+            whole = reduce(merge, (part[layer] for part in parts))
+            self.tables[layer] = whole.to(self.network.device)
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"{number}/{name}": tensor
+            for number, table in enumerate(self.tables.values())
+            for name, tensor in table.tensors().items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        for number, layer in enumerate(self.tables):
+            own = {
+                name.removeprefix(f"{number}/"): tensor
+                for name, tensor in state.items()
+                if name.startswith(f"{number}/")
+            }
+            self.tables[layer] = TopK.from_tensors(own).to(self.network.device)
+
+    def _compete(self, activation: str, maps: Tensor, batch: Batch, peak: Tensor | None) -> None:
+        for layer in self._layers_at[activation]:
+            self.tables[layer].update(maps, batch.indices, peak)
+
+    def _empty(self) -> dict[str, TopK]:
+        return {
+            layer: TopK.empty(
+                self.network.layer(activation).channels, self.top, self.network.device
+            )
+            for layer, activation in self.activations.items()
+        }
+
+
+def strongest(
+    network: Network,
+    images: ImageSet,
+    preprocess: Preprocess,
+    activations: Mapping[str, str],
+    top: int,
+    *,
+    indices: Sequence[int] | None = None,
+    workers: int | None = None,
+    ranks: Ranks = ALONE,
+    progress: Progress | None = None,
+) -> dict[str, TopK]:
+    """Tables of the strongest activations, in one go: nothing is kept on the way.
+
+    Args:
+        network, images, preprocess, indices, workers, ranks, progress: as `Scan` has them.
+        activations: layer -> the layer whose value is its activation.
+        top: how many images each feature map keeps.
+
+    Returns:
+        By layer, on the CPU; whole in the first process alone. Images that cannot be read are
+        left out.
+    """
+    observer = Strongest(network, activations, top)
+    Scan(
+        network, images, preprocess, indices,
+        workers=workers, ranks=ranks, progress=progress,
+    ).run(observer)  # fmt: skip
+    return {layer: table.to("cpu") for layer, table in observer.tables.items()}
+
+
+def layers_with_maps(network: Network, asked: Iterable[str] | None) -> tuple[str, ...]:
+    """The layers asked for, in the network's order; None is every convolution.
+
+    Raises:
+        BadOption: none, or one without feature maps.
+        NoSuchLayer: with the nearest names.
+    """
+    wanted = set(network.conv_layers() if asked is None else asked)
+    if not wanted:
+        raise BadOption("there are no layers to look at; name some that have feature maps")
+    for name in wanted:
+        shape = network.layer(network.activation(name)).shape
+        if len(shape) not in (1, 3):
+            raise BadOption(
+                f"layer {name} has values of shape {tuple(shape)}, not feature maps (C, H, W); "
+                f"leave it out"
+            )
+    return tuple(layer.name for layer in network.layers if layer.name in wanted)
+
+
+def as_maps(value: Tensor) -> Tensor:
+    """(N, C, H, W) of a layer's value; a layer without a grid has one position, (N, C, 1, 1)."""
+    return value if value.ndim == 4 else value.reshape(*value.shape[:2], 1, 1)
+
+
+def _pools(network: Network, activations: Iterable[str]) -> dict[str, str]:
+    """Max-pools that are run anyway and whose maxima are those of a rectified activation below.
+
+    They hold a fraction of its values, so that the search for each map's maximum costs less.
+    """
+    wanted = set(activations)
+    pools = {
+        node.inputs[0]: node.name  # one of several
+        for node in network.below(wanted)
+        if node.kind == "max_pool"
+        and node.inputs[0] in wanted
+        and _rectified(network, node.inputs[0])
+        and _covers(node)
+    }
+    return {pool: activation for activation, pool in pools.items()}
+
+
+def _rectified(network: Network, name: str) -> bool:
+    """Whether a layer's values are maps without -inf."""
+    node = network.nodes[name]
+    return node.kind == "relu" and len(node.shape) == 3
+
+
+def _covers(node: Node) -> bool:
+    """Whether every position below lies in some pooling region."""
+    s = node.settings
+    return all(
+        dilation == 1 and kernel >= stride and (above - 1) * stride - padding + kernel >= below
+        for kernel, stride, padding, dilation, above, below in zip(
+            s["kernel"],
+            s["stride"],
+            s["padding"],
+            s["dilation"],
+            node.shape[-2:],
+            node.below[0][-2:],
+            strict=True,
+        )
+    )
