@@ -26,7 +26,7 @@ def reference() -> str:
     """The whole page, Markdown."""
     from convscope.cli.app import VERBS
 
-    sections = [_section(())] + [_section((verb.__name__,)) for verb in VERBS]
+    sections = [_section(()), *(_section((name,)) for name in VERBS)]
     return "\n".join([INTRODUCTION, *sections])
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .experiments.diagnosis.study import diagnose
     from .experiments.ensemble.study import ensemble
     from .experiments.evolution.study import evolve
-    from .experiments.invariance.study import invariance
+    from .experiments.invariance.curves import invariance
     from .experiments.paper.study import reproduce
     from .experiments.sensitivity.study import sensitivity
     from .experiments.transfer.layers import probe
@@ -55,7 +55,7 @@ _HOMES = {
     "diagnose": "experiments.diagnosis.study",
     "ensemble": "experiments.ensemble.study",
     "evolve": "experiments.evolution.study",
-    "invariance": "experiments.invariance.study",
+    "invariance": "experiments.invariance.curves",
     "near_duplicates": "images.duplicates",
     "open_atlas": "atlas.store",
     "open_images": "images.datasets",

@@ -43,14 +43,14 @@ def test_the_version_is_the_package_s(capsys):
     assert capsys.readouterr().out == f"convscope {convscope.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example_of_itself(verb, capsys):
     assert main([verb, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"convscope {verb}" in text.split("Example", 1)[1]
 
 
-@pytest.mark.parametrize("verb", [verb.__name__ for verb in VERBS])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_takes_the_options_on_how_to_run(verb, capsys):
     main([verb, "--help"])
     text = capsys.readouterr().out

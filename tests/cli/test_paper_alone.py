@@ -47,7 +47,7 @@ ASKED = {
     ("fig6", 0): ("experiments.sensitivity.study", "sensitivity", "paper.stages_of_figures"),
     ("surroundings", 0): ("training.loop", "train_on", "paper.laboratory"),
     ("surroundings", 1): ("experiments.sensitivity.study", "sensitivity", "paper.stages_of_trials"),
-    ("invariance", 0): ("experiments.invariance.study", "invariance", "paper.stages_of_figures"),
+    ("invariance", 0): ("experiments.invariance.curves", "invariance", "paper.stages_of_figures"),
     ("correspondence", 0): (
         "experiments.correspondence.study", "correspond", "paper.stages_of_tables",
     ),

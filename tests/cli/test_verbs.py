@@ -68,7 +68,7 @@ def test_project_draws_a_figure_that_says_what_was_used(place, convscope):
 
 @pytest.mark.parametrize("rules", ["deconvnet", "gradient", "guided"])
 def test_the_rules_on_offer_are_those_of_the_library(rules, place, convscope):
-    from convscope.cli.options import RulesName
+    from convscope.experiments.options import RulesName
     from convscope.methods.rules import RULES
 
     assert {name.value for name in RulesName} == set(RULES)
@@ -89,7 +89,7 @@ def test_the_rules_on_offer_are_those_of_the_library(rules, place, convscope):
 
 def test_the_other_names_on_offer_are_those_of_the_library():
     from convscope.cli.occlude import MethodName
-    from convscope.cli.options import Fit as OfferedFit
+    from convscope.experiments.options import Fit as OfferedFit
     from convscope.images.preprocess import Fit
     from convscope.methods.occlusion import Method
 
@@ -128,12 +128,12 @@ def test_occlude_watches_a_class_by_name(place, convscope):
     [("grey", 128 / 255), ("black", 0.0), ("white", 1.0), ("51", 0.2), ("mean", 0.0)],
 )
 def test_a_fill_is_a_colour_in_the_network_s_own_units(words, colour, place):
-    from convscope.cli.inputs import open_microscope
     from convscope.cli.occlude import read_fill
-    from convscope.cli.options import Reading, Running
+    from convscope.experiments.options import Reading, Running
+    from convscope.experiments.session import open_session
 
     reading = Reading(input="3x96x96", preprocess="unit")
-    fill = read_fill(words, open_microscope(MODEL[0], reading, Running()))
+    fill = read_fill(words, open_session(MODEL[0], reading, Running()))
     assert np.allclose(np.asarray(fill), colour, atol=1e-6)
 
 

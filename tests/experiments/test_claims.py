@@ -18,8 +18,8 @@ from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.ensemble.combined import Comparison, Group, Score, Scoring, Size
 from convscope.experiments.evolution.convergence import lower_first
+from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.motions import Motion, Motions
-from convscope.experiments.invariance.study import Curves, Invariance
 from convscope.experiments.paper.claims import CLAIMS
 from convscope.experiments.paper.purity import Grouping, Purity, purities
 from convscope.experiments.paper.results import (

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import nn
 
 from convscope.errors import BadData, BadOption, FolderInUse, NoSuchLayer
+from convscope.experiments.invariance.curves import Curves, first_and_last, invariance
+from convscope.experiments.invariance.curves import _moves as moves
 from convscope.experiments.invariance.motions import Motion, Motions, Moving, papers_motions
-from convscope.experiments.invariance.study import Curves, first_and_last, invariance
-from convscope.experiments.invariance.study import _moves as moves
 from convscope.experiments.samples import Sample, draw_samples, true_label
 from convscope.images.preprocess import Fit, Preprocess, Scaling
 from convscope.network.architectures import ARCHITECTURES, build
@@ -239,7 +239,7 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
         moved.append(given)
         return moves(*given)
 
-    monkeypatch.setattr("convscope.experiments.invariance.study._moves", counted)
+    monkeypatch.setattr("convscope.experiments.invariance.curves._moves", counted)
 
     def resumed(count: int = 3, **other):
         return invariance(

@@ -8,7 +8,7 @@ from PIL import Image
 
 from convscope.experiments.correspondence.faces import Faces
 from convscope.experiments.correspondence.study import correspond
-from convscope.experiments.invariance.study import invariance
+from convscope.experiments.invariance.curves import invariance
 from convscope.experiments.samples import Sample
 from convscope.experiments.sensitivity.recognised import Chosen
 from convscope.experiments.sensitivity.study import sensitivity

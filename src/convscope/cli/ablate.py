@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope import __version__
-from convscope.cli.inputs import choose_device
 from convscope.cli.learning import (
     Learning,
     choose_recipe,
@@ -18,11 +17,12 @@ from convscope.cli.learning import (
     show_recipe,
     workers_or,
 )
-from convscope.cli.options import ArchOption, CacheOption, Running, ValOption
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
-from convscope.cli.words import table
+from convscope.experiments.options import ArchOption, CacheOption, Running, ValOption
+from convscope.experiments.session import choose_device
 from convscope.store.lock import check_unused
+from convscope.text import table
 
 if TYPE_CHECKING:
     from convscope.experiments.ablation.study import Ablation, Row

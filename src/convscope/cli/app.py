@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -21,17 +21,18 @@ from convscope.cli.demo import demo
 from convscope.cli.diagnose import diagnose
 from convscope.cli.ensemble import ensemble
 from convscope.cli.evolve import evolve
-from convscope.cli.invariance import invariance
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
-from convscope.cli.options import register
 from convscope.cli.paper import paper
 from convscope.cli.probe import probe
 from convscope.cli.project import project
 from convscope.cli.sensitivity import sensitivity
 from convscope.cli.train import train
 from convscope.cli.transfer import transfer
+from convscope.cli.verb import command_of, register
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
+from convscope.experiments.registry import STUDIES
+from convscope.experiments.study import Study
 
 __all__ = ["VERBS", "app", "main"]
 
@@ -69,28 +70,29 @@ def _convscope(
         typer.echo(context.get_help())
 
 
-VERBS = (
-    demo,
-    layers,
-    project,
-    atlas,
-    occlude,
-    train,
-    diagnose,
-    ablate,
-    ensemble,
-    evolve,
-    invariance,
-    correspond,
-    sensitivity,
-    transfer,
-    probe,
-    paper,
-)
-"""In the order of --help."""
+_FUNCTIONS = (
+    demo, layers, project, atlas, occlude, train, diagnose, ablate, ensemble, evolve, correspond,
+    sensitivity, transfer, probe, paper,
+)  # fmt: skip
+_ORDER = (
+    "demo", "layers", "project", "atlas", "occlude", "train", "diagnose", "ablate", "ensemble",
+    "evolve", "invariance", "correspond", "sensitivity", "transfer", "probe", "paper",
+)  # fmt: skip
+_KNOWN: dict[str, Any] = {
+    **{verb.__name__: verb for verb in _FUNCTIONS},
+    **{study.verb: study for study in STUDIES},
+}
 
-for _verb in VERBS:
-    register(app, _verb)
+VERBS: dict[str, Callable[..., None] | type[Study]] = {
+    name: _KNOWN[name] for name in dict.fromkeys((*_ORDER, *_KNOWN))
+}
+"""By name, in the order of --help."""
+
+for _verb in VERBS.values():
+    if isinstance(_verb, type):
+        command_of(app, _verb)
+    else:
+        register(app, _verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

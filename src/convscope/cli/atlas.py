@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.inputs import Microscope, choose_device, open_microscope
-from convscope.cli.options import (
+from convscope.cli.screen import Screen
+from convscope.experiments.options import (
     DataArgument,
     FolderOption,
     LayersOption,
@@ -19,9 +19,9 @@ from convscope.cli.options import (
     RulesOption,
     Running,
 )
-from convscope.cli.screen import Screen
-from convscope.cli.words import listed
+from convscope.experiments.session import Session, choose_device, open_session
 from convscope.progress import Progress
+from convscope.text import listed
 
 if TYPE_CHECKING:
     from convscope.atlas.store import Atlas
@@ -62,7 +62,7 @@ def atlas(
 
     with processes(device) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)
-        scope = open_microscope(model, reading, running)
+        scope = open_session(model, reading, running)
         images = scope.images(data)
         facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}", "rules": rules}
         together = {"processes": str(ranks.count)} if ranks.count > 1 else {}
@@ -81,7 +81,7 @@ def atlas(
 
 
 def make_atlas(
-    scope: Microscope,
+    scope: Session,
     images: ImageSet,
     out: Path,
     running: Running,
@@ -111,7 +111,7 @@ def make_atlas(
     )
 
 
-def _report(screen: Screen, scope: Microscope, made: Atlas, page: Path) -> None:
+def _report(screen: Screen, scope: Session, made: Atlas, page: Path) -> None:
     manifest = made.manifest
     maps = sum(layer.channels for layer in manifest.layers)
     dead = sum(layer.dead for layer in manifest.layers)

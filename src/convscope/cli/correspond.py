@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
-from convscope.cli.options import (
+from convscope.cli.outputs import leave_study
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption
+from convscope.experiments.options import (
     DataArgument,
     FolderOption,
     ModelArgument,
@@ -16,11 +18,9 @@ from convscope.cli.options import (
     ResumeOption,
     Running,
 )
-from convscope.cli.outputs import leave_study
-from convscope.cli.screen import Screen
-from convscope.cli.words import listed
-from convscope.errors import BadOption
+from convscope.experiments.session import UNTRAINED, Session, open_session
 from convscope.store.lock import check_unused
+from convscope.text import listed
 
 if TYPE_CHECKING:
     from convscope.experiments.correspondence.faces import Faces
@@ -98,7 +98,7 @@ def correspond(
     named = None if points is None else listed(points, "--points")
     looked = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)
-    scope = open_microscope(model, reading, running)
+    scope = open_session(model, reading, running)
     if size is not None and size > min(scope.model.input_shape[1:]):
         raise BadOption(f"--size {size}: the input is {scope.model.preprocess.size[0]} pixels high")
     from convscope.experiments.correspondence.faces import faces_of
@@ -177,7 +177,7 @@ def _numbers(one: Any) -> str:
     return f"{one.delta:.3f}{spread}   {one.changed:6.1%}   {one.among:.3f}        "
 
 
-def _finding(found: Correspondence, scope: Microscope) -> list[str]:
+def _finding(found: Correspondence, scope: Session) -> list[str]:
     lines = []
     for layer in found.layers:
         table = found.table[layer]

@@ -13,12 +13,12 @@ import typer
 from convscope import __version__
 from convscope.cli.atlas import make_atlas
 from convscope.cli.demo_pictures import draw_pictures
-from convscope.cli.inputs import Microscope, choose_device, open_microscope
 from convscope.cli.learning import describe, epoch_line, workers_or
-from convscope.cli.options import Reading, Running
 from convscope.cli.outputs import write_file
 from convscope.cli.screen import Screen
 from convscope.errors import FolderInUse
+from convscope.experiments.options import Reading, Running
+from convscope.experiments.session import Session, choose_device, open_session
 
 if TYPE_CHECKING:
     from convscope.atlas.store import Atlas
@@ -84,7 +84,7 @@ def demo(
 def _tour(screen: Screen, out: Path, size: Size, running: Running) -> dict[str, Any]:
     """Everything that the page shows, and the page; what is worth knowing of it."""
     history = _train(screen, out / RUN, size, running)
-    scope = open_microscope(f"run:{out / RUN}", Reading(), running)
+    scope = open_session(f"run:{out / RUN}", Reading(), running)
     scenes = _scenes(f"scenes:val:{size.looked_at}", scope.model.input_shape[-1], running.seed)
     atlas = _look(screen, scope, scenes, out / ATLAS, running)
     occluded = draw_pictures(screen, scope, scenes, atlas, out / PICTURES)
@@ -169,7 +169,7 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
 
 
 def _look(
-    screen: Screen, scope: Microscope, scenes: SceneImages, folder: Path, running: Running
+    screen: Screen, scope: Session, scenes: SceneImages, folder: Path, running: Running
 ) -> Atlas:
     from convscope.atlas.store import open_atlas
     from convscope.report.page import write_page
@@ -181,9 +181,7 @@ def _look(
     return open_atlas(folder)
 
 
-def _write_page(
-    out: Path, scope: Microscope, atlas: Atlas, size: Size, facts: dict[str, Any]
-) -> None:
+def _write_page(out: Path, scope: Session, atlas: Atlas, size: Size, facts: dict[str, Any]) -> None:
     from convscope.report.tour import write_tour
 
     layers = [row for row in scope.network.table() if row["kind"] == "conv"]

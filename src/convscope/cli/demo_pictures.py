@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli.inputs import Microscope, Picture
 from convscope.cli.occlude import occlusion_row, read_fill, sweep_image
 from convscope.cli.outputs import write_figure
 from convscope.cli.screen import Screen
+from convscope.experiments.session import Picture, Session
 
 if TYPE_CHECKING:
     from convscope.atlas.store import Atlas
@@ -25,7 +25,7 @@ CANDIDATES = 10  # scenes of a class that are tried, for one that is named corre
 
 
 def draw_pictures(
-    screen: Screen, scope: Microscope, scenes: SceneImages, atlas: Atlas, folder: Path
+    screen: Screen, scope: Session, scenes: SceneImages, atlas: Atlas, folder: Path
 ) -> list[dict[str, Any]]:
     """The tour's pictures; what was measured about each occlusion."""
     from convscope.report.plate import plate_figure
@@ -63,7 +63,7 @@ def _named(scenes: SceneImages, index: int) -> str:
     return scenes.recipe.classes[label] if label is not None else ""
 
 
-def _recognised(scope: Microscope, scenes: SceneImages, name: str) -> int | None:
+def _recognised(scope: Session, scenes: SceneImages, name: str) -> int | None:
     """The first scene of a class that the network names correctly."""
     classes, output = scenes.recipe.classes, scope.network.output
     label = classes.index(name)
@@ -74,7 +74,7 @@ def _recognised(scope: Microscope, scenes: SceneImages, name: str) -> int | None
     return None
 
 
-def _projections(scope: Microscope, scenes: SceneImages) -> Any:
+def _projections(scope: Session, scenes: SceneImages) -> Any:
     """The strongest unit of each of some layers in a scene of each of some classes."""
     import numpy as np
     import torch

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import Microscope, open_microscope
-from convscope.cli.options import ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
 from convscope.cli.trying import TryOptions, check_trial, run_trial
-from convscope.cli.words import table
 from convscope.errors import BadOption
+from convscope.experiments.options import ModelArgument, Reading, ResumeOption, Running
+from convscope.experiments.session import Session, open_session
 from convscope.store.lock import check_unused
+from convscope.text import table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +93,7 @@ def diagnose(
         run_trial(screen, model, data, out, running, trying, resume=resume)
         return
     specs = [model] if against is None else [model, against]
-    networks = [open_microscope(spec, reading, running) for spec in specs]
+    networks = [open_session(spec, reading, running) for spec in specs]
     examined, records = [], []
     for number, scope in enumerate(networks):
         screen.facts({**scope.facts(), **({"images": data} if data else {})})
@@ -117,7 +117,7 @@ def diagnose(
 
 def _examine(
     screen: Screen,
-    scope: Microscope,
+    scope: Session,
     data: str | None,
     count: int | None,
     running: Running,
@@ -155,7 +155,7 @@ def _examine(
 
 def _batches(
     screen: Screen,
-    scope: Microscope,
+    scope: Session,
     images: ImageSet,
     chosen: list[int],
     size: int,

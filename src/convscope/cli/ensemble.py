@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope import __version__
-from convscope.cli.inputs import choose_device
 from convscope.cli.learning import workers_or
-from convscope.cli.options import CacheOption, ResumeOption, Running
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
-from convscope.cli.words import table
 from convscope.errors import BadOption
+from convscope.experiments.options import CacheOption, ResumeOption, Running
+from convscope.experiments.session import choose_device
 from convscope.store.lock import check_unused
+from convscope.text import table
 
 if TYPE_CHECKING:
     from convscope.experiments.ensemble.combined import Group, Scoring

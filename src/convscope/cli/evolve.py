@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope import __version__
-from convscope.cli.inputs import choose_device
-from convscope.cli.options import (
+from convscope.cli.outputs import write_study
+from convscope.cli.screen import Screen
+from convscope.errors import BadInput
+from convscope.experiments.options import (
     DataArgument,
     FolderOption,
     LayersOption,
@@ -18,10 +20,8 @@ from convscope.cli.options import (
     RulesOption,
     Running,
 )
-from convscope.cli.outputs import write_study
-from convscope.cli.screen import Screen
-from convscope.cli.words import listed, numbers, table
-from convscope.errors import BadInput
+from convscope.experiments.session import choose_device
+from convscope.text import listed, numbers, table
 
 if TYPE_CHECKING:
     from convscope.experiments.evolution.result import Evolution, LayerEvolution

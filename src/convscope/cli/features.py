@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.inputs import Microscope
-from convscope.cli.options import Running
 from convscope.cli.screen import Screen
-from convscope.cli.words import listed
 from convscope.errors import BadOption
+from convscope.experiments.options import Running
+from convscope.experiments.session import Session
 from convscope.progress import Progress
+from convscope.text import listed
 
 if TYPE_CHECKING:
     from convscope.experiments.transfer.folds import Protocol
@@ -167,7 +167,7 @@ class Overlap:
             raise BadOption("--drop-duplicates: say with --against what the network was trained on")
 
     def search(
-        self, tests: ImageSet, scope: Microscope, running: Running, progress: Progress | None
+        self, tests: ImageSet, scope: Session, running: Running, progress: Progress | None
     ) -> tuple[Duplicate, ...] | None:
         """The near-duplicates, None where there is nothing to hold the tests against."""
         if self.against is None:
@@ -238,7 +238,7 @@ class FeatureReading:
 
 
 def open_reader(
-    scope: Microscope, how: FeatureReading, running: Running, out: Path, progress: Progress | None
+    scope: Session, how: FeatureReading, running: Running, out: Path, progress: Progress | None
 ) -> LayerReader:
     """How features are read and judged, from the options."""
     from convscope.experiments.transfer.linear_model import Solver
@@ -260,7 +260,7 @@ def open_reader(
 
 
 def open_sets(
-    data: str, test: str | None, drop: str | None, scope: Microscope
+    data: str, test: str | None, drop: str | None, scope: Session
 ) -> tuple[ImageSet, ImageSet | None]:
     """The images to learn from, and those to test on if they are others; classes dropped.
 
@@ -287,7 +287,7 @@ def _losses(classifier: ClassifierName) -> tuple[Loss, ...]:
 
 def read_several(
     screen: Screen,
-    scope: Microscope,
+    scope: Session,
     sets: tuple[ImageSet, ImageSet | None],
     out: Path,
     features: FeatureReading,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from convscope.cli.inputs import open_microscope
-from convscope.cli.options import ModelArgument, Reading, Running
 from convscope.cli.screen import Screen
+from convscope.experiments.options import ModelArgument, Reading, Running
+from convscope.experiments.session import open_session
 
 __all__ = ["layers"]
 
@@ -25,7 +25,7 @@ def layers(model: ModelArgument, reading: Reading, running: Running) -> None:
     screen = Screen(running.as_json)
     if reading.input is not None and reading.preprocess is None:
         reading = replace(reading, preprocess="unit")  # no image will be looked at
-    scope = open_microscope(model, reading, running)
+    scope = open_session(model, reading, running)
     size = "×".join(map(str, scope.model.input_shape))
     screen.facts({**scope.facts(), "input": size})
     screen.say("", *([] if running.as_json else [str(scope.network)]))

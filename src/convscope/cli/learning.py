@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.options import Running
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
+from convscope.experiments.options import Running
 
 if TYPE_CHECKING:
     from convscope.images.image_set import ImageSet

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import Microscope, Picture, open_microscope
-from convscope.cli.options import (
+from convscope.cli.outputs import check_output, write_arrays, write_figure
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption
+from convscope.experiments.options import (
     ImageArgument,
     ModelArgument,
     Reading,
@@ -20,9 +22,7 @@ from convscope.cli.options import (
     StrideOption,
     WatchOption,
 )
-from convscope.cli.outputs import check_output, write_arrays, write_figure
-from convscope.cli.screen import Screen
-from convscope.errors import BadOption
+from convscope.experiments.session import Picture, Session, open_session
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,7 +112,7 @@ def occlude(
     if layer is not None and unit is not None:
         raise BadOption("--layer and --unit: give one of them; a unit names its layer")
     screen = Screen(running.as_json)
-    scope = open_microscope(model, reading, running)
+    scope = open_session(model, reading, running)
     watched = {
         "layer": None if layer is None else scope.network.layer(layer).name,
         "unit": None if unit is None else scope.network.unit(unit),
@@ -144,7 +144,7 @@ def occlude(
 
 def sweep_image(
     screen: Screen,
-    scope: Microscope,
+    scope: Session,
     picture: Picture,
     box: tuple[int | None, int | None],
     fill: Tensor | float,
@@ -167,7 +167,7 @@ def sweep_image(
         )
 
 
-def occlusion_row(maps: OcclusionMaps, scope: Microscope, picture: Picture) -> Any:
+def occlusion_row(maps: OcclusionMaps, scope: Session, picture: Picture) -> Any:
     """The figure of one image."""
     from convscope.report.occlusion_figure import occlusion_figure
 
@@ -180,7 +180,7 @@ def occlusion_row(maps: OcclusionMaps, scope: Microscope, picture: Picture) -> A
     )
 
 
-def find_class(words: str, scope: Microscope) -> int:
+def find_class(words: str, scope: Session) -> int:
     """A class by its index or its name (any of the names that commas separate).
 
     Raises  BadOption: no such class; the nearest names are offered.
@@ -208,7 +208,7 @@ def find_class(words: str, scope: Microscope) -> int:
     return known[words.strip().lower()]
 
 
-def read_fill(words: str, scope: Microscope) -> Tensor | float:
+def read_fill(words: str, scope: Session) -> Tensor | float:
     """The occluder's colour in preprocessed units: planes (3, H, W), or 0 for the mean.
 
     Raises  BadOption: not a colour.
@@ -230,7 +230,7 @@ def read_fill(words: str, scope: Microscope) -> Tensor | float:
     return scope.model.preprocess.tensors(pixels)[0]
 
 
-def _summary(maps: OcclusionMaps, scope: Microscope) -> dict[str, Any]:
+def _summary(maps: OcclusionMaps, scope: Session) -> dict[str, Any]:
     lowest = divmod(int(maps.log_odds.argmin()), maps.log_odds.shape[1])
     classes = scope.model.classes
     return {

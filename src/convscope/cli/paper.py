@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.inputs import choose_device
 from convscope.cli.learning import workers_or
-from convscope.cli.options import FolderOption, Running
 from convscope.cli.screen import Screen
+from convscope.experiments.options import FolderOption, Running
+from convscope.experiments.session import choose_device
 
 if TYPE_CHECKING:
     from convscope.experiments.paper.plan import Outcome

@@ -19,11 +19,17 @@ from convscope.cli.features import (
     read_several,
     say_precisions,
 )
-from convscope.cli.inputs import open_microscope
-from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
-from convscope.cli.words import listed, table
+from convscope.experiments.options import (
+    DataArgument,
+    ModelArgument,
+    Reading,
+    ResumeOption,
+    Running,
+)
+from convscope.experiments.session import open_session
+from convscope.text import listed, table
 
 if TYPE_CHECKING:
     from convscope.experiments.transfer.layers import LayerProbe
@@ -83,7 +89,7 @@ def probe(
     overlap.check()
     names = None if layers is None else listed(layers, "--layers")
     screen = Screen(running.as_json)
-    scope = open_microscope(model, reading, running)
+    scope = open_session(model, reading, running)
     images, tests = open_sets(data, test, drop, scope)
     facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}"}
     screen.facts(facts if tests is None else {**facts, "test": f"{tests.spec}: {len(tests)}"})

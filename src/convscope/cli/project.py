@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import Microscope, Picture, open_microscope
-from convscope.cli.options import (
+from convscope.cli.outputs import check_output, write_arrays, write_figure
+from convscope.cli.screen import Screen
+from convscope.experiments.options import (
     ImageArgument,
     ModelArgument,
     Reading,
@@ -16,8 +17,7 @@ from convscope.cli.options import (
     RulesOption,
     Running,
 )
-from convscope.cli.outputs import check_output, write_arrays, write_figure
-from convscope.cli.screen import Screen
+from convscope.experiments.session import Picture, Session, open_session
 
 if TYPE_CHECKING:
     from convscope.methods.project import Projections
@@ -60,7 +60,7 @@ def project(
     """
     check_output(out, (".png", ".npz"))
     screen = Screen(running.as_json)
-    scope = open_microscope(model, reading, running)
+    scope = open_session(model, reading, running)
     wanted = [scope.network.unit(unit) for unit in units]
     picture = scope.picture(image)
     screen.facts({**scope.facts(), "image": picture.describe(), "rules": rules})
@@ -89,7 +89,7 @@ def _arrays(found: Projections) -> dict[str, Any]:
     }
 
 
-def _figure(found: Projections, scope: Microscope, picture: Picture, rules: str) -> Any:
+def _figure(found: Projections, scope: Session, picture: Picture, rules: str) -> Any:
     import numpy as np
 
     from convscope.report.projection_figure import projection_figure

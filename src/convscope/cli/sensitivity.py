@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.inputs import UNTRAINED, Microscope, open_microscope
-from convscope.cli.options import (
+from convscope.cli.outputs import leave_study
+from convscope.cli.screen import Screen
+from convscope.errors import BadData, BadOption
+from convscope.experiments.options import (
     DataArgument,
     FolderOption,
     ModelArgument,
@@ -22,9 +24,7 @@ from convscope.cli.options import (
     StrideOption,
     WatchOption,
 )
-from convscope.cli.outputs import leave_study
-from convscope.cli.screen import Screen
-from convscope.errors import BadData, BadOption
+from convscope.experiments.session import UNTRAINED, Session, open_session
 from convscope.progress import Progress, named
 from convscope.store.lock import check_unused
 
@@ -84,9 +84,9 @@ def sensitivity(
     if against is None and (out / AGAINST).exists():
         raise BadOption(f"--out {out} compares two networks: give --against again, or a new folder")
     screen = Screen(running.as_json)
-    scopes = [open_microscope(model, reading, running)]
+    scopes = [open_session(model, reading, running)]
     if against is not None:
-        scopes.append(open_microscope(against, reading, running))
+        scopes.append(open_session(against, reading, running))
         if _classes(scopes[0]) != _classes(scopes[1]):
             raise BadOption(f"--against {against}: its classes are not those of {model}")
     from convscope.experiments.sensitivity.recognised import recognised, truth_of
@@ -120,12 +120,12 @@ def sensitivity(
     _tell(screen, out, scopes, images, studies)
 
 
-def _classes(scope: Microscope) -> tuple[Any, int]:
+def _classes(scope: Session) -> tuple[Any, int]:
     return scope.model.classes, scope.network.layer(scope.network.output).channels
 
 
 def _study(
-    scope: Microscope,
+    scope: Session,
     images: ImageSet,
     chosen: tuple[Chosen, ...],
     progress: Progress,
@@ -151,7 +151,7 @@ def _study(
 def _tell(
     screen: Screen,
     out: Path,
-    scopes: list[Microscope],
+    scopes: list[Session],
     images: ImageSet,
     studies: dict[str, OcclusionStudy],
 ) -> None:
@@ -203,7 +203,7 @@ def _marked(images: ImageSet, parts: Path | None) -> tuple[Marked, ...]:
         return ()
 
 
-def _names(scopes: list[Microscope]) -> list[str]:
+def _names(scopes: list[Session]) -> list[str]:
     """A short name for each network, different from the other's: of its run, weights or kind."""
     specs = [scope.model.spec for scope in scopes]
     short = []
@@ -224,7 +224,7 @@ def _facts(images: ImageSet, chosen: tuple[Chosen, ...], passed: int) -> str:
     return f"{words}; {passed} passed over, not classified correctly" if passed else words
 
 
-def _words(name: str, study: OcclusionStudy, scope: Microscope) -> list[str]:
+def _words(name: str, study: OcclusionStudy, scope: Session) -> list[str]:
     from convscope.experiments.sensitivity.pointing import HARDLY
     from convscope.experiments.wording import plus_minus
 

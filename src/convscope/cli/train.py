@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convscope import __version__
-from convscope.cli.inputs import choose_device
 from convscope.cli.learning import (
     Learning,
     choose_recipe,
@@ -19,9 +18,10 @@ from convscope.cli.learning import (
     show_recipe,
     workers_or,
 )
-from convscope.cli.options import ArchOption, Running, ValOption
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption, NonFinite
+from convscope.experiments.options import ArchOption, Running, ValOption
+from convscope.experiments.session import choose_device
 
 if TYPE_CHECKING:
     from convscope.network.ranks import Ranks

@@ -20,13 +20,19 @@ from convscope.cli.features import (
     read_several,
     say_precisions,
 )
-from convscope.cli.inputs import Microscope, open_microscope
 from convscope.cli.learning import Learning, choose_recipe, describe
-from convscope.cli.options import DataArgument, ModelArgument, Reading, ResumeOption, Running
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
-from convscope.cli.words import numbers, table
 from convscope.errors import BadOption
+from convscope.experiments.options import (
+    DataArgument,
+    ModelArgument,
+    Reading,
+    ResumeOption,
+    Running,
+)
+from convscope.experiments.session import Session, open_session
+from convscope.text import numbers, table
 
 if TYPE_CHECKING:
     from convscope.experiments.transfer.multilabel import MultiTransfer
@@ -115,7 +121,7 @@ def transfer(
     overlap.check()
     counts = numbers(per_class or PER_CLASS, "--per-class")
     screen = Screen(running.as_json)
-    scope = open_microscope(model, reading, running)
+    scope = open_session(model, reading, running)
     images, tests = open_sets(data, test, drop, scope)
     baseline = _scratch(scratch, scratch_recipe, scratch_epochs, images, tests, out, scope, running)
     facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}"}
@@ -159,7 +165,7 @@ def transfer(
 
 def _leave_several(
     screen: Screen,
-    scope: Microscope,
+    scope: Session,
     found: MultiTransfer,
     images: ImageSet,
     out: Path,
@@ -183,7 +189,7 @@ def _scratch(
     images: ImageSet,
     tests: ImageSet | None,
     out: Path,
-    scope: Microscope,
+    scope: Session,
     running: Running,
 ) -> Scratch | None:
     """The baseline that learns all from the same images, if it was asked for."""

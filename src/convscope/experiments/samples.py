@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from convscope.errors import BadData, BadImage
+from convscope.errors import BadData, BadImage, BadOption
+from convscope.experiments.session import Session
 from convscope.images.image_set import ImageSet
+from convscope.images.listing import is_image_name
 from convscope.network.exported import Network
 
-__all__ = ["Sample", "draw_samples", "in_random_order", "true_label"]
+__all__ = ["Sample", "draw_samples", "in_random_order", "open_samples", "true_label"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,3 +86,37 @@ def true_label(
     if named is None or classes is None:
         return label if named is None or len(named) == outputs else None
     return classes.index(named[label]) if named[label] in classes else None
+
+
+def open_samples(
+    session: Session, specs: Sequence[str], count: int, more: int
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """(the pictures to look at, `more` others to compare them with).
+
+    specs : image files and DATA#NAME, all of which are looked at; or one set of images, of which
+        `count` are drawn, and the others after them
+    Raises  BadData, BadImage: nothing there, or nothing readable; BadOption: several sets.
+    """
+    if len(specs) == 1 and not _is_picture(specs[0]):
+        images = session.images(specs[0])
+        classes, seed = session.model.classes, session.seed
+        drawn = draw_samples(images, count + more, session.network, classes, seed=seed)
+        return drawn[:count], drawn[count:]
+    sets = [spec for spec in specs if not _is_picture(spec)]
+    if sets:
+        raise BadOption(f"{sets[0]}: give either one set of images, or image files and DATA#NAME")
+    samples = []
+    for spec in specs:
+        picture = session.picture(spec)
+        label = None
+        if picture.label is not None:
+            images = session.images(spec.rpartition("#")[0])
+            index = next(i for i in range(len(images)) if images.name(i) == picture.name)
+            label = true_label(images, index, session.network, session.model.classes)
+        samples.append(Sample(picture.name, picture.image, label))
+    return tuple(samples), ()
+
+
+def _is_picture(spec: str) -> bool:
+    data, mark, _ = spec.rpartition("#")
+    return bool(data and mark) or (is_image_name(Path(spec).name) and not Path(spec).is_dir())

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from convscope.experiments.chance import Estimate
+from convscope.experiments.invariance.curves import SETTLED, Curves, Invariance
 from convscope.experiments.invariance.motions import Motion
-from convscope.experiments.invariance.study import SETTLED, Curves, Invariance
 from convscope.experiments.wording import plus_minus
 from convscope.report.chart import chart, ticks
 from convscope.report.style import (

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress, silent
 from convscope.store.results import Arrays, Record, ResultStore
 
-__all__ = ["for_each"]
+__all__ = ["for_each", "open_results"]
 
 Result = TypeVar("Result", Record, Arrays)
 
@@ -62,3 +64,24 @@ def for_each(
         return made[number] if number in made else keep(names[number], lambda: make(number))
 
     return ranks.from_first(lambda: [there(number) for number in range(len(names))])
+
+
+@contextmanager
+def open_results(
+    folder: str | os.PathLike[str] | None,
+    settings: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    ranks: Ranks = ALONE,
+) -> Iterator[ResultStore]:
+    """A `ResultStore` that the first of several processes holds; the others keep nothing.
+
+    Args:
+        folder, settings, resume: as `ResultStore` has them.
+        ranks: which process this is.
+
+    Raises:
+        FolderInUse: as `ResultStore`, in the first process.
+    """
+    with ResultStore(folder if ranks.first else None, settings, resume=resume) as results:
+        yield results

@@ -1,326 +1,107 @@
-"""Feature invariance: how far features move as a picture is shifted, enlarged and turned.
-
-Zeiler & Fergus, arXiv:1311.2901, §4.1 "Feature invariance", Fig. 5
-"""
+"""`convscope invariance`: how far features move as a picture is shifted, enlarged and turned."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Annotated
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+import typer
 
-from convscope.errors import BadData, BadOption, NonFinite
-from convscope.experiments.chance import Estimate, mean_of
-from convscope.experiments.invariance.motions import (
-    SMALL,
-    Motion,
-    Motions,
-    Moving,
-    examples,
-    papers_motions,
+from convscope.experiments.options import ModelArgument, Reading
+from convscope.experiments.study import Context, Outcome, Study
+from convscope.text import listed
+
+__all__ = ["InvarianceStudy"]
+
+OTHERS = 32  # pictures besides, for the distance between different ones
+EDGES = (
+    "filled with the picture beyond the crop, then the mean colour; shifts by whole pixels, "
+    "scales and turns bilinear"
 )
-from convscope.experiments.samples import Sample
-from convscope.images.preprocess import Preprocess
-from convscope.methods.classes import as_probabilities, check_classifies
-from convscope.network.exported import Network
-from convscope.network.hidden import last_hidden_layer, last_scores_without_places
-from convscope.progress import Progress
-from convscope.store.fingerprint import array_fingerprint
-from convscope.store.results import ResultStore
-
-__all__ = ["Curves", "Invariance", "first_and_last", "invariance"]
-
-SHOWN = 5  # amounts of each motion whose pictures are kept
-BATCH = 16
-SETTLED = (Motion.TRANSLATION, Motion.SCALE)  # the paper calls the upper layer linear for these
 
 
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """What one motion does. N pictures, L layers, S amounts.
+@dataclass(frozen=True)
+class InvarianceStudy(Study):
+    """Shift, enlarge and turn pictures, and see how far their features move.
 
-    distance : (N, L, S), Euclidean, between the features of the picture as it is and moved
-    probability : (N, S), of each picture's class
-    shown (K,) : indices of amounts;   pictures : uint8 (N, K, H, W, 3), moved by these
+    The paper's curves: vertical shifts of ±60 pixels in 224, scales of 1 to 1.8, a whole turn. For
+    each layer the Euclidean distance to the features of the picture as it is, beside that between
+    different pictures, and the class's probability.
+
+    Examples:
+
+        convscope invariance run:runs/demo/zfnet scenes:val --out invariance
+        convscope invariance torchvision:vgg16 dog.jpg cat.jpg --layers features.0 --out vgg
     """
 
-    motions: Motions
-    distance: NDArray[np.float64]
-    probability: NDArray[np.float64]
-    shown: tuple[int, ...]
-    pictures: NDArray[np.uint8]
+    verb = "invariance"
 
-    def early(self) -> NDArray[np.float64]:
-        """(N, L): the distance after a tenth of the range, as a share of the largest.
-
-        Where a tenth lies between two of the amounts, on the line between their distances; where it
-        is reached on two ways, such as up and down, the mean of both. A straight line gives 0.1;
-        near 1 the layer has changed all it will after a small move.
-        """
-        order = np.argsort(self.motions.amounts)
-        efforts, distance = np.array(self.motions.efforts)[order], self.distance[..., order]
-        small = SMALL * efforts.max()
-        beyond = efforts >= small
-        at = np.flatnonzero(beyond[1:] != beyond[:-1])  # between these and the next it is reached
-        part = (small - efforts[at]) / (efforts[at + 1] - efforts[at])
-        share = (distance[..., at] * (1 - part) + distance[..., at + 1] * part).mean(2)
-        largest = distance.max(2)
-        return np.divide(share, largest, out=np.zeros_like(share), where=largest > 0)
-
-    def linearity(self) -> NDArray[np.float64]:
-        """(N, L): R² of the best line through the origin, distance against the motion's size.
-
-        1 is exactly proportional; a curve that jumps and then stays can be below 0.
-        """
-        efforts = np.array(self.motions.efforts)
-        slope = (self.distance * efforts).sum(2) / (efforts**2).sum()
-        rest = ((self.distance - slope[..., None] * efforts) ** 2).sum(2)
-        whole = ((self.distance - self.distance.mean(2, keepdims=True)) ** 2).sum(2)
-        return 1 - np.divide(rest, whole, out=np.zeros_like(rest), where=whole > 0)
-
-
-@dataclass(frozen=True, eq=False)
-class Invariance:
-    """The paper's Fig. 5 of the first version, in numbers.
-
-    names, targets (N,) : the pictures, and the class whose probability is followed
-    known (N,) : whether that is the true label; else it is what the network says of the picture
-    apart (L,) : mean distance between different pictures, over `pairs` of them: what chance gives;
-        None where there is one picture only
-    """
-
-    layers: tuple[str, ...]
-    names: tuple[str, ...]
-    targets: tuple[int, ...]
-    known: tuple[bool, ...]
-    curves: tuple[Curves, ...]
-    apart: tuple[float, ...] | None
-    pairs: int
-
-    def early(self, curves: Curves) -> tuple[Estimate, ...]:
-        """Of each layer, over the pictures: see `Curves.early`."""
-        return tuple(mean_of(column) for column in curves.early().T.tolist())
-
-    def linearity(self, curves: Curves) -> tuple[Estimate, ...]:
-        """Of each layer, over the pictures: see `Curves.linearity`."""
-        return tuple(mean_of(column) for column in curves.linearity().T.tolist())
-
-    def steeper_below(self, curves: Curves) -> int:
-        """In how many pictures the first layer changes earlier than the last."""
-        early = curves.early()
-        return int((early[:, 0] > early[:, -1]).sum())
-
-    def largest(self, curves: Curves) -> tuple[Estimate, ...] | None:
-        """Of each layer: the largest distance, where 1 is that between different pictures."""
-        if self.apart is None:
-            return None
-        columns = curves.distance.max(2).T / np.array(self.apart)[:, None]
-        return tuple(mean_of(column) for column in columns.tolist())
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, without pictures."""
-        return {
-            "layers": list(self.layers),
-            "images": [
-                {"name": name, "class": target, "true_label": known}
-                for name, target, known in zip(self.names, self.targets, self.known, strict=True)
-            ],
-            "between_different_images": None if self.apart is None else list(self.apart),
-            "pairs_of_different_images": self.pairs,
-            "motions": {str(c.motions.motion): self._record(c) for c in self.curves},
-        }
-
-    def _record(self, curves: Curves) -> dict[str, Any]:
-        largest = self.largest(curves)
-        return {
-            "amounts": list(curves.motions.amounts),
-            "distance": curves.distance.tolist(),
-            "probability": curves.probability.tolist(),
-            "small": SMALL,
-            "share_of_largest_after_small": [e.to_dict() for e in self.early(curves)],
-            "r_squared_of_line": [e.to_dict() for e in self.linearity(curves)],
-            "largest_over_different": None if largest is None else [e.to_dict() for e in largest],
-            "first_layer_earlier_than_last": self.steeper_below(curves),
-        }
-
-
-def invariance(
-    network: Network,
-    preprocess: Preprocess,
-    samples: Sequence[Sample],
-    *,
-    layers: Sequence[str] | None = None,
-    others: Sequence[Sample] = (),
-    motions: Sequence[Motions] | None = None,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> Invariance:
-    """How do features answer as pictures are shifted, enlarged and turned?
-
-    layers : default: the activation of the first convolution, and what the classifier reads (the
-        paper's 1 and 7). A convolution or linear layer stands for its activation.
-    others : more pictures, for the distance between different ones
-    motions : default: the paper's, `papers_motions`
-    out, resume : a folder that keeps what each picture gave: an interrupted study goes on there
-    Raises  NoSuchLayer; BadData: no pictures; BadInput: the network does not classify;
-        NonFinite: a layer makes NaN or infinity; FolderInUse: as `ResultStore`.
-    Source: arXiv:1311.2901, §4.1, Fig. 5
-    """
-    if not samples:
-        raise BadData("no pictures: invariance needs one or more")
-    check_classifies(network)
-    names = first_and_last(network) if layers is None else _activations(network, layers)
-    motions = papers_motions(preprocess.size[0]) if motions is None else tuple(motions)
-    moving = [Moving(sample.picture, preprocess) for sample in samples]
-    stills = torch.stack([one.still for one in moving])
-    base, chances = _features(network, stills, names)
-    targets = [
-        int(chances[i].argmax()) if sample.label is None else sample.label
-        for i, sample in enumerate(samples)
+    model: ModelArgument
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Image files or DATA#NAME; or one set of images (a folder, a zip, scenes:SPLIT), "
+            "of which some are drawn, of different classes where these are known.",
+            show_default=False,
+        ),
     ]
-    settings = {}
-    if out is not None:
-        settings = {
-            "study": "invariance",
-            "network": network.identity()[:16],
-            "preprocess": preprocess.to_dict(),
-            "count": len(samples),
-            "pictures": array_fingerprint([stills.numpy(), *_pixels(samples)]),
-            "others": array_fingerprint(_pixels(others)),
-            "targets": targets,
-            "layers": list(names),
-            "amounts": {str(each.motion): list(each.amounts) for each in motions},
-        }
-    pieces = ResultStore(out, settings, resume=resume)
-    told = _Told(progress, len(moving) * sum(len(m.amounts) for m in motions))
-    seen = []
-    for i, one in enumerate(moving):
-        mine = [features[i] for features in base]
-        look = partial(_moves, network, one, motions, names, mine, targets[i], told)
-        seen.append(pieces.arrays(f"picture {i}", look))
-        told.reach((i + 1) * told.total // len(moving))
-    between = pieces.record("apart", partial(_apart, network, preprocess, names, base, others))
-    apart = between["apart"]
-    return Invariance(
-        layers=names,
-        names=tuple(sample.name for sample in samples),
-        targets=tuple(targets),
-        known=tuple(sample.label is not None for sample in samples),
-        curves=tuple(_joined(motion, str(k), seen) for k, motion in enumerate(motions)),
-        apart=None if apart is None else tuple(apart),
-        pairs=between["pairs"],
-    )
+    reading: Reading = field(default_factory=Reading)
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Compare these layers. Default: the first convolution, and the features "
+            "the classifier reads (the paper's layers 1 and 7), or the scores where a network "
+            "ends in a convolution and a pooling.",
+        ),
+    ] = None
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures drawn from a set.")] = 5
+    steps: Annotated[
+        int,
+        typer.Option(
+            min=2, metavar="N", help="Steps from the unchanged picture to the largest change."
+        ),
+    ] = 10
 
+    def check(self) -> None:
+        if self.layers is not None:
+            listed(self.layers, "--layers")
 
-def first_and_last(network: Network) -> tuple[str, str]:
-    """The activation of the first convolution, and the features that the classes are told by.
+    def run(self, context: Context) -> Outcome:
+        from convscope.experiments.invariance.curves import first_and_last, invariance
+        from convscope.experiments.invariance.motions import papers_motions
+        from convscope.experiments.samples import open_samples
 
-    A network whose last weights are a convolution and which then pools, as SqueezeNet, has no such
-    features without places: what the pooling leaves, the classes' scores, stands for them.
-    Raises  BadOption: there is no convolution, or nothing between it and the classes.
-    """
-    convolutions = network.conv_layers()
-    if not convolutions:
-        raise BadOption("the network has no convolutional layer: name the layers to compare")
-    last = last_scores_without_places(network)
-    return network.activation(convolutions[0]), last or last_hidden_layer(network)
-
-
-def _activations(network: Network, layers: Sequence[str]) -> tuple[str, ...]:
-    if not layers:
-        raise BadOption("no layers to look at: name one or more")
-    weighs = ("conv", "linear")
-    known = [network.layer(name) for name in layers]
-    return tuple(network.activation(x.name) if x.kind in weighs else x.name for x in known)
-
-
-class _Told:
-    """Progress in moved images, also over those that an earlier run has moved."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def reach(self, done: int) -> None:
-        if done > self.done and self.progress:
-            self.progress("moved images", done, self.total)
-        self.done = max(done, self.done)
-
-
-def _moves(
-    network: Network,
-    one: Moving,
-    motions: Sequence[Motions],
-    layers: Sequence[str],
-    base: Sequence[Tensor],
-    target: int,
-    told: _Told,
-) -> dict[str, NDArray[Any]]:
-    """Of one picture, under each motion's number: distance (L, S), probability (S,), and pictures
-    (K, H, W, 3) to show.   base : its features where it stands
-    """  # fmt: skip
-    found: dict[str, NDArray[Any]] = {}
-    for k, motion in enumerate(motions):
-        images = one.moved(motion)
-        distance, probability = [], []
-        for part in images.split(BATCH):
-            features, chances = _features(network, part, layers)
-            moved = [(f - b).norm(dim=1) for f, b in zip(features, base, strict=True)]
-            distance.append(torch.stack(moved))
-            probability.append(chances[:, target])
-            told.reach(told.done + len(part))
-        found[f"{k} distance"] = torch.cat(distance, 1).numpy()
-        found[f"{k} probability"] = torch.cat(probability).numpy()
-        found[f"{k} pictures"] = one.preprocess.to_uint8(images[examples(motion, SHOWN)])
-    return found
-
-
-def _joined(motions: Motions, key: str, seen: Sequence[dict[str, NDArray[Any]]]) -> Curves:
-    distance, probability, pictures = (
-        np.stack([each[f"{key} {name}"] for each in seen])
-        for name in ("distance", "probability", "pictures")
-    )
-    return Curves(motions, distance, probability, tuple(examples(motions, SHOWN)), pictures)
-
-
-def _pixels(samples: Sequence[Sample]) -> list[NDArray[np.uint8]]:
-    return [np.asarray(sample.picture) for sample in samples]
-
-
-def _features(
-    network: Network, images: Tensor, layers: Sequence[str]
-) -> tuple[list[Tensor], Tensor]:
-    """Each layer's values as vectors, float64 (N, F), and the classes' probabilities (N, C)."""
-    values = network.values(images, [*layers, network.output])
-    for name, value in values.items():
-        if not torch.isfinite(value).all():
-            raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights and images")
-    chances = as_probabilities(network, values[network.output].flatten(1).double().cpu())
-    return [values[name].flatten(1).double().cpu() for name in layers], chances
-
-
-def _apart(
-    network: Network,
-    preprocess: Preprocess,
-    layers: Sequence[str],
-    base: Sequence[Tensor],
-    others: Sequence[Sample],
-) -> dict[str, Any]:
-    """The mean distance between different pictures in each layer, and over how many pairs."""
-    found = [list(base)]
-    for sample in others:
-        features, _ = _features(network, preprocess.tensor(sample.picture)[None], layers)
-        found.append(features)
-    vectors = [torch.cat(column) for column in zip(*found, strict=True)]
-    count = len(vectors[0])
-    if count < 2:
-        return {"apart": None, "pairs": 0}
-    means = [float(torch.pdist(v).mean()) for v in vectors]
-    return {"apart": means, "pairs": count * (count - 1) // 2}
+        session = context.session(self.model, self.reading)
+        network, preprocess = session.network, session.model.preprocess
+        samples, others = open_samples(session, self.images, self.count, OTHERS)
+        given = self.images[0] if len(self.images) == 1 else f"{len(self.images)} pictures"
+        names = listed(self.layers, "--layers") if self.layers else first_and_last(network)
+        context.facts(
+            {
+                **session.facts(),
+                "images": f"{given}: {len(samples)} looked at",
+                "layers": ", ".join(names),
+                "edges": EDGES,
+            }
+        )
+        found = invariance(
+            network,
+            preprocess,
+            samples,
+            layers=names,
+            others=others,
+            motions=papers_motions(preprocess.size[0], self.steps),
+            out=context.out,
+            resume=context.resume,
+            ranks=context.together(),
+            progress=context.progress,
+        )
+        return Outcome(
+            found,
+            about={**session.record(), "images": self.images, "edges": EDGES},
+            subtitle=f"{session.title()} · {given}",
+            classes=session.model.classes,
+            random_weights=session.model.random_weights,
+        )

@@ -17,8 +17,8 @@ from convscope.experiments.diagnosis.study import Diagnosis
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.evolution.convergence import Trend
 from convscope.experiments.evolution.result import Evolution
+from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.motions import Motion
-from convscope.experiments.invariance.study import Curves, Invariance
 from convscope.experiments.paper.results import (
     Fig2,
     Fig5,

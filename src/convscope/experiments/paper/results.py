@@ -11,7 +11,7 @@ from convscope.experiments.correspondence.study import Correspondence
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.study import Diagnosis
 from convscope.experiments.ensemble.study import Ensemble
-from convscope.experiments.invariance.study import Invariance
+from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.paper.purity import Grouping
 from convscope.experiments.sensitivity.study import OcclusionStudy
 from convscope.experiments.transfer.multilabel import MultiTransfer

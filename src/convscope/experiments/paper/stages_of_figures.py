@@ -14,8 +14,8 @@ from convscope.atlas.scan import build_atlas
 from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
 from convscope.experiments.diagnosis.study import Diagnosis, diagnose
 from convscope.experiments.evolution.study import evolve
+from convscope.experiments.invariance.curves import first_and_last, invariance
 from convscope.experiments.invariance.motions import papers_motions
-from convscope.experiments.invariance.study import first_and_last, invariance
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.purity import (
     Grouping,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from convscope.cli.words import listed, numbers, table
 from convscope.errors import BadOption
+from convscope.text import listed, numbers, table
 
 
 def test_names_stand_between_commas():

@@ -1,23 +1,15 @@
-"""What the verbs have in common on the command line: arguments, and groups of options.
+"""Arguments and options that several verbs share, declared once: types with typer's declarations.
 
-A group is a frozen dataclass whose fields are options. A verb takes the group as one parameter,
-
-    def layers(model: ModelArgument, reading: Reading, running: Running) -> None: ...
-
-and `register` spreads it out for typer and gathers it again.
-
-Nothing here imports torch: `convscope --help` must answer at once.
+A group is a frozen dataclass whose fields are options; a study has it as a field, a verb takes it
+as a parameter. Nothing here imports torch: `convscope --help` must answer at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 import typer
 
@@ -41,7 +33,6 @@ __all__ = [
     "StrideOption",
     "ValOption",
     "WatchOption",
-    "register",
 ]
 
 ModelArgument = Annotated[
@@ -232,44 +223,3 @@ class Running:
             rich_help_panel=_RUNNING,
         ),
     ] = False
-
-
-def register(app: typer.Typer, verb: Callable[..., None]) -> None:
-    """Make a function a command of its name; parameters that are option groups are spread out."""
-    hints = get_type_hints(verb, include_extras=True)
-    groups: dict[str, Any] = {}
-    parameters: list[inspect.Parameter] = []
-    for given in inspect.signature(verb).parameters.values():
-        kind = hints[given.name]
-        if dataclasses.is_dataclass(kind):
-            groups[given.name] = kind
-            parameters += _spread(kind)
-        else:
-            parameters.append(_parameter(given.name, kind, given.default))
-
-    @functools.wraps(verb)
-    def command(**values: Any) -> None:
-        for name, group in groups.items():
-            fields = dataclasses.fields(group)
-            values[name] = group(**{field.name: values.pop(field.name) for field in fields})
-        verb(**values)
-
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    app.command()(command)
-
-
-def _spread(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        _parameter(field.name, hints[field.name], field.default)
-        for field in dataclasses.fields(group)
-    ]
-
-
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    if default is dataclasses.MISSING:
-        default = inspect.Parameter.empty
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope import __version__
-from convscope.cli.options import Device, Reading, Running
 from convscope.errors import BadImage, BadOption
+from convscope.experiments.options import Device, Reading, Running
 
 if TYPE_CHECKING:
     import torch
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from convscope.network.exported import Network
     from convscope.network.zoo import Model
 
-__all__ = ["UNTRAINED", "Microscope", "Picture", "choose_device", "open_microscope"]
+__all__ = ["UNTRAINED", "Picture", "Session", "choose_device", "open_session"]
 
 RANDOM = "random, seed {seed}: this network was never trained"
 UNTRAINED = "the weights are random: this says what the architecture does, untrained"
 
 
 @dataclass(frozen=True, eq=False)
-class Microscope:
+class Session:
     """A model ready to be looked into: its network on the device that was asked for."""
 
     model: Model
@@ -113,7 +113,7 @@ class Picture:
         return "; ".join((f"{self.name} ({width}×{height} pixels", *self.notes)) + ")"
 
 
-def open_microscope(spec: str, reading: Reading, running: Running) -> Microscope:
+def open_session(spec: str, reading: Reading, running: Running) -> Session:
     """Raises  BadModel and its kin: an unknown model, weights that do not fit, an op outside the
     table; BadOption: input, preprocess, fit or device."""
     device = choose_device(running.device)
@@ -129,7 +129,7 @@ def open_microscope(spec: str, reading: Reading, running: Running) -> Microscope
         seed=running.seed,
     )
     network = open_network(model.module, model.input_shape)
-    return Microscope(model, network.to(device), device, running.seed)
+    return Session(model, network.to(device), device, running.seed)
 
 
 def choose_device(device: Device) -> torch.device:

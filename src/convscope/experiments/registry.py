@@ -1,0 +1,10 @@
+"""The studies there are: each is a verb of the command line, in the order of `convscope --help`."""
+
+from __future__ import annotations
+
+from convscope.experiments.invariance.study import InvarianceStudy
+from convscope.experiments.study import Study
+
+__all__ = ["STUDIES"]
+
+STUDIES: tuple[type[Study], ...] = (InvarianceStudy,)

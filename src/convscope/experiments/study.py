@@ -1,0 +1,218 @@
+"""A study: the options of an experiment, declared once, and what running it gives.
+
+From the declaration come the verb of the command line with its help, the options' values, the
+command that does the same again, and what is written and printed. A file with a study imports torch
+only inside its functions, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
+
+import typer
+
+from convscope.experiments.options import Running
+from convscope.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from convscope.experiments.session import Session
+    from convscope.network.ranks import Ranks
+
+__all__ = ["Context", "Outcome", "Result", "Study"]
+
+
+class Result(ABC):
+    """What a study found: a typed value that knows its JSON and its words.
+
+    Most are a `Record` too, which has `to_dict` from its fields.
+    """
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+
+    @abstractmethod
+    def words(self) -> Sequence[str]:
+        """The findings for a person, a line each; tables are lines too."""
+
+    def warnings(self) -> Sequence[str]:
+        """What a person must know before believing the result, a line each."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What running a study gave.
+
+    Attributes:
+        result: what was found.
+        about: what was used, JSON-able: written into every file.
+        subtitle: of the figures: which network, which images.
+        classes: names of the network's outputs, for the figures.
+        random_weights: the network was never trained, which is said with every result.
+        more: what the figures need besides, by name.
+    """
+
+    result: Result
+    about: Mapping[str, Any]
+    subtitle: str = ""
+    classes: tuple[str, ...] | None = None
+    random_weights: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _quiet(*_: Any) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how a study runs.
+
+    Attributes:
+        out: the folder that keeps its results; None keeps nothing.
+        running: device, batch size, workers, seed.
+        resume: go on with what is in the folder.
+        progress: is told how far the work is.
+        ranks: which of several processes this is.
+        facts: is told what is used, before the work begins.
+        warn: is told what a person must know.
+        opened: model specification -> the session that has it open already.
+    """
+
+    out: Path | None = None
+    running: Running = field(default_factory=Running)
+    resume: bool = False
+    progress: Progress | None = None
+    ranks: Ranks | None = None
+    facts: Callable[[dict[str, str]], None] = _quiet
+    warn: Callable[[str], None] = _quiet
+    opened: Mapping[str, Session] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that was asked for.
+
+        Raises:
+            BadOption: cuda was asked for and is not there.
+        """
+        from convscope.experiments.session import choose_device
+
+        return choose_device(self.running.device)
+
+    def together(self) -> Ranks:
+        """The processes that share the work."""
+        from convscope.network.ranks import ALONE
+
+        return self.ranks or ALONE
+
+    def session(self, model: str, reading: Any) -> Session:
+        """The network of a MODEL, opened as `reading` says, on the device.
+
+        Raises:
+            BadModel: and its kin: an unknown model, weights that do not fit, an operation outside
+                the table.
+            BadOption: input, preprocess, fit or device.
+        """
+        if model in self.opened:
+            return self.opened[model]
+        from convscope.experiments.session import open_session
+
+        return open_session(model, reading, self.running)
+
+
+class Study(ABC):
+    """Base of the declarations: a frozen dataclass whose fields are arguments and options.
+
+    A field is an `Annotated` type that says how the command line has it (`experiments/options.py`
+    has those that studies share), or a group of options, itself such a dataclass. The class's
+    docstring is the verb's help; its first line says what the study does, and it ends with an
+    example.
+
+    Attributes:
+        verb: its name on the command line.
+        out_help: what `--out` is.
+        resume_help: what `--resume` does; None is a study that cannot be resumed.
+    """
+
+    verb: ClassVar[str]
+    out_help: ClassVar[str] = "A folder, new or empty."
+    resume_help: ClassVar[str | None] = "Go on where an interrupted run stopped."
+
+    def check(self) -> None:
+        """Refuse options that contradict each other, before anything is opened.
+
+        Raises:
+            BadOption: with the options' names.
+        """
+        return
+
+    @abstractmethod
+    def run(self, context: Context) -> Outcome:
+        """Do it.
+
+        Raises:
+            ConvscopeError: as the experiment does.
+        """
+
+    def options(self) -> dict[str, Any]:
+        """Every argument and option by its name on the command line, groups spread out."""
+        return {name: value for _, name, value, _ in _spread(self)}
+
+    def command(self, *, seed: int | None = None, out: str | None = None) -> str:
+        """The command that does this study, as a shell reads it; defaults are left out.
+
+        Args:
+            seed: of everything that is drawn.
+            out: the folder.
+
+        Example:
+            >>> InvarianceStudy("zfnet", ["scenes:val"], count=3).command(seed=1, out="o")
+            'convscope invariance zfnet scenes:val --count 3 --seed 1 --out o'
+        """
+        words: list[Any] = ["convscope", self.verb]
+        for kind, name, value, default in _spread(self):
+            if isinstance(kind, typer.models.ArgumentInfo):
+                words += value if isinstance(value, list | tuple) else [value]
+            elif value != default:
+                words += _option_words(name, value)
+        if seed is not None:
+            words += ["--seed", seed]
+        if out is not None:
+            words += ["--out", out]
+        return " ".join(shlex.quote(str(word)) for word in words)
+
+
+def _spread(group: Any) -> Iterator[tuple[Any, str, Any, Any]]:
+    """(typer's declaration, name on the command line, value, default) of every field."""
+    hints = get_type_hints(type(group), include_extras=True)
+    for each in dataclasses.fields(group):
+        value, declared = getattr(group, each.name), hints[each.name]
+        if dataclasses.is_dataclass(declared):
+            yield from _spread(value)
+            continue
+        kind = declared.__metadata__[0]
+        named = next((d for d in kind.param_decls or () if d.startswith("--")), None)
+        name = (named or f"--{each.name.replace('_', '-')}").partition("/")[0]
+        default = each.default
+        if default is dataclasses.MISSING and each.default_factory is not dataclasses.MISSING:
+            default = each.default_factory()
+        yield kind, name, value, default
+
+
+def _option_words(name: str, value: Any) -> list[Any]:
+    if value is True:
+        return [name]
+    if value is None or value is False:
+        return []
+    if isinstance(value, list | tuple):
+        return [word for each in value for word in (name, each)]
+    return [name, value]

@@ -1,0 +1,82 @@
+"""Which figures and pages a study's result has: a line of the registry for each kind."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from PIL import Image, PngImagePlugin
+
+from convscope.experiments.invariance.curves import Invariance
+from convscope.experiments.study import Outcome
+from convscope.report.invariance_figure import invariance_figure
+from convscope.report.style import render
+from convscope.store.atomic import replace_file
+
+__all__ = ["Drawn", "draw", "figures_of", "write_figure"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn of a result.
+
+    Attributes:
+        figures: by the file's name without its ending.
+        pages: pages that were written, the one to open first.
+    """
+
+    figures: Mapping[str, Figure]
+    pages: tuple[Path, ...] = ()
+
+
+Figures = Mapping[str, Figure]
+
+
+def _invariance(found: Invariance, outcome: Outcome) -> Figures:
+    figure = invariance_figure(found, classes=outcome.classes, subtitle=outcome.subtitle)
+    return {"invariance": figure}
+
+
+FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
+    Invariance: _invariance,
+}
+"""Kind of result -> its figures. A result without an entry has none."""
+
+PAGES: dict[type[Any], Callable[[Any, Path], Path]] = {}
+"""Kind of result -> a page of its own, written into the study's folder."""
+
+
+def figures_of(outcome: Outcome) -> Figures:
+    """By the file's name without its ending."""
+    make = FIGURES.get(type(outcome.result))
+    return {} if make is None else make(outcome.result, outcome)
+
+
+def draw(outcome: Outcome, folder: Path) -> Drawn:
+    """Write NAME.png for every figure of a result, and its pages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = figures_of(outcome)
+    for name, figure in figures.items():
+        write_figure(folder / f"{name}.png", figure, outcome.about)
+    page = PAGES.get(type(outcome.result))
+    return Drawn(figures, () if page is None else (page(outcome.result, folder),))
+
+
+def write_figure(path: Path, figure: Figure, about: Mapping[str, Any]) -> None:
+    """Write a figure as PNG.
+
+    Args:
+        path: ends in .png.
+        figure: of matplotlib.
+        about: what was used, JSON-able: the file's text chunk `about`.
+    """
+    chunk = PngImagePlugin.PngInfo()
+    chunk.add_itxt("about", json.dumps(dict(about)))
+    content = io.BytesIO()
+    Image.open(io.BytesIO(render(figure))).convert("RGB").save(content, "PNG", pnginfo=chunk)
+    replace_file(path, content.getvalue())
