@@ -104,9 +104,23 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    study = _study(name)
+    if study is None:
         raise AttributeError(f"module 'convscope' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return study
+
+
+def _study(name: str) -> Any:
+    """A study that has no function of its own, as a function; None where there is none."""
+    if name.startswith("_") or name in ("experiments", "errors"):
+        return None
+    from .experiments.registry import STUDIES
+    from .experiments.study import as_function
+
+    found = next((each for each in STUDIES if each.verb.replace("-", "_") == name), None)
+    return None if found is None else as_function(found)
 
 
 def __dir__() -> list[str]:

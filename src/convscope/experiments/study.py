@@ -8,6 +8,7 @@ only inside its functions, so that `--help` answers at once.
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,16 +18,39 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 import typer
 
-from convscope.experiments.options import Running
+from convscope.experiments.options import Reading, Running
 from convscope.progress import Progress
+from convscope.record import plain
+from convscope.store.lock import check_unused
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     import torch
 
     from convscope.experiments.session import Session
+    from convscope.images.image_set import ImageSet
     from convscope.network.ranks import Ranks
+    from convscope.store.results import ResultStore
 
-__all__ = ["Context", "Outcome", "Result", "Study"]
+__all__ = ["Chart", "Context", "Outcome", "Result", "Study", "as_function"]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Numbers with names, for the figure of a result that has no figure of its own.
+
+    Attributes:
+        title: what the figure shows, a short sentence.
+        axis: what the numbers are, with their unit.
+        values: by name, in the order in which they are drawn.
+        intervals: (low, high) by name, of those that have one.
+    """
+
+    title: str
+    axis: str
+    values: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Result(ABC):
@@ -46,6 +70,10 @@ class Result(ABC):
     def warnings(self) -> Sequence[str]:
         """What a person must know before believing the result, a line each."""
         return ()
+
+    def chart(self) -> Chart | None:
+        """The numbers to draw, where `report/drawing.py` has no figure for this kind of result."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -114,6 +142,30 @@ class Context:
 
         return self.ranks or ALONE
 
+    def results(
+        self, study: Study, session: Session, images: ImageSet
+    ) -> AbstractContextManager[ResultStore]:
+        """The store of a study of one network and one set of images, for a `with` statement.
+
+        Its settings are the study's options, the network with its weights, how images are fed to
+        it, and the images themselves: a folder in which one of them differs is refused.
+
+        Raises:
+            FolderInUse: as `ResultStore`.
+        """
+        from convscope.scan.items import open_results
+
+        settings = {}
+        if self.out is not None:
+            settings = {
+                "study": study.verb,
+                **study.settings(),
+                "network": session.network.identity()[:16],
+                "preprocess": session.model.preprocess.to_dict(),
+                "data": images.identity(),
+            }
+        return open_results(self.out, settings, resume=self.resume, ranks=self.together())
+
     def session(self, model: str, reading: Any) -> Session:
         """The network of a MODEL, opened as `reading` says, on the device.
 
@@ -163,9 +215,14 @@ class Study(ABC):
             ConvscopeError: as the experiment does.
         """
 
-    def options(self) -> dict[str, Any]:
-        """Every argument and option by its name on the command line, groups spread out."""
-        return {name: value for _, name, value, _ in _spread(self)}
+    def settings(self) -> dict[str, Any]:
+        """The options by name, JSON-able: what a store keeps of them. Not the arguments, which say
+        little of what they name, nor how a model is read, which its session knows."""
+        return {
+            name.removeprefix("--").replace("-", "_"): plain(value)
+            for kind, name, value, _ in _spread(self)
+            if isinstance(kind, typer.models.OptionInfo) and name not in _READING
+        }
 
     def command(self, *, seed: int | None = None, out: str | None = None) -> str:
         """The command that does this study, as a shell reads it; defaults are left out.
@@ -189,6 +246,44 @@ class Study(ABC):
         if out is not None:
             words += ["--out", out]
         return " ".join(shlex.quote(str(word)) for word in words)
+
+
+def as_function(study: type[Study]) -> Callable[..., Result]:
+    """A study as a function: its arguments and options are the study's fields.
+
+    Besides these it takes `out` and `resume`, where results are kept, and the options that every
+    verb takes: `device`, `batch_size`, `workers`, `seed`.
+
+    Example:
+        >>> convscope.sparsity("run:runs/demo/zfnet", "scenes:val", layers="conv1,conv5")
+    """
+
+    def call(
+        *arguments: Any,
+        out: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Result:
+        running = {each.name for each in dataclasses.fields(Running)}
+        groups: dict[str, Any] = {}
+        hints = get_type_hints(study)
+        for each in dataclasses.fields(study):  # type: ignore[arg-type]
+            kind = hints[each.name]
+            if dataclasses.is_dataclass(kind):
+                names = {inner.name for inner in dataclasses.fields(kind)}
+                groups[each.name] = kind(**{n: options.pop(n) for n in names & options.keys()})  # type: ignore[operator]
+        how = Running(**{n: options.pop(n) for n in running & options.keys()})
+        made = study(*arguments, **groups, **options)
+        made.check()
+        folder = None if out is None else check_unused(out, resume=resume)
+        return made.run(Context(folder, how, resume, progress)).result
+
+    call.__name__, call.__doc__ = study.verb.replace("-", "_"), study.__doc__
+    return call
+
+
+_READING = {f"--{each.name}" for each in dataclasses.fields(Reading)}
 
 
 def _spread(group: Any) -> Iterator[tuple[Any, str, Any, Any]]:

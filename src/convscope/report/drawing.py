@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.study import Outcome
+from convscope.report.chart_figure import chart_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.style import render
 from convscope.store.atomic import replace_file
@@ -45,7 +46,7 @@ def _invariance(found: Invariance, outcome: Outcome) -> Figures:
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Invariance: _invariance,
 }
-"""Kind of result -> its figures. A result without an entry has none."""
+"""Kind of result -> its figures. Of a result without an entry its chart is drawn."""
 
 PAGES: dict[type[Any], Callable[[Any, Path], Path]] = {}
 """Kind of result -> a page of its own, written into the study's folder."""
@@ -54,7 +55,10 @@ PAGES: dict[type[Any], Callable[[Any, Path], Path]] = {}
 def figures_of(outcome: Outcome) -> Figures:
     """By the file's name without its ending."""
     make = FIGURES.get(type(outcome.result))
-    return {} if make is None else make(outcome.result, outcome)
+    if make is not None:
+        return make(outcome.result, outcome)
+    chart = outcome.result.chart()
+    return {} if chart is None else {"chart": chart_figure(chart, outcome.subtitle)}
 
 
 def draw(outcome: Outcome, folder: Path) -> Drawn:

@@ -13,8 +13,9 @@ from convscope.errors import FolderInUse
 from convscope.scan.engine import Seen
 from convscope.scan.observer import Observer
 from convscope.store.atomic import replace_file
+from convscope.store.results import ResultStore
 
-__all__ = ["StateFile"]
+__all__ = ["StateFile", "commits_in"]
 
 HEADER = "mined"
 
@@ -65,3 +66,8 @@ class StateFile:
     def remove(self) -> None:
         """Forget it: the scan is done, and its result lies elsewhere."""
         self.path.unlink(missing_ok=True)
+
+
+def commits_in(results: ResultStore, name: str = "scan") -> StateFile | None:
+    """A scan's state beside the results of its study; None where nothing is kept."""
+    return None if results.folder is None else StateFile(results.folder / f"{name}.safetensors")

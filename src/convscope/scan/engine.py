@@ -97,7 +97,7 @@ class Scan:
         """Let the observers see every image.
 
         Args:
-            observers: one or more. In the first process they know the whole afterwards.
+            observers: one or more. Afterwards they know the whole, in every process.
             commits: where to begin or go on, in the first process; None keeps nothing.
 
         Returns:
@@ -135,6 +135,9 @@ class Scan:
                 if kept is not None:
                     kept.save(seen, observers)
                 tell(self.what, done, total)
+        if ranks.count > 1:
+            for observer in observers:
+                observer.share(ranks)
         return seen
 
     def _batch_size(self, observers: Iterable[Observer]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from convscope.images.batches import Batch
+from convscope.network.ranks import Ranks
 
 __all__ = ["Observer"]
 
@@ -18,7 +19,7 @@ class Observer(ABC):
 
     Every process of a scan has an observer of its own, which sees the batches of that process.
     Now and then each hands over what it saw since (`part`), and the first process's observer takes
-    the parts of all of them (`take`); it alone knows the whole.
+    the parts of all of them (`take`). In the end all of them know the whole (`share`).
 
     To give the same result to the bit for any number of processes, a sum of floating-point numbers
     must be kept batch by batch and added up in the order of the batches; what does not depend on
@@ -69,3 +70,7 @@ class Observer(ABC):
     @abstractmethod
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from an earlier `state`."""
+
+    def share(self, ranks: Ranks) -> None:
+        """Called in all processes at the end of a scan: what the first one knows, all know."""
+        self.restore(ranks.from_first(self.state))

@@ -31,7 +31,7 @@ class Strongest(Observer):
         top: K, how many images each feature map keeps.
 
     Attributes:
-        tables: by layer, on the network's device; in the first process of a scan they are whole.
+        tables: by layer, on the network's device.
     """
 
     def __init__(self, network: Network, activations: Mapping[str, str], top: int) -> None:
@@ -117,8 +117,7 @@ def strongest(
         top: how many images each feature map keeps.
 
     Returns:
-        By layer, on the CPU; whole in the first process alone. Images that cannot be read are
-        left out.
+        By layer, on the CPU. Images that cannot be read are left out.
     """
     observer = Strongest(network, activations, top)
     Scan(
