@@ -163,4 +163,4 @@ def test_every_public_name_has_a_home_and_is_known_to_type_checkers():
         if isinstance(node, ast.ImportFrom) and node.level == 1
         for alias in node.names
     }
-    assert typed == set(convscope.__all__)
+    assert typed == {*convscope.__all__, "__version__"}

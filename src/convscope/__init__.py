@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .atlas.store import open_atlas
     from .experiments.ablation.study import ablate
     from .experiments.correspondence.study import correspond
-    from .experiments.diagnosis.study import diagnose
+    from .experiments.diagnosis.diagnosis import diagnose
     from .experiments.ensemble.study import ensemble
     from .experiments.evolution.study import evolve
     from .experiments.invariance.curves import invariance
@@ -54,7 +54,7 @@ _HOMES = {
     "ablate": "experiments.ablation.study",
     "build_atlas": "atlas.scan",
     "correspond": "experiments.correspondence.study",
-    "diagnose": "experiments.diagnosis.study",
+    "diagnose": "experiments.diagnosis.diagnosis",
     "ensemble": "experiments.ensemble.study",
     "evolve": "experiments.evolution.study",
     "invariance": "experiments.invariance.curves",
@@ -117,11 +117,9 @@ def _study(name: str) -> Any:
     """A study that has no function of its own, as a function; None where there is none."""
     if name.startswith("_") or name in ("experiments", "errors"):
         return None
-    from .experiments.registry import STUDIES
-    from .experiments.study import as_function
-
-    found = next((each for each in STUDIES if each.verb.replace("-", "_") == name), None)
-    return None if found is None else as_function(found)
+    studies = import_module(".experiments.registry", __name__).STUDIES
+    found = next((each for each in studies if each.verb.replace("-", "_") == name), None)
+    return found and import_module(".experiments.study", __name__).as_function(found)
 
 
 def __dir__() -> list[str]:

@@ -9,14 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import BadInput, BadModel, NonFinite
+from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
 from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
 from convscope.experiments.diagnosis.responses import Tally
-from convscope.experiments.diagnosis.study import Diagnosis, diagnose
+from convscope.images.datasets import open_images
 from convscope.network.architectures import ARCHITECTURES, build
 from convscope.network.exported import open_network
-from convscope.store.results import ResultStore
+from convscope.scan import engine
+from convscope.scan.commits import StateFile
+from convscope.scan.engine import Scan
 
 from .banks import SIDE, gabor, network_of, photographs, sound_bank
+from .looking import unit_preprocess
 
 GREY = (1.0, 1.0, 1.0)
 
@@ -158,22 +162,27 @@ def test_batches_and_one_tensor_say_the_same():
 
 
 def test_an_interrupted_diagnosis_goes_on_and_answers_no_image_twice(tmp_path, monkeypatch):
-    network, images = network_of(sound_bank()), photographs(40)
-    whole = diagnose(network, images.split(4))
-    settings = {"network": "sound"}
+    monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
+    network, images = network_of(sound_bank()), open_images("scenes:val:40", size=SIDE)
+    preprocess = unit_preprocess(SIDE)
+    commits = StateFile(tmp_path / "state.safetensors")
 
-    def stopping():
-        yield from images.split(4)[:9]
-        raise KeyboardInterrupt
+    def scan(progress=None) -> Scan:
+        return Scan(network, images, preprocess, batch_size=4, workers=0, progress=progress)
 
+    def stop(what: str, done: int, total: int) -> None:
+        if done == 36:
+            raise KeyboardInterrupt
+
+    whole = diagnose(network, scan())
     with pytest.raises(KeyboardInterrupt):
-        diagnose(network, stopping(), pieces=ResultStore(tmp_path / "kept", settings))
+        diagnose(network, scan(stop), commits=commits)
     counted, add = [], Tally.add
     monkeypatch.setattr(Tally, "add", lambda own, maps: counted.append(len(maps)) or add(own, maps))
-    kept = ResultStore(tmp_path / "kept", settings, resume=True)
-    again = diagnose(network, images.split(4), pieces=kept)
-    assert sum(counted) == 8 * len(whole.layers)  # 32 of 40 had answered: two groups
-    assert again.to_dict() == whole.to_dict()
+    again = diagnose(network, scan(), commits=commits)
+    assert sum(counted) == 4 * len(whole.layers)  # 36 of 40 had answered
+    assert json.dumps(again.to_dict()) == json.dumps(whole.to_dict())
+    assert whole.images == 40
 
 
 def test_a_diagnosis_is_json():

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.findings import Kind, Severity
-from convscope.experiments.diagnosis.study import diagnose
 from convscope.images.datasets import batches, open_images
 from convscope.network.exported import open_network
 from convscope.network.zoo import open_model

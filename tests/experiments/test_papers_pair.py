@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.examined import examine
 from convscope.experiments.diagnosis.findings import Kind
-from convscope.experiments.diagnosis.study import Diagnosis
 from convscope.images.batches import batches
 from convscope.images.datasets import open_images
 from convscope.network.architectures import Architecture, Convolution, Dense

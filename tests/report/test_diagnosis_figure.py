@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.glimpse import glimpse
-from convscope.experiments.diagnosis.study import diagnose
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network, open_network
 from convscope.report.diagnosis_figure import diagnosis_figure

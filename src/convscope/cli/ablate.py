@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.learning import (
+from convscope.cli.outputs import leave_study
+from convscope.cli.recipe import show_recipe
+from convscope.cli.screen import Screen
+from convscope.experiments.learning import (
     Learning,
     choose_recipe,
     describe,
     open_lesson,
-    show_recipe,
     workers_or,
 )
-from convscope.cli.outputs import leave_study
-from convscope.cli.screen import Screen
 from convscope.experiments.options import ArchOption, CacheOption, Running, ValOption
 from convscope.experiments.session import choose_device
 from convscope.store.lock import check_unused

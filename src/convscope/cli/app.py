@@ -17,7 +17,6 @@ from convscope.cli.ablate import ablate
 from convscope.cli.atlas import atlas
 from convscope.cli.correspond import correspond
 from convscope.cli.demo import demo
-from convscope.cli.diagnose import diagnose
 from convscope.cli.ensemble import ensemble
 from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
@@ -71,7 +70,7 @@ def _convscope(
 
 
 _FUNCTIONS = (
-    demo, layers, project, atlas, occlude, train, diagnose, ablate, ensemble, evolve, correspond,
+    demo, layers, project, atlas, occlude, train, ablate, ensemble, evolve, correspond,
     sensitivity, transfer, probe, paper,
 )  # fmt: skip
 _ORDER = (

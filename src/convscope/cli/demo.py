@@ -12,10 +12,10 @@ import typer
 
 from convscope.cli.atlas import make_atlas
 from convscope.cli.demo_pictures import draw_pictures
-from convscope.cli.learning import describe, epoch_line, workers_or
 from convscope.cli.outputs import write_file
 from convscope.cli.screen import Screen
 from convscope.errors import FolderInUse
+from convscope.experiments.learning import describe, epoch_line, workers_or
 from convscope.experiments.options import Reading, Running
 from convscope.experiments.session import Session, choose_device, open_session
 from convscope.version import __version__

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.learning import workers_or
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
+from convscope.experiments.learning import workers_or
 from convscope.experiments.options import CacheOption, ResumeOption, Running
 from convscope.experiments.session import choose_device
 from convscope.store.lock import check_unused

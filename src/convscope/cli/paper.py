@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.learning import workers_or
 from convscope.cli.screen import Screen
+from convscope.experiments.learning import workers_or
 from convscope.experiments.options import FolderOption, Running
 from convscope.experiments.session import choose_device
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.learning import (
+from convscope.cli.recipe import show_recipe
+from convscope.cli.screen import Screen
+from convscope.errors import BadOption, NonFinite
+from convscope.experiments.learning import (
     Learning,
     choose_recipe,
     describe,
     epoch_line,
     open_lesson,
-    show_recipe,
     workers_or,
 )
-from convscope.cli.screen import Screen
-from convscope.errors import BadOption, NonFinite
 from convscope.experiments.options import ArchOption, Running, ValOption
 from convscope.experiments.session import choose_device
 from convscope.version import __version__

@@ -20,10 +20,10 @@ from convscope.cli.features import (
     read_several,
     say_precisions,
 )
-from convscope.cli.learning import Learning, choose_recipe, describe
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
+from convscope.experiments.learning import Learning, choose_recipe, describe
 from convscope.experiments.options import (
     DataArgument,
     ModelArgument,

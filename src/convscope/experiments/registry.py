@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.study import Study
 
 __all__ = ["STUDIES"]
 
-STUDIES: tuple[type[Study], ...] = (InvarianceStudy,)
+STUDIES: tuple[type[Study], ...] = (DiagnoseStudy, InvarianceStudy)

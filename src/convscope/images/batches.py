@@ -67,6 +67,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.digests)
 
+    @classmethod
+    def of(cls, tensors: torch.Tensor, first: int = 0) -> Batch:
+        """Preprocessed images that come from no set, numbered from `first` on."""
+        indices = torch.arange(first, first + len(tensors))
+        return cls(tensors, indices, ("",) * len(tensors))
+
 
 def batches(
     images: ImageSet,

@@ -13,10 +13,11 @@ from matplotlib.text import Text
 from matplotlib.ticker import AutoLocator
 from numpy.typing import NDArray
 
+from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.filters import BANDS, RADIUS
 from convscope.experiments.diagnosis.findings import Severity
-from convscope.experiments.diagnosis.study import Diagnosis, LayerDiagnosis
+from convscope.experiments.diagnosis.layer import LayerDiagnosis
 from convscope.experiments.wording import minus, percent
 from convscope.images.pictures import around_grey, grey_scaled
 from convscope.report.style import (

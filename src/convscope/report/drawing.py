@@ -12,11 +12,14 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
+from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.study import Outcome
 from convscope.report.chart_figure import chart_figure
+from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.style import render
+from convscope.report.trial_figure import trial_figure
 from convscope.store.atomic import replace_file
 
 __all__ = ["Drawn", "draw", "figures_of", "write_figure"]
@@ -43,7 +46,17 @@ def _invariance(found: Invariance, outcome: Outcome) -> Figures:
     return {"invariance": figure}
 
 
+def _diagnosis(found: Examination, outcome: Outcome) -> Figures:
+    figures = {}
+    if found.networks:
+        figures["diagnosis"] = diagnosis_figure(list(found.networks), subtitle=outcome.subtitle)
+    if found.trial is not None and found.trial.after:
+        figures["trial"] = trial_figure(found.trial)
+    return figures
+
+
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
+    Examination: _diagnosis,
     Invariance: _invariance,
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""

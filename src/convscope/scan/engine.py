@@ -140,6 +140,22 @@ class Scan:
                 observer.share(ranks)
         return seen
 
+    def first(self, count: int) -> torch.Tensor:
+        """The first images that can be read, at most so many, (n, C, H, W) preprocessed."""
+        found: list[torch.Tensor] = []
+        size = min(count, LARGEST_BATCH)
+        with closing(
+            batches(
+                self.images, self.preprocess,
+                batch_size=size, workers=self.workers, indices=list(self.order),
+            )
+        ) as read:  # fmt: skip
+            for batch in read:
+                found.append(batch.tensors)
+                if sum(map(len, found)) >= count:
+                    break
+        return torch.cat(found)[:count]
+
     def _batch_size(self, observers: Iterable[Observer]) -> int:
         if self.batch_size is not None:
             return self.batch_size

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
 from convscope.experiments.diagnosis.glimpse import Glimpse, glimpse
-from convscope.experiments.diagnosis.study import Diagnosis, diagnose
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
 from convscope.progress import Progress
-from convscope.store.results import ResultStore
+from convscope.scan.engine import Commits, Scan
 
 __all__ = ["BATCH", "Examined", "examine"]
 
@@ -42,36 +42,33 @@ def examine(
     network: Network,
     preprocess: Preprocess,
     title: str,
-    batches: Iterable[Tensor] | None = None,
+    images: Scan | Sequence[Tensor] | None = None,
     *,
-    total: int | None = None,
-    pieces: ResultStore | None = None,
+    commits: Commits | None = None,
     progress: Progress | None = None,
 ) -> Examined:
     """`diagnose`, and what a figure shows besides.
 
-    batches : of (n, 3, H, W) preprocessed images, read once; None: what the weights tell
-    total, pieces : as in `diagnose`
-    Raises  as `diagnose`.
+    Args:
+        network: to be diagnosed.
+        preprocess: how it wants its images.
+        title: its name in the figure.
+        images: a scan, or batches (n, 3, H, W) of preprocessed images; None: what the weights tell.
+        commits: as in `diagnose`.
+        progress: of batches; a scan has its own.
+
+    Raises:
+        BadModel, BadInput, NonFinite: as `diagnose`.
     """
-    kept: list[Tensor] = []
-    images = None if batches is None else _keeping(batches, kept)
-    diagnosis = diagnose(network, images, total=total, pieces=pieces, progress=progress)
+    diagnosis = diagnose(network, images, commits=commits, progress=progress)
     place = next((i for i, layer in enumerate(diagnosis.layers) if layer.first), None)
     second = 1 if place is None else place + 1
     seen = None
-    if kept and second < len(diagnosis.layers):
-        some = torch.cat(kept)[:GLIMPSED].to(network.device)
-        seen = glimpse(network, some, diagnosis.layers[second].name, maps=PROJECTED)
+    if images is not None and second < len(diagnosis.layers):
+        some = images.first(GLIMPSED) if isinstance(images, Scan) else torch.cat(list(images))
+        name = diagnosis.layers[second].name
+        seen = glimpse(network, some[:GLIMPSED].to(network.device), name, maps=PROJECTED)
     filters = None
     if place is not None:
         filters = network.nodes[diagnosis.layers[place].name].tensors["weight"]
     return Examined(title, diagnosis, preprocess, filters, seen)
-
-
-def _keeping(batches: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
-    """The batches as they come; the first of them stay in `kept`."""
-    for batch in batches:
-        if sum(map(len, kept)) < GLIMPSED:
-            kept.append(batch)
-        yield batch

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 from convscope.network.exported import Network
 from convscope.network.node import Node
 from convscope.network.ops.filters import batch_norm_scale_shift
+from convscope.record import Record
 
 __all__ = [
     "BANDS", "RADIUS", "Spectrum", "Strength", "Twins",
@@ -39,7 +39,7 @@ NOISE_QUANTILE = 0.05  # of random filters lies below the flatness from which a 
 
 
 @dataclass(frozen=True)
-class Strength:
+class Strength(Record):
     """How unequally the filters of a layer speak.
 
     rms : of each filter's weights
@@ -60,12 +60,9 @@ class Strength:
     gini: float
     above_radius: int
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Twins:
+class Twins(Record):
     """Filters that look for the same thing.
 
     pairs : (lower, higher, cosine) of the same sign, closest first, among filters that read the
@@ -82,12 +79,9 @@ class Twins:
     opposite: int
     cosine: float
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Spectrum:
+class Spectrum(Record):
     """Which spatial frequencies the filters that look at the pixels answer to.
 
     frequency, density : the mean filter's power at radial frequencies (cycles per pixel), each
@@ -105,9 +99,6 @@ class Spectrum:
     peak: tuple[float, ...]
     colour: float
     noise: tuple[int, ...] | None
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def strength_of(network: Network, layer: str) -> Strength:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median_low
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from convscope.experiments.diagnosis.filters import BANDS
-
-if TYPE_CHECKING:
-    from convscope.experiments.diagnosis.study import LayerDiagnosis
+from convscope.experiments.diagnosis.layer import LayerDiagnosis
+from convscope.record import Record
 
 __all__ = ["Finding", "Kind", "Remedy", "Severity", "findings_of"]
 
@@ -94,7 +93,7 @@ _SAID = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Record):
     """One thing that was found in one layer.
 
     units : the feature maps concerned;   words : a sentence;   evidence : its numbers, JSON-able
@@ -108,9 +107,6 @@ class Finding:
     words: str
     evidence: Mapping[str, Any]
     remedies: tuple[Remedy, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "evidence": dict(self.evidence)}
 
 
 def findings_of(layers: Sequence[LayerDiagnosis]) -> tuple[Finding, ...]:

@@ -7,8 +7,8 @@ whether a layer's grid is fine enough for what its filters pass on, and need few
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,12 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.errors import NonFinite
 from convscope.experiments.diagnosis.filters import TOP_SHARE, beyond_nyquist
+from convscope.images.batches import Batch
 from convscope.network.exported import Network
 from convscope.network.node import Node
+from convscope.record import Record
+from convscope.scan.observer import Observer
+from convscope.scan.strongest import as_maps
 
 __all__ = [
-    "Activity", "Tally", "interpolation", "is_rectified", "measured_folding", "unsteadiness",
+    "Activity", "Responses", "Tally", "interpolation", "is_rectified", "measured_folding",
+    "unsteadiness",
 ]  # fmt: skip
 
 NEARLY_DEAD = 1e-3  # share of positions below which a map counts as nearly dead
@@ -32,9 +38,12 @@ TAPS = 3  # neighbours on either side from which a shifted map is interpolated
 CARRIED = 0.75  # of the Nyquist frequency, up to which interpolation has to be right
 SMALLEST_GRID = 8  # positions along an axis, so that two are left away from the edges
 
+Counts = dict[str, dict[str, NDArray[Any]]]
+"""By layer, the arrays of a tally."""
+
 
 @dataclass(frozen=True)
-class Activity:
+class Activity(Record):
     """What a layer's maps answered to all images.
 
     images, positions : how many of each were seen
@@ -57,13 +66,12 @@ class Activity:
     top_share: float
     missed: float
 
+    also = ("sparsity",)
+
     @property
     def sparsity(self) -> float | None:
         """Share of all activations that are zero."""
         return None if self.active is None else 1 - sum(self.active) / len(self.active)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "sparsity": self.sparsity}
 
 
 class Tally:
@@ -130,6 +138,70 @@ class Tally:
             top_share=float(energy[:top].sum() / energy.sum().clip(min=1e-30)),
             missed=min(1.0, 3 / self.images),
         )
+
+
+class Responses(Observer):
+    """A tally of every activation, over all images of a scan.
+
+    Args:
+        network: that is looked at.
+        layers: activations.
+
+    Attributes:
+        tallies: by layer.
+    """
+
+    def __init__(self, network: Network, layers: Iterable[str]) -> None:
+        self.tallies = {name: _tally(network, name) for name in dict.fromkeys(layers)}
+        self._network = network
+        self._now: Counts = {}
+        self._waiting: list[tuple[int, Counts]] = []
+
+    @property
+    def layers(self) -> Collection[str]:
+        return self.tallies
+
+    def see(self, layer: str, value: Tensor, batch: Batch) -> None:
+        tally = _tally(self._network, layer)
+        tally.add(as_maps(value))
+        if not tally.highest.isfinite().all():
+            raise NonFinite(f"layer {layer} answers with NaN or infinity: check the weights")
+        self._now[layer] = tally.arrays()
+
+    def end(self, batch: Batch, number: int) -> None:
+        self._waiting.append((number, self._now))
+        self._now = {}
+
+    def part(self) -> list[tuple[int, Counts]]:
+        part, self._waiting = self._waiting, []
+        return part
+
+    def take(self, parts: Sequence[list[tuple[int, Counts]]]) -> None:
+        """Energies are added up in the order of the batches: the sum depends on it."""
+        for _, counts in sorted((each for part in parts for each in part), key=lambda x: x[0]):
+            for layer, arrays in counts.items():
+                self.tallies[layer].include(arrays)
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"{number}/{name}": torch.from_numpy(value)
+            for number, tally in enumerate(self.tallies.values())
+            for name, value in tally.arrays().items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        for number, layer in enumerate(self.tallies):
+            start = f"{number}/"
+            own = (name for name in state if name.startswith(start))
+            self.tallies[layer] = _tally(self._network, layer)
+            self.tallies[layer].include(
+                {name.removeprefix(start): state[name].numpy() for name in own}
+            )
+
+
+def _tally(network: Network, name: str) -> Tally:
+    node = network.nodes[name]
+    return Tally(node.shape[0], rectified=is_rectified(node))
 
 
 def is_rectified(node: Node) -> bool:

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from convscope.experiments.bench import Bench, Training, check_seeds, measured, spread
 from convscope.experiments.chance import Estimate, mean_of
+from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined, examine
 from convscope.experiments.diagnosis.findings import Finding
 from convscope.experiments.diagnosis.remedies import Change, remedied
-from convscope.experiments.diagnosis.study import diagnose
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import middle
 from convscope.network.architectures import Architecture
@@ -179,7 +179,7 @@ def _examined(bench: Bench, architecture: Architecture, recipe: Recipe) -> Exami
     model = open_model(f"run:{done.folder}")
     network = open_network(model.module, model.input_shape).to(bench.device)
     title = f"{architecture.name}, trained from seed {recipe.seed}"
-    return examine(network, model.preprocess, title, _tests(bench.lesson))
+    return examine(network, model.preprocess, title, list(_tests(bench.lesson)))
 
 
 def _name(architecture: Architecture, recipe: Recipe) -> str:

@@ -12,8 +12,8 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.filters import BANDS
-from convscope.experiments.diagnosis.study import Diagnosis
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.evolution.convergence import Trend
 from convscope.experiments.evolution.result import Evolution

@@ -8,8 +8,8 @@ from typing import Any
 
 from convscope.experiments.bench import Training
 from convscope.experiments.correspondence.study import Correspondence
+from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.examined import Examined
-from convscope.experiments.diagnosis.study import Diagnosis
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.paper.purity import Grouping

@@ -5,14 +5,11 @@ Each goes on within itself where it was interrupted, as far as its experiment ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-from torch import Tensor
-
 from convscope.atlas.scan import build_atlas
+from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
 from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
-from convscope.experiments.diagnosis.study import Diagnosis, diagnose
 from convscope.experiments.evolution.study import evolve
 from convscope.experiments.invariance.curves import first_and_last, invariance
 from convscope.experiments.invariance.motions import papers_motions
@@ -29,9 +26,10 @@ from convscope.experiments.published import NAMES
 from convscope.experiments.samples import draw_samples
 from convscope.experiments.sensitivity.recognised import recognised, truth_of
 from convscope.experiments.sensitivity.study import sensitivity
-from convscope.images.batches import batches
 from convscope.methods.occluder import Occluder
+from convscope.network.exported import Network
 from convscope.network.zoo import Model
+from convscope.scan.engine import Scan
 from convscope.scan.strongest import strongest
 
 __all__ = ["occluder_of", "run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
@@ -125,22 +123,22 @@ def run_fig5(lab: Laboratory, folder: Path) -> Found:
 def _examined(lab: Laboratory, name: str) -> Examined:
     """The first seed's network, with what is drawn of it."""
     model, network = lab.network(name)
-    given, total = _looked_at(lab, model)
     title = NAMES[name]
-    return examine(network, model.preprocess, title, given, total=total, progress=lab.say(title))
+    return examine(network, model.preprocess, title, _looked_at(lab, model, network, title))
 
 
 def _diagnosed(lab: Laboratory, name: str, seed: int) -> Diagnosis:
     model, network = lab.network(name, seed)
-    given, total = _looked_at(lab, model)
-    return diagnose(network, given, total=total, progress=lab.say(f"{NAMES[name]}, seed {seed}"))
+    return diagnose(network, _looked_at(lab, model, network, f"{NAMES[name]}, seed {seed}"))
 
 
-def _looked_at(lab: Laboratory, model: Model) -> tuple[Iterator[Tensor], int]:
-    """The images of Fig. 5 in batches, and how many there are."""
+def _looked_at(lab: Laboratory, model: Model, network: Network, what: str) -> Scan:
+    """The images of Fig. 5."""
     images = lab.some(lab.val, lab.budget.diagnosed)
-    given = batches(images, model.preprocess, batch_size=BATCH, workers=lab.workers)
-    return (batch.tensors for batch in given), len(images)
+    return Scan(
+        network, images, model.preprocess,
+        batch_size=BATCH, workers=lab.workers, progress=lab.say(what),
+    )  # fmt: skip
 
 
 def run_fig6(lab: Laboratory, folder: Path) -> Found:

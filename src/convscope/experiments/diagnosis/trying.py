@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.learning import Learning, choose_recipe, open_lesson, workers_or
-from convscope.cli.outputs import leave_study
-from convscope.cli.screen import Screen
 from convscope.errors import BadOption
+from convscope.experiments.learning import Learning, choose_recipe, open_lesson, workers_or
 from convscope.experiments.options import VALIDATION, Running
-from convscope.experiments.session import choose_device
-from convscope.version import __version__
+from convscope.experiments.study import Context
 
 if TYPE_CHECKING:
     from convscope.experiments.diagnosis.findings import Finding
-    from convscope.experiments.diagnosis.trial import Attempt, Trial
+    from convscope.experiments.diagnosis.trial import Trial
     from convscope.network.architectures import Architecture
     from convscope.training.recipe import Recipe
 
@@ -110,31 +107,30 @@ def check_trial(trying: TryOptions, model: str, data: str | None, against: str |
 
 
 def run_trial(
-    screen: Screen,
     model: str,
     data: str,
-    out: Path,
-    running: Running,
     trying: TryOptions,
-    *,
-    resume: bool,
+    context: Context,
     findings: Sequence[Finding] | None = None,
-    result: Mapping[str, Any] | None = None,
-    figures: Mapping[str, Any] | None = None,
-) -> None:
-    """Trains, says what came out, and writes the study.
+) -> tuple[Trial, str]:
+    """Train the network as it is and with the remedies.
 
-    findings : of the model's diagnosis; None diagnoses the first network that is trained
-    result, figures : of that diagnosis, written with the trial's
+    Args:
+        model: the network that is changed.
+        data: labelled images, as `train` takes them.
+        trying: the options of the trial.
+        context: where and how it runs.
+        findings: of the model's diagnosis; None diagnoses the first network that is trained.
+
+    Returns:
+        The trial, and the validation images, as they are called.
     """
     from convscope.experiments.diagnosis.trial import try_remedies
-    from convscope.report.diagnosis_figure import diagnosis_figure
-    from convscope.report.trial_figure import trial_figure
 
-    architecture, recipe = _start(model, data, running, trying)
-    images, validation = open_lesson(data, trying.val, architecture, running.seed)
-    device, seeds = choose_device(running.device), trying.seeds or SEEDS
-    screen.facts(
+    architecture, recipe = _start(model, data, context.running, trying)
+    images, validation = open_lesson(data, trying.val, architecture, context.running.seed)
+    device, seeds = context.device, trying.seeds or SEEDS
+    context.facts(
         {
             "trial": f"{architecture.name}, {recipe.epochs} epochs, {seeds} seeds",
             "images": f"{images.spec}: {len(images)}",
@@ -142,23 +138,13 @@ def run_trial(
             "device": str(device),
         }
     )
-    with screen.progress(out) as progress:
-        trial = try_remedies(
-            architecture, recipe, images, validation, findings=findings,
-            notes=trying.notes, seeds=range(recipe.seed, recipe.seed + seeds),
-            out=out, resume=resume, device=device,
-            workers=workers_or(running), progress=progress,
-        )  # fmt: skip
-    screen.say("", *_words(trial))
-    written = {**(result or {}), "data": data, "trial": trial.to_dict()}
-    shown = {**(figures or {}), **({"trial": trial_figure(trial)} if trial.after else {})}
-    if trial.examined is not None:
-        written["networks"] = [
-            {"model": trial.examined.title, **trial.examined.diagnosis.to_dict()}
-        ]
-        shown["diagnosis"] = diagnosis_figure([trial.examined], subtitle=f"on {validation.spec}")
-    record = {"convscope": __version__, "model": model, "device": str(device), "seed": running.seed}
-    leave_study(screen, out, shown, written, record)
+    trial = try_remedies(
+        architecture, recipe, images, validation, findings=findings,
+        notes=trying.notes, seeds=range(recipe.seed, recipe.seed + seeds),
+        out=context.out, resume=context.resume, device=device,
+        workers=workers_or(context.running), progress=context.progress,
+    )  # fmt: skip
+    return trial, validation.spec
 
 
 def _start(
@@ -180,41 +166,3 @@ def _start(
     learning = Learning(recipe=trying.recipe, epochs=trying.epochs)
     recipe = choose_recipe(learning, architecture.name.split(" ")[0], data, running)
     return architecture, replace(recipe, keep_epochs=())
-
-
-def _words(trial: Trial) -> list[str]:
-    from convscope.experiments.diagnosis.findings import Severity
-
-    lines = [f"found: {f.layer}, {f.kind} ({f.severity})" for f in trial.findings]
-    lines += [f"applied: {words}" for words in trial.change.applied]
-    lines += [f"left to you: {words}" for words in trial.change.left]
-    lines += ["", *_rows("before", trial.before), *_rows("after", trial.after)]
-    if trial.after:
-        return [*lines, "", _outcome(trial)]
-    found = any(finding.severity is Severity.FAULT for finding in trial.findings)
-    why = "None of its faults has a remedy that can be applied" if found else "No fault was found"
-    return [*lines, "", f"{why}: there is nothing to try."]
-
-
-def _rows(when: str, attempts: Sequence[Attempt]) -> list[str]:
-    return [
-        f"{when:6}  seed {each.training.seed}  error {each.training.error:6.1%}  "
-        f"train {each.training.train_error:6.1%}  {each.parameters:,} weights  "
-        f"{each.training.seconds:.0f} s  faults: {'; '.join(each.faults) or 'none'}"
-        for each in attempts
-    ]
-
-
-def _outcome(trial: Trial) -> str:
-    from convscope.experiments.wording import minus, plus_minus, spread_words
-
-    before, after = (
-        spread_words([each.training.error for each in attempts])
-        for attempts in (trial.before, trial.after)
-    )
-    said = f"validation error in % {before} before, {after} after: difference "
-    sure = trial.difference
-    if sure is None or sure.low is None or sure.high is None:
-        return f"{said}{plus_minus(trial.differences[0], None)} points, of one seed"
-    interval = minus(f"{100 * sure.low:.1f} to {100 * sure.high:.1f}")
-    return f"{said}{plus_minus(sure.mean, sure.deviation)} points (95 % interval {interval})"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.screen import Screen
 from convscope.errors import BadOption
 from convscope.experiments.options import Running
 
@@ -24,7 +23,6 @@ __all__ = [
     "describe",
     "epoch_line",
     "open_lesson",
-    "show_recipe",
     "workers_or",
 ]
 
@@ -75,15 +73,6 @@ class Learning:
             rich_help_panel=_RECIPE,
         ),
     ] = False
-
-
-def show_recipe(recipe: Recipe, running: Running) -> None:
-    """The recipe as YAML with sources, or for a program."""
-    from convscope.training.recipe_file import recipe_text
-
-    screen = Screen(running.as_json)
-    screen.say(recipe_text(recipe).rstrip())
-    screen.result(recipe.to_dict())
 
 
 def choose_recipe(learning: Learning, arch: str, data: str, running: Running) -> Recipe:
