@@ -6,6 +6,10 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 BENCH  := $(VENV)/.installed-bench
+# a process for each core, up to eight: more would wait for the longest module; a module's tests stay
+# in one process, as they share what they made
+TESTS  := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
+          --dist loadscope --no-loadscope-reorder
 
 .PHONY: help demo test test-fast check bench docs picture clean
 
@@ -16,10 +20,10 @@ demo: $(STAMP)    ## train a small ZFNet on rendered scenes and look inside it: 
 	$(BIN)/convscope demo --out runs/demo
 
 test: $(DEV)      ## the whole test suite
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 test-fast: $(DEV) ## the tests that take less than about ten seconds each
-	$(BIN)/python -m pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 check: $(DEV)     ## lint, format, types
 	$(BIN)/ruff check .

@@ -1,10 +1,21 @@
-"""Settings that every test shares."""
+"""Settings that every test shares, and the order in which processes take them up."""
 
+from __future__ import annotations
+
+import gc
+import importlib
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+"""Whether this is one of the processes that share the tests, as many as there are cores."""
+
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # before torch is loaded; as the command line does
+if WORKER:
+    os.environ["OMP_NUM_THREADS"] = "1"  # the cores are taken; for the processes of tests too
+
 settings.register_profile(
     "convscope",
     deadline=None,  # machines are shared and noisy: no timed assertions
@@ -12,3 +23,20 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("convscope")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put modules with slow tests first, so that no process is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Spare all that was imported from every search for garbage: a twentieth of the time.
+
+    Most of it is torch's; what its export imports late is imported here, as most tests need it.
+    """
+    if WORKER:
+        importlib.import_module("torch._dynamo")
+        gc.collect()
+        gc.freeze()

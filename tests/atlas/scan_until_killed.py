@@ -1,9 +1,11 @@
-"""A scan in a process of its own that kills itself, as `kill -9` does, at a chosen moment.
+"""Scans in processes that kill themselves, as `kill -9` does, at a chosen moment.
 
-    python scan_until_killed.py CONFTEST PICTURES OUT MOMENT WHEN
+    python scan_until_killed.py CONFTEST PICTURES OUT
 
-MOMENT counts the files that the scan brings to the disk (calls of os.fsync: two for each file that
-is put in place, one for each tile file); WHEN is "before" or "after" the call. MOMENT 0 lives on.
+Each line of stdin, MOMENT WHEN, is a process that this one forks, so that torch is imported once
+for all; it goes on with OUT, and its exit code is printed. MOMENT counts the files that the scan
+brings to the disk (calls of os.fsync: two for each file that is put in place, one for each tile
+file); WHEN is "before" or "after" the call. MOMENT 0 lives on.
 """
 
 from __future__ import annotations
@@ -12,17 +14,19 @@ import importlib.util
 import os
 import signal
 import sys
+import traceback
 
 import torch
 
 from convscope.atlas import depict
 from convscope.atlas.scan import build_atlas
 from convscope.images.datasets import open_images
+from convscope.network.exported import open_network
 from convscope.scan import engine
 
 
 def main() -> None:
-    conftest, pictures, out, moment, when = sys.argv[1:]
+    conftest, pictures, out = sys.argv[1:]
     spec = importlib.util.spec_from_file_location("conftest", conftest)
     tiny = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tiny)
@@ -30,9 +34,27 @@ def main() -> None:
     engine.CHECKPOINT_SECONDS = depict.CHECKPOINT_SECONDS = 0.0
     depict.TILE_BYTES = 1  # every layer waits for its own tiles
     depict.TRACE_BYTES = 2**17
-    die_at(int(moment), when)
-    images = open_images(pictures)  # one worker: the files come in one order
-    build_atlas(tiny.tiny_model(), images, out, batch_size=4, workers=1, resume=True)
+    open_network(tiny.tiny_module(), (3, tiny.SIDE, tiny.SIDE))  # torch imports parts of it late
+    for line in sys.stdin:
+        moment, when = line.split()
+        child = os.fork()
+        if not child:
+            scan(tiny, pictures, out, int(moment), when)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def scan(tiny, pictures: str, out: str, moment: int, when: str) -> None:
+    """Go on with the atlas, and end this process."""
+    code = 1
+    try:
+        die_at(moment, when)
+        images = open_images(pictures)  # one worker: the files come in one order
+        build_atlas(tiny.tiny_model(), images, out, batch_size=4, workers=1, resume=True)
+        code = 0
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def die_at(moment: int, when: str) -> None:

@@ -93,15 +93,19 @@ def test_kill_9_at_several_moments_ends_with_the_same_bytes(tiny, pictures, tmp_
     out = tmp_path / "a"
     conftest = Path(__file__).with_name("conftest.py")
 
-    def run(moment: int, when: str) -> int:
-        command = [sys.executable, SCRIPT, conftest, pictures, out, moment, when]
-        return subprocess.run([str(word) for word in command], check=False).returncode
+    command = [sys.executable, SCRIPT, conftest, pictures, out]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as scans:
 
-    for moment, when in [(1, "before"), (3, "after"), (8, "before"), (27, "after")]:
-        assert run(moment, when) == -9
-        with pytest.raises(BadInput, match="no atlas in" if moment == 1 else "unfinished"):
-            scan.open_atlas(out)
-    assert run(0, "never") == 0
+        def run(moment: int, when: str) -> int:
+            print(moment, when, file=scans.stdin, flush=True)
+            return int(scans.stdout.readline())
+
+        for moment, when in [(1, "before"), (3, "after"), (8, "before"), (27, "after")]:
+            assert run(moment, when) == -9
+            with pytest.raises(BadInput, match="no atlas in" if moment == 1 else "unfinished"):
+                scan.open_atlas(out)
+        assert run(0, "never") == 0
     assert content(out) == whole[0]
 
 

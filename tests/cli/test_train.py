@@ -122,7 +122,7 @@ def test_a_way_of_computing_says_what_it_changes(place, convscope, setting: str)
 @pytest.mark.slow
 def test_torchrun_trains_with_two_processes_and_one_of_them_speaks(place):
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         "-m", "convscope", *BRIEF, "--device", "cpu", "--out", "run",
     ]  # fmt: skip
     here = {**os.environ, "OMP_NUM_THREADS": "1"}

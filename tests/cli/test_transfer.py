@@ -70,7 +70,7 @@ def test_near_duplicates_are_searched_for_in_images_with_several_classes(
 ) -> None:
     answer = convscope(
         *(verb, MODEL, "scenes:multi:30", *OPTIONS, "--against", "scenes:multi:30"),
-        *("--out", "m", "--json"),
+        *("--folds", "2", "--out", "m", "--json"),
     )
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)

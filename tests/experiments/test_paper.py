@@ -1,4 +1,4 @@
-"""The whole paper in one run: what is kept, what fails, what is not run; a small run for real."""
+"""The whole paper in one run: what is kept, what fails, what is not run."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ from convscope.experiments.paper.tables import averages_table, several_table
 from convscope.experiments.scorecard import Verdict
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
 from convscope.network.architectures import architecture_named
-from convscope.report.paper_figures import draw_stage
-from convscope.report.paper_page import write_paper_page
 
 TINY = replace(
     QUICK, name="tiny", images=480, validation=120, epochs=3, kept=(0, 1, 3), seeds=2, wide=1,
@@ -328,35 +326,3 @@ def test_a_budget_fits_together(budget: Budget) -> None:
     assert budget.kept[-1] == budget.epochs
     assert budget.looked_at <= budget.validation
     assert budget.diagnosed <= budget.validation
-
-
-# ---- for real -----------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_small_run_on_scenes_goes_from_trainings_to_the_page_and_survives_an_interruption(
-    tmp_path: Path,
-) -> None:
-    def interrupt(*told: Any) -> None:
-        if told[2] == 3:
-            raise KeyboardInterrupt
-
-    out = tmp_path / "paper"
-    with pytest.raises(KeyboardInterrupt):
-        paper.reproduce(out, budget=TINY, draw=draw_stage, tell=interrupt)
-    there: list[bool] = []
-    found = paper.reproduce(
-        out, budget=TINY, draw=draw_stage, resume=True, tell=lambda *told: there.append(told[4])
-    )
-    assert there == [True] * 3 + [False] * (len(paper.STAGES) - 3)
-    assert [outcome.error for outcome in found.outcomes] == [""] * len(paper.STAGES)
-    assert len(found.scorecard) == len(paper.CLAIMS)
-    for outcome in found.outcomes:
-        assert outcome.pictures, outcome.key
-        for row in outcome.table.rows if outcome.table else ():
-            assert len(row) == len(outcome.table.head), outcome.key
-        assert all((out / outcome.key / file).is_file() for file, _ in outcome.pictures)
-        assert all((out / path).is_file() for _, path in outcome.pages)
-        assert (out / outcome.key / "result.json").is_file()
-    page = write_paper_page(found).read_text()
-    assert page.count('<section id="') == len(paper.STAGES) + 1

@@ -1,15 +1,16 @@
-"""The commands that the paper's page prints under its sections do what its stages did.
+"""A small run of the whole paper: it survives an interruption, and its commands do what it did.
 
 All stages are run once, with whatever their experiments are asked for written down; then each
-printed command is given to the command line, which is stopped where it asks the same experiment.
+command that the page prints is given to the command line, which is stopped where it asks the same
+experiment.
 """
 
 from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,17 @@ import pytest
 import torch
 
 from convscope.cli.app import main
+from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.laboratory import Laboratory
 from convscope.experiments.paper.plan import QUICK
+from convscope.experiments.paper.stage import Found, Stage
 from convscope.experiments.paper.stages import STAGES
 from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.scratch import Scratch
 from convscope.images.image_set import ImageSet
 from convscope.network.zoo import Model
+from convscope.report.paper_figures import draw_stage
+from convscope.report.paper_page import write_paper_page
 from convscope.training.lesson import Lesson
 
 pytestmark = pytest.mark.slow
@@ -108,22 +113,57 @@ def plain(value: Any) -> Any:
     return value
 
 
+@dataclass
+class Run:
+    """A run of the paper, and what was seen of it.
+
+    there : by stage, whether the second start found it done;   commands : those that it prints
+    calls : by stage and experiment, all that the stage asked of the experiment
+    """
+
+    out: Path
+    found: paper.Reproduction
+    there: list[bool]
+    calls: dict[str, dict[str, list[dict[str, Any]]]]
+
+    def commands(self, key: str) -> list[str]:
+        (outcome,) = (each for each in self.found.outcomes if each.key == key)
+        return outcome.command.splitlines()
+
+
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laboratory, dict[str, Any]]]:
-    """The laboratory; by stage, its commands, and by experiment all that it asked of it."""
-    folder = tmp_path_factory.mktemp("paper")
-    lab = Laboratory(folder, "scenes", BUDGET, SEED)
-    found: dict[str, Any] = {}
-    for stage in STAGES:
-        calls: dict[str, list[dict[str, Any]]] = {}
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Interrupted after its third stage, and gone on with."""
+
+    def interrupt(*told: Any) -> None:
+        if told[2] == 3:
+            raise KeyboardInterrupt
+
+    out = tmp_path_factory.mktemp("paper") / "paper"
+    calls: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    there: list[bool] = []
+    given: dict[str, Any] = {"budget": BUDGET, "seed": SEED, "draw": draw_stage}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paper, "STAGES", tuple(_recorded(stage, calls) for stage in STAGES))
+        with pytest.raises(KeyboardInterrupt):
+            paper.reproduce(out, **given, tell=interrupt)
+        found = paper.reproduce(out, **given, resume=True, tell=lambda *told: there.append(told[4]))
+    return Run(out, found, there, calls)
+
+
+def _recorded(stage: Stage, calls: dict[str, dict[str, list[dict[str, Any]]]]) -> Stage:
+    """The stage; what it asks of experiments is written down."""
+
+    def work(lab: Laboratory, folder: Path) -> Found:
+        asks = calls[stage.key] = {}
         with pytest.MonkeyPatch.context() as patch:
             for (key, _), (source, name, place) in ASKED.items():
                 if key == stage.key:
                     where = f"convscope.{source if place is None else f'experiments.{place}'}"
-                    patch.setattr(import_module(where), name, _written(where, name, calls))
-            (folder / stage.key).mkdir(exist_ok=True)
-            found[stage.key] = stage.work(lab, folder / stage.key).command.splitlines(), calls
-    yield lab, found
+                    patch.setattr(import_module(where), name, _written(where, name, asks))
+            return stage.work(lab, folder)
+
+    return replace(stage, work=work)
 
 
 def _written(where: str, name: str, calls: dict[str, list[dict[str, Any]]]) -> Callable[..., Any]:
@@ -158,23 +198,38 @@ def stopped(source: str, name: str, words: list[str], folder: Path) -> dict[str,
     return values
 
 
+def test_it_goes_from_trainings_to_the_page_and_survives_an_interruption(run: Run) -> None:
+    out, found = run.out, run.found
+    assert run.there == [True] * 3 + [False] * (len(STAGES) - 3)
+    assert [outcome.error for outcome in found.outcomes] == [""] * len(STAGES)
+    assert len(found.scorecard) == len(paper.CLAIMS)
+    for outcome in found.outcomes:
+        assert outcome.pictures, outcome.key
+        for row in outcome.table.rows if outcome.table else ():
+            assert len(row) == len(outcome.table.head), outcome.key
+        assert all((out / outcome.key / file).is_file() for file, _ in outcome.pictures)
+        assert all((out / path).is_file() for _, path in outcome.pages)
+        assert (out / outcome.key / "result.json").is_file()
+    page = write_paper_page(found).read_text()
+    assert page.count('<section id="') == len(STAGES) + 1
+
+
 @pytest.mark.parametrize("which", ASKED, ids=lambda which: f"{which[0]}-{which[1]}")
 def test_the_command_asks_what_the_stage_asked(
-    which: tuple[str, int], done: Any, tmp_path: Path
+    which: tuple[str, int], run: Run, tmp_path: Path
 ) -> None:
     key, number = which
     source, name, _ = ASKED[which]
-    commands, calls = done[1][key]
-    program, *words = shlex.split(commands[number])
+    program, *words = shlex.split(run.commands(key)[number])
     assert program == "convscope"
     told = stopped(source, name, words, tmp_path)
-    unlike = [{name for name in told if told[name] != call[name]} for call in calls[name]]
+    unlike = [{name for name in told if told[name] != call[name]} for call in run.calls[key][name]]
     assert set() in unlike, unlike
 
 
-def test_the_command_of_the_remedy_trains_what_the_stage_trained(done: Any, tmp_path: Path) -> None:
-    lab, found = done
-    words = shlex.split(found["remedy"][0][0])[1:]
+def test_the_command_of_the_remedy_trains_what_the_stage_trained(run: Run, tmp_path: Path) -> None:
+    lab = Laboratory(run.out, "scenes", BUDGET, SEED)
+    words = shlex.split(run.commands("remedy")[0])[1:]
     told = stopped("experiments.diagnosis.trial", "try_remedies", words, tmp_path)
     recipe = replace(lab.recipe("alexnet", SEED), keep_epochs=())
     assert told == {
