@@ -12,8 +12,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .version import __version__ as __version__
-
 if TYPE_CHECKING:
     from .atlas.scan import build_atlas
     from .atlas.store import open_atlas
@@ -71,6 +69,7 @@ _HOMES = {
     "transfer_several": "experiments.transfer.multilabel",
 }
 
+__version__ = "0.1.0"
 __all__ = [
     "DECONVNET",
     "GRADIENT",

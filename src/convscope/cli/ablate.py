@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope import __version__
 from convscope.cli.learning import (
     Learning,
     choose_recipe,
@@ -22,7 +23,6 @@ from convscope.experiments.options import ArchOption, CacheOption, Running, ValO
 from convscope.experiments.session import choose_device
 from convscope.store.lock import check_unused
 from convscope.text import table
-from convscope.version import __version__
 
 if TYPE_CHECKING:
     from convscope.experiments.ablation.study import Ablation, Row

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from convscope import __version__
 from convscope.cli.ablate import ablate
 from convscope.cli.atlas import atlas
 from convscope.cli.correspond import correspond
@@ -32,7 +33,6 @@ from convscope.cli.verb import command_of, register
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
 from convscope.experiments.registry import STUDIES
 from convscope.experiments.study import Study
-from convscope.version import __version__
 
 __all__ = ["VERBS", "app", "main"]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope import __version__
 from convscope.cli.atlas import make_atlas
 from convscope.cli.demo_pictures import draw_pictures
 from convscope.cli.learning import describe, epoch_line, workers_or
@@ -18,7 +19,6 @@ from convscope.cli.screen import Screen
 from convscope.errors import FolderInUse
 from convscope.experiments.options import Reading, Running
 from convscope.experiments.session import Session, choose_device, open_session
-from convscope.version import __version__
 
 if TYPE_CHECKING:
     from convscope.atlas.store import Atlas

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope import __version__
 from convscope.cli.learning import workers_or
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
@@ -15,7 +16,6 @@ from convscope.experiments.options import CacheOption, ResumeOption, Running
 from convscope.experiments.session import choose_device
 from convscope.store.lock import check_unused
 from convscope.text import table
-from convscope.version import __version__
 
 if TYPE_CHECKING:
     from convscope.experiments.ensemble.combined import Group, Scoring

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope import __version__
 from convscope.cli.outputs import write_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadInput
@@ -21,7 +22,6 @@ from convscope.experiments.options import (
 )
 from convscope.experiments.session import choose_device
 from convscope.text import listed, numbers, table
-from convscope.version import __version__
 
 if TYPE_CHECKING:
     from convscope.experiments.evolution.result import Evolution, LayerEvolution

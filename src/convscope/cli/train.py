@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convscope import __version__
 from convscope.cli.learning import (
     Learning,
     choose_recipe,
@@ -21,7 +22,6 @@ from convscope.cli.screen import Screen
 from convscope.errors import BadOption, NonFinite
 from convscope.experiments.options import ArchOption, Running, ValOption
 from convscope.experiments.session import choose_device
-from convscope.version import __version__
 
 if TYPE_CHECKING:
     from convscope.network.ranks import Ranks

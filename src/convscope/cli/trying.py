@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope import __version__
 from convscope.cli.learning import Learning, choose_recipe, open_lesson, workers_or
 from convscope.cli.outputs import leave_study
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
 from convscope.experiments.options import VALIDATION, Running
 from convscope.experiments.session import choose_device
-from convscope.version import __version__
 
 if TYPE_CHECKING:
     from convscope.experiments.diagnosis.findings import Finding

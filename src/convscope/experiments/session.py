@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convscope import __version__
 from convscope.errors import BadImage, BadOption
 from convscope.experiments.options import Device, Reading, Running
-from convscope.version import __version__
 
 if TYPE_CHECKING:
     import torch

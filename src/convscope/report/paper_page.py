@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from convscope import __version__
 from convscope.experiments.paper.claims import claims_of
 from convscope.experiments.paper.plan import Outcome
 from convscope.experiments.paper.study import Reproduction
@@ -16,7 +17,6 @@ from convscope.experiments.wording import duration
 from convscope.report.island import resource, template
 from convscope.report.shown import shown
 from convscope.store.atomic import replace_file
-from convscope.version import __version__
 
 __all__ = ["write_paper_page"]
 

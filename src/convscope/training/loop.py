@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from convscope import __version__
 from convscope.errors import FolderInUse, NonFinite
 from convscope.images.datasets import ImageSet
 from convscope.network.architectures import Architecture, architecture_named, build
@@ -41,7 +42,6 @@ from convscope.training.pictures import Pictures
 from convscope.training.recipe import Recipe
 from convscope.training.state import State, Sums, load_state, momentum_of, save_state
 from convscope.training.teacher import Teacher, renormalise
-from convscope.version import __version__
 
 __all__ = ["Keeping", "Lesson", "TrainingResult", "load_lesson", "renormalise", "train", "train_on"]
 
