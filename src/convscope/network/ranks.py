@@ -28,7 +28,7 @@ from convscope.errors import BadOption, PeerFailed
 __all__ = ["ALONE", "Ranks", "processes"]
 
 PATIENCE = timedelta(hours=24)  # process 0 may be decoding ImageNet while the others wait
-LINGERING_SECONDS = 2.0
+LINGERING_SECONDS = 5.0  # on a busy machine a process may take seconds to notice
 FAILED = "convscope/failed"  # in the store that all processes see
 LINE_CUT = ("Connection", "connection", "NCCL", "Gloo", "gloo")  # in errors of torch.distributed
 

@@ -30,6 +30,8 @@ __all__ = ["FOLDER", "Arrays", "Record", "ResultStore"]
 
 SENTENCES = {
     "data": "the images (DATA) are others than there",
+    "images": "the images (DATA) are others than there",
+    "test": "the test images are others than there",
     "validation": "the validation images are others than there",
 }
 """What to say where settings differ whose values are fingerprints."""
