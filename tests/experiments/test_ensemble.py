@@ -151,7 +151,7 @@ def test_mcnemar_is_the_exact_binomial_by_hand():
     # wrong: best 3, other 7 of ten, the average one; by image the members' mean less the average's
     by_image = [-0.5] + [0.5] * 6 + [0.5] * 3
     assert group.gain.mean == pytest.approx(np.mean(by_image)) == pytest.approx(0.5 - 0.1)
-    half = 2.262 * np.std(by_image, ddof=1) / 10**0.5  # t(9)
+    half = 2.262157 * np.std(by_image, ddof=1) / 10**0.5  # t(9)
     assert (group.gain.low, group.gain.high) == pytest.approx((0.4 - half, 0.4 + half))
 
 

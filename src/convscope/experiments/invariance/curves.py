@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.errors import BadData, BadOption, NonFinite
-from convscope.experiments.chance import Estimate, mean_of
 from convscope.experiments.invariance.motions import (
     SMALL,
     Motion,
@@ -36,6 +35,7 @@ from convscope.network.hidden import last_hidden_layer, last_scores_without_plac
 from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress, scaled
 from convscope.scan.items import for_each, open_results
+from convscope.stats import Estimate, mean_of
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.results import Arrays
 
