@@ -15,7 +15,7 @@ from torch import Tensor
 
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
-from convscope.methods.classes import check_target
+from convscope.methods.classes import Head
 from convscope.methods.occluder import Fill, Occluder, fill_planes
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, Rules
@@ -136,7 +136,7 @@ def occlude(
     image = one_image(network, image)
     occluder = occluder or Occluder.fitting(*image.shape[-2:])
     if target is not None:
-        check_target(network, target)
+        Head.of(network).check(target)
     watched = strongest_map(network, image, layer) if unit is None else network.unit(unit)
     watched = _activation_of(network, watched)
     projected = project(network.trace(image, [watched.layer]), watched, rules)
@@ -192,7 +192,7 @@ def strongest_map(network: Network, image: Tensor, layer: str | None = None) -> 
     values = network.values(image, [name])[name][0]  # (C, ...)
     if not torch.isfinite(values).all():
         refuse_not_finite(network, image)
-    if values.dim() == 1:
+    if values.dim() <= 1:
         return Unit(name, int(values.argmax()))
     maps = values.flatten(0, -2)  # (C*H, W)
     above, column = divmod(int(values.reshape(-1).argmax()), maps.shape[-1])

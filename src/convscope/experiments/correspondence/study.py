@@ -299,7 +299,7 @@ def _changes(
     for start in range(0, len(boxes), BATCH):
         values = network.values(covered(image, boxes[start : start + BATCH], fill), layers)
         for name in layers:
-            change = (base[name] - values[name]).flatten(1)
+            change = (base[name] - values[name]).reshape(len(values[name]), -1)
             if not torch.isfinite(change).all():
                 raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights")
             signs[name].append(change.sign().to(torch.int8).cpu())
