@@ -16,6 +16,7 @@ from torch import Tensor
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
 from convscope.methods.classes import Head
+from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, fill_planes
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, Rules
@@ -168,8 +169,8 @@ def occlude(
         base_probabilities=base,
         base_log_odds=result.base_log_odds(target),
         base_activity=float(result.base_activity[0]),
-        image=image.cpu(),
-        fill=fill_planes(fill, image).cpu(),
+        image=widened(image.cpu()),
+        fill=widened(fill_planes(fill, image).cpu()),
         occluder=occluder,
         rounding=result.rounding,
     )

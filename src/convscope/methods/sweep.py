@@ -16,6 +16,7 @@ from torch import Tensor
 from convscope.errors import BadInput, BadOption, NonFinite
 from convscope.geometry.box import Box
 from convscope.methods.classes import Head
+from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, covered, fill_planes
 from convscope.network.exported import Network
 from convscope.network.incremental import IncrementalSweep
@@ -225,14 +226,15 @@ def sweep(
         batch_size,
     )
     base_logits, base_activity = job.answers(image[None])
+    base_logits = None if base_logits is None else widened(base_logits)
+    base_activity = widened(base_activity)
     if not all(_finite(found) for found in (base_logits, base_activity)):
         refuse_not_finite(network, image)
     exact = precision == Precision.FLOAT32
     logits, activity = METHODS[Method(method)](
         job if exact else job.to(torch.bfloat16), _counting(progress, job)
     )
-    if not exact:
-        logits, activity = None if logits is None else logits.float(), activity.float()
+    logits, activity = None if logits is None else widened(logits), widened(activity)
     if not all(_finite(found) for found in (logits, activity)):
         raise NonFinite("NaN or infinity under the occluder, not without it: try another fill")
     rows, columns = occluder.grid(*image.shape[-2:])
@@ -300,7 +302,9 @@ def full_batch_size(network: Network, layers: Sequence[str]) -> int:
 
 
 def _rounding(job: Job, logits: Tensor) -> Rounding:
-    """The sweep's logits (R, C, classes) against float32, at some positions."""
+    """The sweep's logits (R, C, outputs) against float32, at some positions."""
+    if job.image.dtype.itemsize < torch.float32.itemsize:
+        job = job.to(torch.float32)
     boxes = job.boxes
     chosen = torch.linspace(0, len(boxes) - 1, min(CHECKED, len(boxes))).long()
     true, _ = job.answers(covered(job.image, [boxes[i] for i in chosen.tolist()], job.fill))

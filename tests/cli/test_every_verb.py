@@ -1,6 +1,6 @@
-"""Every verb on networks of one number: it answers with two classes, and none ends in a traceback.
+"""Every verb on networks of one number and of narrow numbers: none ends in a traceback.
 
-The numbers themselves are tested in tests/methods/test_classes.py.
+The numbers themselves are tested in tests/methods/.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from torch import nn
 
 
 class Binary(nn.Module):
-    def __init__(self, end=None):
+    def __init__(self, end=None, outputs=1):
         super().__init__()
         torch.manual_seed(0)
         self.conv, self.relu, self.pool = nn.Conv2d(3, 4, 5, 2), nn.ReLU(), nn.MaxPool2d(2)
-        self.fc, self.end = nn.Linear(144, 1), end
+        self.fc, self.end = nn.Linear(144, outputs), end
 
     def forward(self, x):
         logit = self.fc(self.pool(self.relu(self.conv(x))).flatten(1))
@@ -50,12 +50,17 @@ def one_number():
 
 def one_sigmoid():
     return Binary(nn.Sigmoid())
+
+
+def narrow():
+    return Binary(outputs=2).bfloat16()
 """
 MODELS = ("one_logit", "one_number", "one_sigmoid")
 FED = ("--input", "3x28x28", "--preprocess", "unit")
 FEW = ("--per-class", "2", "--folds", "2")
 VERBS = {
     "project": ("two/cat/0.png", "conv/0", "--out", "out.png"),
+    "project, npz": ("two/cat/0.png", "conv/0", "--rules", "guided", "--out", "out.npz"),
     "occlude": ("two/cat/0.png", "--target", "1", "--out", "out.png"),
     "occlude, npz": ("two/cat/0.png", "--precision", "bfloat16", "--out", "out.npz"),
     "atlas": ("two", "--top", "2", "--out", "out"),
@@ -85,10 +90,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, "narrow"])
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_answers_for_a_network_of_one_number(desk, convscope, model, verb) -> None:
-    top = {"one_logit": "fc"}.get(model, "end")
+def test_a_verb_answers(desk, convscope, model, verb) -> None:
+    top = "fc" if model in ("one_logit", "narrow") else "end"
     options = [top if option == "TOP" else option for option in VERBS[verb]]
     said = convscope(verb.partition(",")[0], f"binary:{model}", *options, *FED)
     assert said.code == 0, said.err
@@ -117,6 +122,14 @@ def test_what_cannot_be_looked_at_is_refused_in_one_line(desk, convscope, model)
         said = convscope(verb, f"binary:{model}", *options, *FED)
         assert said.code in (0, 2), (verb, options, said.err)
         assert said.code == 0 or said.err.splitlines()[-1].startswith("convscope: ")
+
+
+def test_a_narrow_network_s_study_goes_on(desk, convscope) -> None:
+    command = ("sensitivity", "binary:narrow", "two", "--count", "2", "--out", "out", *FED)
+    assert convscope(*command).code == 0
+    whole = {file.name: file.read_bytes() for file in Path("out").glob("*.json")}
+    assert convscope(*command, "--resume").code == 0
+    assert whole == {file.name: file.read_bytes() for file in Path("out").glob("*.json")}
 
 
 def test_the_two_classes_are_named(desk, convscope) -> None:
