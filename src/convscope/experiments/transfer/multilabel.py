@@ -217,7 +217,6 @@ class _Study:
             Loss.SIGMOID,
             classes=self.truth.shape[1],
             seed=self.seed,
-            solver=self.reader.solver,
             device=self.reader.network.device,
         )
 

@@ -174,7 +174,6 @@ def points_of(
             loss,
             classes=classes,
             seed=protocol.seed + number,
-            solver=reader.solver,
             device=reader.network.device,
         )
         predicted = probe.scores(tested, fold.test).argmax(1)
