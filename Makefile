@@ -53,7 +53,7 @@ $(STAMP): pyproject.toml constraints.txt | $(VENV)
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(VENV)
-	$(PIP) -e '.[dev,zoo,probe,explore,tensorboard]'
+	$(PIP) -e '.[dev,zoo,tensorboard]'
 	@touch $@ $(STAMP)
 
 $(BENCH): $(DEV)

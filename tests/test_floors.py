@@ -14,8 +14,8 @@ import convscope
 
 SOURCE = Path(convscope.__file__).parent
 FLOORS = (
-    "version", "errors", "progress", "record", "text", "geometry", "store", "images", "network",
-    "scan", "methods", "atlas", "training", "experiments", "report", "cli",
+    "version", "errors", "progress", "record", "text", "geometry", "stats", "store", "images",
+    "network", "scan", "methods", "atlas", "training", "experiments", "report", "cli",
 )  # fmt: skip
 DOORS = ("__init__.py", "__main__.py")  # above all floors
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -133,7 +133,8 @@ def test_a_file_in_a_folder_of_its_floor_is_on_that_floor():
 def test_importing_convscope_imports_nothing_heavy():
     code = (
         "import sys, convscope\n"
-        "heavy = {'torch', 'numpy', 'matplotlib', 'PIL', 'pydantic', 'jinja2', 'torchvision'}\n"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'PIL', 'pydantic', 'jinja2', 'torchvision',\n"
+        " 'scipy', 'sklearn'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     result = subprocess.run(

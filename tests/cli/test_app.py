@@ -126,7 +126,7 @@ def test_help_is_shown_without_importing_torch():
         check=True,
     )
     imported = {line.rpartition("|")[2].strip() for line in seen.stderr.splitlines()}
-    heavy = {"torch", "numpy", "PIL", "PIL.Image", "matplotlib", "pydantic.main", "jinja2"}
+    heavy = {"torch", "numpy", "scipy", "PIL", "PIL.Image", "matplotlib", "pydantic.main", "jinja2"}
     assert "convscope.cli.app" in imported
     assert not heavy & imported
 

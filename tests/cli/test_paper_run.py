@@ -91,7 +91,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Lesson):
         return value.pictures.identity, value.validation.identity
     if isinstance(value, LayerReader):
-        return value.model.spec, value.pooling, value.flips, value.half, value.solver
+        return value.model.spec, value.pooling, value.flips, value.half
     if isinstance(value, Scratch):
         return value.architecture, value.recipe, value.images.identity(), value.test
     if isinstance(value, torch.Tensor):

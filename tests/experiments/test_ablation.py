@@ -14,11 +14,11 @@ from convscope.errors import BadOption, FolderInUse
 from convscope.experiments.ablation.claims import CLAIMS, Quantity, judge
 from convscope.experiments.ablation.study import Ablation, ablate
 from convscope.experiments.ablation.variants import TABLE2, Variant
-from convscope.experiments.chance import contrast
 from convscope.experiments.scorecard import Verdict
 from convscope.images.datasets import open_images
 from convscope.network.architectures import Architecture, Convolution, Dense
 from convscope.network.zoo import open_model
+from convscope.stats import contrast
 from convscope.training.checkpoint import read_run
 from convscope.training.lesson import Lesson, load_lesson
 from convscope.training.recipe import SMALL
@@ -123,8 +123,8 @@ def test_every_claim_compares_so_that_equal_networks_weigh_nothing():
 def test_an_interval_is_that_of_the_two_sample_t_test_by_hand():
     found = contrast([(1, [3.0, 5.0]), (-1, [1.0, 3.0])])  # variances 2 and 2, df 2, error √2
     assert found.value == 2
-    assert found.low == pytest.approx(2 - 4.303 * 2**0.5)
-    assert found.high == pytest.approx(2 + 4.303 * 2**0.5)
+    assert found.low == pytest.approx(2 - 4.302653 * 2**0.5)
+    assert found.high == pytest.approx(2 + 4.302653 * 2**0.5)
     assert found.spreads == pytest.approx(2 / 2**0.5)
     equal = contrast([(1, [3.0, 3.0]), (-1, [1.0, 1.0])])
     assert (equal.low, equal.high, equal.spreads) == (2, 2, None)

@@ -12,7 +12,6 @@ import torch
 
 from convscope.experiments.ablation.claims import judge as judge_table2
 from convscope.experiments.bench import Training
-from convscope.experiments.chance import interval, mean_of
 from convscope.experiments.correspondence.study import Alike, Baseline
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt, Trial
@@ -48,6 +47,7 @@ from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
 from convscope.experiments.transfer.study import Point, Transfer
 from convscope.network.architectures import ARCHITECTURES
+from convscope.stats import interval, mean_of
 from convscope.training.recipe import SMALL
 from evolved import evolution
 
@@ -436,7 +436,7 @@ def test_the_whole_interval_decides(low: Any, high: Any, threshold: float, expec
 
 def test_the_interval_of_a_mean_is_students() -> None:
     found = Effect.of((1.0, 2.0, 3.0), "seeds")
-    half = 4.303 * 1.0 / 3**0.5  # t(2), the standard deviation is 1
+    half = 4.302653 * 1.0 / 3**0.5  # t(2), the standard deviation is 1
     assert (found.value, found.low, found.high) == pytest.approx((2, 2 - half, 2 + half))
 
 
@@ -490,7 +490,7 @@ def test_folds_that_share_images_are_not_counted_as_independent() -> None:
     gains = (0.01, 0.03, 0.05)  # 240 images are tested, 120 learned from
     effect = BY_KEY["transfer-scratch"].judge(curves(0.0, gains)).effect
     assert effect is not None and effect.low is not None
-    assert effect.low == pytest.approx(0.03 - 4.303 * 0.02 * (1 / 3 + 240 / 120) ** 0.5)
+    assert effect.low == pytest.approx(0.03 - 4.302653 * 0.02 * (1 / 3 + 240 / 120) ** 0.5)
     steady = (0.026, 0.03, 0.034)  # above 0 were they independent
     assert decide(Effect.of(steady, "folds")) is HOLDS
     assert verdict("transfer-scratch", curves(0.0, steady)) is HOLDS

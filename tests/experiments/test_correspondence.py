@@ -114,7 +114,7 @@ def test_delta_is_the_papers_formula_over_its_number_of_pairs() -> None:
     without = [np.mean([a != b for i, a in enumerate(signs) for j, b in enumerate(signs)
                         if i != j and gone not in (i, j)]) for gone in range(4)]  # fmt: skip
     assert spot.without == pytest.approx(without)
-    half = 3.182 * np.sqrt(3 / 4 * ((np.array(without) - np.mean(without)) ** 2).sum())  # t(3)
+    half = 3.182446 * np.sqrt(3 / 4 * ((np.array(without) - np.mean(without)) ** 2).sum())  # t(3)
     assert (spot.low, spot.high) == pytest.approx((spot.delta - half, spot.delta + half))
     assert found.random["conv"].draws == 9 and found.same["conv"].draws == 5
     assert len(found.random["conv"].without) == 4

@@ -91,6 +91,54 @@ def test_probabilities_are_averaged_and_not_logits():
     assert found.groups[-1].score.error == 0.0
 
 
+class Ending(nn.Module):
+    """The mean of a picture less a half, six times, and what comes after."""
+
+    def __init__(self, end) -> None:
+        super().__init__()
+        self.end = end
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.end((images.mean((2, 3)).mean(1, keepdim=True) - 0.5) * 6)
+
+
+def two(x: torch.Tensor) -> torch.Tensor:
+    return torch.cat([x * 0, x], 1)
+
+
+ENDS = {
+    "scores": two,
+    "softmax": lambda x: two(x).softmax(1),
+    "log-softmax": lambda x: two(x).log_softmax(1),
+    "one logit": lambda x: x,
+    "one number": lambda x: x.squeeze(1),
+    "one sigmoid": lambda x: x.squeeze(1).sigmoid(),
+}
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+@pytest.mark.parametrize("end", ENDS)
+def test_any_ending_gives_the_probabilities_that_it_means(end: str, crops: int) -> None:
+    network = replace(model(end, 0, 0), module=Ending(ENDS[end]))
+    pixels = torch.randint(0, 255, (3, SIDE, SIDE, 3), dtype=torch.uint8)
+    found = chances_of(network, pixels, crops=crops)
+    bright = (pixels.double().mean((1, 2, 3)) / 255 - 0.5) * 6
+    expected = (1 / (1 + (-bright).exp())).numpy()
+    for chances in found.values():
+        np.testing.assert_allclose(chances[:, 1], expected, rtol=1e-4)
+        np.testing.assert_allclose(chances.sum(1), 1, rtol=1e-5)
+
+
+def test_outputs_that_may_be_probabilities_are_not_guessed_at() -> None:
+    class Unknown(Sure):  # it branches by `where`, which no graph of ours holds
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images).softmax(1)
+
+    unknown = replace(model("unknown", 0, 0), module=Unknown(1.0, 2.0))
+    with pytest.raises(BadModel, match="whether they are probabilities cannot be told"):
+        chances_of(unknown, torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8))
+
+
 def test_errors_top_five_and_their_standard_errors_are_those_counted_by_hand():
     chances = np.full((4, 7), 0.1, np.float32)
     chances[0, 6] = 0.4  # right
@@ -151,7 +199,7 @@ def test_mcnemar_is_the_exact_binomial_by_hand():
     # wrong: best 3, other 7 of ten, the average one; by image the members' mean less the average's
     by_image = [-0.5] + [0.5] * 6 + [0.5] * 3
     assert group.gain.mean == pytest.approx(np.mean(by_image)) == pytest.approx(0.5 - 0.1)
-    half = 2.262 * np.std(by_image, ddof=1) / 10**0.5  # t(9)
+    half = 2.262157 * np.std(by_image, ddof=1) / 10**0.5  # t(9)
     assert (group.gain.low, group.gain.high) == pytest.approx((0.4 - half, 0.4 + half))
 
 
@@ -265,9 +313,9 @@ def test_what_cannot_be_averaged_is_refused_by_name():
         ensemble([good, other], images)
     with pytest.raises(BadModel, match="another order"):
         ensemble([good, model("swapped", 1.0, 1.0, classes=CLASSES[::-1])], images)
-    with pytest.raises(BadModel, match="wide has 2 outputs"):
+    with pytest.raises(BadModel, match="wide tells 2 classes"):
         three = Painted([DARK, BRIGHT], [0, 2], classes=("a", "b", "c"))
-        ensemble([model("wide", 1.0, 1.0, classes=None), model("x", 1, 1, classes=None)], three)
+        ensemble([model("wide", 2.0, 2.0, classes=None), model("x", 1, 1, classes=None)], three)
     with pytest.raises(BadOption, match="at least two"):
         ensemble([good], images)
     with pytest.raises(BadOption, match="good is given twice"):

@@ -1,19 +1,19 @@
-"""Linear classifiers: scikit-learn and torch find the one minimum, and it is the minimum."""
+"""Linear classifiers: the one minimum, which scikit-learn finds too."""
 
 from __future__ import annotations
 
-import builtins
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from convscope.errors import BadOption
-from convscope.experiments.transfer import fit_sklearn, fit_torch, linear
+from convscope.experiments.transfer import fit_torch
 from convscope.experiments.transfer.fit_torch import LOSSES
-from convscope.experiments.transfer.linear import fit_linear, solver_for
-from convscope.experiments.transfer.linear_model import Loss, Solver, Span
+from convscope.experiments.transfer.linear import fit_linear
+from convscope.experiments.transfer.linear_model import Loss, Span
+
+from .by_sklearn import by_sklearn
 
 KINDS = [Loss.SOFTMAX, Loss.SVM, Loss.SIGMOID]
 
@@ -37,11 +37,11 @@ def problem(
 
 @pytest.mark.parametrize("loss", KINDS)
 @pytest.mark.parametrize("classes", [2, 4])
-def test_both_solvers_find_the_same_weights(loss: Loss, classes: int) -> None:
+def test_the_weights_are_those_of_scikit_learn(loss: Loss, classes: int) -> None:
     rows, targets = problem(loss, classes=classes)
     found = [
-        fit_linear(rows, targets, loss, 5.0, classes=classes, solver=solver, tolerance=1e-9)
-        for solver in (Solver.SKLEARN, Solver.TORCH)
+        by_sklearn(rows, targets, loss, 5.0, 1e-9),
+        fit_linear(rows, targets, loss, 5.0, classes=classes, tolerance=1e-9),
     ]
     # softmax's bias is fixed up to a constant that all classes share
     shift = found[0].bias.mean() - found[1].bias.mean() if loss is Loss.SOFTMAX else 0.0
@@ -50,20 +50,31 @@ def test_both_solvers_find_the_same_weights(loss: Loss, classes: int) -> None:
     np.testing.assert_array_equal(found[0].scores(rows).argmax(1), found[1].scores(rows).argmax(1))
 
 
-def test_a_small_problem_is_fitted_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    from threadpoolctl import threadpool_info
-
+@pytest.mark.parametrize(("few", "threads"), [(2**24, 1), (1, 2)])
+def test_a_small_problem_is_fitted_by_one_thread(
+    few: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     used: list[int] = []
-    model = fit_sklearn._sklearn_model
+    plain = LOSSES[Loss.SOFTMAX]
 
     def watched(*given: Any) -> Any:
-        used.extend(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
-        return model(*given)
+        used.append(torch.get_num_threads())
+        if len(used) > 2:
+            raise KeyboardInterrupt
+        return plain(*given)
 
-    monkeypatch.setattr(fit_sklearn, "_sklearn_model", watched)
+    monkeypatch.setitem(LOSSES, Loss.SOFTMAX, watched)
+    monkeypatch.setattr(fit_torch, "FEW", few)
     rows, targets = problem(Loss.SOFTMAX)
-    fit_linear(rows, targets, Loss.SOFTMAX, 5.0, classes=4, solver=Solver.SKLEARN)
-    assert used and set(used) == {1}
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit_linear(rows, targets, Loss.SOFTMAX, 5.0, classes=4)
+        assert set(used) == {threads}
+        assert torch.get_num_threads() == 2  # as it was, whatever happened
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("loss", KINDS)
@@ -81,7 +92,7 @@ def test_the_derivative_of_a_loss_is_that_of_autograd(loss: Loss) -> None:
 @pytest.mark.parametrize("loss", KINDS)
 def test_no_step_from_the_answer_lowers_the_objective(loss: Loss) -> None:
     rows, targets = problem(loss)
-    found = fit_linear(rows, targets, loss, 3.0, classes=4, solver=Solver.TORCH, tolerance=1e-8)
+    found = fit_linear(rows, targets, loss, 3.0, classes=4, tolerance=1e-8)
 
     def objective(weights: Any, bias: Any) -> float:
         scores = torch.from_numpy(rows @ weights + bias)
@@ -102,9 +113,8 @@ def test_pieces_that_do_not_fit_in_memory_give_the_same_weights(
     loss: Loss, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, targets = problem(loss, samples=200)
-    whole = fit_linear(rows, targets, loss, 5.0, classes=4, solver=Solver.TORCH, tolerance=1e-8)
-    for module in (linear, fit_torch):
-        monkeypatch.setattr(module, "IN_MEMORY", 50)  # so that a part is fitted first, too
+    whole = fit_linear(rows, targets, loss, 5.0, classes=4, tolerance=1e-8)
+    monkeypatch.setattr(fit_torch, "IN_MEMORY", 50)  # so that a part is fitted first, too
     monkeypatch.setattr(fit_torch, "PIECE", 32)
     rows.flags.writeable = False  # as those of a memory map
     pieces = fit_linear(rows, targets, loss, 5.0, classes=4, tolerance=1e-8)
@@ -118,10 +128,8 @@ def test_in_the_samples_span_the_answer_is_the_same(loss: Loss) -> None:
     span = Span.of(rows)
     assert span.coordinates.shape == (30, 30)
     centred = rows - rows.mean(0) if loss is Loss.SVM else rows  # its bias has a price
-    plain = fit_linear(centred, targets, loss, 5.0, classes=4, solver=Solver.TORCH, tolerance=1e-6)
-    inner = fit_linear(
-        span.coordinates, targets, loss, 5.0, classes=4, solver=Solver.TORCH, tolerance=1e-6
-    )
+    plain = fit_linear(centred, targets, loss, 5.0, classes=4, tolerance=1e-6)
+    inner = fit_linear(span.coordinates, targets, loss, 5.0, classes=4, tolerance=1e-6)
     np.testing.assert_allclose(span.back(inner).weights, plain.weights, atol=2e-3)
     np.testing.assert_allclose(span.back(inner).scores(rows), plain.scores(centred), atol=5e-3)
 
@@ -135,41 +143,15 @@ def test_samples_that_are_equal_do_not_break_the_span() -> None:
     assert span.back(found).scores(rows).argmax(1).tolist() == [0, 0, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("solver", [Solver.SKLEARN, Solver.TORCH])
 @pytest.mark.parametrize("loss", [Loss.SOFTMAX, Loss.SVM])
-def test_a_class_that_was_never_met_is_never_said(loss: Loss, solver: Solver) -> None:
+def test_a_class_that_was_never_met_is_never_said(loss: Loss) -> None:
     rows, labels = problem(loss, classes=3)
-    found = fit_linear(rows, labels * 2, loss, 5.0, classes=6, solver=solver)
+    found = fit_linear(rows, labels * 2, loss, 5.0, classes=6)
     assert set(found.scores(rows).argmax(1).tolist()) <= {0, 2, 4}
 
 
-@pytest.mark.parametrize("solver", [Solver.SKLEARN, Solver.TORCH])
-def test_a_class_that_no_image_shows_scores_low_everywhere(solver: Solver) -> None:
+def test_a_class_that_no_image_shows_scores_low_everywhere() -> None:
     rows, targets = problem(Loss.SIGMOID)
     targets[:, 1] = 0
-    found = fit_linear(rows, targets, Loss.SIGMOID, 5.0, classes=4, solver=solver)
+    found = fit_linear(rows, targets, Loss.SIGMOID, 5.0, classes=4)
     assert (found.scores(rows)[:, 1] < 0).all()
-
-
-def test_without_scikit_learn_the_message_names_both_remedies(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    plain = builtins.__import__
-
-    def missing(name: str, *more: Any) -> Any:
-        if name.startswith("sklearn"):
-            raise ImportError(name)
-        return plain(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(BadOption, match=r"convscope\[probe\].*--solver torch"):
-        solver_for(Loss.SOFTMAX, 100, 10, 3)
-    assert solver_for(Loss.SOFTMAX, 100, 10, 3, Solver.TORCH) is Solver.TORCH
-
-
-def test_many_samples_and_slow_svms_are_torchs() -> None:
-    assert solver_for(Loss.SOFTMAX, 50_000, 100, 10) is Solver.SKLEARN
-    assert solver_for(Loss.SOFTMAX, 50_001, 100, 10) is Solver.TORCH
-    assert solver_for(Loss.SVM, 3000, 3000, 101) is Solver.TORCH
-    assert solver_for(Loss.SVM, 200, 500, 10) is Solver.SKLEARN
-    assert solver_for(Loss.SIGMOID, 200, 500, 10) is Solver.TORCH

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from convscope.errors import FolderInUse
+from convscope.experiments.transfer import reading
 from convscope.experiments.transfer import scratch as module
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds
-from convscope.experiments.transfer.linear_model import Solver
 from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.scratch import Scratch, for_few_images
 from convscope.experiments.transfer.study import transfer
@@ -109,12 +109,12 @@ def pair(index: int) -> Duplicate:
         ({"duplicates": [pair(1)], "drop_duplicates": True}, "dropped"),
         ({"duplicates": [pair(0), pair(1)], "drop_duplicates": True}, "dropped"),
         ({"truth": "swapped"}, "images"),
-        ({"solver": "torch"}, "solver"),
+        ({"solver": "another"}, "solver"),
         ({"network": "other"}, "network"),
     ],
 )
 def test_a_study_of_other_settings_is_not_gone_on_with(
-    change: dict[str, Any], named: str, tmp_path: Path
+    change: dict[str, Any], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, images = xor_model(), xor_images(60)
     how = {"layer": "3", "out": tmp_path / "s", "duplicates": [pair(0)], "drop_duplicates": True}
@@ -123,7 +123,7 @@ def test_a_study_of_other_settings_is_not_gone_on_with(
     if "truth" in change:
         images._truth = [1 - each for each in images._truth]
     elif "solver" in change:
-        reader = replace(reader, solver=Solver.TORCH)
+        monkeypatch.setattr(reading, "SOLVER", "another")
     elif "network" in change:
         model.module[2].stride = (2, 2)
         reader = LayerReader(model, opened(model), pooling="mean")

@@ -142,7 +142,7 @@ def test_both_networks_are_trained_with_the_same_seeds(done: tuple[Trial, Path])
     read = json.loads(json.dumps(trial.to_dict(), allow_nan=False))
     assert read["before"]["error"]["values"] == [each.training.error for each in trial.before]
     assert read["difference"]["mean"] == pytest.approx(sum(errors) / 2)
-    reach = 12.71 * abs(errors[0] - errors[1]) / 2  # Student's t of one degree of freedom
+    reach = 12.706205 * abs(errors[0] - errors[1]) / 2  # Student's t of one degree of freedom
     low, high = read["difference"]["interval"]
     assert (low, high) == pytest.approx((sum(errors) / 2 - reach, sum(errors) / 2 + reach))
 

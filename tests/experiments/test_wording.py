@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from convscope.experiments.chance import Estimate
 from convscope.experiments.wording import (
     NONE,
     duration,
@@ -16,6 +15,7 @@ from convscope.experiments.wording import (
     signed_number,
     spread_words,
 )
+from convscope.stats import Estimate
 
 
 def test_a_share_is_said_in_percent_or_points():

@@ -329,3 +329,141 @@ def test_pillows_draft_mode_would_not_give_equal_pixels() -> None:
         quick = np.asarray(draft.resize((128, 128), Image.Resampling.BILINEAR), np.int64)
     full = decode(data, "x").image.resize((128, 128), Image.Resampling.BILINEAR)
     assert np.abs(quick - np.asarray(full)).max() > 0
+
+
+def tiff(
+    planes: np.ndarray,
+    *,
+    bits: int = 8,
+    colours: int = 2,
+    extra: tuple[int, ...] = (),
+    kind: int = 1,
+) -> bytes:
+    """An uncompressed TIFF, written tag by tag.
+
+    planes : (H, W, bands), of the type that is stored;   colours : 1 grey, 2 RGB, 5 CMYK
+    extra : what each band beyond the colours is, 0 unknown, 1 and 2 alpha;   kind : 1 whole
+        numbers, 2 with a sign, 3 float
+    """
+    height, width, bands = planes.shape
+    if bits == 12:  # two samples in three bytes
+        pairs = planes.reshape(-1, 2).astype(np.uint32)
+        packed = (pairs[:, 0] << 12 | pairs[:, 1]).astype(">u4")
+        data = packed.view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
+    else:
+        data = planes.tobytes()
+    tags: dict[int, list[int]] = {
+        256: [width], 257: [height], 258: [bits] * bands, 259: [1], 262: [colours], 273: [0],
+        277: [bands], 278: [height], 279: [len(data)], 284: [1], 339: [kind] * bands,
+    }  # fmt: skip
+    if extra:
+        tags[338] = list(extra)
+    start = 8 + 2 + 12 * len(tags) + 4
+    long = sum(2 * len(values) for values in tags.values() if len(values) > 2)
+    tags[273] = [start + long]
+    directory, beside = b"", b""
+    for tag, values in sorted(tags.items()):
+        content = b"".join(value.to_bytes(2, "little") for value in values)
+        if len(content) > 4:
+            beside, content = beside + content, (start + len(beside)).to_bytes(4, "little")
+        directory += b"".join(n.to_bytes(2, "little") for n in (tag, 3))
+        directory += len(values).to_bytes(4, "little") + content.ljust(4, b"\0")
+    head = b"II*\0" + (8).to_bytes(4, "little") + len(tags).to_bytes(2, "little")
+    return head + directory + bytes(4) + beside + data
+
+
+def samples(bands: int, dtype: type = np.uint8, most: int = 255) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, most + 1, (6, 8, bands)).astype(dtype)
+
+
+@pytest.mark.parametrize(("extra", "bits"), [(1, 8), (2, 8), (3, 8), (1, 16)])
+def test_bands_beyond_the_colours_are_left_out_and_counted(extra: int, bits: int) -> None:
+    planes = samples(3 + extra, np.uint8 if bits == 8 else np.uint16, 2**bits - 1)
+    found = decode(tiff(planes, bits=bits, extra=(0,) * extra), "satellite.tif")
+    assert np.array_equal(np.asarray(found.image), planes[..., :3] >> (bits - 8))
+    words = "1 extra band left out" if extra == 1 else f"{extra} extra bands left out"
+    assert words in found.notes
+
+
+def test_bands_beyond_grey_cmyk_and_alpha_are_counted_too() -> None:
+    grey = samples(2)
+    found = decode(tiff(grey, colours=1, extra=(0,)), "grey.tif")
+    assert np.array_equal(np.asarray(found.image), grey[..., :1].repeat(3, 2))
+    assert found.notes == ("1 extra band left out", "grey to RGB")
+    ink = samples(5)
+    found = decode(tiff(ink, colours=5, extra=(0,)), "ink.tif")
+    plain = decode(tiff(ink[..., :4].copy(), colours=5), "ink.tif")
+    assert np.array_equal(np.asarray(found.image), np.asarray(plain.image))
+    assert found.notes == ("1 extra band left out", *plain.notes)
+    clear = samples(5)
+    clear[..., 3] = 0  # nothing of it is seen
+    found = decode(tiff(clear, extra=(2, 0)), "clear.tif")
+    assert (np.asarray(found.image) == 255).all()
+    assert found.notes == ("1 extra band left out", "alpha laid over white")
+
+
+def test_grey_multiplied_by_its_alpha_is_laid_over_white() -> None:
+    planes = np.zeros((6, 8, 2), np.uint8)
+    planes[..., 0], planes[..., 1] = 40, 100  # grey 40 / 100 of full, 100 / 255 opaque
+    found = decode(tiff(planes, colours=1, extra=(1,)), "soft.tif")
+    assert np.abs(np.asarray(found.image).astype(int) - (40 + 155)).max() <= 1
+    assert found.notes == ("grey to RGB", "alpha laid over white")
+
+
+def test_of_12_bits_the_upper_8_are_kept() -> None:
+    planes = samples(1, np.uint16, 4095)
+    found = decode(tiff(planes, bits=12, colours=1), "scan.tif")
+    assert np.array_equal(np.asarray(found.image), (planes >> 4).astype(np.uint8).repeat(3, 2))
+    assert found.notes == ("12 bits a sample: upper 8 kept", "grey to RGB")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (tiff(samples(3, np.float32), bits=32, kind=3), "TIFF of a kind that is not read"),
+        (tiff(samples(1, np.float64), bits=64, colours=1, kind=3), "TIFF of a kind"),
+        (tiff(samples(5, np.uint16), bits=16, extra=(0, 0)), "TIFF of a kind that is not read"),
+        (tiff(samples(5)), "TIFF of a kind that is not read"),  # and nobody says what they are
+        (tiff(samples(13), extra=(0,) * 10), "TIFF of a kind that is not read"),
+        (tiff(samples(1, np.float32), bits=32, colours=1, kind=3), "32-bit samples without"),
+        (tiff(samples(1, np.int16), bits=16, colours=1, kind=2), "signed samples without"),
+        (tiff(samples(1, np.int8, 100), colours=1, kind=2), "signed samples without"),
+    ],
+)
+def test_samples_that_cannot_be_read_are_refused_for_what_they_are(
+    data: bytes, why: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadImage, match=f"bands.tif: .*{why}"):
+        decode(data, "bands.tif")
+    assert capfd.readouterr().err == ""  # Pillow's own words stay out of the terminal
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        ("TIFF", "first of several pages"),
+        ("MPO", "first of several pictures"),
+        ("GIF", "first frame of an animation"),
+        ("WEBP", "first frame of an animation"),
+        ("PNG", "first frame of an animation"),
+        pytest.param(
+            "AVIF",
+            "first frame of an animation",
+            marks=pytest.mark.skipif(not features.check("avif"), reason="built without AVIF"),
+        ),
+    ],
+)
+def test_of_several_pictures_in_a_file_the_first_is_taken_and_said(kind: str, note: str) -> None:
+    pictures = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime", "blue")]
+    content = io.BytesIO()
+    pictures[0].save(content, kind, save_all=True, append_images=pictures[1:])
+    found = decode(content.getvalue(), "several")
+    assert note in found.notes
+    red, green, blue = np.asarray(found.image)[8, 8].tolist()
+    assert red > 240 and green < 15 and blue < 15
+
+
+def test_a_portable_map_of_another_range_is_scaled_and_says_so() -> None:
+    found = decode(b"P5 4 1 100\n" + bytes([0, 20, 50, 100]), "map.pgm")
+    assert np.asarray(found.image)[0, :, 0].tolist() == [0, 51, 128, 255]
+    assert found.notes == ("samples of 0 to 100 scaled to 0 to 255", "grey to RGB")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from convscope.errors import BadInput, BadOption, NonFinite, NoSuchUnit
 from convscope.methods.occluder import Occluder
+from convscope.methods.occlusion import occlude
 from convscope.methods.sweep import full_batch_size, sweep
 from convscope.network.exported import Network, open_network
 
@@ -231,3 +235,31 @@ def test_bfloat16_is_close_and_says_how_close(method):
 def test_an_unknown_precision_is_refused():
     with pytest.raises(BadOption, match="float32, bfloat16"):
         sweep(random_network(), random_image(), Occluder(4, 4), fill=0.0, precision="int8")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("method", ["incremental", "full"])
+def test_a_narrow_network_answers_in_float32_what_it_says_itself(dtype, method) -> None:
+    """Weights in bfloat16: the numbers are its own, handed out in a type that numpy knows."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(196, 5)
+    ).to(dtype)
+    network = open_network(module.eval(), (3, 16, 16))
+    image, occluder = random_image().to(dtype).float(), Occluder(6, 5)
+    maps = occlude(network, image, occluder, fill=0.25, method=method)
+    for name, array in maps.arrays().items():
+        assert array.dtype in (np.float32, np.float64, np.int64) or name == "unit"
+    assert maps.projection.dtype == maps.image.dtype == maps.fill.dtype == torch.float32
+    own = []
+    for box in occluder.boxes(16, 16):
+        covered = image.clone()
+        covered[:, box.top : box.bottom, box.left : box.right] = 0.25
+        with torch.no_grad():
+            own.append(module(covered[None].to(dtype)).float().softmax(1)[0, maps.target])
+    torch.testing.assert_close(maps.probability.flatten(), torch.stack(own), atol=2e-3, rtol=0)
+    sweeps = [
+        sweep(open_network(each, (3, 16, 16)), image, occluder, fill=0.25, precision="bfloat16")
+        for each in (module, copy.deepcopy(module).float())
+    ]
+    assert sweeps[0].rounding == sweeps[1].rounding  # both against float32

@@ -65,11 +65,13 @@ def _named(scenes: SceneImages, index: int) -> str:
 
 def _recognised(scope: Session, scenes: SceneImages, name: str) -> int | None:
     """The first scene of a class that the network names correctly."""
-    classes, output = scenes.recipe.classes, scope.network.output
+    from convscope.experiments.sensitivity.recognised import probabilities
+
+    classes = scenes.recipe.classes
     label = classes.index(name)
     for index in range(label, len(scenes), len(classes))[:CANDIDATES]:
         image = scope.tensor(Picture(name, scenes.picture(index)))
-        if int(scope.network.values(image, [output])[output].argmax()) == label:
+        if int(probabilities(scope.network, image)[0].argmax()) == label:
             return index
     return None
 

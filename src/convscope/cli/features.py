@@ -53,10 +53,9 @@ class ClassifierName(StrEnum):
 
 
 class SolverName(StrEnum):
-    """Who fits the classifiers; `experiments.transfer.linear.Solver` holds them."""
+    """Who fits the classifiers. There is one; the option is kept for commands that name it."""
 
     AUTO = "auto"
-    SKLEARN = "sklearn"
     TORCH = "torch"
 
 
@@ -231,7 +230,7 @@ class FeatureReading:
     solver: Annotated[
         SolverName,
         typer.Option(
-            help="auto: scikit-learn up to 50,000 images where it is quick, torch elsewhere.",
+            help="Kept for commands that name it: torch fits all classifiers.",
             rich_help_panel=_PANEL,
         ),
     ] = SolverName.AUTO
@@ -241,7 +240,6 @@ def open_reader(
     scope: Session, how: FeatureReading, running: Running, out: Path, progress: Progress | None
 ) -> LayerReader:
     """How features are read and judged, from the options."""
-    from convscope.experiments.transfer.linear_model import Solver
     from convscope.experiments.transfer.pooling import Pooling
     from convscope.experiments.transfer.reading import LayerReader
 
@@ -252,7 +250,6 @@ def open_reader(
         flips=how.flips,
         half=how.half,
         cache=how.cache or out / CACHE,
-        solver=Solver(how.solver),
         batch_size=running.batch_size,
         workers=running.workers,
         progress=progress,

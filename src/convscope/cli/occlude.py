@@ -185,7 +185,9 @@ def find_class(words: str, scope: Session) -> int:
 
     Raises  BadOption: no such class; the nearest names are offered.
     """
-    count = scope.network.layer(scope.network.output).channels
+    from convscope.methods.classes import Head
+
+    count = Head.of(scope.network).classes
     if words.isdecimal():
         if int(words) < count:
             return int(words)

@@ -121,7 +121,9 @@ def sensitivity(
 
 
 def _classes(scope: Session) -> tuple[Any, int]:
-    return scope.model.classes, scope.network.layer(scope.network.output).channels
+    from convscope.methods.classes import Head
+
+    return scope.model.classes, Head.of(scope.network).classes
 
 
 def _study(

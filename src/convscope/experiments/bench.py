@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from convscope.errors import BadOption
-from convscope.experiments.chance import mean_of
 from convscope.network.architectures import Architecture
 from convscope.network.zoo import open_model
 from convscope.progress import Progress
+from convscope.stats import mean_of
 from convscope.store.results import ResultStore
 from convscope.training.checkpoint import RUN, read_run
 from convscope.training.evaluation import evaluate

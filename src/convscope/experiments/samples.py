@@ -14,6 +14,7 @@ from convscope.errors import BadData, BadImage, BadOption
 from convscope.experiments.session import Session
 from convscope.images.image_set import ImageSet
 from convscope.images.listing import is_image_name
+from convscope.methods.classes import Head
 from convscope.network.exported import Network
 
 __all__ = ["Sample", "draw_samples", "in_random_order", "open_samples", "true_label"]
@@ -80,11 +81,11 @@ def true_label(
     numbers without names, which are taken as they are.
     """
     label, named = images.label(index), images.classes
-    outputs = network.layer(network.output).channels
-    if label is None or not 0 <= label < outputs:
+    count = Head.of(network).classes
+    if label is None or not 0 <= label < count:
         return None
     if named is None or classes is None:
-        return label if named is None or len(named) == outputs else None
+        return label if named is None or len(named) == count else None
     return classes.index(named[label]) if named[label] in classes else None
 
 

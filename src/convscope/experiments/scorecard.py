@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from convscope.experiments.chance import contrast, over_folds
 from convscope.experiments.wording import minus, signed_number
+from convscope.stats import contrast, over_folds
 
 __all__ = [
     "Claim", "Effect", "Judgement", "Verdict", "decide", "failed", "judged", "not_run",
@@ -57,7 +57,7 @@ class Effect:
     def over_folds(
         cls, values: Sequence[float], learned: int, tested: int, unit: str = ""
     ) -> Effect:
-        """A mean over random folds of one set (chance.over_folds).
+        """A mean over random folds of one set (stats.over_folds).
 
         learned, tested : images in a fold
         """

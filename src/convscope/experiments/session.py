@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +117,7 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
     """Raises  BadModel and its kin: an unknown model, weights that do not fit, an op outside the
     table; BadOption: input, preprocess, fit or device."""
     device = choose_device(running.device)
+    from convscope.methods.classes import class_names
     from convscope.network.exported import open_network
     from convscope.network.zoo import open_model
 
@@ -129,6 +130,8 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
         seed=running.seed,
     )
     network = open_network(model.module, model.input_shape)
+    if model.classes is not None:
+        model = replace(model, classes=class_names(network, model.classes))
     return Session(model, network.to(device), device, running.seed)
 
 

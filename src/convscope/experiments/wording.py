@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from convscope.experiments.chance import Estimate, mean_of
+from convscope.stats import Estimate, mean_of
 
 __all__ = [
     "NONE", "duration", "interval_words", "minus", "percent", "plus_minus", "points",

@@ -7,9 +7,12 @@ What is decoded, and how, is decided here once, and every conversion leaves a no
     palette            looked up
     CMYK, YCbCr        converted by formula; colour profiles are not applied, as torchvision does
     alpha              laid over white (BACKGROUND)
-    16 bits a sample   the high byte is kept
-    animation          its first frame
-    float, 32-bit int  refused: the file does not say which value is white
+    16 bits a sample   the high byte is kept; of 12 bits the upper 8
+    other whole ranges scaled to 0..255, as a portable map of 0..100
+    extra bands        left out, and counted: near infrared beside R, G and B, a mask
+    animation, pages   the first frame, page or picture
+    float, 32 bits,
+    signed             refused: the file does not say which value is white
     LAB, HSV           refused
 
 Only the formats of FORMATS are tried, whatever the file's name says; Pillow's other readers (some
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +45,13 @@ EXTENSIONS = {
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
 }
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # its reasons are in our messages
+
+BITS, SAMPLES, FORMAT = 258, 277, 339  # TIFF tags: of each sample; their number; their number type
+SIGNED = 2  # a sample format
+TWELVE = "12 bits a sample: upper 8 kept"
+FIRST = {"TIFF": "first of several pages", "MPO": "first of several pictures"}
+UNREADABLE = ("unknown pixel mode", "Invalid value for samples per pixel")  # Pillow's, of TIFFs
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {  # orientation -> what turns the stored pixels upright (EXIF 2.32, table 6)
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -125,18 +136,19 @@ def decode(data: bytes, name: str, *, pixel_limit: int = PIXEL_LIMIT) -> Decoded
                 f"is {width}×{height}: more than {pixel_limit:,} pixels; make it smaller first",
             )
         tagged = _tiff_orientation(image)  # Pillow turns TIFFs itself, and then forgets the tag
-        sixteen = _has_16_bits(image)
-        frames = getattr(image, "is_animated", False) and image.format != "MPO"
+        if image.format == "TIFF" and _is_signed(image):
+            raise bad_image(name, "has signed samples without a stated range; save it with 8 bits")
+        stored = _as_stored(image)
+        sixteen = _has_16_bits(image) and TWELVE not in stored
         image.load()
         orientation = _orientation(image) if tagged == 1 else tagged
         upright, turned = _turned(image, orientation, already=tagged != 1)
-        decoded = as_rgb(upright, name, sixteen=sixteen)
+        decoded = as_rgb(_of_12_bits(upright, stored), name, sixteen=sixteen)
     except (BadImage, MemoryError):
         raise
     except Exception as error:  # a decoder fed with arbitrary bytes raises almost anything
         raise bad_image(name, f"is corrupt: {_words(error)}") from None
-    first = ("first frame of an animation",) if frames else ()
-    return Decoded(decoded.image, (*turned, *first, *decoded.notes))
+    return Decoded(decoded.image, (*turned, *stored, *decoded.notes))
 
 
 def as_rgb(image: Image.Image, name: str, *, sixteen: bool = False) -> Decoded:
@@ -191,6 +203,11 @@ def _open(data: bytes, name: str) -> Any:
             return factory(io.BytesIO(data), "")
         except Exception as error:
             failure = f"is corrupt: {kind}: {_words(error)}"
+            if kind == "TIFF" and str(error) in UNREADABLE:
+                failure = (
+                    "is a TIFF of a kind that is not read, such as of float samples or of many "
+                    "bands; save it as RGB or grey with 8 or 16 bits"
+                )
     raise bad_image(name, failure)
 
 
@@ -240,8 +257,40 @@ def _high_byte(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray((samples >> 8).astype(np.uint8))
 
 
+def _is_signed(image: Any) -> bool:
+    """Whether the samples have a sign; those of 32 bits are refused for their range anyway."""
+    signed = SIGNED in image.tag_v2.get(FORMAT, ())
+    return signed and max(image.tag_v2.get(BITS, (1,))) <= 16
+
+
+def _as_stored(image: Any) -> tuple[str, ...]:
+    """Notes on what a file holds that the picture will not: further frames, bands, other ranges."""
+    notes = []
+    if getattr(image, "is_animated", False):
+        notes.append(FIRST.get(image.format, "first frame of an animation"))
+    if image.format == "TIFF":
+        extra = image.tag_v2.get(SAMPLES, 1) - len(image.getbands())
+        if extra > 0:
+            notes.append(f"{extra} extra {'band' if extra == 1 else 'bands'} left out")
+        if set(image.tag_v2.get(BITS, ())) == {12}:
+            notes.append(TWELVE)
+    for tile in image.tile:
+        if tile[0] in ("ppm", "ppm_plain") and isinstance(tile[3], tuple):
+            most = tile[3][-1]
+            if isinstance(most, int) and most not in (255, 65535):
+                notes.append(f"samples of 0 to {most} scaled to 0 to 255")
+    return tuple(notes)
+
+
+def _of_12_bits(image: Image.Image, stored: tuple[str, ...]) -> Image.Image:
+    """Pillow leaves 12 bits in the lower part of 16."""
+    if TWELVE not in stored:
+        return image
+    return Image.fromarray((np.asarray(image) >> 4).astype(np.uint8))
+
+
 def _over_background(image: Image.Image, notes: tuple[str, ...]) -> Decoded:
-    layer = image.convert("RGBA")
+    layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     if layer.getchannel("A").getextrema() == (255, 255):  # nothing shines through
         return Decoded(layer.convert("RGB"), notes)
     below = Image.new("RGBA", layer.size, (*BACKGROUND, 255))

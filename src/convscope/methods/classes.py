@@ -1,6 +1,25 @@
-"""A network's output as scores of classes: probabilities, log-odds, and what is refused."""
+"""How a network's output is read as classes: probabilities, log-odds, and what is refused.
+
+    several numbers                 a score for each class; a softmax makes probabilities of them
+    a softmax or sigmoid at the     probabilities already. A sigmoid judges each class by itself, as
+    end                             for images that show several: they need not add up to 1
+    one number, (N, 1) or (N,)      the log-odds of class 1 against class 0, as the loss
+                                    `BCEWithLogitsLoss` learns it from labels 0 and 1: class 1 has
+                                    its sigmoid, class 0 the rest
+    one number out of a sigmoid     the probability of class 1, class 0 has the rest
+
+So a network of one number tells two classes, everywhere, and `target` 1 is the one that a large
+number speaks for. Two class names are those of 0 and 1; a single name is that of class 1, and
+class 0 is called "not NAME".
+
+Refused by name: an output with places, a softmax over one number (it is 1 for every image), and a
+part of a log-softmax (what was cut off is missing from the sum).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,55 +29,173 @@ from convscope.network.exported import Network
 from convscope.network.hidden import PROBABILITIES
 from convscope.network.reader import INPUT
 
-__all__ = [
-    "as_probabilities", "check_classifies", "check_target", "ends_in_probabilities", "log_odds_of",
-]  # fmt: skip
+__all__ = ["Head", "class_names"]
 
-LEAST = 2.0**-24
-"""What float32 tells a probability from 1 by."""
-
-
-def as_probabilities(network: Network, output: Tensor) -> Tensor:
-    """Each class's probability, of the network's output (..., classes)."""
-    return output if ends_in_probabilities(network) else output.softmax(-1)
+LEAST, MOST = torch.finfo(torch.float32).tiny, 1 - 2.0**-24
+"""The probabilities nearest to 0 and 1 that float32 tells from them."""
+LOGARITHMS = "log_softmax"
+RESHAPED = frozenset({"flatten", "view", "permute", "transpose"})
+CUT = frozenset({"slice", "select"})
+POOLED = frozenset({"max_pool", "avg_pool", "adaptive_avg_pool", "mean"})
+"""What keeps each number one of those below, or a mean of some: a probability stays one."""
 
 
-def ends_in_probabilities(network: Network) -> bool:
-    """Whether the output is a softmax or sigmoid, with nothing after it but reshaping."""
-    node = network.nodes[network.output]
-    while node.op.passes_through or node.kind in ("flatten", "view"):
-        if node.inputs[0] == INPUT:
-            return False
-        node = network.nodes[node.inputs[0]]
-    return node.kind in PROBABILITIES
+@dataclass(frozen=True)
+class Head:
+    """What a network's output says of classes; the module's docstring has the rules.
+
+    Attributes:
+        outputs: Numbers that the network gives for an image.
+        normalised: Whether they are probabilities already.
+    """
+
+    outputs: int
+    normalised: bool
+
+    @classmethod
+    def of(cls, network: Network) -> Head:
+        """The head of a network.
+
+        Raises:
+            BadInput: The network ends in something that is no score per class.
+        """
+        layer = network.layer(network.output)
+        sizes = [size for size in layer.shape if size > 1]
+        if layer.grid != (1, 1) or len(sizes) > 1:
+            size = "x".join(map(str, layer.shape))
+            raise BadInput(
+                f"the network ends in {layer.name!r}, {size}, and not in a score per class: "
+                "open a network that classifies, or sweep with classify=False"
+            )
+        return cls(max([1, *sizes]), _normalised(network, network.output, cut=False))
+
+    @property
+    def classes(self) -> int:
+        """How many classes the user sees."""
+        return max(2, self.outputs)
+
+    @property
+    def single(self) -> bool:
+        """Whether one number tells two classes."""
+        return self.outputs == 1
+
+    def vectors(self, output: Tensor) -> Tensor:
+        """The network's output for N images as a row of numbers for each.
+
+        Shape: (N, ...), also (N,) -> (N, outputs).
+        """
+        return output.reshape(len(output), self.outputs)
+
+    def probabilities(self, output: Tensor) -> Tensor:
+        """The probability of each class.
+
+        Shape: (..., outputs) -> (..., classes).
+        """
+        if not self.single:
+            return output if self.normalised else output.softmax(-1)
+        if self.normalised:
+            return torch.cat([1 - output, output], -1)
+        return torch.cat([(-output).sigmoid(), output.sigmoid()], -1)
+
+    def log_odds(self, output: Tensor, target: int) -> Tensor:
+        """log p/(1-p) of one class, from the scores where there are such.
+
+        So it still tells 0.99999999 from 0.9999; of probabilities, as far as float32 tells them
+        from 0 and 1.
+
+        Shape: (..., outputs) -> (...), float64.
+
+        Raises:
+            BadOption: There is no such class.
+        """
+        self.check(target)
+        output = output.double()
+        if self.single:
+            odds = _logit(output[..., 0]) if self.normalised else output[..., 0]
+            return odds if target == 1 else -odds
+        if self.normalised:
+            return _logit(output[..., target])
+        others = torch.cat([output[..., :target], output[..., target + 1 :]], -1)
+        return output[..., target] - others.logsumexp(-1)
+
+    def labels(self, output: Tensor) -> Tensor:
+        """The most probable class; the lowest index of equals.
+
+        Shape: (..., outputs) -> (...), int64.
+        """
+        if self.single:
+            return (output[..., 0] > (0.5 if self.normalised else 0.0)).long()
+        return output.argmax(-1)
+
+    def check(self, target: int) -> int:
+        """The class itself.
+
+        Raises:
+            BadOption: There is no such class.
+        """
+        if not 0 <= target < self.classes:
+            raise BadOption(f"target {target}: the network has classes 0 to {self.classes - 1}")
+        return target
+
+    def names(self, given: Sequence[str]) -> tuple[str, ...]:
+        """A name for each class.
+
+        Raises:
+            BadOption: There are more or fewer names than classes.
+        """
+        if self.single and len(given) == 1:
+            return f"not {given[0]}", given[0]
+        if len(given) != self.classes:
+            raise BadOption(
+                f"{len(given)} class names, but the network tells {self.classes} classes: "
+                "give a name for each, by index from 0"
+            )
+        return tuple(given)
 
 
-def log_odds_of(output: Tensor, target: int, normalised: bool) -> Tensor:
-    """(..., classes) -> (...), float64. A class that is alone has p = 1 always: 0 is said of it."""
-    output = output.double()
-    if normalised:
-        share = output[..., target].clip(LEAST, 1 - LEAST)
-        return share.log() - (-share).log1p()
-    others = torch.cat([output[..., :target], output[..., target + 1 :]], -1)
-    if not others.shape[-1]:
-        return torch.zeros_like(output[..., target])
-    return output[..., target] - others.logsumexp(-1)
+def class_names(network: Network, given: Sequence[str]) -> tuple[str, ...]:
+    """A name for each class of a network; of one that tells no classes, the names as they are.
+
+    Raises:
+        BadOption: There are more or fewer names than classes.
+    """
+    try:
+        head = Head.of(network)
+    except BadInput:
+        return tuple(given)
+    return head.names(given)
 
 
-def check_classifies(network: Network) -> None:
-    """Raises  BadInput: the network ends in maps, not in classes."""
-    layer = network.layer(network.output)
-    if layer.grid != (1, 1):
-        size = "x".join(map(str, layer.shape))
+def _logit(probability: Tensor) -> Tensor:
+    share = probability.clip(LEAST, MOST)
+    return share.log() - (-share).log1p()
+
+
+def _normalised(network: Network, name: str, *, cut: bool) -> bool:
+    """Whether a layer's values are probabilities.   cut : a part of them is looked at
+
+    Raises  BadInput: they are no scores either.
+    """
+    if name == INPUT:
+        return False
+    node = network.nodes[name]
+    if node.kind in ("softmax", LOGARITHMS) and node.shape[node.settings["axis"] - 1] == 1:
         raise BadInput(
-            f"the network ends in {layer.name!r}, {size}, and not in a score per class: "
-            "open a network that classifies, or sweep with classify=False"
+            f"the network ends in {name!r}, a softmax over a single number, which gives every "
+            "image the same: open it without that layer, or with a sigmoid"
         )
-
-
-def check_target(network: Network, target: int) -> None:
-    """Raises  BadOption: there is no such class;  BadInput: there are no classes."""
-    check_classifies(network)
-    classes = network.layer(network.output).channels
-    if not 0 <= target < classes:
-        raise BadOption(f"target {target}: the network has classes 0 to {classes - 1}")
+    if node.kind in PROBABILITIES:
+        return True
+    if node.kind == LOGARITHMS and cut:
+        raise BadInput(
+            f"the network ends in a part of {name!r}, a log-softmax: open it with all of its "
+            "classes, or with a softmax"
+        )
+    if node.op.passes_through or node.kind in RESHAPED | POOLED:
+        return _normalised(network, node.inputs[0], cut=cut)
+    if node.kind in CUT:
+        return _normalised(network, node.inputs[0], cut=True)
+    if node.kind == "cat":
+        found = [_normalised(network, below, cut=True) for below in node.inputs]
+        return all(found)
+    return False

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
-from convscope.methods.classes import check_target
+from convscope.methods.classes import Head
+from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, fill_planes
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, Rules
@@ -136,7 +137,7 @@ def occlude(
     image = one_image(network, image)
     occluder = occluder or Occluder.fitting(*image.shape[-2:])
     if target is not None:
-        check_target(network, target)
+        Head.of(network).check(target)
     watched = strongest_map(network, image, layer) if unit is None else network.unit(unit)
     watched = _activation_of(network, watched)
     projected = project(network.trace(image, [watched.layer]), watched, rules)
@@ -168,8 +169,8 @@ def occlude(
         base_probabilities=base,
         base_log_odds=result.base_log_odds(target),
         base_activity=float(result.base_activity[0]),
-        image=image.cpu(),
-        fill=fill_planes(fill, image).cpu(),
+        image=widened(image.cpu()),
+        fill=widened(fill_planes(fill, image).cpu()),
         occluder=occluder,
         rounding=result.rounding,
     )
@@ -192,7 +193,7 @@ def strongest_map(network: Network, image: Tensor, layer: str | None = None) -> 
     values = network.values(image, [name])[name][0]  # (C, ...)
     if not torch.isfinite(values).all():
         refuse_not_finite(network, image)
-    if values.dim() == 1:
+    if values.dim() <= 1:
         return Unit(name, int(values.argmax()))
     maps = values.flatten(0, -2)  # (C*H, W)
     above, column = divmod(int(values.reshape(-1).argmax()), maps.shape[-1])

@@ -13,6 +13,7 @@ from torch import Tensor
 from convscope.errors import BadInput, NonFinite
 from convscope.geometry.box import Box
 from convscope.methods.descent import Start, cone_for, descend, descend_in_windows, group_size
+from convscope.methods.numbers import widened
 from convscope.methods.rules import DECONVNET, Rules, Seed
 from convscope.network.cone import Seen, SeenInCrops, SeenInMaps
 from convscope.network.exported import Network
@@ -95,10 +96,10 @@ def project(
         found.update(zip(mine, project_fields(trace, start, at, rules), strict=True))
     boxes = [_box(network, unit) for unit in seen]
     return Projections(
-        fields=tuple(found[i][1] for i in range(len(seen))),
+        fields=tuple(widened(found[i][1]) for i in range(len(seen))),
         places=tuple(found[i][0] for i in range(len(seen))),
         shape=tuple(pixels.shape[1:]),
-        activation=activation,
+        activation=widened(activation),
         box=torch.tensor(boxes, dtype=torch.int64).reshape(-1, 4),
         units=tuple(seen),
         images=torch.tensor(rows, dtype=torch.int64),

@@ -15,12 +15,8 @@ from torch import Tensor
 
 from convscope.errors import BadInput, BadOption, NonFinite
 from convscope.geometry.box import Box
-from convscope.methods.classes import (
-    as_probabilities,
-    check_classifies,
-    ends_in_probabilities,
-    log_odds_of,
-)
+from convscope.methods.classes import Head
+from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, covered, fill_planes
 from convscope.network.exported import Network
 from convscope.network.incremental import IncrementalSweep
@@ -82,9 +78,10 @@ class Sweep:
     """What the network says with the occluder at each of R x C positions.
 
     rows (R,), columns (C,) : int64, top-left of the occluder in image pixels
-    logits : (R, C, classes), the network's output as it is; None if it was not asked for
+    logits : (R, C, outputs), the network's output as it is; None if it was not asked for. One
+        number tells two classes, see `methods.classes`
     activity : (R, C, U), each unit's feature map summed over its positions
-    base_logits (classes,), base_activity (U,) : the same for the image as it is
+    base_logits (outputs,), base_activity (U,) : the same for the image as it is
     units : whose maps `activity` holds
     normalised : the output is probabilities already (the network ends in a softmax or a sigmoid)
     rounding : what was lost; None for float32, and where the classes were not asked for
@@ -100,9 +97,14 @@ class Sweep:
     normalised: bool
     rounding: Rounding | None = None
 
+    @property
+    def head(self) -> Head:
+        """How the output is read as classes.   Raises  BadInput: it was not asked for."""
+        return Head(_output(self.logits).shape[-1], self.normalised)
+
     def probability(self, target: int) -> Tensor:
         """(R, C), the probability of one class.   Raises  BadOption: there is no such class."""
-        return self._probabilities(self.logits)[..., self._class(target)]
+        return self.head.probabilities(_output(self.logits))[..., self.head.check(target)]
 
     def log_odds(self, target: int) -> Tensor:
         """(R, C) float64, log p/(1-p) of one class.   Raises  BadOption: there is no such class.
@@ -110,30 +112,19 @@ class Sweep:
         From the logits, so that it still tells 0.99999999 from 0.9999; of a network that ends in
         probabilities, as far as float32 tells them from 0 and 1.
         """
-        return log_odds_of(_output(self.logits), self._class(target), self.normalised)
+        return self.head.log_odds(_output(self.logits), target)
 
     def base_log_odds(self, target: int) -> float:
         """The same for the image as it is."""
-        logits = _output(self.base_logits)
-        return float(log_odds_of(logits, self._class(target), self.normalised))
+        return float(self.head.log_odds(_output(self.base_logits), target))
 
     def label(self) -> Tensor:
         """(R, C) int64, the most probable class; the lowest index of equals."""
-        return _output(self.logits).argmax(-1)
+        return self.head.labels(_output(self.logits))
 
     def base_probabilities(self) -> Tensor:
         """(classes,), for the image as it is."""
-        return self._probabilities(self.base_logits)
-
-    def _probabilities(self, logits: Tensor | None) -> Tensor:
-        logits = _output(logits)
-        return logits if self.normalised else logits.softmax(-1)
-
-    def _class(self, target: int) -> int:
-        classes = _output(self.logits).shape[-1]
-        if not 0 <= target < classes:
-            raise BadOption(f"target {target}: the network has classes 0 to {classes - 1}")
-        return target
+        return self.head.probabilities(_output(self.base_logits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +177,9 @@ class Job:
         activity = images.new_zeros((len(images), len(self.units)))
         for i, unit in enumerate(self.units):
             activity[:, i] = values[unit.layer][:, unit.channel].reshape(len(images), -1).sum(1)
-        logits = values[self.network.output].flatten(1) if self.classify else None
-        return logits, activity
+        if not self.classify:
+            return None, activity
+        return Head.of(self.network).vectors(values[self.network.output]), activity
 
 
 def sweep(
@@ -221,8 +213,7 @@ def sweep(
         raise BadOption(f"precision {precision!r}: it is {', '.join(Precision)}")
     if batch_size is not None and batch_size < 1:
         raise BadOption(f"batch size {batch_size}: it is 1 or more")
-    if classify:
-        check_classifies(network)
+    head = Head.of(network) if classify else None
     image = one_image(network, image)
     check_finite(INPUT, image)
     job = Job(
@@ -235,14 +226,15 @@ def sweep(
         batch_size,
     )
     base_logits, base_activity = job.answers(image[None])
+    base_logits = None if base_logits is None else widened(base_logits)
+    base_activity = widened(base_activity)
     if not all(_finite(found) for found in (base_logits, base_activity)):
         refuse_not_finite(network, image)
     exact = precision == Precision.FLOAT32
     logits, activity = METHODS[Method(method)](
         job if exact else job.to(torch.bfloat16), _counting(progress, job)
     )
-    if not exact:
-        logits, activity = None if logits is None else logits.float(), activity.float()
+    logits, activity = None if logits is None else widened(logits), widened(activity)
     if not all(_finite(found) for found in (logits, activity)):
         raise NonFinite("NaN or infinity under the occluder, not without it: try another fill")
     rows, columns = occluder.grid(*image.shape[-2:])
@@ -254,7 +246,7 @@ def sweep(
         base_logits=None if base_logits is None else base_logits[0].cpu(),
         base_activity=base_activity[0].cpu(),
         units=job.units,
-        normalised=ends_in_probabilities(network),
+        normalised=head is not None and head.normalised,
         rounding=None if exact or logits is None else _rounding(job, logits),
     )
 
@@ -292,7 +284,7 @@ def run_incremental(job: Job, count: Callable[[int], None]) -> Answers:
     for i, unit in enumerate(job.units):
         place = sums[unit.layer].index(unit.channel)
         activity[..., i] = activities[unit.layer][..., place].cpu()
-    logits = values[job.network.output].flatten(2).cpu() if job.classify else None
+    logits = values[job.network.output].reshape(*job.shape, -1).cpu() if job.classify else None
     return logits, activity
 
 
@@ -310,17 +302,20 @@ def full_batch_size(network: Network, layers: Sequence[str]) -> int:
 
 
 def _rounding(job: Job, logits: Tensor) -> Rounding:
-    """The sweep's logits (R, C, classes) against float32, at some positions."""
+    """The sweep's logits (R, C, outputs) against float32, at some positions."""
+    if job.image.dtype.itemsize < torch.float32.itemsize:
+        job = job.to(torch.float32)
     boxes = job.boxes
     chosen = torch.linspace(0, len(boxes) - 1, min(CHECKED, len(boxes))).long()
     true, _ = job.answers(covered(job.image, [boxes[i] for i in chosen.tolist()], job.fill))
     assert true is not None
     found, true = logits.flatten(0, 1)[chosen], true.cpu()
-    shares = [as_probabilities(job.network, logits) for logits in (found, true)]
+    head = Head.of(job.network)
+    shares = [head.probabilities(logits) for logits in (found, true)]
     return Rounding(
         logits=float((found - true).abs().max()),
         probability=float((shares[0] - shares[1]).abs().max()),
-        labels=int((found.argmax(-1) != true.argmax(-1)).sum()),
+        labels=int((head.labels(found) != head.labels(true)).sum()),
         checked=len(chosen),
     )
 

@@ -32,7 +32,7 @@ FRESH = ("conv", "batch_norm")  # kinds whose result is new memory
 class Layer:
     """What there is to know about a layer without running it.
 
-    shape : (C, H, W), or (C,) for a layer without a grid
+    shape : (C, H, W), or (C,) for a layer without a grid, or () for one number an image
     field : its receptive field, a window per axis, in image pixels
     inputs : names of the layers below; "input" is the image
     """
@@ -45,12 +45,17 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        return self.shape[0]
+        return self.shape[0] if self.shape else 1
 
     @property
     def grid(self) -> tuple[int, int]:
         """(rows, columns); a layer without a grid has one position."""
         return (self.shape[-2], self.shape[-1]) if len(self.shape) >= 3 else (1, 1)
+
+    @property
+    def size(self) -> str:
+        """The shape in words, such as 96x27x27; one number an image is 1."""
+        return "x".join(map(str, self.shape)) or "1"
 
     @property
     def status(self) -> Status:
@@ -133,7 +138,7 @@ class Network:
         layer = self.layer(unit.layer)
         if len(layer.shape) not in (1, 3):
             raise NoSuchUnit(
-                f"{unit}: layer {layer.name} is {'x'.join(map(str, layer.shape))}, neither feature "
+                f"{unit}: layer {layer.name} is {layer.size}, neither feature "
                 "maps nor a vector: look at the layer below or above it"
             )
         if not 0 <= unit.channel < layer.channels:
@@ -324,8 +329,7 @@ def _cells(layer: Layer) -> tuple[str, ...]:
         geometry: tuple[str, ...] = ("whole image", "-", "-")
     else:
         geometry = tuple(_axes(row[key]) for key in ("receptive_field", "stride", "start"))
-    shape = "x".join(map(str, layer.shape))
-    return (layer.name, layer.kind, shape, *geometry, layer.status.value)
+    return (layer.name, layer.kind, layer.size, *geometry, layer.status.value)
 
 
 def _axes(values: object) -> str:

@@ -9,7 +9,7 @@ from convscope.network.reader import INPUT
 __all__ = ["PROBABILITIES", "hidden_layers", "last_hidden_layer", "last_scores_without_places"]
 
 WEIGHTED = ("conv", "linear")
-PROBABILITIES = ("softmax", "sigmoid")
+PROBABILITIES = ("softmax", "sigmoid", "hardsigmoid")
 """Kinds of layers whose values are probabilities already."""
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from convscope.experiments.chance import Estimate
 from convscope.experiments.invariance.curves import SETTLED, Curves, Invariance
 from convscope.experiments.invariance.motions import Motion
 from convscope.experiments.wording import plus_minus
@@ -27,6 +26,7 @@ from convscope.report.style import (
     place,
     write,
 )
+from convscope.stats import Estimate
 
 __all__ = ["invariance_figure"]
 

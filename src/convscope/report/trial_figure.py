@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import AutoLocator
 
-from convscope.experiments.chance import mean_of
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.wording import minus, spread_words
 from convscope.report.style import (
@@ -21,6 +20,7 @@ from convscope.report.style import (
     place,
     write,
 )
+from convscope.stats import mean_of
 
 __all__ = ["trial_figure"]
 

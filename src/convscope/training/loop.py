@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from convscope.errors import FolderInUse, NonFinite
+from convscope.errors import BadData, FolderInUse, NonFinite
 from convscope.images.datasets import ImageSet
 from convscope.network.architectures import Architecture, architecture_named, build
 from convscope.network.ranks import ALONE, Ranks
@@ -298,7 +298,9 @@ class _Course:
 
 
 def _shaped(architecture: Architecture, recipe: Recipe, classes: int) -> Architecture:
-    """As it will be built."""
+    """As it will be built.   Raises  BadData: there is one class only."""
+    if classes < 2:
+        raise BadData("the images are all of one class: a network learns to tell two or more apart")
     architecture = architecture.with_classes(classes)
     if recipe.dropout is None:
         return architecture

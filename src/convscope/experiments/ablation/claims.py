@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from convscope.experiments.chance import Contrast, contrast
 from convscope.experiments.scorecard import Verdict
+from convscope.stats import Contrast, contrast
 
 __all__ = ["CLAIMS", "Judged", "Quantity", "RowClaim", "judge"]
 

@@ -29,11 +29,11 @@ from convscope.experiments.bench import (
     measured,
     spread,
 )
-from convscope.experiments.chance import Contrast, contrast
 from convscope.experiments.published import Errors
 from convscope.images.image_set import ImageSet
 from convscope.network.architectures import Architecture, architecture_named
 from convscope.progress import Progress
+from convscope.stats import Contrast, contrast
 from convscope.store.lock import check_unused
 from convscope.training.loop import Lesson, load_lesson
 from convscope.training.recipe import Recipe

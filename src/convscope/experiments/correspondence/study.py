@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.errors import BadData, BadOption, NonFinite
-from convscope.experiments.chance import interval, left_out
 from convscope.experiments.correspondence.faces import Faces
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Fill, covered, fill_planes
@@ -31,6 +30,7 @@ from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer
 from convscope.network.reader import INPUT
 from convscope.progress import Progress
+from convscope.stats import interval, left_out
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.results import ResultStore
 
@@ -299,7 +299,7 @@ def _changes(
     for start in range(0, len(boxes), BATCH):
         values = network.values(covered(image, boxes[start : start + BATCH], fill), layers)
         for name in layers:
-            change = (base[name] - values[name]).flatten(1)
+            change = (base[name] - values[name]).reshape(len(values[name]), -1)
             if not torch.isfinite(change).all():
                 raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights")
             signs[name].append(change.sign().to(torch.int8).cpu())

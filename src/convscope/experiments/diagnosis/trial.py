@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from convscope.experiments.bench import Bench, Training, check_seeds, measured, spread
-from convscope.experiments.chance import Estimate, mean_of
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined, examine
 from convscope.experiments.diagnosis.findings import Finding
@@ -25,6 +24,7 @@ from convscope.network.architectures import Architecture
 from convscope.network.exported import open_network
 from convscope.network.zoo import open_model
 from convscope.progress import Progress
+from convscope.stats import Estimate, mean_of
 from convscope.training.loop import Lesson, TrainingResult, load_lesson
 from convscope.training.recipe import Recipe
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope.experiments.chance import Estimate, mean_of, sign_test
+from convscope.stats import Estimate, mean_of, sign_test
 
 __all__ = ["Comparison", "Group", "Score", "Scoring", "Size", "combine"]
 

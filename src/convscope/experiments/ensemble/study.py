@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convscope.errors import BadData, BadModel, BadOption
+from convscope.errors import BadData, BadModel, BadOption, UnsupportedOp
 from convscope.experiments.ensemble.combined import Chances, Scoring, combine
 from convscope.experiments.published import TABLE1
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Fit, Preprocess, middle
+from convscope.methods.classes import Head
 from convscope.network.architectures import Architecture, Convnet
+from convscope.network.exported import open_network
 from convscope.network.weights import module_sha256
 from convscope.network.zoo import Model, open_model
 from convscope.progress import Progress, named
@@ -126,7 +128,7 @@ def ensemble(
         for cut, chances in pieces.arrays(f"network {number}", said).items():
             if chances.shape[1] != len(classes):
                 raise BadModel(
-                    f"{name} has {chances.shape[1]} outputs, but {images.spec} has "
+                    f"{name} tells {chances.shape[1]} classes, but {images.spec} has "
                     f"{len(classes)} classes: average networks of the same classes"
                 )
             found[int(cut)][name] = chances
@@ -157,11 +159,12 @@ def chances_of(
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> dict[int, Chances]:
-    """Softmax outputs, float32 (N, classes), of the middle of each picture (under 1) and, if asked
+    """Probabilities, float32 (N, classes), of the middle of each picture (under 1) and, if asked
     for, averaged over ten crops (under 10).
 
     pixels : uint8 (N, S, S, 3), pictures through `view_of` of the model's preprocessing
     """
+    head = _head(model)
     module, size = model.module.to(device).eval(), model.input_shape[1]
     wide = _widened(model.preprocess, pixels.shape[1])
     start = middle(pixels.shape[1], size)
@@ -170,19 +173,42 @@ def chances_of(
         images = torch.from_numpy(wide.scaled(part.numpy())).to(device)
         if crops == 10:
             cut = ten_crops(images, size)  # (10, n, 3, size, size), the middle at 4
-            chances = _softmax(module, cut.flatten(0, 1)).unflatten(0, (10, -1))
+            chances = _probabilities(module, head, cut.flatten(0, 1)).unflatten(0, (10, -1))
             parts[1].append(chances[4].cpu())
             parts[10].append(chances.mean(0).cpu())
         else:
             cut = images[:, :, start : start + size, start : start + size]
-            parts[1].append(_softmax(module, cut).cpu())
+            parts[1].append(_probabilities(module, head, cut).cpu())
         if progress is not None:
             progress("images", sum(map(len, parts[1])), len(pixels))
     return {each: torch.cat(chances).numpy() for each, chances in parts.items()}
 
 
-def _softmax(module: nn.Module, images: Tensor) -> Tensor:
-    return module(images.contiguous(memory_format=torch.channels_last)).float().softmax(1)
+def _head(model: Model) -> Head | None:
+    """How the output is read; None where the network has operations that cannot be followed."""
+    if isinstance(model.module, Convnet):
+        return Head(model.module.architecture.classes, normalised=False)
+    try:
+        return Head.of(open_network(model.module, model.input_shape))
+    except (UnsupportedOp, BadModel):
+        return None
+
+
+def _probabilities(module: nn.Module, head: Head | None, images: Tensor) -> Tensor:
+    """(N, classes).   Raises  BadModel: the output is not one tensor, or it cannot be known whether
+    it is probabilities already."""
+    output = module(images.contiguous(memory_format=torch.channels_last))
+    if not isinstance(output, Tensor):
+        raise BadModel(f"the network returns a {type(output).__name__}, not one tensor of scores")
+    output = output.float()
+    if head is None:
+        if bool(((output >= 0) & (output <= 1)).all() and output.any()):
+            raise BadModel(
+                "the network has operations that Convscope does not follow, and all of its outputs "
+                "lie between 0 and 1: whether they are probabilities cannot be told"
+            )
+        head = Head(output[0].numel(), normalised=False)
+    return head.probabilities(head.vectors(output))
 
 
 def _widened(preprocess: Preprocess, side: int) -> Preprocess:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.experiments.wording import minus
+from convscope.stats import rank_correlations
 
 __all__ = ["Convergence", "Trend", "converged", "lower_first", "similar_from", "unchanged_from"]
 
@@ -120,13 +121,13 @@ def lower_first(layers: Sequence[Sequence[int]], *, seed: int = 0) -> Trend:
     """The trend over the layers from the bottom up, given each map's convergence epoch by layer."""
     depth = np.repeat(np.arange(len(layers)), [len(layer) for layer in layers])
     epochs = np.array([epoch for layer in layers for epoch in layer], float)
-    rho = _spearman(depth, epochs[None])[0] if len(epochs) else np.nan
+    rho = rank_correlations(depth, epochs[None])[0] if len(epochs) else np.nan
     if np.isnan(rho):
         return Trend(None, None, None, None, len(epochs))
     dice = np.random.default_rng(seed)
     shuffled = dice.permuted(np.broadcast_to(epochs, (DRAWS, len(epochs))), axis=1)
-    extreme = np.abs(_spearman(depth, shuffled)) >= abs(rho) - 1e-12
-    low, high = np.nanquantile(_spearman(depth, _resampled(layers, dice)), INTERVAL)
+    extreme = np.abs(rank_correlations(depth, shuffled)) >= abs(rho) - 1e-12
+    low, high = np.nanquantile(rank_correlations(depth, _resampled(layers, dice)), INTERVAL)
     return Trend(
         rho=round(float(rho), 4),
         low=round(float(low), 4),
@@ -144,22 +145,3 @@ def _resampled(layers: Sequence[Sequence[int]], dice: np.random.Generator) -> Ar
         if len(layer)
     ]
     return np.concatenate(drawn, axis=1)
-
-
-def _spearman(depth: Array, epochs: Array) -> Array:
-    """Rank correlation of depth (M,) with each row of epochs (D, M); NaN where one is constant."""
-    a = _ranks(depth[None])
-    b = _ranks(epochs)
-    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
-    sizes = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    products = (a * b).sum(1)
-    return np.divide(products, sizes, out=np.full(len(b), np.nan), where=sizes > 0)
-
-
-def _ranks(values: Array) -> Array:
-    """Each value's rank in its row, equal ones at the mean of theirs."""
-    known = np.unique(values)
-    counts = np.stack([(values == value).sum(1) for value in known], axis=1)  # (D, V)
-    means = counts.cumsum(1) - (counts - 1) / 2
-    places = np.searchsorted(known, values)
-    return np.take_along_axis(means, places, axis=1)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.errors import BadData, BadOption, NonFinite
-from convscope.experiments.chance import Estimate, mean_of
 from convscope.experiments.invariance.motions import (
     SMALL,
     Motion,
@@ -30,12 +29,13 @@ from convscope.experiments.samples import Sample
 from convscope.experiments.study import Result
 from convscope.experiments.wording import plus_minus
 from convscope.images.preprocess import Preprocess
-from convscope.methods.classes import as_probabilities, check_classifies
+from convscope.methods.classes import Head
 from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer, last_scores_without_places
 from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress, scaled
 from convscope.scan.items import for_each, open_results
+from convscope.stats import Estimate, mean_of
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.results import Arrays
 
@@ -210,7 +210,7 @@ def invariance(
     """
     if not samples:
         raise BadData("no pictures: invariance needs one or more")
-    check_classifies(network)
+    Head.of(network)  # refuses what does not classify
     names = first_and_last(network) if layers is None else _activations(network, layers)
     motions = papers_motions(preprocess.size[0]) if motions is None else tuple(motions)
     moving = [Moving(sample.picture, preprocess) for sample in samples]
@@ -326,8 +326,10 @@ def _features(
     for name, value in values.items():
         if not torch.isfinite(value).all():
             raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights and images")
-    chances = as_probabilities(network, values[network.output].flatten(1).double().cpu())
-    return [values[name].flatten(1).double().cpu() for name in layers], chances
+    head = Head.of(network)
+    chances = head.probabilities(head.vectors(values[network.output]).double().cpu())
+    vectors = [values[name].reshape(len(images), -1).double().cpu() for name in layers]
+    return vectors, chances
 
 
 def _apart(

@@ -13,7 +13,6 @@ from statistics import fmean
 import numpy as np
 
 from convscope.experiments.ablation.study import Ablation
-from convscope.experiments.chance import interval, rank_correlation
 from convscope.experiments.correspondence.study import Correspondence
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.paper.results import CorrespondenceStudy, MultiStudy, Trainings
@@ -28,6 +27,7 @@ from convscope.experiments.scorecard import (
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.study import Point, Transfer
 from convscope.experiments.wording import minus, percent, plus_minus, spread_words
+from convscope.stats import interval, rank_correlation
 
 __all__ = [
     "ALIKE",

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.experiments.chance import Estimate, Rate, detection, mean_of, rank_correlation
 from convscope.methods.occlusion import OcclusionMaps
+from convscope.stats import Estimate, Rate, detection, mean_of, rank_correlation
 
 __all__ = ["HARDLY", "Agreement", "Pointing", "Scores", "agreement", "on_object", "point", "scores"]
 

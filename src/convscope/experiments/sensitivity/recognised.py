@@ -15,7 +15,7 @@ from convscope.images.datasets import SceneImages
 from convscope.images.image_set import ImageSet
 from convscope.images.parts import Marked
 from convscope.images.preprocess import Preprocess
-from convscope.methods.classes import as_probabilities
+from convscope.methods.classes import Head
 from convscope.network.exported import Network
 
 __all__ = ["Chosen", "Truth", "probabilities", "recognised", "truth_of"]
@@ -100,5 +100,6 @@ def _says(network: Network, preprocess: Preprocess, images: ImageSet, index: int
 
 def probabilities(network: Network, images: Tensor) -> Tensor:
     """(N, classes), on the CPU."""
+    head = Head.of(network)
     output = network.values(images, [network.output])[network.output]
-    return as_probabilities(network, output.flatten(1).cpu())
+    return head.probabilities(head.vectors(output).cpu())

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.errors import BadData
-from convscope.experiments.chance import Estimate, mean_of, sign_test
 from convscope.experiments.samples import in_random_order
 from convscope.experiments.sensitivity.pointing import (
     HARDLY,
@@ -47,6 +46,7 @@ from convscope.network.exported import Network
 from convscope.network.unit import Unit
 from convscope.progress import Progress, named
 from convscope.scan.strongest import strongest
+from convscope.stats import Estimate, mean_of, sign_test
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.results import ResultStore
 

@@ -20,7 +20,7 @@ from convscope.errors import BadData
 from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.fit_torch import IN_MEMORY, PIECE
 from convscope.experiments.transfer.linear import fit_linear
-from convscope.experiments.transfer.linear_model import Linear, Loss, Rows, Solver, Span
+from convscope.experiments.transfer.linear_model import Linear, Loss, Rows, Span
 from convscope.experiments.transfer.scores import average_precision, mean_class_accuracy
 
 __all__ = ["COSTS", "Choice", "Probe", "Scaling", "fit_probe"]
@@ -28,7 +28,7 @@ __all__ = ["COSTS", "Choice", "Probe", "Scaling", "fit_probe"]
 COSTS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 USUAL = 3  # where the search for C begins, and ends where there is nothing to validate on
 PARTS = 3  # of the cross-validation
-ROUGH, FINE = 1e-3, 1e-4  # tolerance while choosing, and of the final fit
+ROUGH, FINE = 1e-3, 1e-5  # tolerance while choosing, and of the final fit
 CHOSEN_ON = 10_000  # samples, at most
 
 
@@ -81,7 +81,6 @@ def fit_probe(
     seed: int = 0,
     scalings: Sequence[Scaling] = tuple(Scaling),
     costs: Sequence[float] = COSTS,
-    solver: Solver = Solver.AUTO,
     device: str | torch.device = "cpu",
 ) -> Probe:
     """The probe of some images, its scaling and C chosen by cross-validation among them alone.
@@ -90,11 +89,11 @@ def fit_probe(
     targets : int64 (n,), their classes, or (n, classes) for `sigmoid` (`ImageSet.targets`)
     seed : of the partition for the cross-validation
 
-    Raises  BadData: fewer than two classes;  BadOption: scikit-learn is needed and not installed.
+    Raises  BadData: fewer than two classes.
     """
     if loss is not Loss.SIGMOID and len(np.unique(targets)) < 2:
         raise BadData("a probe needs images of at least two classes to tell apart")
-    fitting = _Fitting(loss, classes, solver, device)
+    fitting = _Fitting(loss, classes, device)
     some = _some(len(indices), seed)
     held = targets[some]
     parts = _parts(held, seed)
@@ -118,7 +117,6 @@ class _Fitting:
 
     loss: Loss
     classes: int
-    solver: Solver
     device: str | torch.device
 
     def fit(
@@ -136,7 +134,6 @@ class _Fitting:
             self.loss,
             cost,
             classes=self.classes,
-            solver=self.solver,
             start=start,
             tolerance=tolerance,
             device=self.device,

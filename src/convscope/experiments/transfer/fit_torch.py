@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ IN_MEMORY = 50_000  # samples; beyond, they are taken in pieces
 PIECE = 4096  # samples
 EVALUATIONS = 300  # of the whole gradient, at most
 HISTORY = 10
+FEW = 2**24  # multiply-adds a pass; below, threads wait for each other longer than they work
 
 
 def by_torch(
@@ -55,9 +57,22 @@ def by_torch(
         value, theta.grad = problem.value_and_gradient(theta)
         return value
 
-    optimiser.step(closure)
+    with _threads(1 if count * features.shape[1] * classes < FEW else None):
+        optimiser.step(closure)
     found = theta.detach().cpu().numpy()
     return Linear(found[:-1], found[-1])
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Torch with so many threads, and then with as many as before; None: as they are."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Problem:

@@ -1,6 +1,6 @@
-"""Linear classifiers on features: three losses, fitted by scikit-learn or by torch.
+"""Linear classifiers on features: three losses.
 
-Both minimise, over weights W (D, C) and a bias b,
+What is minimised, over weights W (D, C) and a bias b, is
 
     C · Σᵢ loss(xᵢW + b, yᵢ) + ½‖W‖²
 
@@ -8,9 +8,9 @@ Both minimise, over weights W (D, C) and a bias b,
     svm       each class against the rest, squared hinge loss; ½‖b‖² is added, as in liblinear
     sigmoid   each class against the rest, logistic loss: for images that show several classes
 
-which is strictly convex in W: there is one answer, and each solver is the other's test. Torch
-takes the features in pieces, so that they need not fit in memory, and adds up the whole gradient
-(L-BFGS): nothing is drawn at random and there is no learning rate to be found.
+which is strictly convex in W: there is one answer (the tests hold it against scikit-learn's). The
+features are taken in pieces, so that they need not fit in memory, and the whole gradient is added
+up (L-BFGS, fit_torch.py): nothing is drawn at random and there is no learning rate to be found.
 
 If there are fewer samples than features, they can be turned into the space that the samples span
 (linear_model.Span): a change of coordinates that leaves every product, and so the answer, as it
@@ -25,38 +25,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convscope.errors import BadOption
-from convscope.experiments.transfer.fit_sklearn import by_sklearn
-from convscope.experiments.transfer.fit_torch import IN_MEMORY, by_torch
-from convscope.experiments.transfer.linear_model import Linear, Loss, Rows, Solver
+from convscope.experiments.transfer.fit_torch import by_torch
+from convscope.experiments.transfer.linear_model import Linear, Loss, Rows
 
-__all__ = ["fit_linear", "solver_for"]
-
-LIBLINEAR_WORK = 10**8  # samples x features x classes: liblinear takes about 2 s for that
-
-
-def solver_for(
-    loss: Loss, samples: int, features: int, classes: int, asked: Solver = Solver.AUTO
-) -> Solver:
-    """scikit-learn up to IN_MEMORY samples, torch beyond.
-
-    Torch also fits what scikit-learn is slow at: a large SVM, and a logistic loss per class, of
-    which torch fits all classes at once.
-
-    Raises  BadOption: scikit-learn is needed and not installed.
-    """
-    slow = loss is Loss.SIGMOID or (
-        loss is Loss.SVM and samples * features * classes > LIBLINEAR_WORK
-    )
-    if asked is Solver.TORCH or (asked is Solver.AUTO and (samples > IN_MEMORY or slow)):
-        return Solver.TORCH
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise BadOption(
-            "scikit-learn is not installed: pip install 'convscope[probe]', or give --solver torch"
-        ) from None
-    return Solver.SKLEARN
+__all__ = ["fit_linear"]
 
 
 def fit_linear(
@@ -66,7 +38,6 @@ def fit_linear(
     cost: float,
     *,
     classes: int,
-    solver: Solver = Solver.AUTO,
     start: Linear | None = None,
     tolerance: float = 1e-4,
     device: str | torch.device = "cpu",
@@ -75,23 +46,17 @@ def fit_linear(
 
     features : (N, D), best with a mean squared norm of 1
     targets : int64 (N,), classes; for `sigmoid` (N, C), 1, 0, or -1 for what does not count
-    cost : the formula's C;   start : where torch begins
+    cost : the formula's C;   start : where it begins
     tolerance : of the largest entry of the gradient of the mean loss, as scikit-learn's
-
-    Raises  BadOption: scikit-learn is needed and not installed.
     """
-    count, length = features.shape
-    chosen = solver_for(loss, count, length, classes, solver)
+    length = features.shape[1]
     there = np.arange(classes) if loss is Loss.SIGMOID else np.unique(targets)
     if len(there) == 1:
         return _spread(np.zeros((1, length), np.float32), np.zeros(1), there, classes)
     met = targets if loss is Loss.SIGMOID else np.searchsorted(there, targets)
-    if chosen is Solver.SKLEARN:
-        found = by_sklearn(np.asarray(features[:]), met, loss, cost, tolerance)
-    else:
-        begin = start if start is None or len(there) == classes else _only(start, there)
-        place = torch.device(device)
-        found = by_torch(features, met, loss, cost, len(there), begin, tolerance, place)
+    begin = start if start is None or len(there) == classes else _only(start, there)
+    place = torch.device(device)
+    found = by_torch(features, met, loss, cost, len(there), begin, tolerance, place)
     if len(there) == classes:
         return found
     return _spread(found.weights.T, found.bias, there, classes)

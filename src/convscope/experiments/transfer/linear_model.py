@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Linear", "Loss", "Rows", "Solver", "Span"]
+__all__ = ["Linear", "Loss", "Rows", "Span"]
 
 RIDGE = 1e-6  # of the mean squared norm, added to the Gram matrix: above float32's rounding
 
@@ -23,14 +23,6 @@ class Loss(StrEnum):
     SOFTMAX = "softmax"
     SVM = "svm"
     SIGMOID = "sigmoid"
-
-
-class Solver(StrEnum):
-    """Who minimises. AUTO: `solver_for`."""
-
-    AUTO = "auto"
-    SKLEARN = "sklearn"
-    TORCH = "torch"
 
 
 class Rows(Protocol):

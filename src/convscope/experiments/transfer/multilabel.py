@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import BadData
-from convscope.experiments.chance import mean_of
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import draw_parts, targets_of
@@ -28,6 +27,7 @@ from convscope.experiments.transfer.scores import average_precision
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
+from convscope.stats import bootstrap, mean_of
 from convscope.store.results import ResultStore
 
 __all__ = ["ClassScore", "LayerScore", "MultiTransfer", "transfer_several"]
@@ -183,22 +183,21 @@ class _Study:
     seed: int
 
     def run(self, features: Features, others: Features) -> dict[str, Any]:
-        """Average precision by repeat and class, and mean average precision by bootstrap draw."""
+        """Average precision by repeat and class, and the mean's interval by bootstrap."""
         rows = self.rows
         if self.apart:
             scores = [self._learned(features, _readable(features)).scores(others, rows)]
         else:
             scores = [self._dealt(features, rows, repeat) for repeat in range(self.repeats)]
         truth = self.tested[rows]
-        dice = np.random.default_rng([self.seed, 3])
-        draws = []
-        for _ in range(DRAWS):
-            drawn = dice.integers(len(rows), size=len(rows))
-            each = [_precisions(score[drawn], truth[drawn]) for score in scores]
-            draws.append(float(np.nanmean(each)))
+
+        def mean_precision(drawn: NDArray[np.int64]) -> float:
+            return float(np.nanmean([_precisions(score[drawn], truth[drawn]) for score in scores]))
+
+        interval = bootstrap(mean_precision, len(rows), draws=DRAWS, seed=[self.seed, 3])
         return {
             "precisions": [_precisions(score, truth).tolist() for score in scores],
-            "interval": np.quantile(draws, (0.025, 0.975)).tolist(),
+            "interval": list(interval),
         }
 
     def _dealt(self, features: Features, rows: NDArray[np.int64], repeat: int) -> Numbers:
@@ -218,7 +217,6 @@ class _Study:
             Loss.SIGMOID,
             classes=self.truth.shape[1],
             seed=self.seed,
-            solver=self.reader.solver,
             device=self.reader.network.device,
         )
 

@@ -69,10 +69,10 @@ class Pooling:
         return length
 
     def __call__(self, value: Tensor) -> Tensor:
-        """(N, features) of a layer's value (N, C, H, W), or (N, C) without a grid."""
+        """(N, features) of a layer's value (N, C, H, W), or (N, C) or (N,) without a grid."""
         settled = self.settle(tuple(value.shape[1:])).name
         if settled == "flatten":
-            return value.flatten(1)
+            return value.reshape(len(value), -1)
         if settled.startswith("grid"):
             return F.adaptive_avg_pool2d(value, int(settled.removeprefix("grid"))).flatten(1)
         summaries = [_SUMMARIES[part](value) for part in settled.split("+")]

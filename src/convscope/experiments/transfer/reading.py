@@ -9,7 +9,6 @@ from typing import Any
 
 from convscope.experiments.transfer.features import Features, extract, identity_of
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labelled_identity
-from convscope.experiments.transfer.linear_model import Solver
 from convscope.images.batches import Skipped
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
@@ -19,6 +18,10 @@ from convscope.progress import Progress
 from convscope.store.fingerprint import text_fingerprint
 
 __all__ = ["LayerReader", "Readings", "doubles_of"]
+
+
+SOLVER = "torch"
+"""Who fits the classifiers: folders of studies say it, and those of another are refused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +78,6 @@ class LayerReader:
     flips: bool = False
     half: bool = False
     cache: str | os.PathLike[str] | None = None
-    solver: Solver = Solver.AUTO
     batch_size: int | None = None
     workers: int | None = None
     progress: Progress | None = None
@@ -113,7 +115,7 @@ class LayerReader:
             "pooling": self.pooling,
             "flips": self.flips,
             "half": self.half,
-            "solver": str(self.solver),
+            "solver": SOLVER,
         }
 
 

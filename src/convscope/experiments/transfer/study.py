@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from convscope.experiments.chance import mean_of
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
@@ -26,6 +25,7 @@ from convscope.experiments.transfer.scratch import Scratch
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
+from convscope.stats import mean_of
 from convscope.store.results import ResultStore
 
 __all__ = ["Point", "Transfer", "points_of", "transfer"]
@@ -174,7 +174,6 @@ def points_of(
             loss,
             classes=classes,
             seed=protocol.seed + number,
-            solver=reader.solver,
             device=reader.network.device,
         )
         predicted = probe.scores(tested, fold.test).argmax(1)

@@ -1,21 +1,27 @@
-"""How much of a finding chance would give: tests and intervals for few images, folds or seeds."""
+"""Statistics: intervals and tests for few images, folds or seeds. Numbers only, over scipy.stats.
+
+Every interval is of 95 %. What scipy has is scipy's; written here is what it has not: a weighted
+sum of means with Welch's degrees of freedom, the variance corrected for folds that share images,
+and the jackknife over pairs.
+"""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 __all__ = [
     "Contrast",
     "Estimate",
     "Rate",
-    "Z",
+    "bootstrap",
     "contrast",
     "detection",
     "interval",
@@ -24,17 +30,13 @@ __all__ = [
     "mean_of",
     "over_folds",
     "rank_correlation",
+    "rank_correlations",
     "ranks",
     "sign_test",
 ]  # fmt: skip
 
-Z = 1.959964  # of a 95 % interval
-_T = (
-    12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
-    2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""Student's t: 97.5 % lie below, by degrees of freedom from 1."""
+LEVEL = 0.95
+"""How often an interval holds what it is made for."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,19 @@ class Rate:
 
     @classmethod
     def of(cls, hits: Sequence[bool], chances: Sequence[float]) -> Rate:
-        """From each trial's outcome and its own chance: exact, by convolving the trials."""
+        """From each trial's outcome and its own chance of a hit."""
         count, found = len(hits), sum(map(bool, hits))
-        share, z = found / count, Z * Z / count
-        middle, half = share + z / 2, Z * math.sqrt(share * (1 - share) / count + z / 4 / count)
+        wilson = stats.binomtest(found, count).proportion_ci(LEVEL, method="wilson")
+        # so many hits or more are so few misses or fewer: summed from the small end, which keeps
+        # the digits of a small p
+        misses = stats.poisson_binom([1.0 - chance for chance in chances])
         return cls(
-            found,
-            count,
-            float(sum(chances)) / count,
-            max(0.0, (middle - half) / (1 + z)),
-            min(1.0, (middle + half) / (1 + z)),
-            _at_least(found, chances),
+            hits=found,
+            count=count,
+            expected=float(sum(chances)) / count,
+            low=float(wilson.low),
+            high=float(wilson.high),
+            p=float(misses.cdf(count - found)),
         )
 
     @property
@@ -106,14 +110,6 @@ class Rate:
             "high": self.high,
             "p": self.p,
         }
-
-
-def _at_least(hits: int, chances: Sequence[float]) -> float:
-    """P(number of successes >= hits), each trial with its own chance (Poisson binomial)."""
-    number = np.array([1.0])
-    for chance in chances:
-        number = np.append(number, 0.0) * (1 - chance) + np.insert(number, 0, 0.0) * chance
-    return float(min(1.0, number[hits:].sum()))
 
 
 @dataclass(frozen=True)
@@ -141,7 +137,17 @@ class Contrast:
 
 
 def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
-    """Σ weight · mean(values), its interval and its size.   terms : (weight, values by seed)"""
+    """A weighted sum of means, Σ weight · mean(values), with its interval and its size.
+
+    The interval is Welch's: every row of values has a variance of its own, and the degrees of
+    freedom, which need not be whole, follow from how they add up.
+
+    Args:
+        terms: A (weight, values by seed) for each row.
+
+    Source: Welch 1947, "The generalization of 'Student's' problem", Biometrika 34; for a sum of
+    several variances, Satterthwaite 1946.
+    """
     value = math.fsum(weight * statistics.fmean(values) for weight, values in terms)
     if min(len(values) for _, values in terms) < 2:
         return Contrast(value, None, None, None)
@@ -160,7 +166,8 @@ def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
 
 
 def _t(freedom: float) -> float:
-    return _T[int(freedom) - 1] if freedom < len(_T) + 1 else Z
+    """How many standard errors an interval reaches to either side: Student's t quantile."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
 def mean_of(values: Sequence[float]) -> Estimate:
@@ -232,30 +239,64 @@ def detection(scores: ArrayLike, positive: ArrayLike) -> float:
     count, others = int(where.sum()), int((~where).sum())
     if not count or not others:
         return 0.5
-    total = ranks(scores)[where].sum() - count * (count + 1) / 2
+    total = ranks(np.ravel(scores))[where].sum() - count * (count + 1) / 2
     return float(total / (count * others))
 
 
 def ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """1 for the smallest; equals share the mean of their ranks."""
-    _, place, counts = np.unique(np.ravel(values), return_inverse=True, return_counts=True)
-    last = counts.cumsum()
-    return (last - (counts - 1) / 2)[place].astype(np.float64)
+    """1 for the smallest of a row; equals share the mean of their ranks.
+
+    Shape: values (..., N) -> (..., N).
+    """
+    found: NDArray[np.float64] = stats.rankdata(values, axis=-1)
+    return found
+
+
+def rank_correlations(first: ArrayLike, rows: ArrayLike) -> NDArray[np.float64]:
+    """Spearman's rank correlation of one list with each of many; NaN where one does not vary.
+
+    For permutations and resamplings, where scipy's `spearmanr` would be called thousands of times.
+
+    Shape: first (N,), rows (D, N) -> (D,).
+    """
+    a, b = ranks(first), ranks(rows)
+    a, b = a - a.mean(), b - b.mean(-1, keepdims=True)
+    sizes = np.sqrt((a**2).sum() * (b**2).sum(-1))
+    return np.divide(b @ a, sizes, out=np.full(len(b), np.nan), where=sizes > 0)
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's, -1 to 1; 0 where one of them does not vary."""
-    a, b = ranks(first), ranks(second)
-    a, b = a - a.mean(), b - b.mean()
-    size = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / size if size > 0 else 0.0
+    """Spearman's rank correlation, -1 to 1; 0 where one of them does not vary."""
+    (found,) = rank_correlations(np.ravel(first), np.ravel(second)[None])
+    return 0.0 if np.isnan(found) else float(found)
 
 
 def sign_test(differences: Sequence[float]) -> float:
-    """Two-sided exact p that positive and negative differences are equally likely; zeros left out.
-    """  # fmt: skip
-    moved = [value for value in differences if value != 0]
-    if not moved:
-        return 1.0
-    more = max(sum(value > 0 for value in moved), sum(value < 0 for value in moved))
-    return min(1.0, 2 * _at_least(more, [0.5] * len(moved)))
+    """Two-sided exact p that positive and negative differences are equally likely.
+
+    Differences of zero are left out. On which of two classifiers told an image right, it is
+    McNemar's exact test.
+    """
+    up, down = (sum(value * sign > 0 for value in differences) for sign in (1, -1))
+    return float(stats.binomtest(up, up + down).pvalue) if up + down else 1.0
+
+
+def bootstrap(
+    measure: Callable[[NDArray[np.int64]], float], count: int, *, draws: int, seed: Sequence[int]
+) -> tuple[float, float]:
+    """The interval of a number that is measured on `count` samples (percentile bootstrap).
+
+    Args:
+        measure: From the indices of samples, drawn with replacement, to the number.
+        count: Samples there are. Of a single one, both ends are its own number.
+        draws: How often samples are drawn again.
+        seed: Of the draws.
+    """
+    every = np.arange(count)
+    if count < 2:
+        return measure(every), measure(every)
+    found = stats.bootstrap(
+        (every,), measure, n_resamples=draws, batch=1, vectorized=False,
+        confidence_level=LEVEL, method="percentile", rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return float(found.low), float(found.high)

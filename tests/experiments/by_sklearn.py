@@ -1,10 +1,9 @@
-"""Linear classifiers by scikit-learn: all samples in memory, the formula of linear.py."""
+"""Linear classifiers by scikit-learn, the oracle of the formula in `transfer/linear.py`."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from convscope.experiments.transfer.linear_model import Linear, Loss
 
 __all__ = ["by_sklearn"]
-
-FEW = 2**24  # multiply-adds a pass; below, BLAS's threads wait for each other longer than they work
 
 
 def by_sklearn(
@@ -25,20 +22,9 @@ def by_sklearn(
     tolerance: float,
 ) -> Linear:
     """targets : int64 (N,), each of 0, 1, ... present; for `sigmoid` as `fit_linear`'s"""
-    small = features.size * (int(targets.max()) + 1) < FEW
-    with _threads().limit(limits=1 if small else None, user_api="blas"):
-        if loss is Loss.SIGMOID:
-            return _each_class(features, targets, cost, tolerance)
-        return _all_classes(features, targets, loss, cost, tolerance)
-
-
-@cache
-def _threads() -> Any:
-    """What sets how many threads the libraries use that scikit-learn has loaded."""
-    import sklearn.linear_model  # noqa: F401
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+    if loss is Loss.SIGMOID:
+        return _each_class(features, targets, cost, tolerance)
+    return _all_classes(features, targets, loss, cost, tolerance)
 
 
 def _all_classes(

@@ -1,0 +1,18 @@
+"""What a network's numbers are handed out in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["widened"]
+
+
+def widened(values: Tensor) -> Tensor:
+    """Values in float32 where they are narrower, such as bfloat16; else as they are.
+
+    No value changes. Results are read by numpy, written to files and drawn, which bfloat16 is not
+    made for: a network of such weights runs in them, and what it says comes out in float32.
+    """
+    narrow = values.is_floating_point() and values.dtype.itemsize < torch.float32.itemsize
+    return values.float() if narrow else values
