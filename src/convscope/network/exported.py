@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Layer", "Network", "open_network"]
 
+IMAGE = "input"  # what a person calls the image
 FRESH = ("conv", "batch_norm")  # kinds whose result is new memory
 
 
@@ -34,7 +35,8 @@ class Layer:
 
     shape : (C, H, W), or (C,) for a layer without a grid
     field : its receptive field, a window per axis, in image pixels
-    inputs : names of the layers below; "input" is the image
+    inputs : names of the layers below; "input" is the image (".input" in a network that has a layer
+        called input)
     """
 
     name: str
@@ -69,7 +71,7 @@ class Network:
         self.output = next(reversed(self.nodes))
         fields = _receptive_fields(self.nodes.values(), input_shape[-2:])
         self._layers = {
-            name: Layer(name, node.kind, node.shape, fields[name], node.inputs)
+            name: Layer(name, node.kind, node.shape, fields[name], self._shown(node.inputs))
             for name, node in self.nodes.items()
         }
         self._cones: dict[str, Cone | None] = {}
@@ -109,12 +111,22 @@ class Network:
         whole = hashlib.sha256()
         for node in self.nodes.values():
             settings = sorted((key, str(value)) for key, value in node.settings.items())
-            whole.update(f"{node.name}\0{node.kind}\0{node.inputs}\0{settings}\n".encode())
+            inputs = self._shown(node.inputs)
+            whole.update(f"{node.name}\0{node.kind}\0{inputs}\0{settings}\n".encode())
             for key, tensor in sorted(node.tensors.items()):
                 flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
                 whole.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
                 whole.update(flat.numpy().data)
         return whole.hexdigest()
+
+    def _shown(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Names for a person: the image is "input", if no layer is called so."""
+        image = INPUT if IMAGE in self.nodes else IMAGE
+        return tuple(image if name == INPUT else name for name in names)
+
+    def resolve(self, name: str) -> str:
+        """The name inside a pass: "input" is the image, unless a layer is called so."""
+        return INPUT if name == IMAGE and name not in self.nodes else name
 
     def layer(self, name: str) -> Layer:
         """Raises  NoSuchLayer: with the nearest names."""
@@ -186,9 +198,9 @@ class Network:
 
         images : (N, C, H, W) preprocessed.   Returns  name -> (N, *layer.shape).
         """
-        names = list(names)
-        found = dict(self.stream(images, names))
-        return {name: found[name] for name in names}
+        keys = {name: self.resolve(name) for name in names}
+        found = dict(self.stream(images, keys.values()))
+        return {name: found[key] for name, key in keys.items()}
 
     @torch.no_grad()
     def stream(self, images: Tensor, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
@@ -199,13 +211,14 @@ class Network:
 
         Raises  NoSuchLayer; BadInput: images of another shape.
         """
-        wanted = {name if name == INPUT else self.layer(name).name for name in names}
+        asked = {self.resolve(name): name for name in names}
+        wanted = {name if name == INPUT else self.layer(name).name for name in asked}
         plan = self.below(wanted)
         last_use = {below: i for i, node in enumerate(plan) for below in node.inputs}
         reads = Counter(below for node in plan for below in node.inputs)
         values = {INPUT: self.check_images(images)}
         if INPUT in wanted:
-            yield INPUT, values[INPUT]
+            yield asked[INPUT], values[INPUT]
         for i, node in enumerate(plan):
             inputs = [values[below] for below in node.inputs]
             for below in set(node.inputs):

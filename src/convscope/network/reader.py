@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ from convscope.network.ops import LRN, op_of
 
 __all__ = ["INPUT", "read_network"]
 
-INPUT = "input"
-"""Name of the image itself, below every node."""
+INPUT = ".input"
+"""Name of the image itself, below every node: no module's, as no part of its name is empty."""
 
 aten = torch.ops.aten
 _RESHAPES = (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.default)
@@ -199,7 +200,7 @@ class _Reader:
         """A dotted name for each node that the output depends on.
 
         A module whose result is the one operation of its own gives it its own name; others are
-        called `module.kind`; a second use is `name:2`.
+        called `module.kind`; a second use is `name:2`. No name is given twice.
         """
         by_name = {fx.name: fx for fx in self.drafts}
         used: set[Any] = set()
@@ -217,13 +218,15 @@ class _Reader:
             for fx, (path, key) in ((fx, _module_path(fx)) for fx in used)
         }
         names: dict[Any, str] = {}
-        uses: Counter[str] = Counter()
-        for leaf in (True, False):  # modules first: a functional op must not take a module's name
+        taken = {_module_path(fx)[0] for fx in used if own[fx]}  # a module's own, before any other
+        for leaf in (True, False):
             for fx in (fx for fx in self.drafts if fx in used and own[fx] is leaf):
                 path, kind = _module_path(fx)[0], self.drafts[fx].kind
-                base = path if leaf else f"{path}.{kind}" if path else kind
-                uses[base] += 1
-                names[fx] = base if uses[base] == 1 else f"{base}:{uses[base]}"
+                if leaf and path not in names.values():
+                    names[fx] = path
+                else:
+                    names[fx] = _free(path if leaf else f"{path}.{kind}" if path else kind, taken)
+                    taken.add(names[fx])
         return names
 
     def _renamed(self, draft: Node, names: dict[Any, str]) -> Node:
@@ -319,6 +322,12 @@ def _module_path(fx: Any) -> tuple[str, str]:
 def _calls(fx: Any) -> list[str]:
     """Keys of the module calls that this operation happens in, outermost first."""
     return list(fx.meta.get("nn_module_stack") or ())
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the first of name:2, name:3, ... that nothing has."""
+    numbered = (f"{name}:{number}" for number in count(2))
+    return name if name not in taken else next(n for n in numbered if n not in taken)
 
 
 def _refusal(fx: Any, why: str = "is not in the op table") -> str:
