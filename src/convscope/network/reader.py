@@ -1,4 +1,5 @@
-"""From a PyTorch module to nodes: export, resolve in-place writes, recognise LRN, name layers.
+"""From a PyTorch module to nodes: export, resolve in-place writes, recognise LRN and activations
+that are written out, name layers.
 
 Reading goes through `torch.export` at the level of training ops (conv2d stays conv2d), never
 through module hooks: in-place, functional and reused activations are all plain nodes.
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 
 from convscope.errors import BadModel, UnsupportedOp
 from convscope.network.memory import Memory, writes_in_place
-from convscope.network.node import Node
+from convscope.network.node import Node, Op
 from convscope.network.ops import LRN, op_of
+from convscope.network.spellings import INGREDIENT, ingredient, is_ingredient, read_spellings
 
 __all__ = ["INPUT", "read_network"]
 
@@ -97,7 +99,9 @@ class _Reader:
         self.program = program
         self.stored = _stored_tensors(program)  # fx name -> parameter, buffer or constant
         self.memory = Memory()
+        self.learned = _learned(program, self.stored)  # fx names of what may be trained
         self.drafts: dict[Any, Node] = {}  # fx node -> node, under its fx name
+        self.refused: dict[str, UnsupportedOp] = {}  # what is only read as a part of an activation
 
     def nodes(self) -> list[Node]:
         graph = self.program.graph
@@ -109,10 +113,14 @@ class _Reader:
             elif fx.op != "call_function" or fx in inside_lrn:
                 continue
             elif self._is_constant(fx):
+                if any(node.name in self.learned for node in fx.all_input_nodes):
+                    self.learned.add(fx.name)
                 self.stored[fx.name] = self._fold(fx)
             elif _is_tensor(fx):
                 self._read(fx, lrn.get(fx))
-        names = self._names(self._first_output())
+        output = self._first_output()
+        self._join_spellings({output.name})
+        names = self._names(output)
         return [self._renamed(draft, names) for fx, draft in self.drafts.items() if fx in names]
 
     # -- one operation
@@ -122,12 +130,10 @@ class _Reader:
         if lrn is not None:
             op, settings, operands = LRN, lrn["settings"], [lrn["value"]]
         else:
-            entry = op_of(_target(fx))
-            if entry is None:
+            if op_of(_target(fx)) is None and not is_ingredient(_target(fx)):
                 raise UnsupportedOp(_refusal(fx))
-            op = entry
             bound = {key: self._constant(value) for key, value in _bind(fx).items()}
-            settings = self._settings(fx, op, bound)
+            op, settings = self._operation(fx, bound)
             operands = _operands(bound)
             tensors = {key: value for key, value in bound.items() if isinstance(value, Tensor)}
         if fx.meta["val"].dim() == 0 or fx.meta["val"].shape[0] != _batch(self.program):
@@ -144,6 +150,33 @@ class _Reader:
             module=_module_path(fx)[0],
         )
         self.memory.add(fx, op, operands[0])
+
+    def _operation(self, fx: Any, bound: dict[str, Any]) -> tuple[Op, dict[str, Any]]:
+        """The op table's row for a call, and its settings; else, for now, a part of an activation.
+
+        Raises  UnsupportedOp: it can be neither.
+        """
+        try:
+            op = op_of(_target(fx))
+            if op is None:
+                raise UnsupportedOp(_refusal(fx))
+            return op, self._settings(fx, op, bound)
+        except UnsupportedOp as error:
+            part = None if _has_run_time_numbers(bound) else ingredient(_target(fx), bound)
+            if part is None:
+                raise
+            self.refused[fx.name] = error
+            return part
+
+    def _join_spellings(self, outputs: set[str]) -> None:
+        """Make activations that are written out one node each; refuse parts that are left over."""
+        learned = {id(self.stored[name]) for name in self.learned}
+        drafts = {draft.name: draft for draft in self.drafts.values()}
+        joined = read_spellings(drafts, outputs, lambda tensor: id(tensor) in learned)
+        for name, node in joined.items():
+            if node.kind == INGREDIENT:
+                raise self.refused[name]
+        self.drafts = {fx: joined[fx.name] for fx in self.drafts if fx.name in joined}
 
     def _settings(self, fx: Any, op: Any, bound: dict[str, Any]) -> dict[str, Any]:
         if op.kind == "batch_norm" and (bound["training"] or bound["running_mean"] is None):
@@ -249,6 +282,13 @@ def _stored_tensors(program: Any) -> dict[str, Tensor]:
         for spec in program.graph_signature.input_specs
         if spec.target is not None and isinstance(stored.get(spec.target), Tensor)
     }
+
+
+def _learned(program: Any, stored: dict[str, Tensor]) -> set[str]:
+    """Placeholders of parameters and of buffers that a state_dict holds: no constants."""
+    specs = (spec for spec in program.graph_signature.input_specs if spec.target is not None)
+    names = {spec.arg.name for spec in specs if spec.target in program.state_dict}
+    return names & stored.keys()
 
 
 def _batch(program: Any) -> Any:
