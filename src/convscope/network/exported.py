@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Layer", "Network", "open_network"]
 
 IMAGE = "input"  # what a person calls the image
+ARITHMETIC = ("add", "sub", "mul", "div")
 FRESH = ("conv", "batch_norm")  # kinds whose result is new memory
 
 
@@ -169,13 +170,14 @@ class Network:
     def activation(self, name: str) -> str:
         """The layer whose value is the activation of `name`.
 
-        A convolution's activation is what its batch norm and nonlinearity make of it, as far as
-        nothing else reads the value in between; otherwise it is the layer's own output.
+        A convolution's activation is what its batch norm (or a scale and a shift per channel that
+        are written out) and nonlinearity make of it, as far as nothing else reads the value in
+        between; otherwise it is the layer's own output.
         """
         activation = at = self.layer(name).name
         while self.nodes[at].kind not in ACTIVATION_KINDS and len(self._readers[at]) == 1:
             reader = self.nodes[self._readers[at][0]]
-            if reader.kind == "batch_norm" or reader.kind in ACTIVATION_KINDS - OUTPUT_KINDS:
+            if _is_affine(reader) or reader.kind in ACTIVATION_KINDS - OUTPUT_KINDS:
                 activation = reader.name
             elif not reader.op.passes_through:
                 break
@@ -296,6 +298,19 @@ def open_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Networ
     if len(input_shape) != 3 or any(n < 1 for n in input_shape):
         raise BadInput(f"input_shape is {tuple(input_shape)}: give (channels, height, width)")
     return Network(read_network(module, input_shape), input_shape)
+
+
+def _is_affine(node: Node) -> bool:
+    """Whether it is a batch norm, or scales or shifts each channel by a number of its own."""
+    if node.kind == "batch_norm":
+        return True
+    if node.kind not in ARITHMETIC or len(node.inputs) > 1 or node.shape != node.below[0]:
+        return False
+    other = node.tensors.get("other")
+    if other is None or len(node.shape) == 1:
+        return True
+    places = other.shape[-min(other.dim(), len(node.shape) - 1) :] if other.dim() else ()
+    return all(n == 1 for n in places)
 
 
 def _receptive_fields(nodes: Iterable[Node], extent: tuple[int, int]) -> Mapping[str, Field]:
