@@ -42,7 +42,7 @@ from convscope.atlas.unfinished import Plan, WorkFolder, claim
 from convscope.errors import BadData, BadInput, BadModel, BadOption
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import DECONVNET, Rules
-from convscope.network.exported import Network, open_network
+from convscope.network.exported import Network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.network.reader import INPUT
 from convscope.progress import Progress, silent
@@ -127,7 +127,7 @@ def write_atlas(
     """
     out = Path(out)
     _check(search, images)
-    network = open_network(model.module, model.input_shape).to(_device(device))
+    network = model.network().to(_device(device))
     names = layers_with_maps(network, search.layers)
     _see_the_same(model, images, ranks)
     plan = ranks.from_first(lambda: _plan(model, images, names, search, network))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import BadInput, NoSuchLayer, NoSuchUnit
+from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
 from convscope.network.node import Node
 from convscope.network.ops import ACTIVATION_KINDS, OUTPUT_KINDS
@@ -64,12 +64,22 @@ class Network:
     """An exported network. Opened with `open_network`; `print(network)` is its table.
 
     The tensors are the module's own, not copies: train the module on, and this follows.
+
+    output : the layer that is the network's answer: its scores, if it classifies
+    outputs : all that it returns, name -> layer; the name is "" where that is one value
     """
 
-    def __init__(self, nodes: Iterable[Node], input_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        nodes: Iterable[Node],
+        input_shape: tuple[int, int, int],
+        outputs: Mapping[str, str],
+        output: str,
+    ) -> None:
         self.nodes: dict[str, Node] = {node.name: node for node in nodes}
         self.input_shape = input_shape
-        self.output = next(reversed(self.nodes))
+        self.outputs = dict(outputs)
+        self.output = output
         fields = _receptive_fields(self.nodes.values(), input_shape[-2:])
         self._layers = {
             name: Layer(name, node.kind, node.shape, fields[name], self._shown(node.inputs))
@@ -105,11 +115,13 @@ class Network:
             replace(node, tensors={key: t.to(target) for key, t in node.tensors.items()})
             for node in self.nodes.values()
         )
-        return Network(moved, self.input_shape)
+        return Network(moved, self.input_shape, self.outputs, self.output)
 
     def identity(self) -> str:
         """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""
         whole = hashlib.sha256()
+        if len(self.outputs) > 1:
+            whole.update(f"{self.output}\n".encode())
         for node in self.nodes.values():
             settings = sorted((key, str(value)) for key, value in node.settings.items())
             inputs = self._shown(node.inputs)
@@ -164,8 +176,16 @@ class Network:
         return unit
 
     def conv_layers(self) -> tuple[str, ...]:
-        """Names of the convolutional layers, bottom up."""
-        return tuple(layer.name for layer in self.layers if layer.kind == "conv")
+        """Names of the convolutional layers that the output depends on, bottom up."""
+        return tuple(node.name for node in self.below([self.output]) if node.kind == "conv")
+
+    def about_outputs(self) -> str | None:
+        """Which of several outputs is taken for the network's answer; None if there is but one."""
+        if len(self.outputs) < 2:
+            return None
+        each = ", ".join(f"{key} ({layer})" for key, layer in self.outputs.items())
+        taken = next(key for key, layer in self.outputs.items() if layer == self.output)
+        return f"it returns {len(self.outputs)} outputs, {each}: {taken} is taken for its answer"
 
     def activation(self, name: str) -> str:
         """The layer whose value is the activation of `name`.
@@ -289,15 +309,37 @@ class Network:
         return "\n".join(line.rstrip() for line in lines)
 
 
-def open_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Network:
+def open_network(
+    module: nn.Module, input_shape: tuple[int, int, int], *, output: str | int | None = None
+) -> Network:
     """Read a PyTorch module into a `Network`, through `torch.export`.
 
     input_shape : (C, H, W) of the images it takes.   The module comes back as it was.
-    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table.
+    output : which of several outputs is the network's answer, by its name or its number from 0;
+        default: the first that it returns. The others are layers like any other.
+    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table;
+        BadOption: no such output.
     """
     if len(input_shape) != 3 or any(n < 1 for n in input_shape):
         raise BadInput(f"input_shape is {tuple(input_shape)}: give (channels, height, width)")
-    return Network(read_network(module, input_shape), input_shape)
+    nodes, outputs = read_network(module, input_shape)
+    return Network(nodes, input_shape, outputs, _chosen(outputs, output))
+
+
+def _chosen(outputs: Mapping[str, str], wish: str | int | None) -> str:
+    """The layer of the output that is asked for by name or number."""
+    if wish is None:
+        return next(iter(outputs.values()))
+    if wish in outputs:
+        return outputs[str(wish)]
+    if str(wish).isdecimal() and int(wish) < len(outputs):
+        return list(outputs.values())[int(wish)]
+    if len(outputs) == 1:
+        raise BadOption(f"output {wish}: this network has one output: leave it out, or give 0")
+    raise BadOption(
+        f"no output {wish} of this network: it returns {', '.join(outputs)}; give a name, or a "
+        f"number, 0 to {len(outputs) - 1}"
+    )
 
 
 def _is_affine(node: Node) -> bool:

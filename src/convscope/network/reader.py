@@ -12,7 +12,7 @@ import logging
 import operator
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from itertools import count
@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export.graph_signature import OutputKind, TensorArgument
+from torch.utils._pytree import tree_flatten_with_path, tree_unflatten
 
 from convscope.errors import BadModel, UnsupportedOp
 from convscope.network.memory import Memory, writes_in_place
@@ -36,14 +38,19 @@ aten = torch.ops.aten
 _RESHAPES = (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.default)
 
 
-def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> list[Node]:
-    """The nodes of `module` in evaluation mode, in order of execution; the last is its output.
+def read_network(
+    module: nn.Module, input_shape: tuple[int, int, int]
+) -> tuple[list[Node], dict[str, str]]:
+    """The nodes of `module` in evaluation mode, in order of execution, and its outputs.
 
     input_shape : (C, H, W).   The module comes back as it was.
+    Outputs : their names, in the module's order -> their nodes. A name is where the value stands in
+        what forward() returns: its key or number, `heads.0` inside another; "" if it is alone.
     Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table.
     """
     program = _export(module, input_shape)
-    return _Reader(program).nodes()
+    reader = _Reader(program)
+    return reader.nodes(), reader.outputs
 
 
 def _export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
@@ -101,6 +108,7 @@ class _Reader:
         self.memory = Memory()
         self.learned = _learned(program, self.stored)  # fx names of what may be trained
         self.drafts: dict[Any, Node] = {}  # fx node -> node, under its fx name
+        self.outputs: dict[str, str] = {}  # known when the nodes are
         self.refused: dict[str, UnsupportedOp] = {}  # what is only read as a part of an activation
 
     def nodes(self) -> list[Node]:
@@ -118,9 +126,10 @@ class _Reader:
                 self.stored[fx.name] = self._fold(fx)
             elif _is_tensor(fx):
                 self._read(fx, lrn.get(fx))
-        output = self._first_output()
-        self._join_spellings({output.name})
-        names = self._names(output)
+        outputs = self._output_values()
+        self._join_spellings({fx.name for fx in outputs.values()})
+        names = self._names(outputs.values())
+        self.outputs = {key: names[fx] for key, fx in outputs.items()}
         return [self._renamed(draft, names) for fx, draft in self.drafts.items() if fx in names]
 
     # -- one operation
@@ -221,23 +230,27 @@ class _Reader:
 
     # -- names
 
-    def _first_output(self) -> Any:
+    def _output_values(self) -> dict[str, Any]:
+        """Name of each output that is computed from the images -> the node that holds its value."""
         (output,) = (node for node in self.program.graph.nodes if node.op == "output")
-        wanted = set(self.program.graph_signature.user_outputs)
-        results = [n for n in output.all_input_nodes if n.name in wanted and n in self.memory]
-        if not results or (first := self._value_of(results[0], output)) not in self.drafts:
+        by_name = {fx.name: fx for fx in output.all_input_nodes if fx in self.memory}
+        found: dict[str, Any] = {}
+        for key, name in _returned(self.program).items():
+            if name in by_name and (fx := self._value_of(by_name[name], output)) in self.drafts:
+                found[key] = fx
+        if not found:
             raise BadModel("the network computes nothing from its images: give one that does")
-        return first
+        return found
 
-    def _names(self, output: Any) -> dict[Any, str]:
-        """A dotted name for each node that the output depends on.
+    def _names(self, outputs: Iterable[Any]) -> dict[Any, str]:
+        """A dotted name for each node that an output depends on.
 
         A module whose result is the one operation of its own gives it its own name; others are
         called `module.kind`; a second use is `name:2`. No name is given twice.
         """
         by_name = {fx.name: fx for fx in self.drafts}
         used: set[Any] = set()
-        todo = [output]
+        todo = list(outputs)
         while todo:
             fx = todo.pop()
             if fx in used or fx not in self.drafts:
@@ -281,6 +294,21 @@ def _stored_tensors(program: Any) -> dict[str, Tensor]:
         spec.arg.name: stored[spec.target].detach()
         for spec in program.graph_signature.input_specs
         if spec.target is not None and isinstance(stored.get(spec.target), Tensor)
+    }
+
+
+def _returned(program: Any) -> dict[str, str]:
+    """What forward() returns: where each value stands in it -> its fx name."""
+    specs = program.graph_signature.output_specs
+    values = [spec.arg for spec in specs if spec.kind is OutputKind.USER_OUTPUT]
+    nested = tree_unflatten(values, program.call_spec.out_spec)
+    paths = tree_flatten_with_path(nested)[0]
+    return {
+        ".".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", "")))) for k in path): (
+            value.name
+        )
+        for path, value in paths
+        if isinstance(value, TensorArgument)
     }
 
 
