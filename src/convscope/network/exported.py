@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
+from convscope.network.constants import Constants, stamp
 from convscope.network.node import Node
 from convscope.network.ops import ACTIVATION_KINDS, OUTPUT_KINDS
 from convscope.network.reader import INPUT, read_network
@@ -63,7 +64,12 @@ class Layer:
 class Network:
     """An exported network. Opened with `open_network`; `print(network)` is its table.
 
-    The tensors are the module's own, not copies: train the module on, and this follows.
+    The tensors are the module's own, not copies: train the module on, and this follows. What the
+    module computes from its parameters in forward(), as weight standardisation and weight norm do,
+    is computed anew after a parameter was written to, by an optimiser, `load_state_dict` or under
+    `torch.no_grad()`; but not through `.data`, which PyTorch does not count. Open the network again
+    after that, and where a parameter was replaced by another one. A network that `to` has moved to
+    another device or dtype has copies, and follows no more.
 
     output : the layer that is the network's answer: its scores, if it classifies
     outputs : all that it returns, name -> layer; the name is "" where that is one value
@@ -75,8 +81,10 @@ class Network:
         input_shape: tuple[int, int, int],
         outputs: Mapping[str, str],
         output: str,
+        constants: Constants | None = None,
     ) -> None:
-        self.nodes: dict[str, Node] = {node.name: node for node in nodes}
+        self._nodes: dict[str, Node] = {node.name: node for node in nodes}
+        self._constants = constants
         self.input_shape = input_shape
         self.outputs = dict(outputs)
         self.output = output
@@ -91,6 +99,13 @@ class Network:
         for node in self.nodes.values():
             for below in node.inputs:
                 self._readers[below].append(node.name)
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Every operation by its layer's name, in order of execution, its tensors up to date."""
+        if self._constants is not None:
+            self._constants.follow()
+        return self._nodes
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -111,11 +126,17 @@ class Network:
 
     def to(self, target: torch.device | str | torch.dtype) -> Network:
         """The same network with its tensors on another device, or of another dtype."""
-        moved = (
+        moved = [
             replace(node, tensors={key: t.to(target) for key, t in node.tensors.items()})
             for node in self.nodes.values()
+        ]
+        stays = all(
+            now is before
+            for new, old in zip(moved, self.nodes.values(), strict=True)
+            for now, before in zip(new.tensors.values(), old.tensors.values(), strict=True)
         )
-        return Network(moved, self.input_shape, self.outputs, self.output)
+        constants = self._constants if stays else None
+        return Network(moved, self.input_shape, self.outputs, self.output, constants)
 
     def identity(self) -> str:
         """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""
@@ -282,9 +303,9 @@ class Network:
 
     def derived(self, key: str, source: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
         """A tensor computed from one of the network's own, kept until that one is written to."""
-        stamp = (source.data_ptr(), source._version)
-        if key not in self._derived or self._derived[key][0] != stamp:
-            self._derived[key] = stamp, make(source.detach())
+        written = stamp(source)
+        if key not in self._derived or self._derived[key][0] != written:
+            self._derived[key] = written, make(source.detach())
         return self._derived[key][1]
 
     def check_images(self, images: Tensor) -> Tensor:
@@ -322,8 +343,9 @@ def open_network(
     """
     if len(input_shape) != 3 or any(n < 1 for n in input_shape):
         raise BadInput(f"input_shape is {tuple(input_shape)}: give (channels, height, width)")
-    nodes, outputs = read_network(module, input_shape)
-    return Network(nodes, input_shape, outputs, _chosen(outputs, output))
+    read = read_network(module, input_shape)
+    chosen = _chosen(read.outputs, output)
+    return Network(read.nodes, input_shape, read.outputs, chosen, read.constants)
 
 
 def _chosen(outputs: Mapping[str, str], wish: str | int | None) -> str:

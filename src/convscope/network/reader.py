@@ -14,7 +14,8 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -24,12 +25,13 @@ from torch.export.graph_signature import OutputKind, TensorArgument
 from torch.utils._pytree import tree_flatten_with_path, tree_unflatten
 
 from convscope.errors import BadModel, UnsupportedOp
+from convscope.network.constants import Constants
 from convscope.network.memory import Memory, writes_in_place
 from convscope.network.node import Node, Op
 from convscope.network.ops import LRN, op_of
 from convscope.network.spellings import INGREDIENT, ingredient, is_ingredient, read_spellings
 
-__all__ = ["INPUT", "read_network"]
+__all__ = ["INPUT", "Reading", "read_network"]
 
 INPUT = ".input"
 """Name of the image itself, below every node: no module's, as no part of its name is empty."""
@@ -38,19 +40,30 @@ aten = torch.ops.aten
 _RESHAPES = (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.default)
 
 
-def read_network(
-    module: nn.Module, input_shape: tuple[int, int, int]
-) -> tuple[list[Node], dict[str, str]]:
-    """The nodes of `module` in evaluation mode, in order of execution, and its outputs.
+@dataclass(frozen=True)
+class Reading:
+    """What is read from a module.
+
+    nodes : in order of execution
+    outputs : name -> node, in the module's order. A name is where the value stands in what
+        forward() returns: its key or number, `heads.0` inside another; "" if it is alone
+    constants : the tensors, those included that are computed from others
+    """
+
+    nodes: list[Node]
+    outputs: dict[str, str]
+    constants: Constants
+
+
+def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Reading:
+    """The nodes of `module` in evaluation mode.
 
     input_shape : (C, H, W).   The module comes back as it was.
-    Outputs : their names, in the module's order -> their nodes. A name is where the value stands in
-        what forward() returns: its key or number, `heads.0` inside another; "" if it is alone.
     Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table.
     """
     program = _export(module, input_shape)
     reader = _Reader(program)
-    return reader.nodes(), reader.outputs
+    return Reading(reader.nodes(), reader.outputs, reader.stored)
 
 
 def _export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
@@ -104,9 +117,10 @@ class _Reader:
 
     def __init__(self, program: Any) -> None:
         self.program = program
-        self.stored = _stored_tensors(program)  # fx name -> parameter, buffer or constant
+        sources = _stored_tensors(program)
+        self.stored = Constants(sources)  # fx name -> parameter, buffer or constant
         self.memory = Memory()
-        self.learned = _learned(program, self.stored)  # fx names of what may be trained
+        self.learned = _learned(program, sources)  # fx names of what may be trained
         self.drafts: dict[Any, Node] = {}  # fx node -> node, under its fx name
         self.outputs: dict[str, str] = {}  # known when the nodes are
         self.refused: dict[str, UnsupportedOp] = {}  # what is only read as a part of an activation
@@ -123,7 +137,7 @@ class _Reader:
             elif self._is_constant(fx):
                 if any(node.name in self.learned for node in fx.all_input_nodes):
                     self.learned.add(fx.name)
-                self.stored[fx.name] = self._fold(fx)
+                self.stored.compute(partial(_fold, fx))
             elif _is_tensor(fx):
                 self._read(fx, lrn.get(fx))
         outputs = self._output_values()
@@ -210,19 +224,6 @@ class _Reader:
         """Computed from stored tensors alone, such as a reshaped mean image."""
         return bool(fx.all_input_nodes) and all(n.name in self.stored for n in fx.all_input_nodes)
 
-    def _fold(self, fx: Any) -> Any:
-        """A constant's value. A write into a stored tensor goes into a copy of it."""
-        stored = {node.name: self.stored[node.name] for node in fx.all_input_nodes}
-        written = fx.args[0].name if writes_in_place(fx) else None
-        if written is not None:
-            stored[written] = stored[written].clone()
-        args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), lambda n: stored[n.name])
-        with torch.no_grad():
-            value = fx.target(*args, **kwargs)
-        if written is not None:
-            self.stored[written] = value
-        return value
-
     def _value_of(self, operand: Any, fx: Any) -> Any:
         if self.memory.is_stale(operand):
             raise UnsupportedOp(_refusal(fx, "reads memory that was overwritten through a view"))
@@ -285,6 +286,20 @@ class _Reader:
 
 
 # --- reading one fx node --------------------------------------------------------------------------
+
+
+def _fold(fx: Any, values: dict[str, Any]) -> Any:
+    """Put a constant's value beside the values it is computed from. One that is written to is left
+    alone: its copy takes its name."""
+    stored = {node.name: values[node.name] for node in fx.all_input_nodes}
+    written = fx.args[0].name if writes_in_place(fx) else None
+    if written is not None:
+        stored[written] = stored[written].clone()
+    args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), lambda n: stored[n.name])
+    values[fx.name] = fx.target(*args, **kwargs)
+    if written is not None:
+        values[written] = values[fx.name]
+    return values[fx.name]
 
 
 def _stored_tensors(program: Any) -> dict[str, Tensor]:
