@@ -96,3 +96,26 @@ def test_one_score_may_have_the_names_of_both_classes(place, convscope):
     (place / "names.txt").write_text("no\nyes\n")
     answer = convscope("layers", "one:build", *OPTIONS, "--classes", "names.txt")
     assert answer.code == 0, answer.err
+
+
+def test_where_pictures_do_not_depend_on_the_image_is_said(heads, convscope):
+    conv = "conv1/7x7_s2"
+    said = "are the same for every image, but for their strength"
+    answer = convscope("layers", *MODEL)
+    assert f"those of {conv}, relu {said}" in answer.out
+    assert "rectifies the signal at relu; follows the switches of max_pool" in answer.out
+    answer = convscope("project", *MODEL, "dog.jpg", f"{conv}/3", "gender/1", "--out", "p.png")
+    assert answer.code == 0 and f"those of {conv} {said}" in answer.out
+    answer = convscope("project", *MODEL, "dog.jpg", "gender/1", "--out", "p.png")
+    assert answer.code == 0 and said not in answer.out
+    answer = convscope(
+        "project", *MODEL, "dog.jpg", f"{conv}/3", "--rules", "guided", "--out", "p.png"
+    )
+    assert answer.code == 0
+    answer = convscope("atlas", *MODEL, "photos", "--out", "atlas")
+    assert answer.code == 0 and f"those of relu {said}" in answer.out
+    page = (heads / "atlas" / "index.html").read_text()
+    assert "Projections of all layers here do not depend on the image at all" in page
+    assert '"image_dependent": false' in (heads / "atlas" / "manifest.json").read_text()
+    answer = convscope("atlas", *MODEL, "photos", "--rules", "gradient", "--out", "other")
+    assert answer.code == 0 and said not in answer.out
