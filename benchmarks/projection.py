@@ -23,6 +23,7 @@ from convscope.images.torchvision_import import import_torchvision
 from convscope.methods.project import project
 from convscope.network.architectures import Architecture, architecture_named, build
 from convscope.network.exported import Network, open_network
+from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 
 LAYERS = ("conv2", "conv3", "conv4", "conv5")
@@ -155,7 +156,7 @@ def compare(case: Case, rounds: int, calls: int, composites: ModuleType | None) 
         runs["zennit"] = lambda: case.zennit_batch(BATCH, composites)
     times = {name: t.per(counts[name]) for name, t in measure.in_turn(runs, rounds).items()}
     cone = case.network.cone(case.units[0].layer)
-    window = "whole" if cone is None else "×".join(map(str, cone.size("input")))
+    window = "whole" if cone is None else "×".join(map(str, cone.size(INPUT)))
     ours, forward = times.pop("ours"), times.pop("forward")
     peers = [f"{t}, {measure.ratio(t, ours)}" for t in times.values()]
     print(f"{case.layer}: ours {ours}, of which forward {forward}", *peers, sep="; ", flush=True)

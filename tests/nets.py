@@ -197,6 +197,8 @@ ODD_SETTINGS: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = 
             "leaky_relu": lambda x: F.leaky_relu(x, 0.3),
             "elu": lambda x: F.elu(x, 0.7),
             "silu": F.silu,
+            "silu with a beta": lambda x: x * torch.sigmoid(1.7 * x),
+            "mish": F.mish,
             "gelu": F.gelu,
             "gelu, tanh": lambda x: F.gelu(x, approximate="tanh"),
             "hardswish": lambda x: F.hardswish(4 * x),

@@ -10,6 +10,7 @@ from convscope.text import listed, numbers, table
 
 def test_names_stand_between_commas():
     assert listed(" conv1, conv5,", "--layers") == ("conv1", "conv5")
+    assert listed('"a,b", c', "--layers") == ("a,b", "c")
 
 
 @pytest.mark.parametrize("words", ["", ",", " , "])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,12 @@ __all__ = ["listed", "numbers", "table"]
 
 
 def listed(words: str, option: str) -> tuple[str, ...]:
-    """("conv1", "conv5") of "conv1,conv5".   Raises  BadOption: there is nothing in it."""
-    names = tuple(name.strip() for name in words.split(",") if name.strip())
+    """("conv1", "conv5") of "conv1,conv5"; a name with a comma in it stands in double quotes.
+
+    Raises  BadOption: there is nothing in it.
+    """
+    fields = next(csv.reader([words], skipinitialspace=True), [])
+    names = tuple(name.strip() for name in fields if name.strip())
     if not names:
         raise BadOption(f"{option} {words!r} names nothing: give names, a comma between them")
     return names

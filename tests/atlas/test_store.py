@@ -119,3 +119,14 @@ def test_a_missing_sheet_is_named(folder):
 def _renamed(folder: Path) -> dict:
     layer = json.loads((folder / "manifest.json").read_text())["layers"][0]
     return {**layer, "name": "other"}
+
+
+def test_it_is_kept_where_projections_do_not_depend_on_the_image_and_an_old_atlas_says_nothing(
+    folder,
+):
+    assert [layer.image_dependent for layer in open_atlas(folder).manifest.layers] == [False, True]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for layer in manifest["layers"]:
+        del layer["image_dependent"]
+    change(folder, layers=manifest["layers"])
+    assert [layer.image_dependent for layer in open_atlas(folder).manifest.layers] == [None, None]

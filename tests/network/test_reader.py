@@ -260,13 +260,6 @@ def test_arithmetic_with_stored_tensors_and_pieces_gives_the_modules_values(name
     )
 
 
-def test_a_dictionary_of_results_gives_its_first_value():
-    module = Calling(lambda net, x: {"out": net.conv(x).relu(), "other": net.conv(x)})
-    network = open_network(module, SHAPE)
-    assert network.output == "relu"
-    assert [layer.name for layer in network.layers] == ["conv", "relu"]
-
-
 def test_the_images_batch_may_have_any_size():
     network = open_network(nn.Conv2d(3, 2, 3), SHAPE)
     assert [len(network.trace(torch.zeros(n, *SHAPE))["conv"]) for n in (1, 2, 7)] == [1, 2, 7]

@@ -21,7 +21,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "layer norm": (lambda net, x: F.layer_norm(net.conv(x), (12, 12)), "aten.layer_norm.default"),
     "group norm": (lambda net, x: F.group_norm(net.conv(x), 2), "aten.group_norm.default"),
     "einsum": (lambda net, x: torch.einsum("nchw,nkhw->nck", x, x), "aten.einsum.default"),
-    "clamp": (lambda net, x: net.conv(x).clamp(min=0), "aten.clamp.default"),
+    "clamp": (lambda net, x: net.conv(x).clamp(min=1), "aten.clamp.default"),
     "batch norm by the batch": (
         lambda net, x: F.batch_norm(net.conv(x), None, None, training=True),
         "batch_norm.default in the network's own forward() normalises with the batch's own",

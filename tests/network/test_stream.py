@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from convscope.errors import NoSuchLayer
 from convscope.network.exported import Network, open_network
+from convscope.network.reader import INPUT
 from nets import TwoReaders
 
 SHAPE = (3, 9, 7)
@@ -40,7 +41,7 @@ def opened(name: str) -> tuple[Network, Tensor]:
 
 def whole(network: Network, images: Tensor) -> dict[str, Tensor]:
     """Every value, by a walk that lets nothing go."""
-    values = {"input": images}
+    values = {INPUT: images}
     with torch.no_grad():
         for node in network.nodes.values():
             values[node.name] = node.forward(*(values[name].clone() for name in node.inputs))
@@ -64,6 +65,7 @@ def test_what_is_streamed_is_not_overwritten_further_on_nor_are_the_images(name:
 def test_values_are_what_is_streamed_in_the_order_asked_for(name: str):
     network, images = opened(name)
     expected = whole(network, images)
+    expected["input"] = expected[INPUT]
     names = [network.output, "input", *network.conv_layers()]
     found = network.values(images, names)
     assert list(found) == list(dict.fromkeys(names))

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from convscope.errors import NoSuchLayer, NoSuchUnit
+from convscope.methods.project import project
 from convscope.network.exported import Network, open_network
 from convscope.network.unit import Unit
 from nets import Apply
 
 layer_names = st.text(
-    st.characters(exclude_characters="/@", exclude_categories=("Z", "C")), min_size=1
-)
+    st.characters(exclude_categories=("Z", "C")), min_size=1
+)  # whatever is printed, / @ , and : too
 positions = st.one_of(st.none(), st.tuples(st.integers(0, 999), st.integers(0, 999)))
 
 
@@ -35,6 +36,11 @@ def test_the_text_form_reads_back(layer: str, channel: int, position: tuple[int,
         ("conv5/128@6,7", Unit("conv5", 128, 6, 7)),
         ("features.10/3", Unit("features.10", 3)),
         (" layer1.0.relu:2/0 ", Unit("layer1.0.relu:2", 0)),
+        ("conv1/7x7_s2/3", Unit("conv1/7x7_s2", 3)),
+        ("conv1/7x7_s2/3@1,2", Unit("conv1/7x7_s2", 3, 1, 2)),
+        ("a/3@1,2/5", Unit("a/3@1,2", 5)),
+        ("a/3@1,2/5@0,0", Unit("a/3@1,2", 5, 0, 0)),
+        ("a b, c:2/5", Unit("a b, c:2", 5)),
         (("conv5", 3), Unit("conv5", 3)),
         (("conv5", 3, 1, 2), Unit("conv5", 3, 1, 2)),
         (Unit("conv5", 3), Unit("conv5", 3)),
@@ -47,7 +53,7 @@ def test_units_are_given_as_text_tuples_or_themselves(text: Any, unit: Unit):
 @pytest.mark.parametrize(
     "text",
     ["conv5", "conv5/", "/3", "conv5/x", "conv5/-1", "conv5/3@", "conv5/3@1", "conv5/3@1,2,3",
-     "conv5/3@-1,2", "a/b/3", "conv5/٣", "", ("conv5",), ("conv5", 1, 2), 7, None],
+     "conv5/3@-1,2", "a/b/c", "conv5/٣", "", ("conv5",), ("conv5", 1, 2), 7, None],
 )  # fmt: skip
 def test_what_is_not_a_unit_is_refused_with_an_example(text: Any):
     with pytest.raises(NoSuchUnit, match="for example conv5/128@6,6"):
@@ -105,3 +111,21 @@ def test_a_unit_finds_its_strongest_position(network: Network):
     assert trace.strongest(Unit("0", 2), 0) == Unit("0", 2, 0, 0)  # all alike: the first
     assert trace.strongest(Unit("3", 2), 0) == Unit("3", 2)
     assert trace.strongest(Unit("0", 2, 1, 1), 0) == Unit("0", 2, 1, 1)
+
+
+SLASHES = ("conv1/7x7_s2", "conv1/relu@1,2", "a b", "a,b", "a:b", "a/3", "a/3@0,0", "a")
+
+
+def test_units_of_layers_with_any_name_are_found_and_projected():
+    module = nn.Sequential()
+    for name in SLASHES:
+        module.add_module(name, nn.Conv2d(3, 3, 1))
+    network = open_network(module, (3, 4, 5))
+    assert [layer.name for layer in network.layers] == list(SLASHES)
+    trace = network.trace(torch.rand(1, 3, 4, 5))
+    for name in SLASHES:
+        unit = network.unit(f"{name}/2@3,1")
+        assert unit == Unit(name, 2, 3, 1)
+        assert float(project(trace, str(unit)).activation) == float(trace[name][0, 2, 3, 1])
+    with pytest.raises(NoSuchLayer, match="no layer 'conv1/7x7' in"):
+        network.unit("conv1/7x7/2")

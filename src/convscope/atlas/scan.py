@@ -41,8 +41,9 @@ from convscope.atlas.tiles import Depicted
 from convscope.atlas.unfinished import Plan, WorkFolder, claim
 from convscope.errors import BadData, BadInput, BadModel, BadOption
 from convscope.images.image_set import ImageSet
+from convscope.methods.dependence import depends_on_image
 from convscope.methods.rules import DECONVNET, Rules
-from convscope.network.exported import Network, open_network
+from convscope.network.exported import Network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.network.reader import INPUT
 from convscope.progress import Progress, silent
@@ -127,7 +128,7 @@ def write_atlas(
     """
     out = Path(out)
     _check(search, images)
-    network = open_network(model.module, model.input_shape).to(_device(device))
+    network = model.network().to(_device(device))
     names = layers_with_maps(network, search.layers)
     _see_the_same(model, images, ranks)
     plan = ranks.from_first(lambda: _plan(model, images, names, search, network))
@@ -170,7 +171,9 @@ class _Job:
             batch_size=batch, workers=search.workers, ranks=self.ranks, progress=self.progress,
         ).run(found, commits=None if self.work is None else self.work.tables)  # fmt: skip
         started = time.monotonic()
-        layers = self.ranks.from_first(lambda: self._write_tables(activations, found.tables, seen))
+        layers = self.ranks.from_first(
+            lambda: self._write_tables(activations, found.tables, seen, search.rules)
+        )
         written = time.monotonic() - started
         drawn = draw(
             self.network,
@@ -191,7 +194,7 @@ class _Job:
             write_manifest(self.out, self._manifest(records, seen, batch, phases))
 
     def _write_tables(
-        self, activations: Mapping[str, str], found: Mapping[str, TopK], seen: Seen
+        self, activations: Mapping[str, str], found: Mapping[str, TopK], seen: Seen, rules: Rules
     ) -> list[Depicted]:
         """What the first pass brought, on disk. Raises  BadData: it brought nothing."""
         if len(seen.skipped) == len(self.images):
@@ -199,7 +202,7 @@ class _Job:
             raise nothing_readable(self.images, seen)
         fields = {name: self.network.layer(at).field for name, at in activations.items()}
         tables = {name: layer_table(found[name], field) for name, field in fields.items()}
-        records = self._records(activations, found)
+        records = self._records(activations, found, rules)
         write_tables(self.out, tables)
         write_images(self.out, image_records(self.images))
         self._write_filters(records)
@@ -212,7 +215,7 @@ class _Job:
             self.out.rmdir()
 
     def _records(
-        self, activations: Mapping[str, str], tables: Mapping[str, TopK]
+        self, activations: Mapping[str, str], tables: Mapping[str, TopK], rules: Rules
     ) -> list[LayerRecord]:
         folders = slugs(activations)
         records = []
@@ -233,6 +236,7 @@ class _Job:
                     non_finite=int(table.non_finite.sum()),
                     dead=int(table.dead.sum()),
                     filters=self._shows_filters(name),
+                    image_dependent=depends_on_image(self.network, activation, rules),
                 )
             )
         return records

@@ -91,7 +91,9 @@ class FieldRecord(Record):
 
 class LayerRecord(Record):
     """One layer. `window` is the part of the input that a picture shows, rows and columns in
-    pixels: the field, or the whole input along an axis where the field is larger than it."""
+    pixels: the field, or the whole input along an axis where the field is larger than it.
+    `image_dependent` is False where projections are the same for every image, but for their
+    strength; None in atlases that do not say."""
 
     name: str
     slug: str
@@ -105,6 +107,7 @@ class LayerRecord(Record):
     non_finite: int
     dead: int
     filters: bool
+    image_dependent: bool | None = None
 
 
 class SkippedRecord(Record):

@@ -65,6 +65,8 @@ def atlas(
         scope = open_session(model, reading, running)
         images = scope.images(data)
         facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}", "rules": rules}
+        if same := _about_images(scope, names, rules):
+            facts["pictures"] = same
         together = {"processes": str(ranks.count)} if ranks.count > 1 else {}
         screen.facts({**facts, **together})
         with screen.progress(out) as progress:
@@ -109,6 +111,16 @@ def make_atlas(
         progress=progress,
         ranks=ranks or ALONE,
     )
+
+
+def _about_images(scope: Session, layers: tuple[str, ...] | None, rules: RulesName) -> str | None:
+    """Which layers' projections are the same for every image, if any are."""
+    from convscope.methods.dependence import about_images
+    from convscope.methods.rules import rules_named
+
+    network = scope.network
+    looked = [network.activation(name) for name in layers or network.conv_layers()]
+    return about_images(network, looked, rules_named(rules))
 
 
 def _report(screen: Screen, scope: Session, made: Atlas, page: Path) -> None:

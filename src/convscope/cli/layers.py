@@ -15,7 +15,9 @@ def layers(model: ModelArgument, reading: Reading, running: Running) -> None:
     """List a network's layers: kind, shape, receptive field, stride.
 
     The receptive field is in image pixels; status says how sure it is: exact, an upper bound,
-    or global (the whole image). Names are those that every other verb takes.
+    or global (the whole image). Names are those that every other verb takes. The lines deconvnet
+    and pictures say what its projections do at nonlinear layers, and which do not depend on the
+    image (docs/rules.md).
 
     Examples:
 
@@ -27,6 +29,12 @@ def layers(model: ModelArgument, reading: Reading, running: Running) -> None:
         reading = replace(reading, preprocess="unit")  # no image will be looked at
     scope = open_session(model, reading, running)
     size = "×".join(map(str, scope.model.input_shape))
-    screen.facts({**scope.facts(), "input": size})
+    from convscope.methods.dependence import about_bends, about_images
+    from convscope.methods.rules import DECONVNET
+
+    network = scope.network
+    facts = {**scope.facts(), "input": size, "deconvnet": about_bends(network)}
+    same = about_images(network, [layer.name for layer in network.layers], DECONVNET)
+    screen.facts({**facts, "pictures": same} if same else facts)
     screen.say("", *([] if running.as_json else [str(scope.network)]))
     screen.result(scope.network.table())

@@ -63,10 +63,13 @@ def project(
     scope = open_session(model, reading, running)
     wanted = [scope.network.unit(unit) for unit in units]
     picture = scope.picture(image)
-    screen.facts({**scope.facts(), "image": picture.describe(), "rules": rules})
-
+    from convscope.methods.dependence import about_images
     from convscope.methods.project import project as carry_down
     from convscope.methods.rules import rules_named
+
+    facts = {**scope.facts(), "image": picture.describe(), "rules": rules}
+    same = about_images(scope.network, [unit.layer for unit in wanted], rules_named(rules))
+    screen.facts({**facts, "pictures": same} if same else facts)
 
     trace = scope.network.trace(scope.tensor(picture), [unit.layer for unit in wanted])
     found = carry_down(trace, wanted, rules_named(rules))

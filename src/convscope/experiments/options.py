@@ -187,6 +187,15 @@ class Reading:
             rich_help_panel=_MODEL,
         ),
     ] = None
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The output to look at, by name or number, of a network that returns several. "
+            "Default: the first.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -45,7 +45,12 @@ class Session:
             "device": str(self.device),
         }
         notes = [note for note in model.notes if not note.startswith("random weights")]
+        notes += [about] if (about := self._about_outputs()) else []
         return {**facts, "note": "; ".join(notes)} if notes else facts
+
+    def _about_outputs(self) -> str | None:
+        about = self.network.about_outputs()
+        return about if about is None or self.model.output is not None else f"{about} (--output)"
 
     def record(self) -> dict[str, Any]:
         """What is used, for a file: JSON-able."""
@@ -58,6 +63,7 @@ class Session:
             "preprocess": model.preprocess.to_dict(),
             "device": str(self.device),
             "seed": self.seed,
+            **({"output": self.network.output} if self.network.about_outputs() else {}),
         }
 
     def title(self) -> str:
@@ -118,7 +124,6 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
     table; BadOption: input, preprocess, fit or device."""
     device = choose_device(running.device)
     from convscope.methods.classes import class_names
-    from convscope.network.exported import open_network
     from convscope.network.zoo import open_model
 
     model = open_model(
@@ -128,8 +133,9 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
         fit=reading.fit,
         classes=reading.classes,
         seed=running.seed,
+        output=reading.output,
     )
-    network = open_network(model.module, model.input_shape)
+    network = model.network()
     if model.classes is not None:
         model = replace(model, classes=class_names(network, model.classes))
     return Session(model, network.to(device), device, running.seed)

@@ -21,7 +21,7 @@ from convscope.network.ops.shared import differentiate
 from convscope.network.reader import INPUT
 from convscope.network.trace import Trace
 
-__all__ = ["Start", "cone_for", "crops_pay", "descend", "descend_in_windows", "group_size"]
+__all__ = ["Start", "cone_for", "crops_pay", "descend", "descend_in_windows", "group_size", "looks"]
 
 MEMORY = 16 * 2**20
 """Bytes that the signals of one group of units may take at one layer: more fall out of the
@@ -83,7 +83,7 @@ def crops_pay(network: Network, units: Mapping[str, int], images: int, rules: Ru
         cone = cone_for(network, layer, rules)
         if cone is None:
             return False
-        top = next((n for n in reversed(cone.nodes) if _looks(n, rules)), None)
+        top = next((n for n in reversed(cone.nodes) if looks(n, rules)), None)
         crops += count * cone.cost(top.inputs[0]) if top and top.inputs[0] != INPUT else 0
     whole = sum(
         n.tensors["weight"].numel() * _area(n.shape)
@@ -93,7 +93,7 @@ def crops_pay(network: Network, units: Mapping[str, int], images: int, rules: Ru
     return crops < images * whole
 
 
-def _looks(node: Node, rules: Rules) -> bool:
+def looks(node: Node, rules: Rules) -> bool:
     """Whether a node's rule looks at what the forward pass saved there."""
     if node.kind in rules.table:
         return rules[node] not in (rectify, skip)

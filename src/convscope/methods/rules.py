@@ -38,7 +38,7 @@ __all__ = [
     "unpool_overwriting",
 ]
 
-RECTIFIERS = ("relu", "hardtanh", "leaky_relu", "elu", "silu", "gelu", "hardswish")
+RECTIFIERS = ("relu", "hardtanh", "leaky_relu", "elu", "silu", "mish", "gelu", "hardswish")
 """Nonlinearities that let positive values pass: these the deconvnet replaces by a rectification."""
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from convscope.geometry.box import Box
 from convscope.geometry.window import Field, Status
+from convscope.network.constants import stamp
 from convscope.network.exported import Network
 from convscope.network.node import Node, Saved
 from convscope.network.ops.pooling import max_pool_switches, switch_places
@@ -54,7 +55,7 @@ class Cone:
         self.extent = {INPUT: network.input_shape[-2:]}
         self.extent.update({node.name: network.layer(node.name).grid for node in self.nodes})
         self.edges = {node.name: self._edges(node) for node in self.nodes}
-        self._transposed: dict[str, Callable[[Tensor], Tensor]] = {}
+        self._transposed: dict[str, tuple[tuple[int, int], Callable[[Tensor], Tensor]]] = {}
 
     @classmethod
     def of(cls, network: Network, layer: str) -> Cone | None:
@@ -200,9 +201,10 @@ class Cone:
 
     def transpose(self, node: Node, signal: Tensor) -> Tensor:
         """A convolution's adjoint on windows: (U, O, h, w) -> the whole input window it reads."""
-        if node.name not in self._transposed:
-            self._transposed[node.name] = _transposed_convolution(node)
-        return self._transposed[node.name](signal)
+        written = stamp(node.tensors["weight"])  # filters are laid out anew once written to
+        if node.name not in self._transposed or self._transposed[node.name][0] != written:
+            self._transposed[node.name] = written, _transposed_convolution(node)
+        return self._transposed[node.name][1](signal)
 
 
 class Seen(ABC):

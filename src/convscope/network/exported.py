@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import BadInput, NoSuchLayer, NoSuchUnit
+from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
+from convscope.network.constants import Constants, stamp
 from convscope.network.node import Node
 from convscope.network.ops import ACTIVATION_KINDS, OUTPUT_KINDS
 from convscope.network.reader import INPUT, read_network
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Layer", "Network", "open_network"]
 
+IMAGE = "input"  # what a person calls the image
+ARITHMETIC = ("add", "sub", "mul", "div")
 FRESH = ("conv", "batch_norm")  # kinds whose result is new memory
 
 
@@ -34,7 +37,8 @@ class Layer:
 
     shape : (C, H, W), or (C,) for a layer without a grid, or () for one number an image
     field : its receptive field, a window per axis, in image pixels
-    inputs : names of the layers below; "input" is the image
+    inputs : names of the layers below; "input" is the image (".input" in a network that has a layer
+        called input)
     """
 
     name: str
@@ -65,16 +69,33 @@ class Layer:
 class Network:
     """An exported network. Opened with `open_network`; `print(network)` is its table.
 
-    The tensors are the module's own, not copies: train the module on, and this follows.
+    The tensors are the module's own, not copies: train the module on, and this follows. What the
+    module computes from its parameters in forward(), as weight standardisation and weight norm do,
+    is computed anew after a parameter was written to, by an optimiser, `load_state_dict` or under
+    `torch.no_grad()`; but not through `.data`, which PyTorch does not count. Open the network again
+    after that, and where a parameter was replaced by another one. A network that `to` has moved to
+    another device or dtype has copies, and follows no more.
+
+    output : the layer that is the network's answer: its scores, if it classifies
+    outputs : all that it returns, name -> layer; the name is "" where that is one value
     """
 
-    def __init__(self, nodes: Iterable[Node], input_shape: tuple[int, int, int]) -> None:
-        self.nodes: dict[str, Node] = {node.name: node for node in nodes}
+    def __init__(
+        self,
+        nodes: Iterable[Node],
+        input_shape: tuple[int, int, int],
+        outputs: Mapping[str, str],
+        output: str,
+        constants: Constants | None = None,
+    ) -> None:
+        self._nodes: dict[str, Node] = {node.name: node for node in nodes}
+        self._constants = constants
         self.input_shape = input_shape
-        self.output = next(reversed(self.nodes))
+        self.outputs = dict(outputs)
+        self.output = output
         fields = _receptive_fields(self.nodes.values(), input_shape[-2:])
         self._layers = {
-            name: Layer(name, node.kind, node.shape, fields[name], node.inputs)
+            name: Layer(name, node.kind, node.shape, fields[name], self._shown(node.inputs))
             for name, node in self.nodes.items()
         }
         self._cones: dict[str, Cone | None] = {}
@@ -83,6 +104,13 @@ class Network:
         for node in self.nodes.values():
             for below in node.inputs:
                 self._readers[below].append(node.name)
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """Every operation by its layer's name, in order of execution, its tensors up to date."""
+        if self._constants is not None:
+            self._constants.follow()
+        return self._nodes
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -103,23 +131,41 @@ class Network:
 
     def to(self, target: torch.device | str | torch.dtype) -> Network:
         """The same network with its tensors on another device, or of another dtype."""
-        moved = (
+        moved = [
             replace(node, tensors={key: t.to(target) for key, t in node.tensors.items()})
             for node in self.nodes.values()
+        ]
+        stays = all(
+            now is before
+            for new, old in zip(moved, self.nodes.values(), strict=True)
+            for now, before in zip(new.tensors.values(), old.tensors.values(), strict=True)
         )
-        return Network(moved, self.input_shape)
+        constants = self._constants if stays else None
+        return Network(moved, self.input_shape, self.outputs, self.output, constants)
 
     def identity(self) -> str:
         """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""
         whole = hashlib.sha256()
+        if len(self.outputs) > 1:
+            whole.update(f"{self.output}\n".encode())
         for node in self.nodes.values():
             settings = sorted((key, str(value)) for key, value in node.settings.items())
-            whole.update(f"{node.name}\0{node.kind}\0{node.inputs}\0{settings}\n".encode())
+            inputs = self._shown(node.inputs)
+            whole.update(f"{node.name}\0{node.kind}\0{inputs}\0{settings}\n".encode())
             for key, tensor in sorted(node.tensors.items()):
                 flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
                 whole.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
                 whole.update(flat.numpy().data)
         return whole.hexdigest()
+
+    def _shown(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Names for a person: the image is "input", if no layer is called so."""
+        image = INPUT if IMAGE in self.nodes else IMAGE
+        return tuple(image if name == INPUT else name for name in names)
+
+    def resolve(self, name: str) -> str:
+        """The name inside a pass: "input" is the image, unless a layer is called so."""
+        return INPUT if name == IMAGE and name not in self.nodes else name
 
     def layer(self, name: str) -> Layer:
         """Raises  NoSuchLayer: with the nearest names."""
@@ -156,19 +202,28 @@ class Network:
         return unit
 
     def conv_layers(self) -> tuple[str, ...]:
-        """Names of the convolutional layers, bottom up."""
-        return tuple(layer.name for layer in self.layers if layer.kind == "conv")
+        """Names of the convolutional layers that the output depends on, bottom up."""
+        return tuple(node.name for node in self.below([self.output]) if node.kind == "conv")
+
+    def about_outputs(self) -> str | None:
+        """Which of several outputs is taken for the network's answer; None if there is but one."""
+        if len(self.outputs) < 2:
+            return None
+        each = ", ".join(f"{key} ({layer})" for key, layer in self.outputs.items())
+        taken = next(key for key, layer in self.outputs.items() if layer == self.output)
+        return f"it returns {len(self.outputs)} outputs, {each}: {taken} is taken for its answer"
 
     def activation(self, name: str) -> str:
         """The layer whose value is the activation of `name`.
 
-        A convolution's activation is what its batch norm and nonlinearity make of it, as far as
-        nothing else reads the value in between; otherwise it is the layer's own output.
+        A convolution's activation is what its batch norm (or a scale and a shift per channel that
+        are written out) and nonlinearity make of it, as far as nothing else reads the value in
+        between; otherwise it is the layer's own output.
         """
         activation = at = self.layer(name).name
         while self.nodes[at].kind not in ACTIVATION_KINDS and len(self._readers[at]) == 1:
             reader = self.nodes[self._readers[at][0]]
-            if reader.kind == "batch_norm" or reader.kind in ACTIVATION_KINDS - OUTPUT_KINDS:
+            if _is_affine(reader) or reader.kind in ACTIVATION_KINDS - OUTPUT_KINDS:
                 activation = reader.name
             elif not reader.op.passes_through:
                 break
@@ -191,9 +246,9 @@ class Network:
 
         images : (N, C, H, W) preprocessed.   Returns  name -> (N, *layer.shape).
         """
-        names = list(names)
-        found = dict(self.stream(images, names))
-        return {name: found[name] for name in names}
+        keys = {name: self.resolve(name) for name in names}
+        found = dict(self.stream(images, keys.values()))
+        return {name: found[key] for name, key in keys.items()}
 
     @torch.no_grad()
     def stream(self, images: Tensor, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
@@ -204,13 +259,14 @@ class Network:
 
         Raises  NoSuchLayer; BadInput: images of another shape.
         """
-        wanted = {name if name == INPUT else self.layer(name).name for name in names}
+        asked = {self.resolve(name): name for name in names}
+        wanted = {name if name == INPUT else self.layer(name).name for name in asked}
         plan = self.below(wanted)
         last_use = {below: i for i, node in enumerate(plan) for below in node.inputs}
         reads = Counter(below for node in plan for below in node.inputs)
         values = {INPUT: self.check_images(images)}
         if INPUT in wanted:
-            yield INPUT, values[INPUT]
+            yield asked[INPUT], values[INPUT]
         for i, node in enumerate(plan):
             inputs = [values[below] for below in node.inputs]
             for below in set(node.inputs):
@@ -252,9 +308,9 @@ class Network:
 
     def derived(self, key: str, source: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
         """A tensor computed from one of the network's own, kept until that one is written to."""
-        stamp = (source.data_ptr(), source._version)
-        if key not in self._derived or self._derived[key][0] != stamp:
-            self._derived[key] = stamp, make(source.detach())
+        written = stamp(source)
+        if key not in self._derived or self._derived[key][0] != written:
+            self._derived[key] = written, make(source.detach())
         return self._derived[key][1]
 
     def check_images(self, images: Tensor) -> Tensor:
@@ -279,15 +335,51 @@ class Network:
         return "\n".join(line.rstrip() for line in lines)
 
 
-def open_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Network:
+def open_network(
+    module: nn.Module, input_shape: tuple[int, int, int], *, output: str | int | None = None
+) -> Network:
     """Read a PyTorch module into a `Network`, through `torch.export`.
 
     input_shape : (C, H, W) of the images it takes.   The module comes back as it was.
-    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table.
+    output : which of several outputs is the network's answer, by its name or its number from 0;
+        default: the first that it returns. The others are layers like any other.
+    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table;
+        BadOption: no such output.
     """
     if len(input_shape) != 3 or any(n < 1 for n in input_shape):
         raise BadInput(f"input_shape is {tuple(input_shape)}: give (channels, height, width)")
-    return Network(read_network(module, input_shape), input_shape)
+    read = read_network(module, input_shape)
+    chosen = _chosen(read.outputs, output)
+    return Network(read.nodes, input_shape, read.outputs, chosen, read.constants)
+
+
+def _chosen(outputs: Mapping[str, str], wish: str | int | None) -> str:
+    """The layer of the output that is asked for by name or number."""
+    if wish is None:
+        return next(iter(outputs.values()))
+    if wish in outputs:
+        return outputs[str(wish)]
+    if str(wish).isdecimal() and int(wish) < len(outputs):
+        return list(outputs.values())[int(wish)]
+    if len(outputs) == 1:
+        raise BadOption(f"output {wish}: this network has one output: leave it out, or give 0")
+    raise BadOption(
+        f"no output {wish} of this network: it returns {', '.join(outputs)}; give a name, or a "
+        f"number, 0 to {len(outputs) - 1}"
+    )
+
+
+def _is_affine(node: Node) -> bool:
+    """Whether it is a batch norm, or scales or shifts each channel by a number of its own."""
+    if node.kind == "batch_norm":
+        return True
+    if node.kind not in ARITHMETIC or len(node.inputs) > 1 or node.shape != node.below[0]:
+        return False
+    other = node.tensors.get("other")
+    if other is None or len(node.shape) == 1:
+        return True
+    places = other.shape[-min(other.dim(), len(node.shape) - 1) :] if other.dim() else ()
+    return all(n == 1 for n in places)
 
 
 def _receptive_fields(nodes: Iterable[Node], extent: tuple[int, int]) -> Mapping[str, Field]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from convscope.errors import BadOption
 from convscope.network.exported import Network
+from convscope.network.node import Node
 from convscope.network.reader import INPUT
 
 __all__ = ["PROBABILITIES", "hidden_layers", "last_hidden_layer", "last_scores_without_places"]
@@ -20,9 +23,10 @@ def hidden_layers(network: Network) -> tuple[str, ...]:
     branches beside it have joined (a block's sum or concatenation, rectified). The last of these
     layers, the classes' own scores, is left out, and so are places inside a block that is there.
     """
-    order = list(network.nodes)
-    narrow = _narrow(network)
-    weighted = [node.name for node in network.nodes.values() if node.kind in WEIGHTED]
+    nodes = network.below([network.output])
+    order = [node.name for node in nodes]
+    narrow = _narrow(nodes)
+    weighted = [node.name for node in nodes if node.kind in WEIGHTED]
     found: dict[str, None] = {}
     for name in weighted[:-1]:
         start = order.index(network.activation(name))
@@ -39,7 +43,7 @@ def last_hidden_layer(network: Network) -> str:
 
     Raises  BadOption: no such layer, or it reads the image itself.
     """
-    weighted = [node for node in network.nodes.values() if node.kind in WEIGHTED]
+    weighted = [node for node in network.below([network.output]) if node.kind in WEIGHTED]
     name = weighted[-1].inputs[0] if weighted else INPUT
     while name != INPUT and _only_hands_on(network, name):
         name = network.nodes[name].inputs[0]
@@ -53,7 +57,7 @@ def last_scores_without_places(network: Network) -> str | None:
 
     Before a softmax or sigmoid at the end. None: the last weights have no places.
     """
-    weighted = [node for node in network.nodes.values() if node.kind in WEIGHTED]
+    weighted = [node for node in network.below([network.output]) if node.kind in WEIGHTED]
     if not weighted or network.layer(weighted[-1].name).grid == (1, 1):
         return None
     name = network.output
@@ -67,16 +71,16 @@ def _only_hands_on(network: Network, name: str) -> bool:
     return node.op.passes_through or node.kind == "flatten"
 
 
-def _narrow(network: Network) -> set[str]:
-    """The nodes that every path from the image to the output goes through."""
-    place = {INPUT: -1, **{name: i for i, name in enumerate(network.nodes)}}
-    reaches = [-1] * (len(network.nodes) + 1)  # from i - 1: the last node that reads node i - 1
-    for node in network.nodes.values():
+def _narrow(nodes: Sequence[Node]) -> set[str]:
+    """The nodes below the output that every path from the image to it goes through."""
+    place = {INPUT: -1, **{node.name: i for i, node in enumerate(nodes)}}
+    reaches = [-1] * (len(nodes) + 1)  # from i - 1: the last node that reads node i - 1
+    for node in nodes:
         for below in node.inputs:
             reaches[place[below] + 1] = place[node.name]
     narrow, furthest = set(), reaches[0]
-    for i, name in enumerate(network.nodes):
+    for i, node in enumerate(nodes):
         if furthest <= i:
-            narrow.add(name)
+            narrow.add(node.name)
         furthest = max(furthest, reaches[i + 1])
     return narrow

@@ -1,4 +1,5 @@
-"""From a PyTorch module to nodes: export, resolve in-place writes, recognise LRN, name layers.
+"""From a PyTorch module to nodes: export, resolve in-place writes, recognise LRN and activations
+that are written out, name layers.
 
 Reading goes through `torch.export` at the level of training ops (conv2d stays conv2d), never
 through module hooks: in-place, functional and reused activations are all plain nodes.
@@ -11,36 +12,58 @@ import logging
 import operator
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export.graph_signature import OutputKind, TensorArgument
+from torch.utils._pytree import tree_flatten_with_path, tree_unflatten
 
 from convscope.errors import BadModel, UnsupportedOp
+from convscope.network.constants import Constants
 from convscope.network.memory import Memory, writes_in_place
-from convscope.network.node import Node
+from convscope.network.node import Node, Op
 from convscope.network.ops import LRN, op_of
+from convscope.network.spellings import INGREDIENT, ingredient, is_ingredient, read_spellings
 
-__all__ = ["INPUT", "read_network"]
+__all__ = ["INPUT", "Reading", "read_network"]
 
-INPUT = "input"
-"""Name of the image itself, below every node."""
+INPUT = ".input"
+"""Name of the image itself, below every node: no module's, as no part of its name is empty."""
 
 aten = torch.ops.aten
 _RESHAPES = (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.default)
 
 
-def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> list[Node]:
-    """The nodes of `module` in evaluation mode, in order of execution; the last is its output.
+@dataclass(frozen=True)
+class Reading:
+    """What is read from a module.
+
+    nodes : in order of execution
+    outputs : name -> node, in the module's order. A name is where the value stands in what
+        forward() returns: its key or number, `heads.0` inside another; "" if it is alone
+    constants : the tensors, those included that are computed from others
+    """
+
+    nodes: list[Node]
+    outputs: dict[str, str]
+    constants: Constants
+
+
+def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Reading:
+    """The nodes of `module` in evaluation mode.
 
     input_shape : (C, H, W).   The module comes back as it was.
     Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table.
     """
     program = _export(module, input_shape)
-    return _Reader(program).nodes()
+    reader = _Reader(program)
+    return Reading(reader.nodes(), reader.outputs, reader.stored)
 
 
 def _export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
@@ -94,9 +117,13 @@ class _Reader:
 
     def __init__(self, program: Any) -> None:
         self.program = program
-        self.stored = _stored_tensors(program)  # fx name -> parameter, buffer or constant
+        sources = _stored_tensors(program)
+        self.stored = Constants(sources)  # fx name -> parameter, buffer or constant
         self.memory = Memory()
+        self.learned = _learned(program, sources)  # fx names of what may be trained
         self.drafts: dict[Any, Node] = {}  # fx node -> node, under its fx name
+        self.outputs: dict[str, str] = {}  # known when the nodes are
+        self.refused: dict[str, UnsupportedOp] = {}  # what is only read as a part of an activation
 
     def nodes(self) -> list[Node]:
         graph = self.program.graph
@@ -108,10 +135,15 @@ class _Reader:
             elif fx.op != "call_function" or fx in inside_lrn:
                 continue
             elif self._is_constant(fx):
-                self.stored[fx.name] = self._fold(fx)
+                if any(node.name in self.learned for node in fx.all_input_nodes):
+                    self.learned.add(fx.name)
+                self.stored.compute(partial(_fold, fx))
             elif _is_tensor(fx):
                 self._read(fx, lrn.get(fx))
-        names = self._names(self._first_output())
+        outputs = self._output_values()
+        self._join_spellings({fx.name for fx in outputs.values()})
+        names = self._names(outputs.values())
+        self.outputs = {key: names[fx] for key, fx in outputs.items()}
         return [self._renamed(draft, names) for fx, draft in self.drafts.items() if fx in names]
 
     # -- one operation
@@ -121,12 +153,10 @@ class _Reader:
         if lrn is not None:
             op, settings, operands = LRN, lrn["settings"], [lrn["value"]]
         else:
-            entry = op_of(_target(fx))
-            if entry is None:
+            if op_of(_target(fx)) is None and not is_ingredient(_target(fx)):
                 raise UnsupportedOp(_refusal(fx))
-            op = entry
             bound = {key: self._constant(value) for key, value in _bind(fx).items()}
-            settings = self._settings(fx, op, bound)
+            op, settings = self._operation(fx, bound)
             operands = _operands(bound)
             tensors = {key: value for key, value in bound.items() if isinstance(value, Tensor)}
         if fx.meta["val"].dim() == 0 or fx.meta["val"].shape[0] != _batch(self.program):
@@ -143,6 +173,33 @@ class _Reader:
             module=_module_path(fx)[0],
         )
         self.memory.add(fx, op, operands[0])
+
+    def _operation(self, fx: Any, bound: dict[str, Any]) -> tuple[Op, dict[str, Any]]:
+        """The op table's row for a call, and its settings; else, for now, a part of an activation.
+
+        Raises  UnsupportedOp: it can be neither.
+        """
+        try:
+            op = op_of(_target(fx))
+            if op is None:
+                raise UnsupportedOp(_refusal(fx))
+            return op, self._settings(fx, op, bound)
+        except UnsupportedOp as error:
+            part = None if _has_run_time_numbers(bound) else ingredient(_target(fx), bound)
+            if part is None:
+                raise
+            self.refused[fx.name] = error
+            return part
+
+    def _join_spellings(self, outputs: set[str]) -> None:
+        """Make activations that are written out one node each; refuse parts that are left over."""
+        learned = {id(self.stored[name]) for name in self.learned}
+        drafts = {draft.name: draft for draft in self.drafts.values()}
+        joined = read_spellings(drafts, outputs, lambda tensor: id(tensor) in learned)
+        for name, node in joined.items():
+            if node.kind == INGREDIENT:
+                raise self.refused[name]
+        self.drafts = {fx: joined[fx.name] for fx in self.drafts if fx.name in joined}
 
     def _settings(self, fx: Any, op: Any, bound: dict[str, Any]) -> dict[str, Any]:
         if op.kind == "batch_norm" and (bound["training"] or bound["running_mean"] is None):
@@ -167,19 +224,6 @@ class _Reader:
         """Computed from stored tensors alone, such as a reshaped mean image."""
         return bool(fx.all_input_nodes) and all(n.name in self.stored for n in fx.all_input_nodes)
 
-    def _fold(self, fx: Any) -> Any:
-        """A constant's value. A write into a stored tensor goes into a copy of it."""
-        stored = {node.name: self.stored[node.name] for node in fx.all_input_nodes}
-        written = fx.args[0].name if writes_in_place(fx) else None
-        if written is not None:
-            stored[written] = stored[written].clone()
-        args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), lambda n: stored[n.name])
-        with torch.no_grad():
-            value = fx.target(*args, **kwargs)
-        if written is not None:
-            self.stored[written] = value
-        return value
-
     def _value_of(self, operand: Any, fx: Any) -> Any:
         if self.memory.is_stale(operand):
             raise UnsupportedOp(_refusal(fx, "reads memory that was overwritten through a view"))
@@ -187,23 +231,27 @@ class _Reader:
 
     # -- names
 
-    def _first_output(self) -> Any:
+    def _output_values(self) -> dict[str, Any]:
+        """Name of each output that is computed from the images -> the node that holds its value."""
         (output,) = (node for node in self.program.graph.nodes if node.op == "output")
-        wanted = set(self.program.graph_signature.user_outputs)
-        results = [n for n in output.all_input_nodes if n.name in wanted and n in self.memory]
-        if not results or (first := self._value_of(results[0], output)) not in self.drafts:
+        by_name = {fx.name: fx for fx in output.all_input_nodes if fx in self.memory}
+        found: dict[str, Any] = {}
+        for key, name in _returned(self.program).items():
+            if name in by_name and (fx := self._value_of(by_name[name], output)) in self.drafts:
+                found[key] = fx
+        if not found:
             raise BadModel("the network computes nothing from its images: give one that does")
-        return first
+        return found
 
-    def _names(self, output: Any) -> dict[Any, str]:
-        """A dotted name for each node that the output depends on.
+    def _names(self, outputs: Iterable[Any]) -> dict[Any, str]:
+        """A dotted name for each node that an output depends on.
 
         A module whose result is the one operation of its own gives it its own name; others are
-        called `module.kind`; a second use is `name:2`.
+        called `module.kind`; a second use is `name:2`. No name is given twice.
         """
         by_name = {fx.name: fx for fx in self.drafts}
         used: set[Any] = set()
-        todo = [output]
+        todo = list(outputs)
         while todo:
             fx = todo.pop()
             if fx in used or fx not in self.drafts:
@@ -217,13 +265,15 @@ class _Reader:
             for fx, (path, key) in ((fx, _module_path(fx)) for fx in used)
         }
         names: dict[Any, str] = {}
-        uses: Counter[str] = Counter()
-        for leaf in (True, False):  # modules first: a functional op must not take a module's name
+        taken = {_module_path(fx)[0] for fx in used if own[fx]}  # a module's own, before any other
+        for leaf in (True, False):
             for fx in (fx for fx in self.drafts if fx in used and own[fx] is leaf):
                 path, kind = _module_path(fx)[0], self.drafts[fx].kind
-                base = path if leaf else f"{path}.{kind}" if path else kind
-                uses[base] += 1
-                names[fx] = base if uses[base] == 1 else f"{base}:{uses[base]}"
+                if leaf and path not in names.values():
+                    names[fx] = path
+                else:
+                    names[fx] = _free(path if leaf else f"{path}.{kind}" if path else kind, taken)
+                    taken.add(names[fx])
         return names
 
     def _renamed(self, draft: Node, names: dict[Any, str]) -> Node:
@@ -238,6 +288,20 @@ class _Reader:
 # --- reading one fx node --------------------------------------------------------------------------
 
 
+def _fold(fx: Any, values: dict[str, Any]) -> Any:
+    """Put a constant's value beside the values it is computed from. One that is written to is left
+    alone: its copy takes its name."""
+    stored = {node.name: values[node.name] for node in fx.all_input_nodes}
+    written = fx.args[0].name if writes_in_place(fx) else None
+    if written is not None:
+        stored[written] = stored[written].clone()
+    args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), lambda n: stored[n.name])
+    values[fx.name] = fx.target(*args, **kwargs)
+    if written is not None:
+        values[written] = values[fx.name]
+    return values[fx.name]
+
+
 def _stored_tensors(program: Any) -> dict[str, Tensor]:
     """Placeholder name -> parameter, buffer or lifted constant."""
     stored = {**program.constants, **program.state_dict}
@@ -246,6 +310,28 @@ def _stored_tensors(program: Any) -> dict[str, Tensor]:
         for spec in program.graph_signature.input_specs
         if spec.target is not None and isinstance(stored.get(spec.target), Tensor)
     }
+
+
+def _returned(program: Any) -> dict[str, str]:
+    """What forward() returns: where each value stands in it -> its fx name."""
+    specs = program.graph_signature.output_specs
+    values = [spec.arg for spec in specs if spec.kind is OutputKind.USER_OUTPUT]
+    nested = tree_unflatten(values, program.call_spec.out_spec)
+    paths = tree_flatten_with_path(nested)[0]
+    return {
+        ".".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", "")))) for k in path): (
+            value.name
+        )
+        for path, value in paths
+        if isinstance(value, TensorArgument)
+    }
+
+
+def _learned(program: Any, stored: dict[str, Tensor]) -> set[str]:
+    """Placeholders of parameters and of buffers that a state_dict holds: no constants."""
+    specs = (spec for spec in program.graph_signature.input_specs if spec.target is not None)
+    names = {spec.arg.name for spec in specs if spec.target in program.state_dict}
+    return names & stored.keys()
 
 
 def _batch(program: Any) -> Any:
@@ -319,6 +405,12 @@ def _module_path(fx: Any) -> tuple[str, str]:
 def _calls(fx: Any) -> list[str]:
     """Keys of the module calls that this operation happens in, outermost first."""
     return list(fx.meta.get("nn_module_stack") or ())
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the first of name:2, name:3, ... that nothing has."""
+    numbered = (f"{name}:{number}" for number in count(2))
+    return name if name not in taken else next(n for n in numbered if n not in taken)
 
 
 def _refusal(fx: Any, why: str = "is not in the op table") -> str:

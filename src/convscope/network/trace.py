@@ -52,17 +52,18 @@ class Trace:
         return len(self._values[INPUT])
 
     def __contains__(self, layer: str) -> bool:
-        return layer in self._values
+        return self.network.resolve(layer) in self._values
 
     def __getitem__(self, layer: str) -> Tensor:
-        """Values (N, C, H, W), or (N, C), of a layer; of the images for "input".
+        """Values (N, C, H, W), or (N, C), of a layer; of the images for "input" (see `resolve`).
 
         Where the pass stopped below the layer, it goes on from there.
         Raises  NoSuchLayer: the network has no such layer.
         """
-        if layer not in self._values:
-            self._run([self.network.layer(layer).name])
-        return self._values[layer]
+        key = self.network.resolve(layer)
+        if key not in self._values:
+            self._run([self.network.layer(key).name])
+        return self._values[key]
 
     def switches(self, layer: str) -> Tensor:
         """Where each pooled maximum of a max-pool came from, (N, C, H, W), flat index below."""

@@ -9,8 +9,8 @@ from convscope.errors import NoSuchUnit
 
 __all__ = ["Unit"]
 
-_TEXT = re.compile(
-    r"(?P<layer>[^/@]+)/(?P<channel>\d+)(@(?P<row>\d+),(?P<column>\d+))?", flags=re.ASCII
+_TEXT = re.compile(  # a layer's name may hold / and @ itself: the address is at the end
+    r"(?P<layer>.+)/(?P<channel>\d+)(@(?P<row>\d+),(?P<column>\d+))?", re.ASCII | re.DOTALL
 )
 
 

@@ -24,6 +24,7 @@ from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, pars
 from convscope.images.scaling import Scaling
 from convscope.network.architectures import ARCHITECTURES, Architecture, build
 from convscope.network.catalogues import Found, from_factory, from_timm, from_torchvision
+from convscope.network.exported import Network, open_network
 from convscope.network.weights import Weights, load_weights, module_sha256, read_weights
 
 __all__ = ["Model", "open_model"]
@@ -47,6 +48,7 @@ class Model:
     random_weights : True if the weights are random numbers from `seed`
     classes : names of the outputs, if known
     notes : what a user should know about how it was opened, a sentence each
+    output : which of several outputs is its answer (see `open_network`)
     """
 
     module: nn.Module
@@ -56,11 +58,27 @@ class Model:
     random_weights: bool
     classes: tuple[str, ...] | None
     notes: tuple[str, ...] = ()
+    output: str | int | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(3, H, W), pixels."""
         return self.preprocess.shape
+
+    def network(self) -> Network:
+        """The model as a network, its tensors the module's own.
+
+        Raises  as `open_network`; BadOption: there are not as many names as classes.
+        """
+        network = open_network(self.module, self.input_shape, output=self.output)
+        count = network.layer(network.output).channels
+        names = len(self.classes or ())
+        if self.classes is not None and names != count and (names, count) != (2, 1):
+            raise BadOption(
+                f"{self.spec}: {names} class names (of --classes, or of its weights), but its "
+                f"output {network.output!r} has {count}: give a name for each"
+            )
+        return network
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,7 @@ def open_model(
     fit: str | Fit | None = None,
     classes: str | Path | Iterable[str] | None = None,
     seed: int = 0,
+    output: str | int | None = None,
 ) -> Model:
     """Opens any MODEL of the command line; the module's docstring has the forms.
 
@@ -111,6 +130,7 @@ def open_model(
         Preprocess; fit : crop, stretch or none. Each overrides what the model or its weights say.
     classes : names, or a file of them: a line or JSON entry per class
     seed : of the weights, where none are given
+    output : which of several outputs is its answer, by name or number; default: the first
 
     Raises  BadModel: unknown name, or a factory that fails.
             BadCheckpoint: weights that do not fit.
@@ -131,6 +151,7 @@ def open_model(
         random_weights=found.random_weights,
         classes=tuple(names) if names is not None else found.classes,
         notes=found.notes,
+        output=output,
     )
 
 

@@ -11,7 +11,7 @@ JSON without any character that could end a script, and the page's own scripts m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -61,7 +61,7 @@ def write_page(atlas_dir: str | Path) -> Path:
 def page_summary(manifest: Manifest) -> dict[str, Any]:
     """What the page needs at once: every layer's description, no numbers of feature maps."""
     wanted = {"name", "slug", "kind", "channels", "grid", "field", "window", "tile"}
-    wanted |= {"activation", "non_finite", "dead", "filters"}
+    wanted |= {"activation", "non_finite", "dead", "filters", "image_dependent"}
     return {
         "title": title_of(manifest.model.spec),
         "command": project_command(manifest),
@@ -154,7 +154,20 @@ def page_words(manifest: Manifest) -> dict[str, Any]:
         "converted_text": _converted_text(manifest.converted),
         "non_finite_text": _non_finite_text(layers),
         "dead_text": _dead_text(layers, maps),
+        "same_text": _same_text(layers),
     }
+
+
+def _same_text(layers: Sequence[LayerRecord]) -> str:
+    """Which layers' projections show the filters alone; nothing where the atlas does not say."""
+    same = [layer.name for layer in layers if layer.image_dependent is False]
+    if not same:
+        return ""
+    which = "all layers here" if len(same) == len(layers) else ", ".join(same)
+    return (
+        f"Projections of {which} do not depend on the image at all, but for their strength: "
+        "nothing below them, such as a max pooling or a gate, looks at the image on the way down."
+    )
 
 
 def _facts(manifest: Manifest) -> dict[str, str | bool]:

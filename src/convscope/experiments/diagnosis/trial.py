@@ -21,7 +21,6 @@ from convscope.experiments.diagnosis.remedies import Change, remedied
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import middle
 from convscope.network.architectures import Architecture
-from convscope.network.exported import open_network
 from convscope.network.zoo import open_model
 from convscope.progress import Progress
 from convscope.stats import Estimate, mean_of
@@ -177,7 +176,7 @@ def _examined(bench: Bench, architecture: Architecture, recipe: Recipe) -> Exami
     """The trained network of that recipe and seed, on the first validation images."""
     done = bench.trained(_name(architecture, recipe), architecture, recipe)
     model = open_model(f"run:{done.folder}")
-    network = open_network(model.module, model.input_shape).to(bench.device)
+    network = model.network().to(bench.device)
     title = f"{architecture.name}, trained from seed {recipe.seed}"
     return examine(network, model.preprocess, title, list(_tests(bench.lesson)))
 
@@ -191,7 +190,7 @@ def attempted(
 ) -> tuple[Attempt, tuple[Finding, ...]]:
     """A finished run's network, measured on its lesson and diagnosed."""
     model = open_model(f"run:{done.folder}")
-    network = open_network(model.module, model.input_shape).to(device)
+    network = model.network().to(device)
     diagnosis = diagnose(network, _tests(lesson))
     attempt = Attempt(
         measured(done, lesson, device),

@@ -19,7 +19,7 @@ from convscope.images.datasets import open_images, split_folders
 from convscope.images.image_set import ImageSet
 from convscope.images.parts import Marked, marked_images
 from convscope.network.architectures import Architecture, architecture_named
-from convscope.network.exported import Network, open_network
+from convscope.network.exported import Network
 from convscope.network.zoo import Model, open_model
 from convscope.progress import Progress, named
 from convscope.training.checkpoint import WEIGHTS, read_run
@@ -228,7 +228,7 @@ class Laboratory:
         key = name, self.seed if seed is None else seed
         if key not in self._networks:
             model = self.model(*key)
-            network = open_network(model.module, model.input_shape).to(self.device)
+            network = model.network().to(self.device)
             self._networks[key] = (model, network)
         return self._networks[key]
 

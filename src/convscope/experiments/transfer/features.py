@@ -280,5 +280,6 @@ def _structure(network: Network, layers: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for node in network.below(layers):
         settings = sorted((key, repr(value)) for key, value in node.settings.items())
-        digest.update(repr((node.name, node.kind, node.inputs, node.shape, settings)).encode())
+        inputs = network.layer(node.name).inputs
+        digest.update(repr((node.name, node.kind, inputs, node.shape, settings)).encode())
     return digest.hexdigest()

@@ -22,6 +22,12 @@ def _hardtanh(node: Node, value: Tensor) -> Tensor:
     return F.hardtanh(value, node.settings["low"], node.settings["high"])
 
 
+def _silu(node: Node, value: Tensor) -> Tensor:
+    """x * sigmoid(beta * x); beta is 1 unless it was written out."""
+    beta = node.settings.get("beta", 1)
+    return F.silu(value) if beta == 1 else value * torch.sigmoid(value * beta)
+
+
 def _read_softmax(bound: dict[str, Any]) -> dict[str, Any]:
     axis = bound["dim"] % bound["self"].meta["val"].dim()
     if axis == 0:
@@ -45,7 +51,8 @@ ACTIVATIONS: tuple[Op, ...] = tuple(replace(op, pointwise=True) for op in (
     Op("leaky_relu", (aten.leaky_relu.default, aten.leaky_relu_.default),
        lambda node, value: F.leaky_relu(value, node.settings["slope"]),
        read=lambda bound: {"slope": bound["negative_slope"]}),
-    Op("silu", (aten.silu.default, aten.silu_.default), lambda node, value: F.silu(value)),
+    Op("silu", (aten.silu.default, aten.silu_.default), _silu),
+    Op("mish", (aten.mish.default, aten.mish_.default), lambda node, value: F.mish(value)),
     Op("gelu", (aten.gelu.default, aten.gelu_.default),
        lambda node, value: F.gelu(value, approximate=node.settings["approximate"]),
        read=lambda bound: {"approximate": bound["approximate"]}),

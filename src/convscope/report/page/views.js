@@ -89,7 +89,7 @@
 
   // ---- a layer: head, raw filters, wall ---------------------------------------------------------
 
-  function layerFacts({ channels, grid, field, dead, non_finite: nonFinite }) {
+  function layerFacts({ channels, grid, field, dead, non_finite: nonFinite, ...layer }) {
     const sure = field.status === "exact" ? "" : ` (${field.status.replaceAll("_", " ")})`;
     const pairs = [
       ["Feature maps", words(channels)],
@@ -98,6 +98,8 @@
       ["Stride", `${times(field.stride)} px`],
       ["Dead maps", words(dead)],
     ];
+    if (layer.image_dependent === false)
+      pairs.push(["Projections", "the same for every image, but for their strength"]);
     if (nonFinite) pairs.push(["NaN or infinite", words(nonFinite)]);
     return pairs.map(([term, text]) => el("div", {}, el("dt", {}, term), el("dd", {}, text)));
   }

@@ -1,0 +1,58 @@
+"""What a method's pictures depend on besides the weights, and what it does where a network bends.
+
+A deconvnet looks at the forward pass where a max pool's switches or a gate's factors say how the
+signal goes down. With nothing of that kind below, its picture is the same for every image, but for
+its strength: the unit's activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from convscope.methods.descent import looks
+from convscope.methods.rules import DECONVNET, RECTIFIERS, Rules, derivative, rectify
+from convscope.network.exported import Network
+
+__all__ = ["about_bends", "about_images", "depends_on_image"]
+
+
+def depends_on_image(network: Network, layer: str, rules: Rules) -> bool:
+    """Whether pictures of a layer's units differ from image to image by more than their strength.
+
+    layer : where the way down starts
+    """
+    return any(looks(node, rules) for node in network.below([layer]))
+
+
+def about_images(network: Network, layers: Iterable[str], rules: Rules) -> str | None:
+    """Which of some layers have pictures that are the same for every image; None if none has."""
+    layers = list(dict.fromkeys(layers))
+    same = [name for name in layers if not depends_on_image(network, name, rules)]
+    if not same:
+        return None
+    which = "all layers" if len(same) == len(layers) > 1 else ", ".join(same[:4])
+    more = f" and {len(same) - 4} others" if which != "all layers" and len(same) > 4 else ""
+    return (
+        f"those of {which}{more} are the same for every image, but for their strength: "
+        f"{rules} looks at the image nowhere below, as it would at a max pooling or a gate"
+    )
+
+
+def about_bends(network: Network, rules: Rules = DECONVNET) -> str:
+    """What the rules do at the nonlinear layers that a network has, in a line."""
+    nodes = network.nodes.values()
+    bends = {node.kind: rules[node] for node in nodes if node.op.adjoint is None}
+    done = {
+        "rectifies the signal at": [k for k, rule in bends.items() if rule is rectify],
+        "takes the derivative at": [k for k, rule in bends.items() if rule is derivative],
+        "skips": [k for k in bends if k == "lrn" and rules is DECONVNET],
+        "follows the switches of": [n.kind for n in nodes if n.kind == "max_pool"],
+        "multiplies by the other factor at": [
+            n.kind for n in nodes if n.kind == "mul" and len(n.inputs) == 2
+        ],
+    }
+    words = [f"{verb} {', '.join(dict.fromkeys(kinds))}" for verb, kinds in done.items() if kinds]
+    smooth = [k for k in bends if k in RECTIFIERS and k != "relu" and bends[k] is rectify]
+    if smooth:
+        words.append(f"the shape of {', '.join(smooth)} is not looked at")
+    return "; ".join(words) or "nothing to decide: the network is linear"

@@ -1,0 +1,73 @@
+"""Tensors that a network computes from its parameters alone, as weight standardisation does.
+
+They are computed once, when the network is read, and again after a parameter has been written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+__all__ = ["Constants", "stamp"]
+
+
+class Constants:
+    """What was computed from stored tensors, in order, and how.
+
+    sources : name -> parameter or buffer, sharing the module's memory
+    """
+
+    def __init__(self, sources: Mapping[str, Tensor]) -> None:
+        self._sources = dict(sources)
+        self._values: dict[str, Any] = dict(sources)
+        self._steps: list[Callable[[dict[str, Any]], Any]] = []
+        self._made: list[Any] = []
+        self._stamps = self._now()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def get(self, name: str, default: Any) -> Any:
+        return self._values.get(name, default)
+
+    def compute(self, step: Callable[[dict[str, Any]], Any]) -> None:
+        """Take one more step: a function that puts a value beside the others and returns it."""
+        self._steps.append(step)
+        with torch.no_grad():
+            self._made.append(step(self._values))
+
+    def follow(self) -> None:
+        """Compute anew, into the same memory, if a source was written to since the last time.
+
+        A write through `.data` is not seen: PyTorch does not count it.
+        """
+        if not self._steps or (stamps := self._now()) == self._stamps:
+            return
+        values: dict[str, Any] = dict(self._sources)
+        seen = {_memory(source) for source in self._sources.values()}
+        with torch.no_grad():
+            for step, made in zip(self._steps, self._made, strict=True):
+                for old, new in zip(tree_leaves(made), tree_leaves(step(values)), strict=True):
+                    if isinstance(old, Tensor) and _memory(old) not in seen:  # else it is a view
+                        seen.add(_memory(old))
+                        old.copy_(new)
+        self._stamps = stamps
+
+    def _now(self) -> list[tuple[int, int]]:
+        return [stamp(source) for source in self._sources.values()]
+
+
+def stamp(tensor: Tensor) -> tuple[int, int]:
+    """Changes when a tensor is written to."""
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,284 @@
+"""Activations written out: `x * torch.sigmoid(x)` is read as the silu that it computes.
+
+A method's rules go by the kind of a node, so a spelling that stays what it is written with (a gate,
+a product) would be given another picture than the activation's own module. A region of elementwise
+nodes that reads one value is a function of one number, however it is written: it is told by what it
+computes. Its nodes become one node of that activation's kind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.network.node import Node, Op
+from convscope.network.ops import ACTIVATION_KINDS, OPS, OUTPUT_KINDS
+
+__all__ = ["INGREDIENT", "ingredient", "is_ingredient", "read_spellings"]
+
+aten = torch.ops.aten
+
+INGREDIENT = "ingredient"
+"""Kind of a node that only makes sense as a part of an activation."""
+_INGREDIENTS = frozenset(
+    f"aten.{name}"
+    for name in (
+        "abs.default", "celu.default", "clamp.default", "clamp_max.default", "clamp_min.default",
+        "clip.default", "div.Tensor", "erf.default", "exp.default", "expm1.default", "ge.Scalar",
+        "gt.Scalar", "le.Scalar", "log.default", "log1p.default", "log_sigmoid.default",
+        "lt.Scalar", "masked_fill.Scalar", "max.other", "maximum.default", "min.other",
+        "minimum.default", "neg.default", "pow.Tensor_Scalar", "reciprocal.default",
+        "softplus.default", "special_expit.default", "square.default", "threshold.default",
+        "where.ScalarOther", "where.ScalarSelf", "where.self", "zeros_like.default",
+    )
+)  # fmt: skip
+_ACTIVATIONS = ACTIVATION_KINDS - OUTPUT_KINDS
+_ENDS = {INGREDIENT, "add", "sub", "mul", "div"}
+_ELEMENTWISE = _ACTIVATIONS | _ENDS | {"identity"}
+_BY_KIND = {op.kind: op for op in OPS}
+
+LONGEST = 16
+"""Nodes of the longest spelling that is looked for."""
+EXACT, NEAR = 1e-7, 1e-3
+"""How far a spelling may be from the activation, per 1 + |x|. One that writes 1/6 as 0.1667 is
+near: it is of that kind, but its values are computed as they are written."""
+_POINTS = torch.cat(
+    [torch.linspace(-12, 12, 193), torch.tensor([-1e6, -1e3, -50.0, 50.0, 1e3, 1e6])]
+).double()
+_LEARNED = (0.37, 0.61)
+"""Stand for a learned number: what is read must not depend on its present value."""
+
+Function = Callable[[float], float]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An activation that may be found written out.
+
+    settings : of a function of one number -> the settings that it would need, None if there are
+        none; whether it then is that activation is tried afterwards
+    """
+
+    kind: str
+    settings: Callable[[Function], dict[str, Any] | None] = lambda f: {}
+
+
+def _beta(f: Function) -> dict[str, Any] | None:
+    """x * sigmoid(beta * x) at 1 is sigmoid(beta)."""
+    share = f(1.0)
+    if not 0.5 < share < 1:
+        return None
+    beta = math.log(share / (1 - share))
+    return {} if abs(beta - 1) < 1e-9 else {"beta": beta}
+
+
+def _slope(f: Function) -> dict[str, Any] | None:
+    slope = -f(-1.0)
+    return {"slope": slope} if 0 < slope < 1 else None
+
+
+def _alpha(f: Function) -> dict[str, Any] | None:
+    alpha = -f(-50.0)
+    return {"alpha": alpha} if alpha > 0 else None
+
+
+def _ends(f: Function) -> dict[str, Any] | None:
+    low, high = f(-1e6), f(1e6)
+    return {"low": low, "high": high} if -1e5 < low < high < 1e5 else None
+
+
+_ROWS = (
+    _Row("relu"),
+    _Row("hardsigmoid"),
+    _Row("hardswish"),
+    _Row("gelu", lambda f: {"approximate": "none"}),
+    _Row("gelu", lambda f: {"approximate": "tanh"}),
+    _Row("mish"),
+    _Row("silu", _beta),
+    _Row("leaky_relu", _slope),
+    _Row("elu", _alpha),
+    _Row("hardtanh", _ends),
+)
+
+
+def is_ingredient(target: Any) -> bool:
+    """Whether an ATen overload may be a part of an activation."""
+    return _name(target) in _INGREDIENTS
+
+
+def _name(target: Any) -> str:
+    """The overload's name; of one that works in place, the name of the one that does not."""
+    return str(target).replace("_.", ".", 1)
+
+
+def ingredient(target: Any, bound: Mapping[str, Any]) -> tuple[Op, dict[str, Any]] | None:
+    """An operation that is read only as a part of an activation, and its settings.
+
+    target, bound : an ATen overload and its arguments by name.   None: it is no such part.
+    """
+    if not is_ingredient(target):
+        return None
+    _, packet, overload = (name := _name(target)).split(".")
+    function = getattr(getattr(aten, packet), overload)
+
+    def forward(node: Node, *values: Tensor) -> Tensor:
+        operands = iter(values)
+        arguments = {
+            key: next(operands)
+            if isinstance(given, torch.fx.Node)
+            else node.tensors.get(key, given)
+            for key, given in bound.items()
+        }
+        return function(**arguments)
+
+    fixed = {k: v for k, v in bound.items() if not isinstance(v, (Tensor, torch.fx.Node))}
+    return Op(INGREDIENT, (), forward, pointwise=True), {"operation": name, **fixed}
+
+
+def read_spellings(
+    drafts: Mapping[str, Node], kept: set[str], learned: Callable[[Tensor], bool]
+) -> dict[str, Node]:
+    """The nodes with every activation that is written out as one node, under its last one's name.
+
+    drafts : name -> node, in order of execution;   kept : nodes that must stay, as outputs do
+    learned : whether a tensor may come to hold other numbers
+    """
+    nodes = dict(drafts)
+    readers: dict[str, set[str]] = {name: set() for name in nodes}
+    for node in nodes.values():
+        for below in node.inputs:
+            readers.setdefault(below, set()).add(node.name)
+    for root in reversed(list(nodes)):
+        if root in nodes and nodes[root].kind in _ENDS:
+            parts, joined = _largest(_regions(nodes, root, readers, kept), learned)
+            for part in parts:
+                del nodes[part.name]
+            if joined is not None:
+                nodes[root] = joined
+    return {name: nodes[name] for name in drafts if name in nodes}
+
+
+def _largest(
+    regions: Iterator[tuple[str, list[Node]]], learned: Callable[[Tensor], bool]
+) -> tuple[list[Node], Node | None]:
+    """The largest region that is an activation, and the node it becomes.
+
+    One that takes in a whole activation below is two after each other, and stays two.
+    """
+    found: tuple[list[Node], Node | None] = [], None
+    for source, parts in regions:
+        more = parts[: len(parts) - len(found[0])]
+        if found[1] is not None and any(part.kind in _ACTIVATIONS for part in more):
+            break
+        if (node := _read(source, parts, learned)) is not None:
+            found = parts, node
+    return found
+
+
+def _regions(
+    nodes: Mapping[str, Node], root: str, readers: Mapping[str, set[str]], kept: set[str]
+) -> Iterator[tuple[str, list[Node]]]:
+    """(value that is read, nodes in order): regions that end in a node, smallest first.
+
+    Nothing else reads what lies inside of one.
+    """
+    place = {name: i for i, name in enumerate(nodes)}
+    inside = {root}
+    latest, frontier = root, set[str]()
+    while len(inside) <= LONGEST:
+        node = nodes[latest]
+        if any(below != node.shape for below in node.below) or _spatial(node):
+            return
+        frontier |= set(node.inputs)
+        if len(frontier) == 1:
+            yield next(iter(frontier)), [nodes[n] for n in sorted(inside, key=place.__getitem__)]
+        latest = max(frontier, key=lambda name: place.get(name, -1))
+        if latest not in nodes or latest in kept or nodes[latest].kind not in _ELEMENTWISE:
+            return
+        if not readers[latest] <= inside:
+            return
+        frontier.remove(latest)
+        inside.add(latest)
+
+
+def _spatial(node: Node) -> bool:
+    """Whether it meets with stored numbers that differ along rows or columns."""
+    return len(node.shape) > 1 and any(
+        t.numel() > 1 and (t.dim() < 3 or t.shape[-2:].numel() > 1) for t in node.tensors.values()
+    )
+
+
+def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool]) -> Node | None:
+    """The region as one node, if it computes one of the table's activations."""
+    tensors = {f"{i}.{k}": t for i, part in enumerate(parts) for k, t in part.tensors.items()}
+    changing = {key: t for key, t in tensors.items() if t.numel() > 1 or learned(t)}
+    run = _written(source, parts)
+    fixed = {
+        k: t.detach().cpu().double().reshape(()) for k, t in tensors.items() if k not in changing
+    }
+    whole = replace(
+        parts[-1],
+        op=Op(INGREDIENT, (), run),
+        inputs=(source,),
+        below=(parts[-1].shape,),
+        settings={"written": _words(parts)},
+        tensors=tensors,
+    )
+
+    def at(number: float) -> Node:
+        return replace(
+            whole, tensors={**fixed, **{k: torch.tensor(number).double() for k in changing}}
+        )
+
+    variants = [at(number) for number in _LEARNED] if changing else [at(0.0)]
+    for tolerance in (EXACT, NEAR):
+        as_written = bool(changing) or tolerance is NEAR
+        for row in _ROWS:
+            if as_written and row.kind == "relu":  # its rules and shortcuts know no other relu
+                continue
+            like = [node for each in variants if (node := _like(each, row, tolerance))]
+            if len(like) == len(variants):
+                op = replace(_BY_KIND[row.kind], forward=run)
+                return replace(whole, op=op) if as_written else replace(like[0], tensors={})
+    return None
+
+
+def _like(node: Node, row: _Row, tolerance: float) -> Node | None:
+    """The activation of that row, with the settings it needs to be the same function."""
+    values = node.forward(_POINTS)
+    if not torch.isfinite(values).all():
+        return None
+    settings = row.settings(lambda x: float(node.forward(torch.tensor([x]).double())))
+    if settings is None:
+        return None
+    named = replace(node, op=_BY_KIND[row.kind], settings=settings)
+    off = (named.forward(_POINTS) - values).abs() / (1 + _POINTS.abs())
+    return named if float(off.max()) <= tolerance else None
+
+
+def _written(source: str, parts: Sequence[Node]) -> Callable[..., Tensor]:
+    """The forward of one node that computes the parts one after the other."""
+
+    def forward(node: Node, value: Tensor) -> Tensor:
+        values = {source: value}
+        for i, part in enumerate(parts):
+            own = {key: node.tensors[f"{i}.{key}"] for key in part.tensors}
+            inputs = (values[name] for name in part.inputs)
+            values[part.name] = replace(part, tensors=own).forward(*inputs)
+        return values[parts[-1].name]
+
+    return forward
+
+
+def _words(parts: Sequence[Node]) -> str:
+    """What is written, whatever the nodes are called."""
+    number = {part.name: i for i, part in enumerate(parts)}
+    return "; ".join(
+        f"{part.kind} {sorted(part.settings.items())} {[number.get(n, 'x') for n in part.inputs]}"
+        for part in parts
+    )
