@@ -76,7 +76,7 @@ class Model:
         if self.classes is not None and names != count and (names, count) != (2, 1):
             raise BadOption(
                 f"{self.spec}: {names} class names (of --classes, or of its weights), but its "
-                f"output {network.output!r} has {count}: give a name for each"
+                f"output {network.output!r} tells {max(2, count)} classes: give a name for each"
             )
         return network
 
