@@ -67,11 +67,14 @@ from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.projection_figure import projection_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.tour import contact_figure
+from convscope.report.training_figure import training_figure
 from convscope.report.trainings_figure import trainings_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
 from convscope.report.trial_figure import trial_figure
+from convscope.training.checkpoint import Run, read_run
 from convscope.training.recipe import SMALL
 from evolved import evolution, layer
+from grown import write_run
 from report.conftest import build
 
 HEIGHT, WIDTH, CLASSES = 40, 40, 12
@@ -338,6 +341,11 @@ def learned(seeds: int) -> Figure:
     return trainings_figure(Trainings(runs, 900, 90, 3, 12), subtitle=RUN)
 
 
+def run_of(folder: Path, epochs: int) -> Run:
+    run = read_run(write_run(folder / "run"))
+    return replace(run, history=run.history[:epochs])
+
+
 def evolved(layers: int) -> Figure:
     made = tuple(layer(f"{LAYER}_{i}", (7, 7), (0, 1, 1, 1, 1, 1)) for i in range(layers))
     return evolution_figure(evolution(layers=made), title=TITLE, subtitle=RUN)
@@ -457,6 +465,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     trainings_figure: {
         "one": Case(lambda _: learned(1), (RUN,)),
         "three": Case(lambda _: learned(3), (RUN, "AlexNet")),
+    },
+    training_figure: {
+        "begun": Case(lambda folder: training_figure(run_of(folder, 0)), ("nothing to show yet",)),
+        "finished": Case(lambda folder: training_figure(run_of(folder, 3)), ("Learning rate",)),
     },
     evolution_figure: {
         "one": Case(lambda _: evolved(1), (f"{LAYER}_0", FILE)),

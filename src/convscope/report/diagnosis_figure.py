@@ -179,13 +179,15 @@ def _draw_strengths(axes: Axes, layer: LayerDiagnosis) -> None:
 def _layers(diagnosis: Diagnosis, ends: tuple[float, float]) -> list[Panel]:
     """Dead maps of each layer, and beside it what does not move with the image."""
     layers = diagnosis.layers
+    marks = [Note("never active", swatch=RED), Note("at < 0.1 % of positions", swatch=PALE)]
     if len(layers) > MOST_NAMED:
         height = TALLEST
+        marks.append(Note(f"convolutions, counted from {layers[0].name}", color=FAINT))
     else:
+        marks.append(Note("beside a bar: how many of both", color=FAINT))
         height = len(layers) * row_height([layer.name for layer in layers], NAMES) + 0.05
     dead = partial(_draw_dead, layers=layers, end=ends[0])
     unsteady = partial(_draw_unsteady, layers=layers, end=ends[1])
-    marks = [Note("never active", swatch=RED), Note("at < 0.1 % of positions", swatch=PALE)]
     return [
         Panel(dead, f"Dead maps, {diagnosis.images:,} images", marks, height=height),
         Panel(unsteady, "Does not move with the image", height=height),
@@ -193,7 +195,7 @@ def _layers(diagnosis: Diagnosis, ends: tuple[float, float]) -> list[Panel]:
 
 
 def _draw_dead(axes: Axes, layers: Sequence[LayerDiagnosis], end: float) -> None:
-    chart(axes, "% of maps; beside: how many", lines="x")
+    chart(axes, "% of maps", lines="x")
     named = _rows(axes, layers, NAMES)
     counts = [_dead(layer) for layer in layers]
     shares = [100 * dead / layer.shape[0] for (dead, _), layer in zip(counts, layers, strict=True)]
@@ -218,8 +220,8 @@ def _draw_unsteady(axes: Axes, layers: Sequence[LayerDiagnosis], end: float) -> 
 def _rows(axes: Axes, layers: Sequence[LayerDiagnosis], room: float | None) -> bool:
     """A row for each layer, from the first; whether all have room for a name or a number."""
     if len(layers) > MOST_NAMED:
-        axes.set_ylim(len(layers) + 0.5, 0.5)
-        axes.set_ylabel(f"convolution, counted from {layers[0].name}" if room else "")
+        shown = range(0, len(layers), -(-len(layers) // 10))
+        axes.set_yticks(shown, [f"{place + 1}" for place in shown])
         axes.set_ylim(len(layers) - 0.5, -0.5)
         return False
     if room is not None:

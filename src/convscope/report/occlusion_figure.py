@@ -57,7 +57,7 @@ def occlusion_figure(
     sheet = Sheet(title or "Occlusion sensitivity", subtitle, width=LANDSCAPE)
     sheet.row([
         Panel(partial(draw_image, maps=maps, preprocess=preprocess),
-              "Image, occluder where it costs most", _unoccluded(maps, classes)),
+              "Occluder where it costs most", _unoccluded(maps, classes)),
         Panel(partial(draw_activity, maps=maps),
               f"Activity of feature map {unit.channel}", _activity(maps)),
         Panel(partial(draw_projection, maps=maps, preprocess=preprocess),
