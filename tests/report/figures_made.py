@@ -24,15 +24,15 @@ from convscope.experiments.bench import Training
 from convscope.stats import Rate, mean_of
 from convscope.experiments.correspondence.faces import Faces
 from convscope.experiments.correspondence.study import correspond
+from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.glimpse import glimpse
 from convscope.experiments.diagnosis.remedies import Change
-from convscope.experiments.diagnosis.study import diagnose
 from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.motions import Motion, Motions
-from convscope.experiments.invariance.study import Curves, Invariance
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.sensitivity.pointing import Agreement, Pointing, Scores
@@ -40,6 +40,7 @@ from convscope.experiments.sensitivity.recognised import Chosen
 from convscope.experiments.sensitivity.stored import Elsewhere
 from convscope.experiments.sensitivity.study import OcclusionStudy
 from convscope.experiments.sensitivity.study import Row as OccludedImage
+from convscope.experiments.study import Chart
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe, Probed
 from convscope.experiments.transfer.linear_model import Loss
@@ -55,6 +56,7 @@ from convscope.network.architectures import ARCHITECTURES
 from convscope.network.exported import open_network
 from convscope.network.unit import Unit
 from convscope.report.ablation_figure import ablation_figure
+from convscope.report.chart_figure import chart_figure
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
@@ -395,6 +397,12 @@ def several_objects(classes: int) -> MultiTransfer:
     return MultiTransfer(layers, "auto", 60, 60, 5, 5, 5, 0.2, (), 0)
 
 
+def numbers_drawn(count: int) -> Figure:
+    values = {f"{LAYER} {i}": 0.1 * i - 0.5 for i in range(count)}
+    intervals = {f"{LAYER} 0": (-0.6, -0.4)}
+    return chart_figure(Chart(TITLE, f"of {FILE}", values, intervals), RUN)
+
+
 # ---- the atlas and the demo -------------------------------------------------------------------
 
 
@@ -491,6 +499,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "100 classes": Case(
             lambda _: precision_figure(several_objects(100)), (f"{CLASS} 0", f"{WORD} 39")
         ),
+    },
+    chart_figure: {
+        "one": Case(lambda _: numbers_drawn(1), (f"{LAYER} 0", FILE)),
+        "many": Case(lambda _: numbers_drawn(20), (f"{LAYER} 19", RUN)),
     },
     depth_figure: {"four": Case(lambda _: depth_figure(several_objects(3)), (f"{LAYER}_3",))},
     plate_figure: {"two layers": Case(plated, (LAYER, FILE, RUN))},
