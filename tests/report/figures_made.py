@@ -21,7 +21,6 @@ from convscope.atlas.store import open_atlas
 from convscope.experiments.ablation.study import Ablation, Row
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
 from convscope.experiments.bench import Training
-from convscope.stats import Rate, mean_of
 from convscope.experiments.correspondence.faces import Faces
 from convscope.experiments.correspondence.study import correspond
 from convscope.experiments.diagnosis.diagnosis import diagnose
@@ -73,6 +72,7 @@ from convscope.report.training_figure import training_figure
 from convscope.report.trainings_figure import trainings_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
 from convscope.report.trial_figure import trial_figure
+from convscope.stats import Rate, mean_of
 from convscope.training.checkpoint import Run, read_run
 from convscope.training.recipe import SMALL
 from evolved import evolution, layer

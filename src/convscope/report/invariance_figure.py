@@ -17,6 +17,7 @@ from convscope.experiments.wording import plus_minus
 from convscope.report.chart import Mosaic, chart, ticks
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import CHANCE, FAINT, OTHER, color_of, number
+from convscope.stats import Estimate
 
 __all__ = ["invariance_figure"]
 

@@ -12,6 +12,7 @@ from convscope.experiments.wording import minus, spread_words
 from convscope.report.chart import chart
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import INK, LABELS, SIZES
+from convscope.stats import mean_of
 
 __all__ = ["trial_figure"]
 
