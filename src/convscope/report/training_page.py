@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,7 @@ from convscope.experiments.wording import duration, percent
 from convscope.images.preprocess import Preprocess
 from convscope.network.weights import Weights, read_weights
 from convscope.report.island import resource, template
-from convscope.report.shown import Shown, shown
-from convscope.report.style import save
+from convscope.report.style import render
 from convscope.report.training_figure import exact, training_figure
 from convscope.store.atomic import replace_file
 from convscope.training.checkpoint import Checkpoint, Epoch, Run, Status, read_run
@@ -31,7 +31,6 @@ from convscope.training.recipe_file import recipe_text
 __all__ = ["write_training_page"]
 
 OWN_FILES = ("tour.css", "training.css")  # copied as they are
-CURVES = "page/curves.png"
 UNFOLDED = 20  # epochs whose table is open at once
 ACROSS, SEAM = 8, 6  # filters in a row, and pixels between two
 
@@ -50,8 +49,7 @@ def write_training_page(run_folder: str | os.PathLike[str]) -> Path:
     for name in OWN_FILES:
         replace_file(folder / "page" / name, resource(name))
     kept = [_filters(folder, checkpoint) for checkpoint in run.checkpoints]
-    save(training_figure(run), folder / CURVES)
-    curves = shown(folder, CURVES, "Loss, error, learning rate and renormalised filters by epoch")
+    curves = b64encode(render(training_figure(run))).decode()
     index = folder / "index.html"
     replace_file(index, template("training.html.j2").render(page_words(run, kept, curves)).encode())
     return index
@@ -106,7 +104,7 @@ def _colours(weights: Weights) -> Preprocess:
 # ---- words ------------------------------------------------------------------------------------
 
 
-def page_words(run: Run, kept: Iterable[Kept], curves: Shown) -> dict[str, Any]:
+def page_words(run: Run, kept: Iterable[Kept], curves: str) -> dict[str, Any]:
     """Everything that the template says."""
     return {
         "title": run.architecture.name,
