@@ -1,27 +1,52 @@
 """Write docs/demo.webp, the README's picture, from a demo.
 
+Above, feature maps of the demo's network: the image patches that excite them most, and their
+projections. Below, a scene under the occluder: where the network's answer rests.
+
 convscope demo
 python docs/picture.py [runs/demo]
 """
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
 from PIL import Image
 
+from convscope.atlas.store import open_atlas
+from convscope.report.plate import plate_figure
+from convscope.report.style import render
+
 TARGET = Path(__file__).with_name("demo.webp")
-WIDTH = 1500  # pixels
-QUALITY = 82  # keeps it below 400 kB
+LAYERS = ("conv1", "conv3", "conv5")
+WIDTH, SEAM = 1500, 24  # pixels
+QUALITY = 82  # keeps it below 300 kB
 
 
 def main() -> None:
     demo = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
-    with Image.open(demo / "pictures" / "maps.png") as maps:
-        height = round(maps.height * WIDTH / maps.width)
-        picture = maps.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
+    plate = plate_figure(
+        open_atlas(demo / "atlas"),
+        layers=LAYERS,
+        title="What excites a feature map",
+        subtitle="Each map's nine strongest image patches, and beside them what in these patches "
+        "excited it: their projections through the network, down to the pixels.",
+    )
+    with Image.open(io.BytesIO(render(plate))) as maps:
+        above = _scaled(maps)
+    with Image.open(sorted(demo.glob("pictures/occlusion-*.png"))[0]) as occlusion:
+        below = _scaled(occlusion)
+    picture = Image.new("RGB", (WIDTH, above.height + SEAM + below.height), "white")
+    picture.paste(above, (0, 0))
+    picture.paste(below, (0, above.height + SEAM))
     picture.save(TARGET, quality=QUALITY, method=6)
+
+
+def _scaled(picture: Image.Image) -> Image.Image:
+    height = round(picture.height * WIDTH / picture.width)
+    return picture.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":

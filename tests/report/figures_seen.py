@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,9 +19,23 @@ def drawn(figure: Figure) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(render(figure))).convert("RGB")).astype(float)
 
 
+def drawn_texts(figure: Figure) -> list[Text]:
+    """The texts that matplotlib draws; of an axis it keeps some that it does not."""
+    found: dict[int, Text] = {}
+    draw = Text.draw
+
+    def recorded(text: Text, *args: Any, **how: Any) -> None:
+        found[id(text)] = text
+        draw(text, *args, **how)
+
+    with patch.object(Text, "draw", recorded):
+        render(figure)
+    return [text for text in found.values() if text.get_visible() and text.get_text().strip()]
+
+
 def texts(figure: Figure) -> list[str]:
-    """Every text, those within axes too."""
-    found = (text.get_text() for text in figure.findobj(Text))
+    """Every text as it was meant, before it was wrapped; those within axes too."""
+    found = (str(text.get_label()) or text.get_text() for text in figure.findobj(Text))
     return [words for words in found if words]
 
 

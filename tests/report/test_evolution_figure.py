@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
@@ -16,7 +16,12 @@ from report.figures_seen import words
 
 
 def tiles(figure: Figure) -> list[np.ndarray]:
-    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+    return [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
+
+
+def at(axes: Axes, column: int) -> float:
+    """The left edge of a tile of a row of three."""
+    return sorted({image.get_extent()[0] for image in axes.images})[column]
 
 
 def test_every_map_is_a_row_of_its_projections_in_the_order_of_the_epochs() -> None:
@@ -35,14 +40,16 @@ def test_every_map_is_a_row_of_its_projections_in_the_order_of_the_epochs() -> N
 
 def test_the_changes_and_the_dead_are_marked_and_no_others() -> None:
     figure = evolution_figure(evolution())
-    corners = [
-        axes
-        for axes in figure.axes
-        if axes.images and any(isinstance(patch, Polygon) for patch in axes.patches)
-    ]
-    assert len(corners) == 2  # map 4 of both layers, at epoch 1
-    dead = [axes for axes in figure.axes if any(t.get_text() == "dead" for t in axes.texts)]
-    assert len(dead) == 2 and all(isinstance(axes.patches[0], Rectangle) for axes in dead)
+    layers = [axes for axes in figure.axes if axes.images]
+    assert len(layers) == 2
+    for axes in layers:
+        corners = [patch for patch in axes.patches if isinstance(patch, Polygon)]
+        assert [corner.get_xy()[0][0] for corner in corners] == [at(axes, 1)]  # map 4, epoch 1
+        dead = [text for text in axes.texts if text.get_text() == "dead"]
+        hatched = [patch for patch in axes.patches if patch.get_hatch()]
+        assert len(dead) == len(hatched) == 1
+        assert isinstance(hatched[0], Rectangle)
+        assert hatched[0].get_xy()[0] == at(axes, 1)  # map 9, epoch 1
     assert CHANGED != CONVERGED
 
 
@@ -56,10 +63,9 @@ def test_it_says_what_the_numbers_say() -> None:
 
 def test_the_line_of_convergence_stands_before_its_epoch() -> None:
     figure = evolution_figure(evolution())
-    lines = [axes for axes in figure.axes if to_hex(axes.get_facecolor()) == CONVERGED][1:]
-    first = [axes for axes in figure.axes if axes.images][:3]  # of map 4 of conv1
-    starts = [axes.get_position().x0 for axes in first]
-    assert starts[0] < lines[0].get_position().x0 < starts[1]
+    axes = next(axes for axes in figure.axes if axes.images)  # of conv1, which settles at epoch 1
+    (line,) = (line for line in axes.lines if line.get_color() == CONVERGED)
+    assert at(axes, 0) + 1 < line.get_xdata()[0] < at(axes, 1)
 
 
 def test_a_layer_whose_maps_are_all_dead_says_so() -> None:

@@ -10,70 +10,27 @@ import pytest
 import torch
 
 from convscope.errors import BadInput, BadOption
-from convscope.geometry.box import Box
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.methods.occluder import Occluder
-from convscope.methods.occlusion import OcclusionMaps
-from convscope.methods.project import Projections
 from convscope.network.unit import Unit
 from convscope.report.occlusion_figure import occlusion_figure, spread
 from convscope.report.projection_figure import projection_figure
-from convscope.report.style import blank, length, render, save, write
+from convscope.report.sheet import Sheet
+from convscope.report.style import render, save
+from report.figures_made import (
+    CLASSES,
+    HEIGHT,
+    WIDTH,
+    noise,
+    some_maps,
+    some_picture,
+    some_projections,
+    unit_preprocess,
+)
 from report.figures_seen import drawn, texts
 
-HEIGHT, WIDTH, CLASSES = 40, 40, 12
 NAMES = ["cost $x_1$ of {a}", "<b>bold</b>", "a very long name, " * 3, "Zürich", *"efghijkl"]
-
-
-def noise(*shape: int) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(len(shape)))
-
-
-def some_maps(occluder: Occluder | None = None, unit: Unit | None = None) -> OcclusionMaps:
-    """Maps with every class somewhere in them."""
-    occluder = occluder or Occluder(8, 4)
-    rows, columns = occluder.grid(HEIGHT, WIDTH)
-    shape = (len(rows), len(columns))
-    return OcclusionMaps(
-        probability=noise(*shape),
-        log_odds=noise(*shape).double().logit(),
-        label=torch.arange(shape[0] * shape[1]).reshape(shape) % CLASSES,
-        activity=100 * noise(*shape),
-        rows=rows,
-        columns=columns,
-        target=2,
-        unit=unit or Unit("features.12.expand3x3_activation", 130, 3, 4),
-        projection=noise(3, HEIGHT, WIDTH) - 0.5,
-        activation=12.34,
-        box=Box(-4, 5, 20, 29),
-        base_probabilities=torch.linspace(0, 1, CLASSES).softmax(0),
-        base_log_odds=1.5,
-        base_activity=90.0,
-        image=noise(3, HEIGHT, WIDTH),
-        fill=torch.full((3, HEIGHT, WIDTH), 0.5),
-        occluder=occluder,
-    )
-
-
-def some_projections(count: int, side: int = 9) -> Projections:
-    return Projections(
-        fields=tuple(noise(count, 3, HEIGHT, WIDTH) - 0.5),
-        places=(Box(0, 0, HEIGHT, WIDTH),) * count,
-        shape=(3, HEIGHT, WIDTH),
-        activation=torch.arange(float(count)) - 1,
-        box=torch.tensor([[-3, 30, -3 + side, 30 + side]] * count),
-        units=tuple(Unit("conv5", i, 6, 6) for i in range(count)),
-        images=torch.zeros(count, dtype=torch.int64),
-    )
-
-
-def some_picture() -> np.ndarray:
-    return (255 * noise(HEIGHT, WIDTH, 3)).to(torch.uint8).numpy()
-
-
-def unit_preprocess(scaling: Scaling = Scaling.UNIT) -> Preprocess:
-    return Preprocess((3, HEIGHT, WIDTH), scaling)
 
 
 def occlusion(**settings: object):
@@ -81,12 +38,11 @@ def occlusion(**settings: object):
 
 
 def panel(figure, number: int) -> np.ndarray:
-    """The pixels of the axes that were placed as number ..., as drawn."""
-    picture = drawn(figure)
-    left, bottom, width, height = figure.axes[number].get_position().bounds
-    down, across = picture.shape[:2]
-    rows = slice(round((1 - bottom - height) * down) + 2, round((1 - bottom) * down) - 2)
-    return picture[rows, round(left * across) + 2 : round((left + width) * across) - 2]
+    """The pixels of the figure's picture number ..., as drawn."""
+    shown = drawn(figure)
+    box = [image for axes in figure.axes for image in axes.images][number].get_window_extent()
+    rows = slice(round(len(shown) - box.y1) + 2, round(len(shown) - box.y0) - 2)
+    return shown[rows, round(box.x0) + 2 : round(box.x1) - 2]
 
 
 def test_every_panel_of_the_row_shows_something():
@@ -98,7 +54,8 @@ def test_every_panel_of_the_row_shows_something():
 def test_the_row_names_its_image_unit_class_and_numbers():
     said = texts(occlusion(title="dog.jpg", subtitle="a network"))
     for expected in (
-        "dog.jpg", "a network", "Activity of feature map 130", "features.12.expand3x3_activation",
+        "dog.jpg", "a network", "Activity of feature map 130",
+        "Layer features.12.expand3x3_activation",
         "Probability of a very long name", "24×24 px", "Projection of unit 130@3,4",
         "12.3", "90", "7 others", "56 %",
     ):  # fmt: skip
@@ -181,7 +138,7 @@ def test_figures_leave_matplotlibs_settings_alone():
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 14])
 def test_every_unit_has_a_patch_and_a_projection(count):
     figure = projection_figure(some_projections(count), [some_picture()], unit_preprocess())
-    assert len(figure.axes) == 2 * count
+    assert sum(len(axes.images) for axes in figure.axes) == 2 * count
     assert all(panel(figure, number).std() > 5 for number in (0, 2 * count - 1))
     said = texts(figure)
     for i in range(count):
@@ -242,16 +199,7 @@ def test_a_figure_is_saved_as_what_its_name_says(tmp_path, suffix):
 
 def test_another_kind_of_file_is_refused(tmp_path):
     with pytest.raises(BadOption, match=r"\.png, \.pdf, \.svg"):
-        save(blank(1, 1), tmp_path / "figure.bmp")
-
-
-def test_words_are_cut_to_their_room_with_an_ellipsis():
-    figure = blank(4, 1)
-    short = write(figure, 0, 0, "short", width=2.0)
-    long = write(figure, 0, 0, "a long sentence that goes on", width=1.0)
-    assert short.get_text() == "short"
-    assert long.get_text().endswith("…")
-    assert 0.5 < length(long) <= 1.0
+        save(Sheet("words").figure(), tmp_path / "figure.bmp")
 
 
 def test_letters_that_no_typeface_holds_are_drawn_without_a_warning():

@@ -98,7 +98,9 @@ def test_a_study_has_a_row_an_image_and_its_scores() -> None:
     )  # type: ignore[arg-type]  # fmt: skip
     figure = sensitivity_figure(found, PREPROCESS, classes=("a", "b", "c"), subtitle="s")
     said = words(figure)
-    assert said.count("Most probable class") == MOST_ROWS
+    assert said.count("Most probable class") == 1
+    assert sum(f"{i} yyy" in said for i in range(MOST_ROWS + 2)) == MOST_ROWS
+    assert sum(len(axes.images) for axes in figure.axes) == 5 * MOST_ROWS
     assert f"{MOST_ROWS} of {MOST_ROWS + 2} images" in said and "ROC area" in said
     assert drawn(figure).std() > 10 and inside(figure)
     both = scores_figure({"first": found, "second " * 20: found})

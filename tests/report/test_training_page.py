@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from convscope.errors import BadData
-from convscope.report.training_page import training_charts, write_training_page
+from convscope.report.training_figure import exact, training_figure
+from convscope.report.training_page import write_training_page
 from convscope.training.checkpoint import Status, read_run
 from grown import EPOCHS, write_run
+from report.figures_seen import words
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&"
 
@@ -41,14 +46,17 @@ def test_the_page_says_what_the_run_says(finished: Path) -> None:
     assert "Not complete" not in page and "Diverged" not in page
     assert "<td>0.667</td><td>0.833</td><td>40.0 %</td><td>70.0 %</td>" in page  # epoch 3
     assert '<td class="code">learning_rate</td><td class="code">0.01</td><td>paper §3</td>' in page
-    assert page.count("<svg") == 4 and page.count('class="bar-mark"') == 3
+    (png,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    with Image.open(io.BytesIO(base64.b64decode(png))) as curves:
+        assert np.asarray(curves.convert("RGB")).std() > 5
 
 
 def test_every_kept_epoch_shows_its_filters_beside_the_page(finished: Path) -> None:
     page = (finished / "index.html").read_text(encoding="utf-8")
     named = re.findall(r'<img src="([^"]+)"', page)
-    assert named == [f"page/filters-{epoch:04d}.webp" for epoch in EPOCHS]
-    for name in named:
+    kept = [f"page/filters-{epoch:04d}.webp" for epoch in EPOCHS]
+    assert named[0].startswith("data:image/png") and named[1:] == kept
+    for name in kept:
         with Image.open(finished / name) as sheet:
             assert sheet.size == (8 * 70 - 6, 64)  # 8 filters in a row
             assert sheet.getpixel((66, 5))[3] == 0  # between two of them the page shows
@@ -70,14 +78,15 @@ def test_twice_gives_the_same_bytes_and_leaves_the_run_as_it_is(finished: Path) 
 
 
 def test_the_curves_are_those_of_the_history(finished: Path) -> None:
-    loss, error, rate, filters = training_charts(read_run(finished))
-    assert [len(curve.dots) for curve in (*loss.curves, *error.curves)] == [3] * 5
-    assert [words for _, _, words in error.curves[1].dots] == [
-        "epoch 1: 90 %", "epoch 2: 80 %", "epoch 3: 70 %",
-    ]  # fmt: skip
-    falls = [y for _, y, _ in rate.curves[0].dots]
-    assert falls[1] - falls[0] == pytest.approx(falls[2] - falls[1], abs=0.02)  # tenfold each
-    assert len(filters.bars) == 3
+    loss, error, rate, filters = training_figure(read_run(finished)).axes
+    assert [len(line.get_xdata()) for line in (*loss.lines, *error.lines)] == [3] * 5
+    assert list(error.lines[1].get_xdata()) == [1, 2, 3]
+    assert error.lines[1].get_ydata() == pytest.approx([90, 80, 70])
+    assert rate.get_yscale() == "log" and loss.get_ylim()[0] == 0
+    falls = rate.transData.transform([(0, value) for value in rate.lines[0].get_ydata()])[:, 1]
+    assert falls[1] - falls[0] == pytest.approx(falls[2] - falls[1])  # tenfold each
+    assert len(filters.patches) == 3
+    assert "validation, top-5 | " in words(training_figure(read_run(finished)))
 
 
 def test_a_run_that_goes_on_or_was_killed_has_a_page(tmp_path: Path) -> None:
@@ -86,7 +95,8 @@ def test_a_run_that_goes_on_or_was_killed_has_a_page(tmp_path: Path) -> None:
     assert "1 of 3 epochs" in page and "Not complete." in page and "--resume" in page
     page = rewritten(folder, history=[], checkpoints=[])
     assert "no epoch is complete yet" in page and "No epoch was kept so far" in page
-    assert page.count("nothing to show yet") == 4
+    empty = words(training_figure(read_run(folder)))
+    assert empty.count("nothing to show yet") == 4
 
 
 def test_a_run_that_diverged_says_where(tmp_path: Path) -> None:
@@ -94,14 +104,17 @@ def test_a_run_that_diverged_says_where(tmp_path: Path) -> None:
     page = write_training_page(folder).read_text(encoding="utf-8")
     assert "<strong>Diverged.</strong>" in page and "in epoch 3" in page
     broken = [{**vars(each), "val_loss": float("nan")} for each in read_run(folder).history]
-    assert "not finite" in rewritten(folder, history=broken)
+    rewritten(folder, history=broken)
+    figure = training_figure(read_run(folder))
+    assert "not finite" in words(figure)
+    assert np.isnan(figure.axes[0].lines[1].get_ydata()).all()
 
 
 def test_a_checkpoint_that_is_gone_is_named_and_the_page_is_there(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", last=1)
     (folder / "epoch-0001.safetensors").write_bytes(b"half")
     page = write_training_page(folder).read_text(encoding="utf-8")
-    assert page.count("<img") == 1 and "epoch-0001.safetensors is not a whole" in page
+    assert page.count("<img") == 1 + 1 and "epoch-0001.safetensors is not a whole" in page
 
 
 def test_names_are_data(finished: Path, tmp_path: Path) -> None:
@@ -114,7 +127,7 @@ def test_names_are_data(finished: Path, tmp_path: Path) -> None:
         notes=[HOSTILE],
         versions={HOSTILE: HOSTILE},
     )
-    assert page.count("<img") == len(EPOCHS) and "<script" not in page
+    assert page.count("<img") == 1 + len(EPOCHS) and "<script" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
 
@@ -124,6 +137,15 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_without_renormalisation_says_so(finished: Path) -> None:
+def test_a_run_whose_filters_were_never_scaled_back_says_so(finished: Path) -> None:
     run = read_run(finished)
-    assert training_charts(replace(run, recipe=replace(run.recipe, radius=None)))
+    flat = [replace(each, renormalised=0) for each in run.history]
+    assert "0 at every epoch" in words(training_figure(replace(run, history=flat)))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(2.67e-7, "2.67 × 10⁻⁷"), (1e-5, "10⁻⁵"), (0.0, "0"), (12345.6, "12,346")],
+)
+def test_a_small_number_is_a_power_of_ten_and_a_large_one_has_no_point(value: float, said: str):
+    assert exact(value) == said

@@ -3,68 +3,50 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from convscope.experiments.ablation.study import Ablation, Row
 from convscope.experiments.published import NAMES
 from convscope.experiments.wording import NONE, spread_words
-from convscope.report.chart import chart, ticks
-from convscope.report.style import (
-    FAINT,
-    HEADER,
-    INK,
-    LABELS,
-    MARGIN,
-    OTHER,
-    RULE,
-    caption,
-    head,
-    place,
-    write,
-)
+from convscope.report.chart import chart, inside, name_rows, row_height, value_rows
+from convscope.report.sheet import Note, Panel, Sheet
+from convscope.report.style import CHANCE, FAINT, LABELS, RULE
 
 __all__ = ["ablation_figure"]
 
-NAME, HERE, PAPER, BETWEEN = 1.75, 2.9, 1.55, 0.3  # inches: names, the two charts, the gap
-NUMBERS = 2.0  # inches: the columns of words
-LINE, CAPTION, BELOW = 0.4, 0.3, 0.62
+WIDTH, LINE = 9.6, 0.34  # inches: the page, and a row at least
+NAME = 1.9  # inches: the variants' names
 TRAIN, VAL = LABELS[0], LABELS[1]
-SHIFT = 0.15  # of a line: training above, validation below
-SEED = 0.14  # of a line, from a mean to the dots of its seeds
+SHIFT = 0.15  # of a row: training above, validation below
+SEED = 0.14  # of a row, from a mean to the dots of its seeds
 PAPER_END = 80  # of the paper's axis, %
 MARKS = {"zfnet": "o", "alexnet": "s"}
 
 
 def ablation_figure(found: Ablation, *, title: str = "", subtitle: str = "") -> Figure:
-    """A line per variant: (a) its errors here, (b) the paper's, then top-5, weights and time.
+    """A row per variant: (a) its errors here, (b) the paper's, then top-5, weights and time.
 
     (a) a mark is the mean over the seeds, its bar one standard deviation up and down, the small
     dots are the seeds. Dotted: the whole network's validation error; dashed: guessing.
     """
-    down = LINE * len(found.rows)
-    across = 2 * MARGIN + NAME + HERE + BETWEEN + PAPER + NUMBERS
-    figure = head(
-        across, CAPTION + down + BELOW, title or "Ablation", subtitle or _described(found)
+    sheet = Sheet(title or "Ablation", subtitle or _described(found), width=WIDTH)
+    names = [row.variant.name for row in found.rows]
+    height = len(names) * max(LINE, row_height(names, NAME))
+    words = "The paper's, ImageNet, %"
+    papers = Panel(partial(_draw_paper, found=found), words, height=height, width=0.75)
+    if not _columns(found):
+        papers = Panel(None, words, [Note("none of these rows is the paper's", color=FAINT)])
+    sheet.row(
+        [Panel(partial(_draw_here, found=found), "Top-1 error here, %", height=height), papers]
     )
-    top = HEADER + CAPTION
-    left = MARGIN + NAME
-    here = _chart(figure, left, top, HERE, found)
-    paper = _chart(figure, left + HERE + BETWEEN, top, PAPER, found)
-    caption(figure, left, HEADER, "a", "Top-1 error here, %")
-    caption(figure, left + HERE + BETWEEN, HEADER, "b", "The paper's, ImageNet, %")
-    _references(here, found)
-    for i, row in enumerate(found.rows):
-        _measured(here, i, row)
-        _papers(paper, i, row)
-        _words(figure, top + (i + 0.5) * LINE, row)
-    write(figure, MARGIN, HEADER + 0.01, "change", "small", color=FAINT)
-    _heads(figure, HEADER + 0.01)
-    _limits(here, _end(found))
-    _limits(paper, PAPER_END)
-    _key(figure, top + down + 0.3, found)
-    return figure
+    sheet.text("Beside (a): validation top-5 error, %; weights; time to train", color=FAINT)
+    sheet.legend(_key(found))
+    return sheet.figure()
 
 
 def _described(found: Ablation) -> str:
@@ -76,72 +58,73 @@ def _described(found: Ablation) -> str:
     )
 
 
-def _chart(figure: Figure, left: float, top: float, wide: float, found: Ablation) -> Axes:
-    axes = chart(figure, left, top, wide, LINE * len(found.rows))
-    axes.set_ylim(len(found.rows) - 0.5, -0.5)
-    axes.spines["left"].set_visible(False)
-    for i in range(1, len(found.rows)):
-        axes.axhline(i - 0.5, color=RULE, linewidth=0.4, zorder=0)
-    return axes
+def _columns(found: Ablation) -> list[str]:
+    """The columns of the paper's table that some row is in."""
+    papers = {row.paper.beside(row.architecture.name)[0] for row in found.rows if row.paper}
+    return sorted(papers, reverse=True)
 
 
-def _references(axes: Axes, found: Ablation) -> None:
+def _draw_here(axes: Axes, found: Ablation) -> None:
+    chart(axes, lines="")
+    name_rows(axes, [row.variant.name for row in found.rows], NAME)
+    value_rows(axes, [_numbers(row) for row in found.rows])
+    end = _end(found)
+    axes.set_xlim(0, end)
     whole = found.rows[0].values("error")
     if whole:
         mean = 100 * statistics.fmean(whole)
         axes.axvline(mean, color=VAL, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
-    if 100 * found.chance <= _end(found):
-        axes.axvline(
-            100 * found.chance, color=FAINT, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0
-        )
+    if 100 * found.chance <= end:
+        axes.axvline(100 * found.chance, **CHANCE)
+    for i, row in enumerate(found.rows):
+        _between(axes, i)
+        _measured(axes, i, row)
 
 
-def _measured(axes: Axes, line: int, row: Row) -> None:
-    for field, colour, shift in (("train_error", TRAIN, -SHIFT), ("error", VAL, SHIFT)):
+def _draw_paper(axes: Axes, found: Ablation) -> None:
+    chart(axes, lines="")
+    axes.set(xlim=(0, PAPER_END), ylim=(len(found.rows) - 0.5, -0.5), yticks=[])
+    axes.spines["left"].set_visible(False)
+    for i, row in enumerate(found.rows):
+        _between(axes, i)
+        if row.paper is not None:
+            column, (train, top1, _) = row.paper.beside(row.architecture.name)
+            axes.plot([train], [i - SHIFT], color=TRAIN, **_mark(column))
+            axes.plot([top1], [i + SHIFT], color=VAL, **_mark(column))
+
+
+def _mark(column: str) -> dict[str, Any]:
+    """How the numbers of a column of the paper's table look."""
+    return {"marker": MARKS[column], "markersize": 4, "mfc": "white", "mew": 1.2}
+
+
+def _between(axes: Axes, row: int) -> None:
+    if row:
+        axes.axhline(row - 0.5, color=RULE, linewidth=0.4, zorder=0)
+
+
+def _measured(axes: Axes, at: int, row: Row) -> None:
+    for field, color, shift in (("train_error", TRAIN, -SHIFT), ("error", VAL, SHIFT)):
         values = [100 * value for value in row.values(field)]
         if not values:
             continue
-        y = line + shift
+        y = at + shift
         beside = y + (SEED if shift > 0 else -SEED)
-        axes.plot(values, [beside] * len(values), "o", color=colour, markersize=2.2, mew=0)
+        axes.plot(values, [beside] * len(values), "o", color=color, markersize=2.2, mew=0)
         mean = statistics.fmean(values)
         if len(values) > 1:
             half = statistics.stdev(values)
-            axes.plot([mean - half, mean + half], [y, y], color=colour, linewidth=1.2)
-        axes.plot([mean], [y], "o", color=colour, markersize=4.5)
+            axes.plot([mean - half, mean + half], [y, y], color=color, linewidth=1.2)
+        axes.plot([mean], [y], "o", color=color, markersize=4.5)
     if not row.trainings:
-        axes.text(1, line, "diverged", fontsize=6.5, color=FAINT, va="center")
+        inside(axes, 0.02, at, "diverged", data="y", va="center")
 
 
-def _papers(axes: Axes, line: int, row: Row) -> None:
-    if row.paper is None:
-        return
-    column, (train, top1, _) = row.paper.beside(row.architecture.name)
-    mark = MARKS[column]
-    axes.plot([train], [line - SHIFT], mark, color=TRAIN, markersize=4, mfc="white", mew=1.2)
-    axes.plot([top1], [line + SHIFT], mark, color=VAL, markersize=4, mfc="white", mew=1.2)
-
-
-def _words(figure: Figure, middle: float, row: Row) -> None:
-    size = NAME - 0.1
-    write(figure, MARGIN, middle, row.variant.name, width=size, va="center")
-    for right, words in zip(_columns(), _cells(row), strict=True):
-        write(figure, right, middle, words, va="center", ha="right")
-
-
-def _columns() -> tuple[float, float, float]:
-    """Right edges, inches."""
-    end = MARGIN + NAME + HERE + BETWEEN + PAPER
-    return end + 0.78, end + 1.5, end + NUMBERS
-
-
-def _cells(row: Row) -> tuple[str, str, str]:
+def _numbers(row: Row) -> str:
+    """Top-5 error, weights, time."""
     top5, seconds = row.values("top5_error"), row.values("seconds")
-    return (
-        spread_words(top5),
-        _counted(row.parameters),
-        f"{statistics.fmean(seconds):.0f} s" if seconds else NONE,
-    )
+    time = f"{statistics.fmean(seconds):.0f} s" if seconds else NONE
+    return f"{spread_words(top5)};  {_counted(row.parameters)};  {time}"
 
 
 def _counted(weights: int) -> str:
@@ -152,41 +135,21 @@ def _counted(weights: int) -> str:
     return str(weights)
 
 
-def _heads(figure: Figure, top: float) -> None:
-    for right, words in zip(_columns(), ("val top-5, %", "weights", "time"), strict=True):
-        write(figure, right, top, words, "small", color=FAINT, ha="right")
-
-
 def _end(found: Ablation) -> int:
     """The next ten above every error, %."""
     errors = [e for row in found.rows for e in (*row.values("error"), *row.values("train_error"))]
     return min(100, 10 * (int(100 * max([*errors, 0.0]) / 10) + 1))
 
 
-def _limits(axes: Axes, end: int) -> None:
-    axes.set_xlim(0, end)
-    ticks(axes, x=[float(value) for value in range(0, end + 1, 20 if end > 50 else 10)])
-    axes.tick_params(left=False)
-
-
-def _key(figure: Figure, top: float, found: Ablation) -> None:
-    left = MARGIN + NAME
-    for words, colour in (("training images", TRAIN), ("validation images", VAL)):
-        swatch = place(figure, left, top - 0.01, 0.2, 0.1)
-        swatch.plot([0, 1], [0, 0], color=colour, linewidth=1.6)
-        swatch.plot([0.5], [0], "o", color=colour, markersize=4)
-        write(figure, left + 0.26, top, words, "small", color=INK)
-        left += 1.08
+def _key(found: Ablation) -> list[Line2D]:
+    marks = [
+        Line2D([], [], color=TRAIN, marker="o", markersize=4, label="training images"),
+        Line2D([], [], color=VAL, marker="o", markersize=4, label="validation images"),
+        Line2D([], [], color=VAL, linewidth=0.7, linestyle=(0, (1, 2)), label="the first row's"),
+    ]
     if 100 * found.chance <= _end(found):
-        dashed = place(figure, left, top - 0.01, 0.2, 0.1)
-        dashed.plot([0, 1], [0, 0], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
-        write(figure, left + 0.26, top, "guessing", "small", color=FAINT)
-    columns = {row.paper.beside(row.architecture.name)[0] for row in found.rows if row.paper}
-    left = MARGIN + NAME + HERE + BETWEEN
-    for name in sorted(columns, reverse=True):
-        mark = place(figure, left, top - 0.01, 0.1, 0.1)
-        mark.plot([0], [0], MARKS[name], color=FAINT, markersize=4, mfc="white", mew=1.2)
-        write(figure, left + 0.15, top, NAMES[name], "small", color=FAINT)
-        left += 0.65
-    if not columns:
-        write(figure, left, top, "none of these rows is the paper's", "small", color=OTHER)
+        marks.append(Line2D([], [], **CHANCE, label="guessing"))
+    for name in _columns(found):
+        words = f"paper: {NAMES[name]}"
+        marks.append(Line2D([], [], color=FAINT, linestyle="", label=words, **_mark(name)))
+    return marks

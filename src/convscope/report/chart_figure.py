@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.study import Chart
-from convscope.report.style import DPI, FAINT, INK, LABELS, RULE, SIZES
+from convscope.report.chart import chart as numbered
+from convscope.report.chart import name_rows, row_height
+from convscope.report.sheet import Panel, Sheet
+from convscope.report.style import INK, LABELS
 
 __all__ = ["chart_figure"]
 
-BAR = 0.24  # inches of a bar and the space below it
+WIDTH, NAMES = 6.6, 2.2  # inches: the page, and the numbers' names
 
 
 def chart_figure(chart: Chart, subtitle: str = "") -> Figure:
@@ -22,20 +28,16 @@ def chart_figure(chart: Chart, subtitle: str = "") -> Figure:
     Returns:
         A figure of its own, as wide as a page's column.
     """
-    names, values = list(chart.values), list(chart.values.values())
-    figure = Figure(figsize=(6.5, 1.4 + BAR * len(names)), dpi=DPI, layout="constrained")
-    figure.set_facecolor("white")
-    figure.suptitle(chart.title, x=0.01, ha="left", fontsize=SIZES["title"], color=INK)
-    axes = figure.add_subplot()
-    axes.set_title(subtitle, loc="left", fontsize=SIZES["small"], color=FAINT, parse_math=False)
-    axes.barh(range(len(names)), values, height=0.7, color=LABELS[0])
-    for row, name in enumerate(names):
+    sheet = Sheet(chart.title, subtitle, width=WIDTH)
+    height = row_height(list(chart.values), NAMES) * len(chart.values)
+    sheet.row([Panel(partial(_draw, chart=chart), height=height)])
+    return sheet.figure()
+
+
+def _draw(axes: Axes, chart: Chart) -> None:
+    numbered(axes, chart.axis, lines="x")
+    axes.barh(range(len(chart.values)), list(chart.values.values()), height=0.66, color=LABELS[0])
+    for row, name in enumerate(chart.values):
         if name in chart.intervals:
             axes.plot(chart.intervals[name], (row, row), color=INK, linewidth=1)
-    axes.set_yticks(range(len(names)), names, fontsize=SIZES["text"], parse_math=False)
-    axes.invert_yaxis()
-    axes.set_xlabel(chart.axis, fontsize=SIZES["text"], color=FAINT)
-    axes.tick_params(labelsize=SIZES["text"], length=0, colors=INK)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)
-    return figure
+    name_rows(axes, list(chart.values), NAMES)

@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon, Rectangle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Polygon, Rectangle
 
 from convscope.errors import BadInput
 from convscope.experiments.evolution.convergence import Convergence
 from convscope.experiments.evolution.result import Evolution, LayerEvolution, MapEvolution
-from convscope.report.style import (
-    FAINT,
-    GAP,
-    HEADER,
-    LABELS,
-    MARGIN,
-    RULE,
-    frame,
-    head,
-    place,
-    write,
-)
+from convscope.report.chart import Mosaic, chart, inside, name_rows, row_height
+from convscope.report.sheet import PAGE, Note, Panel, Sheet
+from convscope.report.style import FAINT, LABELS, RULE
 
-__all__ = ["evolution_figure"]
+__all__ = ["CHANGED", "CONVERGED", "evolution_figure"]
 
-TILE, SEAM = 0.62, 0.04  # inches of a projection, and between two
-NAME = 0.5  # inches for the maps' names, left of their row
-BLOCK_HEAD = 0.42  # inches for a layer's name, its words and the epochs
-NARROWEST = 3.7  # inches of a block, so that words have room
-WIDE = 7  # inches beyond which blocks stand below each other, not side by side
-SHARP = 48  # pixels: pictures up to this side show their single pixels
+TILE = 0.5  # inches of a projection, at least
+NARROW = 7  # epochs: up to these two layers stand beside each other
+LINE, NAMES = 0.24, 1.6  # inches: a layer in the last panel, and its name
 MOST_TILES = 1500  # that matplotlib still draws
-ROW, LINE = 0.27, 0.13  # inches of a layer in the last panel, and of a line of text
 CORNER = 0.24  # of a tile, the mark of another winner
 CHANGED, CONVERGED = LABELS[1], LABELS[0]
 
@@ -51,112 +40,68 @@ def evolution_figure(evolution: Evolution, *, title: str = "", subtitle: str = "
 
     Raises  BadInput: more tiles than a page can hold.
     """
-    tiles = sum(len(layer.rows) for layer in evolution.layers) * len(evolution.epochs)
+    count = len(evolution.epochs)
+    tiles = sum(len(layer.rows) for layer in evolution.layers) * count
     if tiles > MOST_TILES:
         raise BadInput(f"{tiles} projections in one figure: ask for fewer layers, maps or epochs")
-    wide = max(NARROWEST, NAME + len(evolution.epochs) * (TILE + SEAM) - SEAM)
-    columns = 1 if wide > WIDE else 2
-    panels: list[LayerEvolution | None] = [*evolution.layers, None]  # None: the convergence
-    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
-    heights = [max(_height(panel, len(evolution.layers)) for panel in row) for row in rows]
-    across = columns * wide + (columns - 1) * 1.6 * GAP + 2 * MARGIN
-    below = 0.34 + sum(heights) + (len(rows) - 1) * GAP + MARGIN
-    figure = head(across, below, title or "Feature evolution", subtitle)
-    _legend(figure)
-    top = HEADER + 0.34
-    for row, height in zip(rows, heights, strict=True):
-        for number, panel in enumerate(row):
-            left = MARGIN + number * (wide + 1.6 * GAP)
-            if panel is None:
-                _convergence(figure, evolution, left, top, wide)
-            else:
-                _block(figure, evolution, panel, left, top, wide)
-        top += height + GAP
-    return figure
-
-
-def _height(panel: LayerEvolution | None, layers: int) -> float:
-    """Inches."""
-    if panel is None:
-        return 1.25 + ROW * layers
-    return BLOCK_HEAD + max(1, len(panel.rows)) * (TILE + SEAM)
-
-
-def _legend(figure: Figure) -> None:
-    swatch = place(figure, MARGIN, HEADER + 0.005, 0.1, 0.1)
-    swatch.add_patch(_corner(1.0, CHANGED))
-    _unit_square(swatch)
-    write(figure, MARGIN + 0.16, HEADER, "another image leads than before", color=FAINT)
-    line = place(figure, MARGIN + 2.0, HEADER, 0.03, 0.11)
-    line.set_facecolor(CONVERGED)
-    words = "from here on, half of the measured maps look as at the end"
-    write(figure, MARGIN + 2.1, HEADER, words, color=FAINT)
+    columns = 2 if count <= NARROW else 1
+    width = max(PAGE, columns * (count + 1) * TILE)
+    sheet = Sheet(title or "Feature evolution", subtitle, width=width)
+    sheet.legend([
+        Patch(color=CHANGED, label="another image leads than before"),
+        Line2D([], [], color=CONVERGED, linewidth=2,
+               label="from here on, half of the measured maps look as at the end"),
+    ])  # fmt: skip
+    blocks = [_block(evolution, layer) for layer in evolution.layers]
+    sheet.grid([*blocks, _convergence(evolution)], columns)
+    return sheet.figure()
 
 
 # ---- a layer ----------------------------------------------------------------------------------
 
 
-def _block(
-    figure: Figure,
-    evolution: Evolution,
-    layer: LayerEvolution,
-    left: float,
-    top: float,
-    width: float,
-) -> None:
-    write(figure, left, top, layer.name, "panel", weight="bold")
-    write(figure, left + NAME, top + 0.01, _words(layer), width=width - NAME, color=FAINT)
-    first, under = left + NAME, top + BLOCK_HEAD
-    for column, epoch in enumerate(evolution.epochs):
-        centre = first + column * (TILE + SEAM) + TILE / 2
-        write(figure, centre, under - 0.16, _epoch(epoch, column), "small", ha="center")
-    for number, row in enumerate(layer.rows):
-        at = under + number * (TILE + SEAM)
-        write(figure, first - 0.07, at + TILE / 2, f"{row.channel}", ha="right", va="center")
-        for column in range(len(evolution.epochs)):
-            _tile(place(figure, first + column * (TILE + SEAM), at, TILE, TILE), row, column)
-    if not layer.rows:
-        write(figure, first, under + 0.1, "No map was above zero in any image.", color=FAINT)
+def _block(evolution: Evolution, layer: LayerEvolution) -> Panel:
     settled = layer.convergence.get("projection")
-    if settled is not None and layer.rows:
-        column = evolution.epochs.index(settled.median)
-        at = first + column * (TILE + SEAM) - SEAM / 2 - 0.012
-        height = len(layer.rows) * (TILE + SEAM) - SEAM
-        place(figure, at, under - 0.2, 0.024, height + 0.2).set_facecolor(CONVERGED)
+    words = [] if settled is None else [f"settles at {settled.words()}"]
+    if layer.dead_at_end:
+        words.append(f"{len(layer.dead_at_end)} of {layer.channels} maps dead")
+    caption = f"{layer.name}: {'; '.join(words)}" if words else layer.name
+    if not layer.rows:
+        note = Note("No map was above zero in any image.", color=FAINT)
+        return Panel(None, caption, [note], lettered=False)
+    draw = partial(_draw_layer, epochs=evolution.epochs, rows=layer.rows, settled=settled)
+    return Panel(draw, caption, lettered=False, tallest=math.inf)
 
 
-def _tile(axes: Axes, row: MapEvolution, column: int) -> None:
-    lead, pixels = row.leads[column], row.projections[column]
-    if lead.dead:
-        axes.add_patch(Rectangle((0, 0), 1, 1, facecolor="#f3f4f5", edgecolor=RULE, hatch="////"))
-        axes.text(
-            0.5, 0.5, "dead", ha="center", va="center", fontsize=6, color=FAINT,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-        )  # fmt: skip
-        _unit_square(axes)
-        return
-    height, width = (extent / max(pixels.shape[:2]) for extent in pixels.shape[:2])
-    sharp = max(pixels.shape[:2]) <= SHARP
-    axes.imshow(
-        pixels,
-        extent=(0.5 - width / 2, 0.5 + width / 2, 0.5 - height / 2, 0.5 + height / 2),
-        aspect="auto",
-        interpolation="nearest" if sharp else "antialiased",
+def _draw_layer(
+    axes: Axes, epochs: Sequence[int], rows: Sequence[MapEvolution], settled: Convergence | None
+) -> None:
+    mosaic = Mosaic(axes, len(rows), len(epochs))
+    mosaic.name_columns([_epoch(epoch, column) for column, epoch in enumerate(epochs)], top=True)
+    mosaic.name_rows([f"{row.channel}" for row in rows])
+    for number, row in enumerate(rows):
+        for column, lead in enumerate(row.leads):
+            left, top = mosaic.corner(number, column)
+            if lead.dead:
+                _dead(axes, left, top)
+                continue
+            mosaic.show(number, column, row.projections[column])
+            if lead.changed:
+                corner = [(left, top), (left + CORNER, top), (left, top + CORNER)]
+                axes.add_patch(Polygon(corner, facecolor=CHANGED, edgecolor="white", lw=0.4))
+    if settled is not None:
+        at = mosaic.corner(0, epochs.index(settled.median))[0] - mosaic.gap / 2
+        axes.axvline(at, color=CONVERGED, linewidth=2, clip_on=False)
+
+
+def _dead(axes: Axes, left: float, top: float) -> None:
+    axes.add_patch(
+        Rectangle((left, top), 1, 1, facecolor="#f3f4f5", edgecolor=RULE, hatch="////", linewidth=0)
     )
-    if lead.changed:
-        axes.add_patch(_corner(CORNER, CHANGED))
-    _unit_square(axes)
-    frame(axes)
-
-
-def _corner(side: float, colour: str) -> Polygon:
-    """A triangle at the top left of a unit square."""
-    return Polygon([(0, 1), (side, 1), (0, 1 - side)], facecolor=colour, edgecolor="white", lw=0.4)
-
-
-def _unit_square(axes: Axes) -> None:
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+    inside(
+        axes, left + 0.5, top + 0.5, "dead", data="xy", ha="center", va="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+    )  # fmt: skip
 
 
 def _epoch(epoch: int, column: int) -> str:
@@ -164,40 +109,30 @@ def _epoch(epoch: int, column: int) -> str:
     return f"epoch {words}" if column == 0 and epoch else words
 
 
-def _words(layer: LayerEvolution) -> str:
-    settled = layer.convergence.get("projection")
-    words = [] if settled is None else [f"settles at {settled.words()}"]
-    if layer.dead_at_end:
-        words.append(f"{len(layer.dead_at_end)} of {layer.channels} maps dead")
-    return "; ".join(words)
-
-
 # ---- all layers -------------------------------------------------------------------------------
 
 
-def _convergence(
-    figure: Figure, evolution: Evolution, left: float, top: float, wide: float
-) -> None:
+def _convergence(evolution: Evolution) -> Panel:
+    names = [layer.name for layer in evolution.layers]
+    said = [
+        Note(f"By {measure}: {evolution.trends[measure].words()}.", color=FAINT)
+        for measure in ("projection", "filter")
+    ]
+    height = max(LINE, row_height(names, NAMES)) * len(names)
+    draw = partial(_draw_convergence, evolution=evolution)
+    return Panel(draw, "When the layers settle", said, height=height, lettered=False)
+
+
+def _draw_convergence(axes: Axes, evolution: Evolution) -> None:
     """Each layer's convergence epoch: quartiles as a bar, the median, every map as a point."""
-    write(figure, left, top, "When the layers settle", "panel", weight="bold")
-    top += 0.18
-    told = {measure: trend.words() for measure, trend in evolution.trends.items()}
-    for words in (f"By projection: {told['projection']}.", f"By filter: {told['filter']}."):
-        top = _paragraph(figure, left, top, words, wide) + 0.05
-    top += 0.08
-    step = (wide - NAME) / len(evolution.epochs)
-    height = ROW * len(evolution.layers)
-    axes = place(figure, left + NAME, top, wide - NAME, height)
-    axes.set_xlim(-0.5, len(evolution.epochs) - 0.5)
-    axes.set_ylim(len(evolution.layers) - 0.5, -0.5)
-    for column, epoch in enumerate(evolution.epochs):
-        axes.axvline(column, color=RULE, linewidth=0.5, zorder=0)
-        centre = left + NAME + (column + 0.5) * step
-        write(figure, centre, top + height + 0.04, _epoch(epoch, column), "small", ha="center")
+    chart(axes, "epoch", lines="x")
+    name_rows(axes, [layer.name for layer in evolution.layers], NAMES)
+    epochs = evolution.epochs
+    axes.set_xlim(-0.5, len(epochs) - 0.5)
+    axes.set_xticks(range(len(epochs)), [_epoch(epoch, 1) for epoch in epochs])
     for number, layer in enumerate(evolution.layers):
-        write(figure, left, top + (number + 0.5) * ROW, layer.name, va="center", width=NAME)
         if "projection" in layer.convergence:
-            _settled(axes, evolution.epochs, number, layer.convergence["projection"])
+            _settled(axes, epochs, number, layer.convergence["projection"])
 
 
 def _settled(axes: Axes, epochs: Sequence[int], number: int, settled: Convergence) -> None:
@@ -209,16 +144,3 @@ def _settled(axes: Axes, epochs: Sequence[int], number: int, settled: Convergenc
         axes.plot(column, number, "o", color=FAINT, markersize=9 * math.sqrt(share), alpha=0.4)
     middle = epochs.index(settled.median)
     axes.plot(middle, number, "|", color=CONVERGED, markersize=11, markeredgewidth=2.2)
-
-
-def _paragraph(figure: Figure, left: float, top: float, words: str, width: float) -> float:
-    """Words in lines of a width; where the next line would begin. Inches."""
-    room = int(width * 17)  # letters that fit
-    lines = [""]
-    for word in words.split(" "):
-        if len(lines[-1]) + len(word) >= room:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    for number, line in enumerate(lines):
-        write(figure, left, top + LINE * number, line, width=width, color=FAINT)
-    return top + LINE * len(lines)

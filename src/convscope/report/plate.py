@@ -6,6 +6,7 @@ After Fig. 2 of Zeiler & Fergus 2014, where the maps are a random subset, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,14 +15,15 @@ from numpy.typing import NDArray
 
 from convscope.atlas.store import Atlas
 from convscope.errors import BadOption
-from convscope.report.style import FAINT, HEADER, MARGIN, head, place, tiled, write
+from convscope.report.projection_figure import draw_pair
+from convscope.report.sheet import Note, Panel, Sheet
+from convscope.report.style import FAINT, tiled
 
 __all__ = ["plate_figure"]
 
 Pixels = NDArray[np.uint8]
 
-SIDE = 1.15  # inches of a block of patches
-GAP, PAIR_GAP, LABEL = 0.22, 0.05, 1.05
+PAIR, WORDS = 2.4, 1.15  # inches: of a map's patches and projections, of a layer's words
 SHOWN = 9  # patches of a map at most
 SEAM = 3  # pixels of white between two patches
 
@@ -43,25 +45,26 @@ def plate_figure(
     """
     if maps < 1:
         raise BadOption(f"a plate of {maps} maps a layer: give at least 1")
-    names = list(atlas.layers) if layers is None else list(layers)
-    pair = 2 * SIDE + PAIR_GAP
-    across = 2 * MARGIN + LABEL + maps * pair + (maps - 1) * GAP
-    figure = head(across, len(names) * (SIDE + GAP) + 0.06, title or "Feature maps", subtitle)
-    for row, name in enumerate(names):
-        top = HEADER + row * (SIDE + GAP)
+    sheet = Sheet(title or "Feature maps", subtitle, width=WORDS + max(2, maps) * PAIR)
+    for name in atlas.layers if layers is None else layers:
         record = atlas.record(name)
-        write(figure, MARGIN, top, name, "panel", weight="bold")
-        write(figure, MARGIN, top + 0.2, f"{record.channels} maps", color=FAINT)
         seen = "×".join(map(str, record.field.size))
-        write(figure, MARGIN, top + 0.35, f"each sees {seen} px", color=FAINT)
-        for column, channel in enumerate(_chosen(atlas, name, maps, seed)):
-            left = MARGIN + LABEL + column * (pair + GAP)
-            for number, pixels in enumerate(_blocks(atlas, name, channel)):
-                tall = SIDE * min(1.0, pixels.shape[0] / pixels.shape[1])
-                axes = place(figure, left + number * (SIDE + PAIR_GAP), top, SIDE, tall)
-                axes.imshow(pixels, aspect="auto", interpolation="antialiased")
-            write(figure, left, top + SIDE + 0.02, f"{name}/{channel}", "small", color=FAINT)
-    return figure
+        words = [
+            Note(name, size="panel", bold=True),
+            Note(f"{record.channels} maps", color=FAINT),
+            Note(f"each sees {seen} px", color=FAINT),
+        ]
+        panels = [
+            Panel(
+                partial(draw_pair, pair=_blocks(atlas, name, channel)),
+                notes=[Note(f"{name}/{channel}", color=FAINT, size="small")],
+                width=PAIR,
+            )
+            for channel in _chosen(atlas, name, maps, seed)
+        ]
+        empty = [Panel(width=PAIR)] * (max(2, maps) - len(panels))
+        sheet.row([Panel(notes=words, width=WORDS), *panels, *empty])
+    return sheet.figure()
 
 
 def _chosen(atlas: Atlas, layer: str, maps: int, seed: int) -> list[int]:

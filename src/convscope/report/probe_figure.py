@@ -3,82 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.multilabel import MultiTransfer
-from convscope.report.score_curves import LEFT, TALL, Curve, score_curves
-from convscope.report.style import FAINT, HEADER, MARGIN, write
+from convscope.report.chart import chart, name_rows, row_height
+from convscope.report.score_curves import LOOKS, classifier_legend
+from convscope.report.sheet import Panel, Sheet
+from convscope.report.style import CHANCE
 
 __all__ = ["depth_figure", "probe_figure"]
 
-STEP, BELOW = 0.62, 0.85  # inches: between layers, their names below
-NARROWEST = 3.0
+WIDTH, LINE, NAMES = 6.6, 0.32, 2.2  # inches: the page, a layer, its name
+SHIFT = 0.14  # of a row, between curves: equal ones both show
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A classifier's scores, from the first layer on; shares.
+
+    below, above : what its bars reach on both sides
+    """
+
+    classifier: str
+    values: Sequence[float]
+    below: Sequence[float]
+    above: Sequence[float]
 
 
 def probe_figure(found: LayerProbe, *, title: str = "", subtitle: str = "") -> Figure:
-    """Accuracy by layer, bottom up: a curve per classifier, one standard deviation over the folds
-    as bars; the dashed line is what guessing reaches."""
+    """Accuracy by layer, from the first down: a curve per classifier, one standard deviation over
+    the folds as bars; the dashed line is what guessing reaches."""
     curves = []
     for classifier, points in found.points.items():
         spread = [point.std for point in points]
-        curves.append(_curve(classifier, [point.mean for point in points], spread, spread))
-    under = [(layer.name, f"{layer.pooling}, {layer.length:,}") for layer in found.layers]
+        curves.append(_Curve(classifier, [point.mean for point in points], spread, spread))
+    names = [f"{layer.name} ({layer.pooling}, {layer.length:,})" for layer in found.layers]
     words = f"accuracy, mean over classes, %, {found.protocol.per_class[0]} images per class"
-    return _figure(curves, under, found.chance, words, title or "Feature analysis", subtitle)
+    return _figure(curves, names, found.chance, words, title, subtitle)
 
 
 def depth_figure(found: MultiTransfer, *, title: str = "", subtitle: str = "") -> Figure:
     """Mean average precision by layer, with its interval over images."""
     layers = found.layers
-    curve = _curve(
+    curve = _Curve(
         "logistic",
         [layer.mean for layer in layers],
         [max(layer.mean - layer.low, 0) for layer in layers],
         [max(layer.high - layer.mean, 0) for layer in layers],
     )
-    under = [(layer.layer, f"{layer.length:,}") for layer in layers]
-    words = "mean average precision, %"
-    return _figure([curve], under, found.chance, words, title or "Feature analysis", subtitle)
-
-
-def _curve(
-    classifier: str, values: Sequence[float], below: Sequence[float], above: Sequence[float]
-) -> Curve:
-    said = f"{100 * max(values):.1f} at best"
-    return Curve(classifier, said, range(len(values)), values, below, above)
+    names = [f"{layer.layer} ({layer.length:,})" for layer in layers]
+    return _figure([curve], names, found.chance, "mean average precision, %", title, subtitle)
 
 
 def _figure(
-    curves: Sequence[Curve],
-    under: Sequence[tuple[str, str]],
+    curves: Sequence[_Curve],
+    names: Sequence[str],
     chance: float,
     words: str,
     title: str,
     subtitle: str,
 ) -> Figure:
-    wide = max(STEP * len(under), NARROWEST)
-    figure = score_curves(
-        curves,
-        (-0.5, len(under) - 0.5),
-        wide=wide,
-        under=BELOW,
-        chance=chance,
-        words=words,
-        title=title,
-        subtitle=subtitle,
-    )
-    _layers(figure, under, wide)
-    return figure
+    sheet = Sheet(title or "Feature analysis", subtitle, width=WIDTH)
+    height = max(LINE, row_height(names, NAMES)) * len(names)
+    draw = partial(_draw, curves=curves, names=names, chance=chance, words=words)
+    sheet.row([Panel(draw, height=height)])
+    best = [(curve.classifier, f"{100 * max(curve.values):.1f} at best") for curve in curves]
+    sheet.legend(classifier_legend(best))
+    return sheet.figure()
 
 
-def _layers(figure: Figure, under: Sequence[tuple[str, str]], wide: float) -> None:
-    """The layers' names and how many features they gave, aslant below the axes."""
-    top = HEADER + 0.1 + TALL + 0.08
-    aslant: dict[str, Any] = {"rotation": 38, "rotation_mode": "anchor", "ha": "right", "va": "top"}
-    for at, (name, length) in enumerate(under):
-        left = MARGIN + LEFT + wide * (at + 0.5) / len(under)
-        write(figure, left, top, name, "small", **aslant)
-        write(figure, left + 0.1, top + 0.06, length, "small", color=FAINT, **aslant)
+def _draw(
+    axes: Axes, curves: Sequence[_Curve], names: Sequence[str], chance: float, words: str
+) -> None:
+    chart(axes, words, lines="x")
+    name_rows(axes, names, NAMES)
+    most = 0.0
+    for i, curve in enumerate(curves):
+        _, color, mark = LOOKS[curve.classifier]
+        shift = SHIFT * (i - (len(curves) - 1) / 2)
+        values, below, above = (
+            [100 * share for share in shares] for shares in (curve.values, curve.below, curve.above)
+        )
+        axes.errorbar(
+            values, [row + shift for row in range(len(values))], xerr=[below, above], color=color,
+            marker=mark, markersize=4, linewidth=1.4, elinewidth=1, capsize=2.5,
+        )  # fmt: skip
+        most = max(most, *(a + b for a, b in zip(values, above, strict=True)))
+    axes.axvline(100 * chance, **CHANCE)
+    axes.set_xlim(0, 100 if most > 60 else 1.1 * most)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,100 +14,109 @@ from convscope.experiments.wording import interval_words, minus, percent
 from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
-from convscope.report.chart import chart, ticks
-from convscope.report.occlusion_figure import ACROSS, CAPTION, FOOTER, Panel, draw_row, picture_size
-from convscope.report.style import (
-    CLIP,
-    FAINT,
-    HEADER,
-    INK,
-    LABELS,
-    MARGIN,
-    OTHER,
-    RULE,
-    caption,
-    frame,
-    head,
-    number,
-    place,
-    write,
+from convscope.report.chart import Mosaic, chart, name_rows, row_height, ticks
+from convscope.report.occlusion_figure import (
+    Names,
+    class_name,
+    draw_activity,
+    draw_image,
+    draw_labels,
+    draw_probability,
+    label_notes,
+    probability_words,
 )
+from convscope.report.sheet import Note, Panel, Sheet
+from convscope.report.style import CHANCE, CLIP, FAINT, INK, OTHER, RULE, color_of, number
 
 __all__ = ["MOST_ROWS", "scores_figure", "sensitivity_figure"]
 
-MOST_ROWS = 12
-NAME = 0.26  # inches for an image's name above its row
-ROOM = 0.14  # inches below a row
-WIDE, LINE = 7.6, 0.9  # inches: the figure of scores, and a network in it
-TEXT = 1.9
+MOST_ROWS = 8
+"""Images of a page."""
+WORDS = 1.9  # of a row: the words beside its pictures, which are 1 wide
+LISTED = 3  # classes that a row names
+NAMES = 2.0  # inches: the networks' names beside their scores
+CAPTIONS = (
+    "Occluder where it costs most",
+    "Activity of the strongest map",
+    "Its projection here (framed)",
+    "Probability of the class",
+    "Most probable class",
+)
 
 
 def sensitivity_figure(
     study: OcclusionStudy,
     preprocess: Preprocess,
     *,
-    classes: Sequence[str] | None = None,
+    classes: Names = None,
     title: str = "",
     subtitle: str = "",
 ) -> Figure:
-    """A row of the paper's Fig. 6 per image, the first MOST_ROWS of them.
+    """A row of the paper's Fig. 6 per image, the first MOST_ROWS of them: one page.
 
     As `occlusion_figure`, and in (c) beside the feature map's projection from this image (framed)
-    its projections from the other images that excite it most.
+    its projections from the other images that excite it most. In (b) and (d) dark is little, each
+    picture on its own scale, which the words beside it give.
     """
     rows = study.rows[:MOST_ROWS]
-    tall = picture_size(*preprocess.size)[1]
-    each = NAME + CAPTION + tall + FOOTER + ROOM
     if len(rows) < len(study.rows):
         subtitle += f" · {len(rows)} of {len(study.rows)} images"
-    figure = head(ACROSS, each * len(rows), title or "Occlusion sensitivity", subtitle)
+    sheet = Sheet(title or "Occlusion sensitivity", subtitle)
     for i, row in enumerate(rows):
-        top = HEADER + i * each
-        write(figure, MARGIN, top, row.name, "panel", weight="bold", width=ACROSS / 2 - 0.8)
-        write(figure, ACROSS - MARGIN, top, _found(row), ha="right", color=FAINT, width=ACROSS / 2)
-        panels = draw_row(figure, top + NAME, row.maps, preprocess, classes)
-        _projections(panels[2], row, preprocess)
-    return figure
+        draws = (
+            partial(draw_image, maps=row.maps, preprocess=preprocess),
+            partial(draw_activity, maps=row.maps, bar=False),
+            partial(_draw_projections, row=row, preprocess=preprocess),
+            partial(draw_probability, maps=row.maps, bar=False),
+            partial(draw_labels, maps=row.maps),
+        )
+        captions = CAPTIONS if i == 0 else [""] * len(CAPTIONS)
+        panels = [Panel(draw, words) for draw, words in zip(draws, captions, strict=True)]
+        sheet.row([*panels, Panel(notes=_words(row, classes), width=WORDS)])
+    return sheet.figure()
 
 
-def _found(row: Row) -> str:
-    found, said = row.probability, []
-    if row.hardly_falls:
-        said.append(f"probability hardly falls: by {max(row.fallen, 0):.1%} of itself at most")
-    elif found is not None:
-        on, beside = round(100 * found.inside), round(100 * found.outside)
-        said.append(minus(f"probability falls by {on} points on the object, {beside} beside it"))
-    if found is not None:
-        where = "on" if found.hit else "beside"
-        said.append(f"log-odds fall most {where} the object, ROC area {found.detection:.2f}")
-    return "; ".join(said)
-
-
-def _projections(panel: Panel, row: Row, preprocess: Preprocess) -> None:
+def _draw_projections(axes: Axes, row: Row, preprocess: Preprocess) -> None:
     """The map's projection from this image, framed, and from others, in a square of four."""
     maps = row.maps
-    panel.caption(f"Projections of feature map {maps.unit.channel}")
-    panel.axes.remove()
-    pictures = [(maps.projection, maps.box), *((e.projection, e.box) for e in row.elsewhere[:3])]
-    wide, tall = panel.picture_width, panel.bottom - panel.top - CAPTION
-    gap = 0.05
-    side, down = (wide - gap) / 2, (tall - gap) / 2
-    for i, (projection, box) in enumerate(pictures):
-        left = panel.left + (i % 2) * (side + gap)
-        top = panel.top + CAPTION + (i // 2) * (down + gap)
-        axes = place(panel.figure, left, top, side, down)
-        height, width = projection.shape[-2:]
-        seen: Box = box.clip(height, width)
-        share = CLIP * seen.height * seen.width / (height * width)
-        axes.imshow(grey_scaled(preprocess.rgb(projection), share), aspect="auto")
-        frame(axes)
-        if i == 0:
-            for spine in axes.spines.values():
-                spine.set(color=INK, linewidth=1.6)
-    panel.line(0, "Framed: this image, activation", number(maps.activation))
-    for i, other in enumerate(row.elsewhere[:3]):
-        panel.line(i + 1, other.name, number(other.activation), colour=FAINT)
-    panel.line(4, "Falls with the projection, rank", minus(f"{row.agreement.correlation:.2f}"))
+    found = [(maps.projection, maps.box), *((e.projection, e.box) for e in row.elsewhere[:3])]
+    side = 2 if len(found) > 1 else 1
+    height, width = maps.image.shape[-2:]
+    mosaic = Mosaic(axes, side, side, tall=height / width)
+    for i, (projection, box) in enumerate(found):
+        seen: Box = box.clip(*projection.shape[-2:])
+        share = CLIP * seen.height * seen.width / (projection.shape[-2] * projection.shape[-1])
+        edge, weight = (INK, 1.4) if i == 0 else (RULE, 0.4)
+        pixels = grey_scaled(preprocess.rgb(projection), share)
+        mosaic.show(*divmod(i, 2), pixels, edge, weight)
+
+
+def _words(row: Row, classes: Names) -> list[Note]:
+    """What is beside an image's pictures: its name and its numbers."""
+    maps, found = row.maps, row.probability
+    lowest, least = float(maps.probability.min()), float(maps.activity.min())
+    said = [
+        f"{class_name(maps.target, classes)}: probability "
+        f"{probability_words(maps.base_probability)}, lowest {probability_words(lowest)}"
+    ]
+    if row.hardly_falls:
+        said.append(
+            f"probability hardly falls: by {percent(max(row.fallen, 0), 1)} of itself at most"
+        )
+    elif found is not None:
+        on, beside = round(100 * found.inside), round(100 * found.outside)
+        said.append(minus(f"falls by {on} points on the object, {beside} beside"))
+    if found is not None:
+        where = "on" if found.hit else "beside"
+        said.append(f"log-odds fall most {where} it, ROC area {found.detection:.2f}")
+    unit = f"{maps.unit.layer}/{maps.unit.channel}"
+    said.append(f"{unit}: activity {number(maps.base_activity)}, lowest {number(least)}")
+    said.append(minus(f"falls with its projection, rank {row.agreement.correlation:.2f}"))
+    return [
+        Note(row.name, bold=True),
+        *(Note(words, size="small") for words in said),
+        *label_notes(maps, classes, LISTED, "small"),
+    ]
 
 
 def scores_figure(
@@ -119,56 +129,64 @@ def scores_figure(
     The scores are of its log-odds.
     """
     known = {name: study for name, study in studies.items() if study.probability is not None}
-    down = LINE * len(known)
-    words = title or "Does the probability fall where the object is?"
-    figure = head(WIDE + 2 * MARGIN, 0.3 + down + 0.65, words, subtitle)
-    left = MARGIN + TEXT
-    wide = (WIDE - TEXT - 0.4) / 2
-    first = chart(figure, left, HEADER + 0.3, wide, down)
-    second = chart(figure, left + wide + 0.4, HEADER + 0.3, wide, down)
-    caption(figure, left, HEADER, "a", "Positions told apart (ROC area)", wide)
-    caption(figure, left + wide + 0.4, HEADER, "b", "Falls most on the object", wide)
-    for axes in (first, second):
-        axes.set_xlim(0, 1)
-        axes.set_ylim(len(known), 0)
-        axes.spines["left"].set_visible(False)
-        ticks(axes, x=[0, 0.25, 0.5, 0.75, 1])
-        axes.tick_params(left=False)
-    first.axvline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    for i, (name, study) in enumerate(known.items()):
-        _score(figure, (first, second), i, name, study)
-    below = HEADER + 0.3 + down + 0.3
-    words = "a: a dot an image, bar the mean and its 95 % interval, dashed chance; "
-    words += "b: the rate and its 95 % interval, grey mark chance"
-    write(figure, MARGIN, below, words, "small", color=FAINT, width=WIDE)
-    return figure
+    names = list(known)
+    sheet = Sheet(title or "Does the probability fall where the object is?", subtitle)
+    height = max(0.5, row_height(names, NAMES)) * len(known)
+    sheet.row([
+        Panel(partial(_draw_areas, known=known), "Positions told apart (ROC area)", height=height),
+        Panel(partial(_draw_rates, known=known), "Falls most on the object", height=height),
+    ])  # fmt: skip
+    sheet.notes(Note(f"{name}: {_scored(known[name])}", swatch=color_of(i))
+                for i, name in enumerate(names))  # fmt: skip
+    sheet.text(
+        "a: a dot an image, bar the mean and its 95 % interval, dashed chance; "
+        "b: the rate and its 95 % interval, grey mark chance",
+        color=FAINT,
+        size="small",
+    )
+    return sheet.figure()
 
 
-def _score(
-    figure: Figure, axes: tuple[Axes, Axes], i: int, name: str, study: OcclusionStudy
-) -> None:
-    found, colour = study.probability, LABELS[i % len(LABELS)]
+def _scored(study: OcclusionStudy) -> str:
+    found = study.probability
     assert found is not None
-    areas = [row.probability.detection for row in study.rows if row.probability is not None]
-    shake = np.random.default_rng(0).uniform(-0.2, 0.2, len(areas))
-    first, second = axes
-    y = i + 0.5
-    first.plot(areas, y + shake, "o", color=OTHER, markersize=3, zorder=1, clip_on=False)
-    mean = found.detection
-    if mean.low is not None and mean.high is not None:
-        first.plot([mean.low, mean.high], [y, y], color=colour, linewidth=2, clip_on=False)
-    first.plot([mean.mean], [y], "o", color=colour, markersize=5.5, clip_on=False)
-    rate = found.pointing
-    second.plot([rate.expected] * 2, [y - 0.2, y + 0.2], color=RULE, linewidth=3)
-    second.plot([rate.low, rate.high], [y, y], color=colour, linewidth=2, clip_on=False)
-    second.plot([rate.rate], [y], "o", color=colour, markersize=5.5, clip_on=False)
-    top = HEADER + 0.3 + i * LINE + LINE / 2 - 0.22
-    write(figure, MARGIN, top, name, width=TEXT - 0.15, color=colour, weight="bold")
-    words = f"area {mean.mean:.2f}, {interval_words(mean)}"
-    write(figure, MARGIN, top + 0.15, words, width=TEXT - 0.1)
-    words = f"{rate.hits} of {rate.count} on it, chance {percent(rate.expected)}"
-    write(figure, MARGIN, top + 0.3, words, width=TEXT - 0.1)
+    area, rate = found.detection, found.pointing
     on, beside = round(100 * found.inside.mean), round(100 * found.outside.mean)
-    words = f"falls by {on} points on it, {beside} beside"
-    words += f"; hardly in {study.hardly}" if study.hardly else ""
-    write(figure, MARGIN, top + 0.45, minus(words), "small", color=FAINT, width=TEXT - 0.1)
+    words = (
+        f"area {area.mean:.2f}, {interval_words(area)}; {rate.hits} of {rate.count} on it, chance "
+        f"{percent(rate.expected)}; falls by {on} points on it, {beside} beside"
+    )
+    return minus(words) + (f"; hardly in {study.hardly}" if study.hardly else "")
+
+
+def _draw_areas(axes: Axes, known: Mapping[str, OcclusionStudy]) -> None:
+    _shares(axes)
+    name_rows(axes, list(known), NAMES, [color_of(i) for i in range(len(known))])
+    axes.axvline(0.5, **CHANCE)
+    for y, study in enumerate(known.values()):
+        assert study.probability is not None
+        areas = [row.probability.detection for row in study.rows if row.probability is not None]
+        shake = np.random.default_rng(0).uniform(-0.2, 0.2, len(areas))
+        axes.plot(areas, y + shake, "o", color=OTHER, markersize=3, zorder=1, clip_on=False)
+        mean = study.probability.detection
+        if mean.low is not None and mean.high is not None:
+            axes.plot([mean.low, mean.high], [y, y], color=color_of(y), linewidth=2, clip_on=False)
+        axes.plot([mean.mean], [y], "o", color=color_of(y), markersize=5.5, clip_on=False)
+
+
+def _draw_rates(axes: Axes, known: Mapping[str, OcclusionStudy]) -> None:
+    _shares(axes)
+    axes.set(ylim=(len(known) - 0.5, -0.5), yticks=[])
+    axes.spines["left"].set_visible(False)
+    for y, study in enumerate(known.values()):
+        assert study.probability is not None
+        rate = study.probability.pointing
+        axes.plot([rate.expected] * 2, [y - 0.2, y + 0.2], color=OTHER, linewidth=3)
+        axes.plot([rate.low, rate.high], [y, y], color=color_of(y), linewidth=2, clip_on=False)
+        axes.plot([rate.rate], [y], "o", color=color_of(y), markersize=5.5, clip_on=False)
+
+
+def _shares(axes: Axes) -> None:
+    chart(axes, lines="x")
+    axes.set_xlim(0, 1)
+    ticks(axes, x=[0, 0.25, 0.5, 0.75, 1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,14 @@ from convscope.errors import BadCheckpoint, BadInput
 from convscope.experiments.wording import duration, percent
 from convscope.images.preprocess import Preprocess
 from convscope.network.weights import Weights, read_weights
-from convscope.report.curves import Chart, chart, number
 from convscope.report.island import resource, template
+from convscope.report.style import render
+from convscope.report.training_figure import exact, training_figure
 from convscope.store.atomic import replace_file
 from convscope.training.checkpoint import Checkpoint, Epoch, Run, Status, read_run
 from convscope.training.recipe_file import recipe_text
 
-__all__ = ["training_charts", "write_training_page"]
+__all__ = ["write_training_page"]
 
 OWN_FILES = ("tour.css", "training.css")  # copied as they are
 UNFOLDED = 20  # epochs whose table is open at once
@@ -47,8 +49,9 @@ def write_training_page(run_folder: str | os.PathLike[str]) -> Path:
     for name in OWN_FILES:
         replace_file(folder / "page" / name, resource(name))
     kept = [_filters(folder, checkpoint) for checkpoint in run.checkpoints]
+    curves = b64encode(render(training_figure(run))).decode()
     index = folder / "index.html"
-    replace_file(index, template("training.html.j2").render(page_words(run, kept)).encode())
+    replace_file(index, template("training.html.j2").render(page_words(run, kept, curves)).encode())
     return index
 
 
@@ -98,40 +101,10 @@ def _colours(weights: Weights) -> Preprocess:
     return weights.preprocess
 
 
-# ---- curves -----------------------------------------------------------------------------------
-
-
-def training_charts(run: Run) -> tuple[Chart, ...]:
-    """Loss, error, learning rate, and filters renormalised, over the epochs of the recipe."""
-    history, epochs = run.history, run.recipe.epochs
-
-    def points(name: str, wrong: bool = False) -> list[tuple[int, float]]:
-        values = ((each.epoch, float(getattr(each, name))) for each in history)
-        return [(epoch, 1 - value if wrong else value) for epoch, value in values]
-
-    loss = [
-        ("training, with dropout", "train", points("loss")),
-        ("validation", "val", points("val_loss")),
-    ]
-    error = [
-        ("training, with dropout", "train", points("accuracy", wrong=True)),
-        ("validation", "val", points("val_accuracy", wrong=True)),
-        ("validation, top-5", "five", points("val_top5", wrong=True)),
-    ]
-    rate = [("at each epoch’s last step", "val", points("learning_rate"))]
-    filters = [("filters scaled back, times", "val", points("renormalised"))]
-    return (
-        chart("Loss (nats)", loss, epochs),
-        chart("Error", error, epochs, percent=True),
-        chart("Learning rate", rate, epochs, log=True),
-        chart("Filters renormalised per epoch", filters, epochs, bars=True),
-    )
-
-
 # ---- words ------------------------------------------------------------------------------------
 
 
-def page_words(run: Run, kept: Iterable[Kept]) -> dict[str, Any]:
+def page_words(run: Run, kept: Iterable[Kept], curves: str) -> dict[str, Any]:
     """Everything that the template says."""
     return {
         "title": run.architecture.name,
@@ -139,7 +112,7 @@ def page_words(run: Run, kept: Iterable[Kept]) -> dict[str, Any]:
         "status": str(run.status),
         "done": len(run.history),
         "epochs": run.recipe.epochs,
-        "charts": training_charts(run),
+        "curves": curves,
         "radius": run.recipe.radius,
         "kept": tuple(kept),
         "history": run.history,
@@ -148,7 +121,7 @@ def page_words(run: Run, kept: Iterable[Kept]) -> dict[str, Any]:
         "facts": _facts(run),
         "notes": run.notes,
         "tested": run.tested,
-        "number": number,
+        "number": exact,
         "percent": percent,
     }
 

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.ticker import AutoLocator
 
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.wording import minus, spread_words
-from convscope.report.style import (
-    FAINT,
-    HEADER,
-    INK,
-    LABELS,
-    MARGIN,
-    RULE,
-    SIZES,
-    head,
-    place,
-    write,
-)
+from convscope.report.chart import chart
+from convscope.report.sheet import Note, Panel, Sheet
+from convscope.report.style import INK, LABELS, SIZES
 from convscope.stats import mean_of
 
 __all__ = ["trial_figure"]
 
-WIDTH, HEIGHT, WORDS = 5.4, 2.5, 0.2
+WIDTH, HEIGHT = 6.0, 2.4  # inches
 
 
 def trial_figure(trial: Trial) -> Figure:
@@ -33,16 +25,16 @@ def trial_figure(trial: Trial) -> Figure:
 
     The axis starts at 0, so that heights compare as the errors do.
     """
-    lines = [_difference(trial), *(f"changed: {words}" for words in trial.change.applied)]
-    figure = head(
-        WIDTH + 2 * MARGIN,
-        HEIGHT + 0.7 + WORDS * len(lines),
-        "Remedies tried",
-        f"{trial.architecture.name}, {trial.change.recipe.epochs} epochs each, the same seeds",
-    )
-    axes = place(figure, MARGIN + 0.4, HEADER, WIDTH - 0.8, HEIGHT)
-    for side in ("left", "bottom"):
-        axes.spines[side].set(visible=True, color=RULE, linewidth=0.7)
+    words = f"{trial.architecture.name}, {trial.change.recipe.epochs} epochs each, the same seeds"
+    sheet = Sheet("Remedies tried", words, width=WIDTH)
+    changes = [Note(f"changed: {words}") for words in trial.change.applied]
+    sheet.notes([Note(_difference(trial), size="panel", bold=True), *changes])
+    sheet.row([Panel(partial(_draw, trial=trial), height=HEIGHT)])
+    return sheet.figure()
+
+
+def _draw(axes: Axes, trial: Trial) -> None:
+    chart(axes, up="validation error, %")
     errors = [
         [100 * each.training.error for each in attempts] for attempts in (trial.before, trial.after)
     ]
@@ -54,20 +46,10 @@ def trial_figure(trial: Trial) -> Figure:
             at, found.mean, yerr=found.deviation if len(values) > 1 else None, color=INK,
             marker="_", markersize=14, linewidth=1.4, capsize=4,
         )  # fmt: skip
-    axes.set_xlim(-0.4, 1.4)
-    axes.set_ylim(0, 1.15 * max(1.0, *map(max, errors)))
+    axes.set(xlim=(-0.4, 1.4), ylim=(0, 1.15 * max(1.0, *map(max, errors))))
     words = [spread_words([value / 100 for value in values]) for values in errors]
-    names = [f"as it was\n{words[0]} %", f"with the remedies\n{words[1]} %"]
-    axes.set_xticks((0, 1), names)
-    axes.yaxis.set_major_locator(AutoLocator())
-    axes.tick_params(labelsize=SIZES["text"], length=2, color=RULE, labelcolor=INK)
-    axes.set_ylabel("validation error, %", fontsize=SIZES["small"], color=FAINT)
-    for number, line in enumerate(lines):
-        write(figure, MARGIN, HEADER + HEIGHT + 0.55 + WORDS * number, line, width=WIDTH)
-    family = figure.texts[0].get_fontfamily()
-    for text in figure.findobj(Text):
-        text.set_fontfamily(family)
-    return figure
+    axes.set_xticks((0, 1), [f"as it was\n{words[0]} %", f"with the remedies\n{words[1]} %"])
+    axes.tick_params(axis="x", labelsize=SIZES["text"], labelcolor=INK)
 
 
 def _difference(trial: Trial) -> str:

@@ -1,0 +1,514 @@
+"""Made-up results for every figure of report/, the worst that can come among them.
+
+`FIGURES` has an entry for each function that draws a figure: small cases and hard ones, with the
+names that must be readable in each.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import nn
+
+from convscope.atlas.store import open_atlas
+from convscope.experiments.ablation.study import Ablation, Row
+from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
+from convscope.experiments.bench import Training
+from convscope.experiments.correspondence.faces import Faces
+from convscope.experiments.correspondence.study import correspond
+from convscope.experiments.diagnosis.diagnosis import diagnose
+from convscope.experiments.diagnosis.examined import Examined
+from convscope.experiments.diagnosis.glimpse import glimpse
+from convscope.experiments.diagnosis.remedies import Change
+from convscope.experiments.diagnosis.trial import Attempt, Trial
+from convscope.experiments.ensemble.combined import combine
+from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.invariance.curves import Curves, Invariance
+from convscope.experiments.invariance.motions import Motion, Motions
+from convscope.experiments.paper.purity import Grouping, Purity
+from convscope.experiments.paper.results import Trained, Trainings
+from convscope.experiments.sensitivity.pointing import Agreement, Pointing, Scores
+from convscope.experiments.sensitivity.recognised import Chosen
+from convscope.experiments.sensitivity.stored import Elsewhere
+from convscope.experiments.sensitivity.study import OcclusionStudy
+from convscope.experiments.sensitivity.study import Row as OccludedImage
+from convscope.experiments.study import Chart
+from convscope.experiments.transfer.folds import Protocol
+from convscope.experiments.transfer.layers import LayerProbe, Probed
+from convscope.experiments.transfer.linear_model import Loss
+from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
+from convscope.experiments.transfer.study import Point, Transfer
+from convscope.geometry.box import Box
+from convscope.images.preprocess import Preprocess
+from convscope.images.scaling import Scaling
+from convscope.methods.occluder import Occluder
+from convscope.methods.occlusion import OcclusionMaps
+from convscope.methods.project import Projections
+from convscope.network.architectures import ARCHITECTURES
+from convscope.network.exported import open_network
+from convscope.network.unit import Unit
+from convscope.report.ablation_figure import ablation_figure
+from convscope.report.chart_figure import chart_figure
+from convscope.report.correspondence_figure import correspondence_figure
+from convscope.report.diagnosis_figure import diagnosis_figure
+from convscope.report.ensemble_figure import ensemble_figure
+from convscope.report.evolution_figure import evolution_figure
+from convscope.report.grouping_figure import grouping_figure
+from convscope.report.invariance_figure import invariance_figure
+from convscope.report.occlusion_figure import occlusion_figure
+from convscope.report.plate import plate_figure
+from convscope.report.probe_figure import depth_figure, probe_figure
+from convscope.report.projection_figure import projection_figure
+from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
+from convscope.report.tour import contact_figure
+from convscope.report.training_figure import training_figure
+from convscope.report.trainings_figure import trainings_figure
+from convscope.report.transfer_figure import precision_figure, transfer_figure
+from convscope.report.trial_figure import trial_figure
+from convscope.stats import Rate, mean_of
+from convscope.training.checkpoint import Run, read_run
+from convscope.training.recipe import SMALL
+from evolved import evolution, layer
+from grown import write_run
+from report.conftest import build
+
+HEIGHT, WIDTH, CLASSES = 40, 40, 12
+LAYER = "backbone.features.stage3.block_12.branch2.conv_expand_depthwise_1"  # 65 letters
+FILE = "photographs/2026-11-28_morning/IMG_20261128_064649_HDR_panorama_edited_final-2.jpg"
+CLASS = "West African long-haired lesser spotted mountain woodpecker"  # 59 letters
+WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamter"
+RUN = "run:runs/experiments/2026-11/zfnet-small_first=7x7_stride=2_renormalise=0.1_seed=0"
+TITLE = f"{FILE} as {RUN} sees it"
+
+Draw = Callable[[Path], Figure]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A figure to be drawn.
+
+    draw : given an empty folder;   names : what must be readable in it
+    """
+
+    draw: Draw
+    names: tuple[str, ...] = ()
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+def pixels(*shape: int) -> np.ndarray:
+    return (255 * noise(*shape)).to(torch.uint8).numpy()
+
+
+# ---- occlusion and projections ----------------------------------------------------------------
+
+
+def some_maps(
+    occluder: Occluder | None = None,
+    unit: Unit | None = None,
+    *,
+    shape: tuple[int, int] = (HEIGHT, WIDTH),
+    classes: int = CLASSES,
+) -> OcclusionMaps:
+    """Maps with every class somewhere in them."""
+    occluder = occluder or Occluder(8, 4)
+    rows, columns = occluder.grid(*shape)
+    grid = (len(rows), len(columns))
+    return OcclusionMaps(
+        probability=noise(*grid),
+        log_odds=noise(*grid).double().logit(),
+        label=torch.arange(grid[0] * grid[1]).reshape(grid) % classes,
+        activity=100 * noise(*grid),
+        rows=rows,
+        columns=columns,
+        target=min(2, classes - 1),
+        unit=unit or Unit("features.12.expand3x3_activation", 130, 3, 4),
+        projection=noise(3, *shape) - 0.5,
+        activation=12.34,
+        box=Box(-4, 5, 20, 29),
+        base_probabilities=torch.linspace(0, 1, classes).softmax(0),
+        base_log_odds=1.5,
+        base_activity=90.0,
+        image=noise(3, *shape),
+        fill=torch.full((3, *shape), 0.5),
+        occluder=occluder,
+    )
+
+
+def some_projections(count: int, side: int = 9, layer: str = "conv5") -> Projections:
+    return Projections(
+        fields=tuple(noise(count, 3, HEIGHT, WIDTH) - 0.5),
+        places=(Box(0, 0, HEIGHT, WIDTH),) * count,
+        shape=(3, HEIGHT, WIDTH),
+        activation=torch.arange(float(count)) - 1,
+        box=torch.tensor([[-3, 30, -3 + side, 30 + side]] * count),
+        units=tuple(Unit(layer, i, 6, 6) for i in range(count)),
+        images=torch.zeros(count, dtype=torch.int64),
+    )
+
+
+def some_picture() -> np.ndarray:
+    return pixels(HEIGHT, WIDTH, 3)
+
+
+def unit_preprocess(
+    scaling: Scaling = Scaling.UNIT, shape: tuple[int, int] = (HEIGHT, WIDTH)
+) -> Preprocess:
+    return Preprocess((3, *shape), scaling)
+
+
+def classes_named(count: int) -> list[str]:
+    return [f"{WORD if i % 2 else CLASS} {i}" for i in range(count)]
+
+
+def occluded(classes: int, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> Figure:
+    maps = some_maps(unit=Unit(LAYER, 4095, 111, 112), shape=shape, classes=classes)
+    preprocess = unit_preprocess(shape=shape)
+    return occlusion_figure(
+        maps, preprocess, classes=classes_named(classes), title=FILE, subtitle=RUN
+    )
+
+
+def projected(count: int) -> Figure:
+    found = some_projections(count, layer=LAYER)
+    return projection_figure(
+        found, [some_picture()], unit_preprocess(), names=[FILE], title=TITLE, subtitle=RUN
+    )
+
+
+def occlusion_study(images: int, classes: int = 100) -> OcclusionStudy:
+    unit = Unit(LAYER, 4095, 111, 112)
+    rows = []
+    for i in range(images):
+        maps = some_maps(unit=unit, classes=classes)
+        other = Elsewhere(FILE, unit, 9.5, maps.projection, maps.box)
+        found = Pointing(i % 2 == 0, 0.2, 0.5 + 0.04 * (i % 10), 0.6, 0.1, 0.9)
+        rows.append(
+            OccludedImage(
+                f"{i}/{FILE}", Chosen(i, 0, True), maps, (other,) * (i % 5), Agreement(-0.5, 0.9),
+                found if i % 3 else None,
+            )
+        )  # fmt: skip
+    areas = mean_of([0.5 + 0.04 * i for i in range(images)])
+    scores = Scores(
+        Rate.of([i % 2 == 0 for i in range(images)], [0.2] * images), areas, areas, areas, areas
+    )
+    return OcclusionStudy(tuple(rows), Occluder(8, 4), scores, scores, areas, areas)
+
+
+def sensitive(images: int) -> Figure:
+    study, classes = occlusion_study(images), classes_named(100)
+    return sensitivity_figure(study, unit_preprocess(), classes=classes, subtitle=RUN)
+
+
+def scored(networks: int) -> Figure:
+    studies = {f"{RUN}-{i}": occlusion_study(3 + i) for i in range(networks)}
+    return scores_figure(studies, subtitle=f"images of {FILE}")
+
+
+# ---- invariance and correspondence ------------------------------------------------------------
+
+
+def moved(pictures: int, layers: int) -> Figure:
+    """Curves of random numbers, of every motion."""
+    amounts = {
+        Motion.TRANSLATION: (-60.0, -10.5, 0.0, 10.5, 60.0),
+        Motion.SCALE: (1.0, 1.2, 1.4, 1.6, 1.84),
+        Motion.ROTATION: (0.0, 90.0, 180.0, 270.0, 360.0),
+    }
+    curves = tuple(
+        Curves(
+            Motions(motion, steps),
+            9000 * noise(pictures, layers, 5).double().numpy(),
+            noise(pictures, 5).double().numpy(),
+            (0, 1, 2, 3, 4),
+            pixels(min(5, pictures), 5, 12, 16, 3),
+        )
+        for motion, steps in amounts.items()
+    )
+    found = Invariance(
+        tuple(f"{LAYER}_{i}" for i in range(layers)), tuple(f"{i}/{FILE}" for i in range(pictures)),
+        (1,) * pictures, tuple(i % 2 == 0 for i in range(pictures)), curves,
+        None if pictures == 1 else (3000.0,) * layers, pictures * (pictures - 1) // 2,
+    )  # fmt: skip
+    return invariance_figure(found, classes=classes_named(2), subtitle=RUN)
+
+
+def long_names(*modules: nn.Module) -> nn.Sequential:
+    """A network whose layers have long names, and those that are given none in order."""
+    stem = LAYER.replace(".", "_")
+    return nn.Sequential(OrderedDict((f"{stem}_{i}", each) for i, each in enumerate(modules)))
+
+
+def parts_compared(pictures: int) -> Figure:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = long_names(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.ReLU())
+    found = open_network(module.eval(), (3, 24, 24))
+    spots = tuple((8.0 + i % 5, 9.0) for i in range(pictures))
+    shown = pixels(pictures, 24, 24, 3)
+    faces = Faces(
+        tuple(f"{i}/{FILE}" for i in range(pictures)),
+        Preprocess((3, 24, 24), Scaling.UNIT).tensors(shown), shown,
+        {"nose": spots, CLASS: spots, WORD: spots}, None, (),
+    )  # fmt: skip
+    result = correspond(found, faces, fill=0.5, places=4, draws=20)
+    return correspondence_figure(result, title=TITLE, subtitle=RUN)
+
+
+# ---- diagnosis --------------------------------------------------------------------------------
+
+
+def diagnosed(networks: int, layers: int, *, images: bool) -> Figure:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        modules: list[nn.Module] = [nn.Conv2d(3, 9, 7, 2), nn.ReLU()]
+        for _ in range(layers - 1):
+            modules += [nn.Conv2d(modules[-2].out_channels, 4, 3, padding=1), nn.ReLU()]  # type: ignore[arg-type]
+        module = long_names(*modules)
+    found = open_network(module.eval(), (3, 40, 40))
+    first, second = (f"{LAYER.replace('.', '_')}_{i}" for i in (0, 2))
+    with torch.no_grad():
+        for i in range(5):  # dead maps and copies: findings in words
+            found.nodes[first].tensors["bias"][i] = -1e6
+    pictures = noise(4, 3, 40, 40) if images else None
+    examined = Examined(
+        RUN, diagnose(found, pictures), Preprocess((3, 40, 40)),
+        filters=found.nodes[first].tensors["weight"],
+        second=glimpse(found, pictures, second) if pictures is not None and layers > 1 else None,
+    )  # fmt: skip
+    return diagnosis_figure([examined] * networks, title=TITLE, subtitle=RUN)
+
+
+def tried(seeds: int) -> Figure:
+    old = ARCHITECTURES["alexnet-small"]
+    change = Change(old, SMALL, (f"first layer {LAYER} 11x11/4 to 7x7/2",), ())
+    attempts = tuple(
+        Attempt(Training(seed, 0.1, 0.5 + 0.01 * seed, 0.1, None, None, 1.0, RUN), 10, ())
+        for seed in range(seeds)
+    )
+    return trial_figure(Trial(change, old, (), attempts, attempts))
+
+
+# ---- trainings compared -----------------------------------------------------------------------
+
+
+def ablated(rows: int, seeds: int, *, papers: bool = True) -> Figure:
+    net, made = ARCHITECTURES["zfnet-small"], []
+    for i in range(rows):
+        variant = TABLE2[i].variant
+        changed = variant.applied(net)
+        trainings = tuple(
+            Training(s, 0.1 * i, 0.1 * i + 0.02 * s, 0.05, None, None, 9, "") for s in range(seeds)
+        )
+        long = replace(variant, name=f"{i} {CLASS if i % 2 else WORD}")
+        paper = paper_row(net, changed) if papers else None
+        made.append(
+            Row(long, changed, parameters_of(changed), trainings if i else (), (), None, paper)
+        )
+    found = Ablation(net, SMALL, (0, 1, 2), FILE, "scenes:val", (60, 20), tuple(made), (), 0.9)
+    return ablation_figure(found)
+
+
+def averaged(networks: int, classes: int, crops: Sequence[int] = (1,)) -> Figure:
+    dice = np.random.default_rng(0)
+    names = [f"{RUN} number {i}" for i in range(networks)]
+    chances = {name: dice.dirichlet(np.ones(classes), 30).astype(np.float32) for name in names}
+    labels, groups = dice.integers(0, classes, 30), {f"(a) {LAYER}": tuple(names)}
+    scorings = tuple(combine(chances, labels, groups, crops=each) for each in crops)
+    words = tuple(map(str, range(classes)))
+    return ensemble_figure(Ensemble(FILE, 30, words, scorings, groups, (), ()), subtitle=RUN)
+
+
+def learned(seeds: int) -> Figure:
+    runs = tuple(
+        Trained(
+            name,
+            Training(seed, 0.1, 0.3, 0.1, None, None, 1.0, RUN),
+            4,
+            (0.9, 0.5, 0.3),
+        )
+        for name in ("zfnet", "alexnet", "free", "wide")
+        for seed in range(seeds)
+    )
+    return trainings_figure(Trainings(runs, 900, 90, 3, 12), subtitle=RUN)
+
+
+def run_of(folder: Path, epochs: int) -> Run:
+    run = read_run(write_run(folder / "run"))
+    return replace(run, history=run.history[:epochs])
+
+
+def evolved(layers: int) -> Figure:
+    made = tuple(layer(f"{LAYER}_{i}", (7, 7), (0, 1, 1, 1, 1, 1)) for i in range(layers))
+    return evolution_figure(evolution(layers=made), title=TITLE, subtitle=RUN)
+
+
+def grouped(layers: int) -> Figure:
+    dots = tuple(noise(20).tolist())
+    made = tuple(Purity(f"{LAYER}_{i}", dots, dots) for i in range(layers))
+    return grouping_figure(Grouping(made, 0.1, 900, 9))
+
+
+# ---- transfer ---------------------------------------------------------------------------------
+
+LOSSES = (Loss.SOFTMAX, Loss.SVM)
+
+
+def transferred(*per_class: int) -> Figure:
+    points = tuple(
+        Point(LAYER, classifier, count, (0.5,), min(0.9, 0.3 + 0.015 * count), 0.02)
+        for classifier in ("softmax", "svm", "scratch")
+        for count in per_class
+    )
+    protocol = Protocol(per_class, classifiers=LOSSES)
+    found = Transfer(LAYER, "flatten", 9, ("a",) * 9, 90, 30, 0.1, protocol, points)
+    return transfer_figure(found, title=TITLE, subtitle=f"features of {LAYER}")
+
+
+def probed(layers: int) -> Figure:
+    names = [f"{LAYER}_{i}" for i in range(layers)]
+    points = {
+        str(loss): tuple(Point(n, str(loss), 30, (0.2,), 0.2 + 0.03 * i, 0.02) for i, n in
+                         enumerate(names))
+        for loss in LOSSES
+    }  # fmt: skip
+    seen = tuple(Probed(name, (4, 2, 2), "flatten", 160000) for name in names)
+    rises = {str(loss): 0.0 for loss in LOSSES}
+    protocol = Protocol((30,), classifiers=LOSSES)
+    return probe_figure(LayerProbe(seen, ("a",) * 9, 9, 9, 0.1, protocol, points, rises))
+
+
+def several_objects(classes: int) -> MultiTransfer:
+    made = tuple(
+        ClassScore(name, 123456, 0.9 - 0.8 * i / classes, 0.05)
+        for i, name in enumerate(classes_named(classes))
+    )
+    layers = tuple(LayerScore(f"{LAYER}_{i}", 8, 0.6, 0.01, 0.5, 0.7, made) for i in range(4))
+    return MultiTransfer(layers, "auto", 60, 60, 5, 5, 5, 0.2, (), 0)
+
+
+def numbers_drawn(count: int) -> Figure:
+    values = {f"{LAYER} {i}": 0.1 * i - 0.5 for i in range(count)}
+    intervals = {f"{LAYER} 0": (-0.6, -0.4)}
+    return chart_figure(Chart(TITLE, f"of {FILE}", values, intervals), RUN)
+
+
+# ---- the atlas and the demo -------------------------------------------------------------------
+
+
+def plated(folder: Path) -> Figure:
+    atlas = open_atlas(build(folder / "atlas", names=(LAYER, "conv2")))
+    return plate_figure(atlas, maps=3, title=TITLE, subtitle=RUN)
+
+
+def contacts(count: int) -> Figure:
+    pictures = [Image.fromarray(pixels(16, 20, 3))] * count
+    return contact_figure(pictures, classes_named(count))
+
+
+# ---- all of them ------------------------------------------------------------------------------
+
+
+FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
+    projection_figure: {
+        "one": Case(lambda _: projected(1), (LAYER, FILE, RUN)),
+        "many": Case(lambda _: projected(7), (f"{LAYER}/6@6,6", FILE)),
+    },
+    occlusion_figure: {
+        "one class": Case(lambda _: occluded(1), (LAYER, FILE, RUN, CLASS)),
+        "100 classes": Case(lambda _: occluded(100), (LAYER, FILE, f"{WORD} 99")),
+        "upright": Case(lambda _: occluded(3, (40, 10)), (LAYER, FILE, CLASS, WORD)),
+        "across": Case(lambda _: occluded(3, (10, 40)), (LAYER, FILE, CLASS, WORD)),
+    },
+    sensitivity_figure: {
+        "one": Case(lambda _: sensitive(1), (FILE, LAYER, CLASS)),
+        "many": Case(lambda _: sensitive(9), tuple(f"{i}/{FILE}" for i in range(8))),
+    },
+    scores_figure: {
+        "one": Case(lambda _: scored(1), (f"{RUN}-0", FILE)),
+        "three": Case(lambda _: scored(3), tuple(f"{RUN}-{i}" for i in range(3))),
+    },
+    invariance_figure: {
+        "one": Case(lambda _: moved(1, 1), (f"{LAYER}_0", FILE, WORD)),
+        "many": Case(lambda _: moved(7, 4), (f"{LAYER}_3", f"4/{FILE}", WORD)),
+    },
+    correspondence_figure: {
+        "two": Case(lambda _: parts_compared(2), (CLASS, WORD, LAYER.replace(".", "_"))),
+        "many": Case(lambda _: parts_compared(18), (CLASS, WORD, FILE, RUN)),
+    },
+    diagnosis_figure: {
+        "weights alone": Case(lambda _: diagnosed(1, 1, images=False), (RUN, FILE)),
+        "two": Case(
+            lambda _: diagnosed(2, 3, images=True),
+            (RUN, *(f"{LAYER.replace('.', '_')}_{i}" for i in (0, 2, 4))),
+        ),
+        "many layers": Case(
+            lambda _: diagnosed(1, 30, images=True), (RUN, f"{LAYER.replace('.', '_')}_0")
+        ),
+    },
+    trial_figure: {
+        "one": Case(lambda _: tried(1), (LAYER,)),
+        "three": Case(lambda _: tried(3), (LAYER,)),
+    },
+    ablation_figure: {
+        "two": Case(lambda _: ablated(2, 1, papers=False), (f"1 {CLASS}", FILE)),
+        "all": Case(lambda _: ablated(9, 3), (f"7 {CLASS}", f"8 {WORD}")),
+    },
+    ensemble_figure: {
+        "two": Case(lambda _: averaged(2, 3), (f"{RUN} number 1",)),
+        "many": Case(
+            lambda _: averaged(9, 12, (1, 10)), tuple(f"{RUN} number {i}" for i in range(9))
+        ),
+    },
+    trainings_figure: {
+        "one": Case(lambda _: learned(1), (RUN,)),
+        "three": Case(lambda _: learned(3), (RUN, "AlexNet")),
+    },
+    training_figure: {
+        "begun": Case(lambda folder: training_figure(run_of(folder, 0)), ("nothing to show yet",)),
+        "finished": Case(lambda folder: training_figure(run_of(folder, 3)), ("Learning rate",)),
+    },
+    evolution_figure: {
+        "one": Case(lambda _: evolved(1), (f"{LAYER}_0", FILE)),
+        "many": Case(lambda _: evolved(5), tuple(f"{LAYER}_{i}" for i in range(5))),
+    },
+    grouping_figure: {
+        "one": Case(lambda _: grouped(1), (f"{LAYER}_0",)),
+        "many": Case(lambda _: grouped(7), (f"{LAYER}_6",)),
+    },
+    transfer_figure: {
+        "one": Case(lambda _: transferred(30), (LAYER, FILE)),
+        "many": Case(lambda _: transferred(1, 5, 15, 30, 60), (LAYER,)),
+    },
+    probe_figure: {
+        "one": Case(lambda _: probed(1), (f"{LAYER}_0",)),
+        "many": Case(lambda _: probed(20), (f"{LAYER}_19",)),
+    },
+    precision_figure: {
+        "one class": Case(lambda _: precision_figure(several_objects(1)), (LAYER, CLASS)),
+        "100 classes": Case(
+            lambda _: precision_figure(several_objects(100)), (f"{CLASS} 0", f"{WORD} 39")
+        ),
+    },
+    chart_figure: {
+        "one": Case(lambda _: numbers_drawn(1), (f"{LAYER} 0", FILE)),
+        "many": Case(lambda _: numbers_drawn(20), (f"{LAYER} 19", RUN)),
+    },
+    depth_figure: {"four": Case(lambda _: depth_figure(several_objects(3)), (f"{LAYER}_3",))},
+    plate_figure: {"two layers": Case(plated, (LAYER, FILE, RUN))},
+    contact_figure: {
+        "one": Case(lambda _: contacts(1), (CLASS,)),
+        "many": Case(lambda _: contacts(14), (f"{WORD} 13",)),
+    },
+}
+"""By the function that draws: its cases."""
