@@ -83,7 +83,7 @@ def test_too_few_or_too_many_class_names_are_refused_in_one_line(
     answer = convscope(verb, "mynet:build", *OPTIONS, "--classes", "names.txt", *VERBS[verb])
     assert answer.code == 2
     assert answer.err.count("\n") == 1
-    assert f"{names} class names" in answer.err and "output '7' has 4" in answer.err
+    assert f"{names} class names" in answer.err and "output '7' tells 4 classes" in answer.err
     assert not (place / "out").exists()
 
 
