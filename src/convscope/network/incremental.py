@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from convscope.network.exported import Network
-from convscope.network.fusion import Step, dense, fused_steps
+from convscope.network.fusion import Step, fused_steps
 from convscope.network.grouping import Axis, BoxGrid, Side, runs
+from convscope.network.ops.fused import dense
 from convscope.network.patches import Base, copy_windows, overlap, overlay
 from convscope.network.reader import INPUT
 

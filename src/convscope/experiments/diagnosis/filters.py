@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convscope.network.exported import Network
 from convscope.network.node import Node
-from convscope.network.ops.filters import batch_norm_scale_shift
+from convscope.network.ops.normalising import batch_norm_scale_shift
 from convscope.record import Record
 
 __all__ = [

@@ -14,14 +14,15 @@ from typing import Any
 
 from convscope.network.node import Op
 from convscope.network.ops.activations import ACTIVATIONS
-from convscope.network.ops.filters import FILTERS, LRN
+from convscope.network.ops.filters import FILTERS
 from convscope.network.ops.joining import JOINING
+from convscope.network.ops.normalising import LRN, NORMALISING
 from convscope.network.ops.pooling import POOLING
 from convscope.network.ops.shaping import SHAPING
 
 __all__ = ["ACTIVATION_KINDS", "LRN", "OPS", "OUTPUT_KINDS", "op_of"]
 
-OPS: tuple[Op, ...] = (*FILTERS, *POOLING, *JOINING, *SHAPING, *ACTIVATIONS)
+OPS: tuple[Op, ...] = (*FILTERS, *NORMALISING, *POOLING, *JOINING, *SHAPING, *ACTIVATIONS)
 ACTIVATION_KINDS = frozenset(op.kind for op in ACTIVATIONS)
 OUTPUT_KINDS = frozenset({"softmax", "log_softmax"})
 
