@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -73,7 +73,6 @@ class Network:
             for name, node in self.nodes.items()
         }
         self._cones: dict[str, Cone | None] = {}
-        self._derived: dict[str, tuple[tuple[int, int], Tensor]] = {}
         self._readers: dict[str, list[str]] = {name: [] for name in (INPUT, *self.nodes)}
         for node in self.nodes.values():
             for below in node.inputs:
@@ -244,13 +243,6 @@ class Network:
         if name not in self._cones:
             self._cones[name] = Cone.of(self, name)
         return self._cones[name]
-
-    def derived(self, key: str, source: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
-        """A tensor computed from one of the network's own, kept until that one is written to."""
-        stamp = (source.data_ptr(), source._version)
-        if key not in self._derived or self._derived[key][0] != stamp:
-            self._derived[key] = stamp, make(source.detach())
-        return self._derived[key][1]
 
     def check_images(self, images: Tensor) -> Tensor:
         """A batch of the right shape, dtype and device.   Raises  BadInput otherwise."""

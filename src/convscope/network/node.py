@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -78,17 +79,18 @@ class Node:
         """Multiply-adds for one position of the output."""
         return self.op.cost(self)
 
-    @property
+    @cached_property
     def pointwise(self) -> bool:
         """Whether each position is computed from the same position alone, alike everywhere.
 
         Such an operation, and any rule for it, runs on windows as it does on whole maps.
         """
+        if not (self.op.pointwise and self._has_windows):
+            return False
         same_grid = all(below[1:] == self.shape[1:] for below in self.below)
-        identity = all(reach == Field() for reach in self.fields())
-        return self.op.pointwise and self._has_windows and same_grid and identity
+        return same_grid and all(reach == Field() for reach in self.fields())
 
-    @property
+    @cached_property
     def on_windows(self) -> bool:
         """Whether this operation can run on a window of its grid, its border taken care of."""
         return self.pointwise or (self.op.on_window is not None and self._has_windows)
@@ -170,6 +172,27 @@ class Op:
     """The output is the input itself, as dropout's at test time."""
     reshapes: bool = False
     """The output holds the input's values in the same order, in another shape."""
+    views: bool = False
+    """The output is a view of the input that leaves values out, or lists them otherwise."""
+    convolves: bool = False
+    """Filters, tensors["weight"] (K, C, h, w), are laid over the maps."""
+    dense: bool = False
+    """tensors["weight"] (K, C) times all of the input, plus tensors["bias"]."""
+    scale_shift: Callable[[Node], tuple[Tensor, Tensor]] | None = None
+    """A normalisation that is y = scale * x + shift, per channel: those two."""
+    activation: bool = False
+    """A nonlinearity: its value is what the layer below answers."""
+    rectifies: Callable[[Node], bool] = lambda node: False
+    """Whether values are zero or more, and zero where there is no answer."""
+    probabilities: bool = False
+    """Values are probabilities."""
+    keeps_maxima: Callable[[Node], bool] = lambda node: False
+    """Whether the largest value of each map below is the largest of the map above."""
+
+    @property
+    def weighs(self) -> bool:
+        """It weighs its input by what was learned: a convolution or a dense layer."""
+        return self.convolves or self.dense
 
 
 def patch_size(node: Node, size: Sequence[int], index: int = 0) -> tuple[int, int]:

@@ -281,7 +281,7 @@ def _batch_norm(network: Network, layer: str) -> Node | None:
     """The batch norm between a convolution and its activation."""
     at = network.nodes[network.activation(layer)]
     while at.name != layer:
-        if at.kind == "batch_norm":
+        if at.op.scale_shift is not None:
             return at
         at = network.nodes[at.inputs[0]]
     return None

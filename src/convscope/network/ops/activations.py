@@ -33,10 +33,13 @@ def _softmax(node: Node, value: Tensor) -> Tensor:
 
 
 ACTIVATIONS: tuple[Op, ...] = tuple(
-    replace(op, pointwise=True, elementwise=op.field is not across_axis) for op in (
-    Op("relu", (aten.relu.default, aten.relu_.default), lambda node, value: F.relu(value)),
+    replace(op, pointwise=True, elementwise=op.field is not across_axis, activation=True)
+    for op in (
+    Op("relu", (aten.relu.default, aten.relu_.default), lambda node, value: F.relu(value),
+       rectifies=lambda node: True),
     Op("hardtanh", (aten.hardtanh.default, aten.hardtanh_.default, aten.relu6.default,
-                    aten.relu6_.default), _hardtanh, read=_read_hardtanh),
+                    aten.relu6_.default), _hardtanh, read=_read_hardtanh,
+       rectifies=lambda node: bool(node.settings["low"] == 0)),
     Op("leaky_relu", (aten.leaky_relu.default, aten.leaky_relu_.default),
        lambda node, value: F.leaky_relu(value, node.settings["slope"]),
        read=lambda bound: {"slope": bound["negative_slope"]}),
@@ -50,11 +53,12 @@ ACTIVATIONS: tuple[Op, ...] = tuple(
     Op("hardswish", (aten.hardswish.default, aten.hardswish_.default),
        lambda node, value: F.hardswish(value)),
     Op("sigmoid", (aten.sigmoid.default, aten.sigmoid_.default),
-       lambda node, value: torch.sigmoid(value)),
+       lambda node, value: torch.sigmoid(value), probabilities=True),
     Op("hardsigmoid", (aten.hardsigmoid.default, aten.hardsigmoid_.default),
        lambda node, value: F.hardsigmoid(value)),
     Op("tanh", (aten.tanh.default, aten.tanh_.default), lambda node, value: torch.tanh(value)),
-    Op("softmax", (aten.softmax.int,), _softmax, field=across_axis, read=_read_softmax),
+    Op("softmax", (aten.softmax.int,), _softmax, field=across_axis, read=_read_softmax,
+       probabilities=True),
     Op("log_softmax", (aten.log_softmax.int,),
        lambda node, value: torch.log_softmax(value, node.settings["axis"]),
        field=across_axis, read=_read_softmax),

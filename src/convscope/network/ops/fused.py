@@ -9,15 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.network.node import Node, Run
-from convscope.network.ops.normalising import batch_norm_scale_shift
 
 
 def fused_convolution(node: Node, after: Sequence[Node]) -> tuple[Run, Sequence[Node]]:
     """A batch norm folded into the filters, and a rectifier; the padding is in the patch."""
     weight, bias = node.tensors["weight"], node.tensors.get("bias")
     after = list(after)
-    if after and after[0].kind == "batch_norm":
-        scale, shift = batch_norm_scale_shift(after.pop(0))
+    if after and (scale_shift := after[0].op.scale_shift) is not None:
+        scale, shift = scale_shift(after.pop(0))
         weight = weight * scale.view(-1, 1, 1, 1)
         bias = shift if bias is None else bias * scale + shift
     rectify = bool(after) and after[0].kind == "relu"

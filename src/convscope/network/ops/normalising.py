@@ -72,7 +72,8 @@ def lrn_gradient(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
 
 NORMALISING: tuple[Op, ...] = (
     Op("batch_norm", (aten.batch_norm.default,), _batch_norm, _batch_norm_adjoint,
-       read=lambda bound: {"eps": bound["eps"]}, pointwise=True, elementwise=True),
+       read=lambda bound: {"eps": bound["eps"]}, pointwise=True, elementwise=True,
+       scale_shift=batch_norm_scale_shift),
     Op("lrn", (), _lrn, pointwise=True),
 )  # fmt: skip
 

@@ -109,6 +109,23 @@ def _unpool_on_window(node: Node, signal: Tensor, saved: SavedWindows) -> tuple[
     return (below.view(units, height, width, channels).permute(0, 3, 1, 2),)
 
 
+def _covers(node: Node) -> bool:
+    """Whether every position below lies in some pooling region."""
+    s = node.settings
+    return all(
+        dilation == 1 and kernel >= stride and (above - 1) * stride - padding + kernel >= below
+        for kernel, stride, padding, dilation, above, below in zip(
+            s["kernel"],
+            s["stride"],
+            s["padding"],
+            s["dilation"],
+            node.shape[-2:],
+            node.below[0][-2:],
+            strict=True,
+        )
+    )
+
+
 def _avg_pool(node: Node, value: Tensor) -> Tensor:
     s = node.settings
     return F.avg_pool2d(
@@ -235,7 +252,7 @@ def _bilinear_field(node: Node, index: int) -> Field:
 POOLING: tuple[Op, ...] = (
     Op("max_pool", (aten.max_pool2d.default,), _max_pool, unpool, sliding, _read_pool,
        on_window=_max_pool_on_window, border=-math.inf, adjoint_on_window=_unpool_on_window,
-       stays_inside=True, adjoint_looks=lambda node: True),
+       stays_inside=True, adjoint_looks=lambda node: True, keeps_maxima=_covers),
     Op("avg_pool", (aten.avg_pool2d.default,), _avg_pool, linear_adjoint, sliding, _read_pool,
        on_window=_avg_pool_on_window, adjoint_on_window=linear_adjoint_on_window,
        windowable=_constant_divisor),
