@@ -161,3 +161,17 @@ def test_what_is_elementwise_is_pointwise_and_what_goes_down_on_windows_goes_up_
         assert op.pointwise or not op.elementwise, op.kind
         assert op.on_window is not None or op.adjoint_on_window is None, op.kind
         assert op.adjoint is not None or op.adjoint_on_window is None, op.kind
+
+
+WALKS = [
+    *(f"network/{name}.py" for name in ("cone", "fusion", "grouping", "incremental", "memory")),
+    *(f"methods/{name}.py" for name in ("descent", "occlusion", "project", "sweep")),
+    *("network/patches.py", "network/trace.py", "scan/strongest.py", "atlas/scan.py"),
+]
+
+
+@pytest.mark.parametrize("file", WALKS)
+def test_no_walk_through_a_network_asks_what_kind_a_node_is(file: str) -> None:
+    """What they need to know of an operation is in its row."""
+    text = (ROOT / "src" / "convscope" / file).read_text()
+    assert not re.findall(r"\.kind (?:==|!=|is|in|not in) .*", text)

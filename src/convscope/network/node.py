@@ -184,8 +184,6 @@ class Op:
     """A nonlinearity: its value is what the layer below answers."""
     rectifies: Callable[[Node], bool] = lambda node: False
     """Whether values are zero or more, and zero where there is no answer."""
-    probabilities: bool = False
-    """Values are probabilities."""
     keeps_maxima: Callable[[Node], bool] = lambda node: False
     """Whether the largest value of each map below is the largest of the map above."""
 
