@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-__all__ = ["graphs"]
+__all__ = ["SpaceToDepth", "graphs"]
 
 
 class Residual(nn.Module):
