@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-__all__ = ["graphs"]
+__all__ = ["SpaceToDepth", "graphs"]
 
 
 class Residual(nn.Module):
@@ -25,6 +25,58 @@ class Concat(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+
+class Crop(nn.Module):
+    """Some rows and columns: from the first on, short of the last, in steps."""
+
+    def __init__(self, first: tuple[int, int], short: int, step: tuple[int, int]) -> None:
+        super().__init__()
+        self.cut = tuple(slice(a, -short or None, s) for a, s in zip(first, step, strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, self.cut[0], self.cut[1]]
+
+
+class SpaceToDepth(nn.Module):
+    """Every second row and column, four times, side by side along the channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+        return torch.cat([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)
+
+
+class Trident(nn.Module):
+    """Three views of different reach, two of which meet before the third is looked at."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(channels, 4, 3, padding=1), nn.Conv2d(channels, 4, 1)
+        self.again, self.wide = nn.Conv2d(4, 2, 1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, two = self.one(x), self.two(x)
+        again = self.again(one)
+        return torch.cat([self.wide(one + two), again], 1)
+
+
+class ByPosition(nn.Module):
+    """What tells positions apart: a map added or multiplied, a softmax along an axis, ..."""
+
+    def __init__(self, kind: str, channels: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.kind = kind
+        self.register_buffer("map", torch.rand(1, channels, *grid) + 0.5)
+        self.register_buffer("row", torch.rand(grid[0], 1) + 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "add":
+            return x + self.map
+        if self.kind == "multiply":
+            return x * self.row
+        if self.kind == "softmax":
+            return x + x.softmax(3)
+        return x - x.mean(2, keepdim=True)
 
 
 class Gate(nn.Module):
@@ -46,7 +98,9 @@ def graphs(draw: st.DrawFn, gates: bool = True) -> tuple[nn.Module, tuple[int, i
     blocks: list[nn.Module] = []
     channels = 3
     for _ in range(draw(st.integers(2, 5))):
-        block, channels = draw(_blocks(channels, gates))
+        with torch.no_grad():
+            grid = nn.Sequential(*blocks).eval()(torch.zeros(1, 3, height, width)).shape[-2:]
+        block, channels = draw(_blocks(channels, tuple(grid), gates))
         try:
             with torch.no_grad():
                 rows, columns = (
@@ -75,9 +129,13 @@ def graphs(draw: st.DrawFn, gates: bool = True) -> tuple[nn.Module, tuple[int, i
 
 
 @st.composite
-def _blocks(draw: st.DrawFn, channels: int, gates: bool) -> tuple[nn.Module, int]:
-    kinds = ["conv", "conv", "depthwise", "max", "avg", "residual", "concat", "lrn"]
-    kind = draw(st.sampled_from([*kinds, "gate"] if gates else kinds))
+def _blocks(
+    draw: st.DrawFn, channels: int, grid: tuple[int, int], gates: bool
+) -> tuple[nn.Module, int]:
+    """gates : also what windows cannot follow."""
+    kinds = ["conv", "conv", "depthwise", "max", "avg", "residual", "concat", "trident", "lrn"]
+    kinds += ["crop", "space to depth"]
+    kind = draw(st.sampled_from([*kinds, "gate", "position"] if gates else kinds))
     if kind == "conv":
         groups = draw(st.sampled_from([g for g in (1, 2, 3) if channels % g == 0]))
         out = 6
@@ -123,6 +181,16 @@ def _blocks(draw: st.DrawFn, channels: int, gates: bool) -> tuple[nn.Module, int
         two = nn.Sequential(nn.Conv2d(channels, 3, 3, padding=1), nn.ReLU())
         three = nn.MaxPool2d(3, 1, padding=1)
         return Concat(one, two, three), 6 + channels
+    if kind == "trident":
+        return Trident(channels), 6
+    if kind == "crop":
+        pairs = [st.tuples(st.integers(low, 2), st.integers(low, 2)) for low in (0, 1)]
+        return Crop(draw(pairs[0]), draw(st.integers(0, 2)), draw(pairs[1])), channels
+    if kind == "space to depth":
+        return SpaceToDepth(), 4 * channels
+    if kind == "position":
+        which = draw(st.sampled_from(["add", "multiply", "softmax", "mean"]))
+        return ByPosition(which, channels, grid), channels
     if kind == "lrn":
         return nn.LocalResponseNorm(3), channels
     return Gate(channels), channels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from convscope.methods.descent import _step
+from convscope.methods import descent
+from convscope.methods.project import project
 from convscope.methods.rules import GRADIENT
 from convscope.network.architectures import zfnet
 from convscope.network.cone import Cone, SeenInCrops, SeenInMaps
 from convscope.network.exported import Network, open_network
+from convscope.network.ops.filters import transposed_convolution
 from convscope.network.reader import INPUT
+from convscope.network.unit import Unit
 
 from .graphs import graphs
 
@@ -75,6 +80,57 @@ def test_a_crop_shows_a_unit_what_the_whole_image_shows_it(
             assert same.float().mean() > 0.98
 
 
+def check_the_gradient(module: nn.Module, shape: tuple[int, int, int], seed: int) -> None:
+    """In windows, over whole maps and by autograd: one gradient, inside the receptive field."""
+    module = module.double().requires_grad_(False)
+    network = open_network(module, shape)
+    layer = last_map(network)
+    if layer is None:
+        return
+    torch.manual_seed(seed)
+    height, width = network.layer(layer).grid
+    places = [(0, 0), (height // 2, width // 2), (height - 1, width - 1)]
+    units = [Unit(layer, channel, *place) for channel, place in enumerate(places)]
+    image = torch.rand(1, *shape, dtype=torch.float64, requires_grad=True)
+    value = network_value(network, image, layer)
+    for share in (0.0, 1e9):
+        with patch.object(descent, "WORTH_WINDOWS", share):
+            found = project(network.trace(image.detach()), units, GRADIENT)
+        for unit, projection, box in zip(units, found.projection, found.box, strict=True):
+            at = value[0, unit.channel, unit.row, unit.column]
+            (expected,) = torch.autograd.grad(at, image, retain_graph=True)
+            torch.testing.assert_close(projection, expected[0], rtol=1e-9, atol=1e-12)
+            top, left, bottom, right = box.clamp(min=0).tolist()
+            outside = expected[0].clone()
+            outside[:, top:bottom, left:right] = 0
+            assert not outside.any()
+
+
+def network_value(network: Network, image: Tensor, layer: str) -> Tensor:
+    """A layer's value by the operations of the graph, with autograd's record of them."""
+    values = {INPUT: image}
+    for node in network.below([layer]):
+        values[node.name] = node.forward(*(values[name] for name in node.inputs))
+    return values[layer]
+
+
+@settings(max_examples=40)
+@given(graphs(gates=False), st.integers(0, 2**16))
+def test_random_graphs_project_in_windows_as_over_whole_maps_and_as_autograd_says(
+    graph: tuple[nn.Module, tuple[int, int, int]], seed: int
+) -> None:
+    check_the_gradient(*graph, seed)
+
+
+@pytest.mark.slow
+@settings(max_examples=300)
+@given(graphs(gates=False), st.integers(0, 2**16))
+def test_three_hundred_random_graphs_project_in_windows_as_autograd_says(
+    graph: tuple[nn.Module, tuple[int, int, int]], seed: int
+) -> None:
+    check_the_gradient(*graph, seed)
+
+
 @settings(max_examples=40)
 @given(graphs(gates=False), st.integers(0, 2**16))
 def test_the_windowed_adjoint_of_every_linear_operation_is_its_adjoint(
@@ -93,14 +149,15 @@ def test_the_windowed_adjoint_of_every_linear_operation_is_its_adjoint(
     images = torch.randn(1, *shape, dtype=torch.float64)
     seen = SeenInMaps(cone, positions, network.trace(images, [layer]), torch.tensor([0]))
     for node in cone.nodes:
-        if node.kind not in ("conv", "avg_pool") or "bias" in node.tensors:
+        rule = node.op.adjoint_on_window
+        if node.pointwise or node.op.adjoint_looks(node) or "bias" in node.tensors:
             continue
         size = cone.edges[node.name][0].part[2:]
         x = torch.randn(1, node.below[0][0], *size, dtype=torch.float64)
         y = torch.randn(1, node.shape[0], *cone.size(node.name), dtype=torch.float64)
-        assert node.op.on_window is not None
-        (back,) = _step(seen, node, y, GRADIENT)
-        torch.testing.assert_close((node.op.on_window(node, x) * y).sum(), (x * back).sum())
+        assert rule is not None
+        (back,) = rule(node, y, seen.at(node))
+        torch.testing.assert_close((node.forward_on_window(x) * y).sum(), (x * back).sum())
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
@@ -116,7 +173,7 @@ def test_every_way_to_transpose_a_convolution_is_the_adjoint(
     signal = torch.randn(2, 6, 3, 4, dtype=torch.float64)
     size = (2 * stride + kernel, 3 * stride + kernel)
     x = torch.randn(2, channels, *size, dtype=torch.float64)
-    back = cone_of(network, node.name).transpose(node, signal)
+    back = transposed_convolution(node)(signal)
     assert back.shape == x.shape
     torch.testing.assert_close((module(x) * signal).sum(), (x * back).sum())
 

@@ -15,7 +15,7 @@ from convscope.network.architectures import alexnet, zfnet
 from convscope.network.exported import Network, open_network
 from convscope.network.incremental import BoxGrid, IncrementalSweep
 
-from .graphs import graphs
+from .graphs import SpaceToDepth, graphs
 
 
 def grid(shape: tuple[int, ...], size: tuple[int, int], stride: tuple[int, int]) -> BoxGrid:
@@ -144,6 +144,16 @@ def test_a_box_that_nothing_reads_changes_nothing() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Flatten(), nn.Linear(36, 5)).eval()
     compare(module, (3, 8, 8), BoxGrid(((7, 8),), ((0, 8),)))
+
+
+@pytest.mark.parametrize("strides", [(4, 5), (2, 5), (5, 3)])
+def test_boxes_that_nothing_reads_may_lie_between_others(strides: tuple[int, int]) -> None:
+    """Steps pass over their pixels: their windows are empty, and lie anywhere."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        SpaceToDepth(), SpaceToDepth(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(48, 5)
+    )
+    compare(module.eval(), (3, 14, 14), grid((14, 14), (1, 1), strides))
 
 
 def test_progress_counts_every_variant_once() -> None:

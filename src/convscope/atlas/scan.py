@@ -245,7 +245,7 @@ class _Job:
         """Whether it is a convolution of the image's three colour planes."""
         node = self.network.nodes[name]
         weight = node.tensors.get("weight")
-        reads_image = node.kind == "conv" and node.inputs == (INPUT,)
+        reads_image = node.op.convolves and node.inputs == (INPUT,)
         return reads_image and weight is not None and tuple(weight.shape[1:2]) == (3,)
 
     def _write_filters(self, records: Iterable[LayerRecord]) -> None:

@@ -10,6 +10,7 @@ axis. Windows compose (`after`), join (`hull`), and answer both directions (`nee
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -140,6 +141,16 @@ class Field:
 
     rows: Window = IDENTITY
     columns: Window = IDENTITY
+
+    @classmethod
+    def whole(cls, shape: Sequence[int]) -> Field:
+        """All rows and columns of a shape, its last two axes; a vector has one position."""
+        rows, columns = shape[-2:] if len(shape) > 1 else (1, 1)
+        return cls(Window.whole(rows), Window.whole(columns))
+
+    @property
+    def axes(self) -> tuple[Window, Window]:
+        return self.rows, self.columns
 
     @property
     def size(self) -> tuple[int, int]:

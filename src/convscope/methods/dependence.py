@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from convscope.methods.descent import looks
 from convscope.methods.rules import DECONVNET, RECTIFIERS, Rules, derivative, rectify
 from convscope.network.exported import Network
 
@@ -21,7 +20,7 @@ def depends_on_image(network: Network, layer: str, rules: Rules) -> bool:
 
     layer : where the way down starts
     """
-    return any(looks(node, rules) for node in network.below([layer]))
+    return any(rules.looks(node) for node in network.below([layer]))
 
 
 def about_images(network: Network, layers: Iterable[str], rules: Rules) -> str | None:

@@ -12,16 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convscope.methods.rules import RECTIFIERS, Rules, rectify, skip
-from convscope.network.cone import Cone, Seen, unpool_places
+from convscope.errors import UnsupportedOp
+from convscope.methods.rules import Rules, rectify, skip
+from convscope.network.cone import Cone, Seen
 from convscope.network.exported import Network
-from convscope.network.node import Node
-from convscope.network.ops.pooling import unpool
-from convscope.network.ops.shared import differentiate
+from convscope.network.node import Node, WindowRule
 from convscope.network.reader import INPUT
 from convscope.network.trace import Trace
 
-__all__ = ["Start", "cone_for", "crops_pay", "descend", "descend_in_windows", "group_size", "looks"]
+__all__ = ["Start", "cone_for", "crops_pay", "descend", "descend_in_windows", "group_size"]
 
 MEMORY = 16 * 2**20
 """Bytes that the signals of one group of units may take at one layer: more fall out of the
@@ -70,7 +69,7 @@ def cone_for(network: Network, layer: str, rules: Rules) -> Cone | None:
     cone = network.cone(layer)
     if cone is None or cone.share() > WORTH_WINDOWS:
         return None
-    return cone if all(_follows(node, rules) for node in cone.nodes) else None
+    return cone if all(rules.on_window(node) is not None for node in cone.nodes) else None
 
 
 def crops_pay(network: Network, units: Mapping[str, int], images: int, rules: Rules) -> bool:
@@ -83,21 +82,10 @@ def crops_pay(network: Network, units: Mapping[str, int], images: int, rules: Ru
         cone = cone_for(network, layer, rules)
         if cone is None:
             return False
-        top = next((n for n in reversed(cone.nodes) if looks(n, rules)), None)
+        top = next((node for node in reversed(cone.nodes) if rules.looks(node)), None)
         crops += count * cone.cost(top.inputs[0]) if top and top.inputs[0] != INPUT else 0
-    whole = sum(
-        n.tensors["weight"].numel() * _area(n.shape)
-        for n in network.below(units)
-        if n.kind == "conv"
-    )
+    whole = sum(node.cost * _area(node.shape) for node in network.below(units))
     return crops < images * whole
-
-
-def looks(node: Node, rules: Rules) -> bool:
-    """Whether a node's rule looks at what the forward pass saved there."""
-    if node.kind in rules.table:
-        return rules[node] not in (rectify, skip)
-    return node.kind == "max_pool" or (node.kind == "mul" and len(node.inputs) == 2)
 
 
 def group_size(network: Network, layer: str, cone: Cone | None) -> int:
@@ -131,84 +119,44 @@ def descend_in_windows(
     """
     cone = seen.cone
     signals = {start.layer: start.alone(cone.network.layer(start.layer).channels)}
-    single = {start.layer}  # where each signal is still its unit's one value
+    alone = {start.layer}  # where each signal is still its unit's one value
     ours: set[str] = set()  # signals in memory that nothing else reads
     for node in reversed(cone.nodes):
         signal = signals.pop(node.name)
-        parts: tuple[Tensor, ...]
-        if node.name in single and _is_plain(node):
-            parts = (_filters(node, signal, start),)
-        elif node.name in ours and rules[node] is rectify:
-            parts = (signal.relu_(),)
+        if node.name in ours and rules[node] is rectify:
+            parts: tuple[Tensor, ...] = (signal.relu_(),)
         else:
-            parts = _step(seen, node, signal, rules, scratch)
+            channels = start.channels if node.name in alone else None
+            kept = None if INPUT in node.inputs else scratch  # pixels are given out
+            parts = _rule(node, rules)(node, signal, seen.at(node, channels, kept))
         for edge, part in zip(cone.edges[node.name], parts, strict=True):
-            if _leaks(node):
+            if not (node.pointwise or node.op.stays_inside):
                 mask = cone.inside_part(edge, seen.positions)
                 part = part if mask is None else part * mask
             if edge.below in signals:
-                single.discard(edge.below)
-            elif node.kind in ("conv", "max_pool"):
+                alone.discard(edge.below)
+            elif not node.pointwise and (part is not signal or node.name in ours):
                 ours.add(edge.below)
-            elif node.name in single and _keeps_channels(node, rules):
-                single.add(edge.below)
+            elif node.name in alone and _keeps_channels(node, rules):
+                alone.add(edge.below)
             signals[edge.below] = cone.join(signals.get(edge.below), edge, part)
     return signals[INPUT]
 
 
-def _leaks(node: Node) -> bool:
-    """Whether a signal may come to lie outside the map: not where it stays at its place, nor where
-    it goes back to the place of a value."""
-    return node.op.on_window is not None and node.kind != "max_pool"
+def _rule(node: Node, rules: Rules) -> WindowRule:
+    """Raises  UnsupportedOp: there is none for windows, here `cone_for` says to take whole maps."""
+    rule = rules.on_window(node)
+    if rule is None:
+        raise UnsupportedOp(
+            f"{rules.name} has no rule for {node.kind} on windows (layer {node.name!r})"
+        )
+    return rule
 
 
 def _keeps_channels(node: Node, rules: Rules) -> bool:
     """Whether a signal in one channel stays alone there."""
-    return node.kind in (*RECTIFIERS, "batch_norm") or node.op.passes_through or rules[node] is skip
-
-
-def _is_plain(node: Node) -> bool:
-    """A convolution whose weight holds each unit's filter as it is painted."""
-    return (
-        node.kind == "conv" and node.settings["groups"] == 1 and node.settings["dilation"] == (1, 1)
-    )
-
-
-def _filters(node: Node, signal: Tensor, start: Start) -> Tensor:
-    """Each unit's own filter, times its value: looked up, not convolved."""
-    filters = node.tensors["weight"].detach()[start.channels]
-    filters = filters.contiguous(memory_format=torch.channels_last)
-    each = torch.arange(len(start), device=signal.device)
-    return filters * signal[each, start.channels, 0, 0][:, None, None, None]
-
-
-def _step(
-    seen: Seen,
-    node: Node,
-    signal: Tensor,
-    rules: Rules,
-    scratch: dict[str, Tensor] | None = None,
-) -> tuple[Tensor, ...]:
-    if node.op.on_window is None:
-        return rules[node](node, signal, seen.at(node))
-    if node.kind == "conv":
-        return (seen.cone.transpose(node, signal),)
-    if node.kind == "max_pool":
-        kept = {} if scratch is None or node.inputs[0] == INPUT else scratch  # pixels are given out
-        kept[node.name] = unpool_places(node, signal, seen.places(node), kept.get(node.name))
-        return (kept[node.name],)
-    if node.kind == "avg_pool":
-        size = seen.cone.edges[node.name][0].part[2:]
-        at = signal.new_zeros((len(signal), node.below[0][0], *size))
-        return differentiate(node, signal, at, on_window=True)
-    return (signal,)  # padding, and pooling to the size it has
-
-
-def _follows(node: Node, rules: Rules) -> bool:
-    """Whether a method's rule for this node is the one that windows know."""
-    if node.kind == "max_pool":
-        return rules[node] is unpool
-    return node.op.on_window is None or node.kind not in rules.table
+    same_shape = all(below == node.shape for below in node.below)
+    return (node.op.elementwise and same_shape) or rules[node] is skip
 
 
 def _area(shape: tuple[int, ...]) -> int:

@@ -205,5 +205,5 @@ def _activation_of(network: Network, unit: Unit) -> Unit:
 
 
 def _activation_name(network: Network, layer: str) -> str:
-    weighs = network.layer(layer).kind in ("conv", "linear")
+    weighs = network.nodes[network.layer(layer).name].op.weighs
     return network.activation(layer) if weighs else layer

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from convscope.errors import BadOption, UnsupportedOp
-from convscope.network.node import Node, Rule, Saved
-from convscope.network.ops.filters import lrn_gradient
+from convscope.network.node import Node, Rule, Saved, WindowRule
+from convscope.network.ops.normalising import lrn_gradient
 from convscope.network.ops.shared import differentiate
 
 __all__ = [
@@ -72,6 +72,21 @@ class Rules:
             )
         return rule
 
+    def on_window(self, node: Node) -> WindowRule | None:
+        """The rule for signals in windows; None: over whole maps alone this method goes on here.
+
+        A rule for a pointwise node serves both. Elsewhere windows know the operation's adjoint.
+        """
+        rule = self[node]
+        if node.pointwise:
+            return rule
+        return node.op.adjoint_on_window if rule is node.op.adjoint else None
+
+    def looks(self, node: Node) -> bool:
+        """Whether the rule for a node looks at what the forward pass saved there."""
+        rule = self[node]
+        return node.op.adjoint_looks(node) if rule is node.op.adjoint else rule not in BLIND
+
     def replace(
         self, changes: Mapping[str, Rule], *, name: str | None = None, seed: Seed | None = None
     ) -> Rules:
@@ -105,6 +120,10 @@ def rectify_derivative(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor
 def skip(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     """Pass the signal unchanged, as if the operation were not there."""
     return (signal,)
+
+
+BLIND = (rectify, skip)
+"""Rules that look at the signal alone."""
 
 
 def unpool_overwriting(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:

@@ -10,23 +10,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.geometry.box import Box
 from convscope.geometry.window import Field, Status
-from convscope.network.constants import stamp
 from convscope.network.exported import Network
-from convscope.network.node import Node, Saved
+from convscope.network.node import Node, SavedWindows
 from convscope.network.ops.pooling import max_pool_switches, switch_places
 from convscope.network.reader import INPUT
 from convscope.network.trace import Trace
 
-__all__ = ["Cone", "Seen", "SeenInCrops", "SeenInMaps", "unpool_places"]
+__all__ = ["Cone", "Seen", "SeenInCrops", "SeenInMaps"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,6 @@ class Cone:
         self.extent = {INPUT: network.input_shape[-2:]}
         self.extent.update({node.name: network.layer(node.name).grid for node in self.nodes})
         self.edges = {node.name: self._edges(node) for node in self.nodes}
-        self._transposed: dict[str, tuple[tuple[int, int], Callable[[Tensor], Tensor]]] = {}
 
     @classmethod
     def of(cls, network: Network, layer: str) -> Cone | None:
@@ -101,13 +98,9 @@ class Cone:
         return inside / whole
 
     def cost(self, name: str | None = None) -> int:
-        """Multiply-adds of the convolutions up to a layer (default: the cone's own), per unit."""
+        """Multiply-adds up to a layer (default: the cone's own), per unit."""
         nodes = self.nodes if name is None else self.network.below([name])
-        return sum(
-            n.tensors["weight"].numel() * math.prod(self.size(n.name))
-            for n in nodes
-            if n.kind == "conv"
-        )
+        return sum(node.cost * math.prod(self.size(node.name)) for node in nodes)
 
     def first(self, name: str, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Where the windows of units at `positions` (U, 2) start in a layer: rows, columns."""
@@ -153,10 +146,10 @@ class Cone:
         size = self.size(edge.below)
         if part.shape[-2:] == size:
             return part if signal is None else signal + part
-        if signal is None:
-            signal = part.new_zeros((*part.shape[:2], *size))
-        _cut(signal, edge).add_(part)
-        return signal
+        # a copy, because a sum brings the same memory to both of its inputs
+        joined = part.new_zeros((*part.shape[:2], *size)) if signal is None else signal.clone()
+        _cut(joined, edge).add_(part)
+        return joined
 
     def take(self, values: Tensor, name: str, images: Tensor, positions: Tensor) -> Tensor:
         """Cut windows (U, C, h, w) out of a layer's maps (N, C, H, W), zero outside the map."""
@@ -182,8 +175,7 @@ class Cone:
             if node.name in values:
                 continue
             patches = [self.patch(node, i, values, positions) for i in range(len(node.inputs))]
-            run = node.op.on_window
-            value = node.forward(*patches) if run is None else run(node, *patches)
+            value = node.forward_on_window(*patches)
             mask = self.inside(node.name, positions)
             values[node.name] = value if mask is None else value.masked_fill(~mask, 0)
 
@@ -198,13 +190,6 @@ class Cone:
             if mask is not None:
                 value = value.masked_fill(~mask, node.op.border)
         return _cut(value, edge)
-
-    def transpose(self, node: Node, signal: Tensor) -> Tensor:
-        """A convolution's adjoint on windows: (U, O, h, w) -> the whole input window it reads."""
-        written = stamp(node.tensors["weight"])  # filters are laid out anew once written to
-        if node.name not in self._transposed or self._transposed[node.name][0] != written:
-            self._transposed[node.name] = written, _transposed_convolution(node)
-        return self._transposed[node.name][1](signal)
 
 
 class Seen(ABC):
@@ -222,9 +207,11 @@ class Seen(ABC):
     def places(self, node: Node) -> Tensor:
         """Which place of each pooling region held its maximum, uint8, counted by rows."""
 
-    def at(self, node: Node) -> Saved:
-        """What was saved at one node, as its rule asks for it."""
-        return _SeenAt(self, node)
+    def at(
+        self, node: Node, channels: Tensor | None = None, scratch: dict[str, Tensor] | None = None
+    ) -> SavedWindows:
+        """What was saved at one node, as its rule asks for it. See `SavedWindows`."""
+        return _SeenAt(self, node, channels, {} if scratch is None else scratch)
 
 
 class SeenInMaps(Seen):
@@ -261,10 +248,12 @@ class SeenInCrops(Seen):
 
 @dataclass(frozen=True)
 class _SeenAt:
-    """`Saved`, in windows: a node's own region of each input."""
+    """`SavedWindows`: a node's own region of each input."""
 
     seen: Seen
     node: Node
+    channels: Tensor | None
+    scratch: dict[str, Tensor]
 
     def input(self, index: int = 0) -> Tensor:
         edge = self.seen.cone.edges[self.node.name][index]
@@ -275,34 +264,6 @@ class _SeenAt:
 
     def switches(self) -> Tensor:
         return self.seen.places(self.node)
-
-
-def unpool_places(
-    node: Node, signal: Tensor, places: Tensor, memory: Tensor | None = None
-) -> Tensor:
-    """Unpool on windows: each value at its place of its region; values that meet add up.
-
-    memory : an earlier result that is no longer needed: written over where it is large enough
-    """
-    s = node.settings
-    (kh, kw), (sh, sw), (dh, dw) = s["kernel"], s["stride"], s["dilation"]
-    units, channels, h, w = signal.shape
-    height, width = (h - 1) * sh + dh * (kh - 1) + 1, (w - 1) * sw + dw * (kw - 1) + 1
-    device = signal.device
-    corner = torch.arange(h, device=device)[:, None] * (sh * width)
-    corner = (corner + torch.arange(w, device=device) * sw)[..., None] * channels
-    corner = corner + torch.arange(channels, device=device)  # (h, w, C): channels last throughout
-    offset = torch.arange(kh, device=device)[:, None] * (dh * width)
-    offset = ((offset + torch.arange(kw, device=device) * dw) * channels).flatten()
-    places = places.permute(0, 2, 3, 1)
-    index = offset.index_select(0, places.int().flatten()).view(places.shape).add_(corner)
-    size = height * width * channels
-    if memory is None or memory.shape[0] < units:
-        below = signal.new_zeros(units, size)
-    else:
-        below = memory.permute(0, 2, 3, 1)[:units].view(units, size).zero_()
-    below.scatter_add_(1, index.flatten(1), signal.permute(0, 2, 3, 1).flatten(1))
-    return below.view(units, height, width, channels).permute(0, 3, 1, 2)
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -321,41 +282,3 @@ def _through(upper: Field, reach: Field) -> Field | None:
 def _cut(value: Tensor, edge: _Edge) -> Tensor:
     top, left, height, width = edge.part
     return value[..., top : top + height, left : left + width]
-
-
-def _transposed_convolution(node: Node) -> Callable[[Tensor], Tensor]:
-    """The fastest way to paint flipped filters, for this convolution."""
-    s, weight = node.settings, node.tensors["weight"].detach()
-    stride, dilation, groups, kernel = s["stride"], s["dilation"], s["groups"], s["kernel"]
-    plain = groups == 1 and dilation == (1, 1)
-    if plain and stride == (1, 1):
-        flipped = weight.transpose(0, 1).flip(2, 3)
-        flipped = flipped.contiguous(memory_format=torch.channels_last)
-        padding = (kernel[0] - 1, kernel[1] - 1)
-        return lambda signal: F.conv2d(signal, flipped, padding=padding)
-    if plain and stride[0] == stride[1] and weight.shape[1] <= 4:
-        return _by_phases(weight, stride[0])
-    weight = weight.contiguous(memory_format=torch.channels_last)
-    return lambda signal: F.conv_transpose2d(signal, weight, None, stride, 0, 0, groups, dilation)
-
-
-def _by_phases(weight: Tensor, stride: int) -> Callable[[Tensor], Tensor]:
-    """A strided transpose onto few channels, as one convolution per phase of the stride.
-
-    out[s*m + a] = sum_j signal[m - j] w[s*j + a]: the s*s phases are channels of one ordinary
-    convolution, and `pixel_shuffle` interleaves them. 2.5 times as fast as the plain transpose for
-    7x7 stride 2 onto three channels.
-    """
-    o, c, kh, kw = weight.shape
-    taps = (-(-kh // stride), -(-kw // stride))
-    padded = F.pad(weight, (0, taps[1] * stride - kw, 0, taps[0] * stride - kh))
-    phases = padded.view(o, c, taps[0], stride, taps[1], stride).permute(1, 3, 5, 0, 2, 4)
-    phases = phases.reshape(c * stride * stride, o, *taps).flip(2, 3)
-    phases = phases.contiguous(memory_format=torch.channels_last)
-
-    def transpose(signal: Tensor) -> Tensor:
-        h, w = signal.shape[-2:]
-        full = F.pixel_shuffle(F.conv2d(signal, phases, padding=(taps[0] - 1, taps[1] - 1)), stride)
-        return full[..., : (h - 1) * stride + kh, : (w - 1) * stride + kw]
-
-    return transpose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
-from convscope.network.constants import Constants, stamp
+from convscope.network.constants import Constants
 from convscope.network.node import Node
 from convscope.network.ops import ACTIVATION_KINDS, OUTPUT_KINDS
 from convscope.network.reader import INPUT, read_network
@@ -99,7 +99,6 @@ class Network:
             for name, node in self.nodes.items()
         }
         self._cones: dict[str, Cone | None] = {}
-        self._derived: dict[str, tuple[tuple[int, int], Tensor]] = {}
         self._readers: dict[str, list[str]] = {name: [] for name in (INPUT, *self.nodes)}
         for node in self.nodes.values():
             for below in node.inputs:
@@ -305,13 +304,6 @@ class Network:
         if name not in self._cones:
             self._cones[name] = Cone.of(self, name)
         return self._cones[name]
-
-    def derived(self, key: str, source: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
-        """A tensor computed from one of the network's own, kept until that one is written to."""
-        written = stamp(source)
-        if key not in self._derived or self._derived[key][0] != written:
-            self._derived[key] = written, make(source.detach())
-        return self._derived[key][1]
 
     def check_images(self, images: Tensor) -> Tensor:
         """A batch of the right shape, dtype and device.   Raises  BadInput otherwise."""

@@ -197,7 +197,8 @@ def runs(*sequences: Tensor) -> list[Run]:
         step = [0] * len(sequences)
         if stop < len(table):
             step = [b - a for a, b in zip(table[start], table[stop], strict=True)]
-            if constant is not None and step[constant] != 0:
+            backwards = constant is None and step[0] < 0  # a view cannot step back
+            if backwards or (constant is not None and step[constant] != 0):
                 step = [0] * len(sequences)
             else:
                 while stop < len(table) and all(

@@ -21,8 +21,10 @@ import torch
 from torch import Tensor
 
 from convscope.network.exported import Network
-from convscope.network.fusion import Step, dense, fused_steps
+from convscope.network.fusion import Step, fused_steps
 from convscope.network.grouping import Axis, BoxGrid, Side, runs
+from convscope.network.node import Node
+from convscope.network.ops.fused import dense
 from convscope.network.patches import Base, copy_windows, overlap, overlay
 from convscope.network.reader import INPUT
 
@@ -242,7 +244,7 @@ class IncrementalSweep:
         name = self.from_grid[step.name]
         old = base.rows[name]  # (H, W, C)
         new = maps.permute(0, 1, 3, 4, 2)  # (R, K, H, W, C)
-        weight = self.network.derived(step.name, step.head.tensors["weight"], _rows_of(old.shape))
+        weight = step.head.derived(f"rows of {old.shape}", partial(_rows_of, grid=old.shape))
         bias = step.head.tensors.get("bias")
         start = dense(old.reshape(1, -1), weight.flatten(0, 2).t(), bias)
         result = start.expand(*self.boxes.shape, -1).clone()
@@ -315,16 +317,13 @@ def _tail(steps: Sequence[Step], kept: Iterable[str]) -> set[str]:
     return tail
 
 
-def _rows_of(grid: Sequence[int]) -> Callable[[Tensor], Tensor]:
+def _rows_of(node: Node, grid: Sequence[int]) -> Tensor:
     """A dense layer's weights (O, C*H*W), laid out so that a window of map rows is one block."""
     height, width, channels = grid
-
-    def lay_out(weight: Tensor) -> Tensor:  # (H, W, C, O); in two steps, which is faster
-        last = weight.unflatten(1, (channels, height, width))
-        last = last.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
-        return last.flatten(1).t().contiguous().view(height, width, channels, -1)
-
-    return lay_out
+    last = node.tensors["weight"].detach().unflatten(1, (channels, height, width))
+    # (H, W, C, O); in two steps, which is faster
+    last = last.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+    return last.flatten(1).t().contiguous().view(height, width, channels, -1)
 
 
 def _dense_from_grid(steps: Sequence[Step], tail: set[str]) -> dict[str, str]:
@@ -332,10 +331,10 @@ def _dense_from_grid(steps: Sequence[Step], tail: set[str]) -> dict[str, str]:
     by_name = {step.name: step for step in steps}
     found = {}
     for step in steps:
-        if step.head.kind != "linear" or step.name not in tail:
+        if not step.head.op.dense or step.name not in tail:
             continue
         below = by_name.get(step.inputs[0])
-        while below and (below.head.op.passes_through or below.head.kind in ("flatten", "view")):
+        while below and (below.head.op.passes_through or below.head.op.reshapes):
             if below.posts or below.windowed:
                 break
             below = by_name.get(below.inputs[0])

@@ -15,7 +15,6 @@ from convscope.network.node import Op
 
 __all__ = ["Memory", "writes_in_place"]
 
-_VIEWS = frozenset({"view", "flatten", "slice", "select", "permute", "transpose"})
 _COPIES = frozenset({torch.ops.aten.clone.default})
 
 
@@ -53,7 +52,7 @@ class Memory:
         if writes_in_place(fx):
             self._first[fx], self._layout[fx] = self._first[base], self._layout[base]
             self._overwrite(fx)
-        elif (op.kind in _VIEWS or op.passes_through) and fx.target not in _COPIES:
+        elif (op.views or op.reshapes or op.passes_through) and fx.target not in _COPIES:
             self._first[fx] = self._first[base]
             if _lists_alike(fx, op, base):
                 self._layout[fx] = self._layout[base]
@@ -73,7 +72,7 @@ def _lists_alike(fx: Any, op: Op, base: Any) -> bool:
 
     A reshape of memory that is not contiguous may be a copy: it gets a layout of its own.
     """
-    if op.kind in ("slice", "select", "permute", "transpose"):
+    if op.views:
         return False
     if op.passes_through:
         return bool(fx.meta["val"].stride() == base.meta["val"].stride())

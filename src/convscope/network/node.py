@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from convscope.geometry.window import Field
+from convscope.geometry.window import Field, Window
 
-__all__ = ["Node", "Op", "Rule", "Saved"]
+__all__ = ["Node", "Op", "Rule", "Run", "Saved", "SavedWindows", "WindowRule", "patch_size"]
 
 
 class Saved(Protocol):
@@ -20,7 +21,23 @@ class Saved(Protocol):
 
     def output(self) -> Tensor: ...
 
-    def switches(self) -> Tensor: ...
+    def switches(self) -> Tensor:
+        """Where each pooled maximum came from: over whole maps a flat index into the rows x
+        columns below, in windows its place in the pooling region, counted by rows."""
+
+
+class SavedWindows(Saved, Protocol):
+    """The same for signals in windows, and what helps a rule there to be fast.
+
+    channels : (U,) where each signal is still its unit's one value, in this channel; or None
+    scratch : memory that a rule may keep from one group of units to the next, under its own name
+    """
+
+    @property
+    def channels(self) -> Tensor | None: ...
+
+    @property
+    def scratch(self) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +57,7 @@ class Node:
     settings: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     module: str = ""
+    _derived: dict[str, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def kind(self) -> str:
@@ -52,39 +70,135 @@ class Node:
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.op.forward(self, *inputs)
 
+    def forward_on_window(self, *patches: Tensor) -> Tensor:
+        """`forward` on patches that already hold what lies outside the maps."""
+        return (self.op.on_window or self.op.forward)(self, *patches)
+
     @property
+    def cost(self) -> int:
+        """Multiply-adds for one position of the output."""
+        return self.op.cost(self)
+
+    @cached_property
+    def pointwise(self) -> bool:
+        """Whether each position is computed from the same position alone, alike everywhere.
+
+        Such an operation, and any rule for it, runs on windows as it does on whole maps.
+        """
+        if not (self.op.pointwise and self._has_windows):
+            return False
+        same_grid = all(below[1:] == self.shape[1:] for below in self.below)
+        return same_grid and all(reach == Field() for reach in self.fields())
+
+    @cached_property
     def on_windows(self) -> bool:
         """Whether this operation can run on a window of its grid, its border taken care of."""
-        if len(self.shape) != 3 or any(len(below) != 3 for below in self.below):
-            return False
-        if self.op.on_window is not None:
-            return self.op.windowable(self)
-        constant = self.tensors.get("other")
-        per_channel = constant is None or all(n == 1 for n in constant.shape[-2:])
-        same_grid = all(below[1:] == self.shape[1:] for below in self.below)
-        identity = all(reach == Field() for reach in self.fields())
-        return self.op.pointwise and same_grid and identity and per_channel
+        return self.pointwise or (self.op.on_window is not None and self._has_windows)
+
+    @property
+    def _has_windows(self) -> bool:
+        maps = all(len(shape) == 3 for shape in (self.shape, *self.below))
+        return maps and self.op.windowable(self)
+
+    def derived(self, key: str, make: Callable[[Node], Any]) -> Any:
+        """What `make` computes from the node's weight, kept until that is written to."""
+        weight = self.tensors["weight"]
+        stamp = (weight.data_ptr(), None if weight.is_inference() else weight._version)
+        if key not in self._derived or self._derived[key][0] != stamp:
+            self._derived[key] = stamp, make(self)
+        return self._derived[key][1]
 
 
 Rule = Callable[[Node, Tensor, Saved], tuple[Tensor, ...]]
 """(node, signal above, what the forward pass saved) -> the signal for each input."""
 
+WindowRule = Callable[[Node, Tensor, SavedWindows], tuple[Tensor, ...]]
+"""The same, for signals in windows: new memory for each input, or the signal itself."""
+
+Run = Callable[..., Tensor]
+"""Patches, one per input -> the result on them."""
+
+
+def _reach(node: Node, index: int) -> Field:
+    """The same position where an operation is pointwise; else everything, which is always true."""
+    return Field() if node.op.pointwise else Field.whole(node.below[index])
+
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One row of the op table. `adjoint` is None where a method has to decide (nonlinear ops)."""
+    """One row of the op table: all that Convscope knows about an operation.
+
+    What an operation computes, and how a signal crosses it, over whole maps and on windows. A row
+    without a rule for windows is right all the same: whatever needs windows there takes whole maps.
+    """
 
     kind: str
     aten: tuple[Any, ...]
+    """The overloads that spell it, in-place ones too."""
     forward: Callable[..., Tensor]
+    """(node, *inputs) -> output"""
     adjoint: Rule | None = None
-    field: Callable[[Node, int], Field] = lambda node, index: Field()
+    """How a signal crosses it downward; None where a method has to decide (nonlinear ops)."""
+    field: Callable[[Node, int], Field] = _reach
+    """Which positions of an input an output reads."""
     read: Callable[[dict[str, Any]], dict[str, Any]] = lambda bound: {}
+    """The call's arguments by name, defaults filled in -> the node's settings."""
+
+    # -- on windows
+    pointwise: bool = False
+    """Each position is computed from the same position alone (all channels of it), so that the row
+    serves windows as it is. Nodes whose field says otherwise are left out by themselves."""
+    elementwise: bool = False
+    """Pointwise, and each channel by itself."""
+    on_window: Callable[..., Tensor] | None = None
+    """`forward` on patches that already hold what lies outside the maps, there `border`."""
+    border: float = 0.0
+    adjoint_on_window: WindowRule | None = None
+    """`adjoint` for signals in windows: down to the whole patch that `on_window` reads."""
+    stays_inside: bool = False
+    """On windows, too, `adjoint` brings signals only to positions that the map below has."""
+    windowable: Callable[[Node], bool] = lambda node: True
+    """Whether this node, with its settings and stored tensors, can run on windows."""
+
+    # -- what else the code above asks
+    cost: Callable[[Node], int] = lambda node: 0
+    """Multiply-adds for one position of the output."""
+    fused: Callable[[Node, Sequence[Node]], tuple[Run, Sequence[Node]]] | None = None
+    """(node, the pointwise nodes after it) -> the fastest way to run it on patches, with as many
+    of those as it can take in, and the others."""
+    adjoint_looks: Callable[[Node], bool] = lambda node: False
+    """Whether `adjoint` looks at what the forward pass saved."""
     passes_through: bool = False
     """The output is the input itself, as dropout's at test time."""
-    pointwise: bool = False
-    """Each position is computed from the same position alone (all channels of it)."""
-    on_window: Callable[..., Tensor] | None = None
-    """`forward` on a patch that already holds what lies outside the map, there `border`."""
-    border: float = 0.0
-    windowable: Callable[[Node], bool] = lambda node: True
+    reshapes: bool = False
+    """The output holds the input's values in the same order, in another shape."""
+    views: bool = False
+    """The output is a view of the input that leaves values out, or lists them otherwise."""
+    convolves: bool = False
+    """Filters, tensors["weight"] (K, C, h, w), are laid over the maps."""
+    dense: bool = False
+    """tensors["weight"] (K, C) times all of the input, plus tensors["bias"]."""
+    scale_shift: Callable[[Node], tuple[Tensor, Tensor]] | None = None
+    """A normalisation that is y = scale * x + shift, per channel: those two."""
+    activation: bool = False
+    """A nonlinearity: its value is what the layer below answers."""
+    rectifies: Callable[[Node], bool] = lambda node: False
+    """Whether values are zero or more, and zero where there is no answer."""
+    keeps_maxima: Callable[[Node], bool] = lambda node: False
+    """Whether the largest value of each map below is the largest of the map above."""
+
+    @property
+    def weighs(self) -> bool:
+        """It weighs its input by what was learned: a convolution or a dense layer."""
+        return self.convolves or self.dense
+
+
+def patch_size(node: Node, size: Sequence[int], index: int = 0) -> tuple[int, int]:
+    """(rows, columns) of the input patch that an output window of that size reads."""
+
+    def along(window: Window, extent: int) -> int:
+        first, last = window.need((0, extent))
+        return int(last - first)
+
+    rows, columns = node.op.field(node, index).axes
+    return along(rows, size[-2]), along(columns, size[-1])

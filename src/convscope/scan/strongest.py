@@ -12,7 +12,6 @@ from convscope.images.batches import Batch
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
 from convscope.network.exported import Network
-from convscope.network.node import Node
 from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress
 from convscope.scan.engine import Scan
@@ -161,10 +160,9 @@ def _pools(network: Network, activations: Iterable[str]) -> dict[str, str]:
     pools = {
         node.inputs[0]: node.name  # one of several
         for node in network.below(wanted)
-        if node.kind == "max_pool"
+        if node.op.keeps_maxima(node)
         and node.inputs[0] in wanted
         and _rectified(network, node.inputs[0])
-        and _covers(node)
     }
     return {pool: activation for activation, pool in pools.items()}
 
@@ -172,21 +170,4 @@ def _pools(network: Network, activations: Iterable[str]) -> dict[str, str]:
 def _rectified(network: Network, name: str) -> bool:
     """Whether a layer's values are maps without -inf."""
     node = network.nodes[name]
-    return node.kind == "relu" and len(node.shape) == 3
-
-
-def _covers(node: Node) -> bool:
-    """Whether every position below lies in some pooling region."""
-    s = node.settings
-    return all(
-        dilation == 1 and kernel >= stride and (above - 1) * stride - padding + kernel >= below
-        for kernel, stride, padding, dilation, above, below in zip(
-            s["kernel"],
-            s["stride"],
-            s["padding"],
-            s["dilation"],
-            node.shape[-2:],
-            node.below[0][-2:],
-            strict=True,
-        )
-    )
+    return node.op.rectifies(node) and len(node.shape) == 3

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from convscope.network.exported import Network
 from convscope.network.node import Node
-from convscope.network.ops.filters import batch_norm_scale_shift
+from convscope.network.ops.normalising import batch_norm_scale_shift
 from convscope.record import Record
 
 __all__ = [
@@ -281,7 +281,7 @@ def _batch_norm(network: Network, layer: str) -> Node | None:
     """The batch norm between a convolution and its activation."""
     at = network.nodes[network.activation(layer)]
     while at.name != layer:
-        if at.kind == "batch_norm":
+        if at.op.scale_shift is not None:
             return at
         at = network.nodes[at.inputs[0]]
     return None

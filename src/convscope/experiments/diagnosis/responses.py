@@ -206,7 +206,7 @@ def _tally(network: Network, name: str) -> Tally:
 
 def is_rectified(node: Node) -> bool:
     """Whether a layer's values are zero or more, and zero where it does not answer."""
-    return node.kind == "relu" or (node.kind == "hardtanh" and node.settings.get("low") == 0)
+    return node.op.rectifies(node)
 
 
 @torch.no_grad()

@@ -2,10 +2,11 @@
 
 An entry (`Op`) says, once, which ATen overloads spell an operation, how its settings are read,
 which inputs each output reads (a `Field` per input), how it is computed, and how a signal crosses
-it downward. An operation outside the table is refused by name (`errors.UnsupportedOp`).
+it downward, over whole maps and on windows. An operation outside the table is refused by name
+(`errors.UnsupportedOp`).
 
-To add an operation, write an entry in the file of its family; receptive fields, traces and
-projections then follow.
+To add an operation, write an entry in the file of its family; receptive fields, traces, projections
+and incremental occlusion then follow. CONTRIBUTING.md shows one.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from typing import Any
 
 from convscope.network.node import Op
 from convscope.network.ops.activations import ACTIVATIONS
-from convscope.network.ops.filters import FILTERS, LRN
+from convscope.network.ops.filters import FILTERS
 from convscope.network.ops.joining import JOINING
+from convscope.network.ops.normalising import LRN, NORMALISING
 from convscope.network.ops.pooling import POOLING
 from convscope.network.ops.shaping import SHAPING
 
 __all__ = ["ACTIVATION_KINDS", "LRN", "OPS", "OUTPUT_KINDS", "op_of"]
 
-OPS: tuple[Op, ...] = (*FILTERS, *POOLING, *JOINING, *SHAPING, *ACTIVATIONS)
-ACTIVATION_KINDS = frozenset(op.kind for op in ACTIVATIONS)
-OUTPUT_KINDS = frozenset({"softmax", "log_softmax"})
+OPS: tuple[Op, ...] = (*FILTERS, *NORMALISING, *POOLING, *JOINING, *SHAPING, *ACTIVATIONS)
+ACTIVATION_KINDS = frozenset(op.kind for op in OPS if op.activation)
+OUTPUT_KINDS = frozenset(op.kind for op in OPS if op.activation and not op.elementwise)
+"""Softmax and its like: activations that mix channels."""
 
 _BY_ATEN = {overload: op for op in OPS for overload in op.aten}
 

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convscope.geometry.window import Field
 from convscope.network.node import Node, Op
-from convscope.network.ops.shared import aten, whole
+from convscope.network.ops.shared import across_axis, aten
 
 
 def _read_hardtanh(bound: dict[str, Any]) -> dict[str, Any]:
@@ -39,15 +38,14 @@ def _softmax(node: Node, value: Tensor) -> Tensor:
     return torch.softmax(value, node.settings["axis"])
 
 
-def _softmax_field(node: Node, index: int) -> Field:
-    """A softmax over channels (or of a vector) works per position."""
-    return Field() if node.settings["axis"] == 1 else whole(node, index)
-
-
-ACTIVATIONS: tuple[Op, ...] = tuple(replace(op, pointwise=True) for op in (
-    Op("relu", (aten.relu.default, aten.relu_.default), lambda node, value: F.relu(value)),
+ACTIVATIONS: tuple[Op, ...] = tuple(
+    replace(op, pointwise=True, elementwise=op.field is not across_axis, activation=True)
+    for op in (
+    Op("relu", (aten.relu.default, aten.relu_.default), lambda node, value: F.relu(value),
+       rectifies=lambda node: True),
     Op("hardtanh", (aten.hardtanh.default, aten.hardtanh_.default, aten.relu6.default,
-                    aten.relu6_.default), _hardtanh, read=_read_hardtanh),
+                    aten.relu6_.default), _hardtanh, read=_read_hardtanh,
+       rectifies=lambda node: bool(node.settings["low"] == 0)),
     Op("leaky_relu", (aten.leaky_relu.default, aten.leaky_relu_.default),
        lambda node, value: F.leaky_relu(value, node.settings["slope"]),
        read=lambda bound: {"slope": bound["negative_slope"]}),
@@ -66,8 +64,8 @@ ACTIVATIONS: tuple[Op, ...] = tuple(replace(op, pointwise=True) for op in (
     Op("hardsigmoid", (aten.hardsigmoid.default, aten.hardsigmoid_.default),
        lambda node, value: F.hardsigmoid(value)),
     Op("tanh", (aten.tanh.default, aten.tanh_.default), lambda node, value: torch.tanh(value)),
-    Op("softmax", (aten.softmax.int,), _softmax, field=_softmax_field, read=_read_softmax),
+    Op("softmax", (aten.softmax.int,), _softmax, field=across_axis, read=_read_softmax),
     Op("log_softmax", (aten.log_softmax.int,),
        lambda node, value: torch.log_softmax(value, node.settings["axis"]),
-       field=_softmax_field, read=_read_softmax),
+       field=across_axis, read=_read_softmax),
 ))  # fmt: skip

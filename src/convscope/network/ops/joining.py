@@ -6,18 +6,20 @@ The network's value comes first: `bias - x` is read as the sum of -1 * x and 1 *
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from convscope.network.node import Node, Op, Saved
-from convscope.network.ops.shared import aten, broadcast, channel_field
+from convscope.network.ops.shared import across_axis, aten, broadcast
 
 
-def _sum_to(signal: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Undo broadcasting: sum the signal over the axes that were spread out."""
-    axes = [a + 1 for a, n in enumerate(shape) if n == 1 and signal.shape[a + 1] != 1]
+def _sum_to(node: Node, index: int, signal: Tensor) -> Tensor:
+    """Undo broadcasting: sum the signal over the axes along which an input was spread out."""
+    sizes = zip(node.below[index], node.shape, strict=True)
+    axes = [a + 1 for a, (below, above) in enumerate(sizes) if below == 1 != above]
     return signal.sum(axes, keepdim=True) if axes else signal
 
 
@@ -58,8 +60,8 @@ def _add(node: Node, value: Tensor, *others: Tensor) -> Tensor:
 def _add_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     scales = node.settings["scales"]
     return tuple(
-        _sum_to(signal if scale == 1 else signal * scale, below)
-        for scale, below in zip(scales, node.below, strict=False)
+        _sum_to(node, i, signal if scale == 1 else signal * scale)
+        for i, (scale, _) in enumerate(zip(scales, node.below, strict=False))
     )
 
 
@@ -82,9 +84,9 @@ def _mul(node: Node, value: Tensor, *others: Tensor) -> Tensor:
 def _mul_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     """The product rule: each factor gets the signal times the other factor."""
     if len(node.inputs) == 1:
-        return (_sum_to(signal * _other(node, ()), node.below[0]),)
+        return (_sum_to(node, 0, signal * _other(node, ())),)
     first, second = saved.input(0), saved.input(1)
-    return _sum_to(signal * second, node.below[0]), _sum_to(signal * first, node.below[1])
+    return _sum_to(node, 0, signal * second), _sum_to(node, 1, signal * first)
 
 
 def _read_div(bound: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +100,13 @@ def _div(node: Node, value: Tensor) -> Tensor:
 
 
 def _div_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
-    return (signal / _other(node, ()),)
+    return (_sum_to(node, 0, signal / _other(node, ())),)
+
+
+def _same_everywhere(node: Node) -> bool:
+    """Whether a stored operand is the same at each position: a number, or one per channel."""
+    other = node.tensors.get("other")
+    return other is None or all(n == 1 for n in other.shape[-2:])
 
 
 def _read_cat(bound: dict[str, Any]) -> dict[str, Any]:
@@ -116,17 +124,20 @@ def _cat_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
 
 
 JOINING: tuple[Op, ...] = (
-    Op("add", (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar),
-       _add, _add_adjoint, broadcast, _read_sum(1, 1), pointwise=True),
-    Op("sub", (aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.subtract.Tensor),
-       _add, _add_adjoint, broadcast, _read_sum(1, -1), pointwise=True),
-    Op("sub", (aten.rsub.Scalar, aten.rsub.Tensor),
-       _add, _add_adjoint, broadcast, _read_sum(-1, 1, alpha_on_first=True), pointwise=True),
-    Op("mul", (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.multiply.Tensor),
-       _mul, _mul_adjoint, broadcast, _read_mul, pointwise=True),
-    Op("div", (aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.divide.Tensor,
-               aten.true_divide.Tensor),
-       _div, _div_adjoint, broadcast, _read_div, pointwise=True),
+    *(replace(op, pointwise=True, elementwise=True, windowable=_same_everywhere) for op in (
+        Op("add", (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar),
+           _add, _add_adjoint, broadcast, _read_sum(1, 1)),
+        Op("sub", (aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.subtract.Tensor),
+           _add, _add_adjoint, broadcast, _read_sum(1, -1)),
+        Op("sub", (aten.rsub.Scalar, aten.rsub.Tensor),
+           _add, _add_adjoint, broadcast, _read_sum(-1, 1, alpha_on_first=True)),
+        Op("mul", (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.multiply.Tensor),
+           _mul, _mul_adjoint, broadcast, _read_mul,
+           adjoint_looks=lambda node: len(node.inputs) == 2),
+        Op("div", (aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.divide.Tensor,
+                   aten.true_divide.Tensor),
+           _div, _div_adjoint, broadcast, _read_div),
+    )),
     Op("cat", (aten.cat.default, aten.concat.default, aten.concatenate.default),
-       _cat, _cat_adjoint, channel_field, _read_cat, pointwise=True),
+       _cat, _cat_adjoint, across_axis, _read_cat, pointwise=True),
 )  # fmt: skip

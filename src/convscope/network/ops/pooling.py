@@ -12,8 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.geometry.window import IDENTITY, Field, Status, Window
-from convscope.network.node import Node, Op, Saved
-from convscope.network.ops.shared import aten, linear_adjoint, pair, sliding, whole
+from convscope.network.node import Node, Op, Saved, SavedWindows, patch_size
+from convscope.network.ops.shared import (
+    across,
+    aten,
+    linear_adjoint,
+    linear_adjoint_on_window,
+    pair,
+    same,
+    same_adjoint,
+    sliding,
+)
 
 
 def _read_pool(bound: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +84,48 @@ def unpool(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     return (below.unflatten(-1, (rows, columns)),)
 
 
+def _unpool_on_window(node: Node, signal: Tensor, saved: SavedWindows) -> tuple[Tensor, ...]:
+    """`unpool`, written over what an earlier group of units left where that is large enough."""
+    s = node.settings
+    (kh, kw), (sh, sw), (dh, dw) = s["kernel"], s["stride"], s["dilation"]
+    units, channels, h, w = signal.shape
+    height, width = patch_size(node, signal.shape)
+    device = signal.device
+    corner = torch.arange(h, device=device)[:, None] * (sh * width)
+    corner = (corner + torch.arange(w, device=device) * sw)[..., None] * channels
+    corner = corner + torch.arange(channels, device=device)  # (h, w, C): channels last throughout
+    offset = torch.arange(kh, device=device)[:, None] * (dh * width)
+    offset = ((offset + torch.arange(kw, device=device) * dw) * channels).flatten()
+    places = saved.switches().permute(0, 2, 3, 1)
+    index = offset.index_select(0, places.int().flatten()).view(places.shape).add_(corner)
+    size = height * width * channels
+    memory = saved.scratch.get(node.name)
+    if memory is None or memory.shape[0] < units:
+        below = signal.new_zeros(units, size)
+    else:
+        below = memory[:units].zero_()
+    below.scatter_add_(1, index.flatten(1), signal.permute(0, 2, 3, 1).flatten(1))
+    saved.scratch[node.name] = below
+    return (below.view(units, height, width, channels).permute(0, 3, 1, 2),)
+
+
+def _covers(node: Node) -> bool:
+    """Whether every position below lies in some pooling region."""
+    s = node.settings
+    return all(
+        dilation == 1 and kernel >= stride and (above - 1) * stride - padding + kernel >= below
+        for kernel, stride, padding, dilation, above, below in zip(
+            s["kernel"],
+            s["stride"],
+            s["padding"],
+            s["dilation"],
+            node.shape[-2:],
+            node.below[0][-2:],
+            strict=True,
+        )
+    )
+
+
 def _avg_pool(node: Node, value: Tensor) -> Tensor:
     s = node.settings
     return F.avg_pool2d(
@@ -133,6 +184,10 @@ def _read_mean(bound: dict[str, Any]) -> dict[str, Any]:
 
 def _mean(node: Node, value: Tensor) -> Tensor:
     return value.mean(node.settings["axes"], keepdim=node.settings["keepdim"])
+
+
+def _mean_field(node: Node, index: int) -> Field:
+    return across(node, index, node.settings["axes"])
 
 
 def _read_upsample(bound: dict[str, Any]) -> dict[str, Any]:
@@ -196,13 +251,17 @@ def _bilinear_field(node: Node, index: int) -> Field:
 
 POOLING: tuple[Op, ...] = (
     Op("max_pool", (aten.max_pool2d.default,), _max_pool, unpool, sliding, _read_pool,
-       on_window=_max_pool_on_window, border=-math.inf),
+       on_window=_max_pool_on_window, border=-math.inf, adjoint_on_window=_unpool_on_window,
+       stays_inside=True, adjoint_looks=lambda node: True, keeps_maxima=_covers),
     Op("avg_pool", (aten.avg_pool2d.default,), _avg_pool, linear_adjoint, sliding, _read_pool,
-       on_window=_avg_pool_on_window, windowable=_constant_divisor),
+       on_window=_avg_pool_on_window, adjoint_on_window=linear_adjoint_on_window,
+       windowable=_constant_divisor),
     Op("adaptive_avg_pool", (aten.adaptive_avg_pool2d.default,), _adaptive_avg_pool,
-       linear_adjoint, _adaptive_field, on_window=lambda node, patch: patch,
-       windowable=lambda node: node.below[0] == node.shape),
-    Op("mean", (aten.mean.dim,), _mean, linear_adjoint, whole, _read_mean),
+       linear_adjoint, _adaptive_field, on_window=same, adjoint_on_window=same_adjoint,
+       stays_inside=True, windowable=lambda node: node.below[0] == node.shape),
+    Op("mean", (aten.mean.dim,), _mean, linear_adjoint, _mean_field, _read_mean,
+       on_window=_mean, adjoint_on_window=linear_adjoint_on_window, stays_inside=True,
+       windowable=lambda node: _mean_field(node, 0) == Field()),
     Op("upsample", (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default),
        _upsample("nearest"), linear_adjoint, _nearest_field, _read_upsample),
     Op("upsample_bilinear", (aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default),

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from convscope.geometry.window import Field, Window
+from convscope.geometry.window import IDENTITY, Field, Window
 from convscope.network.node import Node, Op, Saved
-from convscope.network.ops.shared import aten, channel_field, linear_adjoint, whole
+from convscope.network.ops.shared import (
+    across_axis,
+    aten,
+    grid_axis,
+    linear_adjoint,
+    linear_adjoint_on_window,
+    same,
+    same_adjoint,
+    whole,
+)
 
 
 def _reshape_field(node: Node, index: int) -> Field:
     """Identity where a reshape leaves rows and columns alone, global otherwise."""
     below, above = node.below[index], node.shape
-    keeps_grid = len(below) >= 3 and len(above) >= 3 and below[-2:] == above[-2:]
-    return Field() if keeps_grid or len(below) < 3 else whole(node, index)
+    if len(below) == len(above) == 1:
+        return Field()
+    keeps_grid = len(below) > 1 and len(above) > 1 and below[-2:] == above[-2:]
+    return Field() if keeps_grid else whole(node, index)
 
 
 def _reshape(node: Node, value: Tensor) -> Tensor:
@@ -31,18 +43,41 @@ def _read_slice(bound: dict[str, Any]) -> dict[str, Any]:
     return {"axis": bound["dim"], "range": (bound["start"], bound["end"], bound["step"])}
 
 
+def _read_narrow(bound: dict[str, Any]) -> dict[str, Any]:
+    start = bound["start"] % bound["self"].meta["val"].shape[bound["dim"]]
+    return {"axis": bound["dim"], "range": (start, start + bound["length"], 1)}
+
+
 def _slice(node: Node, value: Tensor) -> Tensor:
     cut = [slice(None)] * value.dim()
     cut[node.settings["axis"]] = slice(*node.settings["range"])
     return value[tuple(cut)]
 
 
+def _slice_field(node: Node, index: int) -> Field:
+    """Along channels the same position; along rows and columns by steps, from the first that is
+    taken."""
+    windows = [IDENTITY, IDENTITY]
+    axis = grid_axis(node, node.settings["axis"])
+    if axis is not None:
+        start, _, step = slice(*node.settings["range"]).indices(node.below[0][axis - 2])
+        windows[axis] = Window(1, Fraction(step), Fraction(start))
+    return Field(*windows)
+
+
+def _slice_on_window(node: Node, patch: Tensor) -> Tensor:
+    """A patch begins with the first row and column that is taken."""
+    axis = grid_axis(node, node.settings["axis"])
+    if axis is None:
+        return _slice(node, patch)
+    cut = [slice(None)] * 4
+    cut[axis + 2] = slice(None, None, node.settings["range"][2])
+    return patch[tuple(cut)]
+
+
 def _slice_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
-    """Back to its place, zero elsewhere; along channels on windows of any size, too."""
-    axis = node.settings["axis"] % signal.dim()
-    shape = list(signal.shape)
-    shape[axis] = node.below[0][axis - 1]
-    below = signal.new_zeros(shape)
+    """Back to its place, zero elsewhere."""
+    below = signal.new_zeros((signal.shape[0], *node.below[0]))
     _slice(node, below).copy_(signal)
     return (below,)
 
@@ -110,34 +145,35 @@ def _read_dropout(bound: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _same(node: Node, value: Tensor) -> Tensor:
-    return value
-
-
-def _same_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
-    return (signal,)
-
-
 SHAPING: tuple[Op, ...] = (
-    Op("flatten", (aten.flatten.using_ints,), _reshape, _reshape_adjoint, _reshape_field),
+    Op("flatten", (aten.flatten.using_ints,), _reshape, _reshape_adjoint, _reshape_field,
+       reshapes=True),
     Op("view", (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.dims,
                 aten.squeeze.default, aten.unsqueeze.default, aten.unflatten.int,
                 aten._unsafe_view.default),
-       _reshape, _reshape_adjoint, _reshape_field),
+       _reshape, _reshape_adjoint, _reshape_field,
+       reshapes=True),
     Op("slice", (aten.slice.Tensor, aten.chunk.default, aten.split.Tensor,
-                 aten.split_with_sizes.default),
-       _slice, _slice_adjoint, channel_field, _read_slice,
-       pointwise=True),
-    Op("select", (aten.select.int,), _select, linear_adjoint, channel_field, _read_select),
-    Op("permute", (aten.permute.default,), _permute, linear_adjoint, _axes_field, _read_permute),
+                 aten.split_with_sizes.default, aten.tensor_split.sections,
+                 aten.tensor_split.indices),
+       _slice, _slice_adjoint, _slice_field, _read_slice, views=True, on_window=_slice_on_window,
+       adjoint_on_window=linear_adjoint_on_window, stays_inside=True),
+    Op("slice", (aten.narrow.default,), _slice, _slice_adjoint, _slice_field, _read_narrow,
+       views=True, on_window=_slice_on_window, adjoint_on_window=linear_adjoint_on_window,
+       stays_inside=True),
+    Op("select", (aten.select.int,), _select, linear_adjoint, across_axis, _read_select,
+       views=True),
+    Op("permute", (aten.permute.default,), _permute, linear_adjoint, _axes_field, _read_permute,
+       views=True),
     Op("transpose", (aten.transpose.int,), _transpose, linear_adjoint, _axes_field,
-       _read_transpose),
+       _read_transpose, views=True),
     Op("pad", (aten.pad.default, aten.constant_pad_nd.default), _pad, _pad_adjoint, _pad_field,
-       _read_pad, on_window=_same, windowable=lambda node: node.settings["fill"] == 0),
+       _read_pad, on_window=same, adjoint_on_window=same_adjoint,
+       windowable=lambda node: node.settings["fill"] == 0),
     Op("dropout", (aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default,
-                   aten.feature_dropout_.default, aten.alpha_dropout.default), _same,
-       _same_adjoint, read=_read_dropout, passes_through=True, pointwise=True),
+                   aten.feature_dropout_.default, aten.alpha_dropout.default), same,
+       same_adjoint, read=_read_dropout, passes_through=True, pointwise=True, elementwise=True),
     Op("identity", (aten.contiguous.default, aten.clone.default, aten.alias.default,
                     aten.detach.default),
-       _same, _same_adjoint, passes_through=True, pointwise=True),
+       same, same_adjoint, passes_through=True, pointwise=True, elementwise=True),
 )  # fmt: skip
