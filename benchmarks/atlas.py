@@ -17,7 +17,7 @@ from convscope.atlas.scan import build_atlas
 from convscope.atlas.store import read_manifest
 from convscope.images.batches import batches
 from convscope.images.datasets import FolderImages
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.zoo import Model, open_model
 
 LARGE = 50_000

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from convscope.images.batches import Batch, batches
 from convscope.images.datasets import FolderImages
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.zoo import Model, open_model
 from convscope.scan.commits import StateFile
 from convscope.scan.engine import Scan, look

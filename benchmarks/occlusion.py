@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Occluder
 from convscope.methods.sweep import Sweep, sweep
-from convscope.network.exported import Network, open_network
 from convscope.network.incremental import IncrementalSweep, Work
+from convscope.network.network import Network, open_network
 from convscope.network.zoo import open_model
 
 NETWORKS = ("zfnet", "torchvision:vgg16", "torchvision:resnet18", "torchvision:squeezenet1_1")

@@ -22,7 +22,7 @@ from convscope.errors import BadModel
 from convscope.images.torchvision_import import import_torchvision
 from convscope.methods.project import project
 from convscope.network.architectures import Architecture, architecture_named, build
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 
 
 class Calling(nn.Module):

@@ -23,7 +23,7 @@ from convscope.atlas import depict
 from convscope.atlas.scan import Search, write_atlas
 from convscope.errors import ConvscopeError
 from convscope.images.datasets import open_images
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.ranks import processes
 from convscope.scan import engine
 from forks import become, free_port

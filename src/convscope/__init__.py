@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .images.preprocess import Preprocess
     from .methods.project import Projections, project
     from .methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
-    from .network.exported import Layer, Network, open_network
+    from .network.network import Layer, Network, open_network
     from .network.trace import Trace
     from .network.unit import Unit
     from .network.zoo import open_model
@@ -43,9 +43,9 @@ _HOMES = {
     "DECONVNET": "methods.rules",
     "GRADIENT": "methods.rules",
     "GUIDED": "methods.rules",
-    "Layer": "network.exported",
+    "Layer": "network.network",
     "LayerReader": "experiments.transfer.reading",
-    "Network": "network.exported",
+    "Network": "network.network",
     "Preprocess": "images.preprocess",
     "Projections": "methods.project",
     "Rules": "methods.rules",
@@ -62,7 +62,7 @@ _HOMES = {
     "open_atlas": "atlas.store",
     "open_images": "images.datasets",
     "open_model": "network.zoo",
-    "open_network": "network.exported",
+    "open_network": "network.network",
     "probe": "experiments.transfer.layers",
     "project": "methods.project",
     "reproduce": "experiments.paper.study",

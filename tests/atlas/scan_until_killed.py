@@ -21,7 +21,7 @@ import torch
 from convscope.atlas import depict
 from convscope.atlas.scan import build_atlas
 from convscope.images.datasets import open_images
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.scan import engine
 
 

@@ -17,7 +17,7 @@ from convscope.errors import BadData, BadOption, NoSuchLayer
 from convscope.images.datasets import open_images
 from convscope.methods.project import project
 from convscope.methods.rules import GRADIENT
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.unit import Unit
 
 GREY = 128

@@ -9,7 +9,7 @@ from torch import nn
 
 from convscope.images.batches import Batch
 from convscope.images.datasets import open_images
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.scan.engine import Scan, look
 from convscope.scan.strongest import Strongest, strongest
 from convscope.scan.topk import FIELDS, TopK

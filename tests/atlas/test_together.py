@@ -19,7 +19,7 @@ from convscope.atlas.scan import Search, build_atlas, write_atlas
 from convscope.errors import BadData, BadModel
 from convscope.images.batches import Batch
 from convscope.images.datasets import open_images
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.ranks import Ranks
 from convscope.scan.engine import look
 from convscope.scan.strongest import Strongest

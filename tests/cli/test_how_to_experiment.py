@@ -16,7 +16,7 @@ from PIL import Image
 
 import convscope
 from convscope.images.datasets import open_images
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.zoo import open_model
 
 ROOT = Path(__file__).parents[2]

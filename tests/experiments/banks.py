@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 
 SIDE = 64
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convscope.images.files import Decoded
 from convscope.images.image_set import Content, ImageSet
 from convscope.images.preprocess import Fit, Preprocess, Scaling
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 
 SIDE = 24
 

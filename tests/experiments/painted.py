@@ -14,7 +14,7 @@ from convscope.images.files import Decoded
 from convscope.images.image_set import Content, ImageSet
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.weights import module_sha256
 from convscope.network.zoo import Model
 

@@ -182,7 +182,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 def test_the_layers_are_the_last_maps_and_what_tells_the_classes() -> None:
     from convscope.network.architectures import ARCHITECTURES, build
-    from convscope.network.exported import open_network
+    from convscope.network.network import open_network
 
     small = ARCHITECTURES["zfnet-small"]
     network = open_network(build(small, seed=0), small.input_shape)

@@ -14,7 +14,7 @@ from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Seve
 from convscope.experiments.diagnosis.responses import Tally
 from convscope.images.datasets import open_images
 from convscope.network.architectures import ARCHITECTURES, build
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.scan import engine
 from convscope.scan.commits import StateFile
 from convscope.scan.engine import Scan

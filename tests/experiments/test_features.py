@@ -15,8 +15,8 @@ from convscope.errors import BadData, BadOption, NonFinite, NoSuchLayer
 from convscope.experiments.transfer import features as features_module
 from convscope.experiments.transfer.features import extract
 from convscope.experiments.transfer.pooling import GRID_LIMIT, LIMIT, Pooling
-from convscope.network.exported import open_network
 from convscope.network.hidden import hidden_layers, last_hidden_layer
+from convscope.network.network import open_network
 from convscope.network.zoo import open_model
 from experiments.painted import Painted, opened, xor_images, xor_model
 

@@ -18,7 +18,7 @@ from convscope.experiments.diagnosis.filters import (
     strength_of,
     twins_of,
 )
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 
 from .banks import gabor, network_of, sound_bank
 

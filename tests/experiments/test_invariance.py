@@ -17,8 +17,8 @@ from convscope.experiments.invariance.motions import Motion, Motions, Moving, pa
 from convscope.experiments.samples import Sample, draw_samples, true_label
 from convscope.images.preprocess import Fit, Preprocess, Scaling
 from convscope.network.architectures import ARCHITECTURES, build
-from convscope.network.exported import open_network
 from convscope.network.hidden import last_scores_without_places
+from convscope.network.network import open_network
 
 from .looking import (
     SIDE,

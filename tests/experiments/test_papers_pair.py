@@ -12,7 +12,7 @@ from convscope.experiments.diagnosis.findings import Kind
 from convscope.images.batches import batches
 from convscope.images.datasets import open_images
 from convscope.network.architectures import Architecture, Convolution, Dense
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.zoo import open_model
 from convscope.training.loop import load_lesson, train_on
 from convscope.training.recipe import SMALL

@@ -17,7 +17,7 @@ from convscope.experiments.diagnosis.responses import (
     measured_folding,
     unsteadiness,
 )
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 
 from .banks import gabor, network_of, photographs, sound_bank
 

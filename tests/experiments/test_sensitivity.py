@@ -17,7 +17,7 @@ from convscope.images.datasets import open_images
 from convscope.images.parts import Marked
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import occlude
-from convscope.network.exported import Network
+from convscope.network.network import Network
 
 from .looking import (
     SIDE,

@@ -13,7 +13,7 @@ from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.study import transfer
 from convscope.images.chosen import chosen_images, without_classes
 from convscope.images.datasets import open_images
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.zoo import open_model
 
 DATA = Path(os.environ.get("CONVSCOPE_DATA", ""))

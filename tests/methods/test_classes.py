@@ -13,7 +13,7 @@ from convscope.methods.classes import Head, class_names
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import occlude
 from convscope.methods.sweep import sweep
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 
 
 class Ending(nn.Module):

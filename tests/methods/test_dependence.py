@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from convscope.methods.dependence import about_bends, about_images, depends_on_image
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from nets import Apply, Residual
 
 SHAPE = (3, 24, 24)

@@ -9,7 +9,7 @@ from convscope.methods.descent import Start, crops_pay
 from convscope.methods.project import project_fields
 from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
 from convscope.network.architectures import zfnet
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 
 
 @pytest.fixture(scope="module")

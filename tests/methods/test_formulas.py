@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from convscope.methods import descent
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.unit import Unit
 from methods.naive import Method, project_naively
 from nets import ODD_SETTINGS, Branches, Residual, odd_network

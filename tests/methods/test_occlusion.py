@@ -11,7 +11,7 @@ from convscope.errors import BadInput, BadOption, NonFinite
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import OcclusionMaps, occlude, strongest_map
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.unit import Unit
 
 SQUARE = Box(18, 9, 26, 17)

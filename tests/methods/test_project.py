@@ -15,7 +15,7 @@ from torch import nn
 from convscope.errors import BadInput, NonFinite, NoSuchLayer, NoSuchUnit
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, RULES, Rules, Seed
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.unit import Unit
 from nets import Apply, Branches, Residual
 

@@ -23,7 +23,7 @@ from convscope.methods.rules import (
     skip,
     unpool_overwriting,
 )
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.node import Node, Saved
 from convscope.network.ops import OPS
 from nets import Apply

@@ -13,7 +13,7 @@ from convscope.errors import BadInput, BadOption, NonFinite, NoSuchUnit
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import occlude
 from convscope.methods.sweep import full_batch_size, sweep
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 
 IMAGE = torch.arange(1.0, 17.0).reshape(1, 4, 4)  # its sum is 136
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from convscope.images.torchvision_import import import_torchvision
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 
 SIZES = {
     "alexnet": 96,

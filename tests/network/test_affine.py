@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from convscope.methods.project import project
 from convscope.methods.rules import RULES
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 
 SHAPE = (3, 12, 12)
 

@@ -16,7 +16,7 @@ from convscope.methods.project import project
 from convscope.methods.rules import GRADIENT
 from convscope.network.architectures import zfnet
 from convscope.network.cone import Cone, SeenInCrops, SeenInMaps
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.ops.filters import transposed_convolution
 from convscope.network.reader import INPUT
 from convscope.network.unit import Unit

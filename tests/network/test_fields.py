@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from convscope.geometry.box import Box
 from convscope.geometry.window import Status
 from convscope.network.architectures import zfnet
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from nets import ODD_SETTINGS, odd_network
 
 Opened = Callable[[str], tuple[nn.Module, Network]]

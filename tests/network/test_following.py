@@ -14,7 +14,7 @@ from convscope.methods.occluder import Occluder
 from convscope.methods.project import project
 from convscope.methods.rules import RULES
 from convscope.methods.sweep import sweep
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 
 SHAPE = (3, 32, 32)
 

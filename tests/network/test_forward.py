@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import BadInput, NoSuchLayer
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from nets import ODD_SETTINGS, odd_network
 
 Opened = Callable[[str], tuple[nn.Module, Network]]

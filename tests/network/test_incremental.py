@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from convscope.network.architectures import alexnet, zfnet
-from convscope.network.exported import Network, open_network
 from convscope.network.incremental import BoxGrid, IncrementalSweep
+from convscope.network.network import Network, open_network
 
 from .graphs import SpaceToDepth, graphs
 

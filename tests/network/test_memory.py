@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.errors import UnsupportedOp
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from nets import Calling
 
 SHAPE = (3, 8, 8)

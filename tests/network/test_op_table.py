@@ -24,8 +24,8 @@ from convscope.methods.project import project
 from convscope.methods.rules import GRADIENT
 from convscope.network import ops
 from convscope.network.cone import SeenInMaps
-from convscope.network.exported import Network, open_network
 from convscope.network.incremental import BoxGrid, IncrementalSweep
+from convscope.network.network import Network, open_network
 from convscope.network.node import Node, Op, Saved
 from convscope.network.ops.shared import aten
 from nets import Apply

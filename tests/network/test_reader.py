@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope.methods.project import project
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from nets import Calling
 
 SHAPE = (3, 12, 12)

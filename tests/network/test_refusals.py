@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from convscope.errors import BadInput, BadModel, UnsupportedOp
 from convscope.methods.project import project
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from nets import Calling
 
 SHAPE = (3, 12, 12)

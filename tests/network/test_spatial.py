@@ -13,9 +13,9 @@ from convscope.geometry.window import Status
 from convscope.methods import descent
 from convscope.methods.project import project
 from convscope.methods.rules import GRADIENT, RULES
-from convscope.network.exported import Network, open_network
 from convscope.network.fusion import fused_steps
 from convscope.network.incremental import BoxGrid, IncrementalSweep
+from convscope.network.network import Network, open_network
 
 from .spatial import BY_POSITION, CROPS, SIZE, ByPosition
 

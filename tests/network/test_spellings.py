@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from convscope.errors import UnsupportedOp
 from convscope.methods.project import project
 from convscope.methods.rules import RULES
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from nets import Apply
 
 SHAPE = (3, 16, 16)

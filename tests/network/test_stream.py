@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import NoSuchLayer
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.reader import INPUT
 from nets import TwoReaders
 

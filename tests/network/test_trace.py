@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope.errors import NonFinite, NoSuchLayer
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.unit import Unit
 from nets import Apply
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from convscope.errors import NoSuchLayer, NoSuchUnit
 from convscope.methods.project import project
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.unit import Unit
 from nets import Apply
 

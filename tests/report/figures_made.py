@@ -52,7 +52,7 @@ from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import OcclusionMaps
 from convscope.methods.project import Projections
 from convscope.network.architectures import ARCHITECTURES
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.unit import Unit
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.chart_figure import chart_figure

@@ -9,7 +9,7 @@ from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.glimpse import glimpse
 from convscope.images.preprocess import Preprocess
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.style import render
 from report.figures_seen import words

@@ -14,7 +14,7 @@ from convscope.experiments.sensitivity.recognised import Chosen
 from convscope.experiments.sensitivity.study import sensitivity
 from convscope.images.preprocess import Fit, Preprocess, Scaling
 from convscope.methods.occluder import Occluder
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.sensitivity_figure import MOST_ROWS, scores_figure, sensitivity_figure

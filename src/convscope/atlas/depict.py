@@ -37,7 +37,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.methods.descent import Start, crops_pay
 from convscope.methods.project import project_fields
 from convscope.methods.rules import Rules, Seed
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.store.atomic import replace_file
 

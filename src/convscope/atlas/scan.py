@@ -43,7 +43,7 @@ from convscope.errors import BadData, BadInput, BadModel, BadOption
 from convscope.images.image_set import ImageSet
 from convscope.methods.dependence import depends_on_image
 from convscope.methods.rules import DECONVNET, Rules
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.network.reader import INPUT
 from convscope.progress import Progress, silent

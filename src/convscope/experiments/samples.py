@@ -15,7 +15,7 @@ from convscope.experiments.session import Session
 from convscope.images.image_set import ImageSet
 from convscope.images.listing import is_image_name
 from convscope.methods.classes import Head
-from convscope.network.exported import Network
+from convscope.network.network import Network
 
 __all__ = ["Sample", "draw_samples", "in_random_order", "open_samples", "true_label"]
 

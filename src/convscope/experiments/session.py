@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from convscope.images.image_set import ImageSet
-    from convscope.network.exported import Network
+    from convscope.network.network import Network
     from convscope.network.zoo import Model
 
 __all__ = ["UNTRAINED", "Picture", "Session", "choose_device", "open_session"]

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from convscope.errors import BadInput, BadOption
-from convscope.network.exported import Network
 from convscope.network.hidden import PROBABILITIES
+from convscope.network.network import Network
 from convscope.network.reader import INPUT
 
 __all__ = ["Head", "class_names"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from convscope.methods.rules import DECONVNET, RECTIFIERS, Rules, derivative, rectify
-from convscope.network.exported import Network
+from convscope.network.network import Network
 
 __all__ = ["about_bends", "about_images", "depends_on_image"]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from convscope.errors import UnsupportedOp
 from convscope.methods.rules import Rules, rectify, skip
-from convscope.network.cone import Cone, Seen
-from convscope.network.exported import Network
+from convscope.network.cone import Cone, Seen, cone_of
+from convscope.network.graph import Graph
 from convscope.network.node import Node, WindowRule
 from convscope.network.reader import INPUT
 from convscope.network.trace import Trace
@@ -64,15 +64,15 @@ class Start:
         return start
 
 
-def cone_for(network: Network, layer: str, rules: Rules) -> Cone | None:
+def cone_for(network: Graph, layer: str, rules: Rules) -> Cone | None:
     """The cone to go down in, where there is one, the rules can follow it, and it pays."""
-    cone = network.cone(layer)
+    cone = cone_of(network, layer)
     if cone is None or cone.share() > WORTH_WINDOWS:
         return None
     return cone if all(rules.on_window(node) is not None for node in cone.nodes) else None
 
 
-def crops_pay(network: Network, units: Mapping[str, int], images: int, rules: Rules) -> bool:
+def crops_pay(network: Graph, units: Mapping[str, int], images: int, rules: Rules) -> bool:
     """Whether running each unit's own crop costs less than running the images they are seen in.
 
     units : layer -> how many;   images : how many different ones they are seen in
@@ -88,7 +88,7 @@ def crops_pay(network: Network, units: Mapping[str, int], images: int, rules: Ru
     return crops < images * whole
 
 
-def group_size(network: Network, layer: str, cone: Cone | None) -> int:
+def group_size(network: Graph, layer: str, cone: Cone | None) -> int:
     """How many units of a layer go down together within the memory budget."""
     sizes = [
         shape[0] * (cone.size(name)[0] * cone.size(name)[1] if cone else _area(shape))

@@ -29,7 +29,7 @@ from convscope.methods.sweep import (
     refuse_not_finite,
     sweep,
 )
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.unit import Unit
 from convscope.progress import Progress
 

@@ -16,7 +16,7 @@ from convscope.methods.descent import Start, cone_for, descend, descend_in_windo
 from convscope.methods.numbers import widened
 from convscope.methods.rules import DECONVNET, Rules, Seed
 from convscope.network.cone import Seen, SeenInCrops, SeenInMaps
-from convscope.network.exported import Network
+from convscope.network.graph import Graph
 from convscope.network.reader import INPUT
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
@@ -156,7 +156,7 @@ def _check_finite(activation: Tensor, units: list[Unit], rows: Tensor) -> None:
             raise NonFinite(f"{unit} is {value} in image {row}: check the weights and the image")
 
 
-def _box(network: Network, unit: Unit) -> tuple[int, int, int, int]:
+def _box(network: Graph, unit: Unit) -> tuple[int, int, int, int]:
     field = network.layer(unit.layer).field
     return field.box(unit.position or (0, 0)).as_tuple()
 

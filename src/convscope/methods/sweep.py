@@ -18,8 +18,8 @@ from convscope.geometry.box import Box
 from convscope.methods.classes import Head
 from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, covered, fill_planes
-from convscope.network.exported import Network
 from convscope.network.incremental import IncrementalSweep
+from convscope.network.network import Network
 from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 from convscope.progress import Progress

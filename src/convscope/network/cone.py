@@ -18,7 +18,7 @@ from torch import Tensor
 
 from convscope.geometry.box import Box
 from convscope.geometry.window import Field, Status
-from convscope.network.exported import Network
+from convscope.network.graph import Graph
 from convscope.network.node import Node, SavedWindows
 from convscope.network.ops.pooling import max_pool_switches, switch_places
 from convscope.network.reader import INPUT
@@ -45,7 +45,7 @@ class Cone:
     windows : node (or "input") -> a window per axis, seen from the layer's own positions
     """
 
-    def __init__(self, network: Network, layer: str, windows: Mapping[str, Field]) -> None:
+    def __init__(self, network: Graph, layer: str, windows: Mapping[str, Field]) -> None:
         self.network = network
         self.layer = layer
         self.windows = windows
@@ -55,7 +55,7 @@ class Cone:
         self.edges = {node.name: self._edges(node) for node in self.nodes}
 
     @classmethod
-    def of(cls, network: Network, layer: str) -> Cone | None:
+    def of(cls, network: Graph, layer: str) -> Cone | None:
         """The cone of a layer, or None where some layer below does not move with the unit."""
         windows: dict[str, Field] = {layer: Field()}
         for node in reversed(network.below([layer])):
@@ -190,6 +190,12 @@ class Cone:
             if mask is not None:
                 value = value.masked_fill(~mask, node.op.border)
         return _cut(value, edge)
+
+
+def cone_of(network: Graph, layer: str) -> Cone | None:
+    """`Cone.of`, worked out once for each layer of a network."""
+    name = network.layer(layer).name
+    return network.cached(("cone", name), lambda: Cone.of(network, name))
 
 
 class Seen(ABC):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.node import Node, Run
 from convscope.network.reader import INPUT
 

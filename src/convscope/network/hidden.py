@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convscope.errors import BadOption
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.node import Node
 from convscope.network.reader import INPUT
 

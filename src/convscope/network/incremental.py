@@ -20,9 +20,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-from convscope.network.exported import Network
 from convscope.network.fusion import Step, fused_steps
 from convscope.network.grouping import Axis, BoxGrid, Side, runs
+from convscope.network.network import Network
 from convscope.network.node import Node
 from convscope.network.ops.fused import dense
 from convscope.network.patches import Base, copy_windows, overlap, overlay

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from convscope.network.exported import Network
 from convscope.network.fusion import Step
 from convscope.network.grouping import Run, Side, runs
+from convscope.network.network import Network
 from convscope.network.reader import INPUT
 
 __all__ = ["Base", "copy_windows", "overlap", "overlay"]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from convscope.errors import NonFinite
+from convscope.network.graph import Graph
 from convscope.network.ops.pooling import max_pool_switches, switch_places
 from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
-
-if TYPE_CHECKING:
-    from convscope.network.exported import Network
 
 __all__ = ["Trace"]
 
@@ -25,14 +22,14 @@ class Trace:
     Switches are worked out when a projection first asks for them.
     """
 
-    def __init__(self, network: Network, values: dict[str, Tensor]) -> None:
+    def __init__(self, network: Graph, values: dict[str, Tensor]) -> None:
         self.network = network
         self._values = values
         self._switches: dict[str, Tensor] = {}
         self._places: dict[str, Tensor] = {}
 
     @classmethod
-    def record(cls, network: Network, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
+    def record(cls, network: Graph, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
         """See `Network.trace`."""
         names = [network.output] if layers is None else [network.layer(n).name for n in layers]
         images = network.check_images(images).contiguous(memory_format=torch.channels_last)

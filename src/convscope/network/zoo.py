@@ -24,7 +24,7 @@ from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, pars
 from convscope.images.scaling import Scaling
 from convscope.network.architectures import ARCHITECTURES, Architecture, build
 from convscope.network.catalogues import Found, from_factory, from_timm, from_torchvision
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.weights import Weights, load_weights, module_sha256, read_weights
 
 __all__ = ["Model", "open_model"]

@@ -21,7 +21,7 @@ from convscope.errors import BadData
 from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress, silent
 from convscope.scan.observer import Observer

@@ -26,8 +26,8 @@ from convscope.errors import BadData, BadOption, NonFinite
 from convscope.experiments.correspondence.faces import Faces
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Fill, covered, fill_planes
-from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer
+from convscope.network.network import Network
 from convscope.network.reader import INPUT
 from convscope.progress import Progress
 from convscope.stats import interval, left_out

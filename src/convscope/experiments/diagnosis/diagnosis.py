@@ -24,7 +24,7 @@ from convscope.experiments.diagnosis.responses import (
     unsteadiness,
 )
 from convscope.images.batches import Batch
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.progress import Progress
 from convscope.record import Record, not_in_json
 from convscope.scan.engine import Commits, Scan, look

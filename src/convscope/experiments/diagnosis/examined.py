@@ -11,7 +11,7 @@ from torch import Tensor
 from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
 from convscope.experiments.diagnosis.glimpse import Glimpse, glimpse
 from convscope.images.preprocess import Preprocess
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.progress import Progress
 from convscope.scan.engine import Commits, Scan
 

@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.node import Node
 from convscope.network.ops.normalising import batch_norm_scale_shift
 from convscope.record import Record

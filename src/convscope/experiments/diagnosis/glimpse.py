@@ -14,7 +14,7 @@ from convscope.errors import BadInput
 from convscope.geometry.box import Box
 from convscope.images.pictures import crop, shown_box
 from convscope.methods.project import project
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.unit import Unit
 
 __all__ = ["Glimpse", "glimpse"]

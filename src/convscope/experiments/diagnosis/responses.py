@@ -20,7 +20,7 @@ from torch import Tensor
 from convscope.errors import NonFinite
 from convscope.experiments.diagnosis.filters import TOP_SHARE, beyond_nyquist
 from convscope.images.batches import Batch
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.node import Node
 from convscope.record import Record
 from convscope.scan.observer import Observer

@@ -21,7 +21,7 @@ from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Fit, Preprocess, middle
 from convscope.methods.classes import Head
 from convscope.network.architectures import Architecture, Convnet
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.weights import module_sha256
 from convscope.network.zoo import Model, open_model
 from convscope.progress import Progress, named

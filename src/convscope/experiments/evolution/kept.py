@@ -11,7 +11,7 @@ import torch
 from convscope.errors import BadCheckpoint, BadData, BadOption
 from convscope.images.preprocess import Preprocess
 from convscope.network.architectures import build
-from convscope.network.exported import Network, open_network
+from convscope.network.network import Network, open_network
 from convscope.network.weights import load_weights, read_weights
 from convscope.training.checkpoint import WEIGHTS, Run
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from convscope.experiments.evolution.kept import Subject
 from convscope.experiments.evolution.winners import Sight, Winners
 from convscope.methods.project import project
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.unit import Unit
 
 __all__ = ["filter_distances", "projection_cosines"]

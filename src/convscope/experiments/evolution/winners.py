@@ -17,7 +17,7 @@ from convscope.experiments.evolution.kept import Subject
 from convscope.images.batches import batches
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import Rules
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.progress import Progress
 from convscope.scan.commits import StateFile
 from convscope.scan.engine import Scan, nothing_readable

@@ -30,8 +30,8 @@ from convscope.experiments.study import Result
 from convscope.experiments.wording import plus_minus
 from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import Head
-from convscope.network.exported import Network
 from convscope.network.hidden import last_hidden_layer, last_scores_without_places
+from convscope.network.network import Network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress, scaled
 from convscope.scan.items import for_each, open_results

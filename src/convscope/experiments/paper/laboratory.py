@@ -19,7 +19,7 @@ from convscope.images.datasets import open_images, split_folders
 from convscope.images.image_set import ImageSet
 from convscope.images.parts import Marked, marked_images
 from convscope.network.architectures import Architecture, architecture_named
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.zoo import Model, open_model
 from convscope.progress import Progress, named
 from convscope.training.checkpoint import WEIGHTS, read_run

@@ -27,7 +27,7 @@ from convscope.experiments.samples import draw_samples
 from convscope.experiments.sensitivity.recognised import recognised, truth_of
 from convscope.experiments.sensitivity.study import sensitivity
 from convscope.methods.occluder import Occluder
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.zoo import Model
 from convscope.scan.engine import Scan
 from convscope.scan.strongest import strongest

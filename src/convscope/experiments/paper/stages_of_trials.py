@@ -18,7 +18,7 @@ from convscope.experiments.paper.tables import trial_table
 from convscope.experiments.sensitivity.recognised import recognised, truth_of
 from convscope.experiments.sensitivity.study import sensitivity
 from convscope.experiments.wording import percent
-from convscope.network.exported import open_network
+from convscope.network.network import open_network
 from convscope.network.zoo import open_model
 from convscope.training.checkpoint import RECIPE
 from convscope.training.evaluation import evaluate

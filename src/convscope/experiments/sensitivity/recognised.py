@@ -16,7 +16,7 @@ from convscope.images.image_set import ImageSet
 from convscope.images.parts import Marked
 from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import Head
-from convscope.network.exported import Network
+from convscope.network.network import Network
 
 __all__ = ["Chosen", "Truth", "probabilities", "recognised", "truth_of"]
 

@@ -42,7 +42,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.methods.occluder import Occluder, fill_planes
 from convscope.methods.occlusion import OcclusionMaps, occlude, strongest_map
 from convscope.methods.project import project
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.unit import Unit
 from convscope.progress import Progress, named
 from convscope.scan.strongest import strongest

@@ -32,7 +32,7 @@ from convscope.experiments.transfer.pooling import Pooling
 from convscope.images.batches import Batch, Skipped, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.zoo import Model
 from convscope.progress import Progress
 from convscope.store.atomic import replace_file

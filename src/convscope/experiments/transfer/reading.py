@@ -12,7 +12,7 @@ from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, lab
 from convscope.images.batches import Skipped
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
-from convscope.network.exported import Network
+from convscope.network.network import Network
 from convscope.network.zoo import Model
 from convscope.progress import Progress
 from convscope.store.fingerprint import text_fingerprint

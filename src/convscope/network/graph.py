@@ -1,30 +1,28 @@
-"""A network as Convscope sees it: named layers, their receptive fields, and a forward pass."""
+"""The graph of a network: named layers, their receptive fields, and a forward pass."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any, Self, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
+from convscope.errors import BadInput, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
 from convscope.network.constants import Constants
 from convscope.network.node import Node
 from convscope.network.ops import ACTIVATION_KINDS, OUTPUT_KINDS
-from convscope.network.reader import INPUT, read_network
+from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 
-if TYPE_CHECKING:
-    from convscope.network.cone import Cone
-    from convscope.network.trace import Trace
+__all__ = ["Graph", "Layer"]
 
-__all__ = ["Layer", "Network", "open_network"]
+T = TypeVar("T")
 
 IMAGE = "input"  # what a person calls the image
 ARITHMETIC = ("add", "sub", "mul", "div")
@@ -66,18 +64,13 @@ class Layer:
         return self.field.status
 
 
-class Network:
-    """An exported network. Opened with `open_network`; `print(network)` is its table.
+class Graph:
+    """Operations under their layers' names, and what there is to know of them; it can be run.
 
-    The tensors are the module's own, not copies: train the module on, and this follows. What the
-    module computes from its parameters in forward(), as weight standardisation and weight norm do,
-    is computed anew after a parameter was written to, by an optimiser, `load_state_dict` or under
-    `torch.no_grad()`; but not through `.data`, which PyTorch does not count. Open the network again
-    after that, and where a parameter was replaced by another one. A network that `to` has moved to
-    another device or dtype has copies, and follows no more.
-
-    output : the layer that is the network's answer: its scores, if it classifies
-    outputs : all that it returns, name -> layer; the name is "" where that is one value
+    Attributes:
+        input_shape: (C, H, W) of the images.
+        output: the layer that is the network's answer: its scores, if it classifies.
+        outputs: all that it returns, name -> layer; the name is "" where that is one value.
     """
 
     def __init__(
@@ -98,7 +91,7 @@ class Network:
             name: Layer(name, node.kind, node.shape, fields[name], self._shown(node.inputs))
             for name, node in self.nodes.items()
         }
-        self._cones: dict[str, Cone | None] = {}
+        self._cached: dict[object, Any] = {}
         self._readers: dict[str, list[str]] = {name: [] for name in (INPUT, *self.nodes)}
         for node in self.nodes.values():
             for below in node.inputs:
@@ -128,7 +121,7 @@ class Network:
         tensors = (t for node in self.nodes.values() for t in node.tensors.values())
         return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
 
-    def to(self, target: torch.device | str | torch.dtype) -> Network:
+    def to(self, target: torch.device | str | torch.dtype) -> Self:
         """The same network with its tensors on another device, or of another dtype."""
         moved = [
             replace(node, tensors={key: t.to(target) for key, t in node.tensors.items()})
@@ -140,7 +133,7 @@ class Network:
             for now, before in zip(new.tensors.values(), old.tensors.values(), strict=True)
         )
         constants = self._constants if stays else None
-        return Network(moved, self.input_shape, self.outputs, self.output, constants)
+        return type(self)(moved, self.input_shape, self.outputs, self.output, constants)
 
     def identity(self) -> str:
         """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""
@@ -286,24 +279,11 @@ class Network:
         below = self.nodes.get(node.inputs[0])
         return node.kind == "relu" and below is not None and below.kind in FRESH
 
-    def trace(self, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
-        """One forward pass with everything kept that a projection may ask for.
-
-        images : (N, C, H, W) or (C, H, W), preprocessed
-        layers : run no further than these (default: the whole network)
-        """
-        from convscope.network.trace import Trace  # a trace belongs to a network, and knows it
-
-        return Trace.record(self, images, layers)
-
-    def cone(self, layer: str) -> Cone | None:
-        """The receptive cone of a layer's units; None where their windows do not move with them."""
-        from convscope.network.cone import Cone  # as above
-
-        name = self.layer(layer).name
-        if name not in self._cones:
-            self._cones[name] = Cone.of(self, name)
-        return self._cones[name]
+    def cached(self, key: object, make: Callable[[], T]) -> T:
+        """What `make` works out of the graph's shape, once; it must not depend on the weights."""
+        if key not in self._cached:
+            self._cached[key] = make()
+        return self._cached[key]
 
     def check_images(self, images: Tensor) -> Tensor:
         """A batch of the right shape, dtype and device.   Raises  BadInput otherwise."""
@@ -314,51 +294,6 @@ class Network:
             found = "x".join(map(str, images.shape))
             raise BadInput(f"images are {found}: this network was opened for N x {expected}")
         return images.to(device=self.device, dtype=self.dtype)
-
-    def table(self) -> list[dict[str, object]]:
-        """A row per layer, JSON-able: what `convscope layers --json` prints."""
-        return [_row(layer) for layer in self.layers]
-
-    def __str__(self) -> str:
-        head = ("layer", "kind", "shape", "field", "stride", "start", "status")
-        rows = [head, *(_cells(layer) for layer in self.layers)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
-        return "\n".join(line.rstrip() for line in lines)
-
-
-def open_network(
-    module: nn.Module, input_shape: tuple[int, int, int], *, output: str | int | None = None
-) -> Network:
-    """Read a PyTorch module into a `Network`, through `torch.export`.
-
-    input_shape : (C, H, W) of the images it takes.   The module comes back as it was.
-    output : which of several outputs is the network's answer, by its name or its number from 0;
-        default: the first that it returns. The others are layers like any other.
-    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table;
-        BadOption: no such output.
-    """
-    if len(input_shape) != 3 or any(n < 1 for n in input_shape):
-        raise BadInput(f"input_shape is {tuple(input_shape)}: give (channels, height, width)")
-    read = read_network(module, input_shape)
-    chosen = _chosen(read.outputs, output)
-    return Network(read.nodes, input_shape, read.outputs, chosen, read.constants)
-
-
-def _chosen(outputs: Mapping[str, str], wish: str | int | None) -> str:
-    """The layer of the output that is asked for by name or number."""
-    if wish is None:
-        return next(iter(outputs.values()))
-    if wish in outputs:
-        return outputs[str(wish)]
-    if str(wish).isdecimal() and int(wish) < len(outputs):
-        return list(outputs.values())[int(wish)]
-    if len(outputs) == 1:
-        raise BadOption(f"output {wish}: this network has one output: leave it out, or give 0")
-    raise BadOption(
-        f"no output {wish} of this network: it returns {', '.join(outputs)}; give a name, or a "
-        f"number, 0 to {len(outputs) - 1}"
-    )
 
 
 def _is_affine(node: Node) -> bool:
@@ -391,37 +326,3 @@ def _receptive_fields(nodes: Iterable[Node], extent: tuple[int, int]) -> Mapping
 def _whole_image(window: Window, extent: int) -> Window:
     """A global window sees the whole image: say just that."""
     return Window.whole(extent) if window.is_whole else window
-
-
-def _row(layer: Layer) -> dict[str, object]:
-    windows = (layer.field.rows, layer.field.columns)
-    return {
-        "name": layer.name,
-        "kind": layer.kind,
-        "shape": list(layer.shape),
-        "receptive_field": [w.size for w in windows],
-        "stride": [_number(w.stride) for w in windows],
-        "start": [_number(w.start) for w in windows],
-        "status": layer.status.value,
-        "inputs": list(layer.inputs),
-    }
-
-
-def _cells(layer: Layer) -> tuple[str, ...]:
-    row = _row(layer)
-    if layer.field.rows.is_whole and layer.field.columns.is_whole:
-        geometry: tuple[str, ...] = ("whole image", "-", "-")
-    else:
-        geometry = tuple(_axes(row[key]) for key in ("receptive_field", "stride", "start"))
-    return (layer.name, layer.kind, layer.size, *geometry, layer.status.value)
-
-
-def _axes(values: object) -> str:
-    assert isinstance(values, list)
-    rows, columns = (f"{v:g}" for v in values)
-    return rows if rows == columns else f"{rows}x{columns}"
-
-
-def _number(value: object) -> int | float:
-    number = float(value)  # type: ignore[arg-type]
-    return int(number) if number.is_integer() else number

@@ -1,0 +1,122 @@
+"""A network as its users see it: read from a module, printed, run, and traced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+from convscope.errors import BadInput, BadOption
+from convscope.network.cone import Cone, cone_of
+from convscope.network.graph import Graph, Layer
+from convscope.network.reader import read_network
+from convscope.network.trace import Trace
+
+__all__ = ["Layer", "Network", "open_network"]
+
+
+class Network(Graph):
+    """An exported network. Opened with `open_network`; `print(network)` is its table.
+
+    The tensors are the module's own, not copies: train the module on, and this follows. What the
+    module computes from its parameters in forward(), as weight standardisation and weight norm do,
+    is computed anew after a parameter was written to, by an optimiser, `load_state_dict` or under
+    `torch.no_grad()`; but not through `.data`, which PyTorch does not count. Open the network again
+    after that, and where a parameter was replaced by another one. A network that `to` has moved to
+    another device or dtype has copies, and follows no more.
+
+    output : the layer that is the network's answer: its scores, if it classifies
+    outputs : all that it returns, name -> layer; the name is "" where that is one value
+    """
+
+    def trace(self, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
+        """One forward pass with everything kept that a projection may ask for.
+
+        Args:
+            images: (N, C, H, W) or (C, H, W), preprocessed.
+            layers: run no further than these; default: the whole network.
+        """
+        return Trace.record(self, images, layers)
+
+    def cone(self, layer: str) -> Cone | None:
+        """The receptive cone of a layer's units; None where their windows do not move with them."""
+        return cone_of(self, layer)
+
+    def table(self) -> list[dict[str, object]]:
+        """A row per layer, JSON-able: what `convscope layers --json` prints."""
+        return [_row(layer) for layer in self.layers]
+
+    def __str__(self) -> str:
+        head = ("layer", "kind", "shape", "field", "stride", "start", "status")
+        rows = [head, *(_cells(layer) for layer in self.layers)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def open_network(
+    module: nn.Module, input_shape: tuple[int, int, int], *, output: str | int | None = None
+) -> Network:
+    """Read a PyTorch module into a `Network`, through `torch.export`.
+
+    input_shape : (C, H, W) of the images it takes.   The module comes back as it was.
+    output : which of several outputs is the network's answer, by its name or its number from 0;
+        default: the first that it returns. The others are layers like any other.
+    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table;
+        BadOption: no such output.
+    """
+    if len(input_shape) != 3 or any(n < 1 for n in input_shape):
+        raise BadInput(f"input_shape is {tuple(input_shape)}: give (channels, height, width)")
+    read = read_network(module, input_shape)
+    chosen = _chosen(read.outputs, output)
+    return Network(read.nodes, input_shape, read.outputs, chosen, read.constants)
+
+
+def _chosen(outputs: Mapping[str, str], wish: str | int | None) -> str:
+    """The layer of the output that is asked for by name or number."""
+    if wish is None:
+        return next(iter(outputs.values()))
+    if wish in outputs:
+        return outputs[str(wish)]
+    if str(wish).isdecimal() and int(wish) < len(outputs):
+        return list(outputs.values())[int(wish)]
+    if len(outputs) == 1:
+        raise BadOption(f"output {wish}: this network has one output: leave it out, or give 0")
+    raise BadOption(
+        f"no output {wish} of this network: it returns {', '.join(outputs)}; give a name, or a "
+        f"number, 0 to {len(outputs) - 1}"
+    )
+
+
+def _row(layer: Layer) -> dict[str, object]:
+    windows = (layer.field.rows, layer.field.columns)
+    return {
+        "name": layer.name,
+        "kind": layer.kind,
+        "shape": list(layer.shape),
+        "receptive_field": [w.size for w in windows],
+        "stride": [_number(w.stride) for w in windows],
+        "start": [_number(w.start) for w in windows],
+        "status": layer.status.value,
+        "inputs": list(layer.inputs),
+    }
+
+
+def _cells(layer: Layer) -> tuple[str, ...]:
+    row = _row(layer)
+    if layer.field.rows.is_whole and layer.field.columns.is_whole:
+        geometry: tuple[str, ...] = ("whole image", "-", "-")
+    else:
+        geometry = tuple(_axes(row[key]) for key in ("receptive_field", "stride", "start"))
+    return (layer.name, layer.kind, layer.size, *geometry, layer.status.value)
+
+
+def _axes(values: object) -> str:
+    assert isinstance(values, list)
+    rows, columns = (f"{v:g}" for v in values)
+    return rows if rows == columns else f"{rows}x{columns}"
+
+
+def _number(value: object) -> int | float:
+    number = float(value)  # type: ignore[arg-type]
+    return int(number) if number.is_integer() else number
