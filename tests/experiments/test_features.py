@@ -12,13 +12,18 @@ from torch import nn
 
 import nets
 from convscope.errors import BadData, BadOption, NonFinite, NoSuchLayer
-from convscope.experiments.transfer import features as features_module
-from convscope.experiments.transfer.features import extract
-from convscope.experiments.transfer.pooling import GRID_LIMIT, LIMIT, Pooling
+from convscope.experiments.transfer.reading import LayerReader
 from convscope.network.exported import open_network
 from convscope.network.hidden import hidden_layers, last_hidden_layer
 from convscope.network.zoo import open_model
+from convscope.scan import engine
+from convscope.scan.pooling import GRID_LIMIT, LIMIT, Pooling
 from experiments.painted import Painted, opened, xor_images, xor_model
+
+
+def extract(model, network, images, layers, **how):
+    """The layers' features, by one reader."""
+    return LayerReader(model, network, **how).read(images, layers)
 
 
 def test_features_of_a_colour_are_the_colour_and_the_difference_of_its_red_and_green() -> None:
@@ -45,7 +50,7 @@ def test_one_pass_serves_every_layer_and_the_cache_serves_the_next_study(tmp_pat
 def test_an_interrupted_pass_goes_on_to_the_same_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features_module, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
     model, images = xor_model(), xor_images(12, broken=[1, 9])
     network = opened(model)
     whole = extract(model, network, images, ["3"], batch_size=4)["3"]

@@ -240,8 +240,8 @@ def open_reader(
     scope: Session, how: FeatureReading, running: Running, out: Path, progress: Progress | None
 ) -> LayerReader:
     """How features are read and judged, from the options."""
-    from convscope.experiments.transfer.pooling import Pooling
     from convscope.experiments.transfer.reading import LayerReader
+    from convscope.scan.pooling import Pooling
 
     return LayerReader(
         scope.model,

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 from convscope.errors import BadData
-from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.fit_torch import IN_MEMORY, PIECE
 from convscope.experiments.transfer.linear import fit_linear
 from convscope.experiments.transfer.linear_model import Linear, Loss, Rows, Span
 from convscope.experiments.transfer.scores import average_precision, mean_class_accuracy
+from convscope.scan.features import Features
 
 __all__ = ["COSTS", "Choice", "Probe", "Scaling", "fit_probe"]
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from convscope.errors import BadData
 from convscope.experiments.transfer.classifier import fit_probe
-from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import draw_parts, targets_of
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import LayerReader, doubles_of
@@ -27,6 +26,7 @@ from convscope.experiments.transfer.scores import average_precision
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
+from convscope.scan.features import Features
 from convscope.stats import bootstrap, mean_of
 from convscope.store.results import ResultStore
 

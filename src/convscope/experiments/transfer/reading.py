@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from convscope.experiments.transfer.features import Features, extract, identity_of
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labelled_identity
 from convscope.images.batches import Skipped
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.exported import Network
+from convscope.network.ranks import ALONE, Ranks
 from convscope.network.zoo import Model
 from convscope.progress import Progress
+from convscope.scan.engine import Scan
+from convscope.scan.feature_cache import extract, identity_of
+from convscope.scan.features import Features, FeatureSettings
 from convscope.store.fingerprint import text_fingerprint
 
 __all__ = ["LayerReader", "Readings", "doubles_of"]
@@ -66,10 +69,15 @@ class Readings:
 
 @dataclass(frozen=True, eq=False)
 class LayerReader:
-    """A network, and how its features are read: what every experiment on features shares.
+    """A network, and how its features are read and judged: what experiments on features share.
 
-    network : `model`'s, on its device;   cache : a folder for features, None keeps them in memory
-    The other fields are `extract`'s and `fit_probe`'s.
+    Attributes:
+        model: holds the weights, and how the network wants its images.
+        network: the model's, on the device that is to be used.
+        pooling, flips, half: as `FeatureSettings` has them.
+        cache: a folder for features, shared by any number of studies; None keeps them in memory.
+        solver: fits the classifiers.
+        batch_size, workers, progress, ranks: as `Scan` has them.
     """
 
     model: Model
@@ -81,22 +89,17 @@ class LayerReader:
     batch_size: int | None = None
     workers: int | None = None
     progress: Progress | None = None
+    ranks: Ranks = ALONE
 
     def read(self, images: ImageSet, layers: Sequence[str]) -> dict[str, Features]:
-        """Raises as `extract` does."""
-        return extract(
-            self.model,
-            self.network,
-            images,
-            layers,
-            pooling=self.pooling,
-            flips=self.flips,
-            half=self.half,
-            cache=self.cache,
-            batch_size=self.batch_size,
-            workers=self.workers,
+        """The features of some layers for every image, by layer. Raises as `extract` does."""
+        scan = Scan(
+            self.network, images, self.model.preprocess,
+            batch_size=self.batch_size, workers=self.workers, ranks=self.ranks,
             progress=self.progress,
-        )
+        )  # fmt: skip
+        how = FeatureSettings(self.pooling, self.flips, self.half)
+        return extract(self.model, scan, layers, how, cache=self.cache)
 
     def both(self, images: ImageSet, test: ImageSet | None, layers: Sequence[str]) -> Readings:
         """Of the images to learn from and of those to test on. Raises as `extract` does."""

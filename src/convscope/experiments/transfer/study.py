@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from convscope.experiments.transfer.classifier import fit_probe
-from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import LayerReader, doubles_of
@@ -25,6 +24,7 @@ from convscope.experiments.transfer.scratch import Scratch
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
+from convscope.scan.features import Features
 from convscope.stats import mean_of
 from convscope.store.results import ResultStore
 
