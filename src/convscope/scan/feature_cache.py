@@ -18,31 +18,39 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from convscope.errors import BadData
 from convscope.images.batches import Skipped
 from convscope.images.image_set import ImageSet
 from convscope.network.exported import Network
-from convscope.network.ranks import Ranks
 from convscope.network.zoo import Model
 from convscope.scan.engine import Scan, Seen
-from convscope.scan.features import Features, FeatureSettings, FeatureWriter, Unread
+from convscope.scan.features import (
+    Features,
+    FeatureSettings,
+    FeatureWriter,
+    Rows,
+    Unread,
+    shared_rows,
+)
 from convscope.scan.observer import Observer
-from convscope.store.atomic import replace_file
+from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.fingerprint import text_fingerprint
+from convscope.store.lock import LOCK, held
 
 __all__ = ["FeatureCache", "FeatureTable", "extract", "identity_of"]
 
 ABOUT, STATE, VALUES = "about.json", "state.json", "features.npy"
 FORMAT = "convscope-features/1"
-PIECE_BYTES = 2**26  # of features that are sent at once
+BUSY = (
+    "another study is reading features of {layer} into {cache}: wait for it, or give another folder"
+)
 
 
 @dataclass(eq=False)
@@ -57,13 +65,17 @@ class FeatureTable:
     """
 
     folder: Path | None
-    values: NDArray[Any]
+    values: Rows
     next: int = 0
     unread: Unread = field(default_factory=dict)
 
     @classmethod
     def opened(
-        cls, cache: str | os.PathLike[str] | None, about: Mapping[str, Any], shape: tuple[int, int]
+        cls,
+        cache: str | os.PathLike[str] | None,
+        about: Mapping[str, Any],
+        shape: tuple[int, int],
+        locks: ExitStack,
     ) -> FeatureTable:
         """What is there already, or an empty one.
 
@@ -71,15 +83,24 @@ class FeatureTable:
             cache: the folder of all tables; None makes one in memory.
             about: all that the features depend on, JSON-able.
             shape: (N, D).
+            locks: holds the table as long as it is not whole.
+
+        Raises:
+            FolderInUse: another study is writing it.
         """
         dtype = np.dtype(about["dtype"])
         if cache is None:
             return cls(None, np.zeros(shape, dtype))
         words = json.dumps(about, sort_keys=True)
         folder = Path(cache) / text_fingerprint(words)[:24]
-        if found := cls.found(folder, shape, dtype, "r+"):
+        found = cls.found(folder, shape, dtype, "r")
+        if found is not None and found.next >= shape[0]:
             return found
         folder.mkdir(parents=True, exist_ok=True)
+        locks.enter_context(held(folder / LOCK, BUSY.format(layer=about["layer"], cache=cache)))
+        remove_leftovers(folder)
+        if found := cls.found(folder, shape, dtype, "r+"):
+            return found
         (folder / STATE).unlink(missing_ok=True)
         path = folder / VALUES
         values = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
@@ -168,36 +189,63 @@ def extract(
     Raises:
         NoSuchLayer, BadOption: as `FeatureSettings.pooling_of`.
         BadData: no image can be read.
+        FolderInUse: another study is reading the same features into the cache.
         NonFinite: a layer's value is NaN or infinite, or too large for float16.
     """
     how = how or FeatureSettings()
-    network, images, ranks = scan.network, scan.images, scan.ranks
-    pooled = {name: how.pooling_of(network, name).name for name in layers}
-    shapes = {name: (len(images), how.length_of(network, name)) for name in pooled}
-    tables: dict[str, FeatureTable] = {}
-    if ranks.first:
-        identity = images.identity() if cache is not None else ""
-        for name, shape in shapes.items():
-            settled = replace(how, pooling=pooled[name])
-            about = _about(model, network, identity, name, settled)
-            tables[name] = FeatureTable.opened(cache, about, shape)
-    missing = ranks.from_first(lambda: [n for n, each in tables.items() if each.next < len(images)])
-    if missing:
-        open_ = {name: tables[name] for name in missing if ranks.first}
-        values = {name: table.values for name, table in open_.items()} if ranks.first else None
-        writer = FeatureWriter(network, images, missing, how, values)
-        what = f"features of {Path(images.spec).name}"
-        replace(scan, what=what).run(writer, commits=FeatureCache(open_, images))
+    images, ranks = scan.images, scan.ranks
+    pooled = {name: how.pooling_of(scan.network, name).name for name in layers}
+    with ExitStack() as locks:
+        tables = _opened(model, scan, pooled, how, cache, locks) if ranks.first else {}
+        rows = _read_missing(scan, tables, how)
+    unread = ranks.from_first(lambda: {name: table.unread for name, table in tables.items()})
     found = {}
-    for name, shape in shapes.items():
-        table = _for_all(tables.get(name), shape, how.dtype, ranks, network.device)
-        if len(table.unread) == len(images):
-            raise _nothing_readable(images, table.unread)
-        skipped = (
-            Skipped(index, images.name(index), *why) for index, why in sorted(table.unread.items())
-        )
-        found[name] = Features(name, pooled[name], table.values, tuple(skipped))
+    for name in pooled:
+        if len(unread[name]) == len(images):
+            raise _nothing_readable(images, unread[name])
+        if name not in rows:
+            own = tables[name].values if ranks.first else None
+            rows[name] = shared_rows(own, ranks, scan.network.device)
+        skipped = (Skipped(i, images.name(i), *why) for i, why in sorted(unread[name].items()))
+        found[name] = Features(name, pooled[name], rows[name], tuple(skipped))
     return found
+
+
+def _opened(
+    model: Model,
+    scan: Scan,
+    pooled: Mapping[str, str],
+    how: FeatureSettings,
+    cache: str | os.PathLike[str] | None,
+    locks: ExitStack,
+) -> dict[str, FeatureTable]:
+    """A table for each layer, with what is there already.   pooled : layer -> its pooling"""
+    network, images = scan.network, scan.images
+    identity = images.identity() if cache is not None else ""
+    tables = {}
+    for name, pooling in pooled.items():
+        about = _about(model, network, identity, name, replace(how, pooling=pooling))
+        shape = (len(images), how.length_of(network, name))
+        tables[name] = FeatureTable.opened(cache, about, shape, locks)
+    return tables
+
+
+def _read_missing(
+    scan: Scan, tables: Mapping[str, FeatureTable], how: FeatureSettings
+) -> dict[str, Rows]:
+    """Fill the tables that are not whole, in one pass, and give their rows to every process."""
+    images, ranks = scan.images, scan.ranks
+    missing = ranks.from_first(
+        lambda: [name for name, table in tables.items() if table.next < len(images)]
+    )
+    if not missing:
+        return {}
+    waiting = {name: tables[name] for name in missing} if ranks.first else {}
+    values = {name: table.values for name, table in waiting.items()} if ranks.first else None
+    writer = FeatureWriter(scan.network, images, missing, how, values)
+    what = f"features of {Path(images.spec).name}"
+    replace(scan, what=what).run(writer, commits=FeatureCache(waiting, images))
+    return dict(writer.tables or {})
 
 
 def _nothing_readable(images: ImageSet, unread: Unread) -> BadData:
@@ -206,37 +254,6 @@ def _nothing_readable(images: ImageSet, unread: Unread) -> BadData:
         f"{images.spec}: none of its {len(images)} images can be read, "
         f"such as {images.name(index)}: {unread[index][0]}"
     )
-
-
-def _for_all(
-    table: FeatureTable | None,
-    shape: tuple[int, int],
-    dtype: np.dtype[Any],
-    ranks: Ranks,
-    device: torch.device,
-) -> FeatureTable:
-    """The first process's finished table, in all of them: mapped, or else a copy in memory."""
-
-    def told() -> tuple[Path | None, int, Unread]:
-        assert table is not None
-        return table.folder, table.next, table.unread
-
-    folder, done, unread = ranks.from_first(told)
-    if table is None and folder is not None:
-        table = FeatureTable.found(folder, shape, dtype, "r")
-        table = table if table is not None and table.next == done else None
-    if ranks.least(int(table is not None), device):
-        assert table is not None
-        return table
-    values = np.empty(shape, dtype) if table is None else table.values
-    step = max(1, PIECE_BYTES // max(1, values[:1].nbytes))
-    for start in range(0, len(values), step):
-        piece = np.ascontiguousarray(values[start : start + step])
-        sent = torch.from_numpy(piece.view(np.uint8)).to(device)
-        ranks.tensors_from_first([sent])
-        if table is None:
-            values[start : start + step] = sent.cpu().numpy().view(dtype)
-    return table or FeatureTable(None, values, done, unread)
 
 
 def _about(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,13 @@ from convscope.errors import NonFinite
 from convscope.images.batches import Batch, Skipped
 from convscope.images.image_set import ImageSet
 from convscope.network.exported import Network
+from convscope.network.ranks import Ranks
 from convscope.scan.observer import Observer
 from convscope.scan.pooling import Pooling
 
-__all__ = ["FeatureSettings", "FeatureWriter", "Features", "Unread"]
+__all__ = ["FeatureSettings", "FeatureWriter", "Features", "Rows", "Unread", "shared_rows"]
+
+PIECE_BYTES = 2**26  # of rows that are sent at once
 
 Rows = NDArray[Any]
 """(N, D), float32 or float16."""
@@ -103,11 +108,14 @@ class FeatureWriter(Observer):
             is not the first process: what it sees waits for the first one to take it.
 
     Attributes:
-        unread: the images that could not be read; whole in the first process.
+        tables: after a scan, in every process.
+        unread: the images that could not be read.
 
     Raises:
         NoSuchLayer, BadOption: as `FeatureSettings.pooling_of`.
     """
+
+    key = "features/"
 
     def __init__(
         self,
@@ -117,7 +125,7 @@ class FeatureWriter(Observer):
         how: FeatureSettings,
         tables: Mapping[str, Rows] | None,
     ) -> None:
-        self.images, self.tables = images, tables
+        self.images, self.tables, self.device = images, tables, network.device
         self.half, self.mirrored = how.half, how.flips
         self.poolings = {name: how.pooling_of(network, name) for name in layers}
         length = sum(how.length_of(network, name) for name in layers)
@@ -172,6 +180,11 @@ class FeatureWriter(Observer):
         for i, table in enumerate(self.tables.values()):
             table[:] = state[f"{i}"].numpy()
 
+    def share(self, ranks: Ranks) -> None:
+        self.unread = ranks.from_first(lambda: self.unread)
+        own: Mapping[str, Rows] = self.tables or {}
+        self.tables = {n: shared_rows(own.get(n), ranks, self.device) for n in self.layers}
+
     def _kept(self, layer: str, batch: Batch) -> Rows:
         """A layer's rows of the batch, as they are stored.
 
@@ -195,3 +208,56 @@ def _add(whole: _Part, more: _Part) -> None:
     whole.unread |= more.unread
     for name, rows in more.rows.items():
         whole.rows.setdefault(name, []).extend(rows)
+
+
+def shared_rows(rows: Rows | None, ranks: Ranks, device: torch.device) -> Rows:
+    """The first process's rows in all of them: its file, mapped, or else a copy in memory.
+
+    Args:
+        rows: (N, D) in the first process, None in the others.
+        ranks: which process this is.
+        device: on which the processes talk.
+    """
+
+    def told() -> tuple[tuple[int, ...], str, _File | None]:
+        assert rows is not None
+        return rows.shape, rows.dtype.str, _file_of(rows)
+
+    shape, dtype, file = ranks.from_first(told)
+    there = rows if rows is not None else _mapped(file, shape, dtype)
+    if ranks.least(int(there is not None), device):
+        assert there is not None
+        return there
+    values = np.empty(shape, dtype) if rows is None else rows
+    step = max(1, PIECE_BYTES // max(1, values[:1].nbytes))
+    for start in range(0, len(values), step):
+        piece = np.array(values[start : start + step])  # a memory map may be read-only
+        sent = torch.from_numpy(piece.view(np.uint8)).to(device)
+        ranks.tensors_from_first([sent])
+        if rows is None:
+            values[start : start + step] = sent.cpu().numpy().view(dtype)
+    return values
+
+
+_File = tuple[str, int, int, int]
+"""A file's path, and what tells it from another one of that path on another machine."""
+
+
+def _file_of(rows: Rows) -> _File | None:
+    path = getattr(rows, "filename", None)  # of a memory map
+    return None if path is None else _seen(os.fspath(path))
+
+
+def _seen(path: str) -> _File:
+    found = Path(path).stat()
+    return path, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _mapped(file: _File | None, shape: tuple[int, ...], dtype: str) -> Rows | None:
+    try:
+        if file is None or _seen(file[0]) != file:
+            return None
+        values = np.lib.format.open_memmap(file[0], mode="r")
+    except (OSError, ValueError):
+        return None
+    return values if (values.shape, values.dtype.str) == (shape, dtype) else None
