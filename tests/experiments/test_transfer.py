@@ -14,9 +14,9 @@ from convscope.experiments.transfer import classifier as probe_module
 from convscope.experiments.transfer.classifier import Scaling, fit_probe
 from convscope.experiments.transfer.folds import Protocol, draw_folds, draw_parts, labels_of
 from convscope.experiments.transfer.layers import probe
+from convscope.experiments.transfer.learning_curve import transfer
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import LayerReader
-from convscope.experiments.transfer.study import transfer
 from convscope.images.duplicates import Duplicate
 from convscope.scan.features import Features
 from experiments.painted import Painted, opened, xor_images, xor_model

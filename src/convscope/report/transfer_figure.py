@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.transfer.multilabel import MultiTransfer
-from convscope.experiments.transfer.study import Point, Transfer
 from convscope.experiments.wording import plus_minus
 from convscope.report.chart import chart, ticks
 from convscope.report.score_curves import LEFT, TALL, Curve, score_curves

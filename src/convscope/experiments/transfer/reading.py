@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from convscope.experiments.study import Result
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labelled_identity
 from convscope.images.batches import Skipped
 from convscope.images.duplicates import Duplicate
@@ -15,12 +16,48 @@ from convscope.network.exported import Network
 from convscope.network.ranks import ALONE, Ranks
 from convscope.network.zoo import Model
 from convscope.progress import Progress
+from convscope.record import Record
 from convscope.scan.engine import Scan
 from convscope.scan.feature_cache import extract, identity_of
 from convscope.scan.features import Features, FeatureSettings
 from convscope.store.fingerprint import text_fingerprint
 
-__all__ = ["LayerReader", "Readings", "doubles_of"]
+__all__ = ["FeatureResult", "LayerReader", "Readings", "doubles_of"]
+
+SHOWN = 5  # duplicates that are named in words
+
+
+class FeatureResult(Record, Result):
+    """What the results of studies on features share.
+
+    Attributes:
+        skipped: names of the images that could not be read.
+        duplicates: pairs of a test image and one that the network was trained on; None where
+            nobody searched.
+        dropped: whether these were left out of the tests.
+        against: the images that the network was trained on, as they are called.
+    """
+
+    skipped: tuple[str, ...]
+    duplicates: tuple[Duplicate, ...] | None
+    dropped: bool
+    against: str | None
+
+    def warnings(self) -> list[str]:
+        return [f"skipped {name}: it could not be read" for name in self.skipped]
+
+    def overlap_words(self) -> list[str]:
+        """How many near-duplicates were found, the first ones named."""
+        if self.duplicates is None:
+            return []
+        what = ", left out of the tests" if self.dropped else ", still among the images"
+        others = self.against or "the images that were learned from"
+        lines = [f"{len(self.duplicates)} near-duplicates of {others}"]
+        lines[0] += what if self.duplicates else ""
+        for pair in self.duplicates[:SHOWN]:
+            mirrored = ", mirrored" if pair.mirrored else ""
+            lines.append(f"  {pair.name} is {pair.other_name}{mirrored} ({pair.correlation:.3f})")
+        return lines
 
 
 SOLVER = "torch"
@@ -69,14 +106,13 @@ class Readings:
 
 @dataclass(frozen=True, eq=False)
 class LayerReader:
-    """A network, and how its features are read and judged: what experiments on features share.
+    """A network, and how its features are read: what every experiment on features shares.
 
     Attributes:
         model: holds the weights, and how the network wants its images.
         network: the model's, on the device that is to be used.
         pooling, flips, half: as `FeatureSettings` has them.
         cache: a folder for features, shared by any number of studies; None keeps them in memory.
-        solver: fits the classifiers.
         batch_size, workers, progress, ranks: as `Scan` has them.
     """
 
