@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .experiments.paper.study import reproduce
     from .experiments.sensitivity.study import sensitivity
     from .experiments.transfer.layers import probe
+    from .experiments.transfer.learning_curve import transfer
     from .experiments.transfer.multilabel import transfer_several
     from .experiments.transfer.reading import LayerReader
-    from .experiments.transfer.study import transfer
     from .images.datasets import open_images
     from .images.duplicates import near_duplicates
     from .images.preprocess import Preprocess
@@ -67,7 +67,7 @@ _HOMES = {
     "project": "methods.project",
     "reproduce": "experiments.paper.study",
     "sensitivity": "experiments.sensitivity.study",
-    "transfer": "experiments.transfer.study",
+    "transfer": "experiments.transfer.learning_curve",
     "transfer_several": "experiments.transfer.multilabel",
 }
 

@@ -171,7 +171,7 @@ def test_an_interrupted_study_says_how_to_go_on(verb, sorted_photos, convscope, 
         Path("study").mkdir()
         raise KeyboardInterrupt
 
-    module = {"transfer": "study.transfer", "probe": "layers.probe"}[verb]
+    module = {"transfer": "learning_curve.transfer", "probe": "layers.probe"}[verb]
     monkeypatch.setattr(f"convscope.experiments.transfer.{module}", interrupt)
     answer = convscope(verb, MODEL, "sorted", *OPTIONS, "--out", "study")
     assert answer.code == 130

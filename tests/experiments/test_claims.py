@@ -44,8 +44,8 @@ from convscope.experiments.scorecard import (
 )
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe
+from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
-from convscope.experiments.transfer.study import Point, Transfer
 from convscope.network.architectures import ARCHITECTURES
 from convscope.stats import interval, mean_of
 from convscope.training.recipe import SMALL

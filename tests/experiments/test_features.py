@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,14 +12,20 @@ import torch
 from torch import nn
 
 import nets
-from convscope.errors import BadData, BadOption, NonFinite, NoSuchLayer
-from convscope.experiments.transfer import features as features_module
-from convscope.experiments.transfer.features import extract
-from convscope.experiments.transfer.pooling import GRID_LIMIT, LIMIT, Pooling
+from convscope.errors import BadData, BadOption, FolderInUse, NonFinite, NoSuchLayer
+from convscope.experiments.transfer.reading import LayerReader
 from convscope.network.hidden import hidden_layers, last_hidden_layer
 from convscope.network.network import open_network
 from convscope.network.zoo import open_model
+from convscope.scan import engine
+from convscope.scan.feature_cache import identity_of
+from convscope.scan.pooling import GRID_LIMIT, LIMIT, Pooling
 from experiments.painted import Painted, opened, xor_images, xor_model
+
+
+def extract(model, network, images, layers, **how):
+    """The layers' features, by one reader."""
+    return LayerReader(model, network, **how).read(images, layers)
 
 
 def test_features_of_a_colour_are_the_colour_and_the_difference_of_its_red_and_green() -> None:
@@ -45,7 +52,7 @@ def test_one_pass_serves_every_layer_and_the_cache_serves_the_next_study(tmp_pat
 def test_an_interrupted_pass_goes_on_to_the_same_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features_module, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
     model, images = xor_model(), xor_images(12, broken=[1, 9])
     network = opened(model)
     whole = extract(model, network, images, ["3"], batch_size=4)["3"]
@@ -79,6 +86,40 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
     again = extract(model, opened(model), images, ["3"], cache=tmp_path)["3"]
     np.testing.assert_array_equal(first, again.values)
     assert json.loads((folder / "state.json").read_text())["next"] == 6
+
+
+def test_two_studies_that_read_the_same_features_at_once_are_told_apart(tmp_path: Path) -> None:
+    model, images = xor_model(), xor_images(12)
+    network = opened(model)
+
+    def second(what: str, done: int, total: int) -> None:
+        extract(model, network, xor_images(12), ["3"], cache=tmp_path)
+
+    with pytest.raises(FolderInUse, match="another study is reading features of 3"):
+        extract(model, network, images, ["1", "3"], cache=tmp_path, progress=second)
+    whole = extract(model, network, xor_images(12), ["3"])["3"].values
+    found = extract(model, network, images, ["3"], cache=tmp_path)["3"].values
+    np.testing.assert_array_equal(found, whole)
+
+
+def test_a_cache_that_was_written_before_serves_as_it_is(tmp_path: Path) -> None:
+    """Written out by hand, as the files have been since the first version."""
+    model, images = xor_model(), xor_images(4, broken=[1])
+    about = {
+        "format": "convscope-features/1", **identity_of(model, opened(model), "3"), "layer": "3",
+        "pooling": "mean", "flips": False, "dtype": "float32", "images": images.identity(),
+    }  # fmt: skip
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+    folder = tmp_path / key
+    folder.mkdir()
+    np.save(folder / "features.npy", np.float32([[1, 2], [0, 0], [5, 6], [7, 8]]))
+    skipped = {"1": ["is broken", None]}
+    (folder / "state.json").write_text(json.dumps({"next": 4, "skipped": skipped}))
+    (folder / "about.json").write_text(json.dumps(about))
+    found = extract(model, opened(model), images, ["3"], cache=tmp_path, pooling="mean")["3"]
+    assert found.values.tolist() == [[1, 2], [0, 0], [5, 6], [7, 8]]
+    assert [(skip.index, skip.reason) for skip in found.skipped] == [(1, "is broken")]
+    assert [path.name for path in tmp_path.iterdir()] == [key]
 
 
 def test_mirror_images_are_averaged_in() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from convscope.errors import FolderInUse
 from convscope.experiments.transfer import reading
 from convscope.experiments.transfer import scratch as module
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds
+from convscope.experiments.transfer.learning_curve import transfer
 from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.scratch import Scratch, for_few_images
-from convscope.experiments.transfer.study import transfer
 from convscope.images.duplicates import Duplicate
 from convscope.training.recipe import PAPER, PHOTOS, SMALL, Schedule
 from experiments.painted import Painted, opened, xor_images, xor_model
@@ -106,11 +107,11 @@ def pair(index: int) -> Duplicate:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"duplicates": [pair(1)], "drop_duplicates": True}, "dropped"),
-        ({"duplicates": [pair(0), pair(1)], "drop_duplicates": True}, "dropped"),
-        ({"truth": "swapped"}, "images"),
-        ({"solver": "another"}, "solver"),
-        ({"network": "other"}, "network"),
+        ({"duplicates": [pair(1)], "drop_duplicates": True}, "dropped is"),
+        ({"duplicates": [pair(0), pair(1)], "drop_duplicates": True}, "dropped is"),
+        ({"truth": "swapped"}, "the images (DATA) are others"),
+        ({"solver": "another"}, "solver is"),
+        ({"network": "other"}, "network is"),
     ],
 )
 def test_a_study_of_other_settings_is_not_gone_on_with(
@@ -129,5 +130,5 @@ def test_a_study_of_other_settings_is_not_gone_on_with(
         reader = LayerReader(model, opened(model), pooling="mean")
     else:
         how |= change
-    with pytest.raises(FolderInUse, match=f"other settings: {named} is"):
+    with pytest.raises(FolderInUse, match=re.escape(f"other settings: {named}")):
         transfer(reader, images, Protocol((5,), folds=1), resume=True, **how)

@@ -12,13 +12,13 @@ import pytest
 from convscope.errors import BadData, BadOption, FolderInUse
 from convscope.experiments.transfer import classifier as probe_module
 from convscope.experiments.transfer.classifier import Scaling, fit_probe
-from convscope.experiments.transfer.features import Features, extract
 from convscope.experiments.transfer.folds import Protocol, draw_folds, draw_parts, labels_of
 from convscope.experiments.transfer.layers import probe
+from convscope.experiments.transfer.learning_curve import transfer
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import LayerReader
-from convscope.experiments.transfer.study import transfer
 from convscope.images.duplicates import Duplicate
+from convscope.scan.features import Features
 from experiments.painted import Painted, opened, xor_images, xor_model
 
 BOTH = (Loss.SOFTMAX, Loss.SVM)
@@ -143,7 +143,7 @@ def test_too_few_images_and_too_many_labels_are_bad_input() -> None:
 
 def test_what_is_chosen_never_depends_on_images_outside_the_training_part() -> None:
     model, images = xor_model(), xor_images(60)
-    values = np.array(extract(model, opened(model), images, ["1"])["1"].values)
+    values = np.array(LayerReader(model, opened(model)).read(images, ["1"])["1"].values)
     train, labels = np.arange(30), labels_of(images)
     poisoned = values.copy()
     poisoned[30:] = 1e6

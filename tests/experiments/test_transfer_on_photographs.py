@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from convscope.experiments.transfer.folds import Protocol
+from convscope.experiments.transfer.learning_curve import transfer
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import LayerReader
-from convscope.experiments.transfer.study import transfer
 from convscope.images.chosen import chosen_images, without_classes
 from convscope.images.datasets import open_images
 from convscope.network.network import open_network

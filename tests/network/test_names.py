@@ -115,7 +115,7 @@ def test_no_name_is_given_twice_where_a_module_is_called_as_we_count():
 
 
 def test_a_stored_identity_says_input_of_the_image_as_ever():
-    from convscope.experiments.transfer.features import _structure
+    from convscope.scan.feature_cache import _structure
 
     torch.manual_seed(0)
     network = open_network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()), SHAPE)

@@ -6,9 +6,9 @@ import pytest
 
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe, Probed
+from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
-from convscope.experiments.transfer.study import Point, Transfer
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.style import render
 from convscope.report.transfer_figure import precision_figure, transfer_figure

@@ -22,11 +22,9 @@ from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.paper import paper
-from convscope.cli.probe import probe
 from convscope.cli.project import project
 from convscope.cli.sensitivity import sensitivity
 from convscope.cli.train import train
-from convscope.cli.transfer import transfer
 from convscope.cli.verb import command_of, register
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
 from convscope.experiments.registry import STUDIES
@@ -71,7 +69,7 @@ def _convscope(
 
 _FUNCTIONS = (
     demo, layers, project, atlas, occlude, train, ablate, ensemble, evolve, correspond,
-    sensitivity, transfer, probe, paper,
+    sensitivity, paper,
 )  # fmt: skip
 _ORDER = (
     "demo", "layers", "project", "atlas", "occlude", "train", "diagnose", "ablate", "ensemble",

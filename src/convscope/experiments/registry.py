@@ -5,7 +5,13 @@ from __future__ import annotations
 from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.study import Study
+from convscope.experiments.transfer.study import ProbeStudy, TransferStudy
 
 __all__ = ["STUDIES"]
 
-STUDIES: tuple[type[Study], ...] = (DiagnoseStudy, InvarianceStudy)
+STUDIES: tuple[type[Study], ...] = (
+    DiagnoseStudy,
+    InvarianceStudy,
+    TransferStudy,
+    ProbeStudy,
+)

@@ -25,6 +25,7 @@ from PIL import Image
 from convscope.errors import BadImage
 from convscope.images.image_set import ImageSet
 from convscope.progress import Progress
+from convscope.record import Record
 
 __all__ = ["SAME", "Duplicate", "Thumbnails", "near_duplicates", "thumbnails"]
 
@@ -54,11 +55,14 @@ CROPS: tuple[Margins, ...] = (
 
 
 @dataclass(frozen=True)
-class Duplicate:
+class Duplicate(Record):
     """An image that is, but for its size, compression, borders or side, one of another set.
 
-    index, name : in the set that was asked about;   other, other_name : in the set it was held
-        against;   correlation : of the aligned thumbnails;   mirrored : left and right swapped
+    Attributes:
+        index, name: in the set that was asked about.
+        other, other_name: in the set it was held against.
+        correlation: of the aligned thumbnails.
+        mirrored: left and right are swapped.
     """
 
     index: int

@@ -15,10 +15,15 @@ from PIL import Image, PngImagePlugin
 from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.study import Outcome
+from convscope.experiments.transfer.layers import LayerProbe
+from convscope.experiments.transfer.learning_curve import Transfer
+from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.report.chart_figure import chart_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.invariance_figure import invariance_figure
+from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.style import render
+from convscope.report.transfer_figure import precision_figure, transfer_figure
 from convscope.report.trial_figure import trial_figure
 from convscope.store.atomic import replace_file
 
@@ -55,9 +60,28 @@ def _diagnosis(found: Examination, outcome: Outcome) -> Figures:
     return figures
 
 
+def _transfer(found: Transfer, outcome: Outcome) -> Figures:
+    return {"transfer": transfer_figure(found, title="Transfer", subtitle=outcome.subtitle)}
+
+
+def _layers(found: LayerProbe, outcome: Outcome) -> Figures:
+    return {"probe": probe_figure(found, title="Feature analysis", subtitle=outcome.subtitle)}
+
+
+def _several_classes(found: MultiTransfer, outcome: Outcome) -> Figures:
+    if outcome.more["verb"] == "probe":
+        figure = depth_figure(found, title="Feature analysis", subtitle=outcome.subtitle)
+        return {"probe": figure}
+    title = "Transfer: several classes an image"
+    return {"transfer": precision_figure(found, title=title, subtitle=outcome.subtitle)}
+
+
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Examination: _diagnosis,
     Invariance: _invariance,
+    LayerProbe: _layers,
+    MultiTransfer: _several_classes,
+    Transfer: _transfer,
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""
 

@@ -29,7 +29,7 @@ from convscope.experiments.paper.results import (
     Trainings,
 )
 from convscope.experiments.transfer.layers import LayerProbe
-from convscope.experiments.transfer.study import Transfer
+from convscope.experiments.transfer.learning_curve import Transfer
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure

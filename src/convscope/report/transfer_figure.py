@@ -8,8 +8,8 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.transfer.multilabel import LayerScore, MultiTransfer
-from convscope.experiments.transfer.study import Point, Transfer
 from convscope.experiments.wording import plus_minus
 from convscope.report.chart import chart, name_rows, row_height, ticks, value_rows
 from convscope.report.score_curves import LOOKS, classifier_legend

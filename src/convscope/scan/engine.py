@@ -30,6 +30,7 @@ __all__ = ["Commits", "Scan", "Seen", "fitting_batch", "look", "nothing_readable
 
 CHECKPOINT_SECONDS = 30.0
 LARGEST_BATCH = 32
+PART_BYTES = 2**26  # of what a process sees between two commits, where its size depends on it
 VALUE_BYTES = 2**28  # of the largest value of a batch, where the batch size is left to us
 
 
@@ -111,7 +112,8 @@ class Scan:
         seen = ranks.from_first(lambda: (kept and kept.load(observers)) or Seen())
         total, size = len(self.order), self._batch_size(observers)
         dealt = ranks.deal(self.order[seen.next :], size)
-        number, pace = -(-seen.next // size), _Pace()
+        number = -(-seen.next // size)
+        pace = _Pace(size * sum(each.image_bytes for each in observers))
         tell(self.what, seen.next, total)
         with closing(self._read(dealt, size)) as found:
             while dealt:
@@ -224,14 +226,20 @@ def nothing_readable(images: ImageSet, seen: Seen) -> BadData:
 
 
 class _Pace:
-    """How many batches a process takes between two commits; the first process's decides."""
+    """How many batches a process takes between two commits; the first process's decides.
 
-    rounds = 1
+    Args:
+        batch_bytes: what the observers' parts grow by with a batch.
+    """
+
+    def __init__(self, batch_bytes: int) -> None:
+        self.rounds = 1
+        self._most = PART_BYTES // max(batch_bytes, 1)
 
     def heed(self, rounds: int, seconds: float) -> None:
         """So many batches took so long: choose the next number, at most twice as many."""
         fitting = int(CHECKPOINT_SECONDS * rounds / max(seconds, 1e-9))
-        self.rounds = max(1, min(2 * rounds, fitting))
+        self.rounds = max(1, min(2 * rounds, fitting, self._most))
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class Observer(ABC):
     """Begins the names of its tensors in a store; another one for each observer of a scan."""
     mirrored: bool = False
     """Whether it also wants the values of each image's mirror image."""
+    image_bytes: int = 0
+    """What `part` grows by with each image: parts are handed over before they become large."""
 
     @property
     @abstractmethod

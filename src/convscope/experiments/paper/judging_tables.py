@@ -25,7 +25,7 @@ from convscope.experiments.scorecard import (
     untold,
 )
 from convscope.experiments.transfer.layers import LayerProbe
-from convscope.experiments.transfer.study import Point, Transfer
+from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.wording import minus, percent, plus_minus, spread_words
 from convscope.stats import interval, rank_correlation
 

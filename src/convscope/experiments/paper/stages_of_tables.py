@@ -30,11 +30,11 @@ from convscope.experiments.paper.stage import Found, command, recipe_words
 from convscope.experiments.published import NAMES
 from convscope.experiments.transfer.folds import Protocol, labels_of
 from convscope.experiments.transfer.layers import probe
+from convscope.experiments.transfer.learning_curve import transfer
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.multilabel import transfer_several
 from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.scratch import Scratch, for_few_images
-from convscope.experiments.transfer.study import transfer
 from convscope.experiments.wording import minus
 from convscope.images.duplicates import near_duplicates
 from convscope.images.image_set import ImageSet

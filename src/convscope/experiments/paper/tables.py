@@ -26,7 +26,7 @@ from convscope.experiments.published import (
     TABLE7,
 )
 from convscope.experiments.transfer.layers import LayerProbe
-from convscope.experiments.transfer.study import Point, Transfer
+from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.wording import NONE, percent, plus_minus, spread_words
 
 __all__ = [

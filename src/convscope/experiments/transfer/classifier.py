@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from convscope.errors import BadData
-from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.fit_torch import IN_MEMORY, PIECE
 from convscope.experiments.transfer.linear import fit_linear
 from convscope.experiments.transfer.linear_model import Linear, Loss, Rows, Span
 from convscope.experiments.transfer.scores import average_precision, mean_class_accuracy
+from convscope.record import Record
+from convscope.scan.features import Features
 
 __all__ = ["COSTS", "Choice", "Probe", "Scaling", "fit_probe"]
 
@@ -45,15 +46,12 @@ class Scaling(StrEnum):
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Record):
     """What was chosen, and the score in cross-validation (None: too few images for one)."""
 
     scaling: Scaling
     cost: float
     validated: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"scaling": str(self.scaling), "cost": self.cost, "validated": self.validated}
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,25 +8,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from convscope.errors import BadOption
 from convscope.experiments.transfer.folds import Protocol, draw_folds
+from convscope.experiments.transfer.learning_curve import Point, ProbeFits
 from convscope.experiments.transfer.linear_model import Loss
-from convscope.experiments.transfer.reading import LayerReader, doubles_of
-from convscope.experiments.transfer.study import Point, points_of
+from convscope.experiments.transfer.reading import FeatureResult, LayerReader, doubles_of
+from convscope.experiments.wording import plus_minus
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import hidden_layers
-from convscope.store.results import ResultStore
+from convscope.record import Record, not_in_json
+from convscope.scan.items import open_results
+from convscope.text import table
 
 __all__ = ["LayerProbe", "Probed", "probe"]
 
 
 @dataclass(frozen=True)
-class Probed:
-    """A layer. shape : (C, H, W) or (C,); pooling : as settled; length : features per image."""
+class Probed(Record):
+    """A layer.
+
+    Attributes:
+        shape: (C, H, W) or (C,).
+        pooling: as settled.
+        length: features per image.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -35,12 +43,14 @@ class Probed:
 
 
 @dataclass(frozen=True)
-class LayerProbe:
+class LayerProbe(FeatureResult):
     """Accuracy by layer, bottom up, at one number of images per class.
 
-    points : for each classifier its points in the layers' order;   rises : by classifier, Kendall's
-    rank correlation of depth and mean accuracy, 1 where every layer beats all below it
-    duplicates, dropped : as `Transfer`'s
+    Attributes:
+        points: for each classifier its points in the layers' order.
+        rises: by classifier, Kendall's rank correlation of depth and mean accuracy, 1 where every
+            layer beats all below it.
+        skipped, duplicates, dropped, against: as `FeatureResult` has them.
     """
 
     layers: tuple[Probed, ...]
@@ -54,14 +64,36 @@ class LayerProbe:
     skipped: tuple[str, ...] = ()
     duplicates: tuple[Duplicate, ...] | None = None
     dropped: bool = False
+    against: str | None = not_in_json(default=None)
 
     def best(self, classifier: str) -> Point:
         """The layer that tells best, the lowest of equals."""
         return max(self.points[classifier], key=lambda point: point.mean)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {**asdict(self), "protocol": self.protocol.to_dict()}
+    def words(self) -> list[str]:
+        """A row per layer, and whether deeper is better here."""
+        rows = [
+            [
+                layer.name,
+                f"{layer.length:,} ({layer.pooling})",
+                *(plus_minus(points[i].mean, points[i].std) for points in self.points.values()),
+            ]
+            for i, layer in enumerate(self.layers)
+        ]
+        lines = [
+            f"accuracy, mean over {len(self.classes)} classes and {self.protocol.folds} folds ± "
+            f"standard deviation, %, from {self.protocol.per_class[0]} images per class; guessing "
+            f"{100 * self.chance:.1f}",
+            *table(["layer", "features", *self.points], rows),
+            "",
+        ]
+        for classifier, rise in self.rises.items():
+            best = self.best(classifier)
+            lines.append(
+                f"{classifier}: best on {best.layer}, {100 * best.mean:.1f}; deeper is better in "
+                f"{(1 + rise) / 2:.0%} of the pairs of layers"
+            )
+        return [*lines, *self.overlap_words()]
 
 
 def probe(
@@ -88,26 +120,27 @@ def probe(
     protocol = protocol or Protocol(per_class=(30,), classifiers=(Loss.SOFTMAX, Loss.SVM))
     if len(protocol.per_class) != 1:
         raise BadOption("the layers are compared at one number of images per class: give one")
-    network = reader.network
+    network, ranks = reader.network, reader.ranks
     names = hidden_layers(network) if layers is None else [network.layer(n).name for n in layers]
     doubles = doubles_of(duplicates) if drop_duplicates else set()
-    settings = {
-        **reader.settings(images, test, doubles),
-        "study": "layers",
-        "per_class": list(protocol.per_class),
-        **protocol.drawn(),
-    }
     draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
-    pieces = ResultStore(out, settings, resume=resume)
-    readings = reader.both(images, test, names)
-    features = readings.learned
-    folds = readings.folds(images, protocol, test, doubles)
+    settings = {}
+    if ranks.first:
+        settings = {
+            **reader.settings(images, test, doubles),
+            "study": "layers",
+            "per_class": list(protocol.per_class),
+            **protocol.drawn(),
+        }
     points: dict[str, list[Point]] = {str(each): [] for each in protocol.classifiers}
-    for name in names:
-        for point in points_of(
-            reader, features[name], folds, images, protocol, pieces, test, readings.tested[name]
-        ):
-            points[point.classifier].append(point)
+    with open_results(out, settings, resume=resume, ranks=ranks) as results:
+        readings = reader.both(images, test, names)
+        features = readings.learned
+        folds = readings.folds(images, protocol, test, doubles)
+        fits = ProbeFits(reader, images, test or images, protocol, folds, results)
+        for name in names:
+            for point in fits.points(features[name], readings.tested[name]):
+                points[point.classifier].append(point)
     classes = images.classes or ()
     return LayerProbe(
         layers=tuple(

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,17 @@ from numpy.typing import NDArray
 
 from convscope.errors import BadData
 from convscope.experiments.transfer.classifier import fit_probe
-from convscope.experiments.transfer.features import Features
 from convscope.experiments.transfer.folds import draw_parts, targets_of
 from convscope.experiments.transfer.linear_model import Loss
-from convscope.experiments.transfer.reading import LayerReader, doubles_of
+from convscope.experiments.transfer.reading import FeatureResult, LayerReader, doubles_of
 from convscope.experiments.transfer.scores import average_precision
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.hidden import last_hidden_layer
+from convscope.record import Record, not_in_json
+from convscope.scan.features import Features
+from convscope.scan.items import for_each, open_results
 from convscope.stats import bootstrap, mean_of
-from convscope.store.results import ResultStore
 
 __all__ = ["ClassScore", "LayerScore", "MultiTransfer", "transfer_several"]
 
@@ -39,9 +39,14 @@ Numbers = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class ClassScore:
-    """One class. images : that show it; precision : average precision, 0..1; chance : the share of
-    images that show it, which guessing would reach"""
+class ClassScore(Record):
+    """One class.
+
+    Attributes:
+        images: how many show it.
+        precision: average precision, 0..1.
+        chance: the share of images that show it, which guessing would reach.
+    """
 
     name: str
     images: int
@@ -50,11 +55,14 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
-class LayerScore:
+class LayerScore(Record):
     """One layer's features.
 
-    mean : average precision, averaged over the classes and the dealings; std : over the dealings
-    low, high : 95 % of draws of images with replacement
+    Attributes:
+        length: features per image.
+        mean: average precision, averaged over the classes and the dealings.
+        std: over the dealings.
+        low, high: 95 % of draws of images with replacement.
     """
 
     layer: str
@@ -67,11 +75,14 @@ class LayerScore:
 
 
 @dataclass(frozen=True)
-class MultiTransfer:
-    """Average precision by layer. parts, repeats : the dealing, 0 where there was a test set.
+class MultiTransfer(FeatureResult):
+    """Average precision by layer.
 
-    chance : the mean over the classes;   left_out : classes that too few images show
-    duplicates, dropped : as `Transfer`'s
+    Attributes:
+        parts, repeats: of the dealing, 0 where there was a test set.
+        chance: the mean over the classes.
+        left_out: classes that too few images show.
+        skipped, duplicates, dropped, against: as `FeatureResult` has them.
     """
 
     layers: tuple[LayerScore, ...]
@@ -87,10 +98,29 @@ class MultiTransfer:
     skipped: tuple[str, ...] = ()
     duplicates: tuple[Duplicate, ...] | None = None
     dropped: bool = False
+    against: str | None = not_in_json(default=None)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
+    def words(self) -> list[str]:
+        """A table of the layers, and of the best one's classes."""
+        best = max(self.layers, key=lambda layer: layer.mean)
+        wide = max(len(layer.layer) for layer in self.layers)
+        lines = [f"{'layer'.ljust(wide)}  mean average precision (95 % bootstrap interval)"]
+        for layer in self.layers:
+            spread = "" if self.repeats < 2 else f" ± {100 * layer.std:.1f} over random splits"
+            lines.append(
+                f"{layer.layer.ljust(wide)}  {100 * layer.mean:5.1f}{spread}  "
+                f"({100 * layer.low:.1f} to {100 * layer.high:.1f})"
+            )
+        lines += ["", f"guessing reaches {100 * self.chance:.1f}; classes of {best.layer}:"]
+        lines += [
+            f"  {each.name}: {100 * each.precision:.1f} ({each.images} images, guessing "
+            f"{100 * each.chance:.1f})"
+            for each in sorted(best.classes, key=lambda each: -each.precision)
+        ]
+        if self.left_out:
+            count = len(self.left_out)
+            lines.append(f"left out: {count} classes shown by fewer than {self.least} images")
+        return [*lines, *self.overlap_words()]
 
 
 def transfer_several(
@@ -117,8 +147,8 @@ def transfer_several(
 
     Raises  BadData: labels of another kind, or no class that `least` images show;  FolderInUse.
     """
-    network = reader.network
-    names = tuple(layers or [last_hidden_layer(network)])
+    ranks = reader.ranks
+    names = tuple(layers or [last_hidden_layer(reader.network)])
     truth, known = targets_of(images), images.classes or ()
     tested = truth if test is None else targets_of(test)
     if test is not None and test.classes != images.classes:
@@ -129,29 +159,33 @@ def transfer_several(
     kept = np.flatnonzero(shown >= least)
     if not len(kept):
         raise BadData(f"{images.spec}: no class is shown by {least} images or more")
-    settings = {
-        **reader.settings(images, test, doubles),
-        "study": "several classes",
-        "layers": list(names),
-        "parts": parts,
-        "repeats": repeats,
-        "least": least,
-        "seed": seed,
-    }
-    pieces = ResultStore(out, settings, resume=resume)
-    readings = reader.both(images, test, names)
-    features = readings.learned
-    rows = _readable(readings.tested[names[0]], doubles)
-    how = (test is not None, parts, repeats, seed)
-    study = _Study(reader, truth[:, kept], tested[:, kept], rows, *how)
-    scores = []
-    for done, name in enumerate(names):
-        found = pieces.record(name, partial(study.run, features[name], readings.tested[name]))
-        scores.append(
-            _layer_score(name, features[name], found, [known[c] for c in kept], study.tested[rows])
-        )
-        if reader.progress:
-            reader.progress("classifiers", done + 1, len(names))
+    settings = {}
+    if ranks.first:
+        settings = {
+            **reader.settings(images, test, doubles),
+            "study": "several classes",
+            "layers": list(names),
+            "parts": parts,
+            "repeats": repeats,
+            "least": least,
+            "seed": seed,
+        }
+    with open_results(out, settings, resume=resume, ranks=ranks) as results:
+        readings = reader.both(images, test, names)
+        features, others = readings.learned, readings.tested
+        rows = _readable(others[names[0]], doubles)
+        how = (test is not None, parts, repeats, seed)
+        study = _Study(reader, truth[:, kept], tested[:, kept], rows, *how)
+        found = for_each(
+            names, lambda i: study.run(features[names[i]], others[names[i]]),
+            results, results.record,
+            ranks=ranks, progress=reader.progress, what="classifiers",
+        )  # fmt: skip
+    words = [known[c] for c in kept]
+    scores = [
+        _layer_score(name, features[name], each, words, study.tested[rows])
+        for name, each in zip(names, found, strict=True)
+    ]
     return MultiTransfer(
         layers=tuple(scores),
         pooling=features[names[0]].pooling if len(names) == 1 else reader.pooling,

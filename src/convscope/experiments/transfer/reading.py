@@ -7,17 +7,57 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from convscope.experiments.transfer.features import Features, extract, identity_of
+from convscope.experiments.study import Result
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labelled_identity
 from convscope.images.batches import Skipped
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.network import Network
+from convscope.network.ranks import ALONE, Ranks
 from convscope.network.zoo import Model
 from convscope.progress import Progress
+from convscope.record import Record
+from convscope.scan.engine import Scan
+from convscope.scan.feature_cache import extract, identity_of
+from convscope.scan.features import Features, FeatureSettings
 from convscope.store.fingerprint import text_fingerprint
 
-__all__ = ["LayerReader", "Readings", "doubles_of"]
+__all__ = ["FeatureResult", "LayerReader", "Readings", "doubles_of"]
+
+SHOWN = 5  # duplicates that are named in words
+
+
+class FeatureResult(Record, Result):
+    """What the results of studies on features share.
+
+    Attributes:
+        skipped: names of the images that could not be read.
+        duplicates: pairs of a test image and one that the network was trained on; None where
+            nobody searched.
+        dropped: whether these were left out of the tests.
+        against: the images that the network was trained on, as they are called.
+    """
+
+    skipped: tuple[str, ...]
+    duplicates: tuple[Duplicate, ...] | None
+    dropped: bool
+    against: str | None
+
+    def warnings(self) -> list[str]:
+        return [f"skipped {name}: it could not be read" for name in self.skipped]
+
+    def overlap_words(self) -> list[str]:
+        """How many near-duplicates were found, the first ones named."""
+        if self.duplicates is None:
+            return []
+        what = ", left out of the tests" if self.dropped else ", still among the images"
+        others = self.against or "the images that were learned from"
+        lines = [f"{len(self.duplicates)} near-duplicates of {others}"]
+        lines[0] += what if self.duplicates else ""
+        for pair in self.duplicates[:SHOWN]:
+            mirrored = ", mirrored" if pair.mirrored else ""
+            lines.append(f"  {pair.name} is {pair.other_name}{mirrored} ({pair.correlation:.3f})")
+        return lines
 
 
 SOLVER = "torch"
@@ -68,8 +108,12 @@ class Readings:
 class LayerReader:
     """A network, and how its features are read: what every experiment on features shares.
 
-    network : `model`'s, on its device;   cache : a folder for features, None keeps them in memory
-    The other fields are `extract`'s and `fit_probe`'s.
+    Attributes:
+        model: holds the weights, and how the network wants its images.
+        network: the model's, on the device that is to be used.
+        pooling, flips, half: as `FeatureSettings` has them.
+        cache: a folder for features, shared by any number of studies; None keeps them in memory.
+        batch_size, workers, progress, ranks: as `Scan` has them.
     """
 
     model: Model
@@ -81,22 +125,17 @@ class LayerReader:
     batch_size: int | None = None
     workers: int | None = None
     progress: Progress | None = None
+    ranks: Ranks = ALONE
 
     def read(self, images: ImageSet, layers: Sequence[str]) -> dict[str, Features]:
-        """Raises as `extract` does."""
-        return extract(
-            self.model,
-            self.network,
-            images,
-            layers,
-            pooling=self.pooling,
-            flips=self.flips,
-            half=self.half,
-            cache=self.cache,
-            batch_size=self.batch_size,
-            workers=self.workers,
+        """The features of some layers for every image, by layer. Raises as `extract` does."""
+        scan = Scan(
+            self.network, images, self.model.preprocess,
+            batch_size=self.batch_size, workers=self.workers, ranks=self.ranks,
             progress=self.progress,
-        )
+        )  # fmt: skip
+        how = FeatureSettings(self.pooling, self.flips, self.half)
+        return extract(self.model, scan, layers, how, cache=self.cache)
 
     def both(self, images: ImageSet, test: ImageSet | None, layers: Sequence[str]) -> Readings:
         """Of the images to learn from and of those to test on. Raises as `extract` does."""

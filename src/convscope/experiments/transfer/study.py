@@ -1,229 +1,330 @@
-"""Transfer (paper §5.2, Tables 3-5, Fig. 9): a trained network's features serve another task.
-
-The network stays as it is; a softmax or linear SVM learns new classes from the features of one of
-its layers, from n images per class, for several n and random folds of images. Images that show
-several classes each are measured by average precision (multilabel.py).
-"""
+"""`convscope transfer` and `convscope probe`: what features are worth for other images."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
+import typer
 
-from convscope.experiments.transfer.classifier import fit_probe
-from convscope.experiments.transfer.features import Features
-from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
-from convscope.experiments.transfer.linear_model import Loss
-from convscope.experiments.transfer.reading import LayerReader, doubles_of
-from convscope.experiments.transfer.scores import class_accuracies
-from convscope.experiments.transfer.scratch import Scratch
-from convscope.images.duplicates import Duplicate
-from convscope.images.image_set import ImageSet
-from convscope.network.hidden import last_hidden_layer
-from convscope.stats import mean_of
-from convscope.store.results import ResultStore
+from convscope.errors import BadOption
+from convscope.experiments.learning import Learning, choose_recipe, describe
+from convscope.experiments.options import DataArgument, ModelArgument, Reading
+from convscope.experiments.session import Session
+from convscope.experiments.study import Context, Outcome, Study
+from convscope.experiments.transfer.options import (
+    ClassifierName,
+    DropOption,
+    FeatureReading,
+    Measuring,
+    Overlap,
+    TestOption,
+)
+from convscope.text import listed, numbers
 
-__all__ = ["Point", "Transfer", "points_of", "transfer"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+    from convscope.experiments.transfer.layers import LayerProbe
+    from convscope.experiments.transfer.learning_curve import Transfer
+    from convscope.experiments.transfer.multilabel import MultiTransfer
+    from convscope.experiments.transfer.scratch import Scratch
+    from convscope.images.image_set import ImageSet
 
-@dataclass(frozen=True)
-class Point:
-    """One number of a table.
+__all__ = ["FeatureStudy", "ProbeStudy", "TransferStudy"]
 
-    layer : whose features, or the architecture that was trained from scratch
-    classifier : softmax, svm, or scratch;   per_class : training images per class
-    accuracies : by fold, per-class accuracy averaged over the classes, 0..1
-    mean, std : over the folds
-    choices : by fold, the scaling and C that cross-validation chose
-    """
-
-    layer: str
-    classifier: str
-    per_class: int
-    accuracies: tuple[float, ...]
-    mean: float
-    std: float
-    choices: tuple[dict[str, Any], ...] = ()
+CURVE, ONE_POINT = "1,5,15,30", 30  # images per class to learn from
+SCRATCH_EPOCHS = 60  # there are few images, and so few steps in an epoch
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """The learning curve of one layer's features.
+class _Opened:
+    """A study's network and images.
 
-    length : features per image;   test_images : in each fold;   chance : one over the classes
-    duplicates : pairs of a transfer image and one that the network was trained on; `dropped` says
-        whether these were left out of the tests
-    scratch : the architecture and the recipe of what was trained from scratch
+    Attributes:
+        tests: to test on; None where some of the images are tested on.
     """
 
-    layer: str
-    pooling: str
-    length: int
-    classes: tuple[str, ...]
-    images: int
-    test_images: int
-    chance: float
-    protocol: Protocol
-    points: tuple[Point, ...]
-    skipped: tuple[str, ...] = ()
-    duplicates: tuple[Duplicate, ...] | None = None
-    dropped: bool = False
-    scratch: dict[str, Any] | None = None
+    session: Session
+    images: ImageSet
+    tests: ImageSet | None
 
-    def point(self, classifier: str, per_class: int) -> Point:
-        """Raises  KeyError: not measured."""
-        for point in self.points:
-            if (point.classifier, point.per_class) == (classifier, per_class):
-                return point
-        raise KeyError((classifier, per_class))
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {**asdict(self), "protocol": self.protocol.to_dict()}
+    def facts(self) -> dict[str, str]:
+        """What is used, for a person."""
+        facts = {**self.session.facts(), "images": f"{self.images.spec}: {len(self.images)}"}
+        if self.tests is not None:
+            facts["test"] = f"{self.tests.spec}: {len(self.tests)}"
+        return facts
 
 
-def transfer(
-    reader: LayerReader,
-    images: ImageSet,
-    protocol: Protocol | None = None,
-    *,
-    layer: str | None = None,
-    test: ImageSet | None = None,
-    duplicates: Sequence[Duplicate] | None = None,
-    drop_duplicates: bool = False,
-    scratch: Scratch | None = None,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-) -> Transfer:
-    """The accuracy of new classes told by one layer's features, by images per class.
+@dataclass(frozen=True)
+class FeatureStudy(Study):
+    """Base of the studies on features: their common options, and what they do with them."""
 
-    layer : default the last hidden one;   test : tests come from this set (default: from `images`)
-    duplicates : of `images` (or of `test`) with the network's own training images
-        (images/duplicates.py); drop_duplicates leaves them out of the tests
-    scratch : the baseline that learns everything from the same images
-    out, resume : a folder that keeps each fold's result, so that a study goes on (pieces.py);
-        another baseline is trained, beside those that are there
+    model: ModelArgument
+    data: DataArgument
+    reading: Reading = field(default_factory=Reading)
+    features: FeatureReading = field(default_factory=FeatureReading)
+    measuring: Measuring = field(default_factory=Measuring)
+    overlap: Overlap = field(default_factory=Overlap)
+    test: TestOption = None
+    drop: DropOption = None
 
-    Raises  BadData: no labels, or a class with too few images;  NoSuchLayer;  FolderInUse.
-    """
-    protocol = protocol or Protocol()
-    network = reader.network
-    layer = last_hidden_layer(network) if layer is None else network.layer(layer).name
-    doubles = doubles_of(duplicates) if drop_duplicates else set()
-    settings = {
-        **reader.settings(images, test, doubles),
-        "study": "transfer",
-        "layer": layer,
-        **protocol.drawn(),
-        "most": max(protocol.per_class),
-    }
-    draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
-    pieces = ResultStore(out, settings, resume=resume)
-    readings = reader.both(images, test, [layer])
-    features, tested = readings.learned[layer], readings.tested[layer]
-    folds = readings.folds(images, protocol, test, doubles)
-    points = points_of(reader, features, folds, images, protocol, pieces, test, tested)
-    if scratch is not None:
-        points += _from_scratch(scratch, folds, protocol, pieces)
-    classes = images.classes or ()
-    return Transfer(
-        layer=layer,
-        pooling=features.pooling,
-        length=features.values.shape[1],
-        classes=classes,
-        images=len(images),
-        test_images=len(folds[0].test),
-        chance=1 / len(classes),
-        protocol=protocol,
-        points=tuple(points),
-        skipped=readings.skipped,
-        duplicates=None if duplicates is None else tuple(duplicates),
-        dropped=drop_duplicates,
-        scratch=None if scratch is None else scratch.to_dict(),
-    )
+    def check(self) -> None:
+        self.overlap.check()
 
+    def _open(self, context: Context) -> _Opened:
+        """Raises  BadData: no such set or class; BadOption: no class in --drop."""
+        from convscope.images.chosen import without_classes
 
-def points_of(
-    reader: LayerReader,
-    features: Features,
-    folds: Sequence[Fold],
-    images: ImageSet,
-    protocol: Protocol,
-    pieces: ResultStore,
-    test: ImageSet | None = None,
-    tested: Features | None = None,
-) -> list[Point]:
-    """One layer's accuracy by classifier and images per class, over the folds."""
-    labels = labels_of(images)
-    truth = labels if test is None else labels_of(test)
-    tested = features if tested is None else tested
-    classes = len(images.classes or ())
+        session = context.session(self.model, self.reading)
+        dropped = () if self.drop is None else listed(self.drop, "--drop")
 
-    def measure(loss: Loss, per_class: int, number: int) -> dict[str, Any]:
-        fold = folds[number]
-        train = fold.train(per_class)
-        probe = fit_probe(
-            features,
-            train,
-            labels[train],
-            loss,
-            classes=classes,
-            seed=protocol.seed + number,
-            device=reader.network.device,
+        def images(spec: str) -> ImageSet:
+            return without_classes(session.images(spec), dropped)
+
+        tests = None if self.test is None else images(self.test)
+        return _Opened(session, images(self.data), tests)
+
+    def _how(self, opened: _Opened, context: Context) -> dict[str, Any]:
+        """What the experiments take alike, by name."""
+        tests = opened.tests or opened.images
+        return {
+            "test": opened.tests,
+            "duplicates": self.overlap.search(tests, opened.session, context),
+            "drop_duplicates": self.overlap.drop_duplicates,
+            "out": context.out,
+            "resume": context.resume,
+        }
+
+    def _several(
+        self, opened: _Opened, context: Context, layers: Sequence[str] | None, **others: Any
+    ) -> MultiTransfer:
+        """Of images that show several classes each.
+
+        Args:
+            opened: network and images.
+            context: of the study.
+            layers: whose features; None is the last hidden one.
+            **others: options that are for images of one class each, by name.
+        """
+        from convscope.experiments.transfer.multilabel import transfer_several
+
+        parts = self.measuring.parts(opened.images, opened.tests, **others)
+        return transfer_several(
+            self.features.reader(opened.session, context),
+            opened.images,
+            layers=layers,
+            parts=parts,
+            seed=context.running.seed,
+            **self._how(opened, context),
         )
-        predicted = probe.scores(tested, fold.test).argmax(1)
-        each = class_accuracies(predicted, truth[fold.test], classes)
-        return {"accuracies": each.tolist(), "choice": probe.choice.to_dict()}
 
-    todo = [
-        (loss, per_class, number)
-        for loss in protocol.classifiers
-        for per_class in protocol.per_class
-        for number in range(len(folds))
-    ]
-    found: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
-    for done, (loss, per_class, number) in enumerate(todo):
-        key = f"{features.layer} {loss} {per_class}, fold {number}"
-        piece = pieces.record(key, partial(measure, loss, per_class, number))
-        found.setdefault((str(loss), per_class), []).append(piece)
-        if reader.progress:
-            reader.progress(f"classifiers on {features.layer}", done + 1, len(todo))
-    return [
-        _point(features.layer, classifier, per_class, pieces_found)
-        for (classifier, per_class), pieces_found in found.items()
-    ]
+    def _outcome(
+        self, opened: _Opened, found: Transfer | LayerProbe | MultiTransfer, layer: str = ""
+    ) -> Outcome:
+        session, images = opened.session, opened.images
+        named = [session.title(), *([layer] if layer else []), Path(images.spec).name]
+        return Outcome(
+            replace(found, against=self.overlap.against),
+            about={
+                **session.record(),
+                "images": images.spec,
+                "against": self.overlap.against,
+            },
+            subtitle=" · ".join(named),
+            random_weights=session.model.random_weights,
+            more={"verb": self.verb},
+        )
 
 
-def _from_scratch(
-    scratch: Scratch,
-    folds: Sequence[Fold],
-    protocol: Protocol,
-    pieces: ResultStore,
-) -> list[Point]:
-    points = []
-    for per_class in protocol.per_class:
-        found = [
-            pieces.record(
-                f"scratch {scratch.key}, {per_class}, fold {number}",
-                partial(scratch, fold, per_class, number),
+@dataclass(frozen=True)
+class TransferStudy(FeatureStudy):
+    """Put a new classifier on a network's features, and see how few images it needs.
+
+    The network stays as it is; a softmax or linear SVM learns new classes from one layer, from n
+    images per class, over random folds. Images that show several classes each (scenes:multi,
+    voc:, index:) are scored by average precision, as PASCAL VOC 2012 does.
+
+    Examples:
+
+        convscope transfer run:runs/demo/zfnet scenes:transfer --out transfer
+        convscope transfer torchvision:vgg16@vgg16.pth caltech:101_ObjectCategories
+            --classifier both --out caltech
+    """
+
+    verb = "transfer"
+    out_help = "A new folder: result.json and transfer.png."
+
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The layer whose features are used. Default: the last hidden layer.",
+            show_default=False,
+        ),
+    ] = None
+    per_class: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help=f"Images per class to learn from. Default: {CURVE}.",
+            show_default=False,
+        ),
+    ] = None
+    scratch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARCH",
+            help="Also train this architecture from scratch on the same images: zfnet-small, ...",
+            show_default=False,
+        ),
+    ] = None
+    scratch_recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="How it learns, as `train --recipe`. Default: as `train` would on such images, in "
+            f"{SCRATCH_EPOCHS} epochs, batches of 16, without dropout. The rate falls by a cosine "
+            "where the recipe would wait for a plateau: tests must not steer the training.",
+            show_default=False,
+        ),
+    ] = None
+    scratch_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Epochs of each training from scratch, in place of the recipe's.",
+        ),
+    ] = None
+
+    def check(self) -> None:
+        super().check()
+        self._counts()
+        if self.scratch is None and (self.scratch_recipe, self.scratch_epochs) != (None, None):
+            raise BadOption("--scratch-recipe and --scratch-epochs: say with --scratch what learns")
+
+    def run(self, context: Context) -> Outcome:
+        opened = self._open(context)
+        baseline = self._baseline(opened, context)
+        facts = opened.facts()
+        if baseline is not None:
+            facts["scratch"] = f"{baseline.architecture}: {describe(baseline.recipe)}"
+        context.facts(facts)
+        if opened.images.multi_label:
+            layers = None if self.layer is None else [self.layer]
+            return self._outcome(
+                opened,
+                self._several(
+                    opened, context, layers, per_class=self.per_class, scratch=self.scratch
+                ),
             )
-            for number, fold in enumerate(folds)
-        ]
-        points.append(_point(scratch.architecture, "scratch", per_class, found))
-    return points
+        from convscope.experiments.transfer.learning_curve import transfer
+
+        seed = context.running.seed
+        found = transfer(
+            self.features.reader(opened.session, context),
+            opened.images,
+            self.measuring.protocol(self._counts(), ClassifierName.SOFTMAX, seed),
+            layer=self.layer,
+            scratch=baseline,
+            **self._how(opened, context),
+        )
+        return self._outcome(opened, found, found.layer)
+
+    def _counts(self) -> tuple[int, ...]:
+        return numbers(self.per_class or CURVE, "--per-class")
+
+    def _baseline(self, opened: _Opened, context: Context) -> Scratch | None:
+        """What learns all from the same images, if it was asked for."""
+        if self.scratch is None:
+            return None
+        from convscope.experiments.transfer.scratch import Scratch, for_few_images
+        from convscope.network.architectures import architecture_named
+
+        architecture_named(self.scratch)  # before features take their time
+        if context.out is None:
+            raise BadOption("a baseline from scratch needs a folder for its trainings: give `out`")
+        how = Learning(recipe=self.scratch_recipe, epochs=self.scratch_epochs)
+        if how.recipe is None:
+            how = replace(how, epochs=how.epochs or SCRATCH_EPOCHS)
+        running = replace(context.running, batch_size=None)
+        recipe = choose_recipe(how, self.scratch, opened.images.spec, running)
+        return Scratch(
+            self.scratch,
+            recipe if self.scratch_recipe else for_few_images(recipe),
+            opened.images,
+            context.out / "scratch",
+            opened.tests,
+            opened.session.device,
+            running.workers or 0,
+            context.progress,
+        )
 
 
-def _point(
-    layer: str, classifier: str, per_class: int, found: Sequence[Mapping[str, Any]]
-) -> Point:
-    accuracies = [float(np.nanmean(np.array(piece["accuracies"], float))) for piece in found]
-    over = mean_of(accuracies)
-    choices = tuple(piece["choice"] for piece in found if "choice" in piece)
-    return Point(
-        layer, classifier, per_class, tuple(accuracies), over.mean, over.deviation or 0.0, choices
-    )
+@dataclass(frozen=True)
+class ProbeStudy(FeatureStudy):
+    """See how much each layer knows: a softmax and a linear SVM on every layer's features.
+
+    The curve over depth of the paper's feature analysis. All layers are read in one pass, and
+    judged on the same images in the same folds.
+
+    Examples:
+
+        convscope probe run:runs/demo/zfnet scenes:transfer --out depth
+        convscope probe torchvision:vgg16@vgg16.pth voc:VOCdevkit/VOC2012:train
+            --test voc:VOCdevkit/VOC2012:val --out depth
+    """
+
+    verb = "probe"
+    out_help = "A new folder: result.json and probe.png."
+
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="These layers. Default: those that everything passes through, except the last.",
+            show_default=False,
+        ),
+    ] = None
+    per_class: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=f"Images per class to learn from. Default: {ONE_POINT}.",
+            show_default=False,
+        ),
+    ] = None
+
+    def check(self) -> None:
+        super().check()
+        self._names()
+
+    def run(self, context: Context) -> Outcome:
+        opened, names = self._open(context), self._names()
+        context.facts(opened.facts())
+        if opened.images.multi_label:
+            from convscope.network.hidden import hidden_layers
+
+            layers = names or hidden_layers(opened.session.network)
+            found = self._several(opened, context, layers, per_class=self.per_class)
+            return self._outcome(opened, found)
+        from convscope.experiments.transfer.layers import probe
+
+        counts, seed = (self.per_class or ONE_POINT,), context.running.seed
+        return self._outcome(
+            opened,
+            probe(
+                self.features.reader(opened.session, context),
+                opened.images,
+                self.measuring.protocol(counts, ClassifierName.BOTH, seed),
+                layers=names,
+                **self._how(opened, context),
+            ),
+        )
+
+    def _names(self) -> tuple[str, ...] | None:
+        return None if self.layers is None else listed(self.layers, "--layers")

@@ -1,8 +1,7 @@
-"""What the verbs on features share: options, the reader, data sets, tables in words."""
+"""Options of the studies on features, in groups."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,37 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.screen import Screen
 from convscope.errors import BadOption
-from convscope.experiments.options import Running
 from convscope.experiments.session import Session
-from convscope.progress import Progress
-from convscope.text import listed
+from convscope.experiments.study import Context
 
 if TYPE_CHECKING:
     from convscope.experiments.transfer.folds import Protocol
     from convscope.experiments.transfer.linear_model import Loss
-    from convscope.experiments.transfer.multilabel import MultiTransfer
     from convscope.experiments.transfer.reading import LayerReader
     from convscope.images.duplicates import Duplicate
     from convscope.images.image_set import ImageSet
 
-__all__ = [
-    "ClassifierName",
-    "DropOption",
-    "FeatureReading",
-    "Measuring",
-    "Overlap",
-    "TestOption",
-    "open_reader",
-    "open_sets",
-    "read_several",
-    "say_precisions",
-]  # fmt: skip
+__all__ = ["ClassifierName", "DropOption", "FeatureReading", "Measuring", "Overlap", "TestOption"]
 
 CACHE = "features"  # in the study's folder, unless --cache says otherwise
 FOLDS, TESTED = 5, 50  # TESTED: per class
-SHOWN = 5  # duplicates that are named on the screen
 _PANEL = "Features"
 
 
@@ -166,26 +149,17 @@ class Overlap:
             raise BadOption("--drop-duplicates: say with --against what the network was trained on")
 
     def search(
-        self, tests: ImageSet, scope: Session, running: Running, progress: Progress | None
+        self, tests: ImageSet, session: Session, context: Context
     ) -> tuple[Duplicate, ...] | None:
-        """The near-duplicates, None where there is nothing to hold the tests against."""
+        """The near-duplicates among the tests, None where there is nothing to hold them against."""
         if self.against is None:
             return None
         from convscope.images.duplicates import near_duplicates
 
-        others = scope.images(self.against)
-        return near_duplicates(tests, others, workers=running.workers, progress=progress)
-
-    def say(self, screen: Screen, duplicates: Sequence[Duplicate] | None) -> None:
-        """What was found, the first ones named."""
-        if duplicates is None:
-            return
-        what = ", left out of the tests" if self.drop_duplicates else ", still among the images"
-        found = f"{len(duplicates)} near-duplicates of {self.against}"
-        screen.say(found + (what if duplicates else ""))
-        for pair in duplicates[:SHOWN]:
-            mirrored = ", mirrored" if pair.mirrored else ""
-            screen.say(f"  {pair.name} is {pair.other_name}{mirrored} ({pair.correlation:.3f})")
+        others, workers = session.images(self.against), context.running.workers
+        return context.together().from_first(
+            lambda: near_duplicates(tests, others, workers=workers, progress=context.progress)
+        )
 
 
 @dataclass(frozen=True)
@@ -235,42 +209,26 @@ class FeatureReading:
         ),
     ] = SolverName.AUTO
 
+    def reader(self, session: Session, context: Context) -> LayerReader:
+        """How features are read and judged."""
+        from convscope.experiments.transfer.reading import LayerReader
+        from convscope.scan.pooling import Pooling
 
-def open_reader(
-    scope: Session, how: FeatureReading, running: Running, out: Path, progress: Progress | None
-) -> LayerReader:
-    """How features are read and judged, from the options."""
-    from convscope.experiments.transfer.pooling import Pooling
-    from convscope.experiments.transfer.reading import LayerReader
-
-    return LayerReader(
-        scope.model,
-        scope.network,
-        pooling=Pooling(how.pooling).name,
-        flips=how.flips,
-        half=how.half,
-        cache=how.cache or out / CACHE,
-        batch_size=running.batch_size,
-        workers=running.workers,
-        progress=progress,
-    )
-
-
-def open_sets(
-    data: str, test: str | None, drop: str | None, scope: Session
-) -> tuple[ImageSet, ImageSet | None]:
-    """The images to learn from, and those to test on if they are others; classes dropped.
-
-    Raises  BadData: no such set or class; BadOption: no class in `drop`.
-    """
-    from convscope.images.chosen import without_classes
-
-    dropped = () if drop is None else listed(drop, "--drop")
-
-    def opened(spec: str) -> ImageSet:
-        return without_classes(scope.images(spec), dropped)
-
-    return opened(data), None if test is None else opened(test)
+        cache = self.cache
+        if cache is None and context.out is not None:
+            cache = context.out / CACHE
+        return LayerReader(
+            session.model,
+            session.network,
+            pooling=Pooling(self.pooling).name,
+            flips=self.flips,
+            half=self.half,
+            cache=cache,
+            batch_size=context.running.batch_size,
+            workers=context.running.workers,
+            progress=context.progress,
+            ranks=context.together(),
+        )
 
 
 def _losses(classifier: ClassifierName) -> tuple[Loss, ...]:
@@ -280,65 +238,3 @@ def _losses(classifier: ClassifierName) -> tuple[Loss, ...]:
     if classifier is ClassifierName.BOTH:
         return Loss.SOFTMAX, Loss.SVM
     return (Loss(classifier),)
-
-
-def read_several(
-    screen: Screen,
-    scope: Session,
-    sets: tuple[ImageSet, ImageSet | None],
-    out: Path,
-    features: FeatureReading,
-    running: Running,
-    layers: Sequence[str] | None,
-    parts: int,
-    overlap: Overlap,
-    resume: bool,
-) -> MultiTransfer:
-    """Images that show several classes each, judged on the features of some layers."""
-    from convscope.experiments.transfer.multilabel import transfer_several
-
-    images, tests = sets
-    with screen.progress(out) as progress:
-        return transfer_several(
-            open_reader(scope, features, running, out, progress),
-            images,
-            layers=layers,
-            test=tests,
-            parts=parts,
-            seed=running.seed,
-            duplicates=overlap.search(tests or images, scope, running, progress),
-            drop_duplicates=overlap.drop_duplicates,
-            out=out,
-            resume=resume,
-        )
-
-
-def say_precisions(screen: Screen, found: MultiTransfer) -> None:
-    """Average precision in words: each layer, then the classes of the best."""
-    screen.say("", *_precision_words(found))
-    for name in found.skipped:
-        screen.warn(f"skipped {name}: it could not be read")
-
-
-def _precision_words(found: MultiTransfer) -> list[str]:
-    """A table of the layers, and of the best one's classes."""
-    best = max(found.layers, key=lambda layer: layer.mean)
-    wide = max(len(layer.layer) for layer in found.layers)
-    lines = [f"{'layer'.ljust(wide)}  mean average precision (95 % bootstrap interval)"]
-    for layer in found.layers:
-        spread = "" if found.repeats < 2 else f" ± {100 * layer.std:.1f} over random splits"
-        lines.append(
-            f"{layer.layer.ljust(wide)}  {100 * layer.mean:5.1f}{spread}  "
-            f"({100 * layer.low:.1f} to {100 * layer.high:.1f})"
-        )
-    lines += ["", f"guessing reaches {100 * found.chance:.1f}; classes of {best.layer}:"]
-    lines += [
-        f"  {each.name}: {100 * each.precision:.1f} ({each.images} images, guessing "
-        f"{100 * each.chance:.1f})"
-        for each in sorted(best.classes, key=lambda each: -each.precision)
-    ]
-    if found.left_out:
-        lines.append(
-            f"left out: {len(found.left_out)} classes shown by fewer than {found.least} images"
-        )
-    return lines
