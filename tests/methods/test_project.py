@@ -65,6 +65,18 @@ def test_a_pool_sends_its_value_to_the_maximum_it_came_from():
     assert found.box.tolist() == [[0, 0, 4, 4]]
 
 
+def test_a_unit_that_sees_padding_alone_projects_to_nothing():
+    """A 1x1 filter, padded by two: the outer units lie beside the image."""
+    network = opened(filters([[[1.0]]], padding=2), nn.ReLU(), size=(9, 9))
+    image = torch.rand(1, 9, 9) + 1
+    units = ["0/0@0,0", "0/0@12,3", "1/0@5,1", "0/0@2,2"]
+    for rules in RULES.values():
+        found = project(network.trace(image), units, rules)
+        assert found.box.tolist()[:3] == [[-2, -2, -1, -1], [10, 1, 11, 2], [3, -1, 4, 0]]
+        assert not found.projection[:3].any()
+        assert found.projection[3].count_nonzero() == 1
+
+
 def test_values_that_share_a_switch_add():
     image = torch.tensor([[[0.0, 1, 0], [0, 5, 0], [1, 0, 2]]])
     network = opened(nn.MaxPool2d(2, stride=1), filters([[[1.0, 1], [1, 1]]]), size=(3, 3))

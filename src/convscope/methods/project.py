@@ -52,6 +52,8 @@ class Projections:
         whole = self.activation.new_zeros((len(self.units), *self.shape))
         for picture, field, place in zip(whole, self.fields, self.places, strict=True):
             inside = place.clip(*self.shape[-2:])
+            if inside.empty:  # the unit sees padding alone
+                continue
             picture[:, inside.top : inside.bottom, inside.left : inside.right] = field[
                 :,
                 inside.top - place.top : inside.bottom - place.top,
