@@ -20,6 +20,7 @@ from convscope.errors import BadImage
 from convscope.geometry.window import Field
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
+from convscope.network.network import Network
 from convscope.network.weights import module_sha256
 from convscope.scan.topk import TopK
 
@@ -37,15 +38,28 @@ __all__ = [
 ]
 
 
-def model_record(model: Model) -> ModelRecord:
-    """Which model it is."""
+def model_record(model: Model, network: Network) -> ModelRecord:
+    """What an atlas records of its model.
+
+    Args:
+        model: as it was opened.
+        network: the same, as it was read.
+    """
     return ModelRecord(
         spec=model.spec,
         weights_sha256=weights_of(model),
         random_weights=model.random_weights,
         parameters=sum(p.numel() for p in model.module.parameters()),
         classes=model.classes,
+        output=_chosen_output(network),
     )
+
+
+def _chosen_output(network: Network) -> str | None:
+    """The name of the output that is the network's answer; None where there is but one."""
+    if len(network.outputs) < 2:
+        return None
+    return next(name for name, layer in network.outputs.items() if layer == network.output)
 
 
 def weights_of(model: Model) -> str:

@@ -312,7 +312,7 @@ def _plan(
     model: Model, images: ImageSet, names: tuple[str, ...], search: Search, network: Network
 ) -> Plan:
     return Plan(
-        model=model_record(model),
+        model=model_record(model, network),
         data=DataRecord(spec=images.spec, identity=images.identity(), count=len(images)),
         preprocess=preprocess_record(model.preprocess),
         input_shape=model.input_shape,

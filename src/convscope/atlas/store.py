@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -56,13 +63,30 @@ class Record(BaseModel):
 
 
 class ModelRecord(Record):
-    """Which network. `weights_sha256` identifies the weights; random ones say so."""
+    """Which network the atlas is of.
+
+    Attributes:
+        spec: the model as it was asked for.
+        weights_sha256: identifies the weights, hex.
+        random_weights: whether they were never trained.
+        parameters: how many there are.
+        classes: names of the outputs, if known.
+        output: of a network that returns several outputs, the name of the one that is its answer,
+            as `--output` takes it; None, and not written, where there is but one.
+    """
 
     spec: str
     weights_sha256: str | None
     random_weights: bool
     parameters: int
     classes: tuple[str, ...] | None
+    output: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_a_missing_output(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields by name, without an output that is None."""
+        fields: dict[str, Any] = write(self)
+        return {k: v for k, v in fields.items() if k != "output" or v is not None}
 
 
 class DataRecord(Record):

@@ -83,6 +83,9 @@ class Plan(Record):
             for name, value in pairs.items()
             if value(self) != value(other)
         ]
+        outputs = self.model.output, other.model.output
+        if None not in outputs and outputs[0] != outputs[1]:  # an older plan does not say it
+            differing.append(f"output was {outputs[1]}, now {outputs[0]}")
         if self.preprocess.settings != other.preprocess.settings and not differing:
             differing = ["the preprocessing's settings"]
         return "; ".join(differing)
