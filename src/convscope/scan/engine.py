@@ -257,7 +257,6 @@ def nothing_readable(images: ImageSet, seen: Seen) -> BadData:
 class _Pace:
     """How many batches a process takes between two commits; that of the first process decides.
 
-
     Args:
         batch_bytes: what the observers' parts grow by with a batch.
     """
