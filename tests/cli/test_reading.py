@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from convscope.atlas.store import ModelRecord, open_atlas
+from convscope.report.page import project_command
+
 from .conftest import OPTIONS
 
 HEADS = """
@@ -47,6 +50,27 @@ def test_several_outputs_are_said_and_another_is_chosen(heads, convscope):
     assert "age is taken for its answer" in answer.err
     wrong = convscope("layers", *MODEL, "--output", "colour")
     assert wrong.code == 2 and wrong.err.count("\n") == 1 and "gender, age" in wrong.err
+
+
+def test_an_atlas_records_the_output_that_was_chosen_and_its_page_asks_for_it(heads, convscope):
+    for asked, chosen in (((), "gender"), (("--output", "1"), "age")):
+        answer = convscope("atlas", *MODEL, "photos", "--top", "1", *asked, "--out", chosen)
+        assert answer.code == 0, answer.err
+        manifest = open_atlas(heads / chosen).manifest
+        assert manifest.model.output == chosen
+        options = project_command(manifest)["options"]
+        assert ["--output", chosen] in [options[i : i + 2] for i in range(len(options))]
+        assert f">{chosen}</dd>" in (heads / chosen / "index.html").read_text()
+    other = convscope("atlas", *MODEL, "photos", "--top", "1", "--out", "age", "--resume")
+    assert other.code == 2 and "output was age, now gender" in other.err
+
+
+def test_an_atlas_of_a_network_with_one_output_says_nothing_of_it(heads, convscope):
+    record = {"spec": "m", "weights_sha256": None, "random_weights": True, "parameters": 1}
+    older = ModelRecord.model_validate({**record, "classes": None})
+    assert older.output is None
+    assert json.loads(older.model_dump_json()) == {**record, "classes": None}
+    assert ModelRecord.model_validate_json(older.model_dump_json()) == older
 
 
 def test_a_unit_of_a_layer_with_a_slash_is_projected(heads, convscope):

@@ -1,1 +1,1 @@
-"""Floor 4: many images. The strongest activations of every feature map over a data set."""
+"""Floor 4, atlases: the strongest activations of every feature map over many images."""

@@ -26,8 +26,8 @@ from torch import Tensor
 from convscope.atlas import sheets
 from convscope.atlas.sheets import Pixels
 from convscope.atlas.store import sheet_path
-from convscope.atlas.tiles import KINDS, Depicted, Tile, TileFiles, Winner, read_tiles
-from convscope.atlas.unfinished import Drawn, WorkFolder
+from convscope.atlas.tiles import KINDS, AtlasLayer, Tile, TileFiles, Winner, read_tiles
+from convscope.atlas.unfinished import Rendered, WorkFolder
 from convscope.errors import BadData
 from convscope.geometry.box import Box
 from convscope.images.batches import Batch, batches
@@ -38,10 +38,10 @@ from convscope.methods.descent import Start, crops_pay
 from convscope.methods.project import project_fields
 from convscope.methods.rules import Rules, Seed
 from convscope.network.network import Network
-from convscope.network.ranks import ALONE, Ranks
+from convscope.network.ranks import Ranks
 from convscope.store.atomic import replace_file
 
-__all__ = ["draw", "project_winners"]
+__all__ = ["Renderer", "project_winners"]
 
 CHECKPOINT_SECONDS = 30.0
 TILE_BYTES = 2**30  # of tiles that wait on disk for their sheets
@@ -57,22 +57,32 @@ def project_winners(
     activations: Mapping[str, str],
     rules: Rules,
 ) -> Iterator[tuple[Winner, Tensor]]:
-    """Each winner's projection, cut to what its picture shows.
+    """Project winners of one batch of images, each cut to what its picture shows.
 
-    images : (B, 3, H, W) preprocessed, the rows that winners refer to
-    winners : (row, winner), of any layers; activations : by layer
-    Yields  (winner, float32 (3, h, w) on the CPU, zero outside the field and the image).
+    Args:
+        network: on the device that is used.
+        images: preprocessed.
+        winners: (row, winner) pairs of any layers; the row is the image's place in the batch.
+        activations: layer -> the layer whose value is its activation.
+        rules: the method of projection.
+
+    Yields:
+        Pairs of a winner and its projection, a float32 tensor on the CPU that is zero outside the
+        receptive field and outside the image.
+
+    Shape:
+        images (B, 3, H, W); each projection (3, h, w).
     """
     extent = network.input_shape[1:]
     counts = Counter(activations[winner.layer] for _, winner in winners)
     from_crops = crops_pay(network, counts, len({row for row, _ in winners}), rules)
     trace = network.trace(images, [])  # it runs as far as it is asked
     for layer in dict.fromkeys(winner.layer for _, winner in winners):
-        mine = [(row, winner) for row, winner in winners if winner.layer == layer]
-        rows = torch.tensor([row for row, _ in mine], device=network.device)
-        start = _start(network, activations[layer], [winner for _, winner in mine], rules)
+        of_layer = [(row, winner) for row, winner in winners if winner.layer == layer]
+        rows = torch.tensor([row for row, _ in of_layer], device=network.device)
+        start = _start(network, activations[layer], [winner for _, winner in of_layer], rules)
         fields = project_fields(trace, start, rows, rules, from_crops=from_crops)
-        for (_, winner), (box, field) in zip(mine, fields, strict=True):
+        for (_, winner), (box, field) in zip(of_layer, fields, strict=True):
             shown = _seen_from(box, shown_box(winner.box, *extent))
             within = _seen_from(box, winner.box)
             yield winner, crop(field.float().cpu(), shown, 0.0, within=within)
@@ -85,62 +95,29 @@ def _seen_from(origin: Box, box: Box) -> Box:
 
 
 def _start(network: Network, activation: str, winners: Sequence[Winner], rules: Rules) -> Start:
-    """What the walk down starts with at winners of one layer."""
+    """The initial signal of the backward walk at winners of one layer."""
     places = torch.tensor([(w.channel, w.row, w.column) for w in winners], device=network.device)
     value = torch.tensor([w.value for w in winners], device=network.device, dtype=network.dtype)
     signal = value if rules.seed is Seed.ACTIVATION else torch.ones_like(value)
     return Start(activation, places[:, 0], places[:, 1:], signal)
 
 
-def draw(
-    network: Network,
-    images: ImageSet,
-    preprocess: Preprocess,
-    layers: Sequence[Depicted],
-    folder: Path,
-    work: WorkFolder | None,
-    *,
-    rules: Rules,
-    batch_size: int,
-    workers: int | None,
-    advance: Callable[[int, int], None],
-    ranks: Ranks = ALONE,
-) -> float:
-    """Write every layer's sheets, begun or gone on with. Returns the seconds spent, in all runs.
-
-    folder, work : written by the first process; work is None in the others
-    advance : called with (winners drawn, winners in all)
-    ranks : process r of n paints the batches r, r + n, ..., and hands its tiles to the first
-
-    Raises  BadData: an image that could be read in the first pass cannot be read now.
-    """
-    painter = _Painter(network, images, preprocess, rules, batch_size, workers, work, ranks)
-    drawn = ranks.from_first(lambda: work.load_drawn() if work else Drawn())
-    counts = [int((layer.table.image >= 0).sum()) for layer in layers]
-
-    def told(done: int) -> None:
-        advance(sum(counts[: drawn.layers]) + done, sum(counts))
-
-    while drawn.layers < len(layers):
-        group = _group(layers[drawn.layers :], drawn.group)
-        drawn = painter.paint(group, drawn, told)
-        started = time.monotonic()
-        if work is not None:
-            _write_sheets(group, folder, work.tiles, workers)
-        drawn = Drawn(
-            layers=drawn.layers + len(group),
-            seconds=drawn.seconds + time.monotonic() - started,
-        )
-        if work is not None:
-            work.save_drawn(drawn)
-            shutil.rmtree(work.tiles, ignore_errors=True)
-    told(0)
-    return drawn.seconds
-
-
 @dataclass(frozen=True, eq=False)
-class _Painter:
-    """Projects the winners of a group of layers into their tile files."""
+class Renderer:
+    """Renders the winners of an atlas's layers: their tiles first, then the sheets of the tiles.
+
+    Attributes:
+        network: on the device that is used.
+        images: the set that the winners are from.
+        preprocess: from pictures to the network's input.
+        rules: the method of projection.
+        batch_size: how many images are run forward together, at most.
+        workers: threads that decode images and encode sheets; None takes one per core.
+        folder: of the atlas.
+        work: its work folder; None in all processes but the first, which alone writes.
+        ranks: process r of n renders the batches r, r + n, ..., and hands its tiles to the first.
+        progress: called with (winners rendered, winners in all).
+    """
 
     network: Network
     images: ImageSet
@@ -148,66 +125,112 @@ class _Painter:
     rules: Rules
     batch_size: int
     workers: int | None
+    folder: Path
     work: WorkFolder | None
     ranks: Ranks
+    progress: Callable[[int, int], None]
 
-    def paint(self, group: Sequence[Depicted], drawn: Drawn, told: Callable[[int], None]) -> Drawn:
-        """All tiles of the group; images that `drawn` counts are done already."""
+    def render(self, layers: Sequence[AtlasLayer]) -> float:
+        """Write every layer's sheets; what an interrupted run had finished is kept.
+
+        Args:
+            layers: of the atlas, in its order.
+
+        Returns:
+            The seconds spent, in all runs.
+
+        Raises:
+            BadData: an image that could be read in the first pass cannot be read now.
+        """
+        state = self.ranks.from_first(
+            lambda: self.work.load_rendered() if self.work else Rendered()
+        )
+        counts = [int((layer.table.image >= 0).sum()) for layer in layers]
+
+        def tell(done: int) -> None:
+            self.progress(sum(counts[: state.layers]) + done, sum(counts))
+
+        while state.layers < len(layers):
+            group = _group(layers[state.layers :], state.group)
+            state = self._render_tiles(group, state, tell)
+            started = time.monotonic()
+            if self.work is not None:
+                _write_sheets(group, self.folder, self.work.tiles, self.workers)
+            state = Rendered(
+                layers=state.layers + len(group),
+                seconds=state.seconds + time.monotonic() - started,
+            )
+            if self.work is not None:
+                self.work.save_rendered(state)
+                shutil.rmtree(self.work.tiles, ignore_errors=True)
+        tell(0)
+        return state.seconds
+
+    def _render_tiles(
+        self, group: Sequence[AtlasLayer], state: Rendered, tell: Callable[[int], None]
+    ) -> Rendered:
+        """All tiles of a group of layers; images that `state` counts are done already."""
         by_image: dict[int, list[Winner]] = {}
         for layer in group:
             for winner in layer.winners():
                 by_image.setdefault(winner.image, []).append(winner)
         order = sorted(by_image)
-        dealt = self.ranks.deal(order[drawn.images :], self._batch(group))
-        done = sum(len(by_image[image]) for image in order[: drawn.images])
+        rounds = self.ranks.deal(order[state.images :], self._batch_size(group))
+        done = sum(len(by_image[image]) for image in order[: state.images])
         started = saved = time.monotonic()
-        told(done)
-        with self._tile_files(group, drawn) as files, closing(self._read(dealt)) as found:
-            for shared in dealt:
-                mine = next(found) if self.ranks.rank < len(shared) else None
-                tiles = iter(()) if mine is None else self._tiles(mine, by_image, group)
+        tell(done)
+        with self._tile_files(group, state) as files, closing(self._read(rounds)) as read:
+            for shared in rounds:
+                batch = next(read) if self.ranks.rank < len(shared) else None
+                tiles = iter(()) if batch is None else self._tiles(batch, by_image, group)
                 most = max(sum(len(by_image[image]) for image in share) for share in shared)
                 for at in range(0, len(KINDS) * most, TILES_AT_ONCE):
                     if at:
-                        told(done)
+                        tell(done)
                     parts = self.ranks.gathered(list(islice(tiles, TILES_AT_ONCE)))
                     if files is not None:
                         done += files.write(chain.from_iterable(parts))
                 now = time.monotonic()
-                drawn = Drawn(
-                    layers=drawn.layers,
+                state = Rendered(
+                    layers=state.layers,
                     group=len(group),
-                    images=drawn.images + sum(map(len, shared)),
-                    seconds=drawn.seconds + now - started,
+                    images=state.images + sum(map(len, shared)),
+                    seconds=state.seconds + now - started,
                 )
                 started = now
-                due = now - saved >= CHECKPOINT_SECONDS or drawn.images == len(order)
+                due = now - saved >= CHECKPOINT_SECONDS or state.images == len(order)
                 if due and files is not None and self.work is not None:
                     files.flush()
-                    self.work.save_drawn(drawn)
+                    self.work.save_rendered(state)
                     saved = time.monotonic()
-                told(done)
-        return drawn
+                tell(done)
+        return state
 
     @contextmanager
-    def _tile_files(self, group: Sequence[Depicted], drawn: Drawn) -> Iterator[TileFiles | None]:
+    def _tile_files(
+        self, group: Sequence[AtlasLayer], state: Rendered
+    ) -> Iterator[TileFiles | None]:
         """Where the tiles wait; None in all processes but the first."""
         if self.work is None:
             yield None
             return
-        if drawn.images == 0:
+        if state.images == 0:
             shutil.rmtree(self.work.tiles, ignore_errors=True)  # of a group that is on its sheets
         with TileFiles(self.work.tiles, group) as files:
             yield files
 
-    def _read(self, dealt: Sequence[Sequence[Sequence[int]]]) -> Generator[Batch, None, None]:
-        """This process's batches. Raises  BadData: an image cannot be read any more."""
+    def _read(self, rounds: Sequence[Sequence[Sequence[int]]]) -> Generator[Batch, None, None]:
+        """This process's batches.
+
+        Raises:
+            BadData: an image cannot be read any more.
+        """
         for batch in batches(
             self.images,
             self.preprocess,
-            batch_size=len(dealt[0][0]) if dealt else 1,
+            batch_size=len(rounds[0][0]) if rounds else 1,
             workers=self.workers,
-            indices=self.ranks.hand(dealt),
+            indices=self.ranks.hand(rounds),
         ):
             if batch.skipped:
                 lost = batch.skipped[0]
@@ -218,7 +241,7 @@ class _Painter:
             yield batch
 
     def _tiles(
-        self, batch: Batch, by_image: Mapping[int, Sequence[Winner]], group: Sequence[Depicted]
+        self, batch: Batch, by_image: Mapping[int, Sequence[Winner]], group: Sequence[AtlasLayer]
     ) -> Iterator[Tile]:
         """Both tiles of each winner of a batch: all patches, then all projections."""
         winners = [
@@ -237,42 +260,55 @@ class _Painter:
             rgb = self.preprocess.rgb(projection)
             yield Tile("projection", winner, sheets.projection_tile(rgb))
 
-    def _batch(self, group: Sequence[Depicted]) -> int:
+    def _batch_size(self, group: Sequence[AtlasLayer]) -> int:
         """How many images may be run forward together with their activations kept."""
         below = self.network.below([layer.record.activation for layer in group])
         kept = 4 * sum(torch.Size(node.shape).numel() for node in below)
         return max(1, min(self.batch_size, TRACE_BYTES // max(1, kept)))
 
 
-def _group(layers: Sequence[Depicted], begun: int) -> list[Depicted]:
-    """The first layers whose tiles fit the budget together, at least one; or those begun with."""
+def _group(layers: Sequence[AtlasLayer], begun: int) -> list[AtlasLayer]:
+    """The layers that are rendered next, together.
+
+    Args:
+        layers: those that have no sheets yet, at least one.
+        begun: how many of them an interrupted run had begun with; 0 takes as many as have room
+            for their tiles on disk, at least one.
+    """
     if begun:
         return list(layers[:begun])
     group = [layers[0]]
     for layer in layers[1:]:
-        if sum(one.bytes for one in group) + layer.bytes > TILE_BYTES:
+        if sum(member.bytes for member in group) + layer.bytes > TILE_BYTES:
             break
         group.append(layer)
     return group
 
 
 def _write_sheets(
-    layers: Iterable[Depicted], folder: Path, tiles: Path, workers: int | None
+    layers: Iterable[AtlasLayer], folder: Path, tiles: Path, workers: int | None
 ) -> None:
-    """All sheets of some layers; those that are there already are whole, and stay.
+    """Write all sheets of some layers; those that are there already are whole, and stay.
 
-    workers : threads; Pillow lets go of the interpreter's lock while it encodes
+    Args:
+        layers: whose tiles are complete.
+        folder: of the atlas.
+        tiles: the folder of the tiles.
+        workers: threads, as Pillow lets go of the interpreter's lock while it encodes; None takes
+            one per core, at most 8.
     """
     threads = min(8, os.cpu_count() or 1) if workers is None else max(1, workers)
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(threads, thread_name_prefix="convscope-sheets")
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        for written in [pool.submit(write) for write in _sheets(layers, folder, tiles)]:
-            written.result()
+        for future in [pool.submit(write) for write in _sheets(layers, folder, tiles)]:
+            future.result()
 
 
-def _sheets(layers: Iterable[Depicted], folder: Path, tiles: Path) -> Iterator[Callable[[], None]]:
-    """What writes each sheet that is not there yet."""
+def _sheets(
+    layers: Iterable[AtlasLayer], folder: Path, tiles: Path
+) -> Iterator[Callable[[], None]]:
+    """A function for each sheet that is not there yet, which writes it."""
     makers = (
         ("", sheets.MAPS_PER_SHEET, sheets.rank_sheet),
         ("wall-", sheets.WALL**2, sheets.wall_sheet),

@@ -20,6 +20,7 @@ from convscope.errors import BadImage
 from convscope.geometry.window import Field
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
+from convscope.network.network import Network
 from convscope.network.weights import module_sha256
 from convscope.scan.topk import TopK
 
@@ -37,24 +38,37 @@ __all__ = [
 ]
 
 
-def model_record(model: Model) -> ModelRecord:
-    """Which model it is."""
+def model_record(model: Model, network: Network) -> ModelRecord:
+    """What an atlas records of its model.
+
+    Args:
+        model: as it was opened.
+        network: the same, as it was read.
+    """
     return ModelRecord(
         spec=model.spec,
         weights_sha256=weights_of(model),
         random_weights=model.random_weights,
         parameters=sum(p.numel() for p in model.module.parameters()),
         classes=model.classes,
+        output=_chosen_output(network),
     )
 
 
+def _chosen_output(network: Network) -> str | None:
+    """The name of the output that is the network's answer; None where there is but one."""
+    if len(network.outputs) < 2:
+        return None
+    return next(name for name, layer in network.outputs.items() if layer == network.output)
+
+
 def weights_of(model: Model) -> str:
-    """SHA-256 of the model's weights, hex: of their file, or where there is none of themselves."""
+    """SHA-256 of a model's weights, hex: of their file, or of the tensors where there is none."""
     return model.weights_sha256 or module_sha256(model.module)
 
 
 def preprocess_record(preprocess: Preprocess) -> PreprocessRecord:
-    """How images become what the network sees."""
+    """What an atlas records of how images become the network's input."""
     settings = preprocess.to_dict()
     mean = preprocess.per_pixel_mean
     if mean is not None:  # the record only says that there is one
@@ -63,7 +77,7 @@ def preprocess_record(preprocess: Preprocess) -> PreprocessRecord:
 
 
 def field_record(field: Field) -> FieldRecord:
-    """What a layer's units see."""
+    """What an atlas records of a layer's receptive field."""
     rows, columns = field.rows, field.columns
     return FieldRecord(
         size=field.size,
@@ -73,14 +87,23 @@ def field_record(field: Field) -> FieldRecord:
     )
 
 
-def layer_table(found: TopK, field: Field) -> LayerTable:
-    """The table with each place's receptive field; (0, 0, 0, 0) where empty."""
-    top, left = field.rows.first(found.row), field.columns.first(found.column)
+def layer_table(strongest: TopK, field: Field) -> LayerTable:
+    """A layer's strongest places with the receptive field of each.
+
+    Args:
+        strongest: the places.
+        field: of the layer.
+
+    Returns:
+        The same places with their boxes in input pixels; (0, 0, 0, 0) where a place is empty.
+    """
+    top, left = field.rows.first(strongest.row), field.columns.first(strongest.column)
     box = torch.stack([top, left, top + field.rows.size, left + field.columns.size], dim=-1)
-    box = box.masked_fill((found.image < 0)[..., None], 0)  # (C, K, 4)
+    box = box.masked_fill((strongest.image < 0)[..., None], 0)  # (C, K, 4)
     return LayerTable(
-        found.value, found.image, found.row, found.column, box, found.active, found.non_finite
-    )
+        strongest.value, strongest.image, strongest.row, strongest.column, box,
+        strongest.active, strongest.non_finite,
+    )  # fmt: skip
 
 
 def image_records(images: ImageSet) -> list[ImageRecord]:
@@ -104,8 +127,15 @@ def _image(images: ImageSet, index: int) -> ImageRecord:
 
 
 def slugs(names: Iterable[str]) -> dict[str, str]:
-    """A folder name for each layer, safe and different on every file system."""
-    found: dict[str, str] = {}
+    """Folder names for layers, safe and different on every file system.
+
+    Args:
+        names: of the layers.
+
+    Returns:
+        Layer -> folder name.
+    """
+    folders: dict[str, str] = {}
     taken: set[str] = set()
     for name in names:
         base = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".") or "layer"
@@ -113,5 +143,5 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
         while slug.lower() in taken:
             slug, number = f"{base}~{number}", number + 1
         taken.add(slug.lower())
-        found[name] = slug
-    return found
+        folders[name] = slug
+    return folders

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from convscope.atlas.depict import draw
+from convscope.atlas.depict import Renderer
 from convscope.atlas.records import (
     field_record,
     image_records,
@@ -37,7 +37,7 @@ from convscope.atlas.store import (
     write_manifest,
     write_tables,
 )
-from convscope.atlas.tiles import Depicted
+from convscope.atlas.tiles import AtlasLayer
 from convscope.atlas.unfinished import Plan, WorkFolder, claim
 from convscope.errors import BadData, BadInput, BadModel, BadOption
 from convscope.images.image_set import ImageSet
@@ -64,7 +64,15 @@ PADDING = "grey 128 outside the image and outside the unit's field"
 
 @dataclass(frozen=True)
 class Search:
-    """What an atlas looks for, and how: as `build_atlas` has it."""
+    """What an atlas looks for, and how.
+
+    Attributes:
+        layers: their names; None is every convolutional layer.
+        top: K, how many images each feature map keeps, 1 to 100.
+        rules: the method of projection.
+        batch_size: images at a time; None takes as many as fit the memory budget.
+        workers: threads that decode images; None takes one per core.
+    """
 
     layers: tuple[str, ...] | None = None
     top: int = 9
@@ -87,20 +95,41 @@ def build_atlas(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Atlas:
-    """The strongest activations of every feature map over a set of images, as a folder.
+    """Find the strongest activations of every feature map over a set of images.
 
-    layers : names; by default every convolutional layer. Each is seen at its activation, after
-        batch norm and rectification.
-    top : K, how many images each feature map keeps, 1 to 100
-    resume : go on with an unfinished scan of the same model, images and settings. It ends with
-        the same bytes as a scan that was never stopped (if batch size and threads are the same).
+    The atlas is a folder: the numbers, and of each winner the image patch and its projection. An
+    image that cannot be read is skipped and named in the manifest. NaN and infinite activations
+    never rank and are counted per layer. The model comes back as it was.
 
-    An image that cannot be read is skipped and named in the manifest. NaN and infinite
-    activations never rank and are counted per layer. The model comes back as it was.
+    Args:
+        model: as `open_model` gives it.
+        images: as `open_images` gives them.
+        out: the folder, new or empty.
+        layers: their names; by default every convolutional layer. Each is seen at its activation,
+            after batch norm and rectification.
+        top: K, how many images each feature map keeps, 1 to 100.
+        batch_size: images at a time; None takes as many as fit the memory budget.
+        workers: threads that decode images; None takes one per core.
+        resume: go on with an unfinished atlas of the same model, images and settings. It ends with
+            the same bytes as one that was never stopped (if batch size and threads are the same).
+        rules: the method of projection.
+        device: as torch names it.
+        progress: called with (what is counted, how many are done, how many there are).
 
-    Raises  NoSuchLayer; BadOption: top, batch_size, device, or a layer without feature maps;
-        BadData: no images, or none that can be read; FolderInUse: `out` holds something else, or
-        an atlas that was not to be resumed; BadInput: the disk is full.
+    Returns:
+        The finished atlas.
+
+    Raises:
+        NoSuchLayer: with the nearest names.
+        BadOption: top, batch size, device, or a layer without feature maps.
+        BadData: no images, or none that can be read.
+        FolderInUse: `out` holds something else, or an atlas that was not to be resumed.
+        BadInput: the disk is full.
+
+    Example:
+        >>> model = convscope.open_model("run:runs/demo/zfnet")
+        >>> atlas = convscope.build_atlas(model, convscope.open_images("photos/"), "atlas")
+        >>> atlas.projection("conv5", channel=12, rank=0).show()
     """
     search = Search(None if layers is None else tuple(layers), top, rules, batch_size, workers)
     write_atlas(model, images, out, search, resume=resume, device=device, progress=progress)
@@ -118,19 +147,26 @@ def write_atlas(
     progress: Progress | None = None,
     ranks: Ranks = ALONE,
 ) -> None:
-    """`build_atlas` by several processes: all call this, the first one writes the folder.
+    """Build an atlas by one or several processes: all call this, the first writes the folder.
 
     Its bytes are those of one process that has the same batch size and as many threads. What was
     interrupted may be resumed by any number of processes.
 
-    Raises  as `build_atlas`, in the first process; BadData: the processes find other images.
-        BadModel: other weights.
+    Args:
+        model, images, out, resume, device, progress: as `build_atlas` has them.
+        search: what to look for, and how.
+        ranks: which of several processes this is.
+
+    Raises:
+        BadData: as `build_atlas`, or the processes find other images.
+        BadModel: the processes have other weights.
+        ConvscopeError: of other kinds, as `build_atlas`, in the first process.
     """
     out = Path(out)
     _check(search, images)
     network = model.network().to(_device(device))
     names = layers_with_maps(network, search.layers)
-    _see_the_same(model, images, ranks)
+    _check_same_inputs(model, images, ranks)
     plan = ranks.from_first(lambda: _plan(model, images, names, search, network))
     try:
         with claim(out, plan, resume=resume) if ranks.first else nullcontext() as work:
@@ -147,9 +183,17 @@ def write_atlas(
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """One scan, as far as this process takes it.
+    """An atlas being made, as far as this process takes part in it.
 
-    work : None in all processes but the first, which alone writes
+    Attributes:
+        model: as it was opened.
+        images: the set.
+        out: the atlas folder.
+        network: the model's, on the device that is used.
+        plan: what was asked for.
+        work: the work folder; None in all processes but the first, which alone writes.
+        progress: called with (what is counted, how many are done, how many there are).
+        ranks: which process this is.
     """
 
     model: Model
@@ -162,54 +206,55 @@ class _Job:
     ranks: Ranks
 
     def run(self, search: Search) -> None:
-        """Both passes, then the manifest, which makes the atlas whole."""
+        """Make both passes, then write the manifest, which makes the atlas whole.
+
+        Raises:
+            BadData: no image can be read.
+        """
         activations = {name: self.network.activation(name) for name in self.plan.layers}
         batch = search.batch_size or fitting_batch(self.network, activations.values())
-        found = Strongest(self.network, activations, self.plan.top)
+        strongest = Strongest(self.network, activations, self.plan.top)
         seen = Scan(
             self.network, self.images, self.model.preprocess,
             batch_size=batch, workers=search.workers, ranks=self.ranks, progress=self.progress,
-        ).run(found, commits=None if self.work is None else self.work.tables)  # fmt: skip
+        ).run(strongest, commits=None if self.work is None else self.work.tables)  # fmt: skip
         started = time.monotonic()
         layers = self.ranks.from_first(
-            lambda: self._write_tables(activations, found.tables, seen, search.rules)
+            lambda: self._write_tables(activations, strongest.tables, seen, search.rules)
         )
         written = time.monotonic() - started
-        drawn = draw(
-            self.network,
-            self.images,
-            self.model.preprocess,
-            layers,
-            self.out,
-            self.work,
-            rules=search.rules,
-            batch_size=batch,
-            workers=search.workers,
-            advance=lambda done, total: self.progress("projections", done, total),
+        rendered = Renderer(
+            self.network, self.images, self.model.preprocess, search.rules,
+            batch_size=batch, workers=search.workers, folder=self.out, work=self.work,
             ranks=self.ranks,
-        )
+            progress=lambda done, total: self.progress("projections", done, total),
+        ).render(layers)  # fmt: skip
         if self.ranks.first:
-            phases = {"images": seen.seconds, "tables": written, "projections": drawn}
+            phases = {"images": seen.seconds, "tables": written, "projections": rendered}
             records = [layer.record for layer in layers]
             write_manifest(self.out, self._manifest(records, seen, batch, phases))
 
     def _write_tables(
-        self, activations: Mapping[str, str], found: Mapping[str, TopK], seen: Seen, rules: Rules
-    ) -> list[Depicted]:
-        """What the first pass brought, on disk. Raises  BadData: it brought nothing."""
+        self, activations: Mapping[str, str], top: Mapping[str, TopK], seen: Seen, rules: Rules
+    ) -> list[AtlasLayer]:
+        """Write what the first pass brought.
+
+        Raises:
+            BadData: no image could be read.
+        """
         if len(seen.skipped) == len(self.images):
             self._withdraw()
             raise nothing_readable(self.images, seen)
         fields = {name: self.network.layer(at).field for name, at in activations.items()}
-        tables = {name: layer_table(found[name], field) for name, field in fields.items()}
-        records = self._records(activations, found, rules)
+        tables = {name: layer_table(top[name], field) for name, field in fields.items()}
+        records = self._records(activations, top, rules)
         write_tables(self.out, tables)
         write_images(self.out, image_records(self.images))
         self._write_filters(records)
-        return [Depicted(record, tables[record.name]) for record in records]
+        return [AtlasLayer(record, tables[record.name]) for record in records]
 
     def _withdraw(self) -> None:
-        """Leave nothing of a scan that cannot be."""
+        """Leave nothing of an atlas that cannot be made."""
         shutil.rmtree(WorkFolder(self.out).path)
         if not any(self.out.iterdir()):
             self.out.rmdir()
@@ -217,6 +262,7 @@ class _Job:
     def _records(
         self, activations: Mapping[str, str], tables: Mapping[str, TopK], rules: Rules
     ) -> list[LayerRecord]:
+        """What the manifest says of the layers."""
         folders = slugs(activations)
         records = []
         for name, activation in activations.items():
@@ -242,7 +288,7 @@ class _Job:
         return records
 
     def _shows_filters(self, name: str) -> bool:
-        """Whether it is a convolution of the image's three colour planes."""
+        """Whether a layer is a convolution of the image's three colour planes."""
         node = self.network.nodes[name]
         weight = node.tensors.get("weight")
         reads_image = node.op.convolves and node.inputs == (INPUT,)
@@ -284,10 +330,12 @@ def _check(search: Search, images: ImageSet) -> None:
         raise BadData(f"{images.spec} holds no images; an atlas needs at least one")
 
 
-def _see_the_same(model: Model, images: ImageSet, ranks: Ranks) -> None:
-    """Compare what the processes were given, and read the images' digests between them.
+def _check_same_inputs(model: Model, images: ImageSet, ranks: Ranks) -> None:
+    """Compare what the processes were given, and share the reading of the images' digests.
 
-    Raises  BadData, BadModel: in the first process, naming another one that differs.
+    Raises:
+        BadData: in the first process, naming another one that finds other images.
+        BadModel: in the first process, naming another one that has other weights.
     """
     if ranks.count == 1:
         return
@@ -312,7 +360,7 @@ def _plan(
     model: Model, images: ImageSet, names: tuple[str, ...], search: Search, network: Network
 ) -> Plan:
     return Plan(
-        model=model_record(model),
+        model=model_record(model, network),
         data=DataRecord(spec=images.spec, identity=images.identity(), count=len(images)),
         preprocess=preprocess_record(model.preprocess),
         input_shape=model.input_shape,

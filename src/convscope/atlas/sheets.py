@@ -1,4 +1,7 @@
-"""Pictures on sheets. Functions here are numbers -> pixels -> WebP bytes; no model, no folder.
+"""Sheets: pictures of many units in one image file.
+
+Functions here go from numbers to pixels and from pixels to WebP bytes; they know no model and no
+folder.
 
 A *crop* is what a picture shows of a unit: its receptive field, as far as it lies in the image. A
 *tile* is a crop at the size that is stored (at most 96 pixels), a *cell* the square place of a tile
@@ -46,25 +49,37 @@ Pixels = NDArray[np.uint8]
 
 
 def shown_window(field: tuple[int, int], image: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) in input pixels that a picture of a unit shows: see `shown_box`."""
+    """The size of what a picture of a unit shows, (height, width) in input pixels.
+
+    Args:
+        field: (height, width) of the unit's receptive field.
+        image: (height, width) of the network's input.
+    """
     shown = shown_box(Box(0, 0, *field), *image)
     return shown.height, shown.width
 
 
 def tile_shape(window: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the stored tile: the window, reduced to fit in 96 x 96."""
+    """The size of a stored tile, (height, width): the window, reduced to fit in 96 x 96 pixels."""
     scale = min(1.0, LARGEST / max(window))
     return max(1, round(window[0] * scale)), max(1, round(window[1] * scale))
 
 
 def cell_size(window: tuple[int, int]) -> int:
-    """Side of the square cell that holds the tile: 32 to 96 pixels, a whole multiple if small."""
+    """The side of the square cell that holds the tile of a window, in pixels.
+
+    It is 32 to 96; where the tile is smaller than 32, a whole multiple of its larger side.
+    """
     side = max(tile_shape(window))
     return side * _enlargement(side)
 
 
 def patch_tile(patch: Tensor) -> Pixels:
-    """uint8 (3, h, w), a crop of a picture -> its tile (th, tw, 3)."""
+    """Make the tile of an image patch.
+
+    Shape:
+        uint8 (3, h, w), a crop of a picture -> uint8 (th, tw, 3).
+    """
     pixels = np.ascontiguousarray(patch.permute(1, 2, 0).numpy())
     height, width = tile_shape(pixels.shape[:2])
     if (height, width) == pixels.shape[:2]:
@@ -73,9 +88,14 @@ def patch_tile(patch: Tensor) -> Pixels:
 
 
 def projection_tile(projection: Tensor) -> Pixels:
-    """float32 (3, h, w), a crop of a projection, zero outside -> its tile (th, tw, 3).
+    """Make the tile of a projection.
 
-    Reduced first, then scaled around grey by its own values, the largest `CLIP` of them cut off.
+    It is reduced first, then scaled around grey by its own values, the largest `CLIP` of them cut
+    off.
+
+    Shape:
+        float32 (3, h, w), a crop of a projection that is zero outside the field
+        -> uint8 (th, tw, 3).
     """
     height, width = tile_shape((projection.shape[1], projection.shape[2]))
     if (height, width) != projection.shape[1:]:
@@ -86,7 +106,11 @@ def projection_tile(projection: Tensor) -> Pixels:
 
 
 def rank_sheet(tiles: Pixels) -> Image.Image:
-    """(M, K, th, tw, 3) with M <= 32 -> a sheet of M rows (feature maps) and K columns (ranks)."""
+    """Put tiles on a sheet with a row per feature map and a column per rank.
+
+    Shape:
+        (M, K, th, tw, 3), M at most 32.
+    """
     maps, ranks, height, width = tiles.shape[:4]
     side = max(height, width)
     factor = _enlargement(side)
@@ -98,13 +122,23 @@ def rank_sheet(tiles: Pixels) -> Image.Image:
 
 
 def cell_box(channel: int, rank: int, cell: int) -> tuple[int, int, int, int]:
-    """Where a unit's cell lies on its rank sheet: left, upper, right, lower, as Pillow counts."""
+    """Where a unit's cell lies on its rank sheet: (left, upper, right, lower), as Pillow counts.
+
+    Args:
+        channel: the feature map.
+        rank: the unit's place among the strongest of the map, from 0.
+        cell: the side of a cell in pixels.
+    """
     row = channel % MAPS_PER_SHEET
     return rank * cell, row * cell, (rank + 1) * cell, (row + 1) * cell
 
 
 def wall_sheet(tiles: Pixels) -> Image.Image:
-    """(M, K, th, tw, 3) with M <= 100 -> 10 x 10 cells of 96 pixels: ranks 0 to 8 in 3 x 3."""
+    """Put tiles on a wall: 10 x 10 cells of 96 pixels, each a feature map's ranks 0 to 8 in 3 x 3.
+
+    Shape:
+        (M, K, th, tw, 3), M at most 100.
+    """
     maps, ranks = tiles.shape[:2]
     montages = np.full((WALL * WALL, WALL_SIDE**2, WALL_TILE, WALL_TILE, 3), GREY, np.uint8)
     for m in range(maps):
@@ -117,11 +151,15 @@ def wall_sheet(tiles: Pixels) -> Image.Image:
 
 
 def filter_sheet(weight: Tensor) -> Image.Image:
-    """First-layer filters (C, 3, kh, kw) -> 10 columns of 64-pixel cells, one for each filter.
+    """Show first-layer filters as pictures, in 10 columns of 64-pixel cells.
 
     Each is scaled around grey by its own largest absolute value and enlarged by a whole factor.
 
-    Raises  BadInput: filters that do not look at three colour planes.
+    Raises:
+        BadInput: filters that do not look at three colour planes.
+
+    Shape:
+        (C, 3, kh, kw).
     """
     if weight.ndim != 4 or weight.shape[1] != 3:
         raise BadInput(
@@ -130,8 +168,8 @@ def filter_sheet(weight: Tensor) -> Image.Image:
         )
     rows = math.ceil(weight.shape[0] / FILTER_COLUMNS)
     cells = np.full((rows, FILTER_COLUMNS, FILTER_CELL, FILTER_CELL, 3), GREY, np.uint8)
-    for number, one in enumerate(weight.detach().cpu().float()):
-        pixels = Image.fromarray(grey_scaled(one))
+    for number, kernel in enumerate(weight.detach().cpu().float()):
+        pixels = Image.fromarray(grey_scaled(kernel))
         factor = FILTER_CELL / max(pixels.size)
         factor = math.floor(factor) if factor >= 1 else factor
         width, height = (max(1, int(extent * factor)) for extent in pixels.size)
@@ -143,7 +181,12 @@ def filter_sheet(weight: Tensor) -> Image.Image:
 
 
 def encode(sheet: Image.Image, *, exact: bool) -> bytes:
-    """WebP bytes, the same for the same pixels. `exact`: lossless, for enlarged small fields."""
+    """Encode a sheet as WebP; the same pixels always make the same bytes.
+
+    Args:
+        sheet: the picture.
+        exact: without loss, for small fields that are enlarged pixel by pixel.
+    """
     buffer = io.BytesIO()
     if exact:
         sheet.save(buffer, "WEBP", lossless=True, quality=50, method=2)
@@ -162,7 +205,7 @@ def _enlargement(side: int) -> int:
 
 
 def _thumbnail(tile: Pixels) -> Pixels:
-    """A tile centred in 32 x 32 pixels."""
+    """A tile at the size of a wall, centred in 32 x 32 pixels."""
     height, width = tile.shape[:2]
     scale = WALL_TILE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -176,7 +219,7 @@ def _thumbnail(tile: Pixels) -> Pixels:
 
 
 def _grid(cells: Pixels) -> Image.Image:
-    """(rows, columns, h, w, 3) -> one picture."""
+    """Join cells (rows, columns, h, w, 3) to one picture."""
     rows, columns, height, width = cells.shape[:4]
     joined = cells.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
     return Image.fromarray(np.ascontiguousarray(joined))

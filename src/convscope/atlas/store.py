@@ -21,7 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -46,27 +53,50 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 MANIFEST, IMAGES, TABLES, SHEETS = "manifest.json", "images.json", "tables.safetensors", "sheets"
-WORK, PLAN = "work", "plan.json"  # of an unfinished scan, see unfinished.py
+WORK, PLAN = "work", "plan.json"  # of an unfinished atlas, see unfinished.py
 
 
 class Record(BaseModel):
-    """A frozen piece of JSON. Unknown keys are ignored, so that a version may grow."""
+    """A frozen piece of JSON. Unknown keys are ignored, so that a version may add some."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class ModelRecord(Record):
-    """Which network. `weights_sha256` identifies the weights; random ones say so."""
+    """Which network the atlas is of.
+
+    Attributes:
+        spec: the model as it was asked for.
+        weights_sha256: identifies the weights, hex.
+        random_weights: whether they were never trained.
+        parameters: how many there are.
+        classes: names of the outputs, if known.
+        output: of a network that returns several outputs, the name of the one that is its answer,
+            as `--output` takes it; None, and not written, where there is but one.
+    """
 
     spec: str
     weights_sha256: str | None
     random_weights: bool
     parameters: int
     classes: tuple[str, ...] | None
+    output: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_a_missing_output(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields by name, without an output that is None."""
+        fields: dict[str, Any] = write(self)
+        return {k: v for k, v in fields.items() if k != "output" or v is not None}
 
 
 class DataRecord(Record):
-    """Which images: their specification, the hash of the whole set, and how many."""
+    """Which images the atlas looked at.
+
+    Attributes:
+        spec: the set as it was asked for.
+        identity: hash of the whole set, hex.
+        count: how many images it has, readable or not.
+    """
 
     spec: str
     identity: str
@@ -74,14 +104,26 @@ class DataRecord(Record):
 
 
 class PreprocessRecord(Record):
-    """How an image became numbers: one line for people, and the settings."""
+    """How an image became the network's input.
+
+    Attributes:
+        text: one line for people.
+        settings: the same, value by value.
+    """
 
     text: str
     settings: dict[str, Any]
 
 
 class FieldRecord(Record):
-    """A receptive field, (rows, columns) in input pixels; unit i starts at start + i * stride."""
+    """A layer's receptive field, (rows, columns) in input pixels.
+
+    Attributes:
+        size: of a unit's field.
+        stride: from a unit's field to that of its neighbour.
+        start: where the field of unit 0 begins; that of unit i begins at start + i * stride.
+        status: exact, upper bound or global.
+    """
 
     size: tuple[int, int]
     stride: tuple[float, float]
@@ -90,10 +132,25 @@ class FieldRecord(Record):
 
 
 class LayerRecord(Record):
-    """One layer. `window` is the part of the input that a picture shows, rows and columns in
-    pixels: the field, or the whole input along an axis where the field is larger than it.
-    `image_dependent` is False where projections are the same for every image, but for their
-    strength; None in atlases that do not say."""
+    """What the manifest says of a layer.
+
+    Attributes:
+        name: of the layer.
+        slug: its folder's name.
+        activation: the layer whose values were ranked, after batch norm and rectification.
+        kind: of the operation.
+        channels: how many feature maps it has.
+        grid: (rows, columns) of a map.
+        field: what a unit sees.
+        window: (rows, columns) in input pixels that a picture shows: the field, or the whole input
+            along an axis where the field is larger than it.
+        tile: side of a cell on the sheets, in pixels.
+        non_finite: how many NaN and infinite activations were met.
+        dead: how many maps were above zero in no image.
+        filters: whether there is a sheet of its filters.
+        image_dependent: False where projections are the same for every image, but for their
+            strength; None in atlases that do not say.
+    """
 
     name: str
     slug: str
@@ -111,14 +168,21 @@ class LayerRecord(Record):
 
 
 class SkippedRecord(Record):
-    """An image that could not be read, and why."""
+    """An image that could not be read, and the reason."""
 
     name: str
     reason: str
 
 
 class ImageRecord(Record):
-    """One image of the data set; `sha256` is None where it could not be read."""
+    """One image of the data set.
+
+    Attributes:
+        name: in its set.
+        sha256: of its bytes, hex; None where it could not be read.
+        label: number of its class, if it has one.
+        class_name: name of its class, if known.
+    """
 
     name: str
     sha256: str | None
@@ -127,10 +191,26 @@ class ImageRecord(Record):
 
 
 class Manifest(Record):
-    """What the atlas shows and how it was made.
+    """What an atlas shows and how it was made.
 
-    top : K;  seconds : time spent, in all runs of a resumed scan
-    converted : what was done to images that were not 8-bit RGB -> to how many
+    Attributes:
+        schema_version: of the files' layout.
+        convscope_version: that made it.
+        model: the network.
+        data: the images.
+        preprocess: from images to the network's input.
+        input_shape: (3, H, W) in pixels.
+        top: K, how many images each feature map keeps.
+        rules: name of the method of projection.
+        device: that the network ran on.
+        batch_size: images at a time.
+        padding: what pictures show outside the image and the field.
+        layers: in the network's order.
+        skipped: images that could not be read.
+        converted: what was done to images that were not 8-bit RGB -> to how many of them.
+        seconds: spent, in all runs of a resumed atlas.
+        seconds_by_phase: the same by what was done.
+        complete: whether the atlas is finished.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -156,11 +236,15 @@ class Manifest(Record):
 class LayerTable:
     """The strongest places of a layer's C feature maps, best first.
 
-    value : float32 (C, K), -inf where empty
-    image, row, column : int64 (C, K), index into the images and place on the grid; -1 where empty
-    box : int64 (C, K, 4), top, left, bottom, right in input pixels, half-open; may extend beyond
-    active : int64 (C,), in how many images the map was above zero
-    non_finite : int64 (C,), NaN and infinite activations, which never rank
+    Attributes:
+        value: float32 (C, K), the activation; -inf where a place is empty.
+        image: int64 (C, K), index into the images; -1 where empty.
+        row: int64 (C, K), of the position on the layer's grid; -1 where empty.
+        column: int64 (C, K), of the position on the layer's grid; -1 where empty.
+        box: int64 (C, K, 4), the receptive field's top, left, bottom, right in input pixels,
+            half-open; it may extend beyond the image.
+        active: int64 (C,), in how many images the map was above zero.
+        non_finite: int64 (C,), how many NaN and infinite activations there were; they never rank.
     """
 
     value: Tensor
@@ -186,7 +270,19 @@ class Layers(dict[str, LayerTable]):
 
 
 class Atlas:
-    """A finished atlas: `.manifest`, `.images`, `.layers[name]`, and its pictures."""
+    """A finished atlas, as `open_atlas` reads it.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what it shows and how it was made.
+        images: of the data set, in its order.
+        layers: name -> the layer's strongest places.
+
+    Example:
+        >>> atlas = convscope.open_atlas("atlas")
+        >>> atlas.layers["conv5"].value[12]  # the strongest activations of feature map 12
+        >>> atlas.patch("conv5", channel=12, rank=0).save("patch.png")
+    """
 
     def __init__(
         self, folder: Path, manifest: Manifest, images: list[ImageRecord], layers: Layers
@@ -199,19 +295,37 @@ class Atlas:
         self._sheet = lru_cache(maxsize=16)(_open_sheet)
 
     def record(self, layer: str) -> LayerRecord:
-        """What the manifest says of a layer. Raises NoSuchLayer."""
+        """What the manifest says of a layer.
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+        """
         self.layers[layer]
         return self._records[layer]
 
     def patch(self, layer: str, channel: int, rank: int) -> Image.Image:
-        """The picture patch that excited the map, RGB, a square of the layer's `tile` pixels.
+        """The image patch that excited a feature map.
 
-        Raises  NoSuchLayer, NoSuchUnit: channel; BadOption: rank.
+        Args:
+            layer: its name.
+            channel: the feature map.
+            rank: the place among the map's strongest, from 0.
+
+        Returns:
+            RGB, a square whose side is the layer's `tile`.
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+            NoSuchUnit: no such channel.
+            BadOption: no such rank.
         """
         return self._cell("patch", layer, channel, rank)
 
     def projection(self, layer: str, channel: int, rank: int) -> Image.Image:
-        """The unit's projection for the same patch, scaled around grey. Raises as `patch`."""
+        """The projection of the unit that a patch belongs to, scaled around grey.
+
+        Args, result and errors are those of `patch`.
+        """
         return self._cell("projection", layer, channel, rank)
 
     def _cell(self, kind: str, layer: str, channel: int, rank: int) -> Image.Image:
@@ -232,8 +346,15 @@ class Atlas:
 def open_atlas(folder: str | Path) -> Atlas:
     """Read a finished atlas.
 
-    Raises  BadInput: no atlas there, one that is unfinished or damaged, or one that a newer
-    Convscope wrote.
+    Args:
+        folder: that `build_atlas` or `convscope atlas` wrote.
+
+    Raises:
+        BadInput: no atlas is there, or it is unfinished or damaged, or a newer Convscope wrote it.
+
+    Example:
+        >>> convscope.open_atlas("atlas").manifest.top
+        9
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
@@ -251,9 +372,13 @@ def open_atlas(folder: str | Path) -> Atlas:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an atlas, finished or not. Raises BadInput as `open_atlas`."""
+    """The manifest of an atlas, finished or not.
+
+    Raises:
+        BadInput: none is there, or it is damaged, or a newer Convscope wrote it.
+    """
     try:
-        found = json.loads((folder / MANIFEST).read_bytes())
+        content = json.loads((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         if (folder / WORK / PLAN).exists():
             raise _unfinished(folder) from None
@@ -262,7 +387,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     except (OSError, ValueError) as error:
         raise _damaged(folder, error) from None
-    version = found.get("schema_version") if isinstance(found, dict) else None
+    version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int):
         raise _damaged(folder, f"{MANIFEST} names no schema_version")
     if version != SCHEMA_VERSION:
@@ -272,23 +397,23 @@ def read_manifest(folder: Path) -> Manifest:
             f"version {SCHEMA_VERSION}: {remedy}"
         )
     try:
-        return Manifest.model_validate(found)
+        return Manifest.model_validate(content)
     except ValidationError as error:
         raise _damaged(folder, error) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json."""
+    """Write manifest.json, which makes an atlas whole."""
     replace_file(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
 
 
 def write_images(folder: Path, images: Sequence[ImageRecord]) -> None:
-    """Write images.json."""
+    """Write images.json, the list of all images."""
     replace_file(folder / IMAGES, _IMAGE_LIST.dump_json(list(images), indent=0))
 
 
 def write_tables(folder: Path, tables: dict[str, LayerTable]) -> None:
-    """Write tables.safetensors."""
+    """Write tables.safetensors, the strongest places of all layers."""
     named = {
         f"{name}/{field}": getattr(table, field).contiguous()
         for name, table in tables.items()
@@ -298,7 +423,14 @@ def write_tables(folder: Path, tables: dict[str, LayerTable]) -> None:
 
 
 def sheet_path(folder: Path, slug: str, kind: str, number: int | None = None) -> Path:
-    """Where a layer's sheet lies, e.g. sheets/conv1/patch-000.webp or sheets/conv1/filters.webp."""
+    """Where a layer's sheet lies, e.g. sheets/conv1/patch-000.webp or sheets/conv1/filters.webp.
+
+    Args:
+        folder: of the atlas.
+        slug: name of the layer's folder.
+        kind: of the sheet, such as "patch" or "wall-projection".
+        number: of the sheet; None where there is but one of its kind.
+    """
     name = kind if number is None else f"{kind}-{number:03d}"
     return folder / SHEETS / slug / f"{name}.webp"
 
@@ -307,6 +439,11 @@ _IMAGE_LIST = TypeAdapter(list[ImageRecord])
 
 
 def _table(tensors: dict[str, Tensor], record: LayerRecord) -> LayerTable:
+    """A layer's table out of the tensors of tables.safetensors.
+
+    Raises:
+        KeyError: a tensor is missing or of another layer.
+    """
     table = LayerTable(*(tensors[f"{record.name}/{field}"] for field in TABLE_FIELDS))
     if table.value.shape[0] != record.channels:
         raise KeyError(f"{record.name} has {table.value.shape[0]} feature maps in the tables")

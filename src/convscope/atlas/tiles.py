@@ -15,14 +15,25 @@ from convscope.atlas.store import LayerRecord, LayerTable
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY
 
-__all__ = ["KINDS", "Depicted", "Tile", "TileFiles", "Winner", "read_tiles"]
+__all__ = ["KINDS", "AtlasLayer", "Tile", "TileFiles", "Winner", "read_tiles"]
 
 KINDS = ("patch", "projection")  # in the order in which a winner gets them
 
 
 @dataclass(frozen=True)
 class Winner:
-    """A unit that holds a place: its layer, map and rank, position, field, image and value."""
+    """A unit that is among the strongest of its feature map.
+
+    Attributes:
+        layer: its name in the atlas.
+        channel: the feature map.
+        rank: its place in the map's table, from 0.
+        row: of the unit's position on the layer's grid.
+        column: of the unit's position on the layer's grid.
+        box: the unit's receptive field in input pixels; it may extend beyond the image.
+        image: its index in the set.
+        value: the activation.
+    """
 
     layer: str
     channel: int
@@ -36,7 +47,13 @@ class Winner:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One of a winner's two pictures, uint8 (th, tw, 3)."""
+    """One of a winner's two small pictures.
+
+    Attributes:
+        kind: one of `KINDS`.
+        winner: of whom it is.
+        pixels: uint8 (th, tw, 3).
+    """
 
     kind: str
     winner: Winner
@@ -44,24 +61,29 @@ class Tile:
 
 
 @dataclass(frozen=True, eq=False)
-class Depicted:
-    """A layer of the atlas with all that its pictures need."""
+class AtlasLayer:
+    """A layer of the atlas with all that its pictures need.
+
+    Attributes:
+        record: what the manifest says of it.
+        table: its strongest units.
+    """
 
     record: LayerRecord
     table: LayerTable
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """(C, K, th, tw, 3) of the layer's tiles."""
+        """(C, K, th, tw, 3): of all the layer's tiles of one kind."""
         return (*self.table.value.shape, *sheets.tile_shape(self.record.window), 3)
 
     @property
     def bytes(self) -> int:
-        """Of both kinds of tiles."""
+        """The size of the layer's tiles of both kinds."""
         return len(KINDS) * int(np.prod(self.shape))
 
     def winners(self) -> Iterator[Winner]:
-        """Whoever holds a place, in the order of maps and ranks."""
+        """The units in the table, in the order of feature maps and ranks."""
         table = self.table
         places = zip(
             (table.image >= 0).nonzero().tolist(),
@@ -78,10 +100,15 @@ class Depicted:
 class TileFiles:
     """Tiles on disk, two plain files a layer, each tile at its own offset.
 
-    Plain writes, not a memory map: a full disk is then an error and not a dead process.
+    Plain writes, not a memory map: a full disk is then an error and not a dead process. Used in a
+    `with` statement, which closes the files.
+
+    Args:
+        folder: for the files; it is made.
+        layers: whose tiles are to be kept. Files that are there already are gone on with.
     """
 
-    def __init__(self, folder: Path, layers: Sequence[Depicted]) -> None:
+    def __init__(self, folder: Path, layers: Sequence[AtlasLayer]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._ranks = {layer.record.name: layer.shape[1] for layer in layers}
         self._files = {}
@@ -99,7 +126,11 @@ class TileFiles:
             file.close()
 
     def write(self, tiles: Iterable[Tile]) -> int:
-        """Put tiles at their places. Returns how many winners have both of theirs now."""
+        """Write tiles at their places.
+
+        Returns:
+            How many winners have both of their tiles with these.
+        """
         whole = 0
         for tile in tiles:
             winner, pixels = tile.winner, np.ascontiguousarray(tile.pixels)
@@ -110,24 +141,35 @@ class TileFiles:
         return whole
 
     def flush(self) -> None:
-        """Hand everything to the disk."""
+        """Make sure that everything written is on the disk."""
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
 
 
-def read_tiles(folder: Path, layer: Depicted, kind: str, start: int, stop: int) -> Pixels:
-    """Tiles (M, K, th, tw, 3) of feature maps start to stop; empty places are grey."""
+def read_tiles(folder: Path, layer: AtlasLayer, kind: str, start: int, stop: int) -> Pixels:
+    """Read tiles of a range of feature maps.
+
+    Args:
+        folder: of the tile files.
+        layer: whose tiles they are.
+        kind: one of `KINDS`.
+        start: the first feature map.
+        stop: the one after the last.
+
+    Returns:
+        uint8 (stop - start, K, th, tw, 3); places without a winner are grey.
+    """
     shape = (stop - start, *layer.shape[1:])
-    one = int(np.prod(layer.shape[1:]))
+    bytes_per_map = int(np.prod(layer.shape[1:]))
     tiles = np.full(shape, GREY, np.uint8)
     with _path(folder, layer, kind).open("rb") as file:
-        file.seek(start * one)
-        found = np.frombuffer(file.read((stop - start) * one), np.uint8)
-    tiles.reshape(-1)[: found.size] = found  # a file ends with its last tile
+        file.seek(start * bytes_per_map)
+        content = np.frombuffer(file.read((stop - start) * bytes_per_map), np.uint8)
+    tiles.reshape(-1)[: content.size] = content  # a file ends with its last tile
     tiles[(layer.table.image[start:stop] < 0).numpy()] = GREY
     return tiles
 
 
-def _path(folder: Path, layer: Depicted, kind: str) -> Path:
+def _path(folder: Path, layer: AtlasLayer, kind: str) -> Path:
     return folder / f"{layer.record.slug}.{kind}"

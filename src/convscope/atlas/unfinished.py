@@ -1,11 +1,11 @@
-"""A scan that has not ended: what it was asked to do, how far it got, and who may go on with it.
+"""The checkpoint of an atlas: what was asked for, how far it got, and who may go on with it.
 
-While a scan runs, the atlas folder holds a folder `work`:
+While an atlas is being made, its folder holds a folder `work`:
 
     plan.json            what was asked for (`Plan`), written first
     state.safetensors    the tables so far and, in its header, the next image: one file, one commit
     drawn.json           which layers have their sheets, and how many images of the next ones are
-                         projected (`Drawn`)
+                         projected (`Rendered`)
     tiles/               tiles that wait for their sheet
     lock                 held by the process at work
 
@@ -39,11 +39,22 @@ from convscope.scan.commits import StateFile
 from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.lock import held
 
-__all__ = ["Drawn", "Plan", "WorkFolder", "claim"]
+__all__ = ["Plan", "Rendered", "WorkFolder", "claim"]
 
 
 class Plan(Record):
-    """What a scan was asked to do. Two runs that differ here cannot make one atlas."""
+    """What an atlas was asked for. Two runs that differ here cannot make one atlas.
+
+    Attributes:
+        model: the network and its weights.
+        data: the images.
+        preprocess: from images to the network's input.
+        input_shape: (3, H, W) in pixels.
+        top: how many images each feature map keeps.
+        rules: name of the method of projection.
+        device: that the network is run on.
+        layers: their names.
+    """
 
     model: ModelRecord
     data: DataRecord
@@ -56,15 +67,22 @@ class Plan(Record):
 
     @classmethod
     def of(cls, manifest: Manifest) -> Plan:
-        """The plan that a manifest is the outcome of."""
+        """The plan that led to a finished atlas."""
         layers = tuple(record.name for record in manifest.layers)
         shared = cls.model_fields.keys() - {"layers"}
         return cls(layers=layers, **{name: getattr(manifest, name) for name in shared})
 
     def differences(self, other: Plan) -> str:
-        """What differs, in words: "top was 9, now 5; ...". Empty: one may go on with the other.
+        """What differs from an earlier plan, in words.
 
         Where the weights and the images lie, and how they are called, does not matter.
+
+        Args:
+            other: the earlier plan.
+
+        Returns:
+            Such as "top was 9, now 5; rules was deconvnet, now guided"; empty where one may go on
+            with the other.
         """
         pairs = {
             "the model's weights": lambda p: (p.model.weights_sha256 or "")[:12],
@@ -83,14 +101,23 @@ class Plan(Record):
             for name, value in pairs.items()
             if value(self) != value(other)
         ]
+        outputs = self.model.output, other.model.output
+        if None not in outputs and outputs[0] != outputs[1]:  # an older plan does not say it
+            differing.append(f"output was {outputs[1]}, now {outputs[0]}")
         if self.preprocess.settings != other.preprocess.settings and not differing:
             differing = ["the preprocessing's settings"]
         return "; ".join(differing)
 
 
-class Drawn(Record):
-    """How far the pictures are: layers with all their sheets, how many layers are under way, and
-    how many images are projected for those."""
+class Rendered(Record):
+    """How far the pictures are.
+
+    Attributes:
+        layers: how many have all their sheets.
+        group: how many of the next layers are under way, together.
+        images: how many images are projected for those.
+        seconds: spent, in all runs.
+    """
 
     layers: int = 0
     group: int = 0
@@ -99,56 +126,79 @@ class Drawn(Record):
 
 
 class WorkFolder:
-    """The folder `work` of one atlas. Got with `claim`."""
+    """The folder `work` of one atlas, which `claim` gives.
+
+    Attributes:
+        path: of the folder.
+        tiles: the folder of the tiles that wait for their sheets.
+        tables: the state of the first pass.
+    """
 
     def __init__(self, atlas: Path) -> None:
         self.path = atlas / WORK
         self.tiles = self.path / "tiles"
         self.tables = StateFile(self.path / "state.safetensors")
 
-    def save_drawn(self, drawn: Drawn) -> None:
+    def save_rendered(self, state: Rendered) -> None:
         """Commit how far the pictures are."""
-        replace_file(self.path / "drawn.json", drawn.model_dump_json().encode())
+        replace_file(self.path / "drawn.json", state.model_dump_json().encode())
 
-    def load_drawn(self) -> Drawn:
-        """What `save_drawn` committed last."""
+    def load_rendered(self) -> Rendered:
+        """What `save_rendered` committed last; nothing rendered where it never did.
+
+        Raises:
+            FolderInUse: the file cannot be read.
+        """
         path = self.path / "drawn.json"
         try:
-            return Drawn.model_validate_json(path.read_bytes())
+            return Rendered.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            return Drawn()
+            return Rendered()
         except (OSError, ValidationError) as error:
             raise _unreadable(path, error) from None
 
 
 @contextmanager
 def claim(atlas: Path, plan: Plan, *, resume: bool) -> Iterator[WorkFolder | None]:
-    """The work folder of a scan that may begin, or go on; None where the atlas is finished.
+    """Hold an atlas folder to make the atlas in it, or to go on with it.
 
-    Raises  FolderInUse: the folder holds something else, an atlas (finished, unfinished, or of
-    another plan), or another process is at work in it. Nothing in it is changed then.
+    Args:
+        atlas: the folder, new, empty, or of an atlas of the same plan.
+        plan: what is asked for.
+        resume: go on with what is there.
+
+    Yields:
+        The work folder; None where the atlas is finished.
+
+    Raises:
+        FolderInUse: the folder holds something else, an atlas that is not to be resumed or is of
+            another plan, or another process is at work in it. Nothing in it is changed then.
     """
-    found = _found(atlas)
-    if isinstance(found, Manifest):
-        _may_resume(atlas, "a finished atlas", plan, Plan.of(found), resume)
+    existing = _existing(atlas)
+    if isinstance(existing, Manifest):
+        _check_resume(atlas, "a finished atlas", plan, Plan.of(existing), resume)
         shutil.rmtree(WorkFolder(atlas).path, ignore_errors=True)  # a kill may have left it
         yield None
         return
     work = WorkFolder(atlas)
-    if found is not None:
-        _may_resume(atlas, "an unfinished atlas", plan, found, resume)
+    if existing is not None:
+        _check_resume(atlas, "an unfinished atlas", plan, existing, resume)
     work.path.mkdir(parents=True, exist_ok=True)
     busy = f"another process is at work in {atlas}; wait for it, or stop it first"
     with held(work.path / "lock", busy):
         remove_leftovers(atlas)
         replace_file(work.path / PLAN, plan.model_dump_json(indent=1).encode())
         yield work
-    if isinstance(_found(atlas), Manifest):
+    if isinstance(_existing(atlas), Manifest):
         shutil.rmtree(work.path)
 
 
-def _found(atlas: Path) -> Manifest | Plan | None:
-    """The finished or unfinished atlas in a folder; None for one that is new or empty."""
+def _existing(atlas: Path) -> Manifest | Plan | None:
+    """What a folder holds: a finished atlas, the plan of an unfinished one, or nothing.
+
+    Raises:
+        FolderInUse: it holds something else, or cannot be read.
+    """
     if not atlas.exists():
         return None
     if not atlas.is_dir():
@@ -176,7 +226,7 @@ def _found(atlas: Path) -> Manifest | Plan | None:
 
 
 def _is_ours(entry: Path) -> bool:
-    """Whether a scan that was killed before it had written its plan left this."""
+    """Whether this was left by a run that was killed before it had written its plan."""
     if entry.name != WORK or not entry.is_dir():
         return False
     return all(
@@ -184,8 +234,9 @@ def _is_ours(entry: Path) -> bool:
     )
 
 
-def _may_resume(atlas: Path, what: str, plan: Plan, found: Plan, resume: bool) -> None:
-    differences = plan.differences(found)
+def _check_resume(atlas: Path, what: str, plan: Plan, earlier: Plan, resume: bool) -> None:
+    """Refuse to go on with an atlas of another plan, or with one that is not to be resumed."""
+    differences = plan.differences(earlier)
     if differences:
         raise FolderInUse(
             f"{atlas} holds {what} of another scan: {differences}; use the same again, "

@@ -1,4 +1,4 @@
-"""Floor 8: parse, call, print. One file per verb group."""
+"""Floor 8, the command line: parse, call, print. One file per verb."""
 
 from convscope.cli.app import main
 

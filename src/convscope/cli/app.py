@@ -1,6 +1,8 @@
-"""The command line: verbs, and how what goes wrong reaches the person and the shell.
+"""The command line: its verbs, and how errors reach the person and the shell.
 
-0  done      1  failed (NaN met, disk full, ...)      2  bad input      130  interrupted
+The exit codes are
+
+    0  done      1  failed (NaN met, disk full, ...)      2  bad input      130  interrupted
 """
 
 from __future__ import annotations
@@ -93,11 +95,19 @@ for _verb in VERBS.values():
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code.
+    """Run the command line.
 
-    arguments : without the program's name; default: those this process was started with
+    Args:
+        arguments: without the program's name; default: those that this process was started with.
+
+    Returns:
+        The exit code.
+
+    Example:
+        >>> main(["layers", "zfnet"])
+        0
     """
-    _share_the_machine()
+    _let_idle_threads_sleep()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without × still shows the rest
             stream.reconfigure(errors="replace")
@@ -113,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    """Run the command line, and turn errors into a line and an exit code."""
     command: Any = typer.main.get_command(app)
     try:
         code = command.main(
@@ -145,8 +156,8 @@ def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
     _complain(str(message), DONE)
 
 
-def _share_the_machine() -> None:
-    """Let threads that wait for each other sleep soon, as torch is not loaded yet.
+def _let_idle_threads_sleep() -> None:
+    """Let threads that wait for each other sleep soon; it must be said before torch is loaded.
 
     By default GNU OpenMP's threads spin for milliseconds. Beside other work on the same cores that
     made a training epoch of zfnet-small 3 to 7 times as long (2 cores, load 5).
@@ -156,14 +167,14 @@ def _share_the_machine() -> None:
 
 
 def _complain(message: str, code: int) -> int:
-    """One line on stderr, in one write: other processes may speak at the same moment."""
+    """Print one line on stderr, in one write, as other processes may print at the same moment."""
     line = " ".join(message.split())
     sys.stderr.write(f"convscope: {line}\n")
     return code
 
 
 def _usage(error: Any) -> str:
-    """What typer found wrong with the arguments, and where help is."""
+    """What is wrong with the arguments, in typer's words, and where help is."""
     message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".?")
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "convscope"

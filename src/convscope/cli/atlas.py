@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,15 +21,34 @@ from convscope.experiments.options import (
     Running,
 )
 from convscope.experiments.session import Session, choose_device, open_session
-from convscope.progress import Progress
 from convscope.text import listed
 
 if TYPE_CHECKING:
+    from convscope.atlas.scan import Search
     from convscope.atlas.store import Atlas
     from convscope.images.image_set import ImageSet
     from convscope.network.ranks import Ranks
 
-__all__ = ["atlas", "make_atlas"]
+__all__ = ["Mining", "atlas"]
+
+
+@dataclass(frozen=True)
+class Mining:
+    """What an atlas looks for.
+
+    Attributes:
+        layers: their names, separated by commas; None is every convolutional layer.
+        top: how many images each feature map keeps.
+        rules: the method of projection.
+        resume: go on with an unfinished atlas.
+    """
+
+    layers: LayersOption = None
+    top: Annotated[
+        int, typer.Option(min=1, max=100, metavar="N", help="Images kept of each feature map.")
+    ] = 9
+    rules: RulesOption = RulesName.DECONVNET
+    resume: ResumeOption = False
 
 
 def atlas(
@@ -37,12 +57,7 @@ def atlas(
     out: FolderOption,
     reading: Reading,
     running: Running,
-    layers: LayersOption = None,
-    top: Annotated[
-        int, typer.Option(min=1, max=100, metavar="N", help="Images kept of each feature map.")
-    ] = 9,
-    rules: RulesOption = RulesName.DECONVNET,
-    resume: ResumeOption = False,
+    mining: Mining,
 ) -> None:
     """Find what excites every feature map over a set of images.
 
@@ -56,75 +71,53 @@ def atlas(
         convscope atlas run:runs/demo/zfnet scenes:val --out atlas
         convscope atlas torchvision:resnet18 photos/ --out atlas --resume
     """
-    names = None if layers is None else listed(layers, "--layers")
+    layers = None if mining.layers is None else listed(mining.layers, "--layers")
     device = choose_device(running.device)
+    from convscope.atlas.scan import Search, write_atlas
+    from convscope.methods.rules import rules_named
     from convscope.network.ranks import processes
 
+    rules = rules_named(mining.rules)
+    search = Search(layers, mining.top, rules, running.batch_size, running.workers)
     with processes(device) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)
-        scope = open_session(model, reading, running)
-        images = scope.images(data)
-        facts = {**scope.facts(), "images": f"{images.spec}: {len(images)}", "rules": rules}
-        if same := _about_images(scope, names, rules):
-            facts["pictures"] = same
-        together = {"processes": str(ranks.count)} if ranks.count > 1 else {}
-        screen.facts({**facts, **together})
+        session = open_session(model, reading, running)
+        images = session.images(data)
+        screen.facts(_facts(session, images, search, ranks))
         with screen.progress(out) as progress:
-            make_atlas(
-                scope, images, out, running, progress,
-                layers=names, top=top, rules=rules, resume=resume, ranks=ranks,
+            write_atlas(
+                session.model, images, out, search,
+                resume=mining.resume, device=str(session.device), progress=progress, ranks=ranks,
             )  # fmt: skip
         if ranks.first:
             from convscope.atlas.store import open_atlas
             from convscope.report.page import write_page
 
             page = write_page(out)
-            _report(screen, scope, open_atlas(out), page)
+            _report(screen, session, open_atlas(out), page)
 
 
-def make_atlas(
-    scope: Session,
-    images: ImageSet,
-    out: Path,
-    running: Running,
-    progress: Progress,
-    *,
-    layers: tuple[str, ...] | None = None,
-    top: int = 9,
-    rules: RulesName = RulesName.DECONVNET,
-    resume: bool = False,
-    ranks: Ranks | None = None,
-) -> None:
-    """Write the atlas; as one of several processes if `ranks` says."""
-    from convscope.atlas.scan import Search, write_atlas
-    from convscope.methods.rules import rules_named
-    from convscope.network.ranks import ALONE
-
-    search = Search(layers, top, rules_named(rules), running.batch_size, running.workers)
-    write_atlas(
-        scope.model,
-        images,
-        out,
-        search,
-        resume=resume,
-        device=str(scope.device),
-        progress=progress,
-        ranks=ranks or ALONE,
-    )
-
-
-def _about_images(scope: Session, layers: tuple[str, ...] | None, rules: RulesName) -> str | None:
-    """Which layers' projections are the same for every image, if any are."""
+def _facts(session: Session, images: ImageSet, search: Search, ranks: Ranks) -> dict[str, str]:
+    """What is used, for a person; among it, which layers' projections are alike for all images."""
     from convscope.methods.dependence import about_images
-    from convscope.methods.rules import rules_named
 
-    network = scope.network
-    looked = [network.activation(name) for name in layers or network.conv_layers()]
-    return about_images(network, looked, rules_named(rules))
+    network, rules = session.network, search.rules
+    facts = {
+        **session.facts(),
+        "images": f"{images.spec}: {len(images)}",
+        "rules": rules.name,
+    }
+    looked_at = [network.activation(name) for name in search.layers or network.conv_layers()]
+    if same_for_all := about_images(network, looked_at, rules):
+        facts["pictures"] = same_for_all
+    if ranks.count > 1:
+        facts["processes"] = str(ranks.count)
+    return facts
 
 
-def _report(screen: Screen, scope: Session, made: Atlas, page: Path) -> None:
-    manifest = made.manifest
+def _report(screen: Screen, session: Session, atlas: Atlas, page: Path) -> None:
+    """What the atlas holds, in words and for a program."""
+    manifest = atlas.manifest
     maps = sum(layer.channels for layer in manifest.layers)
     dead = sum(layer.dead for layer in manifest.layers)
     screen.say(
@@ -140,8 +133,8 @@ def _report(screen: Screen, scope: Session, made: Atlas, page: Path) -> None:
     screen.say(f"Open {page}")
     screen.result(
         {
-            **scope.record(),
-            "out": str(made.folder),
+            **session.record(),
+            "out": str(atlas.folder),
             "page": str(page),
             "images": manifest.data.count,
             "skipped": [skipped.model_dump() for skipped in manifest.skipped],

@@ -1,4 +1,4 @@
-"""`convscope demo`: the whole tour, offline, on a network trained a moment ago."""
+"""`convscope demo`: a network trained and looked into, offline, with a page that shows it all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.atlas import make_atlas
 from convscope.cli.demo_pictures import draw_pictures
 from convscope.cli.outputs import write_file
 from convscope.cli.screen import Screen
@@ -33,7 +32,13 @@ RECORD, RUN, ATLAS, PICTURES = "demo.json", "zfnet", "atlas", "pictures"
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything. Scenes to learn from, epochs, scenes that the atlas looks at."""
+    """How much a demo does.
+
+    Attributes:
+        scenes: how many the network learns from.
+        epochs: of its training.
+        looked_at: how many other scenes the atlas looks at.
+    """
 
     scenes: int
     epochs: int
@@ -65,70 +70,78 @@ def demo(
     screen = Screen(running.as_json)
     size = QUICK if quick else FULL
     page = out / "index.html"
-    found = _claim(out, {**asdict(size), "seed": running.seed})
-    if found.get("finished"):
+    record = _claim(out, {**asdict(size), "seed": running.seed})
+    if record.get("finished"):
         screen.say(f"{out} holds a finished demo; delete it to make another.", f"Open {page}")
-        screen.result(found["facts"])
+        screen.result(record["facts"])
         return
     choose_device(running.device)
     try:
-        facts = _tour(screen, out, size, running)
+        facts = _make(screen, out, size, running)
     except KeyboardInterrupt:
         screen.warn("what was finished is kept: the same command goes on from there")
         raise
-    _record(out, {**found, "finished": True, "facts": facts})
+    _write_record(out, {**record, "finished": True, "facts": facts})
     screen.say("", f"Open {page}")
     screen.result(facts)
 
 
-def _tour(screen: Screen, out: Path, size: Size, running: Running) -> dict[str, Any]:
-    """Everything that the page shows, and the page; what is worth knowing of it."""
+def _make(screen: Screen, out: Path, size: Size, running: Running) -> dict[str, Any]:
+    """Make everything that the page shows, and the page.
+
+    Returns:
+        What a program is told of it, JSON-able.
+    """
     history = _train(screen, out / RUN, size, running)
-    scope = open_session(f"run:{out / RUN}", Reading(), running)
-    scenes = _scenes(f"scenes:val:{size.looked_at}", scope.model.input_shape[-1], running.seed)
-    atlas = _look(screen, scope, scenes, out / ATLAS, running)
-    occluded = draw_pictures(screen, scope, scenes, atlas, out / PICTURES)
+    session = open_session(f"run:{out / RUN}", Reading(), running)
+    scenes = _scenes(f"scenes:val:{size.looked_at}", session.model.input_shape[-1], running.seed)
+    atlas = _write_atlas(screen, session, scenes, out / ATLAS, running)
+    occluded = draw_pictures(screen, session, scenes, atlas, out / PICTURES)
     facts = {
         "convscope": __version__,
         "out": str(out),
         "page": str(out / "index.html"),
-        "model": scope.model.spec,
-        "weights_sha256": scope.model.weights_sha256,
+        "model": session.model.spec,
+        "weights_sha256": session.model.weights_sha256,
         "history": [asdict(epoch) for epoch in history],
         "occlusion": occluded,
     }
-    _write_page(out, scope, atlas, size, facts)
+    _write_page(out, session, atlas, size, facts)
     return facts
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """What demo.json says of a folder that is new or holds a demo of these settings.
+    """Take a folder that is new or holds a demo of these settings.
 
-    Raises  FolderInUse: it holds something else.
+    Returns:
+        What its demo.json says.
+
+    Raises:
+        FolderInUse: it holds something else.
     """
     if out.exists() and not out.is_dir():
         raise FolderInUse(f"--out {out} is a file: give a new folder")
-    record = out / RECORD
-    if record.exists():
+    path = out / RECORD
+    if path.exists():
         try:
-            found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-            same = found["settings"] == settings
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            same = record["settings"] == settings
         except (ValueError, KeyError, TypeError):
-            raise FolderInUse(f"{record} cannot be read: delete {out}, or give another") from None
+            raise FolderInUse(f"{path} cannot be read: delete {out}, or give another") from None
         if not same:
             raise FolderInUse(
                 f"{out} holds a demo of another size or seed: delete it, or give another --out"
             )
-        return found
+        return record
     if out.exists() and any(out.iterdir()):
         raise FolderInUse(f"{out} is not empty and holds no demo: give a new folder with --out")
-    found = {"settings": settings, "finished": False}
-    _record(out, found)
-    return found
+    record = {"settings": settings, "finished": False}
+    _write_record(out, record)
+    return record
 
 
-def _record(out: Path, found: dict[str, Any]) -> None:
-    write_file(out / RECORD, json.dumps(found, indent=1).encode())
+def _write_record(out: Path, record: dict[str, Any]) -> None:
+    write_file(out / RECORD, json.dumps(record, indent=1).encode())
 
 
 def _scenes(spec: str, side: int, seed: int) -> SceneImages:
@@ -138,7 +151,7 @@ def _scenes(spec: str, side: int, seed: int) -> SceneImages:
 
 
 def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequence[Epoch]:
-    """A trained network in the folder; one that is there is kept."""
+    """Train the network into a folder, unless a trained one is there; its epochs."""
     from convscope.network.architectures import architecture_named
     from convscope.training.checkpoint import Status, read_run
     from convscope.training.loop import Keeping, train
@@ -153,7 +166,7 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
     side = architecture_named(NETWORK).input_size
     screen.say(f"1/3  training {NETWORK} on {size.scenes} rendered scenes: {describe(recipe)}")
     with screen.progress() as progress:
-        done = train(
+        trained = train(
             NETWORK,
             _scenes(f"scenes:train:{size.scenes}", side, running.seed),
             _scenes(f"scenes:val:{size.looked_at}", side, running.seed),
@@ -164,37 +177,45 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
             keeping=Keeping(resume=True),
             progress=progress,
         )
-    screen.say(*(f"     {epoch_line(epoch)}" for epoch in done.history))
-    return done.history
+    screen.say(*(f"     {epoch_line(epoch)}" for epoch in trained.history))
+    return trained.history
 
 
-def _look(
-    screen: Screen, scope: Session, scenes: SceneImages, folder: Path, running: Running
+def _write_atlas(
+    screen: Screen, session: Session, scenes: SceneImages, folder: Path, running: Running
 ) -> Atlas:
+    """The atlas of the scenes, with its page."""
+    from convscope.atlas.scan import Search, write_atlas
     from convscope.atlas.store import open_atlas
     from convscope.report.page import write_page
 
     screen.say(f"2/3  atlas: what excites each feature map, over {len(scenes)} other scenes")
     with screen.progress() as progress:
-        make_atlas(scope, scenes, folder, running, progress, resume=True)
+        write_atlas(
+            session.model, scenes, folder,
+            Search(batch_size=running.batch_size, workers=running.workers),
+            resume=True, device=str(session.device), progress=progress,
+        )  # fmt: skip
     write_page(folder)
     return open_atlas(folder)
 
 
-def _write_page(out: Path, scope: Session, atlas: Atlas, size: Size, facts: dict[str, Any]) -> None:
+def _write_page(
+    out: Path, session: Session, atlas: Atlas, size: Size, facts: dict[str, Any]
+) -> None:
     from convscope.report.tour import write_tour
 
-    layers = [row for row in scope.network.table() if row["kind"] == "conv"]
+    layers = [row for row in session.network.table() if row["kind"] == "conv"]
     write_tour(
         out,
         {
             **facts,
             "scenes": size.scenes,
             "looked_at": size.looked_at,
-            "classes": scope.model.classes,
+            "classes": session.model.classes,
             "layers": layers,
             "maps": sum(record.channels for record in atlas.manifest.layers),
-            "input": scope.model.input_shape,
+            "input": session.model.input_shape,
             "parameters": atlas.manifest.model.parameters,
             "atlas": f"{ATLAS}/index.html",
             "pictures": PICTURES,

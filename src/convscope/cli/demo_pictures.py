@@ -17,25 +17,36 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_pictures"]
 
-PROJECTED = ("conv5", "conv3")
-SHOWN_CLASSES = ("dog", "car", "butterfly", "bird", "house", "flower")  # in projections
+PROJECTED = ("conv5", "conv3")  # layers whose strongest units are projected
+SHOWN_CLASSES = ("dog", "car", "butterfly", "bird", "house", "flower")  # of the projections
 OCCLUDED_CLASSES = ("dog", "car", "butterfly")
 OCCLUDER = (24, 3)  # pixels: size and stride; a third of a scene
 CANDIDATES = 10  # scenes of a class that are tried, for one that is named correctly
 
 
 def draw_pictures(
-    screen: Screen, scope: Session, scenes: SceneImages, atlas: Atlas, folder: Path
+    screen: Screen, session: Session, scenes: SceneImages, atlas: Atlas, folder: Path
 ) -> list[dict[str, Any]]:
-    """The tour's pictures; what was measured about each occlusion."""
+    """Draw the demo's pictures into a folder.
+
+    Args:
+        screen: where the person is told about it.
+        session: the trained network.
+        scenes: the images that are looked at.
+        atlas: of this network and these images.
+        folder: of the .png files.
+
+    Returns:
+        What was measured about each occlusion, JSON-able.
+    """
     from convscope.report.plate import plate_figure
     from convscope.report.tour import contact_figure
 
     screen.say("3/3  pictures and page: scenes, feature maps, projections, occlusion")
-    record = scope.record()
+    record = session.record()
     count = 2 * len(scenes.recipe.classes)
     sheet = contact_figure(
-        [scenes.picture(i) for i in range(count)], [_named(scenes, i) for i in range(count)]
+        [scenes.picture(i) for i in range(count)], [_class_of(scenes, i) for i in range(count)]
     )
     write_figure(folder / "scenes.png", sheet, record)
     subtitle = (
@@ -44,39 +55,40 @@ def draw_pictures(
     )
     plate = plate_figure(atlas, title="Feature maps, drawn at random", subtitle=subtitle)
     write_figure(folder / "maps.png", plate, record)
-    write_figure(folder / "projections.png", _projections(scope, scenes), record)
+    write_figure(folder / "projections.png", _projections(session, scenes), record)
     occluded = []
     for name in OCCLUDED_CLASSES:
-        index = _recognised(scope, scenes, name)
+        index = _correctly_classified(session, scenes, name)
         if index is None:
             continue
         picture = Picture(scenes.name(index), scenes.picture(index))
-        maps = sweep_image(screen, scope, picture, OCCLUDER, read_fill("grey", scope))
+        maps = sweep_image(screen, session, picture, OCCLUDER, fill=read_fill("grey", session))
         file = folder / f"occlusion-{name}.png"
-        write_figure(file, occlusion_row(maps, scope, picture), record)
+        write_figure(file, occlusion_row(maps, session, picture), record)
         occluded.append({"class": name, "file": file.name, **_against_truth(maps, scenes, index)})
     return occluded
 
 
-def _named(scenes: SceneImages, index: int) -> str:
+def _class_of(scenes: SceneImages, index: int) -> str:
+    """The name of a scene's class; empty where it has none."""
     label = scenes.label(index)
     return scenes.recipe.classes[label] if label is not None else ""
 
 
-def _recognised(scope: Session, scenes: SceneImages, name: str) -> int | None:
-    """The first scene of a class that the network names correctly."""
+def _correctly_classified(session: Session, scenes: SceneImages, name: str) -> int | None:
+    """The index of the first scene of a class that the network classifies correctly, if any."""
     from convscope.experiments.sensitivity.recognised import probabilities
 
     classes = scenes.recipe.classes
     label = classes.index(name)
     for index in range(label, len(scenes), len(classes))[:CANDIDATES]:
-        image = scope.tensor(Picture(name, scenes.picture(index)))
-        if int(probabilities(scope.network, image)[0].argmax()) == label:
+        image = session.tensor(Picture(name, scenes.picture(index)))
+        if int(probabilities(session.network, image)[0].argmax()) == label:
             return index
     return None
 
 
-def _projections(scope: Session, scenes: SceneImages) -> Any:
+def _projections(session: Session, scenes: SceneImages) -> Any:
     """The strongest unit of each of some layers in a scene of each of some classes."""
     import numpy as np
     import torch
@@ -85,15 +97,16 @@ def _projections(scope: Session, scenes: SceneImages) -> Any:
     from convscope.methods.project import project
     from convscope.report.projection_figure import projection_figure
 
-    network, preprocess = scope.network, scope.model.preprocess
+    network, preprocess = session.network, session.model.preprocess
     indices = [scenes.recipe.classes.index(name) for name in SHOWN_CLASSES]
     pictures = [scenes.picture(index) for index in indices]
-    images = torch.cat([scope.tensor(Picture("", picture)) for picture in pictures])
+    images = torch.cat([session.tensor(Picture("", picture)) for picture in pictures])
     units = [strongest_map(network, image, layer) for layer in PROJECTED for image in images]
     rows = list(range(len(images))) * len(PROJECTED)
-    found = project(network.trace(images, [unit.layer for unit in units]), units, images=rows)
+    trace = network.trace(images, [unit.layer for unit in units])
+    projections = project(trace, units, images=rows)
     return projection_figure(
-        found,
+        projections,
         [np.array(preprocess.picture(picture)) for picture in pictures],
         preprocess,
         names=SHOWN_CLASSES,
@@ -103,7 +116,12 @@ def _projections(scope: Session, scenes: SceneImages) -> Any:
 
 
 def _against_truth(maps: OcclusionMaps, scenes: SceneImages, index: int) -> dict[str, float]:
-    """Mean probability with at least half of the occluder on the object, and with none of it."""
+    """An occlusion held against the scene's mask, the known truth.
+
+    Returns:
+        The class's probability without an occluder, its mean where at least half of the occluder
+        lies on the object, its mean where as little of it as possible does, and its minimum.
+    """
     import torch
 
     mask = torch.from_numpy(scenes.scene(index).mask)

@@ -27,14 +27,14 @@ def layers(model: ModelArgument, reading: Reading, running: Running) -> None:
     screen = Screen(running.as_json)
     if reading.input is not None and reading.preprocess is None:
         reading = replace(reading, preprocess="unit")  # no image will be looked at
-    scope = open_session(model, reading, running)
-    size = "×".join(map(str, scope.model.input_shape))
+    session = open_session(model, reading, running)
+    size = "×".join(map(str, session.model.input_shape))
     from convscope.methods.dependence import about_bends, about_images
     from convscope.methods.rules import DECONVNET
 
-    network = scope.network
-    facts = {**scope.facts(), "input": size, "deconvnet": about_bends(network)}
-    same = about_images(network, [layer.name for layer in network.layers], DECONVNET)
-    screen.facts({**facts, "pictures": same} if same else facts)
-    screen.say("", *([] if running.as_json else [str(scope.network)]))
-    screen.result(scope.network.table())
+    network = session.network
+    facts = {**session.facts(), "input": size, "deconvnet": about_bends(network)}
+    same_for_all = about_images(network, [layer.name for layer in network.layers], DECONVNET)
+    screen.facts({**facts, "pictures": same_for_all} if same_for_all else facts)
+    screen.say("", *([] if running.as_json else [str(network)]))
+    screen.result(network.table())

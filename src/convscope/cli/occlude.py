@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,24 +29,100 @@ if TYPE_CHECKING:
 
     from convscope.methods.occlusion import OcclusionMaps
 
-__all__ = ["find_class", "occlude", "read_fill", "sweep_image"]
+__all__ = ["Occluding", "find_class", "occlude", "occlusion_row", "read_fill", "sweep_image"]
 
 
 class MethodName(StrEnum):
-    """How the network is run; `methods.sweep.Method` holds them."""
+    """How the network is run at each of the occluder's positions (`methods.sweep.Method`)."""
 
     INCREMENTAL = "incremental"
     FULL = "full"
 
 
 class PrecisionName(StrEnum):
-    """The numbers that the network is run in; `methods.sweep.Precision` holds them."""
+    """The numbers that the network is run in (`methods.sweep.Precision`)."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
 
 
 GREYS = {"grey": 128, "black": 0, "white": 255}
+"""Levels 0..255 of the colours that have a name."""
+
+
+@dataclass(frozen=True)
+class Occluding:
+    """The occluder, what is watched under it, and how the network is run.
+
+    Attributes:
+        size: the occluder's side in pixels; None is a seventh of the input's.
+        stride: its step in pixels; None is a quarter of its side.
+        fill: its colour.
+        target: the class that is watched, by index or name; None is the predicted one.
+        layer: the layer whose strongest feature map is watched; None is the last convolution.
+        unit: the feature map that is watched instead.
+        method: recompute what the occluder touches, or everything.
+        precision: of the numbers that the network is run in.
+    """
+
+    size: SizeOption = None
+    stride: StrideOption = None
+    fill: Annotated[
+        str,
+        typer.Option(
+            metavar="COLOUR",
+            help="The occluder's colour: grey, black, white, mean (zero after "
+            "preprocessing), a level 0..255, or R,G,B.",
+        ),
+    ] = "grey"
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS",
+            help="The class to watch, by index or name. Default: the predicted one.",
+        ),
+    ] = None
+    layer: WatchOption = None
+    unit: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="Watch this feature map instead.")
+    ] = None
+    method: Annotated[
+        MethodName,
+        typer.Option(
+            help="incremental recomputes only what the occluder touches, exactly; full runs the "
+            "whole network at every position."
+        ),
+    ] = MethodName.INCREMENTAL
+    precision: Annotated[
+        PrecisionName,
+        typer.Option(
+            help="bfloat16 rounds, which is faster on some processors; the error is reported."
+        ),
+    ] = PrecisionName.FLOAT32
+
+    def check(self) -> None:
+        """Refuse options that contradict each other.
+
+        Raises:
+            BadOption: both a layer and a unit are to be watched.
+        """
+        if self.layer is not None and self.unit is not None:
+            raise BadOption("--layer and --unit: give one of them; a unit names its layer")
+
+    def watched(self, session: Session) -> dict[str, Any]:
+        """What is watched, found in the network: keywords of `methods.occlusion.occlude`.
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+            NoSuchUnit: with the channels and positions there are.
+            BadOption: no such class.
+        """
+        network = session.network
+        return {
+            "layer": None if self.layer is None else network.layer(self.layer).name,
+            "unit": None if self.unit is None else network.unit(self.unit),
+            "target": None if self.target is None else find_class(self.target, session),
+        }
 
 
 def occlude(
@@ -63,40 +139,7 @@ def occlude(
     ],
     reading: Reading,
     running: Running,
-    size: SizeOption = None,
-    stride: StrideOption = None,
-    fill: Annotated[
-        str,
-        typer.Option(
-            metavar="COLOUR",
-            help="The occluder's colour: grey, black, white, mean (zero after "
-            "preprocessing), a level 0..255, or R,G,B.",
-        ),
-    ] = "grey",
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLASS",
-            help="The class to watch, by index or name. Default: the predicted one.",
-        ),
-    ] = None,
-    layer: WatchOption = None,
-    unit: Annotated[
-        str | None, typer.Option(metavar="UNIT", help="Watch this feature map instead.")
-    ] = None,
-    method: Annotated[
-        MethodName,
-        typer.Option(
-            help="incremental recomputes only what the occluder touches, exactly; full runs the "
-            "whole network at every position."
-        ),
-    ] = MethodName.INCREMENTAL,
-    precision: Annotated[
-        PrecisionName,
-        typer.Option(
-            help="bfloat16 rounds, which is faster on some processors; the error is reported."
-        ),
-    ] = PrecisionName.FLOAT32,
+    occluding: Occluding,
 ) -> None:
     """Slide a box over an image and see what the network's answer rests on.
 
@@ -109,34 +152,24 @@ def occlude(
         convscope occlude torchvision:vgg16 dog.jpg --target 235 --out dog.npz
     """
     check_output(out, (".png", ".npz"))
-    if layer is not None and unit is not None:
-        raise BadOption("--layer and --unit: give one of them; a unit names its layer")
+    occluding.check()
     screen = Screen(running.as_json)
-    scope = open_session(model, reading, running)
-    watched = {
-        "layer": None if layer is None else scope.network.layer(layer).name,
-        "unit": None if unit is None else scope.network.unit(unit),
-        "target": None if target is None else find_class(target, scope),
-    }
-    shown = read_fill(fill, scope)
-    picture = scope.picture(image)
-    screen.facts({**scope.facts(), "image": picture.describe()})
+    session = open_session(model, reading, running)
+    watched = occluding.watched(session)
+    fill = read_fill(occluding.fill, session)
+    picture = session.picture(image)
+    screen.facts({**session.facts(), "image": picture.describe()})
+    how = {"method": occluding.method, "precision": occluding.precision}
     maps = sweep_image(
-        screen, scope, picture, (size, stride), shown, batch_size=running.batch_size,
-        method=method, precision=precision, **watched,
+        screen, session, picture, (occluding.size, occluding.stride),
+        fill=fill, batch_size=running.batch_size, **watched, **how,
     )  # fmt: skip
-    record = {
-        **scope.record(),
-        "image": picture.name,
-        "fill": fill,
-        "method": method,
-        "precision": precision,
-    }
+    record = {**session.record(), "image": picture.name, "fill": occluding.fill, **how}
     if out.suffix.lower() == ".npz":
         write_arrays(out, maps.arrays(), record)
     else:
-        write_figure(out, occlusion_row(maps, scope, picture), record)
-    summary = _summary(maps, scope)
+        write_figure(out, occlusion_row(maps, session, picture), record)
+    summary = _summary(maps, session)
     rounding = [] if maps.rounding is None else [f"bfloat16 {maps.rounding}"]
     screen.say("", *_words(summary), *rounding, "", f"Written: {out}")
     screen.result({**record, **summary, "out": str(out)})
@@ -144,55 +177,65 @@ def occlude(
 
 def sweep_image(
     screen: Screen,
-    scope: Session,
+    session: Session,
     picture: Picture,
     box: tuple[int | None, int | None],
-    fill: Tensor | float,
-    **how: Any,
+    **options: Any,
 ) -> OcclusionMaps:
-    """The maps of one image, progress on the screen. box : the occluder's (size, stride)."""
-    from convscope.methods.occluder import Occluder
-    from convscope.methods.occlusion import occlude as slide
+    """The occlusion maps of one image, with progress on the screen.
 
-    _, height, width = scope.model.input_shape
+    Args:
+        screen: shows the progress.
+        session: the network.
+        picture: the image.
+        box: the occluder's (size, stride) in pixels; None is the default of each.
+        **options: as `methods.occlusion.occlude` has them.
+
+    Raises:
+        BadOption: the occluder does not fit the image.
+    """
+    from convscope.methods.occluder import Occluder
+    from convscope.methods.occlusion import occlude as sweep_occluder
+
+    _, height, width = session.model.input_shape
     occluder = Occluder.fitting(height, width, *box)
     with screen.progress() as progress:
-        return slide(
-            scope.network,
-            scope.tensor(picture)[0],
-            occluder,
-            fill=fill,
-            progress=progress,
-            **how,
+        return sweep_occluder(
+            session.network, session.tensor(picture)[0], occluder, progress=progress, **options
         )
 
 
-def occlusion_row(maps: OcclusionMaps, scope: Session, picture: Picture) -> Any:
-    """The figure of one image."""
+def occlusion_row(maps: OcclusionMaps, session: Session, picture: Picture) -> Any:
+    """The figure of one image's occlusion maps, as a row of the paper's Fig. 6."""
     from convscope.report.occlusion_figure import occlusion_figure
 
     return occlusion_figure(
         maps,
-        scope.model.preprocess,
-        classes=scope.model.classes,
+        session.model.preprocess,
+        classes=session.model.classes,
         title=picture.name,
-        subtitle=f"{scope.title()} · occluder {maps.occluder}",
+        subtitle=f"{session.title()} · occluder {maps.occluder}",
     )
 
 
-def find_class(words: str, scope: Session) -> int:
-    """A class by its index or its name (any of the names that commas separate).
+def find_class(words: str, session: Session) -> int:
+    """The index of a class that is given by its index or its name.
 
-    Raises  BadOption: no such class; the nearest names are offered.
+    Args:
+        words: the index, or any of the names that commas separate in the class's name.
+        session: the network and its class names.
+
+    Raises:
+        BadOption: no such class; the nearest names are offered.
     """
     from convscope.methods.classes import Head
 
-    count = Head.of(scope.network).classes
+    count = Head.of(session.network).classes
     if words.isdecimal():
         if int(words) < count:
             return int(words)
         raise BadOption(f"--target {words}: the network has classes 0 to {count - 1}")
-    classes = scope.model.classes
+    classes = session.model.classes
     if classes is None:
         raise BadOption(
             f"--target {words!r}: this model's classes have no names; give an index, "
@@ -210,10 +253,18 @@ def find_class(words: str, scope: Session) -> int:
     return known[words.strip().lower()]
 
 
-def read_fill(words: str, scope: Session) -> Tensor | float:
-    """The occluder's colour in preprocessed units: planes (3, H, W), or 0 for the mean.
+def read_fill(words: str, session: Session) -> Tensor | float:
+    """The occluder's colour as the network sees it.
 
-    Raises  BadOption: not a colour.
+    Args:
+        words: grey, black, white, mean, a level 0..255, or R,G,B.
+        session: how images are preprocessed.
+
+    Returns:
+        Planes (3, H, W) in preprocessed units, or 0 for the mean.
+
+    Raises:
+        BadOption: not a colour.
     """
     import numpy as np
 
@@ -226,21 +277,22 @@ def read_fill(words: str, scope: Session) -> Tensor | float:
         raise BadOption(
             f"--fill {words!r}: give {', '.join(GREYS)}, mean, a level 0..255, or R,G,B of 0..255"
         )
-    _, height, width = scope.model.input_shape
+    _, height, width = session.model.input_shape
     pixels = np.empty((1, height, width, 3), dtype=np.uint8)
     pixels[...] = [int(level) for level in levels]
-    return scope.model.preprocess.tensors(pixels)[0]
+    return session.model.preprocess.tensors(pixels)[0]
 
 
-def _summary(maps: OcclusionMaps, scope: Session) -> dict[str, Any]:
-    lowest = divmod(int(maps.log_odds.argmin()), maps.log_odds.shape[1])
-    classes = scope.model.classes
+def _summary(maps: OcclusionMaps, session: Session) -> dict[str, Any]:
+    """The numbers that matter most, JSON-able."""
+    row, column = divmod(int(maps.log_odds.argmin()), maps.log_odds.shape[1])
+    classes = session.model.classes
     return {
         "target": maps.target,
         "target_name": None if classes is None else classes[maps.target],
         "probability": maps.base_probability,
         "lowest_probability": float(maps.probability.min()),
-        "lowest_at": [int(maps.rows[lowest[0]]), int(maps.columns[lowest[1]])],
+        "lowest_at": [int(maps.rows[row]), int(maps.columns[column])],
         "unit": str(maps.unit),
         "activity": maps.base_activity,
         "lowest_activity": float(maps.activity.min()),
@@ -251,12 +303,13 @@ def _summary(maps: OcclusionMaps, scope: Session) -> dict[str, Any]:
     }
 
 
-def _words(found: dict[str, Any]) -> list[str]:
-    name = f" ({found['target_name']})" if found["target_name"] else ""
-    row, column = found["lowest_at"]
+def _words(summary: dict[str, Any]) -> list[str]:
+    """The summary for a person."""
+    name = f" ({summary['target_name']})" if summary["target_name"] else ""
+    row, column = summary["lowest_at"]
     return [
-        f"class {found['target']}{name}: probability {found['probability']:.3f}, down to "
-        f"{found['lowest_probability']:.3f} with the occluder at row {row}, column {column}",
-        f"{found['unit']}: summed activity {found['activity']:.4g}, "
-        f"down to {found['lowest_activity']:.4g}",
+        f"class {summary['target']}{name}: probability {summary['probability']:.3f}, down to "
+        f"{summary['lowest_probability']:.3f} with the occluder at row {row}, column {column}",
+        f"{summary['unit']}: summed activity {summary['activity']:.4g}, "
+        f"down to {summary['lowest_activity']:.4g}",
     ]

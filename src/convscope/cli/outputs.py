@@ -23,9 +23,17 @@ __all__ = [
 
 
 def check_output(path: Path, suffixes: tuple[str, ...]) -> Path:
-    """A path that can be written to; nothing is made yet.
+    """Refuse a path that cannot be written to, before the work begins; nothing is made yet.
 
-    Raises  BadOption: another suffix, a folder, or a place that cannot be written to.
+    Args:
+        path: of the file to be written.
+        suffixes: the endings that are allowed, such as ".png".
+
+    Returns:
+        The path.
+
+    Raises:
+        BadOption: another ending, a folder, or a place that cannot be written to.
     """
     allowed = " or ".join(suffixes)
     if path.suffix.lower() not in suffixes:
@@ -42,7 +50,7 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> Path:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, folders included; a crash leaves the old file or the new one."""
+    """Write a file, and the folders above it; a crash leaves the old file or the new one."""
     from convscope.store.atomic import replace_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +58,13 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    """A .npz of arrays; `record`, what was used, goes with them as the JSON text `about`."""
+    """Write arrays to a .npz file.
+
+    Args:
+        path: of the file.
+        arrays: by name.
+        record: what was used, JSON-able; it goes with them as the JSON text `about`.
+    """
     import numpy as np
 
     content = io.BytesIO()
@@ -59,7 +73,13 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], record: Mapping[str, Any
 
 
 def write_figure(path: Path, figure: Any, record: Mapping[str, Any]) -> None:
-    """A .png of a matplotlib figure; `record`, what was used, is in its text chunk `about`."""
+    """Write a matplotlib figure to a .png file.
+
+    Args:
+        path: of the file.
+        figure: drawn as it is.
+        record: what was used, JSON-able; it goes into the text chunk `about`.
+    """
     from PIL import Image, PngImagePlugin
 
     from convscope.report.style import render
@@ -74,9 +94,13 @@ def write_figure(path: Path, figure: Any, record: Mapping[str, Any]) -> None:
 def write_study(
     folder: Path, figures: Mapping[str, Any], result: Mapping[str, Any], record: Mapping[str, Any]
 ) -> None:
-    """What an experiment leaves in its folder: NAME.png for each figure, and result.json.
+    """Write what an experiment leaves in its folder: NAME.png for each figure, and result.json.
 
-    result : JSON-able; it is written with `record`, what was used, under "about"
+    Args:
+        folder: of the experiment.
+        figures: by name.
+        result: JSON-able.
+        record: what was used, JSON-able; it is written to result.json under "about".
     """
     for name, figure in figures.items():
         write_figure(folder / f"{name}.png", figure, record)
@@ -91,7 +115,7 @@ def leave_study(
     result: Mapping[str, Any],
     record: Mapping[str, Any],
 ) -> None:
-    """The end of a verb: its study written as by `write_study`, and a program told the result."""
+    """End a verb: write its study as `write_study` does, and tell a program the result."""
     write_study(folder, figures, result, record)
     screen.say("", f"Written: {folder}")
     screen.result({**record, **result, "out": str(folder)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,12 +23,19 @@ from convscope.experiments.session import Picture, Session, open_session
 if TYPE_CHECKING:
     from convscope.methods.project import Projections
 
-__all__ = ["project"]
+__all__ = ["Projecting", "project"]
 
 
-def project(
-    model: ModelArgument,
-    image: ImageArgument,
+@dataclass(frozen=True)
+class Projecting:
+    """Which units are projected, by which method, and where the result goes.
+
+    Attributes:
+        units: their addresses, `layer/channel` or `layer/channel@row,column`.
+        out: the file that is written, .png or .npz.
+        rules: the method of projection.
+    """
+
     units: Annotated[
         list[str],
         typer.Argument(
@@ -35,7 +43,7 @@ def project(
             help="layer/channel (its strongest position) or layer/channel@row,column.",
             show_default=False,
         ),
-    ],
+    ]
     out: Annotated[
         Path,
         typer.Option(
@@ -44,10 +52,16 @@ def project(
             "box (top, left, bottom, right in input pixels) and units.",
             show_default=False,
         ),
-    ],
+    ]
+    rules: RulesOption = RulesName.DECONVNET
+
+
+def project(
+    model: ModelArgument,
+    image: ImageArgument,
+    projecting: Projecting,
     reading: Reading,
     running: Running,
-    rules: RulesOption = RulesName.DECONVNET,
 ) -> None:
     """Project units of one image down to its pixels.
 
@@ -58,57 +72,60 @@ def project(
         convscope project run:runs/demo/zfnet dog.jpg conv5/12 conv3/7@4,9 --out dog.png
         convscope project torchvision:alexnet dog.jpg features.6/17 --out dog.npz
     """
-    check_output(out, (".png", ".npz"))
+    out, rules = check_output(projecting.out, (".png", ".npz")), projecting.rules
     screen = Screen(running.as_json)
-    scope = open_session(model, reading, running)
-    wanted = [scope.network.unit(unit) for unit in units]
-    picture = scope.picture(image)
+    session = open_session(model, reading, running)
+    units = [session.network.unit(unit) for unit in projecting.units]
+    picture = session.picture(image)
     from convscope.methods.dependence import about_images
-    from convscope.methods.project import project as carry_down
+    from convscope.methods.project import project as project_units
     from convscope.methods.rules import rules_named
 
-    facts = {**scope.facts(), "image": picture.describe(), "rules": rules}
-    same = about_images(scope.network, [unit.layer for unit in wanted], rules_named(rules))
-    screen.facts({**facts, "pictures": same} if same else facts)
+    facts = {**session.facts(), "image": picture.describe(), "rules": rules}
+    layers = [unit.layer for unit in units]
+    same_for_all = about_images(session.network, layers, rules_named(rules))
+    screen.facts({**facts, "pictures": same_for_all} if same_for_all else facts)
 
-    trace = scope.network.trace(scope.tensor(picture), [unit.layer for unit in wanted])
-    found = carry_down(trace, wanted, rules_named(rules))
-    record = {**scope.record(), "image": picture.name, "rules": rules}
+    trace = session.network.trace(session.tensor(picture), layers)
+    projections = project_units(trace, units, rules_named(rules))
+    record = {**session.record(), "image": picture.name, "rules": rules}
     if out.suffix.lower() == ".npz":
-        write_arrays(out, _arrays(found), record)
+        write_arrays(out, _arrays(projections), record)
     else:
-        write_figure(out, _figure(found, scope, picture, rules), record)
-    table = _table(found)
+        write_figure(out, _figure(projections, session, picture, rules), record)
+    table = _table(projections)
     screen.say("", *(_line(row) for row in table), "", f"Written: {out}")
     screen.result({**record, "units": table, "out": str(out)})
 
 
-def _arrays(found: Projections) -> dict[str, Any]:
+def _arrays(projections: Projections) -> dict[str, Any]:
     return {
-        "projection": found.projection.cpu().numpy(),
-        "activation": found.activation.cpu().numpy(),
-        "box": found.box.cpu().numpy(),
-        "units": [str(unit) for unit in found.units],
+        "projection": projections.projection.cpu().numpy(),
+        "activation": projections.activation.cpu().numpy(),
+        "box": projections.box.cpu().numpy(),
+        "units": [str(unit) for unit in projections.units],
     }
 
 
-def _figure(found: Projections, scope: Session, picture: Picture, rules: str) -> Any:
+def _figure(projections: Projections, session: Session, picture: Picture, rules: str) -> Any:
     import numpy as np
 
     from convscope.report.projection_figure import projection_figure
 
-    preprocess = scope.model.preprocess
-    seen = np.array(preprocess.picture(picture.image))
+    preprocess = session.model.preprocess
+    pixels = np.array(preprocess.picture(picture.image))
+    subtitle = f"{session.title()} · {rules}"
     return projection_figure(
-        found, [seen], preprocess, title=picture.name, subtitle=f"{scope.title()} · {rules}"
+        projections, [pixels], preprocess, title=picture.name, subtitle=subtitle
     )
 
 
-def _table(found: Projections) -> list[dict[str, Any]]:
+def _table(projections: Projections) -> list[dict[str, Any]]:
+    """A row for each unit, JSON-able."""
     return [
         {"unit": str(unit), "activation": float(activation), "box": box}
         for unit, activation, box in zip(
-            found.units, found.activation, found.box.tolist(), strict=True
+            projections.units, projections.activation, projections.box.tolist(), strict=True
         )
     ]
 

@@ -14,7 +14,7 @@ __all__ = ["show_recipe"]
 
 
 def show_recipe(recipe: Recipe, running: Running) -> None:
-    """The recipe as YAML with sources, or for a program."""
+    """Print a recipe: as YAML with the source of every number, or as JSON for a program."""
     from convscope.training.recipe_file import recipe_text
 
     screen = Screen(running.as_json)

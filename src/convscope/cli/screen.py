@@ -1,4 +1,4 @@
-"""What a verb says, and where: results on stdout, progress on stderr.
+"""What a verb prints, and where: results on stdout, progress on stderr.
 
 With --json, stdout holds the machine-readable result alone, and all words go to stderr.
 """
@@ -17,42 +17,52 @@ from convscope.progress import Progress, silent
 
 __all__ = ["Screen"]
 
-EVERY_SECONDS, EVERY_SHARE = 10.0, 0.1  # a plain line of progress, whichever comes first
+EVERY_SECONDS, EVERY_SHARE = 10.0, 0.1  # between plain lines of progress; the first to pass counts
 AT_LEAST_SECONDS = 1.0  # between two plain lines
 
 
 class Screen:
-    """Talks to the person, and to the program if `as_json`; not at all if `silent`."""
+    """Prints what a verb has to say: words for a person, and JSON for a program.
+
+    Args:
+        as_json: stdout holds the JSON result alone, and words go to stderr.
+        silent: print nothing but warnings, as all processes but the first do.
+    """
 
     def __init__(self, as_json: bool = False, *, silent: bool = False) -> None:
         self.as_json, self.silent = as_json, silent
 
     def say(self, *lines: str) -> None:
-        """Words for a person."""
+        """Print lines for a person."""
         for line in () if self.silent else lines:
             print(line, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def facts(self, facts: dict[str, str]) -> None:
-        """Words in two columns: what was used."""
+        """Print names and values in two columns: what is used."""
         width = max(map(len, facts), default=0)
         self.say(*(f"{name.ljust(width)}  {value}" for name, value in facts.items()))
 
     def warn(self, line: str) -> None:
-        """Something that a person must know before believing the result."""
+        """Print what a person must know before believing the result, on stderr."""
         sys.stderr.write(f"convscope: {line}\n")
 
     def result(self, value: Any) -> None:
-        """The result for a program; a person is told with `say`."""
+        """Print the result for a program, JSON-able, where one asked for it."""
         if self.as_json and not self.silent:
             print(json.dumps(value, indent=1, allow_nan=False), flush=True)
 
     @contextmanager
     def progress(self, kept: Path | None = None) -> Iterator[Progress]:
-        """A function to call with (what is counted, done, total); the first may change on the way.
+        """Show progress within a `with` statement.
 
-        A bar with rate and time left on a terminal, plain lines elsewhere.
+        On a terminal it is a bar with rate and time left, elsewhere plain lines.
 
-        kept : a folder where work that is interrupted can be resumed; the person is told so
+        Args:
+            kept: a folder where interrupted work can be resumed; the person is told so.
+
+        Yields:
+            A function to call with (what is counted, how many are done, how many there are); what
+            is counted may change on the way.
         """
         try:
             with self._shown() as advance:
@@ -86,14 +96,14 @@ class _Lines:
         if what != self.what:
             self.what, self.finished = what, False
             self.began, self.first = now, done
-            self.said_at, self.said = now, done
-        due = now - self.said_at >= EVERY_SECONDS or (
-            done - self.said >= EVERY_SHARE * total and now - self.said_at >= AT_LEAST_SECONDS
+            self.printed_at, self.printed = now, done
+        due = now - self.printed_at >= EVERY_SECONDS or (
+            done - self.printed >= EVERY_SHARE * total and now - self.printed_at >= AT_LEAST_SECONDS
         )
         end = done >= total and not self.finished
         if not (due or end):
             return
-        self.said_at, self.said, self.finished = now, done, done >= total
+        self.printed_at, self.printed, self.finished = now, done, done >= total
         print(self._line(done, total, now - self.began), file=self.out, flush=True)
 
     def _line(self, done: int, total: int, seconds: float) -> str:

@@ -24,9 +24,13 @@ from convscope.experiments.session import choose_device
 from convscope.version import __version__
 
 if TYPE_CHECKING:
+    import torch
+
+    from convscope.images.image_set import ImageSet
+    from convscope.network.architectures import Architecture
     from convscope.network.ranks import Ranks
     from convscope.training.evaluation import Scores
-    from convscope.training.loop import TrainingResult
+    from convscope.training.loop import Keeping, TrainingResult
     from convscope.training.recipe import Recipe
 
 __all__ = ["train"]
@@ -36,7 +40,14 @@ _KEEPING = "Keeping"
 
 @dataclass(frozen=True)
 class Storing:
-    """What is kept on disk meanwhile."""
+    """What a training keeps on disk while it runs.
+
+    Attributes:
+        resume: go on with the run that is there.
+        checkpoint_every: seconds between two checkpoints.
+        cache: the folder of decoded images; None keeps them in memory.
+        tensorboard: write curves for TensorBoard.
+    """
 
     resume: Annotated[
         bool,
@@ -75,12 +86,25 @@ class Storing:
         ),
     ] = False
 
+    def policy(self) -> Keeping:
+        """The same as the training loop takes it."""
+        from convscope.training.loop import Keeping
 
-def train(
-    learning: Learning,
-    storing: Storing,
-    running: Running,
-    arch: ArchOption = "",
+        return Keeping(self.resume, self.checkpoint_every, self.tensorboard)
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What is trained, on which images, and where it goes.
+
+    Attributes:
+        arch: name of the network's architecture.
+        data: the images to learn from.
+        out: the run's folder.
+        val: the images to validate on.
+    """
+
+    arch: ArchOption = ""
     data: Annotated[
         str,
         typer.Option(
@@ -89,13 +113,27 @@ def train(
             "train/ and val/ of them; scenes; torchvision:NAME.",
             show_default=False,
         ),
-    ] = "",
+    ] = ""
     out: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="A new folder for the run.", show_default=False),
-    ] = None,
-    val: ValOption = None,
-) -> None:
+    ] = None
+    val: ValOption = None
+
+    def folder(self) -> Path:
+        """The run's folder.
+
+        Raises:
+            BadOption: no folder, no architecture or no images are given.
+        """
+        given = (("--arch", self.arch), ("--data", self.data), ("--out", self.out))
+        missing = [name for name, value in given if not value]
+        if self.out is None or missing:
+            raise BadOption(f"train needs {' and '.join(missing)} (see convscope train --help)")
+        return self.out
+
+
+def train(learning: Learning, storing: Storing, running: Running, inputs: TrainingInputs) -> None:
     """Train a network of the paper, with its recipe.
 
     Stochastic gradient descent with momentum, dropout and filter renormalisation. The run's
@@ -108,93 +146,86 @@ def train(
         convscope train --arch zfnet --data photos/ --epochs 20 --out runs/photos --resume
         convscope train --recipe paper --show-recipe
     """
-    chosen = choose_recipe(learning, arch, data, running)
+    recipe = choose_recipe(learning, inputs.arch, inputs.data, running)
     if learning.show_recipe:
-        show_recipe(chosen, running)
+        show_recipe(recipe, running)
         return
-    if out is None or not arch or not data:
-        missing = [
-            name
-            for name, there in (("--arch", arch), ("--data", data), ("--out", out))
-            if not there
-        ]
-        raise BadOption(f"train needs {' and '.join(missing)} (see convscope train --help)")
-    device = choose_device(running.device)
+    out, device = inputs.folder(), choose_device(running.device)
     from convscope.network.ranks import processes
 
     with processes(device) as ranks:
         from convscope.network.architectures import architecture_named
-        from convscope.training.loop import Keeping
-        from convscope.training.loop import train as learn
+        from convscope.training.loop import train as train_network
 
         screen = Screen(running.as_json, silent=not ranks.first)
-        architecture = architecture_named(arch)
-        images, validation = open_lesson(data, val, architecture, running.seed)
-        screen.facts(
-            {
-                "network": arch,
-                "images": f"{images.spec}: {len(images)}",
-                "val": f"{validation.spec}: {len(validation)}",
-                "recipe": describe(chosen),
-                "device": f"{device}{f', {ranks.count} processes' if ranks.count > 1 else ''}",
-                **{
-                    "note" if not at else f"note {at + 1}": n for at, n in enumerate(chosen.notes())
-                },
-            }
-        )
+        architecture = architecture_named(inputs.arch)
+        images, validation = open_lesson(inputs.data, inputs.val, architecture, running.seed)
+        screen.facts(_facts(architecture, images, validation, recipe, device, ranks))
         try:
             with screen.progress(out) as progress:
-                done = learn(
-                    architecture,
-                    images,
-                    validation,
-                    chosen,
-                    out,
-                    device=device,
-                    workers=workers_or(running),
-                    cache=storing.cache,
-                    keeping=Keeping(storing.resume, storing.checkpoint_every, storing.tensorboard),
-                    ranks=ranks,
-                    progress=progress,
-                )
+                result = train_network(
+                    architecture, images, validation, recipe, out,
+                    device=device, workers=workers_or(running), cache=storing.cache,
+                    keeping=storing.policy(), ranks=ranks, progress=progress,
+                )  # fmt: skip
         except (NonFinite, KeyboardInterrupt):
-            leave_page(out, ranks)  # of what there is
+            write_page(out, ranks)  # of what there is
             raise
-        leave_page(out, ranks)
-        report(screen, done, chosen)
+        write_page(out, ranks)
+        report(screen, result, recipe)
 
 
-def leave_page(run: Path, ranks: Ranks) -> None:
-    """The run's page, written by the first process, where there is a run."""
+def _facts(
+    architecture: Architecture,
+    images: ImageSet,
+    validation: ImageSet,
+    recipe: Recipe,
+    device: torch.device,
+    ranks: Ranks,
+) -> dict[str, str]:
+    """What is used, for a person."""
+    notes = recipe.notes()
+    return {
+        "network": architecture.name,
+        "images": f"{images.spec}: {len(images)}",
+        "val": f"{validation.spec}: {len(validation)}",
+        "recipe": describe(recipe),
+        "device": f"{device}{f', {ranks.count} processes' if ranks.count > 1 else ''}",
+        **{f"note {n}" if n > 1 else "note": note for n, note in enumerate(notes, start=1)},
+    }
+
+
+def write_page(run: Path, ranks: Ranks) -> None:
+    """Write the run's page, in the first process, where there is a run."""
     from convscope.report.training_page import write_training_page
 
     if ranks.first and (run / "run.json").exists():
         write_training_page(run)
 
 
-def report(screen: Screen, done: TrainingResult, recipe: Recipe) -> None:
-    """What a training brought, in words and for a program."""
-    screen.say("", *(epoch_line(epoch) for epoch in done.history))
-    screen.say(*(score_line(scores) for scores in done.tested))
-    what = "Already finished, nothing was done:" if done.already else "Written:"
-    screen.say("", f"{what} {done.folder}, to be opened as run:{done.folder}")
-    screen.say(f"Open {done.folder / 'index.html'}")
+def report(screen: Screen, result: TrainingResult, recipe: Recipe) -> None:
+    """Say what a training brought, in words and for a program."""
+    screen.say("", *(epoch_line(epoch) for epoch in result.history))
+    screen.say(*(score_line(scores) for scores in result.tested))
+    what = "Already finished, nothing was done:" if result.already else "Written:"
+    screen.say("", f"{what} {result.folder}, to be opened as run:{result.folder}")
+    screen.say(f"Open {result.folder / 'index.html'}")
     screen.result(
         {
             "convscope": __version__,
-            "out": str(done.folder),
-            "weights": str(done.weights),
-            "page": str(done.folder / "index.html"),
+            "out": str(result.folder),
+            "weights": str(result.weights),
+            "page": str(result.folder / "index.html"),
             "recipe": recipe.to_dict(),
-            "history": [asdict(epoch) for epoch in done.history],
-            "tested": [asdict(scores) for scores in done.tested],
-            "already": done.already,
+            "history": [asdict(epoch) for epoch in result.history],
+            "tested": [asdict(scores) for scores in result.tested],
+            "already": result.already,
         }
     )
 
 
 def score_line(scores: Scores) -> str:
-    """The final weights' scores in a line."""
+    """The final weights' scores on the validation images, in a line."""
     how = "the middle of each picture" if scores.crops == 1 else "10 crops, averaged"
     return (
         f"final weights, {how}: loss {scores.loss:.3f}  top-1 {scores.top1:.1%}  "

@@ -1,4 +1,4 @@
-"""The networks of the paper as data: an `Architecture` says what a network is, `build` makes it.
+"""The networks of the paper as data: an `Architecture` describes a network, `build` makes it.
 
 ZFNet is Zeiler & Fergus 2014, Fig. 3; AlexNet is Krizhevsky et al. 2012. Readings that we take
 where the papers leave room:
@@ -54,10 +54,19 @@ class Initialisation(StrEnum):
 
 @dataclass(frozen=True)
 class Convolution:
-    """conv → relu → [max-pool 3×3/2, rounded up → [contrast normalisation]].
+    """A convolutional layer: convolution, rectifier and, where it has them, pool and normalisation.
 
-    number : its place in the paper's count, which its names carry (conv1, relu1, pool1, norm1)
-    maps : feature maps; size, stride, padding : of the square filters, in input positions
+    The pool is a max-pool of 3×3 at stride 2, rounded up; contrast normalisation follows it.
+
+    Attributes:
+        number: its place in the paper's count, which its names carry (conv1, relu1, pool1, norm1).
+        maps: how many feature maps it has.
+        size: side of the square filters, in input positions.
+        stride: of the filters, in input positions.
+        padding: of the input on each side, in input positions.
+        groups: of channels that are filtered apart.
+        pooled: whether it has a max-pool.
+        normalised: whether it has contrast normalisation.
     """
 
     number: int
@@ -70,6 +79,7 @@ class Convolution:
     normalised: bool = False
 
     def modules(self, channels: int) -> list[tuple[str, nn.Module]]:
+        """The layer's modules by name, for an input of so many channels."""
         n = self.number
         conv = nn.Conv2d(
             channels, self.maps, self.size, self.stride, self.padding, groups=self.groups
@@ -84,12 +94,18 @@ class Convolution:
 
 @dataclass(frozen=True)
 class Dense:
-    """fully connected → relu → dropout."""
+    """A fully connected layer with rectifier and dropout.
+
+    Attributes:
+        number: its place in the paper's count, which its names carry (fc6, relu6, drop6).
+        units: how many outputs it has.
+    """
 
     number: int
     units: int
 
     def modules(self, features: int, dropout: float) -> list[tuple[str, nn.Module]]:
+        """The layer's modules by name, for so many inputs and a share of them dropped."""
         n = self.number
         return [
             (f"fc{n}", nn.Linear(features, self.units)),
@@ -102,8 +118,20 @@ class Dense:
 class Architecture:
     """A network of the paper's family, as a value: compare it, vary it, store it, build it.
 
-    input_size : height and width of the input, pixels
-    classes : outputs of the last layer, fc8 (its softmax belongs to the loss)
+    Attributes:
+        name: of the architecture and of what was changed in it.
+        input_size: height and width of the input, in pixels.
+        convolutions: the convolutional layers, bottom up.
+        dense: the fully connected layers above them, but for the last.
+        classes: outputs of the last layer, fc8 (its softmax belongs to the loss).
+        dropout: share of the units that are dropped in training.
+
+    Raises:
+        BadOption: less than one class, or an input that is too small for the layers.
+
+    Example:
+        >>> architecture_named("zfnet").with_classes(10).without(3, 4).name
+        'zfnet without 3,4'
     """
 
     name: str
@@ -125,10 +153,11 @@ class Architecture:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
+        """(3, H, W), in pixels."""
         return (3, self.input_size, self.input_size)
 
     def maps(self) -> list[tuple[str, tuple[int, int, int]]]:
-        """(name, (C, H, W)) after each convolution and each pool, bottom up."""
+        """Shapes of the feature maps: (name, (C, H, W)) after each convolution and each pool."""
         shapes = []
         side = self.input_size
         for layer in self.convolutions:
@@ -140,12 +169,20 @@ class Architecture:
         return shapes
 
     def with_classes(self, classes: int) -> Architecture:
+        """The same network for another number of classes."""
         return replace(self, classes=classes)
 
     def without(self, *numbers: int) -> Architecture:
-        """The same network with whole layers left out (the rows "without" of the paper's Table 2).
+        """The same network with whole layers left out.
 
-        Raises  BadOption: no such layer, or one that carries a pool, which shapes all above it.
+        Args:
+            *numbers: of the layers.
+
+        Raises:
+            BadOption: no such layer, or one that carries a pool, which shapes all above it.
+
+        Source:
+            The rows "without" of the paper's Table 2.
         """
         whole = [layer.number for layer in self.convolutions if not layer.pooled]
         whole += [layer.number for layer in self.dense]
@@ -164,7 +201,11 @@ class Architecture:
         )
 
     def with_units(self, units: int) -> Architecture:
-        """The same network with that many units in each hidden dense layer (6 and 7)."""
+        """The same network with so many units in each hidden dense layer (6 and 7).
+
+        Raises:
+            BadOption: less than one unit.
+        """
         if units < 1:
             raise BadOption(f"{self.name} with {units} units: give at least 1")
         dense = tuple(replace(layer, units=units) for layer in self.dense)
@@ -173,9 +214,13 @@ class Architecture:
         return replace(self, name=f"{self.name} units={units}", dense=dense)
 
     def with_maps(self, maps: Mapping[int, int]) -> Architecture:
-        """The same network with other numbers of feature maps: `{3: 512, 4: 1024, 5: 512}`.
+        """The same network with other numbers of feature maps.
 
-        Raises  BadOption: no such layer, or a number its groups do not divide.
+        Args:
+            maps: layer's number -> how many maps, such as {3: 512, 4: 1024, 5: 512}.
+
+        Raises:
+            BadOption: no such layer, or a number that the layer's groups do not divide.
         """
         layers = {layer.number: layer for layer in self.convolutions}
         for number, count in maps.items():
@@ -202,12 +247,17 @@ class Architecture:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` is its inverse."""
+        """The architecture as JSON-able values; `from_dict` is the inverse."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Architecture:
-        """Raises  TypeError, KeyError: not what `to_dict` wrote."""
+        """The architecture that `to_dict` described.
+
+        Raises:
+            TypeError: a value is missing, unknown or of another kind.
+            KeyError: the layers are missing.
+        """
         fields = dict(values)
         fields["convolutions"] = tuple(Convolution(**layer) for layer in fields["convolutions"])
         fields["dense"] = tuple(Dense(**layer) for layer in fields["dense"])
@@ -215,10 +265,18 @@ class Architecture:
 
 
 class Convnet(nn.Sequential):
-    """A built Architecture: conv1, relu1, pool1, norm1, conv2 ... pool5, flatten, fc6 ... fc8.
+    """The module of an architecture: conv1, relu1, pool1, norm1 ... pool5, flatten, fc6 ... fc8.
 
-    Input : float tensor (N, 3, H, W), RGB, mean-subtracted, roughly [-128, 128]
-    Output : logits (N, classes)
+    Its input is RGB, mean-subtracted, roughly in [-128, 128]; its output are logits.
+
+    Args:
+        architecture: what to build.
+
+    Attributes:
+        architecture: what was built.
+
+    Shape:
+        (N, 3, H, W) -> (N, classes).
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -244,9 +302,16 @@ def build(
     *,
     seed: int = 0,
 ) -> Convnet:
-    """The network in training mode, its weights drawn from `seed` and no other generator touched.
+    """Build the module of an architecture, in training mode.
 
-    initialisation : None leaves the weights unset, for weights that are loaded next
+    Args:
+        architecture: what to build.
+        initialisation: how the weights are drawn; None leaves them unset, for weights that are
+            loaded next.
+        seed: of the weights; no other random generator is touched.
+
+    Example:
+        >>> module = build(architecture_named("zfnet-small").with_classes(10), seed=1)
     """
     with torch.device("meta"):  # PyTorch's own initialisation would only be thrown away
         network = Convnet(architecture)
@@ -257,12 +322,20 @@ def build(
 
 
 def initialise(network: nn.Module, initialisation: Initialisation, *, seed: int) -> None:
-    """Draws the weights of every convolutional and dense layer anew, biases to 0.
+    """Draw the weights of every convolutional and dense layer anew, and set biases to 0.
 
     He's rule keeps the scale of its input, and pixels come at about 64, so logits would start in
     the hundreds: every layer takes an equal share of that scale away. The first convolution starts
     almost at nothing, so that what its filters show is learned, not drawn (measured on zfnet-small
     after 10 epochs: mean cosine to the start 0.06; 0.9 when it starts like the other layers).
+
+    Args:
+        network: changed in place.
+        initialisation: He's rule, or the paper's.
+        seed: of the weights; no other random generator is touched.
+
+    Source:
+        He et al. 2015; Zeiler & Fergus 2014, §3.
     """
     generator = torch.Generator().manual_seed(seed)
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -341,7 +414,15 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture_named(name: str) -> Architecture:
-    """Raises  BadModel: no architecture of that name; the nearest ones are offered."""
+    """The architecture of a name.
+
+    Raises:
+        BadModel: there is none of that name; the nearest ones are offered.
+
+    Example:
+        >>> architecture_named("zfnet").input_size
+        224
+    """
     if name not in ARCHITECTURES:
         near = get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.4) or list(ARCHITECTURES)
         raise BadModel(f"no architecture is called '{name}': did you mean {' or '.join(near)}?")
@@ -356,10 +437,25 @@ def zfnet(
     maps: Mapping[int, int] | None = None,
     seed: int = 0,
 ) -> Convnet:
-    """ZFNet and its rows of the paper's Table 2; 62,357,608 parameters with 1000 classes.
+    """Build ZFNet, or one of its rows in the paper's Table 2.
 
-    without : layers left out, such as (3, 4); units : of layers 6 and 7
-    maps : feature maps by layer, such as {3: 512, 4: 1024, 5: 512}
+    It has 62,357,608 parameters with 1000 classes.
+
+    Args:
+        classes: outputs of the last layer.
+        without: numbers of layers that are left out, such as (3, 4).
+        units: of each of layers 6 and 7.
+        maps: layer's number -> feature maps, such as {3: 512, 4: 1024, 5: 512}.
+        seed: of the weights.
+
+    Raises:
+        BadOption: an architecture that cannot be.
+
+    Source:
+        Zeiler & Fergus 2014, Fig. 3 and Table 2.
+
+    Example:
+        >>> module = zfnet(classes=10, without=(3, 4))
     """
     wanted = ARCHITECTURES["zfnet"].with_classes(classes).with_maps(maps or {})
     return build(wanted.with_units(units).without(*without), seed=seed)
@@ -374,10 +470,25 @@ def alexnet(
     maps: Mapping[int, int] | None = None,
     seed: int = 0,
 ) -> Convnet:
-    """AlexNet and its rows of the paper's Table 2.
+    """Build AlexNet, or one of its rows in the paper's Table 2.
 
-    groups : 2 as Krizhevsky et al. (60,965,224 parameters with 1000 classes),
-             1 as the paper's replication (62,378,344); the rest as in `zfnet`
+    Args:
+        classes: outputs of the last layer.
+        groups: 2 as Krizhevsky et al. (60,965,224 parameters with 1000 classes), 1 as the paper's
+            replication (62,378,344).
+        without: numbers of layers that are left out, such as (3, 4).
+        units: of each of layers 6 and 7.
+        maps: layer's number -> feature maps, such as {3: 512, 4: 1024, 5: 512}.
+        seed: of the weights.
+
+    Raises:
+        BadOption: an architecture that cannot be.
+
+    Source:
+        Krizhevsky et al. 2012; Zeiler & Fergus 2014, Table 2.
+
+    Example:
+        >>> module = alexnet(classes=10, groups=1)
     """
     if groups not in (1, 2):
         raise BadOption(f"alexnet with groups={groups}: give 2 (Krizhevsky) or 1 (the replication)")

@@ -1,7 +1,8 @@
-"""Networks that others wrote: torchvision's, timm's, and a user's own factory.
+"""Networks that others wrote: torchvision's, timm's, and those of a user's own factory.
 
-Functions here are (name, weights or None, seed) -> Found. They never download: without a weights
-file the weights are what the library, or the user's factory, draws from the seed.
+Functions here take a name, weights or None, and a seed, and return what was loaded. They never
+download: without a weights file the weights are what the library, or the user's factory, draws
+from the seed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from convscope.images.scaling import RECIPES, Recipe, Scaling
 from convscope.images.torchvision_import import import_torchvision
 from convscope.network.weights import Weights, load_weights
 
-__all__ = ["Found", "from_factory", "from_timm", "from_torchvision"]
+__all__ = ["LoadedModule", "from_factory", "from_timm", "from_torchvision"]
 
 AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
 # torchvision's weights for these two were ported from TensorFlow and want pixels in [-1, 1];
@@ -37,8 +38,17 @@ OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.\w+)$")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A module and what its origin says about it; None where it says nothing."""
+class LoadedModule:
+    """A module and what its origin says about it.
+
+    Attributes:
+        module: with its weights.
+        weights: the file that they are from, if any.
+        random_weights: whether they were drawn at random.
+        preprocess: how it wants its images; None where nothing says so.
+        classes: names of its outputs; None where nothing says so.
+        notes: what a user should know, a sentence each.
+    """
 
     module: nn.Module
     weights: Weights | None = None
@@ -48,11 +58,17 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def from_torchvision(name: str, weights: Weights | None, seed: int) -> Found:
-    """A classification network of torchvision's.
+def from_torchvision(name: str, weights: Weights | None, seed: int) -> LoadedModule:
+    """Make a classification network of torchvision.
 
-    Raises  BadModel: torchvision is missing or has no such network.
-            BadCheckpoint: as `load_weights`.
+    Args:
+        name: as torchvision has it.
+        weights: that fill it; None draws them.
+        seed: of random weights.
+
+    Raises:
+        BadModel: torchvision is missing or has no such network.
+        BadCheckpoint: the weights do not fit.
     """
     models = import_torchvision().models
     known = models.list_models(module=models)
@@ -79,7 +95,7 @@ def from_torchvision(name: str, weights: Weights | None, seed: int) -> Found:
         weights = used
         preprocess = replace(preprocess, scaling=Scaling.CUSTOM, recipe=SIGNED_PIXELS)
     load_weights(module, weights, name=f"torchvision:{name}")
-    return Found(module, weights, preprocess=weights.preprocess or preprocess, notes=notes)
+    return LoadedModule(module, weights, preprocess=weights.preprocess or preprocess, notes=notes)
 
 
 def _about_signed_pixels(name: str) -> str:
@@ -90,7 +106,7 @@ def _about_signed_pixels(name: str) -> str:
 
 
 def _torchvision_preprocess(models: ModuleType, name: str) -> Preprocess:
-    """As torchvision's published weights of that network were evaluated; no download."""
+    """How images were preprocessed when torchvision's published weights were evaluated."""
     published = list(models.get_model_weights(name))
     if not published:
         return Preprocess((3, 224, 224))
@@ -99,11 +115,17 @@ def _torchvision_preprocess(models: ModuleType, name: str) -> Preprocess:
     return _normalised((3, side, side), transform.mean, transform.std)
 
 
-def from_timm(name: str, weights: Weights | None, seed: int) -> Found:
-    """A network of timm's, fed as its default configuration says.
+def from_timm(name: str, weights: Weights | None, seed: int) -> LoadedModule:
+    """Make a network of timm, which is fed as its default configuration says.
 
-    Raises  BadModel: timm is missing, has no such network, or cannot make it.
-            BadCheckpoint: as `load_weights`.
+    Args:
+        name: as timm has it.
+        weights: that fill it; None draws them.
+        seed: of random weights.
+
+    Raises:
+        BadModel: timm is missing, has no such network, or cannot make it.
+        BadCheckpoint: the weights do not fit.
     """
     import_torchvision()  # which timm imports
     try:
@@ -121,11 +143,11 @@ def from_timm(name: str, weights: Weights | None, seed: int) -> Found:
     if weights is None:
         return _random(module, preprocess, seed, notes)
     load_weights(module, weights, name=f"timm:{name}")
-    return Found(module, weights, preprocess=weights.preprocess or preprocess, notes=notes)
+    return LoadedModule(module, weights, preprocess=weights.preprocess or preprocess, notes=notes)
 
 
 def _differences(config: dict[str, Any]) -> tuple[str, ...]:
-    """How timm's evaluation differs from ours, if it does."""
+    """A note on how timm's evaluation differs from ours, if it does."""
     share, filter_ = config["crop_pct"], config["interpolation"]
     if share == CROP_SHARE and filter_ == "bilinear":
         return ()
@@ -135,13 +157,20 @@ def _differences(config: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def from_factory(spec: str, weights: Weights | None, seed: int) -> Found:
-    """What `package.module:factory` makes: a function or class is called, a module is taken.
+def from_factory(spec: str, weights: Weights | None, seed: int) -> LoadedModule:
+    """Make the network of `package.module:factory`: call a function or class, or take a module.
 
     The current folder is searched too, as `python -m` does.
 
-    Raises  BadModel: no such module or name, an exception in it, or something else than a Module.
-            BadCheckpoint: as `load_weights`.
+    Args:
+        spec: package.module:factory.
+        weights: that fill it; None leaves those that the factory made.
+        seed: of what the factory draws with torch.
+
+    Raises:
+        BadModel: no such Python module or name, an exception in it, or a result that is not a
+            torch module.
+        BadCheckpoint: the weights do not fit.
     """
     path, _, name = spec.partition(":")
     if not all(part.isidentifier() for part in (*path.split("."), *name.split("."))):
@@ -164,9 +193,9 @@ def from_factory(spec: str, weights: Weights | None, seed: int) -> Found:
     if not isinstance(module, nn.Module):
         raise BadModel(f"{spec} returned {type(module).__name__}, not a torch.nn.Module")
     if weights is None:
-        return Found(module, notes=(f"the weights are those that {spec} made",))
+        return LoadedModule(module, notes=(f"the weights are those that {spec} made",))
     load_weights(module, weights, name=spec)
-    return Found(module, weights, preprocess=weights.preprocess, classes=weights.classes)
+    return LoadedModule(module, weights, preprocess=weights.preprocess, classes=weights.classes)
 
 
 def _import(path: str, spec: str) -> ModuleType:
@@ -187,7 +216,7 @@ def _import(path: str, spec: str) -> ModuleType:
 
 
 def _unknown_attribute(path: str, name: str, source: ModuleType) -> BadModel:
-    public = [each for each in vars(source) if not each.startswith("_")]
+    public = [attribute for attribute in vars(source) if not attribute.startswith("_")]
     near = get_close_matches(name, public, n=3)
     hint = f": did you mean {' or '.join(near)}?" if near else ""
     return BadModel(f"{path} ({source.__file__}) has no {name}{hint}")
@@ -195,9 +224,9 @@ def _unknown_attribute(path: str, name: str, source: ModuleType) -> BadModel:
 
 def _random(
     module: nn.Module, preprocess: Preprocess, seed: int, notes: tuple[str, ...] = ()
-) -> Found:
+) -> LoadedModule:
     words = (f"random weights, seed {seed}", *notes)
-    return Found(module, random_weights=True, preprocess=preprocess, notes=words)
+    return LoadedModule(module, random_weights=True, preprocess=preprocess, notes=words)
 
 
 def _normalised(shape: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> Preprocess:
@@ -216,7 +245,7 @@ def _unknown(source: str, name: str, known: Sequence[str]) -> BadModel:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Within, torch draws from `seed`; afterwards its generator is as it was."""
+    """Let torch draw from a seed; afterwards its generator is as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -224,7 +253,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _blamed(spec: str) -> Iterator[None]:
-    """Whatever foreign code raises becomes a BadModel that names it."""
+    """Turn whatever foreign code raises into a BadModel that names the model."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -234,6 +263,7 @@ def _blamed(spec: str) -> Iterator[None]:
 
 @contextmanager
 def _current_folder() -> Iterator[None]:
+    """Let Python find modules in the current folder, too."""
     before = list(sys.path)
     sys.path.insert(0, str(Path.cwd()))
     try:

@@ -1,9 +1,9 @@
-"""Several processes that run one network: who is who, and what they tell each other.
+"""Several processes that run one network: which one this is, and how they exchange values.
 
     torchrun --nproc-per-node 2 -m convscope train ...
 
-Every process holds the whole network and takes its share of the images. Process 0 alone writes and
-speaks. When one fails, it says so in one line, and the others end in silence.
+Every process holds the whole network and takes its share of the images. Process 0 alone writes
+files and prints. When one fails, it says so in one line, and the others end in silence.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["ALONE", "Ranks", "processes"]
 
 PATIENCE = timedelta(hours=24)  # process 0 may be decoding ImageNet while the others wait
 LINGERING_SECONDS = 5.0  # on a busy machine a process may take seconds to notice
-FAILED = "convscope/failed"  # in the store that all processes see
+FAILED = "convscope/failed"  # counter in the key-value store that all processes see
 LINE_CUT = ("Connection", "connection", "NCCL", "Gloo", "gloo")  # in errors of torch.distributed
 
 T = TypeVar("T")
@@ -37,7 +37,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which process this is (`rank`, from 0), of how many; `local`: on its machine."""
+    """Which of several processes this is, and what they exchange.
+
+    Attributes:
+        rank: of this process, from 0.
+        count: how many processes there are.
+        local: rank of this process among those of its machine.
+
+    Example:
+        >>> Ranks(rank=1, count=2).hand(Ranks(rank=1, count=2).deal(range(8), size=2))
+        [2, 3, 6, 7]
+    """
 
     rank: int = 0
     count: int = 1
@@ -45,67 +55,91 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this is process 0, which alone writes files and prints."""
         return self.rank == 0
 
-    def share(self, chosen: Tensor) -> Tensor:
-        """This process's part of a batch: every `count`-th, none twice."""
-        return chosen[self.rank :: self.count]
+    def share(self, batch: Tensor) -> Tensor:
+        """This process's part of a batch: every `count`-th element, none twice."""
+        return batch[self.rank :: self.count]
 
-    def deal(self, chosen: Sequence[int], size: int) -> list[list[Sequence[int]]]:
-        """Rounds of batches, `size` images each: in every round, process r takes the r-th.
+    def deal(self, images: Sequence[int], size: int) -> list[list[Sequence[int]]]:
+        """Cut images into batches and deal these to the processes in rounds.
 
-        They are the batches of a run by one process; the last round may not reach all.
+        Args:
+            images: their indices, in the order in which one process alone would take them.
+            size: of a batch.
+
+        Returns:
+            The batches of each round; process r takes the r-th one. They are the batches of a run
+            by one process; in the last round there may be fewer than processes.
         """
-        cut = [chosen[at : at + size] for at in range(0, len(chosen), size)]
+        cut = [images[at : at + size] for at in range(0, len(images), size)]
         return [cut[at : at + self.count] for at in range(0, len(cut), self.count)]
 
-    def hand(self, dealt: Iterable[Sequence[Sequence[int]]]) -> list[int]:
-        """The images that this process takes, in all rounds."""
-        own = (shared[self.rank] for shared in dealt if self.rank < len(shared))
+    def hand(self, rounds: Iterable[Sequence[Sequence[int]]]) -> list[int]:
+        """The images that this process takes, in all rounds of `deal`."""
+        own = (shared[self.rank] for shared in rounds if self.rank < len(shared))
         return [image for batch in own for image in batch]
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over all processes."""
+        """The sum of all processes' tensors, in each of them; the tensor itself is overwritten."""
         if self.count > 1:
             dist.all_reduce(values)
         return values
 
     def least(self, value: int, device: torch.device) -> int:
-        """The smallest of all processes' numbers."""
+        """The smallest of all processes' numbers, in each of them.
+
+        Args:
+            value: this process's number.
+            device: that the processes compute on.
+        """
         if self.count == 1:
             return value
-        held = torch.tensor(value, device=device)
-        dist.all_reduce(held, dist.ReduceOp.MIN)
-        return int(held)
+        exchanged = torch.tensor(value, device=device)
+        dist.all_reduce(exchanged, dist.ReduceOp.MIN)
+        return int(exchanged)
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What process 0 makes, for all of them. It should be small, and picklable."""
+        """Call a function in process 0, and give its result to all.
+
+        Args:
+            make: the function; its result is small, and picklable.
+        """
         if self.count == 1:
             return make()
-        held: list[Any] = [make() if self.first else None]
-        dist.broadcast_object_list(held, src=0)
-        return held[0]
+        exchanged: list[Any] = [make() if self.first else None]
+        dist.broadcast_object_list(exchanged, src=0)
+        return exchanged[0]
 
     def gathered(self, value: T) -> list[T]:
-        """What all processes have, in their order, in process 0; nothing in the others.
+        """Collect the values of all processes in process 0.
 
-        It should be small, and picklable.
+        Args:
+            value: this process's; small, and picklable.
+
+        Returns:
+            The values in the order of the processes in process 0; an empty list in the others.
         """
         if self.count == 1:
             return [value]
-        held: list[Any] | None = [None] * self.count if self.first else None
-        dist.gather_object(value, held, dst=0)
-        return held or []
+        exchanged: list[Any] | None = [None] * self.count if self.first else None
+        dist.gather_object(value, exchanged, dst=0)
+        return exchanged or []
 
     def tensors_from_first(self, tensors: list[Tensor]) -> None:
-        """Overwrites the tensors of all processes with those of process 0."""
+        """Overwrite the tensors of all processes with those of process 0."""
         if self.count > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
 
     def in_turn(self, make: Callable[[], T]) -> T:
-        """`make` on the first process of each machine, then on the others, which find it done."""
+        """Call a function in the first process of each machine, and then in the others.
+
+        Args:
+            make: the function; what the first process did, such as writing a file, the others find
+                done.
+        """
         if self.count == 1:
             return make()
         made = make() if self.local == 0 else None
@@ -118,13 +152,22 @@ ALONE = Ranks()
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Ranks]:
-    """The processes that torchrun started, joined; ALONE where it did not start this one.
+    """Join the processes that torchrun started, for a `with` statement.
 
-    device : of the kind that each process computes on
+    Args:
+        device: of the kind that each process computes on.
 
-    Raises  BadOption: more processes on a machine than GPUs.
-            PeerFailed: another process failed, whatever happened in this one after that; or this
-            one was told to end, as torchrun does when another one has.
+    Yields:
+        Which process this is; ALONE where torchrun did not start it.
+
+    Raises:
+        BadOption: there are more processes on a machine than GPUs.
+        PeerFailed: another process failed, whatever happened in this one after that; or this one
+            was told to end, as torchrun does when another one has.
+
+    Example:
+        >>> with processes(torch.device("cpu")) as ranks:
+        ...     write_atlas(model, images, "atlas", Search(), ranks=ranks)
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         yield ALONE
@@ -135,11 +178,11 @@ def processes(device: torch.device) -> Iterator[Ranks]:
         return
     store, _, _ = next(dist.rendezvous("env://", timeout=PATIENCE))
     try:
-        with _ending_with_a_word(ranks):
+        with _sigterm_as_error(ranks):
             _join(device, ranks, store)
             yield ranks
     except BaseException as error:
-        raise _told_apart(error, ranks, store) from error
+        raise _own_or_peers_error(error, ranks, store) from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -163,8 +206,8 @@ def _join(device: torch.device, ranks: Ranks, store: Any) -> None:
 
 
 @contextmanager
-def _ending_with_a_word(ranks: Ranks) -> Iterator[None]:
-    """SIGTERM is an error like others, so that one of the processes says what to do."""
+def _sigterm_as_error(ranks: Ranks) -> Iterator[None]:
+    """Turn SIGTERM into an error like others, so that one of the processes says what to do."""
 
     def end(*_: object) -> None:
         raise PeerFailed(
@@ -183,14 +226,14 @@ def _ending_with_a_word(ranks: Ranks) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _told_apart(error: BaseException, ranks: Ranks, store: Any) -> BaseException:
-    """The same error in the process that failed first, PeerFailed in those that follow."""
+def _own_or_peers_error(error: BaseException, ranks: Ranks, store: Any) -> BaseException:
+    """The error itself in the process that failed first, PeerFailed in those that follow."""
     if isinstance(error, KeyboardInterrupt):
         return error
     try:
         with _silence():  # torch prints a stack where it finds no store
             first = store.add(FAILED, 1) == 1  # counted where all processes see it
-            _outlast(ranks, store)
+            _wait_for_others(ranks, store)
     except RuntimeError:  # the process that held the store is gone, and had no time for a word
         first = True
     if not first:
@@ -204,8 +247,8 @@ def _told_apart(error: BaseException, ranks: Ranks, store: Any) -> BaseException
     return error
 
 
-def _outlast(ranks: Ranks, store: Any) -> None:
-    """Process 0 holds the store, where torchrun does not: let the others ask it before it ends."""
+def _wait_for_others(ranks: Ranks, store: Any) -> None:
+    """Let the others ask process 0 before it ends, where it holds the store and not torchrun."""
     if not ranks.first or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         return
     until = time.monotonic() + LINGERING_SECONDS
@@ -215,7 +258,7 @@ def _outlast(ranks: Ranks, store: Any) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing reaches stderr, not from torch's own threads and layers either."""
+    """Let nothing reach stderr, not from torch's own threads and libraries either."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -16,10 +16,22 @@ _TEXT = re.compile(  # a layer's name may hold / and @ itself: the address is at
 
 @dataclass(frozen=True, order=True)
 class Unit:
-    """One unit, or one feature map if it has no position.
+    """The address of one unit, or of one feature map if it has no position.
 
-    position : (row, column) on the layer's grid, not pixels. A unit without one stands for its
-    feature map's strongest position in the image at hand.
+    A unit without a position stands for its feature map's strongest one in the image at hand.
+
+    Attributes:
+        layer: name of the layer.
+        channel: number of the feature map, from 0.
+        row: of the position on the layer's grid (not in pixels); None without a position.
+        column: of the position on the layer's grid; None without a position.
+
+    Raises:
+        NoSuchUnit: a row without a column, or a column without a row.
+
+    Example:
+        >>> Unit.parse("conv5/128@6,6")
+        Unit(layer='conv5', channel=128, row=6, column=6)
     """
 
     layer: str
@@ -36,16 +48,24 @@ class Unit:
 
     @property
     def position(self) -> tuple[int, int] | None:
+        """(row, column) on the layer's grid; None for the strongest one."""
         if self.row is None or self.column is None:
             return None
         return self.row, self.column
 
     @classmethod
     def parse(cls, text: Unit | str | tuple[str, int] | tuple[str, int, int, int]) -> Unit:
-        """A unit from its text form, a tuple (layer, channel[, row, column]), or itself.
+        """Make a unit of its text form, of a tuple, or of a unit, which is itself.
 
-        Raises  NoSuchUnit: the text is not of the form `layer/channel` or
-        `layer/channel@row,column`.
+        Args:
+            text: `layer/channel`, `layer/channel@row,column`, or a tuple of the same parts.
+
+        Raises:
+            NoSuchUnit: the text is of another form.
+
+        Example:
+            >>> str(Unit.parse(("conv5", 128)))
+            'conv5/128'
         """
         if isinstance(text, Unit):
             return text
@@ -67,6 +87,7 @@ class Unit:
         )
 
     def at(self, row: int, column: int) -> Unit:
+        """The unit of the same feature map at a position of the layer's grid."""
         return Unit(self.layer, self.channel, row, column)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Weights on disk: a file becomes a `Weights`, a Weights fills a module, a network becomes a file.
+"""Weights on disk: reading a file, filling a module with it, writing a network to a file.
 
 Reading prefers safetensors; pickles (`.pt`, `.pth`) are read without running the code inside them.
 Nothing is loaded in part: whatever does not match is an error that lists it.
@@ -42,7 +42,7 @@ __all__ = [
 
 FORMAT = "convscope-weights/1"
 MEAN = "preprocess.mean"  # a tensor that is not the network's
-MOMENTUM = "momentum/"  # begins the names of those that only training goes on with
+MOMENTUM = "momentum/"  # begins the names of tensors that only a resumed training needs
 WRAPPERS = ("module.", "_orig_mod.")  # DataParallel's and torch.compile's prefixes
 NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights
 SHOWN = 4  # names listed in a message before it says how many more
@@ -54,9 +54,12 @@ T = TypeVar("T")
 class Weights:
     """What a weights file holds.
 
-    tensors : by parameter name, floating ones as float32, wrappers' prefixes stripped
-    metadata : the file's strings, empty for foreign files
-    mean : the mean picture (3, H, W), pixels 0..255, or None
+    Attributes:
+        path: of the file.
+        sha256: of the file's bytes, hex.
+        tensors: by parameter name; floating ones are float32, wrappers' prefixes are stripped.
+        metadata: the file's strings; empty for files that Convscope did not write.
+        mean: the mean picture (3, H, W), pixels 0..255; None where there is none.
     """
 
     path: Path
@@ -67,10 +70,12 @@ class Weights:
 
     @property
     def architecture(self) -> Architecture | None:
+        """The network that the weights belong to, if the file says so."""
         return self._fact("architecture", Architecture.from_dict)
 
     @property
     def classes(self) -> tuple[str, ...] | None:
+        """Names of the network's outputs, if the file has them."""
         return self._fact("classes", _names)
 
     @property
@@ -79,6 +84,11 @@ class Weights:
         return self._fact("preprocess", lambda values: Preprocess.from_dict(values, self.mean))
 
     def _fact(self, key: str, read: Callable[[Any], T]) -> T | None:
+        """An entry of the metadata, read from its JSON value.
+
+        Raises:
+            BadCheckpoint: it cannot be read.
+        """
         if key not in self.metadata:
             return None
         try:
@@ -90,15 +100,23 @@ class Weights:
             ) from error
 
     def without(self, prefixes: tuple[str, ...]) -> Weights:
-        """The same weights less the tensors whose names start with one of `prefixes`."""
+        """The same weights but for tensors whose names start with one of these prefixes."""
         kept = {k: v for k, v in self.tensors.items() if not k.startswith(prefixes)}
         return replace(self, tensors=kept)
 
 
 def read_weights(path: str | os.PathLike[str]) -> Weights:
-    """Reads `.safetensors`, or a pickled state dict without running code.
+    """Read a weights file: safetensors, or a pickled state dict without running its code.
 
-    Raises  BadCheckpoint: missing, cut short, unsafe, or not a dictionary of tensors.
+    Args:
+        path: of a .safetensors, .pt or .pth file.
+
+    Raises:
+        BadCheckpoint: the file is missing, cut short or unsafe, or holds no dictionary of tensors.
+
+    Example:
+        >>> weights = read_weights("runs/demo/zfnet/weights.safetensors")
+        >>> weights.architecture.name, weights.tensors["conv1.weight"].shape
     """
     path = Path(path)
     if not path.is_file():
@@ -116,10 +134,19 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
 
 
 def load_weights(module: nn.Module, weights: Weights, *, name: str) -> None:
-    """Fills every parameter and buffer of `module` from `weights`; all of them or none.
+    """Fill every parameter and buffer of a module; all of them or none.
 
-    name : the model's, for messages
-    Raises  BadCheckpoint: tensors missing, left over or of another shape; NaN or infinity in one.
+    Args:
+        module: changed in place.
+        weights: that it is filled with.
+        name: of the model, for messages.
+
+    Raises:
+        BadCheckpoint: tensors are missing, left over or of another shape, or one holds NaN or
+            infinity.
+
+    Example:
+        >>> load_weights(module, read_weights("mine.safetensors"), name="my network")
     """
     wanted = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
     held = {key: tuple(tensor.shape) for key, tensor in weights.tensors.items()}
@@ -154,9 +181,17 @@ def load_weights(module: nn.Module, weights: Weights, *, name: str) -> None:
 def write_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> str:
-    """Writes a safetensors file that is whole or not there, and returns its sha256.
+    """Write a safetensors file that is whole or not there.
 
     The same tensors and metadata always make the same bytes.
+
+    Args:
+        path: of the file.
+        tensors: by name.
+        metadata: strings by name.
+
+    Returns:
+        SHA-256 of the file's bytes, hex.
     """
     held = {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
     content = _in_order(to_safetensors(held, dict(metadata)))
@@ -171,9 +206,20 @@ def write_network(
     classes: Sequence[str] | None,
     facts: Mapping[str, str] | None = None,
 ) -> str:
-    """Writes one of our networks with all that is needed to use it again; returns the sha256.
+    """Write one of our networks with all that is needed to use it again.
 
-    facts : further metadata, such as the epoch
+    Args:
+        path: of the .safetensors file.
+        network: whose weights are written.
+        preprocess: how its images were prepared.
+        classes: names of its outputs, if known.
+        facts: further metadata, such as the epoch.
+
+    Returns:
+        SHA-256 of the file's bytes, hex.
+
+    Example:
+        >>> write_network("zfnet.safetensors", module, preprocess, classes=None)
     """
     metadata, beside = about_network(network, preprocess, classes)
     return write_weights(path, {**network.state_dict(), **beside}, {**metadata, **(facts or {})})
@@ -182,7 +228,16 @@ def write_network(
 def about_network(
     network: Convnet, preprocess: Preprocess, classes: Sequence[str] | None
 ) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """The metadata, and the tensors beside the network's own, that make a file of weights ours."""
+    """What a weights file of ours holds besides the network's weights.
+
+    Args:
+        network: whose file it is.
+        preprocess: how its images were prepared.
+        classes: names of its outputs, if known.
+
+    Returns:
+        The metadata, and the tensors beside the network's own.
+    """
     metadata = {
         "format": FORMAT,
         "architecture": json.dumps(network.architecture.to_dict()),
@@ -196,7 +251,7 @@ def about_network(
 
 
 def module_sha256(module: nn.Module) -> str:
-    """The identity of weights that come from no file: names, shapes and bytes of the state dict."""
+    """SHA-256 of a module's weights, hex: of names, types, shapes and bytes of its state dict."""
     digest = hashlib.sha256()
     for key, tensor in sorted(module.state_dict().items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
@@ -206,7 +261,7 @@ def module_sha256(module: nn.Module) -> str:
 
 
 def _in_order(content: bytes) -> bytes:
-    """The same safetensors file with sorted metadata: the library writes them in a random order."""
+    """Sort the metadata of a safetensors file, which the library writes in a random order."""
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
@@ -257,9 +312,10 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
 
 
 def _why_unread(message: str) -> str:
-    if found := re.search(r"GLOBAL ([\w.]+)", message):
+    """What is wrong with a pickle, from torch's error message."""
+    if code := re.search(r"GLOBAL ([\w.]+)", message):
         return (
-            f"holds more than tensors ({found.group(1)}), and unpickling it would run its code: "
+            f"holds more than tensors ({code.group(1)}), and unpickling it would run its code: "
             "save model.state_dict(), best as .safetensors"
         )
     if "TorchScript" in message:
@@ -269,6 +325,7 @@ def _why_unread(message: str) -> str:
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without wrappers' prefixes, floating ones as float32."""
     for _ in WRAPPERS:  # they nest, in either order
         for prefix in WRAPPERS:
             if tensors and all(key.startswith(prefix) for key in tensors):

@@ -1,12 +1,15 @@
-"""MODEL, as the command line spells it, becomes a Model: a module, how it is fed, whose weights.
+"""Models by name: MODEL, as the command line spells it, becomes a `Model`.
+
+A Model is a module with its weights, and how it wants its images. MODEL is one of
 
     zfnet | alexnet | alexnet-dense | zfnet-small | alexnet-small     [@weights | @run-folder]
     run:DIR                                     what `convscope train` left in DIR
     torchvision:NAME, timm:NAME                 [@weights]; nothing is ever downloaded
     package.module:factory                      [@weights]; a function, a class or a module of yours
 
-Without weights they are drawn from the seed, and the Model says so. This file reads the spec and
-settles preprocessing; catalogues.py holds torchvision, timm and factories.
+Where no weights are given, they are drawn from the seed, and the Model says so. This file reads
+the specification and decides on the preprocessing; catalogues.py holds torchvision, timm and
+factories.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from convscope.images.classes import read_classes
 from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, parse_shape
 from convscope.images.scaling import Scaling
 from convscope.network.architectures import ARCHITECTURES, Architecture, build
-from convscope.network.catalogues import Found, from_factory, from_timm, from_torchvision
+from convscope.network.catalogues import LoadedModule, from_factory, from_timm, from_torchvision
 from convscope.network.network import Network, open_network
 from convscope.network.weights import Weights, load_weights, module_sha256, read_weights
 
@@ -39,16 +42,17 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Model:
-    """A network that can be used.
+    """A module that can be used: with its weights, and with how it wants its images.
 
-    module : in eval mode; maps (N, 3, H, W) to (N, classes)
-    preprocess : how pictures become its input
-    spec : as it was asked for
-    weights_sha256 : of the weights file; of the tensors themselves where no file was read
-    random_weights : True if the weights are random numbers from `seed`
-    classes : names of the outputs, if known
-    notes : what a user should know about how it was opened, a sentence each
-    output : which of several outputs is its answer (see `open_network`)
+    Attributes:
+        module: in eval mode; from (N, 3, H, W) to (N, classes).
+        preprocess: how pictures become its input.
+        spec: the model as it was asked for.
+        weights_sha256: of the weights file; of the tensors themselves where no file was read.
+        random_weights: whether the weights are random numbers from a seed.
+        classes: names of the outputs, if known.
+        notes: what a user should know about how it was opened, a sentence each.
+        output: which of several outputs is its answer (see `open_network`); None is the first.
     """
 
     module: nn.Module
@@ -62,13 +66,15 @@ class Model:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(3, H, W), pixels."""
+        """(3, H, W), in pixels."""
         return self.preprocess.shape
 
     def network(self) -> Network:
-        """The model as a network, its tensors the module's own.
+        """Read the module as a network, whose tensors are the module's own.
 
-        Raises  as `open_network`; BadOption: there are not as many names as classes.
+        Raises:
+            BadModel: the module cannot be read (see `open_network`).
+            BadOption: no such output, or there are not as many names as classes.
         """
         network = open_network(self.module, self.input_shape, output=self.output)
         count = network.layer(network.output).channels
@@ -83,14 +89,30 @@ class Model:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user says about feeding, before the model is known; None is the model's own way."""
+    """What the user says about the images' preprocessing, before the model is known.
+
+    Attributes:
+        shape: (3, H, W) of the input, in pixels.
+        scaling: of the pixels' values, or the whole preprocessing.
+        fit: how a picture becomes the input's size.
+
+    None stands for the model's own way.
+    """
 
     shape: tuple[int, int, int] | None
     scaling: str | Preprocess | None
     fit: Fit | None
 
     def settle(self, own: Preprocess | None, spec: str) -> Preprocess:
-        """Raises  BadOption: neither the user nor the model says how it is fed."""
+        """Decide how images are preprocessed.
+
+        Args:
+            own: the model's own way, if it has one.
+            spec: of the model, for messages.
+
+        Raises:
+            BadOption: neither the user nor the model says how.
+        """
         if isinstance(self.scaling, Preprocess):
             return _changed(self.scaling, self.shape, self.fit)
         if self.scaling is None and own is not None:
@@ -108,10 +130,11 @@ class Wish:
         return chosen
 
     def _missing(self, shape: tuple[int, int, int] | None) -> list[str]:
-        said = [] if shape else ["--input, such as 3x224x224"]
+        """The options that must be given."""
+        options = [] if shape else ["--input, such as 3x224x224"]
         if self.scaling is None:
-            said.append("--preprocess imagenet, unit, paper, caffe or FILE.yaml")
-        return said
+            options.append("--preprocess imagenet, unit, paper, caffe or FILE.yaml")
+        return options
 
 
 def open_model(
@@ -124,38 +147,47 @@ def open_model(
     seed: int = 0,
     output: str | int | None = None,
 ) -> Model:
-    """Opens any MODEL of the command line; the module's docstring has the forms.
+    """Open any MODEL of the command line.
 
-    input : (3, H, W) or "3x224x224"; preprocess : imagenet, unit, paper, caffe, a YAML file or a
-        Preprocess; fit : crop, stretch or none. Each overrides what the model or its weights say.
-    classes : names, or a file of them: a line or JSON entry per class
-    seed : of the weights, where none are given
-    output : which of several outputs is its answer, by name or number; default: the first
+    Args:
+        spec: zfnet, zfnet-small, alexnet, ..., run:DIR, torchvision:NAME, timm:NAME or
+            package.module:factory; each but run: may end in @WEIGHTS.
+        input: the input's shape, (3, H, W) or "3x224x224". This, `preprocess` and `fit` override
+            what the model or its weights say.
+        preprocess: imagenet, unit, paper, caffe, a YAML file or a Preprocess.
+        fit: crop, stretch or none.
+        classes: names, or a file of them with a line or JSON entry per class.
+        seed: of the weights, where none are given.
+        output: which of several outputs is its answer, by name or number; default: the first.
 
-    Raises  BadModel: unknown name, or a factory that fails.
-            BadCheckpoint: weights that do not fit.
-            BadOption: nobody says how the model is fed, or an option's value is not allowed.
-            BadData: the file of class names cannot be read.
+    Raises:
+        BadModel: unknown name, or a factory that fails.
+        BadCheckpoint: weights that do not fit.
+        BadOption: nothing says how images are preprocessed, or an option's value is not allowed.
+        BadData: the file of class names cannot be read.
+
+    Example:
+        >>> model = convscope.open_model("torchvision:resnet18@resnet18.safetensors")
+        >>> network = model.network()
     """
     wish = Wish(_shape(input), preprocess, _fit(fit))
     names = read_classes(classes) if isinstance(classes, str | Path) else classes
-    found = _find(spec, wish, seed)
-    found.module.eval()
-    settled = wish.settle(found.preprocess, spec)
-    digest = found.weights.sha256 if found.weights else module_sha256(found.module)
+    loaded = _load(spec, wish, seed)
+    loaded.module.eval()
+    digest = loaded.weights.sha256 if loaded.weights else module_sha256(loaded.module)
     return Model(
-        module=found.module,
-        preprocess=settled,
+        module=loaded.module,
+        preprocess=wish.settle(loaded.preprocess, spec),
         spec=spec,
         weights_sha256=digest,
-        random_weights=found.random_weights,
-        classes=tuple(names) if names is not None else found.classes,
-        notes=found.notes,
+        random_weights=loaded.random_weights,
+        classes=tuple(names) if names is not None else loaded.classes,
+        notes=loaded.notes,
         output=output,
     )
 
 
-def _find(spec: str, wish: Wish, seed: int) -> Found:
+def _load(spec: str, wish: Wish, seed: int) -> LoadedModule:
     """The module that `spec` names, filled with its weights."""
     if spec.startswith("run:"):
         path = _in_run(Path(spec.removeprefix("run:")).expanduser())
@@ -178,23 +210,30 @@ def _find(spec: str, wish: Wish, seed: int) -> Found:
     raise BadModel(f"no model is called '{name}': {hint}")
 
 
-def _untrained(name: str, wish: Wish, seed: int) -> Found:
+def _untrained(name: str, wish: Wish, seed: int) -> LoadedModule:
+    """One of our networks with random weights."""
     architecture = ARCHITECTURES[name]
     if wish.shape is not None:
         _, height, width = wish.shape
         if height != width:
             raise BadOption(f"{name} takes square images, not {height}x{width}: give --input 3xNxN")
         architecture = replace(architecture, input_size=height)
-    return Found(
+    return LoadedModule(
         build(architecture, seed=seed),
         random_weights=True,
-        preprocess=_papers(architecture),
+        preprocess=_paper_preprocess(architecture),
         notes=(f"random weights, seed {seed}",),
     )
 
 
-def _trained(name: str | None, weights: Weights, wish: Wish) -> Found:
-    """One of our networks, as its weights describe it; `name` is the one that was asked for."""
+def _trained(name: str | None, weights: Weights, wish: Wish) -> LoadedModule:
+    """One of our networks, as its weights describe it.
+
+    Args:
+        name: of the network that was asked for; None where the weights alone say which it is.
+        weights: from a file or a run.
+        wish: what the user says about the input.
+    """
     architecture = weights.architecture
     notes: tuple[str, ...] = ()
     if architecture is None:
@@ -203,7 +242,7 @@ def _trained(name: str | None, weights: Weights, wish: Wish) -> Found:
                 f"{weights.path} does not say which network it belongs to: "
                 "open it as MODEL@FILE, such as zfnet-small@FILE"
             )
-        architecture = _guessed(name, weights, wish)
+        architecture = _fitted_to(weights, name, wish)
         notes = (f"{weights.path} does not say how its images were prepared",)
     elif name is not None and architecture.name.split(" ")[0] != name:
         raise BadCheckpoint(
@@ -217,17 +256,17 @@ def _trained(name: str | None, weights: Weights, wish: Wish) -> Found:
         )
     module = build(architecture, None)
     load_weights(module, weights, name=architecture.name)
-    return Found(
+    return LoadedModule(
         module,
         weights=weights,
-        preprocess=weights.preprocess or _papers(architecture),
+        preprocess=weights.preprocess or _paper_preprocess(architecture),
         classes=weights.classes,
         notes=notes,
     )
 
 
-def _guessed(name: str, weights: Weights, wish: Wish) -> Architecture:
-    """The named architecture with the classes of a file that describes nothing itself."""
+def _fitted_to(weights: Weights, name: str, wish: Wish) -> Architecture:
+    """The named architecture for the classes of a file that does not describe its network."""
     architecture = ARCHITECTURES[name]
     if wish.shape is not None:
         architecture = replace(architecture, input_size=wish.shape[1])
@@ -235,7 +274,7 @@ def _guessed(name: str, weights: Weights, wish: Wish) -> Architecture:
     return architecture if top is None else architecture.with_classes(len(top))
 
 
-def _papers(architecture: Architecture) -> Preprocess:
+def _paper_preprocess(architecture: Architecture) -> Preprocess:
     """The paper's preprocessing, with ImageNet's mean for want of the training set's."""
     fit = Fit.STRETCH if architecture.input_size < SMALL else Fit.CROP
     return Preprocess(architecture.input_shape, Scaling.PAPER, fit)
@@ -247,7 +286,11 @@ def _weights_at(text: str) -> Weights:
 
 
 def _in_run(folder: Path) -> Path:
-    """The final weights in a run's folder."""
+    """The file of the final weights in a run's folder.
+
+    Raises:
+        BadModel: no such folder, no run's folder, or a run that is not finished.
+    """
     path = folder / RUN_WEIGHTS
     if path.is_file():
         return path

@@ -113,6 +113,8 @@ def project_command(manifest: Manifest) -> dict[str, Any]:
     family, colon, _ = manifest.model.spec.partition(":")
     settings = manifest.preprocess.settings
     options = ["--rules", manifest.rules] if manifest.rules != DECONVNET.name else []
+    if manifest.model.output is not None:
+        options += ["--output", manifest.model.output]
     told = {"--preprocess": "scaling", "--fit": "fit"}
     if colon and family not in SAYS_ITSELF and all(key in settings for key in told.values()):
         options += ["--input", "x".join(map(str, manifest.input_shape))]
@@ -170,7 +172,7 @@ def _same_text(layers: Sequence[LayerRecord]) -> str:
     )
 
 
-def _facts(manifest: Manifest) -> dict[str, str | bool]:
+def _facts(manifest: Manifest) -> dict[str, str | bool | None]:
     model, data = manifest.model, manifest.data
     channels, height, width = manifest.input_shape
     identity = f"SHA-256 {model.weights_sha256[:12]}…" if model.weights_sha256 else "not identified"
@@ -181,6 +183,7 @@ def _facts(manifest: Manifest) -> dict[str, str | bool]:
         "input": f"{channels} × {height} × {width}",
         "parameters": f"{model.parameters:,}",
         "rules": manifest.rules,
+        "output": model.output,
         "weights": f"random, {identity}" if model.random_weights else identity,
         "random_weights": model.random_weights,
         "preprocess": manifest.preprocess.text,

@@ -1,1 +1,1 @@
-"""One pass over many images: an engine, and the observers that look at what a network answers."""
+"""Scans: one pass over many images, and the observers that look at what the network computes."""

@@ -1,4 +1,4 @@
-"""Where a scan keeps how far it is: one file, one rename."""
+"""The checkpoint of a scan: one file, written whole and moved into its place."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from convscope.store.results import ResultStore
 
 __all__ = ["StateFile", "commits_in"]
 
-HEADER = "mined"
+HEADER = "mined"  # name of the metadata entry that holds the place reached
 
 
 class StateFile:
-    """The observers' tensors and, in the file's header, the place reached.
+    """A file that keeps the observers' tensors and, in its header, the place reached.
+
+    It is a `Commits` for `Scan.run`.
 
     Args:
         path: of the safetensors file; its folder is made when something is kept.
@@ -31,7 +33,13 @@ class StateFile:
         self.path = path
 
     def load(self, observers: Sequence[Observer]) -> Seen | None:
-        """Restore the observers to what `save` committed last; None before the first time.
+        """Restore the observers to what `save` committed last.
+
+        Args:
+            observers: of the same kinds and in the same order as those that were saved.
+
+        Returns:
+            The place reached; None where nothing was saved yet.
 
         Raises:
             FolderInUse: the file cannot be read.
@@ -54,7 +62,12 @@ class StateFile:
         return seen
 
     def save(self, seen: Seen, observers: Sequence[Observer]) -> None:
-        """Commit the observers' state and the place reached, together."""
+        """Commit the observers' state and the place reached, together.
+
+        Args:
+            seen: the place reached.
+            observers: whose state belongs to it; each has another `key`.
+        """
         tensors = {
             f"{observer.key}{name}": tensor.contiguous()
             for observer in observers
@@ -64,10 +77,18 @@ class StateFile:
         replace_file(self.path, save(tensors, {HEADER: seen.model_dump_json()}))
 
     def remove(self) -> None:
-        """Forget it: the scan is done, and its result lies elsewhere."""
+        """Delete the file: the scan is done, and its result is kept elsewhere."""
         self.path.unlink(missing_ok=True)
 
 
 def commits_in(results: ResultStore, name: str = "scan") -> StateFile | None:
-    """A scan's state beside the results of its study; None where nothing is kept."""
+    """The checkpoint of a scan, beside the results of its study.
+
+    Args:
+        results: of the study.
+        name: of the scan; another one for each scan of a study.
+
+    Returns:
+        The checkpoint; None where the results are not kept.
+    """
     return None if results.folder is None else StateFile(results.folder / f"{name}.safetensors")

@@ -1,8 +1,9 @@
-"""The engine: every image once through the network, for any number of observers.
+"""The engine of a scan: every image passes once through the network, for any number of observers.
 
-It reads ahead, sizes the batches to memory, tells how far it is, commits now and then so that a
-kill loses half a minute, names and counts the images that cannot be read, and shares the work with
-other processes. The observers' results are the same for any number of processes and interruptions.
+It reads ahead, fits the size of a batch to memory, reports progress, commits about every half
+minute so that a kill loses no more than that, names and counts the images that cannot be read, and
+shares the work with other processes. The observers' results are the same for any number of
+processes and interruptions.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ VALUE_BYTES = 2**28  # of the largest value of a batch, where the batch size is 
 
 
 class Seen(BaseModel):
-    """How far a scan is, and what it met.
+    """How far a scan is, and what it found out about the images.
 
     Attributes:
         next: how many of the images are done, readable or not.
         skipped: (index, name, reason) of each image that could not be read.
         converted: how many images were not simply 8-bit RGB, by what was done about it.
-        seconds: the time of all runs together.
+        seconds: spent, in all runs together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,15 +57,15 @@ class Commits(Protocol):
     """Where a scan keeps how far it is, so that it goes on after a kill."""
 
     def load(self, observers: Sequence[Observer]) -> Seen | None:
-        """Restore the observers to the last commit; None where there is none."""
+        """Restore the observers to the last commit, and return its place; None without one."""
 
     def save(self, seen: Seen, observers: Sequence[Observer]) -> None:
-        """Commit what the observers know together with the place reached."""
+        """Commit the observers' state together with the place reached."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """Which images run through which network, and how.
+    """One pass of a set of images through a network.
 
     Attributes:
         network: on the device that is to be used.
@@ -75,8 +76,13 @@ class Scan:
         workers: threads that decode; None takes one per core.
         ranks: process r of n takes the batches r, r + n, ..., each of the same images as in a run
             by one process: a convolution's last bits depend on the size of its batch.
-        progress: called with (what, images done, images in all).
-        what: is counted, for `progress`.
+        progress: called with (what is counted, images done, images in all).
+        what: what `progress` is told that is counted.
+
+    Example:
+        >>> strongest = Strongest(network, {"conv5": "relu5"}, top=9)
+        >>> Scan(network, images, preprocess).run(strongest)
+        >>> strongest.tables["conv5"].value  # (C, 9)
     """
 
     network: Network
@@ -91,51 +97,53 @@ class Scan:
 
     @property
     def order(self) -> Sequence[int]:
-        """The images that are looked at, in this order."""
+        """Indices of the images that are looked at, in this order."""
         return range(len(self.images)) if self.indices is None else self.indices
 
     def run(self, *observers: Observer, commits: Commits | None = None) -> Seen:
-        """Let the observers see every image.
+        """Show every image to the observers.
 
         Args:
-            observers: one or more. Afterwards they know the whole, in every process.
-            commits: where to begin or go on, in the first process; None keeps nothing.
+            observers: one or more. Afterwards they have seen all images, in every process.
+            commits: the checkpoint to begin or go on with, in the first process; None keeps
+                nothing.
 
         Returns:
-            What was met, in every process.
+            How many images there were, and which could not be read, in every process.
 
         Raises:
-            NonFinite, BadInput: as the network and the observers do.
+            NonFinite: from the network or an observer.
+            BadInput: from the network or an observer.
         """
         ranks, tell = self.ranks, self.progress or silent
-        kept = commits if ranks.first else None
-        seen = ranks.from_first(lambda: (kept and kept.load(observers)) or Seen())
+        checkpoint = commits if ranks.first else None
+        seen = ranks.from_first(lambda: (checkpoint and checkpoint.load(observers)) or Seen())
         total, size = len(self.order), self._batch_size(observers)
         dealt = ranks.deal(self.order[seen.next :], size)
         number = -(-seen.next // size)
-        pace = _Pace(size * sum(each.image_bytes for each in observers))
+        pace = _Pace(size * sum(observer.image_bytes for observer in observers))
         tell(self.what, seen.next, total)
-        with closing(self._read(dealt, size)) as found:
+        with closing(self._read(dealt, size)) as read:
             while dealt:
                 began, count = time.monotonic(), ranks.from_first(lambda: pace.rounds)
                 rounds, dealt = dealt[:count], dealt[count:]
-                met, done = _Met(), seen.next
+                oddities, done = _Oddities(), seen.next
                 for shared in rounds:
                     if ranks.rank < len(shared):
-                        batch = next(found)
+                        batch = next(read)
                         look(self.network, batch, observers, number + ranks.rank)
-                        met.add(batch)
+                        oddities.add(batch)
                     number += len(shared)
                     done += sum(map(len, shared))
                     if shared is not rounds[-1]:
                         tell(self.what, done, total)
                 self._gather(observers)
-                met = _together(ranks.gathered(met))
+                oddities = _joined(ranks.gathered(oddities))
                 seconds = time.monotonic() - began
-                seen = ranks.from_first(lambda: met.after(seen, done, seconds))  # noqa: B023
-                pace.heed(len(rounds), seconds)
-                if kept is not None:
-                    kept.save(seen, observers)
+                seen = ranks.from_first(lambda: oddities.added_to(seen, done, seconds))  # noqa: B023
+                pace.adjust(len(rounds), seconds)
+                if checkpoint is not None:
+                    checkpoint.save(seen, observers)
                 tell(self.what, done, total)
         if ranks.count > 1:
             for observer in observers:
@@ -143,8 +151,15 @@ class Scan:
         return seen
 
     def first(self, count: int) -> torch.Tensor:
-        """The first images that can be read, at most so many, (n, C, H, W) preprocessed."""
-        found: list[torch.Tensor] = []
+        """The first images that can be read.
+
+        Args:
+            count: at most so many.
+
+        Returns:
+            (n, C, H, W), preprocessed.
+        """
+        tensors: list[torch.Tensor] = []
         size = min(count, LARGEST_BATCH)
         with closing(
             batches(
@@ -153,25 +168,29 @@ class Scan:
             )
         ) as read:  # fmt: skip
             for batch in read:
-                found.append(batch.tensors)
-                if sum(map(len, found)) >= count:
+                tensors.append(batch.tensors)
+                if sum(map(len, tensors)) >= count:
                     break
-        return torch.cat(found)[:count]
+        return torch.cat(tensors)[:count]
 
     def _batch_size(self, observers: Iterable[Observer]) -> int:
         if self.batch_size is not None:
             return self.batch_size
-        return fitting_batch(self.network, {n for each in observers for n in each.layers})
+        return fitting_batch(
+            self.network, {name for observer in observers for name in observer.layers}
+        )
 
     def _read(
         self, dealt: Sequence[Sequence[Sequence[int]]], size: int
     ) -> Generator[Batch, None, None]:
-        mine = self.ranks.hand(dealt)
+        """This process's batches."""
+        own = self.ranks.hand(dealt)
         return batches(
-            self.images, self.preprocess, batch_size=size, workers=self.workers, indices=mine
+            self.images, self.preprocess, batch_size=size, workers=self.workers, indices=own
         )
 
     def _gather(self, observers: Iterable[Observer]) -> None:
+        """Hand what all processes' observers saw to those of the first process."""
         for observer in observers:
             parts = self.ranks.gathered(observer.part())
             if self.ranks.first:
@@ -180,18 +199,18 @@ class Scan:
 
 @torch.no_grad()
 def look(network: Network, batch: Batch, observers: Sequence[Observer], number: int = 0) -> None:
-    """One forward pass of a batch for all observers, and one more for those who ask for mirrors.
+    """Run one batch forward for all observers, and its mirror images for those that ask for them.
 
     Args:
         network: on the device that is to be used.
-        batch: of its preprocessed images.
-        observers: see the layers that they ask for.
+        batch: preprocessed images.
+        observers: each sees the layers that it asks for.
         number: of the batch in its scan.
     """
     if len(batch):
         images = batch.tensors.to(network.device)
         _stream(network, images, batch, observers)
-        if mirrored := [each for each in observers if each.mirrored]:
+        if mirrored := [observer for observer in observers if observer.mirrored]:
             _stream(network, images.flip(3), batch, mirrored)
     for observer in observers:
         observer.end(batch, number)
@@ -211,13 +230,23 @@ def _stream(
 
 
 def fitting_batch(network: Network, names: Collection[str]) -> int:
-    """As many images as keep the largest value of a batch within VALUE_BYTES, at most 32."""
+    """How many images keep the largest layer's values within VALUE_BYTES, at most 32.
+
+    Args:
+        network: that the images run through.
+        names: of the layers that are looked at.
+    """
     largest = max(torch.Size(node.shape).numel() for node in network.below(names))
     return max(1, min(LARGEST_BATCH, VALUE_BYTES // (4 * largest)))
 
 
 def nothing_readable(images: ImageSet, seen: Seen) -> BadData:
-    """The error of a scan that could read no image."""
+    """The error of a scan that could read no image.
+
+    Args:
+        images: the set.
+        seen: what came of the scan.
+    """
     _, name, reason = seen.skipped[0]
     return BadData(
         f"not one of the {seen.next} images of {images.spec} could be read; "
@@ -226,7 +255,7 @@ def nothing_readable(images: ImageSet, seen: Seen) -> BadData:
 
 
 class _Pace:
-    """How many batches a process takes between two commits; the first process's decides.
+    """How many batches a process takes between two commits; that of the first process decides.
 
     Args:
         batch_bytes: what the observers' parts grow by with a batch.
@@ -236,15 +265,15 @@ class _Pace:
         self.rounds = 1
         self._most = PART_BYTES // max(batch_bytes, 1)
 
-    def heed(self, rounds: int, seconds: float) -> None:
-        """So many batches took so long: choose the next number, at most twice as many."""
+    def adjust(self, rounds: int, seconds: float) -> None:
+        """Choose the next number from how long the last rounds took; at most twice as many."""
         fitting = int(CHECKPOINT_SECONDS * rounds / max(seconds, 1e-9))
         self.rounds = max(1, min(2 * rounds, fitting, self._most))
 
 
 @dataclass(frozen=True)
-class _Met:
-    """Images between two commits that were not simply looked at."""
+class _Oddities:
+    """What was odd about the images between two commits: unreadable ones, and converted ones."""
 
     skipped: list[tuple[int, str, str]] = field(default_factory=list)
     converted: Counter[str] = field(default_factory=Counter)
@@ -253,8 +282,8 @@ class _Met:
         self.skipped.extend((skip.index, skip.name, skip.reason) for skip in batch.skipped)
         self.converted.update(note for image in batch.converted for note in image.notes)
 
-    def after(self, seen: Seen, reached: int, seconds: float) -> Seen:
-        """All that was met, up to the place reached."""
+    def added_to(self, seen: Seen, reached: int, seconds: float) -> Seen:
+        """The scan's state with these added, after so many images and seconds."""
         converted = Counter(seen.converted) + self.converted
         return Seen(
             next=reached,
@@ -264,7 +293,7 @@ class _Met:
         )
 
 
-def _together(parts: Sequence[_Met]) -> _Met:
-    """What all processes met."""
-    skipped = [each for part in parts for each in part.skipped]
-    return _Met(skipped, sum((part.converted for part in parts), Counter()))
+def _joined(parts: Sequence[_Oddities]) -> _Oddities:
+    """The oddities of all processes."""
+    skipped = [skip for part in parts for skip in part.skipped]
+    return _Oddities(skipped, sum((part.converted for part in parts), Counter()))

@@ -1,4 +1,4 @@
-"""Observers that sum up: means over images, the same to the bit for any number of processes."""
+"""An observer of means over images, the same to the bit for any number of processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from convscope.scan.observer import Observer
 __all__ = ["Means", "OrderedSums"]
 
 Measure = Callable[[Tensor], Tensor]
-"""(layer's values (n, C, H, W) or (n, C)) -> what is measured of each image, (n, D)."""
+"""From a layer's values, (n, C, H, W) or (n, C), to what is measured of each image, (n, D)."""
 
 
 class OrderedSums:
@@ -21,6 +21,9 @@ class OrderedSums:
 
     Floating-point addition depends on its order. So what each batch adds is kept apart until the
     first process has the sums of all processes, and puts them in order.
+
+    Attributes:
+        total: the sums so far, by name.
     """
 
     def __init__(self) -> None:
@@ -28,18 +31,24 @@ class OrderedSums:
         self._waiting: list[tuple[int, dict[str, Tensor]]] = []
 
     def add(self, number: int, sums: Mapping[str, Tensor]) -> None:
-        """What batch `number` adds; tensors of any device."""
+        """Add what one batch gave.
+
+        Args:
+            number: of the batch.
+            sums: by name, on any device.
+        """
         own = {name: value.detach().to("cpu", torch.float64) for name, value in sums.items()}
         self._waiting.append((number, own))
 
     def part(self) -> list[tuple[int, dict[str, Tensor]]]:
-        """What was added since the last call."""
+        """What was added since the last call, as (number of the batch, sums)."""
         part, self._waiting = self._waiting, []
         return part
 
     def take(self, parts: Sequence[list[tuple[int, dict[str, Tensor]]]]) -> None:
-        """Add the parts of all processes."""
-        for _, sums in sorted((each for part in parts for each in part), key=lambda each: each[0]):
+        """Add the parts of all processes to the total."""
+        of_batches = [batch for part in parts for batch in part]
+        for _, sums in sorted(of_batches, key=lambda batch: batch[0]):
             for name, value in sums.items():
                 self.total[name] = self.total[name] + value if name in self.total else value
 
@@ -48,11 +57,8 @@ class Means(Observer):
     """The mean over all images of what is measured of some layers.
 
     Args:
-        measures: layer -> what is measured of it.
-        key: begins the names of its tensors in a store.
-
-    Attributes:
-        images: how many were seen.
+        measures: layer -> what is measured of its values.
+        key: begins the names of its tensors in a checkpoint.
 
     Example:
         >>> means = Means({"relu1": lambda maps: (maps == 0).double().mean((1, 2, 3))[:, None]})
@@ -72,10 +78,11 @@ class Means(Observer):
 
     @property
     def images(self) -> int:
+        """How many images were seen."""
         return int(self._sums.total["images"]) if self._sums.total else 0
 
     def __getitem__(self, layer: str) -> Tensor:
-        """(D,) float64, the mean of a layer's measure over all images."""
+        """The mean of a layer's measure over all images, float64 (D,)."""
         return self._sums.total[f"layer {layer}"] / self.images
 
     def see(self, layer: str, value: Tensor, batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""What looks at the layers' values of every image, while a `Scan` runs them through a network."""
+"""The observer: it looks at layers' values of every image that a `Scan` runs through a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Observer"]
 
 
 class Observer(ABC):
-    """Looks at some layers of every image and sums up what it saw.
+    """Base of what looks at some layers of every image and sums up what it saw.
 
     Every process of a scan has an observer of its own, which sees the batches of that process.
     Now and then each hands over what it saw since (`part`), and the first process's observer takes
@@ -24,19 +24,23 @@ class Observer(ABC):
     To give the same result to the bit for any number of processes, a sum of floating-point numbers
     must be kept batch by batch and added up in the order of the batches; what does not depend on
     an order, such as a maximum or a count, may be merged as it comes.
+
+    Attributes:
+        key: begins the names of its tensors in a checkpoint; another one for each observer of a
+            scan.
+        mirrored: whether it also wants the values of each image's mirror image.
+        image_bytes: what `part` grows by with each image; parts are handed over before they become
+            large.
     """
 
     key: str = ""
-    """Begins the names of its tensors in a store; another one for each observer of a scan."""
     mirrored: bool = False
-    """Whether it also wants the values of each image's mirror image."""
     image_bytes: int = 0
-    """What `part` grows by with each image: parts are handed over before they become large."""
 
     @property
     @abstractmethod
     def layers(self) -> Collection[str]:
-        """The layers whose values it looks at."""
+        """Names of the layers whose values it looks at."""
 
     @abstractmethod
     def see(self, layer: str, value: Tensor, batch: Batch) -> None:
@@ -44,12 +48,15 @@ class Observer(ABC):
 
         Args:
             layer: its name.
-            value: (n, C, H, W) or (n, C), on the network's device; not to be kept or written to.
+            value: of the layer, on the network's device; not to be kept or written to.
             batch: the images. With `mirrored`, a second call has the values of their mirror images.
+
+        Shape:
+            value (n, C, H, W) or (n, C).
         """
 
     def end(self, batch: Batch, number: int) -> None:  # noqa: B027 - most need nothing
-        """All layers of a batch were seen.
+        """Called when all layers of a batch were seen.
 
         Args:
             batch: the images; of those that cannot be read it has the names alone.
@@ -58,21 +65,23 @@ class Observer(ABC):
 
     @abstractmethod
     def part(self) -> Any:
-        """What was seen since the last call: on the CPU, picklable. In the first process it may
-        hold what was taken before, too."""
+        """Hand over what was seen since the last call, on the CPU and picklable.
+
+        In the first process it may hold what was taken before, too.
+        """
 
     @abstractmethod
     def take(self, parts: Sequence[Any]) -> None:
-        """Called in the first process with the parts of all processes, its own first."""
+        """Take the parts of all processes; called in the first process, its own part first."""
 
     @abstractmethod
     def state(self) -> Mapping[str, Tensor]:
-        """All that was taken, as named tensors on the CPU."""
+        """All that was taken, as named tensors on the CPU: what a checkpoint keeps."""
 
     @abstractmethod
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from an earlier `state`."""
 
     def share(self, ranks: Ranks) -> None:
-        """Called in all processes at the end of a scan: what the first one knows, all know."""
+        """Give all processes what the first one knows; called in each at the end of a scan."""
         self.restore(ranks.from_first(self.state))

@@ -22,7 +22,7 @@ __all__ = ["Strongest", "as_maps", "layers_with_maps", "strongest"]
 
 
 class Strongest(Observer):
-    """Tables of the strongest activations, a row per feature map.
+    """Observes the strongest activations of each feature map, at most one per image.
 
     Args:
         network: on the device that is used.
@@ -30,7 +30,7 @@ class Strongest(Observer):
         top: K, how many images each feature map keeps.
 
     Attributes:
-        tables: by layer, on the network's device.
+        tables: a table by layer, on the network's device.
     """
 
     def __init__(self, network: Network, activations: Mapping[str, str], top: int) -> None:
@@ -40,7 +40,7 @@ class Strongest(Observer):
         for layer, activation in activations.items():
             self._layers_at.setdefault(activation, []).append(layer)
         self._pools = _pools(network, self._layers_at)
-        self._waiting: dict[str, Tensor] = {}  # maps whose maxima their pool will tell
+        self._waiting: dict[str, Tensor] = {}  # maps whose maxima their pool will show
 
     @property
     def layers(self) -> Collection[str]:
@@ -58,9 +58,9 @@ class Strongest(Observer):
             self._compete(below, self._waiting.pop(below), batch, value.amax((2, 3)))
 
     def part(self) -> dict[str, TopK]:
-        found = {layer: table.to("cpu") for layer, table in self.tables.items()}
+        part = {layer: table.to("cpu") for layer, table in self.tables.items()}
         self.tables = self._empty()
-        return found
+        return part
 
     def take(self, parts: Sequence[dict[str, TopK]]) -> None:
         for layer in self.tables:
@@ -108,7 +108,7 @@ def strongest(
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> dict[str, TopK]:
-    """Tables of the strongest activations, in one go: nothing is kept on the way.
+    """Find the strongest activations in one go: nothing is kept on the way.
 
     Args:
         network, images, preprocess, indices, workers, ranks, progress: as `Scan` has them.
@@ -116,7 +116,10 @@ def strongest(
         top: how many images each feature map keeps.
 
     Returns:
-        By layer, on the CPU. Images that cannot be read are left out.
+        A table by layer, on the CPU. Images that cannot be read are left out.
+
+    Example:
+        >>> strongest(network, images, preprocess, {"conv5": "relu5"}, 9)["conv5"].image
     """
     observer = Strongest(network, activations, top)
     Scan(
@@ -127,10 +130,14 @@ def strongest(
 
 
 def layers_with_maps(network: Network, asked: Iterable[str] | None) -> tuple[str, ...]:
-    """The layers asked for, in the network's order; None is every convolution.
+    """The layers that are asked for, in the network's order.
+
+    Args:
+        network: that has them.
+        asked: their names; None is every convolutional layer.
 
     Raises:
-        BadOption: none, or one without feature maps.
+        BadOption: there are none, or one has no feature maps.
         NoSuchLayer: with the nearest names.
     """
     wanted = set(network.conv_layers() if asked is None else asked)
@@ -147,7 +154,11 @@ def layers_with_maps(network: Network, asked: Iterable[str] | None) -> tuple[str
 
 
 def as_maps(value: Tensor) -> Tensor:
-    """(N, C, H, W) of a layer's value; a layer without a grid has one position, (N, C, 1, 1)."""
+    """A layer's value as feature maps; a layer without a grid has one position.
+
+    Shape:
+        (N, C, H, W) as it is; (N, C) -> (N, C, 1, 1).
+    """
     return value if value.ndim == 4 else value.reshape(*value.shape[:2], 1, 1)
 
 

@@ -29,14 +29,23 @@ FIELDS = ("value", "image", "row", "column", "active", "non_finite")
 class TopK:
     """The K strongest activations of each of C feature maps, at most one position per image.
 
-    value : float32 (C, K), descending along K; -inf where empty
-    image, row, column : int64 (C, K), the place on the layer's grid; -1 where empty
-    active : int64 (C,), in how many images the map was above zero somewhere
-    non_finite : int64 (C,), how many NaN and infinite activations were met; they never rank
-    images : how many images were seen
-
     Rankings are idempotent (an image that comes twice keeps its best position), counts are not:
     shards that are merged should not share images.
+
+    Attributes:
+        value: float32 (C, K), descending along K; -inf where a place is empty.
+        image: int64 (C, K), index of the image; -1 where empty.
+        row: int64 (C, K), of the position on the layer's grid; -1 where empty.
+        column: int64 (C, K), of the position on the layer's grid; -1 where empty.
+        active: int64 (C,), in how many images the map was above zero somewhere.
+        non_finite: int64 (C,), how many NaN and infinite activations there were; they never rank.
+        images: how many images were seen.
+
+    Example:
+        >>> table = TopK.empty(channels=2, k=1)
+        >>> table.update(torch.tensor([[[[1.0, 3.0]], [[0.0, 0.0]]]]), torch.tensor([7]))
+        >>> table.value.tolist(), table.image.tolist(), table.column.tolist()
+        ([[3.0], [0.0]], [[7], [7]], [[1], [0]])
     """
 
     value: Tensor
@@ -49,7 +58,16 @@ class TopK:
 
     @classmethod
     def empty(cls, channels: int, k: int, device: torch.device | str = "cpu") -> TopK:
-        """A table that has seen nothing. Raises BadOption: channels or k below 1."""
+        """A table that has seen nothing.
+
+        Args:
+            channels: C, the number of feature maps.
+            k: K, the number of places per feature map.
+            device: of its tensors.
+
+        Raises:
+            BadOption: `channels` or `k` is below 1.
+        """
         if channels < 1 or k < 1:
             raise BadOption(
                 f"a top-k table of {channels} feature maps and {k} places; both must be at least 1"
@@ -75,14 +93,19 @@ class TopK:
         return self.active == 0
 
     def update(self, maps: Tensor, image_indices: Tensor, peak: Tensor | None = None) -> None:
-        """Let N images compete.
+        """Add N images: each takes a place of a map if it is strong enough.
 
-        maps : float (N, C, H, W), compared as float32
-        image_indices : int64 (N,), each at least 0
-        peak : (N, C), each map's maximum (NaN where it holds NaN), of maps that hold no -inf;
-            where the caller knows it, the maps are only looked at where an image takes a place
+        Args:
+            maps: the feature maps, of any floating type, compared as float32.
+            image_indices: int64, each at least 0.
+            peak: each map's maximum (NaN where it holds NaN), of maps that hold no -inf; where the
+                caller knows it, the maps are only searched where an image takes a place.
 
-        Raises  BadInput: shapes that do not belong to this table, or a negative index.
+        Raises:
+            BadInput: shapes that do not belong to this table, or a negative index.
+
+        Shape:
+            maps (N, C, H, W), image_indices (N,), peak (N, C).
         """
         self._check(maps, image_indices)
         if maps.shape[0] == 0:
@@ -103,7 +126,7 @@ class TopK:
         self._admit(maps, peak, indices)
 
     def _admit(self, maps: Tensor, peak: Tensor, indices: Tensor) -> None:
-        """Look for positions only where an image beats the last place of a map."""
+        """Give places to images; positions are only searched where one beats a map's last place."""
         last_value, last_image = self.value[:, -1], self.image[:, -1]
         beats = peak > last_value
         beats |= (peak == last_value) & (indices[:, None] <= last_image)
@@ -144,7 +167,7 @@ class TopK:
         return TopK(*(getattr(self, name).to(device) for name in FIELDS), images=self.images)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The table as named tensors on the CPU, for saving. `from_tensors` is the inverse."""
+        """The table as named tensors on the CPU, for saving; `from_tensors` is the inverse."""
         tensors = {name: getattr(self, name).cpu().contiguous() for name in FIELDS}
         return {**tensors, "images": torch.tensor(self.images)}
 
@@ -155,9 +178,20 @@ class TopK:
 
 
 def merge(a: TopK, b: TopK) -> TopK:
-    """The table of both tables' images. Commutative and associative.
+    """Merge two tables into the table of both tables' images; commutative and associative.
 
-    Raises  BadInput: tables of different size.
+    Args:
+        a: one table.
+        b: the other, of the same layer and K, on any device.
+
+    Returns:
+        A new table on the device of `a`.
+
+    Raises:
+        BadInput: the tables are of different size.
+
+    Example:
+        >>> whole = merge(table_of_one_process, table_of_another)
     """
     if a.value.shape != b.value.shape:
         raise BadInput(
@@ -177,10 +211,16 @@ def merge(a: TopK, b: TopK) -> TopK:
 def _positions(
     maps: Tensor, source: Tensor, touched: Tensor, value: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Where each newcomer reaches its value, first in row-major order; -1 for no newcomer.
+    """Where each newcomer reaches its value, first in row-major order.
 
-    source, value : (T, M), the batch position and the peak; touched : (T,), the channel.
-    Returns row, column : int64 (T, M).
+    Args:
+        maps: the feature maps (N, C, H, W).
+        source: (T, M), the newcomer's place in the batch.
+        touched: (T,), the channels that have newcomers.
+        value: (T, M), the newcomer's maximum; -inf where there is none.
+
+    Returns:
+        Rows and columns, int64 (T, M); -1 where there is no newcomer.
     """
     row = torch.full_like(source, EMPTY)
     column = torch.full_like(source, EMPTY)
@@ -199,7 +239,7 @@ def _strongest(
 ) -> list[Tensor]:
     """The first k of (C, M) places in the order (-value, image, row, column), one per image.
 
-    Of an image that occurs twice the first place stays; the other becomes empty and sinks.
+    Of an image that occurs twice the first place stays; the other becomes empty and goes last.
     """
     places = [value, image, row, column]
     for key in (3, 2, 1):  # stable sorts, last key first, make the lexicographic order
