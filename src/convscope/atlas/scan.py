@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from convscope.atlas.depict import Renderer
+from convscope.atlas.manifest import DataRecord, LayerRecord, Manifest, SkippedRecord
 from convscope.atlas.records import (
     field_record,
     image_records,
@@ -27,10 +28,6 @@ from convscope.atlas.records import (
 from convscope.atlas.sheets import cell_size, encode, filter_sheet, shown_window
 from convscope.atlas.store import (
     Atlas,
-    DataRecord,
-    LayerRecord,
-    Manifest,
-    SkippedRecord,
     open_atlas,
     sheet_path,
     write_images,

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from convscope.atlas import sheets
+from convscope.atlas.manifest import LayerRecord
 from convscope.atlas.sheets import Pixels
-from convscope.atlas.store import LayerRecord, LayerTable
+from convscope.atlas.store import LayerTable
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY
 

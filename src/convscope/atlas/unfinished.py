@@ -23,17 +23,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from convscope.atlas.store import (
-    MANIFEST,
-    PLAN,
-    WORK,
-    DataRecord,
-    Manifest,
-    ModelRecord,
-    PreprocessRecord,
-    Record,
-    read_manifest,
-)
+from convscope.atlas.manifest import DataRecord, Manifest, ModelRecord, PreprocessRecord, Record
+from convscope.atlas.store import MANIFEST, PLAN, WORK, read_manifest
 from convscope.errors import BadInput, FolderInUse
 from convscope.scan.commits import StateFile
 from convscope.store.atomic import remove_leftovers, replace_file

@@ -1,0 +1,197 @@
+"""The records of an atlas: what its manifest and its list of images say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+
+__all__ = [
+    "DataRecord",
+    "FieldRecord",
+    "ImageRecord",
+    "LayerRecord",
+    "Manifest",
+    "ModelRecord",
+    "PreprocessRecord",
+    "Record",
+    "SkippedRecord",
+]
+
+SCHEMA_VERSION = 1
+
+
+class Record(BaseModel):
+    """A frozen piece of JSON. Unknown keys are ignored, so that a version may add some."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ModelRecord(Record):
+    """Which network the atlas is of.
+
+    Attributes:
+        spec: the model as it was asked for.
+        weights_sha256: identifies the weights, hex.
+        random_weights: whether they were never trained.
+        parameters: how many there are.
+        classes: names of the outputs, if known.
+        output: of a network that returns several outputs, the name of the one that is its answer,
+            as `--output` takes it; None, and not written, where there is but one.
+    """
+
+    spec: str
+    weights_sha256: str | None
+    random_weights: bool
+    parameters: int
+    classes: tuple[str, ...] | None
+    output: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_a_missing_output(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields by name, without an output that is None."""
+        fields: dict[str, Any] = write(self)
+        return {k: v for k, v in fields.items() if k != "output" or v is not None}
+
+
+class DataRecord(Record):
+    """Which images the atlas looked at.
+
+    Attributes:
+        spec: the set as it was asked for.
+        identity: hash of the whole set, hex.
+        count: how many images it has, readable or not.
+    """
+
+    spec: str
+    identity: str
+    count: int
+
+
+class PreprocessRecord(Record):
+    """How an image became the network's input.
+
+    Attributes:
+        text: one line for people.
+        settings: the same, value by value.
+    """
+
+    text: str
+    settings: dict[str, Any]
+
+
+class FieldRecord(Record):
+    """A layer's receptive field, (rows, columns) in input pixels.
+
+    Attributes:
+        size: of a unit's field.
+        stride: from a unit's field to that of its neighbour.
+        start: where the field of unit 0 begins; that of unit i begins at start + i * stride.
+        status: exact, upper bound or global.
+    """
+
+    size: tuple[int, int]
+    stride: tuple[float, float]
+    start: tuple[float, float]
+    status: str
+
+
+class LayerRecord(Record):
+    """What the manifest says of a layer.
+
+    Attributes:
+        name: of the layer.
+        slug: its folder's name.
+        activation: the layer whose values were ranked, after batch norm and rectification.
+        kind: of the operation.
+        channels: how many feature maps it has.
+        grid: (rows, columns) of a map.
+        field: what a unit sees.
+        window: (rows, columns) in input pixels that a picture shows: the field, or the whole input
+            along an axis where the field is larger than it.
+        tile: side of a cell on the sheets, in pixels.
+        non_finite: how many NaN and infinite activations were met.
+        dead: how many maps were above zero in no image.
+        filters: whether there is a sheet of its filters.
+        image_dependent: False where projections are the same for every image, but for their
+            strength; None in atlases that do not say.
+    """
+
+    name: str
+    slug: str
+    activation: str
+    kind: str
+    channels: int
+    grid: tuple[int, int]
+    field: FieldRecord
+    window: tuple[int, int]
+    tile: int
+    non_finite: int
+    dead: int
+    filters: bool
+    image_dependent: bool | None = None
+
+
+class SkippedRecord(Record):
+    """An image that could not be read, and the reason."""
+
+    name: str
+    reason: str
+
+
+class ImageRecord(Record):
+    """One image of the data set.
+
+    Attributes:
+        name: in its set.
+        sha256: of its bytes, hex; None where it could not be read.
+        label: number of its class, if it has one.
+        class_name: name of its class, if known.
+    """
+
+    name: str
+    sha256: str | None
+    label: int | None
+    class_name: str | None
+
+
+class Manifest(Record):
+    """What an atlas shows and how it was made.
+
+    Attributes:
+        schema_version: of the files' layout.
+        convscope_version: that made it.
+        model: the network.
+        data: the images.
+        preprocess: from images to the network's input.
+        input_shape: (3, H, W) in pixels.
+        top: K, how many images each feature map keeps.
+        rules: name of the method of projection.
+        device: that the network ran on.
+        batch_size: images at a time.
+        padding: what pictures show outside the image and the field.
+        layers: in the network's order.
+        skipped: images that could not be read.
+        converted: what was done to images that were not 8-bit RGB -> to how many of them.
+        seconds: spent, in all runs of a resumed atlas.
+        seconds_by_phase: the same by what was done.
+        complete: whether the atlas is finished.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    convscope_version: str
+    model: ModelRecord
+    data: DataRecord
+    preprocess: PreprocessRecord
+    input_shape: tuple[int, int, int]
+    top: int
+    rules: str
+    device: str
+    batch_size: int
+    padding: str
+    layers: tuple[LayerRecord, ...]
+    skipped: tuple[SkippedRecord, ...]
+    converted: dict[str, int]
+    seconds: float
+    seconds_by_phase: dict[str, float]
+    complete: bool
