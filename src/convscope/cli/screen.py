@@ -26,7 +26,7 @@ class Screen:
 
     Args:
         as_json: stdout holds the JSON result alone, and words go to stderr.
-        silent: print nothing but warnings, as all processes but the first do.
+        silent: print nothing, as all processes but the first do.
     """
 
     def __init__(self, as_json: bool = False, *, silent: bool = False) -> None:
@@ -43,7 +43,7 @@ class Screen:
         self.say(*(f"{name.ljust(width)}  {value}" for name, value in facts.items()))
 
     def warn(self, line: str) -> None:
-        """Print what a person must know before believing the result, on stderr."""
+        """Something that a person must know before believing the result."""
         sys.stderr.write(f"convscope: {line}\n")
 
     def result(self, value: Any) -> None:

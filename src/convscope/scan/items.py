@@ -1,7 +1,4 @@
-"""Work that comes in items, such as one image under many occluders.
-
-Items are shared by several processes, their results are kept, and an interrupted run goes on.
-"""
+"""Work that comes in items, such as one image under many occluders: shared, kept, gone on with."""
 
 from __future__ import annotations
 
@@ -29,16 +26,16 @@ def for_each(
     progress: Progress | None = None,
     what: str = "images",
 ) -> list[Result]:
-    """Get the result of every item: read it if it is there, else make it, on all processes.
+    """The result of every item: read if it is there, else made, by several processes in turn.
 
     Args:
-        names: of the items, all different.
-        make: makes the result of the item of a number; small, and picklable.
-        results: where results are kept. Only the first process reads and writes there.
+        names: of the items, each another one.
+        make: the result of the item of that number; small, and picklable.
+        results: where results are. Only the first process reads and writes there.
         keep: `results.record` or `results.arrays`.
         ranks: process r of n makes the results r, r + n, ... of those that are not there.
-        progress: called with (what is counted, items done, items in all).
-        what: what `progress` is told that is counted.
+        progress: called with (what, items done, items in all).
+        what: is counted, for `progress`.
 
     Returns:
         The results in the order of `names`, in every process.
@@ -55,18 +52,18 @@ def for_each(
     made: dict[int, Result] = {}
     for start in range(0, len(missing), ranks.count):
         shared = missing[start : start + ranks.count]
-        own = make(shared[ranks.rank]) if ranks.rank < len(shared) else None
-        for number, result in zip(shared, ranks.gathered(own), strict=False):
+        mine = make(shared[ranks.rank]) if ranks.rank < len(shared) else None
+        for number, result in zip(shared, ranks.gathered(mine), strict=False):
             assert result is not None
             made[number] = keep(names[number], lambda: result)  # noqa: B023 - called at once
         done += len(shared)
         tell(what, done, len(names))
 
-    def result_of(number: int) -> Result:
-        """One item's result: made just now, or else read."""
+    def there(number: int) -> Result:
+        """Read, not made: where nothing is kept, nothing was there."""
         return made[number] if number in made else keep(names[number], lambda: make(number))
 
-    return ranks.from_first(lambda: [result_of(number) for number in range(len(names))])
+    return ranks.from_first(lambda: [there(number) for number in range(len(names))])
 
 
 @contextmanager
@@ -77,20 +74,14 @@ def open_results(
     resume: bool = False,
     ranks: Ranks = ALONE,
 ) -> Iterator[ResultStore]:
-    """Open a `ResultStore` that the first of several processes holds; the others keep nothing.
+    """A `ResultStore` that the first of several processes holds; the others keep nothing.
 
     Args:
-        folder: of the results; None keeps nothing.
-        settings: JSON-able: everything that the results depend on.
-        resume: go on with results of the same settings.
+        folder, settings, resume: as `ResultStore` has them.
         ranks: which process this is.
 
-    Yields:
-        The store.
-
     Raises:
-        FolderInUse: in the first process: the folder holds something else, is in use, or was not
-            to be resumed.
+        FolderInUse: as `ResultStore`, in the first process.
     """
     with ResultStore(folder if ranks.first else None, settings, resume=resume) as results:
         yield results
