@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .atlas.scan import build_atlas
     from .atlas.store import open_atlas
     from .experiments.ablation.study import ablate
-    from .experiments.correspondence.study import correspond
+    from .experiments.correspondence.sign_distance import correspond
     from .experiments.diagnosis.diagnosis import diagnose
     from .experiments.ensemble.study import ensemble
     from .experiments.evolution.study import evolve
@@ -53,7 +53,7 @@ _HOMES = {
     "Unit": "network.unit",
     "ablate": "experiments.ablation.study",
     "build_atlas": "atlas.scan",
-    "correspond": "experiments.correspondence.study",
+    "correspond": "experiments.correspondence.sign_distance",
     "diagnose": "experiments.diagnosis.diagnosis",
     "ensemble": "experiments.ensemble.study",
     "evolve": "experiments.evolution.study",

@@ -54,7 +54,7 @@ ASKED = {
     ("surroundings", 1): ("experiments.sensitivity.study", "sensitivity", "paper.stages_of_trials"),
     ("invariance", 0): ("experiments.invariance.curves", "invariance", "paper.stages_of_figures"),
     ("correspondence", 0): (
-        "experiments.correspondence.study", "correspond", "paper.stages_of_tables",
+        "experiments.correspondence.sign_distance", "correspond", "paper.stages_of_tables",
     ),
     ("table1", 0): ("experiments.ensemble.study", "ensemble", "paper.stages_of_tables"),
     ("table2", 0): ("experiments.ablation.study", "ablate", "paper.stages_of_tables"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from convscope.experiments.correspondence.faces import Faces
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
@@ -21,7 +22,6 @@ from convscope.atlas.store import open_atlas
 from convscope.experiments.ablation.study import Ablation, Row
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
 from convscope.experiments.bench import Training
-from convscope.experiments.correspondence.faces import Faces
 from convscope.experiments.correspondence.study import correspond
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined

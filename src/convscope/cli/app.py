@@ -15,7 +15,6 @@ import typer
 
 from convscope.cli.ablate import ablate
 from convscope.cli.atlas import atlas
-from convscope.cli.correspond import correspond
 from convscope.cli.demo import demo
 from convscope.cli.ensemble import ensemble
 from convscope.cli.evolve import evolve
@@ -70,7 +69,7 @@ def _convscope(
 
 
 _FUNCTIONS = (
-    demo, layers, project, atlas, occlude, train, ablate, ensemble, evolve, correspond,
+    demo, layers, project, atlas, occlude, train, ablate, ensemble, evolve,
     sensitivity, transfer, probe, paper,
 )  # fmt: skip
 _ORDER = (

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.study import Study
 
 __all__ = ["STUDIES"]
 
-STUDIES: tuple[type[Study], ...] = (DiagnoseStudy, InvarianceStudy)
+STUDIES: tuple[type[Study], ...] = (
+    DiagnoseStudy,
+    InvarianceStudy,
+    CorrespondStudy,
+)

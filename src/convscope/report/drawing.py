@@ -12,10 +12,12 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
+from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.study import Outcome
 from convscope.report.chart_figure import chart_figure
+from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.style import render
@@ -55,9 +57,14 @@ def _diagnosis(found: Examination, outcome: Outcome) -> Figures:
     return figures
 
 
+def _correspondence(found: Correspondence, outcome: Outcome) -> Figures:
+    return {"correspondence": correspondence_figure(found, subtitle=outcome.subtitle)}
+
+
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Examination: _diagnosis,
     Invariance: _invariance,
+    Correspondence: _correspondence,
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from convscope.experiments.bench import Training
-from convscope.experiments.correspondence.study import Correspondence
+from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.ensemble.study import Ensemble
