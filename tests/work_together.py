@@ -27,6 +27,7 @@ from typing import Any
 import torch
 
 from convscope.errors import ConvscopeError
+from convscope.network.network import open_network
 from convscope.network.ranks import processes
 from forks import become, free_port
 
@@ -63,6 +64,7 @@ def main() -> None:
     torch.set_num_threads(1)
     module, _, function = name.partition(":")
     work = getattr(import_module(module), function)
+    open_network(torch.nn.Conv2d(3, 1, 1), (3, 4, 4))  # torch imports parts of it late
     for word in words:
         place, _, count = word.partition("=")
         count, _, death = count.partition(":")

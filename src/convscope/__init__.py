@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .experiments.evolution.study import evolve
     from .experiments.invariance.curves import invariance
     from .experiments.paper.study import reproduce
-    from .experiments.sensitivity.study import sensitivity
+    from .experiments.sensitivity.sweeps import sensitivity
     from .experiments.transfer.layers import probe
     from .experiments.transfer.multilabel import transfer_several
     from .experiments.transfer.reading import LayerReader
@@ -66,7 +66,7 @@ _HOMES = {
     "probe": "experiments.transfer.layers",
     "project": "methods.project",
     "reproduce": "experiments.paper.study",
-    "sensitivity": "experiments.sensitivity.study",
+    "sensitivity": "experiments.sensitivity.sweeps",
     "transfer": "experiments.transfer.study",
     "transfer_several": "experiments.transfer.multilabel",
 }

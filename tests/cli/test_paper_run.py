@@ -49,9 +49,11 @@ ASKED = {
     ("fig2", 0): ("atlas.scan", "write_atlas", None),
     ("fig4", 0): ("experiments.evolution.study", "evolve", "paper.stages_of_figures"),
     ("fig5", 0): ("experiments.diagnosis.examined", "examine", "paper.stages_of_figures"),
-    ("fig6", 0): ("experiments.sensitivity.study", "sensitivity", "paper.stages_of_figures"),
+    ("fig6", 0): ("experiments.sensitivity.sweeps", "sensitivity", "paper.stages_of_figures"),
     ("surroundings", 0): ("training.loop", "train_on", "paper.laboratory"),
-    ("surroundings", 1): ("experiments.sensitivity.study", "sensitivity", "paper.stages_of_trials"),
+    ("surroundings", 1): (
+        "experiments.sensitivity.sweeps", "sensitivity", "paper.stages_of_trials",
+    ),
     ("invariance", 0): ("experiments.invariance.curves", "invariance", "paper.stages_of_figures"),
     ("correspondence", 0): (
         "experiments.correspondence.sign_distance", "correspond", "paper.stages_of_tables",

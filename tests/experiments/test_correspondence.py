@@ -195,7 +195,7 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
 def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
     alone, *others = work_together(
         "experiments.test_correspondence:shared", tmp_path,
-        ["one=1", "two=2", "four=4", "killed=2:1@2", "killed=4"],
+        ["one=1", "two=2", "four=4", "killed=2:1@2", "killed=1"],
     )  # fmt: skip
     killed = others.pop(2)
     assert alone.codes == [0] and killed.codes[1] == -9 and killed.codes[0] == 1

@@ -23,7 +23,6 @@ from convscope.cli.occlude import occlude
 from convscope.cli.paper import paper
 from convscope.cli.probe import probe
 from convscope.cli.project import project
-from convscope.cli.sensitivity import sensitivity
 from convscope.cli.train import train
 from convscope.cli.transfer import transfer
 from convscope.cli.verb import command_of, register
@@ -70,7 +69,7 @@ def _convscope(
 
 _FUNCTIONS = (
     demo, layers, project, atlas, occlude, train, ablate, ensemble, evolve,
-    sensitivity, transfer, probe, paper,
+    transfer, probe, paper,
 )  # fmt: skip
 _ORDER = (
     "demo", "layers", "project", "atlas", "occlude", "train", "diagnose", "ablate", "ensemble",

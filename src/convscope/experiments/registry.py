@@ -5,6 +5,7 @@ from __future__ import annotations
 from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.invariance.study import InvarianceStudy
+from convscope.experiments.sensitivity.study import SensitivityStudy
 from convscope.experiments.study import Study
 
 __all__ = ["STUDIES"]
@@ -13,4 +14,5 @@ STUDIES: tuple[type[Study], ...] = (
     DiagnoseStudy,
     InvarianceStudy,
     CorrespondStudy,
+    SensitivityStudy,
 )

@@ -15,11 +15,14 @@ from PIL import Image, PngImagePlugin
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.invariance.curves import Invariance
+from convscope.experiments.sensitivity.result import Sensitivity
+from convscope.experiments.sensitivity.study import AGAINST
 from convscope.experiments.study import Outcome
 from convscope.report.chart_figure import chart_figure
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.invariance_figure import invariance_figure
+from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import render
 from convscope.report.trial_figure import trial_figure
 from convscope.store.atomic import replace_file
@@ -61,10 +64,32 @@ def _correspondence(found: Correspondence, outcome: Outcome) -> Figures:
     return {"correspondence": correspondence_figure(found, subtitle=outcome.subtitle)}
 
 
+def _sensitivity(found: Sensitivity, outcome: Outcome) -> Figures:
+    """Rows of each network, and their scores where the truth is known."""
+    figures = {}
+    files = ("sensitivity", AGAINST)
+    studies = {each.name: each.study for each in found.networks}
+    for file, study, (title, model) in zip(
+        files, studies.values(), outcome.more["models"], strict=False
+    ):
+        figures[file] = sensitivity_figure(
+            study,
+            model.preprocess,
+            classes=model.classes,
+            subtitle=f"{title} · {found.images} · occluder {study.occluder}",
+        )
+    first = found.networks[0].study
+    if first.probability is not None:
+        words = f"{len(first.rows)} images of {found.images} · occluder {first.occluder}"
+        figures["scores"] = scores_figure(studies, subtitle=words)
+    return figures
+
+
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Examination: _diagnosis,
     Invariance: _invariance,
     Correspondence: _correspondence,
+    Sensitivity: _sensitivity,
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""
 

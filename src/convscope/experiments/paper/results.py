@@ -13,7 +13,7 @@ from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.paper.purity import Grouping
-from convscope.experiments.sensitivity.study import OcclusionStudy
+from convscope.experiments.sensitivity.result import OcclusionStudy
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.images.preprocess import Preprocess
 
