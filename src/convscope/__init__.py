@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .experiments.ablation.study import ablate
     from .experiments.correspondence.sign_distance import correspond
     from .experiments.diagnosis.diagnosis import diagnose
-    from .experiments.ensemble.study import ensemble
+    from .experiments.ensemble.averaging import ensemble
     from .experiments.evolution.study import evolve
     from .experiments.invariance.curves import invariance
     from .experiments.paper.study import reproduce
@@ -55,7 +55,7 @@ _HOMES = {
     "build_atlas": "atlas.scan",
     "correspond": "experiments.correspondence.sign_distance",
     "diagnose": "experiments.diagnosis.diagnosis",
-    "ensemble": "experiments.ensemble.study",
+    "ensemble": "experiments.ensemble.averaging",
     "evolve": "experiments.evolution.study",
     "invariance": "experiments.invariance.curves",
     "near_duplicates": "images.duplicates",

@@ -58,7 +58,7 @@ ASKED = {
     ("correspondence", 0): (
         "experiments.correspondence.sign_distance", "correspond", "paper.stages_of_tables",
     ),
-    ("table1", 0): ("experiments.ensemble.study", "ensemble", "paper.stages_of_tables"),
+    ("table1", 0): ("experiments.ensemble.averaging", "ensemble", "paper.stages_of_tables"),
     ("table2", 0): ("experiments.ablation.study", "ablate", "paper.stages_of_tables"),
     ("transfer", 0): ("experiments.transfer.study", "transfer", "paper.stages_of_tables"),
     ("multi", 0): (

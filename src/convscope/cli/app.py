@@ -16,7 +16,6 @@ import typer
 from convscope.cli.ablate import ablate
 from convscope.cli.atlas import atlas
 from convscope.cli.demo import demo
-from convscope.cli.ensemble import ensemble
 from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
@@ -68,7 +67,7 @@ def _convscope(
 
 
 _FUNCTIONS = (
-    demo, layers, project, atlas, occlude, train, ablate, ensemble, evolve,
+    demo, layers, project, atlas, occlude, train, ablate, evolve,
     transfer, probe, paper,
 )  # fmt: skip
 _ORDER = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.diagnosis.study import DiagnoseStudy
+from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.sensitivity.study import SensitivityStudy
 from convscope.experiments.study import Study
@@ -12,6 +13,7 @@ __all__ = ["STUDIES"]
 
 STUDIES: tuple[type[Study], ...] = (
     DiagnoseStudy,
+    EnsembleStudy,
     InvarianceStudy,
     CorrespondStudy,
     SensitivityStudy,

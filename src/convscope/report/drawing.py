@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.study import Examination
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.sensitivity.study import AGAINST
@@ -21,6 +22,7 @@ from convscope.experiments.study import Outcome
 from convscope.report.chart_figure import chart_figure
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
+from convscope.report.ensemble_figure import ensemble_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import render
@@ -64,6 +66,10 @@ def _correspondence(found: Correspondence, outcome: Outcome) -> Figures:
     return {"correspondence": correspondence_figure(found, subtitle=outcome.subtitle)}
 
 
+def _ensemble(found: Ensemble, outcome: Outcome) -> Figures:
+    return {"ensemble": ensemble_figure(found)}
+
+
 def _sensitivity(found: Sensitivity, outcome: Outcome) -> Figures:
     """Rows of each network, and their scores where the truth is known."""
     figures = {}
@@ -89,6 +95,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Examination: _diagnosis,
     Invariance: _invariance,
     Correspondence: _correspondence,
+    Ensemble: _ensemble,
     Sensitivity: _sensitivity,
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from convscope.experiments.ablation.study import Ablation
 from convscope.experiments.correspondence.result import Correspondence
-from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.paper.results import CorrespondenceStudy, MultiStudy, Trainings
 from convscope.experiments.scorecard import (
     Effect,

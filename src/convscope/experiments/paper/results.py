@@ -10,7 +10,7 @@ from convscope.experiments.bench import Training
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.examined import Examined
-from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.paper.purity import Grouping
 from convscope.experiments.sensitivity.result import OcclusionStudy

@@ -16,7 +16,8 @@ from convscope.experiments.ablation.variants import Variant, table2
 from convscope.experiments.bench import measured
 from convscope.experiments.correspondence.aligned_parts import align_parts
 from convscope.experiments.correspondence.sign_distance import correspond
-from convscope.experiments.ensemble.study import Ensemble, ensemble
+from convscope.experiments.ensemble.averaging import ensemble
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.paper import tables
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.results import (
