@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from .atlas.scan import build_atlas
     from .atlas.store import open_atlas
     from .experiments.ablation.study import ablate
-    from .experiments.correspondence.study import correspond
+    from .experiments.correspondence.sign_distance import correspond
     from .experiments.diagnosis.diagnosis import diagnose
-    from .experiments.ensemble.study import ensemble
+    from .experiments.ensemble.averaging import ensemble
     from .experiments.evolution.study import evolve
     from .experiments.invariance.curves import invariance
     from .experiments.paper.study import reproduce
-    from .experiments.sensitivity.study import sensitivity
+    from .experiments.sensitivity.sweeps import sensitivity
     from .experiments.transfer.layers import probe
     from .experiments.transfer.learning_curve import transfer
     from .experiments.transfer.multilabel import transfer_several
@@ -53,9 +53,9 @@ _HOMES = {
     "Unit": "network.unit",
     "ablate": "experiments.ablation.study",
     "build_atlas": "atlas.scan",
-    "correspond": "experiments.correspondence.study",
+    "correspond": "experiments.correspondence.sign_distance",
     "diagnose": "experiments.diagnosis.diagnosis",
-    "ensemble": "experiments.ensemble.study",
+    "ensemble": "experiments.ensemble.averaging",
     "evolve": "experiments.evolution.study",
     "invariance": "experiments.invariance.curves",
     "near_duplicates": "images.duplicates",
@@ -66,7 +66,7 @@ _HOMES = {
     "probe": "experiments.transfer.layers",
     "project": "methods.project",
     "reproduce": "experiments.paper.study",
-    "sensitivity": "experiments.sensitivity.study",
+    "sensitivity": "experiments.sensitivity.sweeps",
     "transfer": "experiments.transfer.learning_curve",
     "transfer_several": "experiments.transfer.multilabel",
 }

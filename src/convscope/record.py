@@ -8,9 +8,21 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, ClassVar
 
-__all__ = ["Record", "json_as", "not_in_json", "plain"]
+__all__ = ["Record", "json_as", "key", "not_in_json", "plain"]
 
 _KEY = "json"
+
+
+def key(name: str | None) -> dict[str, str | None]:
+    """Metadata of a dataclass field that is called `name` in JSON; None leaves it out.
+
+    For fields without a default that others follow: type checkers know `dataclasses.field` alone
+    to give none.
+
+    Example:
+        >>> hits: int = field(metadata=key("count"))
+    """
+    return {_KEY: name}
 
 
 def json_as(name: str, **options: Any) -> Any:
@@ -20,7 +32,7 @@ def json_as(name: str, **options: Any) -> Any:
         name: the key.
         **options: of `dataclasses.field`, such as `default`.
     """
-    return field(metadata={_KEY: name}, **options)
+    return field(metadata=key(name), **options)
 
 
 def not_in_json(**options: Any) -> Any:
@@ -29,7 +41,7 @@ def not_in_json(**options: Any) -> Any:
     Args:
         **options: of `dataclasses.field`, such as `default`.
     """
-    return field(metadata={_KEY: None}, **options)
+    return field(metadata=key(None), **options)
 
 
 class Record:
@@ -57,9 +69,9 @@ class Record:
         """JSON-able: the fields under their names, and the properties named in `also`."""
         found: dict[str, Any] = {}
         for each in fields(self):  # type: ignore[arg-type]
-            key = each.metadata.get(_KEY, each.name)
-            if key is not None:
-                found[key] = plain(getattr(self, each.name))
+            name = each.metadata.get(_KEY, each.name)
+            if name is not None:
+                found[name] = plain(getattr(self, each.name))
         return found | {name: plain(getattr(self, name)) for name in self.also}
 
 

@@ -49,14 +49,16 @@ ASKED = {
     ("fig2", 0): ("atlas.scan", "write_atlas", None),
     ("fig4", 0): ("experiments.evolution.study", "evolve", "paper.stages_of_figures"),
     ("fig5", 0): ("experiments.diagnosis.examined", "examine", "paper.stages_of_figures"),
-    ("fig6", 0): ("experiments.sensitivity.study", "sensitivity", "paper.stages_of_figures"),
+    ("fig6", 0): ("experiments.sensitivity.sweeps", "sensitivity", "paper.stages_of_figures"),
     ("surroundings", 0): ("training.loop", "train_on", "paper.laboratory"),
-    ("surroundings", 1): ("experiments.sensitivity.study", "sensitivity", "paper.stages_of_trials"),
+    ("surroundings", 1): (
+        "experiments.sensitivity.sweeps", "sensitivity", "paper.stages_of_trials",
+    ),
     ("invariance", 0): ("experiments.invariance.curves", "invariance", "paper.stages_of_figures"),
     ("correspondence", 0): (
-        "experiments.correspondence.study", "correspond", "paper.stages_of_tables",
+        "experiments.correspondence.sign_distance", "correspond", "paper.stages_of_tables",
     ),
-    ("table1", 0): ("experiments.ensemble.study", "ensemble", "paper.stages_of_tables"),
+    ("table1", 0): ("experiments.ensemble.averaging", "ensemble", "paper.stages_of_tables"),
     ("table2", 0): ("experiments.ablation.study", "ablate", "paper.stages_of_tables"),
     ("transfer", 0): ("experiments.transfer.learning_curve", "transfer", "paper.stages_of_tables"),
     ("multi", 0): (

@@ -12,7 +12,7 @@ import torch
 
 from convscope.experiments.ablation.claims import judge as judge_table2
 from convscope.experiments.bench import Training
-from convscope.experiments.correspondence.study import Alike, Baseline
+from convscope.experiments.correspondence.result import Alike, Baseline
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.ensemble.combined import Comparison, Group, Score, Scoring, Size

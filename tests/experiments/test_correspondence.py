@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +14,22 @@ import torch
 from PIL import Image
 
 from convscope.errors import BadData, BadOption, FolderInUse
-from convscope.experiments.correspondence.faces import Faces, faces_of
-from convscope.experiments.correspondence.study import _changes as changes
-from convscope.experiments.correspondence.study import correspond, hamming, maps_and_features
+from convscope.experiments.correspondence.aligned_parts import AlignedParts, align_parts
+from convscope.experiments.correspondence.sign_distance import _changes as changes
+from convscope.experiments.correspondence.sign_distance import (
+    correspond,
+    hamming,
+    maps_and_features,
+)
 from convscope.images.datasets import open_images
 from convscope.images.parts import Marked, marked_images
 from convscope.images.placing import placing
 from convscope.images.preprocess import Fit, Preprocess, Scaling
+from convscope.network.ranks import Ranks
+from convscope.progress import Progress
+from experiments.painted import Painted
+from folders import content
+from work_together import work_together
 
 from .looking import (
     SIDE,
@@ -48,14 +59,14 @@ def test_the_hamming_distance_is_that_of_a_loop() -> None:
 def test_the_values_are_compared_in_pieces_without_a_difference(monkeypatch) -> None:
     signs = torch.randint(-1, 2, (4, 33)).to(torch.int8)
     expected = hamming(signs)
-    monkeypatch.setattr("convscope.experiments.correspondence.study.CHUNK", 7)
+    monkeypatch.setattr("convscope.experiments.correspondence.sign_distance.CHUNK", 7)
     for found, known in zip(hamming(signs), expected, strict=True):
         assert torch.allclose(found, known)
 
 
-def faces(pictures: np.ndarray, points: dict[str, tuple[tuple[float, float], ...]]) -> Faces:
+def faces(pictures: np.ndarray, points: dict[str, tuple[tuple[float, float], ...]]) -> AlignedParts:
     """Pictures uint8 (N, H, W, 3) as they are."""
-    return Faces(
+    return AlignedParts(
         names=tuple(map(str, range(len(pictures)))),
         images=unit_preprocess(pictures.shape[1]).tensors(pictures),
         pixels=pictures,
@@ -154,7 +165,7 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
         done.append(given)
         return changes(*given)
 
-    monkeypatch.setattr("convscope.experiments.correspondence.study._changes", counted)
+    monkeypatch.setattr("convscope.experiments.correspondence.sign_distance._changes", counted)
     found = correspond(network, given, **how, out=tmp_path, resume=True)
     assert len(done) == 1
     assert found.to_dict() == whole.to_dict()
@@ -166,6 +177,41 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
         correspond(network, given, **{**how, "places": 6}, out=tmp_path, resume=True)
     with pytest.raises(FolderInUse, match="fill is"):
         correspond(network, given, **{**how, "fill": 0.5}, out=tmp_path, resume=True)
+
+
+def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
+    """A study as one of several processes; the folders of the others stay empty."""
+    given = faces(noise(5, SIDE, SIDE, 3), {"spot": ((9.0, 9.0), (4.0, 5.0), (7.0, 8.0)) * 2})
+    given = replace(given, points={"spot": given.points["spot"][:5]})
+    network = network_of(lambda x: x.mean((2, 3)))
+    found = correspond(
+        network, given, fill=0.0, layers=["conv", network.output], draws=20, places=5,
+        out=folder if ranks.first else folder / "others", resume=True, ranks=ranks,
+        progress=progress,
+    )  # fmt: skip
+    return {**found.to_dict(), "without": [a["spot"].without for a in found.table.values()]}
+
+
+def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
+    alone, *others = work_together(
+        "experiments.test_correspondence:shared", tmp_path,
+        ["one=1", "two=2", "four=4", "killed=2:1@2", "killed=1"],
+    )  # fmt: skip
+    killed = others.pop(2)
+    assert alone.codes == [0] and killed.codes[1] == -9 and killed.codes[0] == 1
+    assert len(killed.said) == 1 and "--resume" in killed.said[0]
+    for each in others:
+        assert set(each.codes) == {0} and not each.said
+        assert all(found == alone.found[0] for found in each.found)
+    for folder in ("two", "four", "killed"):
+        assert content(tmp_path / folder) == content(tmp_path / "one")
+
+
+def test_the_memory_that_signs_would_take_is_limited(monkeypatch) -> None:
+    monkeypatch.setattr("convscope.experiments.correspondence.sign_distance.MEMORY", 100)
+    two = faces(noise(2, SIDE, SIDE, 3), {"spot": ((9.0, 9.0),) * 2})
+    with pytest.raises(BadOption, match=r"2 pictures with 25 covers .* 1,728 values"):
+        correspond(network_of(lambda x: x.mean((2, 3))), two, fill=0.0, layers=["conv"])
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
@@ -226,11 +272,11 @@ def test_the_cut_around_an_object_puts_its_box_in_the_middle() -> None:
                   (20.0, 20.0, 40.0, 40.0))  # fmt: skip
     images = Drawn([pixels, pixels])
     marks = [mark, Marked(1, mark.points, mark.names, mark.box)]
-    found = faces_of(images, marks, unit_preprocess(40), crop=2.0)
+    found = align_parts(images, marks, unit_preprocess(40), crop=2.0)
     assert found.points["left"] == ((20.5, 10.5),) * 2
     assert found.points["right"] == ((20.5, 30.5),) * 2
     assert (found.pixels[0, 20, 10] < 10).all() and (found.pixels[0, 20, 30] < 10).all()
-    wide = faces_of(images, marks, unit_preprocess(40), crop=6.0)
+    wide = align_parts(images, marks, unit_preprocess(40), crop=6.0)
     assert (wide.pixels[0, 0, 0] == 128).all()  # outside the picture
 
 
@@ -240,14 +286,22 @@ def test_pictures_that_hide_a_part_are_left_out_and_named() -> None:
     marks = [
         Marked(i, one if i == 2 else both, ("a", "b"), (0.0, 0.0, 40.0, 40.0)) for i in range(4)
     ]
-    found = faces_of(images, marks, unit_preprocess())
+    found = align_parts(images, marks, unit_preprocess())
     assert found.names == ("0.png", "1.png", "3.png") and found.left_out == ("2.png",)
-    assert len(faces_of(images, marks, unit_preprocess(), parts=["a"]).names) == 4
-    assert len(faces_of(images, marks, unit_preprocess(), count=2).names) == 2
+    assert len(align_parts(images, marks, unit_preprocess(), parts=["a"]).names) == 4
+    assert len(align_parts(images, marks, unit_preprocess(), count=2).names) == 2
     with pytest.raises(BadOption, match="no part 'c': those marked are a, b"):
-        faces_of(images, marks, unit_preprocess(), parts=["c"])
+        align_parts(images, marks, unit_preprocess(), parts=["c"])
     with pytest.raises(BadData, match="--points"):
-        faces_of(images, marks[1:3], unit_preprocess())
+        align_parts(images, marks[1:3], unit_preprocess())
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_named_as_such() -> None:
+    images = Painted([(9, 9, 9)] * 4, [0] * 4, classes=("thing",), broken=[1])
+    marks = [Marked(i, {"a": (3.0, 3.0)}, ("a",), (0.0, 0.0, 9.0, 9.0)) for i in range(4)]
+    found = align_parts(images, marks, unit_preprocess())
+    assert found.names == ("0000", "0002", "0003")
+    assert found.left_out == found.unreadable == ("0001",)
 
 
 def test_scenes_know_their_parts() -> None:

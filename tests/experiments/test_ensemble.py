@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,17 +17,22 @@ from PIL import Image
 from torch import nn
 
 from convscope.errors import BadData, BadModel, BadOption, FolderInUse
+from convscope.experiments.ensemble.averaging import ALL, ensemble
 from convscope.experiments.ensemble.combined import MOST_SUBSETS, _subsets, combine
-from convscope.experiments.ensemble.study import ALL, chances_of, ensemble
+from convscope.experiments.ensemble.outputs import chances_of
 from convscope.experiments.published import TABLE1
 from convscope.images.datasets import open_images
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
 from convscope.network.architectures import Architecture, Convolution
+from convscope.network.ranks import Ranks
 from convscope.network.zoo import Model
+from convscope.progress import Progress
 from convscope.training.loop import train
 from convscope.training.recipe import SMALL
 from experiments.painted import SIDE, Painted
+from folders import content
+from work_together import work_together
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CONVSCOPE_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -220,7 +226,7 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
         asked.append(net.spec)
         return chances_of(net, *given, **how)
 
-    monkeypatch.setattr("convscope.experiments.ensemble.study.chances_of", counted)
+    monkeypatch.setattr("convscope.experiments.ensemble.averaging.chances_of", counted)
     found = ensemble(nets, images, out=tmp_path / "s", resume=True)
     assert asked == ["b", "c"]
     assert json.dumps(found.to_dict()) == json.dumps(whole)
@@ -228,8 +234,43 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
         ensemble(nets, images, out=tmp_path / "s")
     with pytest.raises(FolderInUse, match="networks has 3 entries there, 2 now"):
         ensemble(nets[:2], images, out=tmp_path / "s", resume=True)
-    with pytest.raises(FolderInUse, match="images is"):
+    with pytest.raises(FolderInUse, match=r"the images \(DATA\) are others than there"):
         ensemble(nets, painted(5, 5), out=tmp_path / "s", resume=True)
+
+
+def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
+    """A study as one of several processes; the folders of the others stay empty."""
+    nets = [model(name, 2.0 + i, -1.0) for i, name in enumerate("cab")]
+    found = ensemble(
+        nets, painted(6, 4, broken=[2]), cache=folder.parent / "cache",
+        out=folder if ranks.first else folder / "others", resume=True, ranks=ranks,
+        progress=progress,
+    )  # fmt: skip
+    return found.to_dict()
+
+
+def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
+    alone, *others = work_together(
+        "experiments.test_ensemble:shared", tmp_path,
+        ["one=1", "two=2", "four=4", "killed=2:1@2", "killed=1"],
+    )  # fmt: skip
+    killed = others.pop(2)
+    assert alone.codes == [0] and killed.codes[1] == -9 and killed.codes[0] == 1
+    assert len(killed.said) == 1 and "--resume" in killed.said[0]
+    for each in others:
+        assert set(each.codes) == {0} and not each.said
+        assert all(found == alone.found[0] for found in each.found)
+    for folder in ("two", "four", "killed"):
+        assert content(tmp_path / folder) == content(tmp_path / "one")
+    assert alone.found[0]["skipped"] == ["0002"] and alone.found[0]["images"] == 9
+
+
+def test_outputs_of_too_many_classes_are_refused_before_they_are_kept(tmp_path: Path) -> None:
+    three = Painted([DARK, BRIGHT], [0, 2], classes=("a", "b", "c"))
+    nets = [model(name, 2.0, 2.0, classes=None) for name in "ab"]
+    with pytest.raises(BadModel, match="a tells 2 classes"):
+        ensemble(nets, three, out=tmp_path / "s")
+    assert not list((tmp_path / "s/pieces").iterdir())
 
 
 def test_ten_crops_are_those_cut_by_hand():

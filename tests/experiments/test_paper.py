@@ -17,7 +17,7 @@ from convscope.experiments.bench import Training
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt
 from convscope.experiments.ensemble.combined import combine
-from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.paper import stages_of_figures, stages_of_tables, stages_of_trials
 from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.laboratory import Laboratory, data_of

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from convscope.errors import BadData, FolderInUse
-from convscope.experiments.sensitivity.pointing import HARDLY, agreement, on_object, point
-from convscope.experiments.sensitivity.recognised import Chosen, recognised, truth_of
-from convscope.experiments.sensitivity.study import OcclusionStudy, compare, sensitivity
+from convscope.errors import BadData, BadImage, FolderInUse
+from convscope.experiments.sensitivity.correctly_classified import (
+    Chosen,
+    correctly_classified,
+    truth_of,
+)
+from convscope.experiments.sensitivity.pointing_game import HARDLY, agreement, on_object, point
+from convscope.experiments.sensitivity.result import OcclusionStudy, compare
+from convscope.experiments.sensitivity.sweeps import sensitivity
 from convscope.geometry.box import Box
 from convscope.images.datasets import open_images
+from convscope.images.image_set import Content
 from convscope.images.parts import Marked
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import occlude
 from convscope.network.network import Network
+from convscope.network.ranks import Ranks
+from convscope.progress import Progress
+from folders import content
+from work_together import work_together
 
 from .looking import (
     SIDE,
@@ -188,12 +200,64 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
         swept.append(how["target"])
         return occlude(network, image, *given, **how)
 
-    monkeypatch.setattr("convscope.experiments.sensitivity.study.occlude", counted)
+    monkeypatch.setattr("convscope.experiments.sensitivity.sweeps.occlude", counted)
     resumed = study(network, images, out=tmp_path / "s", resume=True)
     assert len(swept) == 2  # the first two images are not swept again
     assert same(whole, resumed)
     assert same(whole, study(network, images, out=tmp_path / "s", resume=True))
     assert len(swept) == 2
+
+
+class Broken(Drawn):
+    """The last of these pictures cannot be read."""
+
+    def content(self, index: int) -> Content:
+        if index == len(self) - 1:
+            raise BadImage(f"{self.name(index)}: is broken")
+        return super().content(index)
+
+
+def broken() -> Broken:
+    whole = pictures(5)
+    return Broken(whole.pictures, whole.labels, whole.classes)
+
+
+def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
+    """A study as one of several processes; the folders of the others stay empty."""
+    chosen = [Chosen(index, 0, True) for index in range(4)]
+    found = sensitivity(
+        eyes_on(OBJECT), broken(), unit_preprocess(), chosen, truth=in_box, fill=0.0,
+        occluder=Occluder(4, 2), workers=0, out=folder if ranks.first else folder / "others",
+        resume=True, ranks=ranks, progress=progress,
+    )  # fmt: skip
+    assert found.skipped == ("4.png",)
+    return found.to_dict()
+
+
+def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
+    alone, *others = work_together(
+        "experiments.test_sensitivity:shared", tmp_path,
+        ["one=1", "two=2", "four=4", "killed=2:1@4", "killed=1"],
+    )  # fmt: skip
+    killed = others.pop(2)
+    assert alone.codes == [0] and killed.codes[1] == -9 and killed.codes[0] == 1
+    assert len(killed.said) == 1 and "--resume" in killed.said[0]
+    for each in others:
+        assert set(each.codes) == {0} and not each.said
+        assert all(found == alone.found[0] for found in each.found)
+    for folder in ("two", "four", "killed"):
+        assert content(tmp_path / folder) == content(tmp_path / "one")
+
+
+def test_images_that_cannot_be_read_are_named_in_the_selection_and_in_the_search() -> None:
+    images, network = broken(), eyes_on(OBJECT)
+    selection = correctly_classified([(network, unit_preprocess())], images, 9)
+    assert len(selection.chosen) == 4 and selection.passed == 1
+    assert selection.unreadable == ("4.png",)
+    found = sensitivity(
+        network, images, unit_preprocess(), selection.chosen, occluder=Occluder(12, 12), workers=0
+    )
+    assert found.skipped == ("4.png",)
 
 
 def test_a_study_with_other_settings_is_not_gone_on_with(tmp_path) -> None:
@@ -242,16 +306,17 @@ def test_only_images_that_every_network_names_correctly_are_chosen() -> None:
     red[..., 0] = green[..., 1] = 255
     images = Drawn([red, green] * 4, [0, 0, 1, 1, 0, 1, 0, 1], ("red", "green", "blue"))
     plain = (network_of(lambda x: x.mean((2, 3))), unit_preprocess())
-    chosen, passed = recognised([plain, plain], images, 99, classes=images.classes)
+    selection = correctly_classified([plain, plain], images, 99, classes=images.classes)
+    chosen, passed = selection.chosen, selection.passed
     assert {one.index for one in chosen} == {0, 3, 4, 5, 6, 7} - {
         i for i in range(8) if images.labels[i] != i % 2
     }
     assert passed == 8 - len(chosen) and all(one.known for one in chosen)
     unlabelled = Drawn([red, green])
-    chosen, _ = recognised([plain], unlabelled, 9)
+    chosen = correctly_classified([plain], unlabelled, 9).chosen
     assert {(one.index, one.target, one.known) for one in chosen} == {(0, 0, False), (1, 1, False)}
     with pytest.raises(BadData, match="not one is named correctly"):
-        recognised([plain], Drawn([red], [2], ("red", "green", "blue")), 1)
+        correctly_classified([plain], Drawn([red], [2], ("red", "green", "blue")), 1)
 
 
 def test_the_truth_is_a_scene_s_mask_or_a_marked_box() -> None:

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from convscope.experiments.correspondence.faces import Faces
+from convscope.experiments.sensitivity.pointing import Agreement, Pointing, Scores
+from convscope.experiments.sensitivity.recognised import Chosen
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
@@ -21,7 +24,6 @@ from convscope.atlas.store import open_atlas
 from convscope.experiments.ablation.study import Ablation, Row
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
 from convscope.experiments.bench import Training
-from convscope.experiments.correspondence.faces import Faces
 from convscope.experiments.correspondence.study import correspond
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined
@@ -34,8 +36,6 @@ from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.motions import Motion, Motions
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
-from convscope.experiments.sensitivity.pointing import Agreement, Pointing, Scores
-from convscope.experiments.sensitivity.recognised import Chosen
 from convscope.experiments.sensitivity.stored import Elsewhere
 from convscope.experiments.sensitivity.study import OcclusionStudy
 from convscope.experiments.sensitivity.study import Row as OccludedImage

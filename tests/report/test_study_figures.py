@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convscope.experiments.correspondence.faces import Faces
-from convscope.experiments.correspondence.study import correspond
+from convscope.experiments.correspondence.aligned_parts import AlignedParts
+from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.invariance.curves import invariance
 from convscope.experiments.samples import Sample
-from convscope.experiments.sensitivity.recognised import Chosen
-from convscope.experiments.sensitivity.study import sensitivity
+from convscope.experiments.sensitivity.correctly_classified import Chosen
+from convscope.experiments.sensitivity.sweeps import sensitivity
 from convscope.images.preprocess import Fit, Preprocess, Scaling
 from convscope.methods.occluder import Occluder
 from convscope.network.network import open_network
@@ -55,7 +55,7 @@ def test_the_curves_have_a_column_a_layer_and_name_their_pictures() -> None:
 def test_the_table_of_parts_shows_every_part_beside_both_baselines() -> None:
     pixels = noise(18, SIDE, SIDE, 3)
     spots = tuple((8.0 + i % 5, 9.0) for i in range(18))
-    faces = Faces(
+    faces = AlignedParts(
         tuple(map(str, range(18))), PREPROCESS.tensors(pixels), pixels,
         {"left eye": spots, "no$e": spots}, None, (),
     )  # fmt: skip

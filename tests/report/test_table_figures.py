@@ -10,8 +10,9 @@ import pytest
 from convscope.experiments.ablation.study import Ablation, Row
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
 from convscope.experiments.bench import Training
+from convscope.experiments.ensemble.averaging import ALL
 from convscope.experiments.ensemble.combined import combine
-from convscope.experiments.ensemble.study import ALL, Ensemble
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.network.architectures import ARCHITECTURES
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.ensemble_figure import ensemble_figure

@@ -17,15 +17,12 @@ import typer
 
 from convscope.cli.ablate import ablate
 from convscope.cli.atlas import atlas
-from convscope.cli.correspond import correspond
 from convscope.cli.demo import demo
-from convscope.cli.ensemble import ensemble
 from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.paper import paper
 from convscope.cli.project import project
-from convscope.cli.sensitivity import sensitivity
 from convscope.cli.train import train
 from convscope.cli.verb import command_of, register
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
@@ -70,8 +67,7 @@ def _convscope(
 
 
 _FUNCTIONS = (
-    demo, layers, project, atlas, occlude, train, ablate, ensemble, evolve, correspond,
-    sensitivity, paper,
+    demo, layers, project, atlas, occlude, train, ablate, evolve, paper,
 )  # fmt: skip
 _ORDER = (
     "demo", "layers", "project", "atlas", "occlude", "train", "diagnose", "ablate", "ensemble",

@@ -44,7 +44,8 @@ class Screen:
 
     def warn(self, line: str) -> None:
         """Something that a person must know before believing the result."""
-        sys.stderr.write(f"convscope: {line}\n")
+        if not self.silent:
+            sys.stderr.write(f"convscope: {line}\n")
 
     def result(self, value: Any) -> None:
         """Print the result for a program, JSON-able, where one asked for it."""
@@ -68,7 +69,7 @@ class Screen:
             with self._shown() as advance:
                 yield advance
         except KeyboardInterrupt:
-            if kept is not None and kept.exists() and not self.silent:
+            if kept is not None and kept.exists():
                 self.warn(f"what was done so far is kept in {kept}: go on with --resume")
             raise
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.diagnosis.study import DiagnoseStudy
+from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.invariance.study import InvarianceStudy
+from convscope.experiments.sensitivity.study import SensitivityStudy
 from convscope.experiments.study import Study
 from convscope.experiments.transfer.study import ProbeStudy, TransferStudy
 
@@ -11,7 +14,10 @@ __all__ = ["STUDIES"]
 
 STUDIES: tuple[type[Study], ...] = (
     DiagnoseStudy,
+    EnsembleStudy,
     InvarianceStudy,
+    CorrespondStudy,
+    SensitivityStudy,
     TransferStudy,
     ProbeStudy,
 )

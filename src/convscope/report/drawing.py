@@ -12,16 +12,23 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
+from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.study import Examination
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.invariance.curves import Invariance
+from convscope.experiments.sensitivity.result import Sensitivity
+from convscope.experiments.sensitivity.study import AGAINST
 from convscope.experiments.study import Outcome
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Transfer
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.report.chart_figure import chart_figure
+from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
+from convscope.report.ensemble_figure import ensemble_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
+from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import render
 from convscope.report.transfer_figure import precision_figure, transfer_figure
 from convscope.report.trial_figure import trial_figure
@@ -76,12 +83,44 @@ def _several_classes(found: MultiTransfer, outcome: Outcome) -> Figures:
     return {"transfer": precision_figure(found, title=title, subtitle=outcome.subtitle)}
 
 
+def _correspondence(found: Correspondence, outcome: Outcome) -> Figures:
+    return {"correspondence": correspondence_figure(found, subtitle=outcome.subtitle)}
+
+
+def _ensemble(found: Ensemble, outcome: Outcome) -> Figures:
+    return {"ensemble": ensemble_figure(found)}
+
+
+def _sensitivity(found: Sensitivity, outcome: Outcome) -> Figures:
+    """Rows of each network, and their scores where the truth is known."""
+    figures = {}
+    files = ("sensitivity", AGAINST)
+    studies = {each.name: each.study for each in found.networks}
+    for file, study, (title, model) in zip(
+        files, studies.values(), outcome.more["models"], strict=False
+    ):
+        figures[file] = sensitivity_figure(
+            study,
+            model.preprocess,
+            classes=model.classes,
+            subtitle=f"{title} · {found.images} · occluder {study.occluder}",
+        )
+    first = found.networks[0].study
+    if first.probability is not None:
+        words = f"{len(first.rows)} images of {found.images} · occluder {first.occluder}"
+        figures["scores"] = scores_figure(studies, subtitle=words)
+    return figures
+
+
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Examination: _diagnosis,
     Invariance: _invariance,
     LayerProbe: _layers,
     MultiTransfer: _several_classes,
     Transfer: _transfer,
+    Correspondence: _correspondence,
+    Ensemble: _ensemble,
+    Sensitivity: _sensitivity,
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from convscope.experiments.sensitivity.study import OcclusionStudy, Row
+from convscope.experiments.sensitivity.result import OcclusionStudy, Row
 from convscope.experiments.wording import interval_words, minus, percent
 from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled

@@ -11,7 +11,7 @@ from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress, silent
 from convscope.store.results import Arrays, Record, ResultStore
 
-__all__ = ["for_each", "open_results"]
+__all__ = ["for_each", "made_together", "open_results"]
 
 Result = TypeVar("Result", Record, Arrays)
 
@@ -25,6 +25,7 @@ def for_each(
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
     what: str = "images",
+    spread: bool = True,
 ) -> list[Result]:
     """The result of every item: read if it is there, else made, by several processes in turn.
 
@@ -36,9 +37,12 @@ def for_each(
         ranks: process r of n makes the results r, r + n, ... of those that are not there.
         progress: called with (what, items done, items in all).
         what: is counted, for `progress`.
+        spread: every process gets the results. Large ones stay in the first, which makes something
+            small of them.
 
     Returns:
-        The results in the order of `names`, in every process.
+        The results in the order of `names`; where they are not spread, nothing in the other
+        processes.
 
     Example:
         >>> for_each(["a", "b"], measure, results, results.arrays, ranks=ranks)
@@ -63,7 +67,40 @@ def for_each(
         """Read, not made: where nothing is kept, nothing was there."""
         return made[number] if number in made else keep(names[number], lambda: make(number))
 
-    return ranks.from_first(lambda: [there(number) for number in range(len(names))])
+    def whole() -> list[Result]:
+        return [there(number) for number in range(len(names))]
+
+    if spread:
+        return ranks.from_first(whole)
+    return whole() if ranks.first else []
+
+
+def made_together(
+    name: str,
+    make: Callable[[], Result],
+    results: ResultStore,
+    keep: Callable[[str, Callable[[], Result]], Result],
+    *,
+    ranks: Ranks = ALONE,
+) -> Result:
+    """A result that all processes make together, such as by a `Scan`: read if it is there.
+
+    Args:
+        name: of the result.
+        make: called in every process or in none; it is whole in the first process.
+        results: where results are. Only the first process reads and writes there.
+        keep: `results.record` or `results.arrays`.
+        ranks: the processes.
+
+    Returns:
+        The result, in every process.
+    """
+    made = None if ranks.from_first(lambda: results.has(name)) else make()
+
+    def whole() -> Result:
+        return keep(name, lambda: make() if made is None else made)
+
+    return ranks.from_first(whole)
 
 
 @contextmanager

@@ -1,394 +1,145 @@
-"""Correspondence: is the same part treated alike in different pictures of one kind of object?
-
-Zeiler & Fergus, arXiv:1311.2901, §4.4, Table 1. For n pictures of a kind, the same part is covered
-in each. At a layer, ε_i = x_i - x̃_i is what the cover changes in picture i. Δ is the normalised
-Hamming distance H(sign ε_i, sign ε_j), the share of the layer's values whose signs differ, averaged
-over all pairs i ≠ j (the paper writes their sum). The sign of 0 is 0, a third sign: where the cover
-changes nothing in either picture they agree, so Δ is small where it changes little. Lower is more
-alike. Because of that, Δ is told beside its share among the values that the cover changes in at
-least one of the two pictures: a cover that changes less is not for that treated more alike.
-"""
+"""`convscope correspond`: is the same part treated alike in different pictures of one kind?"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+import typer
 
-from convscope.errors import BadData, BadOption, NonFinite
-from convscope.experiments.correspondence.faces import Faces
-from convscope.geometry.box import Box
-from convscope.methods.occluder import Fill, covered, fill_planes
-from convscope.network.hidden import last_hidden_layer
-from convscope.network.network import Network
-from convscope.network.reader import INPUT
-from convscope.progress import Progress
-from convscope.stats import interval, left_out
-from convscope.store.fingerprint import array_fingerprint
-from convscope.store.results import ResultStore
+from convscope.errors import BadOption
+from convscope.experiments.options import DataArgument, ModelArgument, Reading
+from convscope.experiments.study import Context, Outcome, Study
+from convscope.text import listed
 
-__all__ = ["Alike", "Baseline", "Correspondence", "correspond", "hamming"]
+if TYPE_CHECKING:
+    from convscope.experiments.correspondence.aligned_parts import AlignedParts
 
-BATCH = 16
-CHUNK = 1 << 14  # values of a layer that are compared at a time
-MEMORY = 1 << 31  # bytes of signs
+__all__ = ["CorrespondStudy"]
+
+FILL = "grey"  # of the cover
 
 
 @dataclass(frozen=True)
-class Alike:
-    """Δ of one part in one layer.
+class CorrespondStudy(Study):
+    """Cover the same part in several pictures, and see whether the features change alike.
 
-    delta : mean over the pairs;   deviation : standard deviation over the pairs
-    low, high : its 95 % interval over the pictures (jackknife; pairs share pictures); None of two
-    without : Δ without each of the pictures
-    changed : share of the layer's values that covering the part changes, mean over the pictures
-    among : Δ over the values that are changed in one picture of a pair at least
-    p_own : how often random places, another in each picture, are as alike or more
-    p_same : the same, for one random place that is the same in all pictures
-    p_among : as p_own, for `among`
+    The paper's Δ: the share of a layer's values whose change has another sign in two pictures,
+    averaged over all pairs. Low for the eyes and high for random places: the network knows eyes.
+
+    Examples:
+
+        convscope correspond run:runs/demo/zfnet scenes:val --out dogs
+        convscope correspond torchvision:vgg16 cats.zip --points left_eye,right_eye,mouth --out cats
     """
 
-    delta: float
-    deviation: float | None
-    low: float | None
-    high: float | None
-    changed: float
-    among: float
-    p_own: float
-    p_same: float
-    p_among: float
-    without: tuple[float, ...]
+    verb = "correspond"
 
-    def to_dict(self) -> dict[str, float | None]:
-        """JSON-able."""
-        return {
-            "delta": self.delta,
-            "deviation_over_pairs": self.deviation,
-            "low": self.low,
-            "high": self.high,
-            "changed": self.changed,
-            "among_changed": self.among,
-            "p_random": self.p_own,
-            "p_same_place": self.p_same,
-            "p_random_among_changed": self.p_among,
-        }
+    model: ModelArgument
+    data: DataArgument
+    reading: Reading = field(default_factory=Reading)
+    parts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='Where the parts are: JSON, {"a.jpg": {"left eye": [x, y], ...}, ...}. '
+            "Default: parts.json or index.json beside the images; scenes know theirs.",
+        ),
+    ] = None
+    points: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...", help="These parts only. Default: all that every image has."
+        ),
+    ] = None
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            "--class", metavar="NAME", help="Images of this class only. Default for scenes: dog."
+        ),
+    ] = None
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Default: the last layer with a grid, and the features the classifier reads (the "
+            "paper's layers 5 and 7).",
+        ),
+    ] = None
+    count: Annotated[int, typer.Option(min=2, metavar="N", help="Images at most.")] = 24
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="PX", help="The cover's side. Default: a seventh of the input."
+        ),
+    ] = None
+    crop: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SHARE",
+            help="Crop each image to a square around its object, that many times the larger side "
+            "of the object's box, so that parts line up; 0: as the model takes its images.",
+        ),
+    ] = 1.25
+    places: Annotated[
+        int, typer.Option(min=2, metavar="N", help="Random places to compare with.")
+    ] = 24
+
+    def check(self) -> None:
+        if self.points is not None:
+            listed(self.points, "--points")
+        if self.layers is not None:
+            listed(self.layers, "--layers")
+
+    def run(self, context: Context) -> Outcome:
+        from convscope.experiments.correspondence.aligned_parts import align_parts
+        from convscope.experiments.correspondence.sign_distance import correspond
+        from convscope.images.parts import marked_images
+
+        session = context.session(self.model, self.reading)
+        preprocess = session.model.preprocess
+        if self.size is not None and self.size > min(preprocess.size):
+            raise BadOption(f"--size {self.size}: the input is {preprocess.size[0]} pixels high")
+        images = session.images(self.data)
+        pictures = align_parts(
+            images,
+            marked_images(images, self.parts, subject=self.subject),
+            preprocess,
+            parts=None if self.points is None else listed(self.points, "--points"),
+            crop=self.crop or None,
+            count=self.count,
+        )
+        context.facts({**session.facts(), "images": _facts(images.spec, pictures)})
+        found = correspond(
+            session.network,
+            pictures,
+            fill=preprocess.fill(FILL),
+            layers=None if self.layers is None else listed(self.layers, "--layers"),
+            size=self.size,
+            places=self.places,
+            seed=session.seed,
+            out=context.out,
+            resume=context.resume,
+            ranks=context.together(),
+            progress=context.progress,
+        )
+        return Outcome(
+            found,
+            about={**session.record(), "images": images.spec, "fill": FILL},
+            subtitle=f"{session.title()} · {images.spec} · {found.cover()}",
+            classes=session.model.classes,
+            random_weights=session.model.random_weights,
+        )
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """Δ of random places in one layer: mean over draws, the middle 95 % of them, how many.
-
-    deviation : standard deviation over the pairs of a draw, mean over draws; None of one pair
-    without : Δ without each of the pictures
-    """
-
-    delta: float
-    deviation: float | None
-    low: float
-    high: float
-    draws: int
-    changed: float
-    among: float
-    without: tuple[float, ...]
-
-    def to_dict(self) -> dict[str, float | None]:
-        """JSON-able."""
-        return {
-            "delta": self.delta,
-            "deviation_over_pairs": self.deviation,
-            "low": self.low,
-            "high": self.high,
-            "draws": self.draws,
-            "changed": self.changed,
-            "among_changed": self.among,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class Correspondence:
-    """The paper's Table 1 of the first version.
-
-    table : layer -> part -> Alike
-    random : layer -> another random place in each picture, the paper's baseline
-    same : layer -> one random place, the same in all pictures: what being covered at the same place
-        alone gives
-    boxes : part -> the cover in each picture, input pixels;   shown (places) : some random ones
-    size : (height, width) of the cover, input pixels
-    """
-
-    faces: Faces
-    layers: tuple[str, ...]
-    parts: tuple[str, ...]
-    table: Mapping[str, Mapping[str, Alike]]
-    random: Mapping[str, Baseline]
-    same: Mapping[str, Baseline]
-    boxes: Mapping[str, tuple[Box, ...]]
-    size: tuple[int, int]
-    places: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, without pictures."""
-        return {
-            "images": list(self.faces.names),
-            "left_out": list(self.faces.left_out),
-            "crop": self.faces.crop,
-            "occluder": list(self.size),
-            "random_places": self.places,
-            "normalisation": "mean over pairs of the share of values whose signs differ; sign(0)=0",
-            "layers": {
-                layer: {
-                    "parts": {part: self.table[layer][part].to_dict() for part in self.parts},
-                    "random": self.random[layer].to_dict(),
-                    "same_random_place": self.same[layer].to_dict(),
-                }
-                for layer in self.layers
-            },
-            "places": {
-                part: [list(box.as_tuple()) for box in boxes] for part, boxes in self.boxes.items()
-            },
-        }
-
-
-def correspond(
-    network: Network,
-    faces: Faces,
-    *,
-    fill: Fill,
-    layers: Sequence[str] | None = None,
-    size: int | tuple[int, int] | None = None,
-    places: int = 24,
-    draws: int = 9999,
-    seed: int = 0,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> Correspondence:
-    """Δ of each part in each layer, beside that of random places of the same size.
-
-    faces : pictures with their parts, from `faces_of`
-    fill : what the cover shows, in preprocessed units
-    layers : default: the last layer with a grid, and the features that the classes are told by (or
-        the output, where these have a grid themselves); the paper's 5 and 7
-    size : of the cover, input pixels; default a seventh of the input. Its centre is on the part
-    places : random places that lie wholly in the input, the same in all pictures; `draws` choose
-        one of them for each picture
-    out, resume : a folder that keeps what each picture gave: an interrupted study goes on there
-    Raises  NoSuchLayer; BadData: fewer than 2 pictures; BadOption: size, places, draws or fill;
-        NonFinite; FolderInUse: as `ResultStore`.     Source: arXiv:1311.2901, §4.4, Table 1
-    """
-    if len(faces.names) < 2:
-        raise BadData(f"{len(faces.names)} picture: correspondence compares 2 or more")
-    if places < 2 or draws < 1:
-        raise BadOption(f"{places} places, {draws} draws: it takes 2 places and 1 draw or more")
-    names = maps_and_features(network) if layers is None else tuple(layers)
-    names = tuple(network.layer(name).name for name in names)
-    cover = _size(size, faces.images.shape[-2:])
-    anywhere = _random_boxes(cover, faces.images.shape[-2:], places, seed)
-    boxes = {part: tuple(_centred(at, cover) for at in faces.points[part]) for part in faces.parts}
-    every = [
-        [*(boxes[part][i] for part in faces.parts), *anywhere] for i in range(len(faces.names))
-    ]
-    settings = {}
-    if out is not None:
-        settings = {
-            "study": "correspond",
-            "network": network.identity()[:16],
-            "count": len(faces.names),
-            "pictures": array_fingerprint([faces.images.numpy()]),
-            "parts": {part: np.array(faces.points[part]).tolist() for part in faces.parts},
-            "layers": list(names),
-            "size": list(cover),
-            "places": places,
-            "draws": draws,
-            "fill": array_fingerprint([fill_planes(fill, faces.images[0]).numpy()]),
-            "seed": seed,
-        }
-    pieces = ResultStore(out, settings, resume=resume)
-    signs = _signs(network, faces.images, every, fill, names, pieces, progress)
-    dice = np.random.default_rng((seed, 1))
-    rows = dice.integers(0, places, (draws, len(faces.names)))
-    found = {name: _compare(signs.pop(name), faces.parts, rows) for name in names}
-    return Correspondence(
-        faces=faces,
-        layers=names,
-        parts=faces.parts,
-        table={name: found[name][0] for name in names},
-        random={name: found[name][1] for name in names},
-        same={name: found[name][2] for name in names},
-        boxes=boxes,
-        size=cover,
-        places=places,
+def _facts(spec: str, pictures: AlignedParts) -> str:
+    how = (
+        "as the model takes them"
+        if pictures.crop is None
+        else f"cropped to {pictures.crop:g} times the object's box"
     )
-
-
-def maps_and_features(network: Network) -> tuple[str, str]:
-    """The last layer with a grid, and what the classes are told by, else the output."""
-    features = last_hidden_layer(network)
-    if network.layer(features).grid != (1, 1):
-        return features, network.output
-    name = features
-    while name != INPUT and network.layer(name).grid == (1, 1):
-        name = network.nodes[name].inputs[0]
-    if name == INPUT:
-        raise BadOption("this network has no layer with a grid: name the layers to look at")
-    return name, features
-
-
-def hamming(signs: Tensor) -> tuple[Tensor, Tensor]:
-    """For int8 (M, F) of -1, 0, 1: the share of values whose signs differ, float64 (M, M) twice.
-
-    First of all F values, then of those that are not 0 in both (0 where there is none).
-    """
-    rows, values = signs.shape
-    differ, either = (torch.zeros(rows, rows, dtype=torch.float64) for _ in range(2))
-    for part in signs.split(CHUNK, 1):
-        numbers = part.float()
-        moved = numbers.abs()
-        both = moved @ moved.T  # exact, as all counts are below 2^24
-        count = moved.sum(1)
-        somewhere = count[:, None] + count[None] - both
-        either += somewhere.double()
-        differ += (somewhere - (both + numbers @ numbers.T) / 2).double()
-    return differ / values, differ / either.clip(min=1)
-
-
-def _signs(
-    network: Network,
-    images: Tensor,
-    every: Sequence[Sequence[Box]],
-    fill: Fill,
-    layers: Sequence[str],
-    pieces: ResultStore,
-    progress: Progress | None,
-) -> dict[str, Tensor]:
-    """layer -> int8 (N, P, F): the sign of what each of P covers changes in each picture."""
-    count, covers = len(every), len(every[0])
-    widths = {name: int(np.prod(network.layer(name).shape)) for name in layers}
-    if count * covers * sum(widths.values()) > MEMORY:
-        raise BadOption(
-            f"{count} pictures with {covers} covers in layers of {sum(widths.values()):,} values "
-            "do not fit in memory: give fewer random places, or higher layers"
-        )
-    signs = {
-        name: torch.empty(count, covers, width, dtype=torch.int8) for name, width in widths.items()
-    }
-    for i, boxes in enumerate(every):
-        found = pieces.arrays(
-            f"picture {i}", partial(_changes, network, images[i], boxes, fill, layers)
-        )
-        for k, name in enumerate(layers):
-            signs[name][i] = torch.from_numpy(found[str(k)])
-        if progress:
-            progress("pictures", i + 1, count)
-    return signs
-
-
-def _changes(
-    network: Network, image: Tensor, boxes: Sequence[Box], fill: Fill, layers: Sequence[str]
-) -> dict[str, NDArray[np.int8]]:
-    """A layer's number -> (P, F): the sign of what each cover changes in one picture."""
-    base = network.values(image, layers)
-    signs: dict[str, list[Tensor]] = {name: [] for name in layers}
-    for start in range(0, len(boxes), BATCH):
-        values = network.values(covered(image, boxes[start : start + BATCH], fill), layers)
-        for name in layers:
-            change = (base[name] - values[name]).reshape(len(values[name]), -1)
-            if not torch.isfinite(change).all():
-                raise NonFinite(f"layer {name!r} makes NaN or infinity: check the weights")
-            signs[name].append(change.sign().to(torch.int8).cpu())
-    return {str(k): torch.cat(signs[name]).numpy() for k, name in enumerate(layers)}
-
-
-def _compare(
-    signs: Tensor, parts: Sequence[str], rows: NDArray[np.int64]
-) -> tuple[dict[str, Alike], Baseline, Baseline]:
-    count, covers, _ = signs.shape
-    changed = signs.ne(0).double().mean(2).numpy()  # (N, P)
-    shape = (count, covers, count, covers)
-    table, among = (h.numpy().reshape(shape) for h in hamming(signs.flatten(0, 1)))
-    first = len(parts)
-    pairs = np.triu_indices(count, 1)
-    drawn, fixed = _draws(table[:, first:, :, first:], rows)
-    drawn_among, fixed_among = _draws(among[:, first:, :, first:], rows)
-    elsewhere = float(changed[:, first:].mean())
-    own = _baseline(drawn, elsewhere, drawn_among, count)
-    same = _baseline(fixed, elsewhere, fixed_among, count)
-    alike = {}
-    for k, part in enumerate(parts):
-        square, inside = table[:, k, :, k], float(among[:, k, :, k][pairs].mean())
-        delta, without = float(square[pairs].mean()), left_out(square)
-        low, high = interval(delta, without)
-        alike[part] = Alike(
-            delta,
-            float(square[pairs].std(ddof=1)) if len(pairs[0]) > 1 else None,
-            low,
-            high,
-            float(changed[:, k].mean()),
-            inside,
-            _as_low(drawn, delta),
-            _as_low(fixed, delta),
-            _as_low(drawn_among, inside),
-            without,
-        )
-    return alike, own, same
-
-
-def _draws(
-    table: NDArray[np.float64], rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(draws, pairs) with a place of its own for each picture, (places, pairs) with one for all."""
-    count, places = table.shape[:2]
-    first, second = np.triu_indices(count, 1)
-    own = table[first, rows[:, first], second, rows[:, second]]
-    return own, np.stack([table[first, p, second, p] for p in range(places)])
-
-
-def _as_low(draws: NDArray[np.float64], delta: float) -> float:
-    """Monte Carlo p-value, the part itself counted among the draws."""
-    lower = int((draws.mean(1) <= delta + 1e-12).sum())
-    return (1 + lower) / (1 + len(draws))
-
-
-def _baseline(
-    draws: NDArray[np.float64], changed: float, among: NDArray[np.float64], count: int
-) -> Baseline:
-    means = draws.mean(1)
-    low, high = (float(edge) for edge in np.percentile(means, [2.5, 97.5]))
-    deviation = float(draws.std(1, ddof=1).mean()) if draws.shape[1] > 1 else None
-    mean, inside = float(means.mean()), float(among.mean())
-    table = np.zeros((count, count))
-    table[np.triu_indices(count, 1)] = draws.mean(0)
-    without = left_out(table + table.T)
-    return Baseline(mean, deviation, low, high, len(draws), changed, inside, without)
-
-
-def _size(size: int | tuple[int, int] | None, extent: Sequence[int]) -> tuple[int, int]:
-    height, width = extent
-    if size is None:
-        size = (max(1, height // 7), max(1, width // 7))
-    pair = (size, size) if isinstance(size, int) else size
-    if not (1 <= pair[0] <= height and 1 <= pair[1] <= width):
-        raise BadOption(f"occluder {pair[0]}×{pair[1]}: it must fit the input, {height}×{width}")
-    return pair
-
-
-def _random_boxes(size: tuple[int, int], extent: Sequence[int], count: int, seed: int) -> list[Box]:
-    dice = np.random.default_rng((seed, 0))
-    tops = dice.integers(0, extent[0] - size[0] + 1, count).tolist()
-    lefts = dice.integers(0, extent[1] - size[1] + 1, count).tolist()
-    return [
-        Box(top, left, top + size[0], left + size[1]) for top, left in zip(tops, lefts, strict=True)
-    ]
-
-
-def _centred(place: tuple[float, float], size: tuple[int, int]) -> Box:
-    """The cover whose centre is nearest to a place; the input's edge may cut it."""
-    top, left = (round(at - side / 2) for at, side in zip(place, size, strict=True))
-    return Box(top, left, top + size[0], left + size[1])
+    hidden = len(pictures.left_out) - len(pictures.unreadable)
+    words = f", {hidden} left out for a hidden part" if hidden else ""
+    return f"{spec}: {len(pictures.names)}{words}; {how}"

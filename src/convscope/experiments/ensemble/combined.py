@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.record import Record
 from convscope.stats import Estimate, mean_of, sign_test
 
 __all__ = ["Comparison", "Group", "Score", "Scoring", "Size", "combine"]
@@ -21,10 +22,13 @@ Chances = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Record):
     """Errors, shares of the images 0..1, and their binomial standard errors.
 
-    error, top5_error : top5 is of all classes where there are fewer than five
+    Attributes:
+        error: the class is not the most probable one.
+        top5_error: nor among the five most probable; of all classes where there are fewer.
+        error_se, top5_se: their standard errors.
     """
 
     error: float
@@ -34,10 +38,15 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Size:
+class Size(Record):
     """The averages of all subsets of one size (or of MOST_SUBSETS of them).
 
-    error, top5_error : means over the subsets;   low, high : the best and the worst top-1
+    Attributes:
+        members: networks in each subset.
+        subsets: how many there are.
+        error, top5_error: means over the subsets.
+        low, high: the best and the worst top-1.
+        top5_low, top5_high: the best and the worst top-5.
     """
 
     members: int
@@ -51,11 +60,14 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Record):
     """The average against one network on the same images: McNemar's exact test.
 
-    rescued : images that the average tells and the network does not; lost : the other way round
-    p : two-sided, that both are equally likely
+    Attributes:
+        against: the network.
+        rescued: images that the average tells and the network does not.
+        lost: the other way round.
+        p: two-sided, that both are equally likely.
     """
 
     against: str
@@ -65,12 +77,17 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Record):
     """Networks whose outputs are averaged.
 
-    members : names;   sizes : averages of fewer of them, from 1 on
-    gain : the members' mean error less the average's, image by image, with its interval over images
-    best : against the member with the lowest error here, which favours that member
+    Attributes:
+        name: of the group.
+        members: their names.
+        score: of the average of all of them.
+        sizes: averages of fewer of them, from 1 on.
+        gain: the members' mean error less the average's, image by image, with its interval over
+            images.
+        best: against the member with the lowest error here, which favours that member.
     """
 
     name: str
@@ -82,27 +99,21 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Scoring:
+class Scoring(Record):
     """What one way of cutting the pictures gives.
 
-    crops : 1 or 10 of each picture
-    singles : by name;   groups : by architecture, and all together last
-    disagreement : (M, M), share of the images that two networks name differently, in singles' order
+    Attributes:
+        crops: 1 or 10 of each picture.
+        singles: of each network, by name.
+        groups: by architecture, and all together last.
+        disagreement: (M, M), share of the images that two networks name differently, in the order
+            of `singles`.
     """
 
     crops: int
     singles: Mapping[str, Score]
     groups: tuple[Group, ...]
     disagreement: NDArray[np.float64]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "crops": self.crops,
-            "singles": {name: asdict(score) for name, score in self.singles.items()},
-            "groups": [asdict(group) for group in self.groups],
-            "disagreement": self.disagreement.tolist(),
-        }
 
 
 def combine(
@@ -115,9 +126,12 @@ def combine(
 ) -> Scoring:
     """Scores of each network and of the averages of groups.
 
-    chances : softmax outputs (N, classes) by network;   labels : (N,)
-    groups : names of networks, by the group's name
-    seed : of the subsets, where there are too many
+    Args:
+        chances: softmax outputs (N, classes) by network.
+        labels: (N,).
+        groups: names of networks, by the group's name.
+        crops: of each picture that gave the outputs.
+        seed: of the subsets, where there are too many.
     """
     told = {name: each.argmax(1) for name, each in chances.items()}
     apart = [[float((a != b).mean()) for b in told.values()] for a in told.values()]
@@ -171,9 +185,9 @@ def _subsets(members: int, count: int, seed: int) -> list[tuple[int, ...]]:
     """All of them in order, or different ones drawn from the seed."""
     if math.comb(members, count) <= MOST_SUBSETS:
         return list(itertools.combinations(range(members), count))
-    dice, drawn = np.random.default_rng((seed, count)), set[tuple[int, ...]]()
+    rng, drawn = np.random.default_rng((seed, count)), set[tuple[int, ...]]()
     while len(drawn) < MOST_SUBSETS:
-        chosen = dice.choice(members, count, replace=False)
+        chosen = rng.choice(members, count, replace=False)
         drawn.add(tuple(sorted(int(each) for each in chosen)))
     return sorted(drawn)
 

@@ -13,8 +13,8 @@ from statistics import fmean
 import numpy as np
 
 from convscope.experiments.ablation.study import Ablation
-from convscope.experiments.correspondence.study import Correspondence
-from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.correspondence.result import Correspondence
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.paper.results import CorrespondenceStudy, MultiStudy, Trainings
 from convscope.experiments.scorecard import (
     Effect,

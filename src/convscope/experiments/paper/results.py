@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from convscope.experiments.bench import Training
-from convscope.experiments.correspondence.study import Correspondence
+from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.examined import Examined
-from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.paper.purity import Grouping
-from convscope.experiments.sensitivity.study import OcclusionStudy
+from convscope.experiments.sensitivity.result import OcclusionStudy
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.images.preprocess import Preprocess
 

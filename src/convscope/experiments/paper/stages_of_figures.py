@@ -24,8 +24,8 @@ from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStud
 from convscope.experiments.paper.stage import Found, command
 from convscope.experiments.published import NAMES
 from convscope.experiments.samples import draw_samples
-from convscope.experiments.sensitivity.recognised import recognised, truth_of
-from convscope.experiments.sensitivity.study import sensitivity
+from convscope.experiments.sensitivity.correctly_classified import correctly_classified, truth_of
+from convscope.experiments.sensitivity.sweeps import sensitivity
 from convscope.methods.occluder import Occluder
 from convscope.network.network import Network
 from convscope.network.zoo import Model
@@ -145,18 +145,21 @@ def run_fig6(lab: Laboratory, folder: Path) -> Found:
     """Fig. 6."""
     model, network = lab.network("zfnet")
     marked = lab.marked
-    chosen, passed = recognised(
+    selection = correctly_classified(
         [(network, model.preprocess)], lab.val, lab.budget.occluded,
         classes=model.classes, indices=None if lab.scenes else [m.index for m in marked] or None,
         seed=lab.seed,
     )  # fmt: skip
     occluder = occluder_of(model)
     found = sensitivity(
-        network, lab.val, model.preprocess, chosen,
+        network, lab.val, model.preprocess, selection.chosen,
         truth=truth_of(lab.val, () if lab.scenes else marked), occluder=occluder, seed=lab.seed,
         out=folder / "sensitivity", resume=True, workers=lab.workers, progress=lab.progress,
     )  # fmt: skip
-    words = [f"{len(chosen)} images that the network names correctly; {passed} passed over."]
+    words = [
+        f"{len(selection.chosen)} images that the network names correctly; "
+        f"{selection.passed} passed over."
+    ]
     covered = found.covered()
     if covered:
         words.append(

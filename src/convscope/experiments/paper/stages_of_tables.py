@@ -14,9 +14,10 @@ import numpy as np
 from convscope.experiments.ablation.study import ablate
 from convscope.experiments.ablation.variants import Variant, table2
 from convscope.experiments.bench import measured
-from convscope.experiments.correspondence.faces import faces_of
-from convscope.experiments.correspondence.study import correspond
-from convscope.experiments.ensemble.study import Ensemble, ensemble
+from convscope.experiments.correspondence.aligned_parts import align_parts
+from convscope.experiments.correspondence.sign_distance import correspond
+from convscope.experiments.ensemble.averaging import ensemble
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.paper import tables
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.results import (
@@ -91,7 +92,7 @@ def _trained(lab: Laboratory, name: str, done: TrainingResult) -> Trained:
 def run_correspondence(lab: Laboratory, folder: Path) -> Found:
     """Table 1 of the first version, and the same before training."""
     model, _ = lab.network("zfnet")
-    faces = faces_of(lab.val, lab.marked, model.preprocess, count=lab.budget.faces)
+    faces = align_parts(lab.val, lab.marked, model.preprocess, count=lab.budget.faces)
     found = CorrespondenceStudy(*(
         correspond(
             lab.network(name)[1], faces,

@@ -15,8 +15,8 @@ from convscope.experiments.paper.results import LEARNED_WITH, Surroundings
 from convscope.experiments.paper.stage import Found, command, recipe_words
 from convscope.experiments.paper.stages_of_figures import occluder_of
 from convscope.experiments.paper.tables import trial_table
-from convscope.experiments.sensitivity.recognised import recognised, truth_of
-from convscope.experiments.sensitivity.study import sensitivity
+from convscope.experiments.sensitivity.correctly_classified import correctly_classified, truth_of
+from convscope.experiments.sensitivity.sweeps import sensitivity
 from convscope.experiments.wording import percent
 from convscope.network.network import open_network
 from convscope.network.zoo import open_model
@@ -77,13 +77,13 @@ def run_surroundings(lab: Laboratory, folder: Path) -> Found:
     models = (plain, telling)
     networks = (network, open_network(telling.module, telling.input_shape).to(lab.device))
     seen = [(each, model.preprocess) for each, model in zip(networks, models, strict=True)]
-    chosen, passed = recognised(
+    selection = correctly_classified(
         seen, val, lab.budget.occluded, classes=plain.classes, seed=lab.seed
     )
     occluder = occluder_of(plain)
     first, second = (
         sensitivity(
-            each, val, preprocess, chosen,
+            each, val, preprocess, selection.chosen,
             truth=truth_of(val), occluder=occluder, seed=lab.seed, workers=lab.workers,
             progress=lab.say(words),
         )
@@ -109,7 +109,9 @@ def run_surroundings(lab: Laboratory, folder: Path) -> Found:
         lab.budget.occluded, "--size", occluder.size[0], "--stride", occluder.stride[0],
         seed=lab.seed, out="surroundings",
     )  # fmt: skip
-    passing = f"{len(chosen)} images that both name correctly; {passed} passed over."
+    passing = (
+        f"{len(selection.chosen)} images that both name correctly; {selection.passed} passed over."
+    )
     return Found(found, f"{learning}\n{looking}", words=(passing, *_surroundings_words(found)))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from convscope.experiments.ablation.study import Ablation
-from convscope.experiments.correspondence.study import Alike, Baseline, Correspondence
+from convscope.experiments.correspondence.result import Alike, Baseline, Correspondence
 from convscope.experiments.diagnosis.trial import Trial
-from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import (
     Averages,

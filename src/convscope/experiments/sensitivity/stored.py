@@ -15,10 +15,9 @@ from convscope.geometry.box import Box
 from convscope.methods.occluder import Fill, Occluder, fill_planes
 from convscope.methods.occlusion import OcclusionMaps
 from convscope.network.unit import Unit
+from convscope.store.results import Arrays
 
-__all__ = ["Arrays", "Elsewhere", "elsewhere_from", "maps_from", "stored"]
-
-Arrays = dict[str, NDArray[Any]]
+__all__ = ["Elsewhere", "elsewhere_from", "maps_from", "stored"]
 
 MAPS = ("probability", "log_odds", "label", "activity", "rows", "columns", "projection",
         "base_probabilities")  # fmt: skip
@@ -29,7 +28,12 @@ NUMBERS = ("base_log_odds", "base_activity", "activation")
 class Elsewhere:
     """A feature map's strongest unit in another image.
 
-    projection : (3, H, W), in the scale of the preprocessed image;   box : the unit's field
+    Attributes:
+        name: of the image.
+        unit: the strongest.
+        activation: its value.
+        projection: (3, H, W), in the scale of the preprocessed image.
+        box: the unit's receptive field.
     """
 
     name: str

@@ -1,362 +1,232 @@
-"""Occlusion sensitivity over several images, scored where the truth about them is known.
+"""`convscope sensitivity`: what a network's answers rest on, over several images.
 
-Zeiler & Fergus 2014, §4.2, Fig. 6
+Named after the paper's section, "Occlusion sensitivity"; `occlude` is for one image.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+import typer
 
-from convscope.errors import BadData
-from convscope.experiments.samples import in_random_order
-from convscope.experiments.sensitivity.pointing import (
-    HARDLY,
-    Agreement,
-    Pointing,
-    Scores,
-    agreement,
-    on_object,
-    point,
-    scores,
+from convscope.errors import BadData, BadOption
+from convscope.experiments.options import (
+    DataArgument,
+    ModelArgument,
+    Reading,
+    SizeOption,
+    StrideOption,
+    WatchOption,
 )
-from convscope.experiments.sensitivity.recognised import Chosen, Truth, probabilities
-from convscope.experiments.sensitivity.stored import (
-    Arrays,
-    Elsewhere,
-    elsewhere_from,
-    maps_from,
-    stored,
-)
-from convscope.geometry.box import Box
-from convscope.images.image_set import ImageSet
-from convscope.images.placing import placing
-from convscope.images.preprocess import Preprocess
-from convscope.methods.occluder import Occluder, fill_planes
-from convscope.methods.occlusion import OcclusionMaps, occlude, strongest_map
-from convscope.methods.project import project
-from convscope.network.network import Network
-from convscope.network.unit import Unit
-from convscope.progress import Progress, named
-from convscope.scan.strongest import strongest
-from convscope.stats import Estimate, mean_of, sign_test
-from convscope.store.fingerprint import array_fingerprint
-from convscope.store.results import ResultStore
+from convscope.experiments.study import Context, Outcome, Study
+from convscope.progress import named
 
-__all__ = ["Comparison", "Elsewhere", "OcclusionStudy", "Row", "compare", "sensitivity"]
+if TYPE_CHECKING:
+    from convscope.experiments.sensitivity.correctly_classified import Selection
+    from convscope.experiments.sensitivity.result import OcclusionStudy
+    from convscope.experiments.session import Session
+    from convscope.images.image_set import ImageSet
+    from convscope.images.parts import Marked
 
-OTHERS = 3  # images besides, in which a feature map is shown
-AMONG = 400  # images at most, in which they are looked for
+__all__ = ["AGAINST", "SensitivityStudy"]
 
-PLACES = ("image", "row", "column", "value")
-
-Mask = NDArray[np.bool_] | None
-"""Which pixels are the object's; None where nobody says."""
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One image: the row of Fig. 6, and how it compares with the truth.
-
-    probability, activity : None where the truth is not known
-    without_object, without_ground : the target's probability with all of the object covered, and
-        with all but it
-    """
-
-    name: str
-    chosen: Chosen
-    maps: OcclusionMaps
-    elsewhere: tuple[Elsewhere, ...]
-    agreement: Agreement
-    probability: Pointing | None = None
-    activity: Pointing | None = None
-    without_object: float | None = None
-    without_ground: float | None = None
-
-    @property
-    def hardly_falls(self) -> bool:
-        """Whether the probability never falls by more than HARDLY of itself, wherever is covered.
-        """  # fmt: skip
-        return self.fallen <= HARDLY
-
-    @property
-    def fallen(self) -> float:
-        """By what share of itself the probability falls at most; below 0 where it only rises."""
-        base = self.maps.base_probability
-        return (base - float(self.maps.probability.min())) / base if base > 0 else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, without the maps themselves."""
-        maps = self.maps
-        known: dict[str, Any] = {}
-        if self.probability is not None and self.activity is not None:
-            known = {
-                "probability_map": self.probability.to_dict(),
-                "activity_map": self.activity.to_dict(),
-                "without_object": self.without_object,
-                "without_ground": self.without_ground,
-            }
-        return {
-            "name": self.name,
-            "target": maps.target,
-            "true_label": self.chosen.known,
-            "probability": maps.base_probability,
-            "lowest_probability": float(maps.probability.min()),
-            "hardly_falls": self.hardly_falls,
-            "log_odds": maps.base_log_odds,
-            "lowest_log_odds": float(maps.log_odds.min()),
-            "unit": str(maps.unit),
-            "activity": maps.base_activity,
-            "lowest_activity": float(maps.activity.min()),
-            "labels": int(maps.label.unique().numel()),
-            "others": [{"name": e.name, "unit": str(e.unit)} for e in self.elsewhere],
-            "fall_with_projection": self.agreement.correlation,
-            "energy_percentile_where_lowest": self.agreement.percentile,
-            **known,
-        }
-
-
-@dataclass(frozen=True, eq=False)
-class OcclusionStudy:
-    """Fig. 6 for several images, and what they say together. Scores are None without a truth."""
-
-    rows: tuple[Row, ...]
-    occluder: Occluder
-    probability: Scores | None
-    activity: Scores | None
-    correlation: Estimate
-    percentile: Estimate
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "occluder": {"size": list(self.occluder.size), "stride": list(self.occluder.stride)},
-            "images": [row.to_dict() for row in self.rows],
-            "probability_map": None if self.probability is None else self.probability.to_dict(),
-            "activity_map": None if self.activity is None else self.activity.to_dict(),
-            "hardly_falls": self.hardly,
-            "covered": {name: e.to_dict() for name, e in self.covered().items()},
-            "activity_falls_with_projection": self.correlation.to_dict(),
-            "energy_percentile_where_activity_lowest": self.percentile.to_dict(),
-        }
-
-    @property
-    def hardly(self) -> int:
-        """In how many images the probability hardly falls."""
-        return sum(row.hardly_falls for row in self.rows)
-
-    def covered(self) -> dict[str, Estimate]:
-        """The target's probability as it is, without its object, and without its ground."""
-        rows = [row for row in self.rows if row.without_object is not None]
-        if not rows:
-            return {}
-        return {
-            "nothing": mean_of([row.maps.base_probability for row in rows]),
-            "object": mean_of([row.without_object or 0.0 for row in rows]),
-            "ground": mean_of([row.without_ground or 0.0 for row in rows]),
-        }
+AGAINST = "against"  # the second network's results, and its figure
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two networks on the same images: the first's detection minus the second's, image by image.
+class SensitivityStudy(Study):
+    """Slide a box over several images: the rows of the paper's Fig. 6, scored where truth is known.
 
-    p : exact, two-sided, of a sign test
+    One row per image: activity of the strongest feature map, its projections, probability and label
+    by the box's position. Where the object's place is known: how often it falls most on the object,
+    and how well its fall tells the object from the background, each against chance.
+
+    Examples:
+
+        convscope sensitivity run:runs/demo/zfnet scenes:val --out rows
+        convscope sensitivity run:plain scenes:val:context=1 --against run:spurious --out both
     """
 
-    difference: Estimate
-    better: int
-    p: float
+    verb = "sensitivity"
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"difference": self.difference.to_dict(), "better": self.better, "p": self.p}
-
-
-def sensitivity(
-    network: Network,
-    images: ImageSet,
-    preprocess: Preprocess,
-    chosen: Sequence[Chosen],
-    *,
-    truth: Truth | None = None,
-    occluder: Occluder | None = None,
-    fill: Tensor | float | None = None,
-    layer: str | None = None,
-    others: int = OTHERS,
-    among: int = AMONG,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    workers: int | None = None,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> OcclusionStudy:
-    """Slide an occluder over each image; where the truth is known, score what it finds.
-
-    chosen : the images, such as from `recognised`
-    fill : in preprocessed units; default grey
-    layer : whose strongest feature map is watched; default the last convolutional one
-    others, among : in how many other images that map is shown, of how many that are searched
-    out, resume : a folder that keeps what each image gave: an interrupted study goes on there
-    Raises  BadData: no images; FolderInUse: as `ResultStore`; as `occlude`.
-    Source: Zeiler & Fergus 2014, §4.2, Fig. 6
-    """
-    if not chosen:
-        raise BadData(f"{images.spec}: no image was chosen to be looked at")
-    fill = preprocess.fill("grey") if fill is None else fill
-    occluder = occluder or Occluder.fitting(*preprocess.size)
-    first = preprocess.tensor(images.picture(chosen[0].index))
-    watched = strongest_map(network, first, layer).layer
-    masks = [None if truth is None else _placed(truth(one.index), preprocess) for one in chosen]
-    settings = {}
-    if out is not None:
-        settings = {
-            "study": "sensitivity",
-            "network": network.identity()[:16],
-            "preprocess": {**preprocess.to_dict(), "gives": array_fingerprint([first.numpy()])},
-            "images": f"{len(images)}, identity {images.identity()[:16]}",
-            "count": len(chosen),
-            "looked_at": array_fingerprint(np.array([(c.index, c.target)]) for c in chosen),
-            "truth": array_fingerprint(mask for mask in masks if mask is not None),
-            "occluder": str(occluder),
-            "fill": array_fingerprint([fill_planes(fill, first).numpy()]),
-            "layer": watched,
-            "others": others,
-            "among": among,
-            "seed": seed,
-        }
-    pieces = ResultStore(out, settings, resume=resume)
-
-    def mined() -> Arrays:
-        found = strongest(
-            network, images, preprocess, {watched: watched}, others + 1,
-            indices=sorted(list(in_random_order(images, seed))[:among]) if others else (),
-            workers=workers, progress=named(progress, watched),
-        )[watched]  # fmt: skip
-        return {name: getattr(found, name).cpu().numpy() for name in PLACES}
-
-    table = pieces.arrays("strongest", mined)
-    rows = []
-    for done, (one, mask) in enumerate(zip(chosen, masks, strict=True), 1):
-        image = preprocess.tensor(images.picture(one.index))
-
-        def made(one: Chosen = one, mask: Mask = mask, image: Tensor = image) -> Arrays:
-            found = occlude(network, image, occluder, fill=fill, target=one.target, layer=watched)
-            elsewhere = _elsewhere(
-                network, images, preprocess, table, found.unit, one.index, others
-            )
-            return stored(found, elsewhere, _without(network, found, mask))
-
-        arrays = pieces.arrays(f"image {one.index}", made)
-        rows.append(_row(images.name(one.index), one, maps_from(arrays, image, fill), arrays, mask))
-        if progress:
-            progress("images", done, len(chosen))
-    return _study(tuple(rows), occluder)
-
-
-def compare(first: OcclusionStudy, second: OcclusionStudy) -> Comparison | None:
-    """Which of two networks' probability maps finds the object; None without a truth.
-
-    Raises  BadData: the studies are of different images.
-    """
-    if [row.name for row in first.rows] != [row.name for row in second.rows]:
-        raise BadData("the two studies are of different images: choose the same for both")
-    differences = [
-        a.probability.detection - b.probability.detection
-        for a, b in zip(first.rows, second.rows, strict=True)
-        if a.probability is not None and b.probability is not None
-    ]
-    if not differences:
-        return None
-    better = sum(value > 0 for value in differences)
-    return Comparison(mean_of(differences), better, sign_test(differences))
-
-
-def _study(rows: tuple[Row, ...], occluder: Occluder) -> OcclusionStudy:
-    probability = [row.probability for row in rows if row.probability is not None]
-    activity = [row.activity for row in rows if row.activity is not None]
-    return OcclusionStudy(
-        rows,
-        occluder,
-        scores(probability) if probability else None,
-        scores(activity) if activity else None,
-        mean_of([row.agreement.correlation for row in rows]),
-        mean_of([row.agreement.percentile for row in rows]),
-    )
-
-
-def _placed(mask: Mask, preprocess: Preprocess) -> Mask:
-    """A mask of the picture's pixels as one of the input's."""
-    return None if mask is None else placing(preprocess, *mask.shape).mask(mask)
-
-
-def _without(network: Network, maps: OcclusionMaps, mask: Mask) -> tuple[float, float] | None:
-    """The target's probability with all of the object covered, and with all but it."""
-    if mask is None:
-        return None
-    inside = torch.from_numpy(mask)
-    hidden = torch.stack([
-        torch.where(inside, maps.fill, maps.image), torch.where(inside, maps.image, maps.fill)
-    ])  # fmt: skip
-    bare, alone = probabilities(network, hidden)[:, maps.target].tolist()
-    return bare, alone
-
-
-def _row(name: str, one: Chosen, maps: OcclusionMaps, arrays: Arrays, mask: Mask) -> Row:
-    row = Row(name, one, maps, elsewhere_from(arrays), agreement(maps))
-    if mask is None:
-        return row
-    on = on_object(mask, maps)
-    bare, alone = arrays["without"].tolist()
-    return replace(
-        row,
-        probability=point(
-            maps.probability, maps.base_probability, on, (maps.log_odds, maps.base_log_odds)
+    model: ModelArgument
+    data: DataArgument
+    reading: Reading = field(default_factory=Reading)
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="A second network, on the same images."),
+    ] = None
+    count: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Images, drawn from those that are classified correctly."
         ),
-        activity=point(maps.activity, maps.base_activity, on),
-        without_object=bare,
-        without_ground=alone,
-    )
+    ] = 12
+    size: SizeOption = None
+    stride: StrideOption = None
+    layer: WatchOption = None
+    parts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the objects are, as for correspond: their boxes are the truth. Default: "
+            "the file beside the images; scenes know their objects' pixels.",
+        ),
+    ] = None
 
+    def run(self, context: Context) -> Outcome:
+        from convscope.experiments.sensitivity.result import NetworkStudy, Sensitivity, compare
 
-def _elsewhere(
-    network: Network,
-    images: ImageSet,
-    preprocess: Preprocess,
-    table: Arrays,
-    unit: Unit,
-    index: int,
-    others: int,
-) -> tuple[Elsewhere, ...]:
-    """A map's strongest other images, and its projection in each."""
-    places = [
-        (int(image), unit.at(int(row), int(column)) if unit.position else unit)
-        for image, row, column, value in zip(
-            *(table[name][unit.channel] for name in PLACES),
-            strict=True,
+        self._check_folder(context)
+        sessions = self._sessions(context)
+        images = sessions[0].images(self.data)
+        marked = _marked(images, self.parts)
+        selection = self._selection(context, sessions, images, marked)
+        for session in sessions:
+            context.facts(session.facts())
+        context.facts({"images": _facts(images, selection)})
+        studies = [
+            NetworkStudy(
+                name,
+                session.record(),
+                self._study(context, session, images, selection, marked, (name, number)),
+                session.model.random_weights,
+            )
+            for number, (name, session) in enumerate(zip(_names(sessions), sessions, strict=True))
+        ]
+        found = [each.study for each in studies]
+        skipped = {*selection.unreadable, *(name for each in found for name in each.skipped)}
+        return Outcome(
+            Sensitivity(
+                images.spec,
+                tuple(studies),
+                compare(*found) if len(found) == 2 else None,
+                tuple(sorted(skipped)),
+            ),
+            about={**sessions[0].record(), "images": images.spec, "fill": "grey"},
+            more={"models": [(session.title(), session.model) for session in sessions]},
         )
-        if int(image) not in (-1, index) and float(value) > 0
-    ][:others]
-    if not places:
+
+    def _check_folder(self, context: Context) -> None:
+        """Raises  BadOption: the folder compares two networks, and one is asked for."""
+        out = context.out
+        if self.against is None and out is not None and (out / AGAINST).exists():
+            raise BadOption(
+                f"--out {out} compares two networks: give --against again, or a new folder"
+            )
+
+    def _sessions(self, context: Context) -> list[Session]:
+        """Raises  BadOption: the two networks' classes differ."""
+        sessions = [context.session(self.model, self.reading)]
+        if self.against is not None:
+            sessions.append(context.session(self.against, self.reading))
+            if _classes(sessions[0]) != _classes(sessions[1]):
+                raise BadOption(
+                    f"--against {self.against}: its classes are not those of {self.model}"
+                )
+        return sessions
+
+    def _selection(
+        self,
+        context: Context,
+        sessions: list[Session],
+        images: ImageSet,
+        marked: tuple[Marked, ...],
+    ) -> Selection:
+        """The same images for all networks and processes; fewer than asked for are said."""
+        from convscope.experiments.sensitivity.correctly_classified import correctly_classified
+
+        found = context.together().from_first(
+            lambda: correctly_classified(
+                [(session.network, session.model.preprocess) for session in sessions],
+                images,
+                self.count,
+                classes=sessions[0].model.classes,
+                indices=[mark.index for mark in marked] or None,
+                seed=sessions[0].seed,
+            )
+        )
+        if len(found.chosen) < self.count:
+            context.warn(
+                f"{len(found.chosen)} of the {self.count} images asked for were found: "
+                f"{found.passed} were tried that are not classified correctly"
+            )
+        return found
+
+    def _study(
+        self,
+        context: Context,
+        session: Session,
+        images: ImageSet,
+        selection: Selection,
+        marked: tuple[Marked, ...],
+        which: tuple[str, int],
+    ) -> OcclusionStudy:
+        """One network's, named and numbered by `which`."""
+        from convscope.experiments.sensitivity.correctly_classified import truth_of
+        from convscope.experiments.sensitivity.sweeps import sensitivity
+        from convscope.methods.occluder import Occluder
+
+        name, number = which
+        preprocess = session.model.preprocess
+        out = context.out if number == 0 or context.out is None else context.out / AGAINST
+        return sensitivity(
+            session.network,
+            images,
+            preprocess,
+            selection.chosen,
+            truth=truth_of(images, marked),
+            occluder=Occluder.fitting(*preprocess.size, self.size, self.stride),
+            layer=self.layer,
+            out=out,
+            resume=context.resume,
+            workers=context.running.workers,
+            seed=session.seed,
+            ranks=context.together(),
+            progress=named(context.progress, name),
+        )
+
+
+def _classes(session: Session) -> tuple[Any, int]:
+    from convscope.methods.classes import Head
+
+    return session.model.classes, Head.of(session.network).classes
+
+
+def _marked(images: ImageSet, parts: Path | None) -> tuple[Marked, ...]:
+    """What lies with the images, if anything does; a file that was asked for must be right."""
+    from convscope.images.datasets import SceneImages
+    from convscope.images.parts import marked_images
+
+    if parts is None and isinstance(images, SceneImages):
         return ()
-    tensors = torch.stack([preprocess.tensor(images.picture(image)) for image, _ in places])
-    trace = network.trace(tensors, [unit.layer])
-    rows = list(range(len(places)))
-    found = project(trace, [place for _, place in places], images=rows)
-    return tuple(
-        Elsewhere(
-            images.name(image),
-            found.units[i],
-            float(found.activation[i]),
-            found.projection[i].cpu(),
-            Box(*(int(side) for side in found.box[i])),
-        )
-        for i, (image, _) in enumerate(places)
-    )
+    try:
+        return marked_images(images, parts)
+    except BadData:
+        if parts is not None:
+            raise
+        return ()
+
+
+def _names(sessions: list[Session]) -> list[str]:
+    """A short name for each network, different from the other's: of its run, weights or kind."""
+    specs = [session.model.spec for session in sessions]
+    short = []
+    for spec in specs:
+        kind, at, weights = spec.partition("@")
+        path = Path(weights if at else kind.rpartition(":")[2])
+        folder = path.parent.name if path.stem == "weights" else ""
+        short.append(folder or path.stem)
+    if len(set(short)) == len(short):
+        return short
+    return specs if len(set(specs)) == len(specs) else [f"{s} ({i})" for i, s in enumerate(specs)]
+
+
+def _facts(images: ImageSet, selection: Selection) -> str:
+    chosen, passed = selection.chosen, selection.passed
+    true = sum(one.known for one in chosen)
+    whose = f"{true} by their true class" if true else "by the class the network names"
+    words = f"{images.spec}: {len(chosen)}, {whose}"
+    return f"{words}; {passed} passed over, not classified correctly" if passed else words

@@ -21,19 +21,23 @@ from convscope.images.parts import Edges, Marked, Place
 from convscope.images.placing import placing
 from convscope.images.preprocess import Fit, Preprocess
 
-__all__ = ["CROP", "Faces", "faces_of"]
+__all__ = ["CROP", "AlignedParts", "align_parts"]
 
 CROP = 1.25  # of the larger side of the object's box
 
 
 @dataclass(frozen=True, eq=False)
-class Faces:
-    """N pictures with the same parts.
+class AlignedParts:
+    """N pictures of one kind of object with the same parts.
 
-    images : float (N, 3, H, W), preprocessed;   pixels : uint8 (N, H, W, 3), the same to look at
-    points : part -> (row, column) in input pixels, one for each picture
-    crop : sides of the object's box that a picture shows, or None: as preprocessing does
-    left_out : names of marked pictures in which a part is hidden or outside
+    Attributes:
+        names: of the pictures.
+        images: float (N, 3, H, W), preprocessed.
+        pixels: uint8 (N, H, W, 3), the same to look at.
+        points: part -> (row, column) in input pixels, one for each picture.
+        crop: sides of the object's box that a picture shows; None is as preprocessing does.
+        left_out: names of marked pictures that are not among the N.
+        unreadable: those of them that could not be read; in the others a part is hidden or outside.
     """
 
     names: tuple[str, ...]
@@ -42,6 +46,7 @@ class Faces:
     points: Mapping[str, tuple[Place, ...]]
     crop: float | None
     left_out: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -49,7 +54,7 @@ class Faces:
         return tuple(self.points)
 
 
-def faces_of(
+def align_parts(
     images: ImageSet,
     marked: Sequence[Marked],
     preprocess: Preprocess,
@@ -57,20 +62,28 @@ def faces_of(
     parts: Sequence[str] | None = None,
     crop: float | None = CROP,
     count: int | None = None,
-) -> Faces:
+) -> AlignedParts:
     """The first `count` marked pictures that show all the parts.
 
-    parts : default: every part that is marked in all pictures
-    crop : the side of what is cut out around an object's box, in the box's larger side; what lies
-        outside the picture is the mean colour. None: as preprocessing does
+    Args:
+        images: the set.
+        marked: where the parts are, in some of the images.
+        preprocess: of the network.
+        parts: their names; default: every part that is marked in all pictures.
+        crop: the side of what is cut out around an object's box, in the box's larger side; what
+            lies outside the picture is the mean colour. None: as preprocessing does.
+        count: how many pictures at most.
 
-    Raises  BadOption: a part that nobody marked; BadData: fewer than 2 pictures show all parts.
+    Raises:
+        BadOption: a part that nobody marked, or a crop that is not above 0.
+        BadData: fewer than 2 pictures show all parts.
     """
     names = _parts(marked, parts)
     if crop is not None and crop <= 0:
         raise BadOption(f"crop {crop:g}: it is above 0, or left to preprocessing")
     kept: list[tuple[str, Tensor, dict[str, Place]]] = []
     left_out: list[str] = []
+    unreadable: list[str] = []
     for mark in marked:
         if count is not None and len(kept) == count:
             break
@@ -79,6 +92,7 @@ def faces_of(
             picture = images.picture(mark.index)
         except BadImage:
             left_out.append(name)
+            unreadable.append(name)
             continue
         tensor, points = _seen(picture, mark, preprocess, crop)
         if all(part in points for part in names):
@@ -91,13 +105,14 @@ def faces_of(
             "2 are needed: name fewer parts with --points"
         )
     tensors = torch.stack([tensor for _, tensor, _ in kept])
-    return Faces(
+    return AlignedParts(
         names=tuple(name for name, _, _ in kept),
         images=tensors,
         pixels=preprocess.to_uint8(tensors),
         points={part: tuple(points[part] for _, _, points in kept) for part in names},
         crop=crop,
         left_out=tuple(left_out),
+        unreadable=tuple(unreadable),
     )
 
 

@@ -13,8 +13,7 @@ probability falls by at most a share HARDLY of itself, wherever the occluder is,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,22 +21,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.methods.occlusion import OcclusionMaps
+from convscope.record import Record, key
 from convscope.stats import Estimate, Rate, detection, mean_of, rank_correlation
 
-__all__ = ["HARDLY", "Agreement", "Pointing", "Scores", "agreement", "on_object", "point", "scores"]
+__all__ = [
+    "HARDLY", "Agreement", "PointingGame", "Scores", "agreement", "on_object", "point", "scores",
+]  # fmt: skip
 
 
 HARDLY = 0.05  # of the probability: what falls by no more leaves the answer as it is
 
 
 @dataclass(frozen=True)
-class Pointing:
+class PointingGame(Record):
     """One map of one image against the truth.
 
-    hit : it falls most on the object (not so if it falls nowhere);   chance : share of positions
-        on it
-    detection : area under the ROC curve;   inside, outside : mean fall on the object, and beside it
-    most : the largest fall
+    Attributes:
+        hit: the map falls most on the object (not so if it falls nowhere).
+        chance: share of the positions that are on the object.
+        detection: area under the ROC curve.
+        inside, outside: mean fall on the object, and beside it.
+        most: the largest fall.
     """
 
     hit: bool
@@ -47,46 +51,27 @@ class Pointing:
     outside: float
     most: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "hit": self.hit,
-            "chance": self.chance,
-            "detection": self.detection,
-            "inside": self.inside,
-            "outside": self.outside,
-            "most": self.most,
-        }
-
 
 @dataclass(frozen=True)
-class Scores:
-    """Over all images: how often it points at the object, how well it detects it, the mean fall on
-    the object and beside it, and the difference of these."""
+class Scores(Record):
+    """Over all images: how often a map points at the object, how well it detects it, the mean fall
+    on the object and beside it, and the difference of these."""
 
     pointing: Rate
     detection: Estimate
     inside: Estimate
     outside: Estimate
-    difference: Estimate
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "pointing": self.pointing.to_dict(),
-            "detection": self.detection.to_dict(),
-            "inside": self.inside.to_dict(),
-            "outside": self.outside.to_dict(),
-            "inside_minus_outside": self.difference.to_dict(),
-        }
+    difference: Estimate = field(metadata=key("inside_minus_outside"))
 
 
 @dataclass(frozen=True)
 class Agreement:
     """Whether a feature map's activity falls where its projection shows structure.
 
-    correlation : Spearman's, of the activity's fall with the projection's energy under the occluder
-    percentile : of that energy where the activity is lowest, among all positions, 0 to 1
+    Attributes:
+        correlation: Spearman's, of the activity's fall with the projection's energy under the
+            occluder.
+        percentile: of that energy where the activity is lowest, among all positions, 0 to 1.
     """
 
     correlation: float
@@ -109,15 +94,20 @@ def point(
     base: float,
     on: NDArray[np.bool_],
     ordered: tuple[Tensor, float] | None = None,
-) -> Pointing:
-    """values (R, C) : with the occluder there;   base : without it;   on (R, C) : `on_object`
+) -> PointingGame:
+    """The scores of one map of one image.
 
-    ordered : what tells where the fall is larger, if finer than the values, and it without occluder
+    Args:
+        values: (R, C), with the occluder there.
+        base: without it.
+        on: (R, C), of `on_object`.
+        ordered: what tells where the fall is larger, if finer than the values, and it without
+            occluder.
     """
     fall = base - values.double().numpy()
     finer, start = (values, base) if ordered is None else ordered
     order = start - finer.double().numpy()
-    return Pointing(
+    return PointingGame(
         hit=bool(order.max() > 0 and on.ravel()[int(order.argmax())]),
         chance=float(on.mean()),
         detection=detection(order, on),
@@ -127,7 +117,7 @@ def point(
     )
 
 
-def scores(points: Sequence[Pointing]) -> Scores:
+def scores(points: Sequence[PointingGame]) -> Scores:
     """Of one kind of map over several images."""
     return Scores(
         Rate.of([one.hit for one in points], [one.chance for one in points]),

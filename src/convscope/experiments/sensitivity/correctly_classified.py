@@ -18,9 +18,9 @@ from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import Head
 from convscope.network.network import Network
 
-__all__ = ["Chosen", "Truth", "probabilities", "recognised", "truth_of"]
+__all__ = ["Chosen", "Selection", "Truth", "correctly_classified", "probabilities", "truth_of"]
 
-TRIED = 12  # images tried, for one that is recognised
+TRIED = 12  # images tried, for one that is classified correctly
 
 Truth = Callable[[int], NDArray[np.bool_] | None]
 """An image's index -> bool (h, w), its object's pixels, in the picture as it is; None: unknown."""
@@ -28,14 +28,35 @@ Truth = Callable[[int], NDArray[np.bool_] | None]
 
 @dataclass(frozen=True)
 class Chosen:
-    """An image to look at.   target : its true class, or what the network says;   known : which"""
+    """An image to look at.
+
+    Attributes:
+        index: of the image in its set.
+        target: its true class, or what the network says.
+        known: whether that is the true class.
+    """
 
     index: int
     target: int
     known: bool
 
 
-def recognised(
+@dataclass(frozen=True)
+class Selection:
+    """Images that were drawn to be looked at.
+
+    Attributes:
+        chosen: the images.
+        passed: how many were tried besides.
+        unreadable: names of those that could not be read.
+    """
+
+    chosen: tuple[Chosen, ...]
+    passed: int
+    unreadable: tuple[str, ...] = ()
+
+
+def correctly_classified(
     networks: Sequence[tuple[Network, Preprocess]],
     images: ImageSet,
     count: int,
@@ -43,14 +64,25 @@ def recognised(
     classes: Sequence[str] | None = None,
     indices: Sequence[int] | None = None,
     seed: int = 0,
-) -> tuple[tuple[Chosen, ...], int]:
-    """(images drawn at random whose label every network names, how many were passed over).
+) -> Selection:
+    """Images drawn at random whose label every network names.
 
     An image without a known label is taken as it is, with what the first network says.
-    classes : the names of the networks' outputs;   indices : draw from these only
+
+    Args:
+        networks: each with how it wants its images.
+        images: the set.
+        count: how many at most.
+        classes: the names of the networks' outputs.
+        indices: draw from these only.
+        seed: of the order in which images are tried.
+
+    Raises:
+        BadData: not one of those tried is named correctly.
     """
     allowed = None if indices is None else set(indices)
     chosen: list[Chosen] = []
+    unreadable: list[str] = []
     passed = 0
     for index in in_random_order(images, seed):
         if len(chosen) == count or passed > TRIED * count:
@@ -62,6 +94,7 @@ def recognised(
             said = [_says(network, preprocess, images, index) for network, preprocess in networks]
         except BadImage:
             passed += 1
+            unreadable.append(images.name(index))
             continue
         target = said[0] if label is None else label
         if all(answer == target for answer in said):
@@ -70,7 +103,7 @@ def recognised(
             passed += 1
     if not chosen:
         raise BadData(f"{images.spec}: of {passed} images tried not one is named correctly")
-    return tuple(chosen), passed
+    return Selection(tuple(chosen), passed, tuple(unreadable))
 
 
 def truth_of(images: ImageSet, marked: Sequence[Marked] = ()) -> Truth | None:
