@@ -1,8 +1,8 @@
-"""Features kept on disk: read off the images once, and mapped by every study after that.
+"""Features kept on disk: computed once, and memory-mapped by every study after that.
 
 A cache is a folder; each layer's features are a folder in it, named by what they depend on:
 
-    KEY/about.json      what they are of: weights, layer, pooling, preprocessing, images
+    KEY/about.json      what they depend on: weights, layer, pooling, preprocessing, images
     KEY/features.npy    (N, features), a row per image of the set, memory-mapped
     KEY/state.json      how many images are done, and which of them could not be read
 
@@ -55,11 +55,11 @@ BUSY = (
 
 @dataclass(eq=False)
 class FeatureTable:
-    """One layer's features, and how far they are.
+    """The table of one layer's features, which may not be whole yet.
 
     Attributes:
-        folder: on the disk; None is in memory.
-        values: (N, D).
+        folder: on the disk; None where the table is in memory.
+        values: (N, D), a row per image.
         next: how many of the images are done.
         unread: those of them that could not be read.
     """
@@ -77,13 +77,13 @@ class FeatureTable:
         shape: tuple[int, int],
         locks: ExitStack,
     ) -> FeatureTable:
-        """What is there already, or an empty one.
+        """Open the table that is there already, or make an empty one.
 
         Args:
             cache: the folder of all tables; None makes one in memory.
             about: all that the features depend on, JSON-able.
             shape: (N, D).
-            locks: holds the table as long as it is not whole.
+            locks: on which the table's lock is put, where the table is not whole.
 
         Raises:
             FolderInUse: another study is writing it.
@@ -93,14 +93,14 @@ class FeatureTable:
             return cls(None, np.zeros(shape, dtype))
         words = json.dumps(about, sort_keys=True)
         folder = Path(cache) / text_fingerprint(words)[:24]
-        found = cls.found(folder, shape, dtype, "r")
-        if found is not None and found.next >= shape[0]:
-            return found
+        whole = cls.found(folder, shape, dtype, "r")
+        if whole is not None and whole.next >= shape[0]:
+            return whole
         folder.mkdir(parents=True, exist_ok=True)
         locks.enter_context(held(folder / LOCK, BUSY.format(layer=about["layer"], cache=cache)))
         remove_leftovers(folder)
-        if found := cls.found(folder, shape, dtype, "r+"):
-            return found
+        if begun := cls.found(folder, shape, dtype, "r+"):
+            return begun
         (folder / STATE).unlink(missing_ok=True)
         path = folder / VALUES
         values = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
@@ -111,7 +111,17 @@ class FeatureTable:
     def found(
         cls, folder: Path, shape: tuple[int, int], dtype: np.dtype[Any], mode: Any
     ) -> FeatureTable | None:
-        """What is in a table's folder, mapped; None where there is nothing, or it is damaged."""
+        """Map the table in a folder.
+
+        Args:
+            folder: of the table.
+            shape: (N, D), as it should be.
+            dtype: as it should be.
+            mode: "r" to read, "r+" to write, too.
+
+        Returns:
+            The table; None where there is none, or it is damaged or of another form.
+        """
         try:
             state = json.loads((folder / STATE).read_text(encoding="utf-8"))
             values = np.lib.format.open_memmap(folder / VALUES, mode=mode)
@@ -126,7 +136,12 @@ class FeatureTable:
         return cls(folder, values, done, unread)
 
     def commit(self, done: int, unread: Unread) -> None:
-        """Count the images before `done`, after their rows are on the disk."""
+        """Record that the images before `done` are done, once their rows are on the disk.
+
+        Args:
+            done: how many.
+            unread: those of them that could not be read.
+        """
         self.next, self.unread = max(self.next, done), self.unread | unread
         if self.folder is None:
             return
@@ -138,10 +153,10 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """The tables that a scan with one `FeatureWriter` fills: `scan.engine.Commits`.
+    """The checkpoint of a scan with one `FeatureWriter` (see `scan.engine.Commits`).
 
     Attributes:
-        tables: layer -> its table. The scan begins where the one that is least far ends.
+        tables: layer -> its table. The scan begins with the first image that one of them lacks.
         images: of the scan.
     """
 
@@ -149,7 +164,7 @@ class FeatureCache:
     images: ImageSet
 
     def load(self, observers: Sequence[Observer]) -> Seen | None:
-        """The place from which on a table misses rows."""
+        """The place from which on a table lacks rows."""
         (writer,) = observers
         assert isinstance(writer, FeatureWriter)
         start = min(table.next for table in self.tables.values())
@@ -159,7 +174,7 @@ class FeatureCache:
         return Seen(next=start, skipped=tuple(skipped))
 
     def save(self, seen: Seen, observers: Sequence[Observer]) -> None:
-        """Count the rows that are there."""
+        """Record in all tables how many rows are there."""
         (writer,) = observers
         assert isinstance(writer, FeatureWriter)
         for table in self.tables.values():
@@ -174,23 +189,28 @@ def extract(
     *,
     cache: str | os.PathLike[str] | None = None,
 ) -> dict[str, Features]:
-    """The features of some layers for every image of a set; one forward pass serves all of them.
+    """Compute the features of some layers for every image of a set, in one forward pass.
 
     Args:
         model: whose network the scan's is.
         scan: of all images of a set, in their order.
-        layers: whose features.
-        how: they are made; default as `FeatureSettings` has it.
+        layers: names of the layers.
+        how: from a layer's value to features; by default as `FeatureSettings` has it.
         cache: a folder, shared by any number of studies; None keeps the features in memory.
 
     Returns:
-        By layer, in every process the same.
+        The features by layer, the same in every process.
 
     Raises:
-        NoSuchLayer, BadOption: as `FeatureSettings.pooling_of`.
+        NoSuchLayer: with the nearest names.
+        BadOption: no such pooling.
         BadData: no image can be read.
         FolderInUse: another study is reading the same features into the cache.
         NonFinite: a layer's value is NaN or infinite, or too large for float16.
+
+    Example:
+        >>> features = extract(model, Scan(network, images, model.preprocess), ["pool5"])
+        >>> features["pool5"].values.shape
     """
     how = how or FeatureSettings()
     images, ranks = scan.images, scan.ranks
@@ -199,7 +219,7 @@ def extract(
         tables = _opened(model, scan, pooled, how, cache, locks) if ranks.first else {}
         rows = _read_missing(scan, tables, how)
     unread = ranks.from_first(lambda: {name: table.unread for name, table in tables.items()})
-    found = {}
+    features = {}
     for name in pooled:
         if len(unread[name]) == len(images):
             raise _nothing_readable(images, unread[name])
@@ -207,8 +227,8 @@ def extract(
             own = tables[name].values if ranks.first else None
             rows[name] = shared_rows(own, ranks, scan.network.device)
         skipped = (Skipped(i, images.name(i), *why) for i, why in sorted(unread[name].items()))
-        found[name] = Features(name, pooled[name], rows[name], tuple(skipped))
-    return found
+        features[name] = Features(name, pooled[name], rows[name], tuple(skipped))
+    return features
 
 
 def _opened(
@@ -219,7 +239,16 @@ def _opened(
     cache: str | os.PathLike[str] | None,
     locks: ExitStack,
 ) -> dict[str, FeatureTable]:
-    """A table for each layer, with what is there already.   pooled : layer -> its pooling"""
+    """A table for each layer, with the rows that are there already.
+
+    Args:
+        model: whose features they are.
+        scan: of the images.
+        pooled: layer -> the name of its pooling.
+        how: from a layer's value to features.
+        cache: the folder; None keeps the tables in memory.
+        locks: on which the locks of unfinished tables are put.
+    """
     network, images = scan.network, scan.images
     identity = images.identity() if cache is not None else ""
     tables = {}
@@ -272,9 +301,15 @@ def _about(
 
 
 def identity_of(model: Model, network: Network, layer: str | None = None) -> dict[str, Any]:
-    """What a layer's values depend on besides the images, or every layer's. JSON-able."""
+    """What the values of a layer depend on besides the images, JSON-able.
+
+    Args:
+        model: how images are preprocessed, and the weights.
+        network: the same model's.
+        layer: name of the layer; None is all of them.
+    """
     mean = model.preprocess.per_pixel_mean
-    layers = [layer] if layer is not None else [each.name for each in network.layers]
+    layers = [layer] if layer is not None else [node.name for node in network.layers]
     return {
         "weights_sha256": model.weights_sha256,
         "network": _structure(network, layers),
@@ -284,7 +319,7 @@ def identity_of(model: Model, network: Network, layer: str | None = None) -> dic
 
 
 def _structure(network: Network, layers: Sequence[str]) -> str:
-    """SHA-256 over the operations below layers, and themselves: kinds, settings and joints."""
+    """SHA-256 of the operations of layers and below them: kinds, settings and connections."""
     digest = hashlib.sha256()
     for node in network.below(layers):
         settings = sorted((key, repr(value)) for key, value in node.settings.items())

@@ -1,4 +1,4 @@
-"""The observer behind transfer and probes: a row of features per image, of any number of layers."""
+"""The observer behind transfer and probes: it writes a row of features per image and layer."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class FeatureSettings:
 
     Attributes:
         pooling: of a layer with a grid; `scan.pooling` has the names.
-        flips: the mean over each image and its mirror image.
-        half: stored in float16, half the space; rounded to 3 digits.
+        flips: take the mean over each image and its mirror image.
+        half: store them in float16, which takes half the space and rounds to 3 digits.
     """
 
     pooling: str = "auto"
@@ -48,11 +48,15 @@ class FeatureSettings:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """As which features are stored."""
+        """The type in which features are stored."""
         return np.dtype(np.float16 if self.half else np.float32)
 
     def pooling_of(self, network: Network, layer: str) -> Pooling:
-        """As it is settled for a layer.
+        """The pooling that a layer gets.
+
+        Args:
+            network: that has the layer.
+            layer: its name.
 
         Raises:
             NoSuchLayer: with the nearest names.
@@ -61,7 +65,7 @@ class FeatureSettings:
         return Pooling(self.pooling).settle(network.layer(layer).shape)
 
     def length_of(self, network: Network, layer: str) -> int:
-        """D, how many features an image has."""
+        """D, how many features an image has at a layer."""
         return Pooling(self.pooling).length(network.layer(layer).shape)
 
 
@@ -71,7 +75,7 @@ class Features:
 
     Attributes:
         layer: its name.
-        pooling: as settled for this layer.
+        pooling: that this layer got.
         values: float32 or float16 (N, D), a row per image of the set, in its order; zeros for
             those that could not be read.
         skipped: the images that could not be read.
@@ -83,7 +87,11 @@ class Features:
     skipped: tuple[Skipped, ...] = ()
 
     def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-        """float32 (n, D), the features of some images, in that order."""
+        """The features of some images, float32 (n, D).
+
+        Args:
+            indices: of the images; the rows are in this order.
+        """
         return np.asarray(self.values[np.asarray(indices, dtype=np.int64)], dtype=np.float32)
 
 
@@ -102,17 +110,18 @@ class FeatureWriter(Observer):
     Args:
         network: on the device that is used.
         images: the set.
-        layers: whose features.
-        how: they are made.
-        tables: layer -> (N, D), a row per image of the set, to be written into; None where this
-            is not the first process: what it sees waits for the first one to take it.
+        layers: names of the layers.
+        how: from a layer's value to features.
+        tables: layer -> (N, D), a row per image of the set, to be written into; None in all
+            processes but the first, where rows wait until the first one takes them.
 
     Attributes:
         tables: after a scan, in every process.
         unread: the images that could not be read.
 
     Raises:
-        NoSuchLayer, BadOption: as `FeatureSettings.pooling_of`.
+        NoSuchLayer: with the nearest names.
+        BadOption: no such pooling.
     """
 
     key = "features/"
@@ -145,7 +154,7 @@ class FeatureWriter(Observer):
         self._sums[layer] = self._sums[layer] + rows if layer in self._sums else rows
 
     def end(self, batch: Batch, number: int) -> None:
-        part = _Part(unread={each.index: (each.reason, each.digest) for each in batch.skipped})
+        part = _Part(unread={skip.index: (skip.reason, skip.digest) for skip in batch.skipped})
         if len(batch):
             part.indices.append(batch.indices.numpy())
             part.rows = {name: [self._kept(name, batch)] for name in self.poolings}
@@ -156,21 +165,21 @@ class FeatureWriter(Observer):
             self.take([part])
 
     def part(self) -> _Part:
-        found, self._part = self._part, _Part()
-        return found
+        part, self._part = self._part, _Part()
+        return part
 
     def take(self, parts: Sequence[_Part]) -> None:
         assert self.tables is not None
         for part in parts:
             self.unread |= part.unread
-            for name, found in part.rows.items():
-                for indices, rows in zip(part.indices, found, strict=True):
+            for name, rows_of_batches in part.rows.items():
+                for indices, rows in zip(part.indices, rows_of_batches, strict=True):
                     self.tables[name][indices] = rows
 
     def state(self) -> dict[str, Tensor]:
         assert self.tables is not None
         words = json.dumps(self.unread).encode()
-        tables = {f"{i}": torch.from_numpy(each) for i, each in enumerate(self.tables.values())}
+        tables = {f"{i}": torch.from_numpy(table) for i, table in enumerate(self.tables.values())}
         return {"unread": torch.tensor(list(words), dtype=torch.uint8), **tables}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -211,23 +220,26 @@ def _add(whole: _Part, more: _Part) -> None:
 
 
 def shared_rows(rows: Rows | None, ranks: Ranks, device: torch.device) -> Rows:
-    """The first process's rows in all of them: its file, mapped, or else a copy in memory.
+    """Give the first process's rows to all processes.
 
     Args:
         rows: (N, D) in the first process, None in the others.
         ranks: which process this is.
-        device: on which the processes talk.
+        device: on which the processes exchange tensors.
+
+    Returns:
+        The rows: the first process's file, mapped, or else a copy in memory.
     """
 
-    def told() -> tuple[tuple[int, ...], str, _File | None]:
+    def description() -> tuple[tuple[int, ...], str, _File | None]:
         assert rows is not None
         return rows.shape, rows.dtype.str, _file_of(rows)
 
-    shape, dtype, file = ranks.from_first(told)
-    there = rows if rows is not None else _mapped(file, shape, dtype)
-    if ranks.least(int(there is not None), device):
-        assert there is not None
-        return there
+    shape, dtype, file = ranks.from_first(description)
+    mapped = rows if rows is not None else _mapped(file, shape, dtype)
+    if ranks.least(int(mapped is not None), device):
+        assert mapped is not None
+        return mapped
     values = np.empty(shape, dtype) if rows is None else rows
     step = max(1, PIECE_BYTES // max(1, values[:1].nbytes))
     for start in range(0, len(values), step):
@@ -244,18 +256,20 @@ _File = tuple[str, int, int, int]
 
 
 def _file_of(rows: Rows) -> _File | None:
-    path = getattr(rows, "filename", None)  # of a memory map
-    return None if path is None else _seen(os.fspath(path))
+    """The file of rows that are a memory map."""
+    path = getattr(rows, "filename", None)
+    return None if path is None else _file_at(os.fspath(path))
 
 
-def _seen(path: str) -> _File:
-    found = Path(path).stat()
-    return path, found.st_ino, found.st_size, found.st_mtime_ns
+def _file_at(path: str) -> _File:
+    status = Path(path).stat()
+    return path, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _mapped(file: _File | None, shape: tuple[int, ...], dtype: str) -> Rows | None:
+    """The rows of a file, mapped; None where this machine does not see that file."""
     try:
-        if file is None or _seen(file[0]) != file:
+        if file is None or _file_at(file[0]) != file:
             return None
         values = np.lib.format.open_memmap(file[0], mode="r")
     except (OSError, ValueError):

@@ -33,7 +33,21 @@ _SUMMARIES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Pooling:
-    """A pooling by its name; the module's docstring has them. Raises  BadOption: another name."""
+    """How a layer's value becomes a vector: a function with a name.
+
+    Attributes:
+        name: auto, flatten, mean, max, mean+max, or grid2 (any number).
+
+    Raises:
+        BadOption: another name.
+
+    Shape:
+        (N, C, H, W), (N, C) or (N,) -> (N, features).
+
+    Example:
+        >>> Pooling("mean+max")(torch.zeros(8, 64, 13, 13)).shape
+        torch.Size([8, 128])
+    """
 
     name: str = "auto"
 
@@ -45,7 +59,11 @@ class Pooling:
             raise BadOption(f"pooling {self.name!r}: it is {NAMES}")
 
     def settle(self, shape: tuple[int, ...]) -> Pooling:
-        """`auto` decided for a layer of that shape; a layer without a grid is taken as it is."""
+        """The pooling that a layer gets: `auto` is decided, a layer without a grid is flattened.
+
+        Args:
+            shape: of the layer's value, without the batch.
+        """
         if len(shape) != 3:
             return Pooling("flatten")
         if self.name != "auto":
@@ -57,7 +75,11 @@ class Pooling:
         return Pooling(f"grid{max(finest, 1)}")
 
     def length(self, shape: tuple[int, ...]) -> int:
-        """How many features an image has, from a layer of that shape."""
+        """How many features an image has.
+
+        Args:
+            shape: of the layer's value, without the batch.
+        """
         settled = self.settle(shape).name
         if settled.startswith("grid"):
             return shape[0] * int(settled.removeprefix("grid")) ** 2
@@ -69,7 +91,7 @@ class Pooling:
         return length
 
     def __call__(self, value: Tensor) -> Tensor:
-        """(N, features) of a layer's value (N, C, H, W), or (N, C) or (N,) without a grid."""
+        """Pool a layer's value; without a grid it is (N, C) or (N,)."""
         settled = self.settle(tuple(value.shape[1:])).name
         if settled == "flatten":
             return value.reshape(len(value), -1)
