@@ -303,6 +303,7 @@ class _Job:
     def _manifest(
         self, records: list[LayerRecord], seen: Seen, batch: int, phases: dict[str, float]
     ) -> Manifest:
+        """The manifest of the finished atlas; `phases` has the seconds by what was done."""
         asked = {name: getattr(self.plan, name) for name in Plan.model_fields if name != "layers"}
         return Manifest(
             convscope_version=importlib.metadata.version("convscope"),

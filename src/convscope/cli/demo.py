@@ -203,6 +203,7 @@ def _write_atlas(
 def _write_page(
     out: Path, session: Session, atlas: Atlas, size: Size, facts: dict[str, Any]
 ) -> None:
+    """Write the demo's page."""
     from convscope.report.tour import write_tour
 
     layers = [row for row in session.network.table() if row["kind"] == "conv"]

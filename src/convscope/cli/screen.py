@@ -118,12 +118,13 @@ class _Lines:
 
 @contextmanager
 def _bar() -> Iterator[Progress]:
+    """Progress as a bar on a terminal, with rate and time left."""
     from rich import progress as shown
     from rich.console import Console
     from rich.text import Text
 
     class Rate(shown.ProgressColumn):
-        """How many a second."""
+        """A column of the bar: how many are done a second."""
 
         def render(self, task: shown.Task) -> Text:
             speed = task.finished_speed or task.speed

@@ -291,6 +291,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    """The state dict of a pickled file; torch refuses anything that would run code.
+
+    Raises:
+        BadCheckpoint: the file cannot be read, or holds something else.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds; each means that we do not read it

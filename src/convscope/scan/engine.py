@@ -279,6 +279,7 @@ class _Oddities:
     converted: Counter[str] = field(default_factory=Counter)
 
     def add(self, batch: Batch) -> None:
+        """Add those of a batch."""
         self.skipped.extend((skip.index, skip.name, skip.reason) for skip in batch.skipped)
         self.converted.update(note for image in batch.converted for note in image.notes)
 
