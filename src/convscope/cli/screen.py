@@ -43,7 +43,7 @@ class Screen:
         self.say(*(f"{name.ljust(width)}  {value}" for name, value in facts.items()))
 
     def warn(self, line: str) -> None:
-        """Something that a person must know before believing the result."""
+        """Print what a person must know before believing the result, on stderr."""
         if not self.silent:
             sys.stderr.write(f"convscope: {line}\n")
 

@@ -1,4 +1,7 @@
-"""Work that comes in items, such as one image under many occluders: shared, kept, gone on with."""
+"""Work that comes in items, such as one image under many occluders.
+
+Items are shared by several processes, their results are kept, and an interrupted run goes on.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +30,22 @@ def for_each(
     what: str = "images",
     spread: bool = True,
 ) -> list[Result]:
-    """The result of every item: read if it is there, else made, by several processes in turn.
+    """Get the result of every item: read it if it is there, else make it, on all processes.
 
     Args:
-        names: of the items, each another one.
-        make: the result of the item of that number; small, and picklable.
-        results: where results are. Only the first process reads and writes there.
+        names: of the items, all different.
+        make: makes the result of the item of a number; small, and picklable.
+        results: where results are kept. Only the first process reads and writes there.
         keep: `results.record` or `results.arrays`.
         ranks: process r of n makes the results r, r + n, ... of those that are not there.
-        progress: called with (what, items done, items in all).
-        what: is counted, for `progress`.
-        spread: every process gets the results. Large ones stay in the first, which makes something
-            small of them.
+        progress: called with (what is counted, items done, items in all).
+        what: what `progress` is told that is counted.
+        spread: give the results to every process. Large ones may stay in the first one, which makes
+            something small of them.
 
     Returns:
-        The results in the order of `names`; where they are not spread, nothing in the other
-        processes.
+        The results in the order of `names`; an empty list in the other processes where they are
+        not spread.
 
     Example:
         >>> for_each(["a", "b"], measure, results, results.arrays, ranks=ranks)
@@ -56,23 +59,23 @@ def for_each(
     made: dict[int, Result] = {}
     for start in range(0, len(missing), ranks.count):
         shared = missing[start : start + ranks.count]
-        mine = make(shared[ranks.rank]) if ranks.rank < len(shared) else None
-        for number, result in zip(shared, ranks.gathered(mine), strict=False):
+        own = make(shared[ranks.rank]) if ranks.rank < len(shared) else None
+        for number, result in zip(shared, ranks.gathered(own), strict=False):
             assert result is not None
             made[number] = keep(names[number], lambda: result)  # noqa: B023 - called at once
         done += len(shared)
         tell(what, done, len(names))
 
-    def there(number: int) -> Result:
-        """Read, not made: where nothing is kept, nothing was there."""
+    def result_of(number: int) -> Result:
+        """One item's result: made just now, or else read."""
         return made[number] if number in made else keep(names[number], lambda: make(number))
 
-    def whole() -> list[Result]:
-        return [there(number) for number in range(len(names))]
+    def all_results() -> list[Result]:
+        return [result_of(number) for number in range(len(names))]
 
     if spread:
-        return ranks.from_first(whole)
-    return whole() if ranks.first else []
+        return ranks.from_first(all_results)
+    return all_results() if ranks.first else []
 
 
 def made_together(
@@ -83,24 +86,25 @@ def made_together(
     *,
     ranks: Ranks = ALONE,
 ) -> Result:
-    """A result that all processes make together, such as by a `Scan`: read if it is there.
+    """Get a result that all processes make together, such as by a `Scan`; read it if it is there.
 
     Args:
         name: of the result.
-        make: called in every process or in none; it is whole in the first process.
-        results: where results are. Only the first process reads and writes there.
+        make: makes the result, whole in the first process; it is called in every process or in
+            none.
+        results: where results are kept. Only the first process reads and writes there.
         keep: `results.record` or `results.arrays`.
-        ranks: the processes.
+        ranks: which process this is.
 
     Returns:
         The result, in every process.
     """
     made = None if ranks.from_first(lambda: results.has(name)) else make()
 
-    def whole() -> Result:
+    def kept_or_read() -> Result:
         return keep(name, lambda: make() if made is None else made)
 
-    return ranks.from_first(whole)
+    return ranks.from_first(kept_or_read)
 
 
 @contextmanager
@@ -111,14 +115,20 @@ def open_results(
     resume: bool = False,
     ranks: Ranks = ALONE,
 ) -> Iterator[ResultStore]:
-    """A `ResultStore` that the first of several processes holds; the others keep nothing.
+    """Open a `ResultStore` that the first of several processes holds; the others keep nothing.
 
     Args:
-        folder, settings, resume: as `ResultStore` has them.
+        folder: of the results; None keeps nothing.
+        settings: JSON-able: everything that the results depend on.
+        resume: go on with results of the same settings.
         ranks: which process this is.
 
+    Yields:
+        The store.
+
     Raises:
-        FolderInUse: as `ResultStore`, in the first process.
+        FolderInUse: in the first process: the folder holds something else, is in use, or was not
+            to be resumed.
     """
     with ResultStore(folder if ranks.first else None, settings, resume=resume) as results:
         yield results
