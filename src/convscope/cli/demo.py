@@ -205,7 +205,8 @@ def _write_page(
 ) -> None:
     from convscope.report.tour import write_tour
 
-    layers = [row for row in session.network.table() if row["kind"] == "conv"]
+    convolutions = session.network.conv_layers()
+    layers = [row for row in session.network.table() if row["name"] in convolutions]
     write_tour(
         out,
         {
