@@ -61,12 +61,12 @@ def about_bends(network: Network, rules: Rules = DECONVNET) -> str:
         ],
     }
     words = [f"{verb} {', '.join(dict.fromkeys(kinds))}" for verb, kinds in done.items() if kinds]
-    smooth = [n.kind for n in nonlinear if _is_smooth(n) and bends[n.kind] is rectify]
+    smooth = [n.kind for n in nonlinear if bends[n.kind] is rectify and not _gates(n)]
     if smooth:
         words.append(f"the shape of {', '.join(dict.fromkeys(smooth))} is not looked at")
     return "; ".join(words) or "nothing to decide: the network is linear"
 
 
-def _is_smooth(node: Node) -> bool:
-    """Whether its derivative is more than a gate, as a relu's is."""
-    return GRADIENT[node] is not gate_by_input
+def _gates(node: Node) -> bool:
+    """Whether its derivative is a gate, open or closed, as a relu's is."""
+    return GRADIENT.table.get(node.kind) is gate_by_input

@@ -179,7 +179,7 @@ class Op:
     reshapes: bool = False
     """The output holds the input's values in the same order, in another shape."""
     flattens: bool = False
-    """It reshapes to fewer axes, as what stands between feature maps and a dense layer."""
+    """It reshapes only to list feature maps in one row, for a dense layer."""
     cuts: bool = False
     """The output is a view of the input that leaves values out."""
     permutes: bool = False

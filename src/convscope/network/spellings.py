@@ -59,7 +59,7 @@ class _Row:
 
     settings : of a function of one number -> the settings that it would need, None if there are
         none; whether it then is that activation is tried afterwards
-    exactly : what is near it, or changes, is something else
+    exactly : nothing that is only near it, or that learned numbers change, is read so
     """
 
     kind: str
