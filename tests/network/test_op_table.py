@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -163,15 +164,79 @@ def test_what_is_elementwise_is_pointwise_and_what_goes_down_on_windows_goes_up_
         assert op.adjoint is not None or op.adjoint_on_window is None, op.kind
 
 
-WALKS = [
-    *(f"network/{name}.py" for name in ("cone", "fusion", "grouping", "incremental", "memory")),
-    *(f"methods/{name}.py" for name in ("descent", "occlusion", "project", "sweep")),
-    *("network/patches.py", "network/trace.py", "scan/strongest.py", "atlas/scan.py"),
-]
+SOURCE = ROOT / "src" / "convscope"
+TABLE = SOURCE / "network" / "ops"
+OTHER_KINDS = {"atlas/tiles.py": "tile.kind", "experiments/diagnosis/remedies.py": "finding.kind",
+               "network/reader.py": "spec.kind"}  # fmt: skip
+"""What is called a kind, too, and is none of an operation: file -> expression."""
 
 
-@pytest.mark.parametrize("file", WALKS)
-def test_no_walk_through_a_network_asks_what_kind_a_node_is(file: str) -> None:
-    """What they need to know of an operation is in its row."""
-    text = (ROOT / "src" / "convscope" / file).read_text()
-    assert not re.findall(r"\.kind (?:==|!=|is|in|not in) .*", text)
+def is_kind(node: ast.expr) -> bool:
+    """Whether an expression is `x.kind`, or `x["kind"]` as in a network's table."""
+    if isinstance(node, ast.Attribute):
+        return node.attr == "kind"
+    return isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "'kind'"
+
+
+def names_a_kind(node: ast.expr) -> bool:
+    """Whether an expression is the kind of a row of the table, or lists some."""
+    if isinstance(node, (ast.Tuple, ast.List, ast.Set)):
+        return any(map(names_a_kind, node.elts))
+    return isinstance(node, ast.Constant) and node.value in {op.kind for op in ops.OPS}
+
+
+def questions_of_kind(source: str, file: str = "network/graph.py") -> list[str]:
+    """Where a file of src/convscope asks what kind something is, as `file:line expression`.
+
+    Where nodes are walked through, comparisons of anything with a kind's name count too.
+    """
+    names = file.partition("/")[0] in ("network", "methods")
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+        elif isinstance(node, ast.Match):
+            sides = [node.subject]
+        else:
+            continue
+        asked = [side for side in sides if is_kind(side) or (names and names_a_kind(side))]
+        if any(ast.unparse(side) != OTHER_KINDS.get(file) for side in asked):
+            found.append(f"{file}:{node.lineno} {ast.unparse(sides[0])}")
+    return found
+
+
+def test_no_code_outside_the_table_asks_what_kind_an_operation_is() -> None:
+    """What it needs to know of an operation is in its row."""
+    files = [file for file in sorted(SOURCE.rglob("*.py")) if TABLE not in file.parents]
+    assert SOURCE / "network" / "graph.py" in files
+    found = [
+        line
+        for file in files
+        for line in questions_of_kind(file.read_text(), file.relative_to(SOURCE).as_posix())
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'if node.kind == "conv": pass',
+        "found = [n for n in nodes if n.op.kind not in WEIGHTED]",
+        "x = RELU != self.nodes[at].kind",
+        "x = reader.kind in KINDS - OTHERS",
+        'x = row["kind"] == "conv"',
+        'x = [k for k in bends if k == "lrn"]',
+        'x = kind in ("add", "mul")',
+        "match node.kind:\n    case 'conv': pass",
+    ],
+)
+def test_a_question_of_kind_is_found_however_it_is_asked(line: str) -> None:
+    assert questions_of_kind(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["x = f'{node.kind}'", "x = table.get(node.kind)", "x = node.op.convolves", "x = a == 'zfnet'"],
+)
+def test_what_asks_for_no_kind_passes(line: str) -> None:
+    assert not questions_of_kind(line)

@@ -206,7 +206,8 @@ def _write_page(
     """Write the demo's page."""
     from convscope.report.tour import write_tour
 
-    layers = [row for row in session.network.table() if row["kind"] == "conv"]
+    convolutions = session.network.conv_layers()
+    layers = [row for row in session.network.table() if row["name"] in convolutions]
     write_tour(
         out,
         {

@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from convscope.errors import BadInput, BadOption
-from convscope.network.hidden import PROBABILITIES
 from convscope.network.network import Network
 from convscope.network.reader import INPUT
 
@@ -33,11 +32,6 @@ __all__ = ["Head", "class_names"]
 
 LEAST, MOST = torch.finfo(torch.float32).tiny, 1 - 2.0**-24
 """The probabilities nearest to 0 and 1 that float32 tells from them."""
-LOGARITHMS = "log_softmax"
-RESHAPED = frozenset({"flatten", "view", "permute", "transpose"})
-CUT = frozenset({"slice", "select"})
-POOLED = frozenset({"max_pool", "avg_pool", "adaptive_avg_pool", "mean"})
-"""What keeps each number one of those below, or a mean of some: a probability stays one."""
 
 
 @dataclass(frozen=True)
@@ -179,23 +173,25 @@ def _normalised(network: Network, name: str, *, cut: bool) -> bool:
     if name == INPUT:
         return False
     node = network.nodes[name]
-    if node.kind in ("softmax", LOGARITHMS) and node.shape[node.settings["axis"] - 1] == 1:
+    op = node.op
+    softmax = (op.probabilities or op.log_probabilities) and not op.elementwise
+    if softmax and node.shape[node.settings["axis"] - 1] == 1:
         raise BadInput(
             f"the network ends in {name!r}, a softmax over a single number, which gives every "
             "image the same: open it without that layer, or with a sigmoid"
         )
-    if node.kind in PROBABILITIES:
+    if op.probabilities:
         return True
-    if node.kind == LOGARITHMS and cut:
+    if op.log_probabilities and cut:
         raise BadInput(
             f"the network ends in a part of {name!r}, a log-softmax: open it with all of its "
             "classes, or with a softmax"
         )
-    if node.op.passes_through or node.kind in RESHAPED | POOLED:
+    if op.passes_through or op.reshapes or op.permutes or op.pools:  # a probability stays one
         return _normalised(network, node.inputs[0], cut=cut)
-    if node.kind in CUT:
+    if op.cuts:
         return _normalised(network, node.inputs[0], cut=True)
-    if node.kind == "cat":
+    if op.concatenates:
         found = [_normalised(network, below, cut=True) for below in node.inputs]
         return all(found)
     return False

@@ -9,8 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from convscope.methods.rules import DECONVNET, RECTIFIERS, Rules, derivative, rectify
+from convscope.methods.rules import (
+    DECONVNET,
+    GRADIENT,
+    Rules,
+    derivative,
+    gate_by_input,
+    rectify,
+    skip,
+)
 from convscope.network.network import Network
+from convscope.network.node import Node
 
 __all__ = ["about_bends", "about_images", "depends_on_image"]
 
@@ -40,18 +49,24 @@ def about_images(network: Network, layers: Iterable[str], rules: Rules) -> str |
 def about_bends(network: Network, rules: Rules = DECONVNET) -> str:
     """What the rules do at the nonlinear layers that a network has, in a line."""
     nodes = network.nodes.values()
-    bends = {node.kind: rules[node] for node in nodes if node.op.adjoint is None}
+    nonlinear = [node for node in nodes if node.op.adjoint is None]
+    bends = {node.kind: rules[node] for node in nonlinear}
     done = {
         "rectifies the signal at": [k for k, rule in bends.items() if rule is rectify],
         "takes the derivative at": [k for k, rule in bends.items() if rule is derivative],
-        "skips": [k for k in bends if k == "lrn" and rules is DECONVNET],
-        "follows the switches of": [n.kind for n in nodes if n.kind == "max_pool"],
+        "skips": [k for k, rule in bends.items() if rule is skip],
+        "follows the switches of": [n.kind for n in nodes if n.op.switches],
         "multiplies by the other factor at": [
-            n.kind for n in nodes if n.kind == "mul" and len(n.inputs) == 2
+            n.kind for n in nodes if n.op.arithmetic and n.op.adjoint_looks(n)
         ],
     }
     words = [f"{verb} {', '.join(dict.fromkeys(kinds))}" for verb, kinds in done.items() if kinds]
-    smooth = [k for k in bends if k in RECTIFIERS and k != "relu" and bends[k] is rectify]
+    smooth = [n.kind for n in nonlinear if bends[n.kind] is rectify and not _gates(n)]
     if smooth:
-        words.append(f"the shape of {', '.join(smooth)} is not looked at")
+        words.append(f"the shape of {', '.join(dict.fromkeys(smooth))} is not looked at")
     return "; ".join(words) or "nothing to decide: the network is linear"
+
+
+def _gates(node: Node) -> bool:
+    """Whether its derivative is a gate, open or closed, as a relu's is."""
+    return GRADIENT.table.get(node.kind) is gate_by_input

@@ -16,7 +16,6 @@ from convscope.errors import BadInput, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
 from convscope.network.constants import Constants
 from convscope.network.node import Node
-from convscope.network.ops import ACTIVATION_KINDS, OUTPUT_KINDS
 from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 
@@ -25,8 +24,6 @@ __all__ = ["Graph", "Layer"]
 T = TypeVar("T")
 
 IMAGE = "input"  # what a person calls the image
-ARITHMETIC = ("add", "sub", "mul", "div")
-FRESH = ("conv", "batch_norm")  # kinds whose result is new memory
 
 
 @dataclass(frozen=True)
@@ -195,7 +192,7 @@ class Graph:
 
     def conv_layers(self) -> tuple[str, ...]:
         """Names of the convolutional layers that the output depends on, bottom up."""
-        return tuple(node.name for node in self.below([self.output]) if node.kind == "conv")
+        return tuple(node.name for node in self.below([self.output]) if node.op.convolves)
 
     def about_outputs(self) -> str | None:
         """Which of several outputs is taken for the network's answer; None if there is but one."""
@@ -213,9 +210,9 @@ class Graph:
         between; otherwise it is the layer's own output.
         """
         activation = at = self.layer(name).name
-        while self.nodes[at].kind not in ACTIVATION_KINDS and len(self._readers[at]) == 1:
+        while not self.nodes[at].op.activation and len(self._readers[at]) == 1:
             reader = self.nodes[self._readers[at][0]]
-            if _is_affine(reader) or reader.kind in ACTIVATION_KINDS - OUTPUT_KINDS:
+            if _is_affine(reader) or (reader.op.activation and reader.op.elementwise):
                 activation = reader.name
             elif not reader.op.passes_through:
                 break
@@ -265,8 +262,9 @@ class Graph:
                 if last_use[below] == i:
                     del values[below]
             only_reader = reads[node.inputs[0]] == 1 and node.inputs[0] not in wanted
-            if only_reader and self._overwrites(node):
-                value = inputs[0].relu_()  # to touch no new memory takes a tenth off ZFNet's pass
+            in_place = node.op.in_place  # to touch no new memory takes a tenth off ZFNet's pass
+            if in_place is not None and only_reader and self._reads_new_memory(node):
+                value = in_place(node, *inputs)
             else:
                 value = node.forward(*inputs)
             if node.name in last_use:
@@ -274,10 +272,10 @@ class Graph:
             if node.name in wanted:
                 yield node.name, value
 
-    def _overwrites(self, node: Node) -> bool:
-        """Whether it is a rectifier whose input is a fresh result, no view of anything."""
+    def _reads_new_memory(self, node: Node) -> bool:
+        """Whether a node's input is a fresh result, no view of anything."""
         below = self.nodes.get(node.inputs[0])
-        return node.kind == "relu" and below is not None and below.kind in FRESH
+        return below is not None and below.op.new_memory
 
     def cached(self, key: object, make: Callable[[], T]) -> T:
         """What `make` works out of the graph's shape, once; it must not depend on the weights."""
@@ -298,9 +296,9 @@ class Graph:
 
 def _is_affine(node: Node) -> bool:
     """Whether it is a batch norm, or scales or shifts each channel by a number of its own."""
-    if node.kind == "batch_norm":
+    if node.op.scale_shift is not None:
         return True
-    if node.kind not in ARITHMETIC or len(node.inputs) > 1 or node.shape != node.below[0]:
+    if not node.op.arithmetic or len(node.inputs) > 1 or node.shape != node.below[0]:
         return False
     other = node.tensors.get("other")
     if other is None or len(node.shape) == 1:

@@ -9,11 +9,7 @@ from convscope.network.network import Network
 from convscope.network.node import Node
 from convscope.network.reader import INPUT
 
-__all__ = ["PROBABILITIES", "hidden_layers", "last_hidden_layer", "last_scores_without_places"]
-
-WEIGHTED = ("conv", "linear")
-PROBABILITIES = ("softmax", "sigmoid", "hardsigmoid")
-"""Kinds of layers whose values are probabilities already."""
+__all__ = ["hidden_layers", "last_hidden_layer", "last_scores_without_places"]
 
 
 def hidden_layers(network: Network) -> tuple[str, ...]:
@@ -26,7 +22,7 @@ def hidden_layers(network: Network) -> tuple[str, ...]:
     nodes = network.below([network.output])
     order = [node.name for node in nodes]
     narrow = _narrow(nodes)
-    weighted = [node.name for node in nodes if node.kind in WEIGHTED]
+    weighted = [node.name for node in nodes if node.op.weighs]
     found: dict[str, None] = {}
     for name in weighted[:-1]:
         start = order.index(network.activation(name))
@@ -43,7 +39,7 @@ def last_hidden_layer(network: Network) -> str:
 
     Raises  BadOption: no such layer, or it reads the image itself.
     """
-    weighted = [node for node in network.below([network.output]) if node.kind in WEIGHTED]
+    weighted = [node for node in network.below([network.output]) if node.op.weighs]
     name = weighted[-1].inputs[0] if weighted else INPUT
     while name != INPUT and _only_hands_on(network, name):
         name = network.nodes[name].inputs[0]
@@ -57,18 +53,18 @@ def last_scores_without_places(network: Network) -> str | None:
 
     Before a softmax or sigmoid at the end. None: the last weights have no places.
     """
-    weighted = [node for node in network.below([network.output]) if node.kind in WEIGHTED]
+    weighted = [node for node in network.below([network.output]) if node.op.weighs]
     if not weighted or network.layer(weighted[-1].name).grid == (1, 1):
         return None
     name = network.output
-    while network.nodes[name].kind in PROBABILITIES:
+    while network.nodes[name].op.probabilities:
         name = network.nodes[name].inputs[0]
     return name if network.layer(name).grid == (1, 1) else None
 
 
 def _only_hands_on(network: Network, name: str) -> bool:
     node = network.nodes[name]
-    return node.op.passes_through or node.kind == "flatten"
+    return node.op.passes_through or node.op.flattens
 
 
 def _narrow(nodes: Sequence[Node]) -> set[str]:

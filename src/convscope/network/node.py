@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from convscope.geometry.window import Field, Window
+from convscope.network.constants import stamp
 
 __all__ = ["Node", "Op", "Rule", "Run", "Saved", "SavedWindows", "WindowRule", "patch_size"]
 
@@ -103,9 +104,8 @@ class Node:
     def derived(self, key: str, make: Callable[[Node], Any]) -> Any:
         """What `make` computes from the node's weight, kept until that is written to."""
         weight = self.tensors["weight"]
-        stamp = (weight.data_ptr(), None if weight.is_inference() else weight._version)
-        if key not in self._derived or self._derived[key][0] != stamp:
-            self._derived[key] = stamp, make(self)
+        if key not in self._derived or self._derived[key][0] != stamp(weight):
+            self._derived[key] = stamp(weight), make(self)
         return self._derived[key][1]
 
 
@@ -168,12 +168,32 @@ class Op:
     of those as it can take in, and the others."""
     adjoint_looks: Callable[[Node], bool] = lambda node: False
     """Whether `adjoint` looks at what the forward pass saved."""
+    in_place: Callable[..., Tensor] | None = None
+    """`forward` written over its input: saves memory where nothing else reads that."""
+    new_memory: bool = False
+    """The output is sure to be memory of its own, which what reads it may write over."""
     passes_through: bool = False
     """The output is the input itself, as dropout's at test time."""
+    identity: bool = False
+    """It passes through in training too, as a copy does: no layer that anyone meant."""
     reshapes: bool = False
     """The output holds the input's values in the same order, in another shape."""
-    views: bool = False
-    """The output is a view of the input that leaves values out, or lists them otherwise."""
+    flattens: bool = False
+    """It reshapes only to list feature maps in one row, for a dense layer."""
+    cuts: bool = False
+    """The output is a view of the input that leaves values out."""
+    permutes: bool = False
+    """The output is a view of the input that lists its values in another order."""
+    concatenates: bool = False
+    """The output is the inputs, one after the other."""
+    arithmetic: bool = False
+    """A sum, difference, product or quotient, of two values or with what is stored."""
+    ingredient: bool = False
+    """It is read only as a part of an activation that is written out."""
+    pools: bool = False
+    """Each value is the largest of some below, or their mean."""
+    switches: bool = False
+    """`adjoint` puts each value back where the largest one below was."""
     convolves: bool = False
     """Filters, tensors["weight"] (K, C, h, w), are laid over the maps."""
     dense: bool = False
@@ -182,6 +202,10 @@ class Op:
     """A normalisation that is y = scale * x + shift, per channel: those two."""
     activation: bool = False
     """A nonlinearity: its value is what the layer below answers."""
+    probabilities: bool = False
+    """Values are probabilities: of each number by itself, or, unless elementwise, along an axis."""
+    log_probabilities: bool = False
+    """Values are the logarithms of probabilities along an axis."""
     rectifies: Callable[[Node], bool] = lambda node: False
     """Whether values are zero or more, and zero where there is no answer."""
     keeps_maxima: Callable[[Node], bool] = lambda node: False
@@ -191,6 +215,11 @@ class Op:
     def weighs(self) -> bool:
         """It weighs its input by what was learned: a convolution or a dense layer."""
         return self.convolves or self.dense
+
+    @property
+    def views(self) -> bool:
+        """The output is a view of the input that leaves values out, or lists them otherwise."""
+        return self.cuts or self.permutes
 
 
 def patch_size(node: Node, size: Sequence[int], index: int = 0) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from convscope.network.constants import Constants
 from convscope.network.memory import Memory, writes_in_place
 from convscope.network.node import Node, Op
 from convscope.network.ops import LRN, op_of
-from convscope.network.spellings import INGREDIENT, ingredient, is_ingredient, read_spellings
+from convscope.network.spellings import ingredient, is_ingredient, read_spellings
 
 __all__ = ["INPUT", "Reading", "read_network"]
 
@@ -197,17 +197,12 @@ class _Reader:
         drafts = {draft.name: draft for draft in self.drafts.values()}
         joined = read_spellings(drafts, outputs, lambda tensor: id(tensor) in learned)
         for name, node in joined.items():
-            if node.kind == INGREDIENT:
+            if node.op.ingredient:
                 raise self.refused[name]
         self.drafts = {fx: joined[fx.name] for fx in self.drafts if fx.name in joined}
 
-    def _settings(self, fx: Any, op: Any, bound: dict[str, Any]) -> dict[str, Any]:
-        if op.kind == "batch_norm" and (bound["training"] or bound["running_mean"] is None):
-            raise UnsupportedOp(
-                _refusal(fx, "normalises with the batch's own statistics, so that one image's "
-                             "activations depend on the others")
-            )  # fmt: skip
-        if op.kind not in ("view", "flatten") and _has_run_time_numbers(bound):
+    def _settings(self, fx: Any, op: Op, bound: dict[str, Any]) -> dict[str, Any]:
+        if not op.reshapes and _has_run_time_numbers(bound):
             raise UnsupportedOp(_refusal(fx, "takes a number that is computed at run time"))
         try:
             return op.read(bound)

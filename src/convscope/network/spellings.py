@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from convscope.network.node import Node, Op
-from convscope.network.ops import ACTIVATION_KINDS, OPS, OUTPUT_KINDS
+from convscope.network.ops import OPS
 
-__all__ = ["INGREDIENT", "ingredient", "is_ingredient", "read_spellings"]
+__all__ = ["ingredient", "is_ingredient", "read_spellings"]
 
 aten = torch.ops.aten
 
@@ -37,9 +37,6 @@ _INGREDIENTS = frozenset(
         "where.ScalarOther", "where.ScalarSelf", "where.self", "zeros_like.default",
     )
 )  # fmt: skip
-_ACTIVATIONS = ACTIVATION_KINDS - OUTPUT_KINDS
-_ENDS = {INGREDIENT, "add", "sub", "mul", "div"}
-_ELEMENTWISE = _ACTIVATIONS | _ENDS | {"identity"}
 _BY_KIND = {op.kind: op for op in OPS}
 
 LONGEST = 16
@@ -62,10 +59,12 @@ class _Row:
 
     settings : of a function of one number -> the settings that it would need, None if there are
         none; whether it then is that activation is tried afterwards
+    exactly : nothing that is only near it, or that learned numbers change, is read so
     """
 
     kind: str
     settings: Callable[[Function], dict[str, Any] | None] = lambda f: {}
+    exactly: bool = False
 
 
 def _beta(f: Function) -> dict[str, Any] | None:
@@ -93,7 +92,7 @@ def _ends(f: Function) -> dict[str, Any] | None:
 
 
 _ROWS = (
-    _Row("relu"),
+    _Row("relu", exactly=True),  # its rules and shortcuts know no other relu
     _Row("hardsigmoid"),
     _Row("hardswish"),
     _Row("gelu", lambda f: {"approximate": "none"}),
@@ -137,7 +136,8 @@ def ingredient(target: Any, bound: Mapping[str, Any]) -> tuple[Op, dict[str, Any
         return function(**arguments)
 
     fixed = {k: v for k, v in bound.items() if not isinstance(v, (Tensor, torch.fx.Node))}
-    return Op(INGREDIENT, (), forward, pointwise=True), {"operation": name, **fixed}
+    op = Op(INGREDIENT, (), forward, pointwise=True, ingredient=True)
+    return op, {"operation": name, **fixed}
 
 
 def read_spellings(
@@ -154,7 +154,7 @@ def read_spellings(
         for below in node.inputs:
             readers.setdefault(below, set()).add(node.name)
     for root in reversed(list(nodes)):
-        if root in nodes and nodes[root].kind in _ENDS:
+        if root in nodes and _may_end(nodes[root].op):
             parts, joined = _largest(_regions(nodes, root, readers, kept), learned)
             for part in parts:
                 del nodes[part.name]
@@ -173,7 +173,7 @@ def _largest(
     found: tuple[list[Node], Node | None] = [], None
     for source, parts in regions:
         more = parts[: len(parts) - len(found[0])]
-        if found[1] is not None and any(part.kind in _ACTIVATIONS for part in more):
+        if found[1] is not None and any(part.op.activation for part in more):
             break
         if (node := _read(source, parts, learned)) is not None:
             found = parts, node
@@ -198,12 +198,22 @@ def _regions(
         if len(frontier) == 1:
             yield next(iter(frontier)), [nodes[n] for n in sorted(inside, key=place.__getitem__)]
         latest = max(frontier, key=lambda name: place.get(name, -1))
-        if latest not in nodes or latest in kept or nodes[latest].kind not in _ELEMENTWISE:
+        if latest not in nodes or latest in kept or not _may_be_inside(nodes[latest].op):
             return
         if not readers[latest] <= inside:
             return
         frontier.remove(latest)
         inside.add(latest)
+
+
+def _may_end(op: Op) -> bool:
+    """Whether it may be the last operation of an activation that is written out."""
+    return op.ingredient or op.arithmetic
+
+
+def _may_be_inside(op: Op) -> bool:
+    """Whether it may be any other."""
+    return _may_end(op) or op.identity or (op.activation and op.elementwise)
 
 
 def _spatial(node: Node) -> bool:
@@ -223,7 +233,7 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
     }
     whole = replace(
         parts[-1],
-        op=Op(INGREDIENT, (), run),
+        op=Op(INGREDIENT, (), run, ingredient=True),
         inputs=(source,),
         below=(parts[-1].shape,),
         settings={"written": _words(parts)},
@@ -239,11 +249,11 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
     for tolerance in (EXACT, NEAR):
         as_written = bool(changing) or tolerance is NEAR
         for row in _ROWS:
-            if as_written and row.kind == "relu":  # its rules and shortcuts know no other relu
+            if as_written and row.exactly:
                 continue
             like = [node for each in variants if (node := _like(each, row, tolerance))]
             if len(like) == len(variants):
-                op = replace(_BY_KIND[row.kind], forward=run)
+                op = replace(_BY_KIND[row.kind], forward=run, in_place=None)
                 return replace(whole, op=op) if as_written else replace(like[0], tensors={})
     return None
 

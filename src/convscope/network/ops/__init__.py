@@ -21,13 +21,9 @@ from convscope.network.ops.normalising import LRN, NORMALISING
 from convscope.network.ops.pooling import POOLING
 from convscope.network.ops.shaping import SHAPING
 
-__all__ = ["ACTIVATION_KINDS", "LRN", "OPS", "OUTPUT_KINDS", "op_of"]
+__all__ = ["LRN", "OPS", "op_of"]
 
 OPS: tuple[Op, ...] = (*FILTERS, *NORMALISING, *POOLING, *JOINING, *SHAPING, *ACTIVATIONS)
-ACTIVATION_KINDS = frozenset(op.kind for op in OPS if op.activation)
-OUTPUT_KINDS = frozenset(op.kind for op in OPS if op.activation and not op.elementwise)
-"""Softmax and its like: activations that mix channels."""
-
 _BY_ATEN = {overload: op for op in OPS for overload in op.aten}
 
 

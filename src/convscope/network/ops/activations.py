@@ -42,7 +42,7 @@ ACTIVATIONS: tuple[Op, ...] = tuple(
     replace(op, pointwise=True, elementwise=op.field is not across_axis, activation=True)
     for op in (
     Op("relu", (aten.relu.default, aten.relu_.default), lambda node, value: F.relu(value),
-       rectifies=lambda node: True),
+       rectifies=lambda node: True, in_place=lambda node, value: value.relu_()),
     Op("hardtanh", (aten.hardtanh.default, aten.hardtanh_.default, aten.relu6.default,
                     aten.relu6_.default), _hardtanh, read=_read_hardtanh,
        rectifies=lambda node: bool(node.settings["low"] == 0)),
@@ -60,12 +60,13 @@ ACTIVATIONS: tuple[Op, ...] = tuple(
     Op("hardswish", (aten.hardswish.default, aten.hardswish_.default),
        lambda node, value: F.hardswish(value)),
     Op("sigmoid", (aten.sigmoid.default, aten.sigmoid_.default),
-       lambda node, value: torch.sigmoid(value)),
+       lambda node, value: torch.sigmoid(value), probabilities=True),
     Op("hardsigmoid", (aten.hardsigmoid.default, aten.hardsigmoid_.default),
-       lambda node, value: F.hardsigmoid(value)),
+       lambda node, value: F.hardsigmoid(value), probabilities=True),
     Op("tanh", (aten.tanh.default, aten.tanh_.default), lambda node, value: torch.tanh(value)),
-    Op("softmax", (aten.softmax.int,), _softmax, field=across_axis, read=_read_softmax),
+    Op("softmax", (aten.softmax.int,), _softmax, field=across_axis, read=_read_softmax,
+       probabilities=True),
     Op("log_softmax", (aten.log_softmax.int,),
        lambda node, value: torch.log_softmax(value, node.settings["axis"]),
-       field=across_axis, read=_read_softmax),
+       field=across_axis, read=_read_softmax, log_probabilities=True),
 ))  # fmt: skip

@@ -154,7 +154,7 @@ def _multiply_adds(node: Node) -> int:
 FILTERS: tuple[Op, ...] = (
     Op("conv", (aten.conv2d.default, aten.conv2d.padding), _conv, _conv_adjoint, sliding,
        _read_conv, on_window=_conv_on_window, adjoint_on_window=_conv_adjoint_on_window,
-       cost=_multiply_adds, fused=fused_convolution, convolves=True),
+       cost=_multiply_adds, fused=fused_convolution, new_memory=True, convolves=True),
     Op("linear", (aten.linear.default,), _linear_layer, _linear_layer_adjoint, whole,
        cost=_multiply_adds, fused=fused_dense, dense=True),
 )  # fmt: skip

@@ -124,7 +124,8 @@ def _cat_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
 
 
 JOINING: tuple[Op, ...] = (
-    *(replace(op, pointwise=True, elementwise=True, windowable=_same_everywhere) for op in (
+    *(replace(op, pointwise=True, elementwise=True, windowable=_same_everywhere, arithmetic=True)
+      for op in (
         Op("add", (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar),
            _add, _add_adjoint, broadcast, _read_sum(1, 1)),
         Op("sub", (aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.subtract.Tensor),
@@ -139,5 +140,5 @@ JOINING: tuple[Op, ...] = (
            _div, _div_adjoint, broadcast, _read_div),
     )),
     Op("cat", (aten.cat.default, aten.concat.default, aten.concatenate.default),
-       _cat, _cat_adjoint, across_axis, _read_cat, pointwise=True),
+       _cat, _cat_adjoint, across_axis, _read_cat, pointwise=True, concatenates=True),
 )  # fmt: skip

@@ -13,6 +13,15 @@ from convscope.network.node import Node, Op, Saved
 from convscope.network.ops.shared import aten
 
 
+def _read_batch_norm(bound: dict[str, Any]) -> dict[str, Any]:
+    if bound["training"] or bound["running_mean"] is None:
+        raise NotImplementedError(
+            "normalises with the batch's own statistics, so that one image's activations depend on "
+            "the others"
+        )
+    return {"eps": bound["eps"]}
+
+
 def batch_norm_scale_shift(node: Node) -> tuple[Tensor, Tensor]:
     """Batch normalisation at test time is y = scale * x + shift, per channel."""
     t = node.tensors
@@ -72,7 +81,7 @@ def lrn_gradient(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
 
 NORMALISING: tuple[Op, ...] = (
     Op("batch_norm", (aten.batch_norm.default,), _batch_norm, _batch_norm_adjoint,
-       read=lambda bound: {"eps": bound["eps"]}, pointwise=True, elementwise=True,
+       read=_read_batch_norm, pointwise=True, elementwise=True, new_memory=True,
        scale_shift=batch_norm_scale_shift),
     Op("lrn", (), _lrn, pointwise=True),
 )  # fmt: skip
