@@ -17,11 +17,11 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from .atlas.scan import build_atlas
     from .atlas.store import open_atlas
-    from .experiments.ablation.study import ablate
+    from .experiments.ablation.equal_budget import ablate
     from .experiments.correspondence.sign_distance import correspond
     from .experiments.diagnosis.diagnosis import diagnose
     from .experiments.ensemble.averaging import ensemble
-    from .experiments.evolution.study import evolve
+    from .experiments.evolution.growth import evolve
     from .experiments.invariance.curves import invariance
     from .experiments.paper.study import reproduce
     from .experiments.sensitivity.sweeps import sensitivity
@@ -51,12 +51,12 @@ _HOMES = {
     "Rules": "methods.rules",
     "Trace": "network.trace",
     "Unit": "network.unit",
-    "ablate": "experiments.ablation.study",
+    "ablate": "experiments.ablation.equal_budget",
     "build_atlas": "atlas.scan",
     "correspond": "experiments.correspondence.sign_distance",
     "diagnose": "experiments.diagnosis.diagnosis",
     "ensemble": "experiments.ensemble.averaging",
-    "evolve": "experiments.evolution.study",
+    "evolve": "experiments.evolution.growth",
     "invariance": "experiments.invariance.curves",
     "near_duplicates": "images.duplicates",
     "open_atlas": "atlas.store",

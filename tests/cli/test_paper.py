@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from convscope.cli.app import main
-from convscope.experiments.bench import Training
 from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.paper.stage import Found, Stage
+from convscope.experiments.training_runner import Training
 from convscope.report import paper_figures
 
 

@@ -47,7 +47,7 @@ SEED = 1
 ASKED = {
     ("training", 0): ("training.loop", "train_on", "paper.laboratory"),
     ("fig2", 0): ("atlas.scan", "write_atlas", None),
-    ("fig4", 0): ("experiments.evolution.study", "evolve", "paper.stages_of_figures"),
+    ("fig4", 0): ("experiments.evolution.growth", "evolve", "paper.stages_of_figures"),
     ("fig5", 0): ("experiments.diagnosis.examined", "examine", "paper.stages_of_figures"),
     ("fig6", 0): ("experiments.sensitivity.sweeps", "sensitivity", "paper.stages_of_figures"),
     ("surroundings", 0): ("training.loop", "train_on", "paper.laboratory"),
@@ -59,7 +59,7 @@ ASKED = {
         "experiments.correspondence.sign_distance", "correspond", "paper.stages_of_tables",
     ),
     ("table1", 0): ("experiments.ensemble.averaging", "ensemble", "paper.stages_of_tables"),
-    ("table2", 0): ("experiments.ablation.study", "ablate", "paper.stages_of_tables"),
+    ("table2", 0): ("experiments.ablation.equal_budget", "ablate", "paper.stages_of_tables"),
     ("transfer", 0): ("experiments.transfer.learning_curve", "transfer", "paper.stages_of_tables"),
     ("multi", 0): (
         "experiments.transfer.multilabel", "transfer_several", "paper.stages_of_tables",

@@ -12,16 +12,20 @@ import torch
 
 from convscope.errors import BadOption, FolderInUse
 from convscope.experiments.ablation.claims import CLAIMS, Quantity, judge
-from convscope.experiments.ablation.study import Ablation, ablate
+from convscope.experiments.ablation.equal_budget import ablate
+from convscope.experiments.ablation.table import Ablation
 from convscope.experiments.ablation.variants import TABLE2, Variant
 from convscope.experiments.scorecard import Verdict
 from convscope.images.datasets import open_images
 from convscope.network.architectures import Architecture, Convolution, Dense
+from convscope.network.ranks import Ranks
 from convscope.network.zoo import open_model
+from convscope.progress import Progress
 from convscope.stats import contrast
 from convscope.training.checkpoint import read_run
 from convscope.training.lesson import Lesson, load_lesson
 from convscope.training.recipe import SMALL
+from work_together import work_together
 
 TINY = Architecture(
     "tiny",
@@ -237,3 +241,29 @@ def test_seeds_must_be_there_and_differ(lesson: Lesson, tmp_path: Path):
     for seeds in ((), (1, 1)):
         with pytest.raises(BadOption, match="each once"):
             studied(lesson, tmp_path / "x", seeds=seeds)
+
+
+def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, object]:
+    """The study by one of several processes, which share its trainings."""
+    train, val = open_images("scenes:train:64", size=32), open_images("scenes:val:32", size=32)
+    data, resume = load_lesson(TINY, train, val, BRIEF), folder.exists()
+    return timeless(studied(data, folder, resume=resume, progress=progress, ranks=ranks).to_dict())
+
+
+def test_one_two_and_four_processes_train_the_same_also_after_a_kill(tmp_path: Path):
+    alone, two, four, killed, resumed = work_together(
+        "experiments.test_ablation:shared", tmp_path,
+        ["one=1", "two=2", "four=4", "killed=2:0@14", "killed=1"],
+    )  # fmt: skip
+    assert killed.codes[0] == -9 and killed.codes[1] == 1
+    for each in (alone, two, four, resumed):
+        assert set(each.codes) == {0} and not each.said
+        assert all(found == alone.found[0] for found in each.found)
+    trainings = [each for row in alone.found[0]["rows"] for each in row["trainings"]]
+    assert len(trainings) == 6
+    for training in trainings:
+        one, *others = (
+            (tmp_path / name / training["run"] / "weights.safetensors").read_bytes()
+            for name in ("one", "two", "four", "killed")
+        )
+        assert others == [one] * 3

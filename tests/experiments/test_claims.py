@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from convscope.experiments.ablation.claims import judge as judge_table2
-from convscope.experiments.bench import Training
 from convscope.experiments.correspondence.result import Alike, Baseline
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt, Trial
@@ -42,6 +41,7 @@ from convscope.experiments.scorecard import (
     judged,
     untold,
 )
+from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Point, Transfer

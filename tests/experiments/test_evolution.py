@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +13,21 @@ import torch
 from torch.nn import functional as F
 
 from convscope.errors import BadCheckpoint, BadData, BadOption, FolderInUse, NoSuchLayer
+from convscope.experiments.evolution.growth import evolve
 from convscope.experiments.evolution.kept import kept_epochs
 from convscope.experiments.evolution.result import Evolution, MapEvolution
-from convscope.experiments.evolution.study import evolve
 from convscope.images.datasets import open_images
 from convscope.images.image_set import ImageSet
 from convscope.images.pictures import GREY
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
+from convscope.network.ranks import Ranks
+from convscope.progress import Progress
+from convscope.scan import engine
 from convscope.training.checkpoint import Status, read_run
+from folders import content
 from grown import DEAD, EPOCHS, SETTLED, SHARES, network_at, write_pictures, write_run
+from work_together import work_together
 
 SETTINGS = {"layers": ["conv1", "conv2"], "maps": 7, "workers": 0, "batch_size": 3}
 
@@ -253,3 +259,47 @@ def test_what_cannot_be_asked_for_is_refused(
 ) -> None:
     with pytest.raises(error, match=words):
         evolve(grown.run, grown.images, **changes)
+
+
+# ---- several processes --------------------------------------------------------------------------
+
+
+def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, object]:
+    """The study by one of several processes, over the run and pictures beside its folder."""
+    run, images = folder.parent / "run", open_images(str(folder.parent / "pictures"))
+    resume = folder.exists()
+    engine.CHECKPOINT_SECONDS = 0.0
+    found = evolve(
+        run, images, out=folder, resume=resume, progress=progress, ranks=ranks, **SETTINGS
+    )
+    tiles = [row.patches.sum() + row.projections.sum() for row in found.layers[0].rows]
+    return {**found.to_dict(), "tiles": list(map(int, tiles))}
+
+
+def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
+    write_run(tmp_path / "run")
+    write_pictures(tmp_path / "pictures")
+    (tmp_path / "pictures" / "plain" / "broken.png").write_bytes(b"no picture")
+    alone, *others = work_together(
+        "experiments.test_evolution:shared", tmp_path,
+        ["one=1", "two=2", "four=4", "killed=2:1@2", "killed=1"],
+    )  # fmt: skip
+    killed = others.pop(2)
+    assert alone.codes == [0] and killed.codes[1] == -9 and killed.codes[0] == 1
+    assert len(killed.said) == 1 and "--resume" in killed.said[0]
+    assert [each["name"] for each in alone.found[0]["skipped"]] == ["plain/broken.png"]
+    for each in others:
+        assert set(each.codes) == {0} and not each.said
+        assert all(found == alone.found[0] for found in each.found)
+    for name in ("two", "four", "killed"):
+        assert content(tmp_path / name) == content(tmp_path / "one")
+
+
+def test_the_folder_of_a_scan_that_an_earlier_version_began_is_removed(
+    grown: Grown, tmp_path: Path
+) -> None:
+    shutil.copytree(grown.study, tmp_path / "study")
+    (tmp_path / "study" / "scan-1" / "work").mkdir(parents=True)
+    (tmp_path / "study" / "scan-1" / "work" / "state.safetensors").write_bytes(b"before")
+    evolve(grown.run, grown.images, out=tmp_path / "study", resume=True, **SETTINGS)
+    assert written(tmp_path / "study") == written(grown.study)

@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from convscope.errors import BadOption, FolderInUse, NonFinite
-from convscope.experiments.bench import Training
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt
 from convscope.experiments.ensemble.combined import combine
@@ -26,6 +25,7 @@ from convscope.experiments.paper.results import Averages, MultiStudy, Trained, T
 from convscope.experiments.paper.stage import Found, Stage
 from convscope.experiments.paper.tables import averages_table, several_table
 from convscope.experiments.scorecard import Verdict
+from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
 from convscope.network.architectures import architecture_named
 

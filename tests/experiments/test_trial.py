@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import BadOption, FolderInUse
-from convscope.experiments.bench import spread
 from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
 from convscope.experiments.diagnosis.remedies import remedied
 from convscope.experiments.diagnosis.trial import Trial, try_remedies
+from convscope.experiments.training_runner import spread
 from convscope.images.datasets import open_images
 from convscope.network.architectures import ARCHITECTURES, Architecture, Convolution, Dense
 from convscope.training.recipe import SMALL

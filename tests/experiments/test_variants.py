@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import BadOption
-from convscope.experiments.ablation.study import planned
+from convscope.experiments.ablation.equal_budget import planned
 from convscope.experiments.ablation.variants import (
     TABLE2,
     Variant,

@@ -21,9 +21,8 @@ from PIL import Image
 from torch import nn
 
 from convscope.atlas.store import open_atlas
-from convscope.experiments.ablation.study import Ablation, Row
+from convscope.experiments.ablation.table import Ablation, Row
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
-from convscope.experiments.bench import Training
 from convscope.experiments.correspondence.study import correspond
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined
@@ -40,6 +39,7 @@ from convscope.experiments.sensitivity.stored import Elsewhere
 from convscope.experiments.sensitivity.study import OcclusionStudy
 from convscope.experiments.sensitivity.study import Row as OccludedImage
 from convscope.experiments.study import Chart
+from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe, Probed
 from convscope.experiments.transfer.linear_model import Loss

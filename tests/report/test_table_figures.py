@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convscope.experiments.ablation.study import Ablation, Row
+from convscope.experiments.ablation.table import Ablation, Row
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
-from convscope.experiments.bench import Training
 from convscope.experiments.ensemble.averaging import ALL
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.result import Ensemble
+from convscope.experiments.training_runner import Training
 from convscope.network.architectures import ARCHITECTURES
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.ensemble_figure import ensemble_figure
@@ -36,7 +36,7 @@ def row(number: int, seeds: int) -> Row:
 
 
 def ablation(*rows: Row) -> Ablation:
-    return Ablation(NET, SMALL, (0, 1, 2), "scenes", "scenes:val", (60, 20), rows, (), 0.9)
+    return Ablation(NET, SMALL, (0, 1, 2), "scenes", "scenes:val", (60, 20), 0.9, rows, ())
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

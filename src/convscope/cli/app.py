@@ -15,10 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from convscope.cli.ablate import ablate
 from convscope.cli.atlas import atlas
 from convscope.cli.demo import demo
-from convscope.cli.evolve import evolve
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.paper import paper
@@ -67,7 +65,7 @@ def _convscope(
 
 
 _FUNCTIONS = (
-    demo, layers, project, atlas, occlude, train, ablate, evolve, paper,
+    demo, layers, project, atlas, occlude, train, paper,
 )  # fmt: skip
 _ORDER = (
     "demo", "layers", "project", "atlas", "occlude", "train", "diagnose", "ablate", "ensemble",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convscope.cli.recipe import show_recipe
 from convscope.cli.screen import Screen
+from convscope.cli.verb import show
 from convscope.errors import BadOption, NonFinite
 from convscope.experiments.learning import (
     Learning,
@@ -17,6 +17,7 @@ from convscope.experiments.learning import (
     describe,
     epoch_line,
     open_lesson,
+    recipe_preview,
     workers_or,
 )
 from convscope.experiments.options import ArchOption, Running, ValOption
@@ -148,7 +149,7 @@ def train(learning: Learning, storing: Storing, running: Running, inputs: Traini
     """
     recipe = choose_recipe(learning, inputs.arch, inputs.data, running)
     if learning.show_recipe:
-        show_recipe(recipe, running)
+        show(recipe_preview(recipe), running)
         return
     out, device = inputs.folder(), choose_device(running.device)
     from convscope.network.ranks import processes

@@ -11,20 +11,17 @@ import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from convscope.cli.outputs import write_file
 from convscope.cli.screen import Screen
 from convscope.experiments.options import Running
-from convscope.experiments.study import Context, Outcome, Study
+from convscope.experiments.study import Context, Outcome, Preview, Study
 from convscope.store.lock import check_unused
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["command_of", "register"]
+__all__ = ["command_of", "register", "show"]
 
 
 def register(app: typer.Typer, verb: Callable[..., None]) -> None:
@@ -70,6 +67,10 @@ def command_of(app: typer.Typer, study: type[Study]) -> None:
 
 def _run(study: Study, out: Path, running: Running, resume: bool | None) -> None:
     """One study, from its options to its files; as one of several processes, if there are."""
+    preview = study.preview(Context(out, running, bool(resume)))
+    if preview is not None:
+        show(preview, running)
+        return
     check_unused(out, resume=resume)
     study.check()
     from convscope.experiments.session import choose_device
@@ -88,6 +89,13 @@ def _run(study: Study, out: Path, running: Running, resume: bool | None) -> None
             _leave(screen, out, outcome)
 
 
+def show(preview: Preview, running: Running) -> None:
+    """Print what is shown instead of running: its text, or its record for a program."""
+    screen = Screen(running.as_json)
+    screen.say(preview.text)
+    screen.result(dict(preview.record))
+
+
 def _leave(screen: Screen, out: Path, outcome: Outcome) -> None:
     """Words for a person, files, and the result for a program."""
     from convscope.experiments.session import UNTRAINED
@@ -98,6 +106,8 @@ def _leave(screen: Screen, out: Path, outcome: Outcome) -> None:
         screen.warn(line)
     record, result = dict(outcome.about), outcome.result.to_dict()
     drawn = draw(outcome, out)
+    for line in drawn.warnings:
+        screen.warn(line)
     content = {"about": record, **result}
     write_file(out / "result.json", json.dumps(content, indent=1, allow_nan=False).encode())
     screen.say("", *(f"Open {page}" for page in drawn.pages), f"Written: {out}")

@@ -1,5 +1,5 @@
-"""Floor 6: the paper's experiments, a package each; its study.py holds what a verb calls.
+"""Floor 6: the paper's experiments, a package each; its study.py declares its verb.
 
-chance, pieces, samples, bench and scorecard are shared. No experiment knows another but `paper`,
-which runs them all.
+The files beside the packages are shared. No experiment knows another but `paper`, which runs them
+all.
 """

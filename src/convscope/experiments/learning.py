@@ -10,6 +10,7 @@ import typer
 
 from convscope.errors import BadOption
 from convscope.experiments.options import Running
+from convscope.experiments.study import Preview
 
 if TYPE_CHECKING:
     from convscope.images.image_set import ImageSet
@@ -23,6 +24,7 @@ __all__ = [
     "describe",
     "epoch_line",
     "open_lesson",
+    "recipe_preview",
     "workers_or",
 ]
 
@@ -97,6 +99,13 @@ def choose_recipe(learning: Learning, arch: str, data: str, running: Running) ->
     }
     known = replace(known, **{key: value for key, value in wanted.items() if value is not None})
     return changed(known, learning.set or [])
+
+
+def recipe_preview(recipe: Recipe) -> Preview:
+    """What `--show-recipe` prints: YAML with the source of every number."""
+    from convscope.training.recipe_file import recipe_text
+
+    return Preview(recipe_text(recipe).rstrip(), recipe.to_dict())
 
 
 def open_lesson(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from convscope.experiments.ablation.study import AblateStudy
 from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.ensemble.study import EnsembleStudy
+from convscope.experiments.evolution.study import EvolveStudy
 from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.sensitivity.study import SensitivityStudy
 from convscope.experiments.study import Study
@@ -14,7 +16,9 @@ __all__ = ["STUDIES"]
 
 STUDIES: tuple[type[Study], ...] = (
     DiagnoseStudy,
+    AblateStudy,
     EnsembleStudy,
+    EvolveStudy,
     InvarianceStudy,
     CorrespondStudy,
     SensitivityStudy,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from convscope.network.ranks import Ranks
     from convscope.store.results import ResultStore
 
-__all__ = ["Chart", "Context", "Outcome", "Result", "Study", "as_function"]
+__all__ = ["Chart", "Context", "Outcome", "Preview", "Result", "Study", "as_function"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,19 @@ class Outcome:
     classes: tuple[str, ...] | None = None
     random_weights: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is shown instead of running a study, such as the recipe of its trainings.
+
+    Attributes:
+        text: for a person.
+        record: for a program, JSON-able.
+    """
+
+    text: str
+    record: Mapping[str, Any]
 
 
 def _quiet(*_: Any) -> None:
@@ -206,6 +219,14 @@ class Study(ABC):
             BadOption: with the options' names.
         """
         return
+
+    def preview(self, context: Context) -> Preview | None:
+        """What to show instead of running, where an option asks for that.
+
+        Raises:
+            BadOption: of the options that it depends on.
+        """
+        return None
 
     @abstractmethod
     def run(self, context: Context) -> Outcome:

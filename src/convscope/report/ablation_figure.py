@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from convscope.experiments.ablation.study import Ablation, Row
+from convscope.experiments.ablation.table import Ablation, Row
 from convscope.experiments.published import NAMES
 from convscope.experiments.wording import NONE, spread_words
 from convscope.report.chart import chart, inside, name_rows, row_height, value_rows

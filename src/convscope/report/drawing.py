@@ -12,9 +12,12 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image, PngImagePlugin
 
+from convscope.errors import BadInput
+from convscope.experiments.ablation.table import Ablation
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.ensemble.result import Ensemble
+from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.sensitivity.study import AGAINST
@@ -22,10 +25,13 @@ from convscope.experiments.study import Outcome
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Transfer
 from convscope.experiments.transfer.multilabel import MultiTransfer
+from convscope.report.ablation_figure import ablation_figure
 from convscope.report.chart_figure import chart_figure
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
+from convscope.report.evolution_figure import evolution_figure
+from convscope.report.evolution_page import write_evolution_page
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
@@ -44,10 +50,12 @@ class Drawn:
     Attributes:
         figures: by the file's name without its ending.
         pages: pages that were written, the one to open first.
+        warnings: why something was not drawn.
     """
 
     figures: Mapping[str, Figure]
     pages: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 Figures = Mapping[str, Figure]
@@ -112,7 +120,18 @@ def _sensitivity(found: Sensitivity, outcome: Outcome) -> Figures:
     return figures
 
 
+def _ablation(found: Ablation, outcome: Outcome) -> Figures:
+    return {"ablation": ablation_figure(found)}
+
+
+def _evolution(found: Evolution, outcome: Outcome) -> Figures:
+    title = f"Feature evolution of {found.architecture}"
+    return {"evolution": evolution_figure(found, title=title, subtitle=outcome.subtitle)}
+
+
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
+    Ablation: _ablation,
+    Evolution: _evolution,
     Examination: _diagnosis,
     Invariance: _invariance,
     LayerProbe: _layers,
@@ -124,7 +143,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""
 
-PAGES: dict[type[Any], Callable[[Any, Path], Path]] = {}
+PAGES: dict[type[Any], Callable[[Any, Path], Path]] = {Evolution: write_evolution_page}
 """Kind of result -> a page of its own, written into the study's folder."""
 
 
@@ -138,13 +157,22 @@ def figures_of(outcome: Outcome) -> Figures:
 
 
 def draw(outcome: Outcome, folder: Path) -> Drawn:
-    """Write NAME.png for every figure of a result, and its pages."""
+    """Write NAME.png for every figure of a result, and its pages.
+
+    A result that a figure cannot hold is kept nevertheless, and the reason is told.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = figures_of(outcome)
+    figures: Figures = {}
+    warnings: tuple[str, ...] = ()
+    try:
+        figures = figures_of(outcome)
+    except BadInput as error:
+        warnings = (f"no figure was drawn: {error}",)
     for name, figure in figures.items():
         write_figure(folder / f"{name}.png", figure, outcome.about)
     page = PAGES.get(type(outcome.result))
-    return Drawn(figures, () if page is None else (page(outcome.result, folder),))
+    pages = () if page is None else (page(outcome.result, folder),)
+    return Drawn(figures, pages, warnings)
 
 
 def write_figure(path: Path, figure: Figure, about: Mapping[str, Any]) -> None:

@@ -125,6 +125,10 @@ class Judged:
             "evidence": self.evidence,
         }
 
+    def lines(self) -> list[str]:
+        """For a person."""
+        return [f"{self.verdict}: {self.claim.words}", f"    {self.evidence}"]
+
 
 Rows = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """By row of Table 2: training and validation errors over the seeds, shares."""

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convscope.experiments.bench import Bench, Training, check_seeds, measured, spread
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined, examine
 from convscope.experiments.diagnosis.findings import Finding
 from convscope.experiments.diagnosis.remedies import Change, remedied
+from convscope.experiments.training_runner import (
+    Training,
+    TrainingRunner,
+    check_seeds,
+    measured,
+    spread,
+)
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import middle
 from convscope.network.architectures import Architecture
+from convscope.network.ranks import ALONE, Ranks
 from convscope.network.zoo import open_model
 from convscope.progress import Progress
 from convscope.stats import Estimate, mean_of
@@ -44,7 +51,7 @@ class Attempt:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         faults = list(self.faults)
-        return {**asdict(self.training), "parameters": self.parameters, "faults": faults}
+        return {**self.training.to_dict(), "parameters": self.parameters, "faults": faults}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Attempt:
@@ -119,20 +126,29 @@ def try_remedies(
     device: str | torch.device = "cpu",
     workers: int = 0,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trial:
-    """Trains the network as it is and with the remedies, and compares.
+    """Train a network as it is and with the remedies, and compare.
 
     Where no remedy can be applied, there is nothing to compare, and nothing (more) is trained.
 
-    findings : what asks for the remedies; None diagnoses the first network that was trained here
-    notes : act on notes, too, not on faults alone
-    seeds : a training of each network from each
-    out : a folder that keeps every finished training, so that an interrupted trial goes on with
-        `resume`
-    progress : in images learned, over all trainings, and in trainings
+    Args:
+        architecture, recipe: of the network as it is.
+        images, validation: to learn from, and to test on.
+        findings: what asks for the remedies; None diagnoses the first network that was trained
+            here.
+        notes: act on notes, too, not on faults alone.
+        seeds: a training of each network from each.
+        out: a folder that keeps every finished training, so that an interrupted trial goes on with
+            `resume`.
+        device: where this process trains.
+        workers: processes or threads that read the images.
+        progress: in images learned, over all trainings, and in trainings.
+        ranks: the processes that share the trainings; each is made by one of them.
 
-    Raises  BadOption: no seed, or one given twice;  FolderInUse, BadData, NonFinite: as `train`
-            and `Pieces`.
+    Raises:
+        BadOption: no seed, or one given twice.
+        FolderInUse, BadData, NonFinite: as `train` and `ResultStore`.
     """
     check_seeds(seeds)
     if findings is not None:
@@ -143,42 +159,45 @@ def try_remedies(
         architecture, images, validation, recipe, workers=workers, progress=progress
     )
     recipe = replace(recipe, seed=seeds[0])
-    with Bench.of(
-        architecture, recipe, lesson, out,
-        trainings=2 * len(seeds), device=device, progress=progress, resume=resume,
-    ) as bench:  # fmt: skip
-        first, examined = _attempt(bench, architecture, recipe), None
+    with TrainingRunner.of(
+        architecture, recipe, lesson, out, trainings=2 * len(seeds),
+        device=device, progress=progress, resume=resume, ranks=ranks,
+    ) as runner:  # fmt: skip
+        first, examined = _attempts(runner, architecture, [recipe]), None
         if findings is None:
-            examined = _examined(bench, architecture, recipe)
+            examined = ranks.from_first(lambda: _examined(runner, architecture, recipe))
             findings = examined.diagnosis.findings
         change, asked = remedied(architecture, recipe, findings, notes=notes), tuple(findings)
         if not change.applied:
-            return Trial(change, architecture, asked, (first,), (), examined)
+            return Trial(change, architecture, asked, first, (), examined)
         untried = [replace(recipe, seed=seed) for seed in seeds[1:]]
-        before = [first, *(_attempt(bench, architecture, each) for each in untried)]
+        before = (*first, *_attempts(runner, architecture, untried))
         remedies = [replace(change.recipe, seed=seed) for seed in seeds]
-        after = [_attempt(bench, change.architecture, each) for each in remedies]
-    return Trial(change, architecture, asked, tuple(before), tuple(after), examined)
+        after = _attempts(runner, change.architecture, remedies)
+    return Trial(change, architecture, asked, before, after, examined)
 
 
-def _attempt(bench: Bench, architecture: Architecture, recipe: Recipe) -> Attempt:
-    """A network that is trained and diagnosed, once for every recipe and seed."""
+def _attempts(
+    runner: TrainingRunner, architecture: Architecture, recipes: Sequence[Recipe]
+) -> tuple[Attempt, ...]:
+    """A network that is trained by each recipe and diagnosed, once for every recipe and seed."""
+    names = [_name(architecture, recipe) for recipe in recipes]
 
-    def made() -> dict[str, Any]:
-        done = bench.trained(_name(architecture, recipe), architecture, recipe)
-        attempt, _ = attempted(done, bench.lesson, bench.device)
+    def made(number: int) -> dict[str, Any]:
+        done = runner.trained(names[number], architecture, recipes[number])
+        attempt, _ = attempted(done, runner.lesson, runner.device)
         return {"attempt": attempt.to_dict()}
 
-    return Attempt.from_dict(bench.piece(_name(architecture, recipe), made)["attempt"])
+    return tuple(Attempt.from_dict(found["attempt"]) for found in runner.each(names, made))
 
 
-def _examined(bench: Bench, architecture: Architecture, recipe: Recipe) -> Examined:
+def _examined(runner: TrainingRunner, architecture: Architecture, recipe: Recipe) -> Examined:
     """The trained network of that recipe and seed, on the first validation images."""
-    done = bench.trained(_name(architecture, recipe), architecture, recipe)
+    done = runner.trained(_name(architecture, recipe), architecture, recipe)
     model = open_model(f"run:{done.folder}")
-    network = model.network().to(bench.device)
+    network = model.network().to(runner.device)
     title = f"{architecture.name}, trained from seed {recipe.seed}"
-    return examine(network, model.preprocess, title, list(_tests(bench.lesson)))
+    return examine(network, model.preprocess, title, list(_tests(runner.lesson)))
 
 
 def _name(architecture: Architecture, recipe: Recipe) -> str:

@@ -143,6 +143,7 @@ def run_trial(
         notes=trying.notes, seeds=range(recipe.seed, recipe.seed + seeds),
         out=context.out, resume=context.resume, device=device,
         workers=workers_or(context.running), progress=context.progress,
+        ranks=context.together(),
     )  # fmt: skip
     return trial, validation.spec
 

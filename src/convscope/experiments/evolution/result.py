@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.experiments.evolution.convergence import Convergence, Trend
+from convscope.experiments.study import Result
+from convscope.record import Record
+from convscope.text import table
 
 __all__ = ["MEASURES", "Evolution", "LayerEvolution", "Lead", "MapEvolution"]
 
@@ -33,7 +36,7 @@ of upper layers in a short training, would else look converged from the start.
 
 
 @dataclass(frozen=True)
-class Lead:
+class Lead(Record):
     """The strongest activation of a map over all images, at a kept epoch.
 
     image : its index, None where the map is above zero in no image (`dead`); name, label : the
@@ -81,7 +84,7 @@ class MapEvolution:
         return {
             "channel": self.channel,
             "converged": dict(self.converged),
-            "leads": [vars(lead) for lead in self.leads],
+            "leads": [lead.to_dict() for lead in self.leads],
         }
 
 
@@ -133,7 +136,7 @@ class LayerEvolution:
 
 
 @dataclass(frozen=True, eq=False)
-class Evolution:
+class Evolution(Result):
     """What became of a network's features while it was trained. Source: the paper's Fig. 4.
 
     epochs : that were kept, ascending; 0 is before the first step, the last is the end so far
@@ -177,3 +180,31 @@ class Evolution:
                 for measure, trend in self.trends.items()
             },
         }
+
+    def words(self) -> list[str]:
+        """A line per layer, epochs as median (quartiles); then which layers settle first."""
+        head = ("layer", "maps", "dead", "projection settles", "image settles", "filter settles")
+        lines = [
+            *table(head, [_cells(layer) for layer in self.layers], left=True),
+            "",
+            *(f"by {measure}: {trend.words()}" for measure, trend in self.trends.items()),
+            f"kept epochs {', '.join(map(str, self.epochs))}; an epoch is the first of these from "
+            f"which on similarity to epoch {self.epochs[-1]} is at least {self.threshold:g} "
+            "(median of the measured maps, quartiles)",
+            "a projection passes through the filters below it; by filter there is no such bias",
+        ]
+        if self.epochs[0] == 0:
+            lines.append("epoch 0 is before training: random weights")
+        return lines
+
+    def warnings(self) -> list[str]:
+        """The images that could not be read."""
+        return [f"skipped {name}: {reason}" for name, reason in self.skipped]
+
+
+def _cells(layer: LayerEvolution) -> tuple[str, ...]:
+    settled = (layer.convergence.get(measure) for measure in ("projection", "image", "filter"))
+    epochs = (
+        "-" if one is None else f"{one.median:3} ({one.lower} to {one.upper})" for one in settled
+    )
+    return (layer.name, str(layer.channels), str(len(layer.dead_at_end)), *epochs)

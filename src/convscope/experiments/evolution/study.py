@@ -1,354 +1,121 @@
-"""Features watched while they grow: a run's kept epochs and images -> rows of Fig. 4, and numbers.
-
-At each kept epoch every image goes through the network once, so that each map's strongest
-activation over all of them is known (winners.py). A random subset of the maps is drawn: the
-winner's patch and projection at each epoch (tiles.py). On a larger random subset it is
-measured when a map comes to be what it is at the end (likeness.py, convergence.py).
-
-Of a study in a folder, pieces/ holds the numbers, tiles/ the pictures of each epoch; a pass under
-way is kept in scan-EPOCH/. An interrupted study goes on within the pass where it was.
-"""
+"""`convscope evolve`: features of a training run while they grow, the paper's Fig. 4."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+import typer
 
-from convscope.atlas.sheets import MAPS_PER_SHEET, cell_size, shown_window
-from convscope.errors import BadOption
-from convscope.experiments.evolution.convergence import (
-    Trend,
-    converged,
-    lower_first,
-    similar_from,
-    unchanged_from,
-)
-from convscope.experiments.evolution.kept import Kept, Subject, kept_epochs
-from convscope.experiments.evolution.likeness import filter_distances, projection_cosines
-from convscope.experiments.evolution.result import (
-    MEASURES,
-    Evolution,
-    LayerEvolution,
-    Lead,
-    MapEvolution,
-)
-from convscope.experiments.evolution.tiles import Tiles, draw, kept_tiles
-from convscope.experiments.evolution.winners import Sight, Winners, find_winners
-from convscope.images.image_set import ImageSet
-from convscope.methods.rules import DECONVNET, Rules
-from convscope.progress import Progress, silent
-from convscope.scan.strongest import layers_with_maps
-from convscope.store.lock import check_unused
-from convscope.store.results import ResultStore
-from convscope.training.checkpoint import read_run
+from convscope.experiments.options import DataArgument, LayersOption, RulesName, RulesOption
+from convscope.experiments.study import Context, Outcome, Study
+from convscope.text import listed, numbers
+from convscope.version import __version__
 
-__all__ = ["evolve"]
+if TYPE_CHECKING:
+    from convscope.images.image_set import ImageSet
+    from convscope.training.checkpoint import Run
 
-
-def evolve(
-    run: str | os.PathLike[str],
-    images: ImageSet,
-    *,
-    layers: Iterable[str] | None = None,
-    maps: int = 5,
-    measured: int = 64,
-    epochs: Iterable[int] | None = None,
-    threshold: float = 0.9,
-    rules: Rules = DECONVNET,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    seed: int = 0,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    device: str | torch.device = "cpu",
-    progress: Progress | None = None,
-) -> Evolution:
-    """What excites feature maps most at each kept epoch of a training, and when that settles.
-
-    run : a folder of `convscope train`, finished or not;   images : the paper takes all that the
-        network learned from
-    layers : names; by default every convolution. Each is seen at its activation.
-    maps, measured : feature maps of a layer that are drawn, 1 to 32, and measured; a random subset
-        of those that are not dead at the end
-    epochs : of those that were kept; by default all
-    threshold : similarity to the end, 1 for the same, from which on a map counts as what it is then
-    out : a folder that keeps what is done, for `resume`; None keeps nothing
-    progress : called with (what, done, total), in images and in projections
-
-    A map converges at the first kept epoch from which on it is, at all kept epochs, as at the end;
-    so the answer is never finer than the epochs that were kept, and the last of them means that it
-    changed until the end. What is compared: result.MEASURES.
-
-    Raises  BadData: no run there, too few kept epochs, or no image that can be read.
-            BadOption: maps, measured, epochs or threshold;  NoSuchLayer.
-            FolderInUse: the folder holds something else, or a study of other settings.
-            NonFinite: an activation to be projected is NaN or infinite.
-    Source: Zeiler & Fergus 2014, §4.1 and Fig. 4
-    """
-    _check(maps, measured, threshold)
-    path = Path(str(run).removeprefix("run:")).expanduser()
-    told = read_run(path)
-    if out is not None:
-        check_unused(out, resume=resume)
-    specimens = [_Specimen(each, device) for each in kept_epochs(path, told, epochs)]
-    network = specimens[-1].subject.network
-    names = layers_with_maps(network, layers)
-    sight = Sight(
-        images=images,
-        activations={name: network.activation(name) for name in names},
-        rules=rules,
-        batch_size=batch_size,
-        workers=workers,
-        progress=progress or silent,
-    )
-    place = None if out is None else Path(out)
-    study = _Study(tuple(specimens), sight, maps, max(maps, measured), seed, place)
-    moments, skipped = study.run(resume)
-    evolved = tuple(study.layer(name, moments, threshold) for name in names)
-    return Evolution(
-        run=str(run),
-        architecture=told.architecture.name,
-        status=str(told.status),
-        epochs=study.epochs,
-        threshold=threshold,
-        rules=rules.name,
-        seed=seed,
-        data=images.spec,
-        images=len(images),
-        skipped=skipped,
-        layers=evolved,
-        trends={measure: _trend(evolved, measure, seed) for measure in MEASURES},
-    )
-
-
-@dataclass
-class _Specimen:
-    """A kept epoch, opened when it is first needed."""
-
-    kept: Kept
-    device: str | torch.device
-
-    @cached_property
-    def subject(self) -> Subject:
-        return self.kept.open(self.device)
-
-    def close(self) -> None:
-        """Let go of the network."""
-        self.__dict__.pop("subject", None)
+__all__ = ["EvolveStudy"]
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """Channels of a layer, ascending: those that are drawn, and all that are measured."""
+class EvolveStudy(Study):
+    """Watch a network's features grow over the kept epochs of its training.
 
-    drawn: tuple[int, ...]
-    measured: tuple[int, ...]
+    At each of them, what excites a random subset of the feature maps most among all images, and
+    its projection; a mark where another image takes the lead; and the epoch at which each layer
+    settles. A folder with a figure, a page with a slider (index.html) and the numbers. Several
+    processes share the images, to the same bytes, with torchrun --nproc-per-node N -m convscope
+    evolve.
 
+    Examples:
 
-@dataclass(frozen=True, eq=False)
-class _Moment:
-    """What is known of a kept epoch, each by layer; `near` (likeness.py) by measure and layer."""
+        convscope evolve runs/demo/zfnet scenes:train --out evolution
+        convscope evolve runs/photos photos/train --layers conv1,conv5 --maps 8 --out evolution
+    """
 
-    winners: Mapping[str, Winners]
-    near: Mapping[str, Mapping[str, Sequence[float]]]
-    tiles: Mapping[str, Tiles]
+    verb = "evolve"
 
+    run_folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A folder of `convscope train`, finished or not.",
+            show_default=False,
+        ),
+    ]
+    data: DataArgument
+    layers: LayersOption = None
+    maps: Annotated[
+        int, typer.Option(min=1, max=32, metavar="N", help="Feature maps shown of each layer.")
+    ] = 5
+    measured: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Feature maps of each layer that are measured."),
+    ] = 64
+    epochs: Annotated[
+        str | None,
+        typer.Option(metavar="E,E,...", help="These kept epochs only. Default: all of them."),
+    ] = None
+    threshold: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Similarity to the last epoch from which on a map counts as settled.",
+        ),
+    ] = 0.9
+    rules: RulesOption = RulesName.DECONVNET
 
-@dataclass(frozen=True, eq=False)
-class _Study:
-    """One study, epoch by epoch, and what is made of it."""
+    def run(self, context: Context) -> Outcome:
+        from convscope.experiments.evolution.growth import evolve
+        from convscope.images.datasets import open_images
+        from convscope.methods.rules import rules_named
+        from convscope.training.checkpoint import read_run
 
-    specimens: tuple[_Specimen, ...]
-    sight: Sight
-    maps: int
-    measured: int
-    seed: int
-    folder: Path | None
-
-    @property
-    def epochs(self) -> tuple[int, ...]:
-        return tuple(each.kept.epoch for each in self.specimens)
-
-    @property
-    def end(self) -> Subject:
-        return self.specimens[-1].subject
-
-    def run(self, resume: bool) -> tuple[list[_Moment], tuple[tuple[str, str], ...]]:
-        """Every epoch, the end's winners first; and the images that could not be read."""
-        pieces = ResultStore(self.folder, self._settings(), resume=resume)
-        end, skipped = self._winners(self.specimens[-1], pieces)
-        moments = []
-        for specimen in self.specimens:
-            winners, _ = self._winners(specimen, pieces)
-            moments.append(self._moment(specimen, winners, end, pieces))
-            if specimen is not self.specimens[-1]:
-                specimen.close()
-        return moments, skipped
-
-    def _settings(self) -> dict[str, Any]:
-        """What the pieces and tiles depend on."""
-        if self.folder is None:
-            return {}
-        images = self.sight.images
-        return {
-            "study": "evolve",
-            "kept": {str(each.kept.epoch): each.kept.sha256[:12] for each in self.specimens},
-            "images": f"{len(images)}, identity {images.identity()[:12]}",
-            "layers": list(self.sight.activations),
-            "maps": self.maps,
-            "measured": self.measured,
-            "rules": self.sight.rules.name,
-            "seed": self.seed,
+        running, device = context.running, context.device
+        folder = Path(self.run_folder.removeprefix("run:")).expanduser()
+        told = read_run(folder)
+        images = open_images(self.data, size=told.architecture.input_size, seed=running.seed)
+        context.facts(
+            {
+                "run": f"{folder}: {told.architecture.name}, {told.status}",
+                "images": f"{images.spec}: {len(images)}, {_learned(told, images)}",
+                "rules": self.rules,
+                "device": str(device),
+            }
+        )
+        found = evolve(
+            folder,
+            images,
+            layers=None if self.layers is None else listed(self.layers, "--layers"),
+            maps=self.maps,
+            measured=self.measured,
+            epochs=None if self.epochs is None else numbers(self.epochs, "--epochs", least=0),
+            threshold=self.threshold,
+            rules=rules_named(self.rules),
+            out=context.out,
+            resume=context.resume,
+            seed=running.seed,
+            batch_size=running.batch_size,
+            workers=running.workers,
+            device=device,
+            progress=context.progress,
+            ranks=context.together(),
+        )
+        about = {
+            "convscope": __version__,
+            "recipe": told.recipe.to_dict(),
+            "learned_from": dict(told.data),
+            "images_identity": images.identity(),
+            "device": str(device),
+            "seed": running.seed,
         }
-
-    def _winners(
-        self, specimen: _Specimen, pieces: ResultStore
-    ) -> tuple[dict[str, Winners], tuple[tuple[str, str], ...]]:
-        epoch = specimen.kept.epoch
-        state = None if self.folder is None else self.folder / f"scan-{epoch}.safetensors"
-        piece = pieces.record(
-            f"winners {epoch}", lambda: find_winners(specimen.subject, self.sight, state)
-        )
-        if state is not None:
-            state.unlink(missing_ok=True)
-        winners = {name: Winners.read(piece["layers"][name]) for name in self.sight.activations}
-        return winners, tuple((name, reason) for name, reason in piece["skipped"])
-
-    def _moment(
-        self,
-        specimen: _Specimen,
-        winners: Mapping[str, Winners],
-        end: Mapping[str, Winners],
-        pieces: ResultStore,
-    ) -> _Moment:
-        epoch = specimen.kept.epoch
-        choices = {name: self._choice(end[name]) for name in end}
-        measured = {name: choice.measured for name, choice in choices.items()}
-        drawn = {name: choice.drawn for name, choice in choices.items()}
-        near = pieces.record(
-            f"near {epoch}",
-            lambda: {
-                "projection": projection_cosines(
-                    specimen.subject, self.end, self.sight, end, measured
-                ),
-                "filter": filter_distances(specimen.subject, self.end, measured),
-            },
-        )
-        place = self.folder and self.folder / "tiles" / f"epoch-{epoch:04d}.safetensors"
-        tiles = kept_tiles(
-            place, list(end), lambda: draw(specimen.subject, self.sight, winners, drawn)
-        )
-        return _Moment(winners, near, tiles)
-
-    def _choice(self, end: Winners) -> _Choice:
-        """Maps in a random order, those that are dead at the end left out."""
-        generator = torch.Generator().manual_seed(self.seed)
-        order = torch.randperm(len(end.image), generator=generator).tolist()
-        alive = [channel for channel in order if not end.dead[channel]]
-        return _Choice(tuple(sorted(alive[: self.maps])), tuple(sorted(alive[: self.measured])))
-
-    def layer(self, name: str, moments: Sequence[_Moment], threshold: float) -> LayerEvolution:
-        """A layer's part of the result."""
-        network = self.end.network
-        layer = network.layer(self.sight.activations[name])
-        winners = [moment.winners[name] for moment in moments]
-        choice = self._choice(winners[-1])
-        similarity = _similarity(name, moments, choice.measured)
-        columns = {
-            measure: unchanged_from(values)
-            if measure == "image"
-            else similar_from(values, threshold)
-            for measure, values in similarity.items()
-        }
-        window = shown_window(layer.field.size, network.input_shape[1:])
-        settled = {measure: converged(column, self.epochs) for measure, column in columns.items()}
-        return LayerEvolution(
-            name=name,
-            activation=layer.name,
-            channels=layer.channels,
-            field=layer.field.size,
-            window=window,
-            cell=cell_size(window),
-            dead=tuple(int(each.dead.sum()) for each in winners),
-            dead_at_end=tuple(np.flatnonzero(winners[-1].dead).tolist()),
-            rows=tuple(
-                MapEvolution(
-                    channel=channel,
-                    leads=self._leads(winners, channel),
-                    patches=np.stack([moment.tiles[name].patches[row] for moment in moments]),
-                    projections=np.stack(
-                        [moment.tiles[name].projections[row] for moment in moments]
-                    ),
-                    converged={
-                        measure: self.epochs[column[choice.measured.index(channel)]]
-                        for measure, column in columns.items()
-                    },
-                )
-                for row, channel in enumerate(choice.drawn)
-            ),
-            measured=choice.measured,
-            similarity=similarity,
-            convergence={m: found for m, found in settled.items() if found is not None},
-        )
-
-    def _leads(self, winners: Sequence[Winners], channel: int) -> tuple[Lead, ...]:
-        leads, before = [], -1
-        for epoch, found in zip(self.epochs, winners, strict=True):
-            leads.append(_lead(epoch, found, channel, before, self.sight.images))
-            before = before if found.dead[channel] else int(found.image[channel])
-        return tuple(leads)
+        subtitle = f"{found.run} · {found.images:,} images of {found.data} · {found.rules}"
+        return Outcome(found, about, subtitle)
 
 
-def _lead(epoch: int, winners: Winners, channel: int, before: int, images: ImageSet) -> Lead:
-    """before : the image that led until then, -1 where none did"""
-    image = int(winners.image[channel])
-    if image < 0:
-        return Lead(epoch, None, "", "", None, None, None, changed=False)
-    label, classes = images.label(image), images.classes
-    row, column = winners.place(channel)
-    return Lead(
-        epoch=epoch,
-        image=image,
-        name=images.name(image),
-        label="" if label is None or classes is None else classes[label],
-        value=float(winners.value[channel]),
-        row=row,
-        column=column,
-        changed=before not in (-1, image),
-    )
-
-
-def _similarity(
-    name: str, moments: Sequence[_Moment], measured: Sequence[int]
-) -> dict[str, NDArray[np.float64]]:
-    """By measure, (M, E), 1 at the end: see MEASURES."""
-    images = np.stack([moment.winners[name].image[list(measured)] for moment in moments], axis=1)
-    told = {"image": (images == images[:, -1:]).astype(float)}
-    told["projection"] = np.array([moment.near["projection"][name] for moment in moments]).T
-    if name in moments[0].near["filter"]:
-        distance = np.array([moment.near["filter"][name] for moment in moments]).T  # (M, E)
-        furthest = distance.max(axis=1, keepdims=True)
-        told["filter"] = 1 - distance / np.where(furthest > 0, furthest, 1)  # 1: it never moved
-    return {measure: told[measure] for measure in MEASURES if measure in told}
-
-
-def _trend(layers: Iterable[LayerEvolution], measure: str, seed: int) -> Trend:
-    found = [layer.convergence[measure] for layer in layers if measure in layer.convergence]
-    return lower_first([convergence.epochs for convergence in found], seed=seed)
-
-
-def _check(maps: int, measured: int, threshold: float) -> None:
-    if not 1 <= maps <= MAPS_PER_SHEET:
-        raise BadOption(f"{maps} maps a layer: evolution draws 1 to {MAPS_PER_SHEET}")
-    if measured < 1:
-        raise BadOption(f"{measured} measured maps a layer: give at least 1")
-    if not 0 < threshold <= 1:
-        raise BadOption(f"threshold is {threshold}: a similarity above 0, at most 1")
+def _learned(run: Run, images: ImageSet) -> str:
+    learned = run.data.get("identity") == images.identity()
+    return "those it was trained on" if learned else "not those it was trained on"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from convscope.atlas.depict import project_winners
 from convscope.atlas.sheets import patch_tile, projection_tile, shown_window, tile_shape
@@ -19,11 +21,13 @@ from convscope.errors import BadData
 from convscope.experiments.evolution.kept import Subject
 from convscope.experiments.evolution.winners import Sight, Winners
 from convscope.images.pictures import GREY, crop, shown_box
+from convscope.network.ranks import ALONE, Ranks
 from convscope.network.weights import write_weights
 
 __all__ = ["Tiles", "draw", "kept_tiles"]
 
 Pixels = NDArray[np.uint8]
+KINDS = ("patches", "projections")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,34 +50,61 @@ def draw(
     winners: Mapping[str, Winners],
     channels: Mapping[str, Sequence[int]],
 ) -> dict[str, Tiles]:
-    """Each map's winner at this epoch: what its unit sees, and its projection. By layer.
+    """Each map's winner at this epoch: what its unit sees, and its projection.
 
-    channels : the maps to draw.   Tiles are as an atlas has them (atlas/sheets.py).
+    Args:
+        subject: the network after an epoch.
+        sight: how it is looked at; its processes share the images.
+        winners: at this epoch, by layer.
+        channels: the maps to draw, by layer.
+
+    Returns:
+        By layer, whole in the first process. Tiles are as an atlas has them (atlas/sheets.py).
     """
-    network, preprocess = subject.network, subject.preprocess
-    extent = network.input_shape[1:]
-    tiles: dict[str, Tiles] = {}
+    network, extent = subject.network, subject.network.input_shape[1:]
     wanted: dict[int, list[Winner]] = {}  # by image
     for name, chosen in channels.items():
-        field = network.layer(sight.activations[name]).field
-        tiles[name] = Tiles.grey(len(chosen), shown_window(field.size, extent))
         for place, channel in enumerate(chosen):
             if not winners[name].dead[channel]:
                 winner = _winner(subject, sight, name, winners[name], channel, place)
                 wanted.setdefault(winner.image, []).append(winner)
-    total, done = sum(map(len, wanted.values())), 0
+    own: list[_Drawn] = []
+    total = sum(map(len, wanted.values()))
     for images, entries in sight.batches(subject, wanted):
-        pictures = torch.from_numpy(preprocess.to_uint8(images)).permute(0, 3, 1, 2)
-        for row, winner in entries:
-            patch = crop(pictures[row], shown_box(winner.box, *extent), GREY, within=winner.box)
-            tiles[winner.layer].patches[winner.rank] = patch_tile(patch)
-        projected = project_winners(network, images, entries, sight.activations, sight.rules)
-        for winner, projection in projected:
-            tile = projection_tile(preprocess.rgb(projection))
-            tiles[winner.layer].projections[winner.rank] = tile
-        done += len(entries)
-        sight.progress(f"epoch {subject.epoch}: projections", done, total)
+        own += _drawn(subject, sight, images, entries)
+        sight.progress(f"epoch {subject.epoch}: projections", len(own), total)
+    tiles: dict[str, Tiles] = {}
+    for name, chosen in channels.items():
+        field = network.layer(sight.activations[name]).field
+        tiles[name] = Tiles.grey(len(chosen), shown_window(field.size, extent))
+    for winner, patch, projection in chain.from_iterable(sight.ranks.gathered(own)):
+        tiles[winner.layer].patches[winner.rank] = patch
+        tiles[winner.layer].projections[winner.rank] = projection
     return tiles
+
+
+_Drawn = tuple[Winner, Pixels, Pixels]
+"""A winner, its patch and its projection."""
+
+
+def _drawn(
+    subject: Subject, sight: Sight, images: Tensor, entries: Sequence[tuple[int, Winner]]
+) -> list[_Drawn]:
+    """The tiles of the winners in one batch."""
+    network, preprocess = subject.network, subject.preprocess
+    extent = network.input_shape[1:]
+    pictures = torch.from_numpy(preprocess.to_uint8(images)).permute(0, 3, 1, 2)
+    patches = {
+        winner: patch_tile(
+            crop(pictures[row], shown_box(winner.box, *extent), GREY, within=winner.box)
+        )
+        for row, winner in entries
+    }
+    projected = project_winners(network, images, entries, sight.activations, sight.rules)
+    return [
+        (winner, patches[winner], projection_tile(preprocess.rgb(projection)))
+        for winner, projection in projected
+    ]
 
 
 def _winner(
@@ -94,28 +125,53 @@ def _winner(
 
 
 def kept_tiles(
-    path: Path | None, layers: Sequence[str], make: Callable[[], dict[str, Tiles]]
+    path: Path | None,
+    layers: Sequence[str],
+    make: Callable[[], dict[str, Tiles]],
+    ranks: Ranks = ALONE,
 ) -> dict[str, Tiles]:
-    """The tiles in that file, else made and written there. By layer; None keeps nothing.
+    """The tiles in a file, else made and written there.
 
-    Raises  BadData: the file is damaged.
+    Args:
+        path: of the file; None keeps nothing.
+        layers: in the file's order.
+        make: called in every process or in none; whole in the first one.
+        ranks: the processes. The first one reads and writes.
+
+    Returns:
+        By layer, in every process.
+
+    Raises:
+        BadData: the file is damaged.
     """
-    if path is None:
-        return make()
-    if not path.exists():
-        made = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {
-            f"{number}/{kind}": torch.from_numpy(getattr(made[name], kind))
-            for number, name in enumerate(layers)
-            for kind in ("patches", "projections")
-        }
-        write_weights(path, tensors, {})
+    there = ranks.from_first(lambda: path is not None and path.exists())
+    made = {} if there else make()
+
+    def whole() -> dict[str, Tiles]:
+        if path is not None and there:
+            return _read(path, layers)
+        if path is not None:
+            _write(path, layers, made)
         return made
+
+    return ranks.from_first(whole)
+
+
+def _write(path: Path, layers: Sequence[str], made: Mapping[str, Tiles]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{number}/{kind}": torch.from_numpy(getattr(made[name], kind))
+        for number, name in enumerate(layers)
+        for kind in KINDS
+    }
+    write_weights(path, tensors, {})
+
+
+def _read(path: Path, layers: Sequence[str]) -> dict[str, Tiles]:
     try:
         found = load_file(path)
         return {
-            name: Tiles(*(found[f"{number}/{kind}"].numpy() for kind in ("patches", "projections")))
+            name: Tiles(*(found[f"{number}/{kind}"].numpy() for kind in KINDS))
             for number, name in enumerate(layers)
         }
     except (SafetensorError, OSError, KeyError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,9 +17,9 @@ from convscope.images.batches import batches
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import Rules
 from convscope.network.network import Network
+from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress
-from convscope.scan.commits import StateFile
-from convscope.scan.engine import Scan, nothing_readable
+from convscope.scan.engine import Commits, Scan, nothing_readable
 from convscope.scan.strongest import Strongest
 from convscope.scan.topk import TopK
 
@@ -36,7 +35,14 @@ LARGEST_BATCH = 32
 class Sight:
     """How the network is looked at, the same at every epoch.
 
-    activations : layer -> the layer whose value is its activation
+    Attributes:
+        images: all that the network is shown.
+        activations: layer -> the layer whose value is its activation.
+        rules: of the projections.
+        batch_size: images that go through together; None fits them to memory.
+        workers: threads that read images.
+        progress: called with (what, done, total).
+        ranks: the processes that share the images of every epoch.
     """
 
     images: ImageSet
@@ -45,6 +51,7 @@ class Sight:
     batch_size: int | None
     workers: int | None
     progress: Progress
+    ranks: Ranks = ALONE
 
     def batch(self, network: Network) -> int:
         """Images that go through together, so that all their activations may be kept."""
@@ -55,16 +62,25 @@ class Sight:
     def batches(
         self, subject: Subject, wanted: Mapping[int, Sequence[T]]
     ) -> Iterator[tuple[Tensor, list[tuple[int, T]]]]:
-        """(images (N, 3, H, W), entries with their rows) until each entry has had its image.
+        """Every image of which something is wanted, in this process or in another one.
 
-        wanted : entries by image.   Raises  BadData: an image cannot be read any more.
+        Args:
+            subject: the network, and how it is fed.
+            wanted: entries by image.
+
+        Yields:
+            Images (N, 3, H, W) and the entries with their rows, batches as one process has them.
+
+        Raises:
+            BadData: an image cannot be read any more.
         """
+        size = self.batch(subject.network)
         found = batches(
             self.images,
             subject.preprocess,
-            batch_size=self.batch(subject.network),
+            batch_size=size,
             workers=self.workers,
-            indices=sorted(wanted),
+            indices=self.ranks.hand(self.ranks.deal(sorted(wanted), size)),
         )
         for batch in found:
             if batch.skipped:
@@ -106,11 +122,19 @@ class Winners:
         )
 
 
-def find_winners(subject: Subject, sight: Sight, state: Path | None) -> dict[str, Any]:
-    """Every image through the network once. JSON-able: `layers`, and `skipped` (name, reason).
+def find_winners(subject: Subject, sight: Sight, commits: Commits | None) -> dict[str, Any]:
+    """Every image through the network once.
 
-    state : a file that keeps how far the pass is, so that it goes on after a kill
-    Raises  BadData: no image can be read.
+    Args:
+        subject: the network after an epoch.
+        sight: how it is looked at.
+        commits: where the scan keeps how far it is, so that it goes on after a kill.
+
+    Returns:
+        JSON-able: `layers`, and `skipped` (name, reason).
+
+    Raises:
+        BadData: no image can be read.
     """
     found = Strongest(subject.network, sight.activations, top=1)
     seen = Scan(
@@ -119,9 +143,10 @@ def find_winners(subject: Subject, sight: Sight, state: Path | None) -> dict[str
         subject.preprocess,
         batch_size=sight.batch(subject.network),
         workers=sight.workers,
+        ranks=sight.ranks,
         progress=sight.progress,
         what=f"epoch {subject.epoch}: images",
-    ).run(found, commits=None if state is None else StateFile(state))
+    ).run(found, commits=commits)
     if len(seen.skipped) == len(sight.images):
         raise nothing_readable(sight.images, seen)
     return {

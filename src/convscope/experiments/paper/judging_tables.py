@@ -12,7 +12,7 @@ from statistics import fmean
 
 import numpy as np
 
-from convscope.experiments.ablation.study import Ablation
+from convscope.experiments.ablation.table import Ablation
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.paper.results import CorrespondenceStudy, MultiStudy, Trainings

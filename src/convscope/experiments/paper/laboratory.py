@@ -11,9 +11,9 @@ import torch
 
 from convscope.errors import BadData, BadOption
 from convscope.experiments.ablation.variants import TABLE2
-from convscope.experiments.bench import KEEPING
 from convscope.experiments.evolution.kept import kept_epochs
 from convscope.experiments.paper.plan import Budget
+from convscope.experiments.training_runner import KEEPING
 from convscope.images.chosen import chosen_images, evenly
 from convscope.images.datasets import open_images, split_folders
 from convscope.images.image_set import ImageSet

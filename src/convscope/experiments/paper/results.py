@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from convscope.experiments.bench import Training
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.examined import Examined
@@ -14,6 +13,7 @@ from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.paper.purity import Grouping
 from convscope.experiments.sensitivity.result import OcclusionStudy
+from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.images.preprocess import Preprocess
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from convscope.atlas.scan import build_atlas
 from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
 from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
-from convscope.experiments.evolution.study import evolve
+from convscope.experiments.evolution.growth import evolve
 from convscope.experiments.invariance.curves import first_and_last, invariance
 from convscope.experiments.invariance.motions import papers_motions
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory

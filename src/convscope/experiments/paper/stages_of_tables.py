@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from convscope.experiments.ablation.study import ablate
+from convscope.experiments.ablation.equal_budget import ablate
 from convscope.experiments.ablation.variants import Variant, table2
-from convscope.experiments.bench import measured
 from convscope.experiments.correspondence.aligned_parts import align_parts
 from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.ensemble.averaging import ensemble
@@ -29,6 +28,7 @@ from convscope.experiments.paper.results import (
 )
 from convscope.experiments.paper.stage import Found, command, recipe_words
 from convscope.experiments.published import NAMES
+from convscope.experiments.training_runner import measured
 from convscope.experiments.transfer.folds import Protocol, labels_of
 from convscope.experiments.transfer.layers import probe
 from convscope.experiments.transfer.learning_curve import transfer

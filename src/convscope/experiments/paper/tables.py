@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from convscope.experiments.ablation.study import Ablation
+from convscope.experiments.ablation.table import Ablation
 from convscope.experiments.correspondence.result import Alike, Baseline, Correspondence
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.ensemble.result import Ensemble

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -31,25 +32,37 @@ def projection_cosines(
 
     Both are of the same unit in the same image, where the map is strongest at the end, so that the
     two lie on each other pixel by pixel. A unit that is silent now projects to nothing: 0.
-    winners : at the end, by layer;   channels : the maps to compare
-    Raises  NonFinite: a unit is NaN or infinite.
+
+    Args:
+        now, end: the network at an epoch, and at the end.
+        sight: how it is looked at; its processes share the images.
+        winners: at the end, by layer.
+        channels: the maps to compare.
+
+    Returns:
+        Whole in the first process.
+
+    Raises:
+        NonFinite: a unit is NaN or infinite.
     """
-    found = {name: [0.0] * len(chosen) for name, chosen in channels.items()}
     wanted: dict[int, list[tuple[str, int, Unit]]] = {}  # by image
     for name, chosen in channels.items():
         for place, channel in enumerate(chosen):
             unit = _unit(end.network, sight.activations[name], channel, winners[name])
             entry = (name, place, unit)
             wanted.setdefault(int(winners[name].image[channel]), []).append(entry)
-    total, done = sum(map(len, wanted.values())), 0
+    own: list[tuple[str, int, float]] = []
+    total = sum(map(len, wanted.values()))
     for images, entries in sight.batches(now, wanted):
         rows = [row for row, _ in entries]
         units = [unit for _, (_, _, unit) in entries]
         a, b = (_projections(subject, images, units, rows, sight) for subject in (now, end))
         for (_, (name, place, _)), cosine in zip(entries, _cosines(a, b), strict=True):
-            found[name][place] = cosine
-        done += len(entries)
-        sight.progress(f"epoch {now.epoch}: likeness", done, total)
+            own.append((name, place, cosine))
+        sight.progress(f"epoch {now.epoch}: similarity", len(own), total)
+    found = {name: [0.0] * len(chosen) for name, chosen in channels.items()}
+    for name, place, cosine in chain.from_iterable(sight.ranks.gathered(own)):
+        found[name][place] = cosine
     return found
 
 

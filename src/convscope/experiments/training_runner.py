@@ -1,7 +1,8 @@
-"""Trainings at equal budget: the same images, recipe and epochs for several networks and seeds.
+"""The training runner: the same images, recipe and epochs for several networks and seeds.
 
-Every training is a run folder of its own, and what was measured on it is a piece of the study: a
-study that was killed goes on at the last state of the training that it was in.
+Every training is a run folder of its own, and what was measured on it is a result of the study: a
+study that was killed goes on at the last state of the training that it was in. Several processes
+train different networks at the same time, each as one process would.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,11 @@ import torch
 
 from convscope.errors import BadOption
 from convscope.network.architectures import Architecture
+from convscope.network.ranks import ALONE, Ranks
 from convscope.network.zoo import open_model
-from convscope.progress import Progress
+from convscope.progress import Progress, silent
+from convscope.record import Record
+from convscope.scan.items import for_each, open_results
 from convscope.stats import mean_of
 from convscope.store.results import ResultStore
 from convscope.training.checkpoint import RUN, read_run
@@ -30,7 +34,7 @@ from convscope.training.loop import Keeping, TrainingResult, train_on
 from convscope.training.recipe import Recipe
 
 __all__ = [
-    "KEEPING", "RUNS", "Bench", "Training", "check_seeds", "measured", "runs_in",
+    "KEEPING", "RUNS", "Training", "TrainingRunner", "check_seeds", "measured", "runs_in",
     "spread",
 ]  # fmt: skip
 
@@ -39,13 +43,17 @@ KEEPING = Keeping(resume=True, every=60.0)  # a kill undoes a minute at most
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Record):
     """One trained network; errors are shares of the images, 0..1.
 
-    train_error : top-1 on the training images, of the final weights, without dropout
-    error, top5_error : on the validation images; of the middle of each picture, as is train_error
-    crops_error, crops_top5_error : of ten crops, where the recipe crops
-    seconds : of training;   run : its folder in the study's
+    Attributes:
+        seed: that it was trained from.
+        train_error: top-1 on the training images, of the final weights, without dropout.
+        error, top5_error: on the validation images; of the middle of each picture, as is
+            train_error.
+        crops_error, crops_top5_error: of ten crops, where the recipe crops.
+        seconds: of training.
+        run: its folder in the study's.
     """
 
     seed: int
@@ -77,17 +85,23 @@ def measured(done: TrainingResult, lesson: Lesson, device: torch.device) -> Trai
     )
 
 
-class Bench:
+class TrainingRunner:
     """Trains each network from each seed once, and keeps what was measured on it.
 
-    runs : where the run folders lie
+    Attributes:
+        lesson: what all of them learn.
+        results: what was measured, by the training's name.
+        runs: where the run folders lie.
+        device: of this process.
+        ranks: which of several processes this is.
     """
 
     def __init__(
-        self, lesson: Lesson, pieces: ResultStore, runs: Path, device: torch.device, meter: _Meter
-    ) -> None:
-        self.lesson, self.pieces, self.runs = lesson, pieces, runs
-        self.device, self._meter = device, meter
+        self, lesson: Lesson, results: ResultStore, runs: Path, device: torch.device,
+        ranks: Ranks, meter: _Meter,
+    ) -> None:  # fmt: skip
+        self.lesson, self.results, self.runs = lesson, results, runs
+        self.device, self.ranks, self._meter = device, ranks, meter
 
     @classmethod
     @contextmanager
@@ -102,13 +116,22 @@ class Bench:
         device: str | torch.device = "cpu",
         progress: Progress | None = None,
         resume: bool = False,
-    ) -> Iterator[Bench]:
-        """A study's, in its folder; of None, what it does is gone afterwards.
+        ranks: Ranks = ALONE,
+    ) -> Iterator[TrainingRunner]:
+        """The runner of a study, which holds the study's folder meanwhile.
 
-        architecture, recipe : that the study is of, whatever it makes of them; any seed
-        trainings : how many there will be, for the progress
+        Args:
+            architecture, recipe: that the study is of, whatever it makes of them; any seed.
+            lesson: what is learned.
+            out: the study's folder; None is a folder that is gone afterwards.
+            trainings: how many there will be, for the progress.
+            device: of this process.
+            progress: called with (what, done, total), in images learned and in trainings.
+            resume: go on with what is in the folder.
+            ranks: the processes that share the trainings. All of them see the folder.
 
-        Raises  FolderInUse: as `ResultStore`.
+        Raises:
+            FolderInUse: as `ResultStore`.
         """
         settings = {
             "architecture": architecture.to_dict(),
@@ -116,19 +139,27 @@ class Bench:
             "data": lesson.pictures.identity,
             "validation": lesson.validation.identity,
         }
-        pieces = ResultStore(out, settings, resume=resume)
-        meter = _Meter(progress, trainings, recipe, lesson)
-        with runs_in(out) as runs:
-            yield cls(lesson, pieces, runs, torch.device(device), meter)
+        meter = _Meter(progress if ranks.first else None, trainings, recipe, lesson)
+        with (
+            open_results(out, settings, resume=resume, ranks=ranks) as results,
+            runs_in(out, ranks) as runs,
+        ):
+            yield cls(lesson, results, runs, torch.device(device), ranks, meter)
 
-    def piece(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What `make` says of the training of that name: JSON-able, and the same when it is read.
+    def each(
+        self, names: Sequence[str], make: Callable[[int], dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """What `make` says of each training: JSON-able, and the same when it is read.
 
-        name : of the training, one for each architecture, recipe and seed of the study
+        Args:
+            names: of the trainings, one for each architecture, recipe and seed of the study.
+            make: called with the number of a training that is not there, by one process each.
         """
-        found = self.pieces.record(name, make)
-        self._meter.end()
-        return found
+        before = self._meter.done
+        return for_each(
+            names, make, self.results, self.results.record,
+            ranks=self.ranks, progress=lambda _, done, __: self._meter.reach(before + done),
+        )  # fmt: skip
 
     def trained(self, name: str, architecture: Architecture, recipe: Recipe) -> TrainingResult:
         """The finished run of that name, begun or gone on with. Raises as `train_on` does."""
@@ -145,10 +176,16 @@ class _Meter:
     def __init__(
         self, progress: Progress | None, trainings: int, recipe: Recipe, lesson: Lesson
     ) -> None:
-        self.progress, self.trainings, self.done = progress, trainings, 0
+        self.progress, self.trainings, self.done = progress or silent, trainings, 0
         self.pictures, self.each = len(lesson.pictures), recipe.epochs * len(lesson.pictures)
 
-    def training(self, folder: Path) -> Callable[[str, int, int], None]:
+    def reach(self, done: int) -> None:
+        """So many trainings are measured, or were already."""
+        self.done = done
+        if done:
+            self.progress("trainings", done, self.trainings)
+
+    def training(self, folder: Path) -> Progress:
         """Progress of the next training, whose folder may hold some epochs already."""
         finished = len(read_run(folder).history) if (folder / RUN).exists() else 0
         epoch, last = finished - 1, ""
@@ -158,19 +195,10 @@ class _Meter:
             if what != last:
                 epoch, last = epoch + 1, what
             learned = min(epoch * self.pictures + done, self.each)
-            self._tell("images learned in all trainings", self.done * self.each + learned)
+            learned += self.done * self.each
+            self.progress("images learned in all trainings", learned, self.trainings * self.each)
 
         return tell
-
-    def end(self) -> None:
-        """A training is measured, or was already."""
-        self.done += 1
-        if self.progress is not None:
-            self.progress("trainings", self.done, self.trainings)
-
-    def _tell(self, what: str, done: int) -> None:
-        if self.progress is not None:
-            self.progress(what, done, self.trainings * self.each)
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
@@ -180,12 +208,14 @@ def check_seeds(seeds: Sequence[int]) -> None:
 
 
 @contextmanager
-def runs_in(folder: str | os.PathLike[str] | None) -> Iterator[Path]:
+def runs_in(folder: str | os.PathLike[str] | None, ranks: Ranks = ALONE) -> Iterator[Path]:
     """Where a study's run folders lie; None is a folder that is gone afterwards."""
     if folder is not None:
         yield Path(folder) / RUNS
         return
-    with tempfile.TemporaryDirectory(prefix="convscope-") as place:
+    with ExitStack() as stack:
+        made = tempfile.TemporaryDirectory(prefix="convscope-")
+        place = ranks.from_first(lambda: stack.enter_context(made))
         yield Path(place) / RUNS
 
 
