@@ -1,4 +1,4 @@
-"""The error tree. Whatever Convscope refuses, it refuses with one of these.
+"""The errors that Convscope raises on purpose, as one tree.
 
     ConvscopeError
     ├── BadInput                what the user gave cannot be used; the command line exits with 2
@@ -14,7 +14,7 @@
     ├── NonFinite               NaN or infinity where numbers were needed, the layer named
     └── PeerFailed              another process of the same work failed
 
-A message says what was found, what was allowed, and the remedy, in one line.
+A message says what was found, what is allowed, and the remedy, in one line.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = [
 
 
 class ConvscopeError(Exception):
-    """Base of everything Convscope raises on purpose."""
+    """Base class of every error that Convscope raises on purpose."""
 
 
 class BadInput(ConvscopeError, ValueError):
-    """What the user gave cannot be used."""
+    """What the user gave cannot be used. The command line exits with 2."""
 
 
 class BadOption(BadInput):
@@ -81,13 +81,14 @@ class FolderInUse(BadInput):
 
 
 class NonFinite(ConvscopeError, ArithmeticError):
-    """NaN or infinity where numbers were needed."""
+    """NaN or infinity stands where numbers were needed."""
 
 
 class PeerFailed(ConvscopeError):
-    """Another process of the same work failed.
+    """Another process of the same work failed, so this one stops too.
 
-    said : that process has said why, so that this one need not speak
+    Attributes:
+        said: Whether that process has reported the reason itself, so that this one need not.
     """
 
     def __init__(self, message: str, *, said: bool) -> None:

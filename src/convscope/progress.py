@@ -1,4 +1,4 @@
-"""How far a long computation is, as it says so itself: a function that is called on the way."""
+"""Progress: the function that a long computation calls to tell how far it is."""
 
 from __future__ import annotations
 
@@ -11,18 +11,34 @@ Progress = Callable[[str, int, int], None]
 
 
 def named(progress: Progress | None, name: str) -> Progress | None:
-    """Progress that says what it is of, such as "conv5: images"."""
+    """Add a name to what a progress function reports, such as "conv5: images".
+
+    Args:
+        progress: The function to call; None if nobody listens.
+        name: What stands before each report, and a colon.
+
+    Returns:
+        A progress function, or None if `progress` is None.
+    """
     if progress is None:
         return None
     return lambda what, done, total: progress(f"{name}: {what}", done, total)
 
 
 def scaled(progress: Progress | None, whole: int) -> Progress | None:
-    """Progress that counts in other units: `whole` of them in all, the same number in each."""
+    """Convert the counts that a progress function reports into another unit.
+
+    Args:
+        progress: The function to call; None if nobody listens.
+        whole: The total in the new unit, such as images in place of batches.
+
+    Returns:
+        A progress function that reports `whole` as the total, or None if `progress` is None.
+    """
     if progress is None:
         return None
     return lambda what, done, total: progress(what, done * whole // max(1, total), whole)
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody is shown."""
+    """Report progress to nobody."""

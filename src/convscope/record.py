@@ -1,4 +1,4 @@
-"""Records: frozen dataclasses that know their JSON, field by field, in the order of the fields."""
+"""Records: frozen dataclasses that convert themselves to JSON, in the order of their fields."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ _KEY = "json"
 
 
 def key(name: str | None) -> dict[str, str | None]:
-    """Metadata of a dataclass field that is called `name` in JSON; None leaves it out.
+    """Make the metadata of a dataclass field that has another key in JSON.
 
-    For fields without a default that others follow: type checkers know `dataclasses.field` alone
-    to give none.
+    It is for fields without a default that others follow: type checkers know of
+    `dataclasses.field` alone that it gives none.
+
+    Args:
+        name: The key in JSON; None leaves the field out.
 
     Example:
         >>> hits: int = field(metadata=key("count"))
@@ -26,31 +29,32 @@ def key(name: str | None) -> dict[str, str | None]:
 
 
 def json_as(name: str, **options: Any) -> Any:
-    """A dataclass field that is called `name` in JSON.
+    """Declare a dataclass field whose key in JSON is not the field's own name.
 
     Args:
-        name: the key.
-        **options: of `dataclasses.field`, such as `default`.
+        name: The key in JSON.
+        **options: Options of `dataclasses.field`, such as `default`.
     """
     return field(metadata=key(name), **options)
 
 
 def not_in_json(**options: Any) -> Any:
-    """A dataclass field that JSON leaves out, such as a picture.
+    """Declare a dataclass field that JSON leaves out, such as a picture.
 
     Args:
-        **options: of `dataclasses.field`, such as `default`.
+        **options: Options of `dataclasses.field`, such as `default`.
     """
     return field(metadata=key(None), **options)
 
 
 class Record:
-    """Base of the dataclasses that hold results.
+    """Base class of the dataclasses that hold results.
 
     Attributes:
-        also: names of properties that JSON holds too, after the fields.
+        also: Names of properties that JSON holds too, after the fields.
 
     Example:
+        >>> from dataclasses import dataclass
         >>> @dataclass(frozen=True)
         ... class Rate(Record):
         ...     also = ("share",)
@@ -66,25 +70,33 @@ class Record:
     also: ClassVar[tuple[str, ...]] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the fields under their names, and the properties named in `also`."""
-        found: dict[str, Any] = {}
-        for each in fields(self):  # type: ignore[arg-type]
-            name = each.metadata.get(_KEY, each.name)
+        """Convert to a JSON-able dictionary: the fields, then the properties named in `also`."""
+        values: dict[str, Any] = {}
+        for entry in fields(self):  # type: ignore[arg-type]
+            name = entry.metadata.get(_KEY, entry.name)
             if name is not None:
-                found[name] = plain(getattr(self, each.name))
-        return found | {name: plain(getattr(self, name)) for name in self.also}
+                values[name] = plain(getattr(self, entry.name))
+        return values | {name: plain(getattr(self, name)) for name in self.also}
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: records and mappings as objects, sequences and arrays as lists."""
+    """Convert a value to what JSON has: objects, lists, text and numbers.
+
+    Args:
+        value: A record, mapping, sequence, array, tensor, enum member, path, or plain value.
+
+    Example:
+        >>> plain({"size": (3, 4)})
+        {'size': [3, 4]}
+    """
     if hasattr(value, "to_dict"):
         return value.to_dict()
     if isinstance(value, Enum | PurePath):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return {str(key): plain(element) for key, element in value.items()}
     if isinstance(value, tuple | list | range):
-        return [plain(entry) for entry in value]
+        return [plain(element) for element in value]
     if hasattr(value, "tolist"):  # of NumPy and torch
         return value.tolist()
     return value

@@ -1,8 +1,8 @@
 """Statistics: intervals and tests for few images, folds or seeds. Numbers only, over scipy.stats.
 
-Every interval is of 95 %. What scipy has is scipy's; written here is what it has not: a weighted
-sum of means with Welch's degrees of freedom, the variance corrected for folds that share images,
-and the jackknife over pairs.
+Every interval is of 95 %. What scipy has is scipy's; written here is what it lacks: a weighted sum
+of means with Welch's degrees of freedom, the variance corrected for folds that share images, and
+the jackknife over pairs.
 """
 
 from __future__ import annotations
@@ -41,9 +41,16 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over n values, their standard deviation, and a 95 % interval of the mean.
+    """A mean with its standard deviation and its 95 % interval.
 
-    deviation, low, high : None of a single value, which has no spread
+    The deviation and the interval are None for a single value, which has no spread.
+
+    Attributes:
+        mean: The mean of the values.
+        deviation: Their standard deviation.
+        low: The interval's lower end.
+        high: The interval's upper end.
+        count: How many values there are.
     """
 
     mean: float
@@ -53,7 +60,7 @@ class Estimate:
     count: int
 
     def to_dict(self) -> dict[str, float | None]:
-        """JSON-able."""
+        """Convert to a JSON-able dictionary."""
         return {
             "mean": self.mean,
             "deviation": self.deviation,
@@ -67,8 +74,13 @@ class Estimate:
 class Rate:
     """How often something happened, and how often chance would have let it happen.
 
-    expected : by chance;   low, high : 95 % interval of the rate (Wilson's)
-    p : the probability that chance alone gives as many hits or more
+    Attributes:
+        hits: How often it happened.
+        count: The number of trials.
+        expected: The rate that chance gives.
+        low: The lower end of the rate's 95 % interval (Wilson's).
+        high: Its upper end.
+        p: The probability that chance alone gives as many hits or more.
     """
 
     hits: int
@@ -80,28 +92,33 @@ class Rate:
 
     @classmethod
     def of(cls, hits: Sequence[bool], chances: Sequence[float]) -> Rate:
-        """From each trial's outcome and its own chance of a hit."""
-        count, found = len(hits), sum(map(bool, hits))
-        wilson = stats.binomtest(found, count).proportion_ci(LEVEL, method="wilson")
+        """Compute the rate of hits.
+
+        Args:
+            hits: The outcome of each trial.
+            chances: Each trial's own probability of a hit by chance.
+        """
+        count, happened = len(hits), sum(map(bool, hits))
+        wilson = stats.binomtest(happened, count).proportion_ci(LEVEL, method="wilson")
         # so many hits or more are so few misses or fewer: summed from the small end, which keeps
         # the digits of a small p
         misses = stats.poisson_binom([1.0 - chance for chance in chances])
         return cls(
-            hits=found,
+            hits=happened,
             count=count,
             expected=float(sum(chances)) / count,
             low=float(wilson.low),
             high=float(wilson.high),
-            p=float(misses.cdf(count - found)),
+            p=float(misses.cdf(count - happened)),
         )
 
     @property
     def rate(self) -> float:
-        """Hits in a trial, 0 to 1."""
+        """Hits per trial, 0 to 1."""
         return self.hits / self.count
 
     def to_dict(self) -> dict[str, float]:
-        """JSON-able."""
+        """Convert to a JSON-able dictionary."""
         return {
             "hits": self.hits,
             "count": self.count,
@@ -114,11 +131,14 @@ class Rate:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A weighted sum of means over seeds, in shares of the images (0.01 is a point).
+    """A weighted sum of means over seeds, in shares of the images (0.01 is a percentage point).
 
-    low, high : its 95 % interval; None where a row has one seed only
-    spreads : the value in standard deviations over the seeds (root mean square over the rows);
-        None where there is no spread
+    Attributes:
+        value: The sum.
+        low: The lower end of its 95 % interval; None where a row has one seed only.
+        high: Its upper end, or None likewise.
+        spreads: The value in standard deviations over the seeds (root mean square over the rows);
+            None where there is no spread.
     """
 
     value: float
@@ -127,7 +147,7 @@ class Contrast:
     spreads: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Convert to a JSON-able dictionary."""
         return {
             "value": self.value,
             "low": self.low,
@@ -137,68 +157,86 @@ class Contrast:
 
 
 def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
-    """A weighted sum of means, Σ weight · mean(values), with its interval and its size.
+    """Compute a weighted sum of means, Σ weight · mean(values), with its interval and its size.
 
-    The interval is Welch's: every row of values has a variance of its own, and the degrees of
-    freedom, which need not be whole, follow from how they add up.
+    The interval is Welch's: each row of values has a variance of its own, and the degrees of
+    freedom, which need not be whole, follow from how the variances add up.
 
     Args:
-        terms: A (weight, values by seed) for each row.
+        terms: For each row (weight, values by seed).
 
-    Source: Welch 1947, "The generalization of 'Student's' problem", Biometrika 34; for a sum of
-    several variances, Satterthwaite 1946.
+    Source:
+        Welch 1947, "The generalization of 'Student's' problem", Biometrika 34; for a sum of
+        several variances, Satterthwaite 1946.
     """
     value = math.fsum(weight * statistics.fmean(values) for weight, values in terms)
     if min(len(values) for _, values in terms) < 2:
         return Contrast(value, None, None, None)
     variances = [statistics.variance(values) for _, values in terms]
-    parts = [
+    shares = [
         (weight**2 * variance / len(values), len(values) - 1)
         for (weight, values), variance in zip(terms, variances, strict=True)
     ]
-    whole = math.fsum(part for part, _ in parts)
-    if whole == 0:
+    total = math.fsum(part for part, _ in shares)
+    if total == 0:
         return Contrast(value, value, value, None)
-    freedom = whole**2 / math.fsum(part**2 / degrees for part, degrees in parts)
-    half = _t(freedom) * math.sqrt(whole)
+    freedom = total**2 / math.fsum(part**2 / degrees for part, degrees in shares)
+    half = _t_quantile(freedom) * math.sqrt(total)
     spread = math.sqrt(statistics.fmean(variances))
     return Contrast(value, value - half, value + half, value / spread)
 
 
-def _t(freedom: float) -> float:
+def _t_quantile(freedom: float) -> float:
     """How many standard errors an interval reaches to either side: Student's t quantile."""
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
 def mean_of(values: Sequence[float]) -> Estimate:
-    """The mean over images and its t-interval; one image has no interval."""
-    found = contrast([(1.0, values)])
+    """Compute the mean over images and its t-interval; a single image has no interval.
+
+    Args:
+        values: A number for each image.
+    """
+    over_images = contrast([(1.0, values)])
     deviation = statistics.stdev(values) if len(values) > 1 else None
-    return Estimate(found.value, deviation, found.low, found.high, len(values))
+    return Estimate(over_images.value, deviation, over_images.low, over_images.high, len(values))
 
 
 def over_folds(values: Sequence[float], learned: int, tested: int) -> Estimate:
-    """The mean over random folds of one set of images, and its corrected resampled t-interval.
+    """Compute the mean over random folds of one set of images, with its corrected t-interval.
 
     Folds share images, so the variance of their mean is more than the variance over the count: it
-    is taken as (1/k + tested/learned) times the variance, for k folds. Of one fold, the mean is
-    both ends.
+    is taken as (1/k + tested/learned) times the variance, for k folds. With one fold, both ends of
+    the interval are the mean.
 
-    learned, tested : images in a fold.   Source: Nadeau & Bengio 2003, "Inference for the
-    generalization error", Machine Learning 52, eq. 11
+    Args:
+        values: A number for each fold.
+        learned: How many images a fold is fitted on.
+        tested: How many images a fold is tested on.
+
+    Source:
+        Nadeau & Bengio 2003, "Inference for the generalization error", Machine Learning 52, eq. 11.
     """
     count, mean = len(values), statistics.fmean(values)
     if count < 2:
         return Estimate(mean, 0.0, mean, mean, count)
     deviation = statistics.stdev(values)
-    half = _t(count - 1) * deviation * math.sqrt(1 / count + tested / learned)
+    half = _t_quantile(count - 1) * deviation * math.sqrt(1 / count + tested / learned)
     return Estimate(mean, deviation, mean - half, mean + half, count)
 
 
 def left_out(pairs: NDArray[np.float64]) -> tuple[float, ...]:
-    """The mean over the pairs of a symmetric (n, n) table without each of its n images.
+    """Compute the mean over the pairs of images, without each of the images in turn.
 
-    Fewer than 3 images leave no pair: then there is none.
+    Args:
+        pairs: A symmetric table of a number for each pair of images; the diagonal does not count.
+
+    Returns:
+        n means, one for each image left out; none if there are fewer than 3 images, which leave
+        no pair.
+
+    Shape:
+        pairs: (n, n).
     """
     n = len(pairs)
     if n < 3:
@@ -209,10 +247,19 @@ def left_out(pairs: NDArray[np.float64]) -> tuple[float, ...]:
 
 
 def jackknife(without: Sequence[float]) -> float | None:
-    """The standard error over n images of what was found without each of them; None of none.
+    """Compute the standard error, over n images, of a number known without each of them.
 
-    For means over pairs, which share images and so are not independent, and for what is made of
-    several such means.     Source: Efron & Tibshirani 1993, §11.2
+    It holds for means over pairs, which share images and so are not independent, and for numbers
+    made of several such means.
+
+    Args:
+        without: The number without each image in turn.
+
+    Returns:
+        The standard error; None if `without` is empty.
+
+    Source:
+        Efron & Tibshirani 1993, §11.2.
     """
     n = len(without)
     if not n:
@@ -222,18 +269,30 @@ def jackknife(without: Sequence[float]) -> float | None:
 
 
 def interval(value: float, without: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
-    """(low, high), 95 %, by the jackknife and Student's t; of nothing left out there is none."""
+    """Compute a 95 % interval by the jackknife and Student's t.
+
+    Args:
+        value: The number over all images.
+        without: The number without each image in turn.
+
+    Returns:
+        (low, high); (None, None) if `without` is empty.
+    """
     error = jackknife(without)
     if error is None:
         return None, None
-    half = _t(len(without) - 1) * error
+    half = _t_quantile(len(without) - 1) * error
     return value - half, value + half
 
 
 def detection(scores: ArrayLike, positive: ArrayLike) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative; ties count half.
+    """Compute the area under the ROC curve: how often a positive scores above a negative.
 
-    0.5 is chance, and what is said where all are positive or none.
+    Ties count half. 0.5 is chance, and is returned where all samples are positive or none is.
+
+    Args:
+        scores: A number for each sample, flattened.
+        positive: Whether each sample is positive.
     """
     where = np.asarray(positive, dtype=bool).ravel()
     count, others = int(where.sum()), int((~where).sum())
@@ -244,20 +303,25 @@ def detection(scores: ArrayLike, positive: ArrayLike) -> float:
 
 
 def ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """1 for the smallest of a row; equals share the mean of their ranks.
+    """Rank the values of each row: 1 for the smallest; equal values share the mean of their ranks.
 
-    Shape: values (..., N) -> (..., N).
+    Shape:
+        values: (..., N); the result has the same shape.
     """
-    found: NDArray[np.float64] = stats.rankdata(values, axis=-1)
-    return found
+    ranked: NDArray[np.float64] = stats.rankdata(values, axis=-1)
+    return ranked
 
 
 def rank_correlations(first: ArrayLike, rows: ArrayLike) -> NDArray[np.float64]:
-    """Spearman's rank correlation of one list with each of many; NaN where one does not vary.
+    """Compute Spearman's rank correlation of one list with each of many.
 
     For permutations and resamplings, where scipy's `spearmanr` would be called thousands of times.
 
-    Shape: first (N,), rows (D, N) -> (D,).
+    Returns:
+        -1 to 1 for each row; NaN where one of the two lists does not vary.
+
+    Shape:
+        first: (N,). rows: (D, N). The result: (D,).
     """
     a, b = ranks(first), ranks(rows)
     a, b = a - a.mean(), b - b.mean(-1, keepdims=True)
@@ -266,16 +330,21 @@ def rank_correlations(first: ArrayLike, rows: ArrayLike) -> NDArray[np.float64]:
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's rank correlation, -1 to 1; 0 where one of them does not vary."""
-    (found,) = rank_correlations(np.ravel(first), np.ravel(second)[None])
-    return 0.0 if np.isnan(found) else float(found)
+    """Compute Spearman's rank correlation of two lists, -1 to 1; 0 where one does not vary."""
+    (correlation,) = rank_correlations(np.ravel(first), np.ravel(second)[None])
+    return 0.0 if np.isnan(correlation) else float(correlation)
 
 
 def sign_test(differences: Sequence[float]) -> float:
-    """Two-sided exact p that positive and negative differences are equally likely.
+    """Test whether positive and negative differences are equally likely.
 
-    Differences of zero are left out. On which of two classifiers told an image right, it is
-    McNemar's exact test.
+    Applied to which of two classifiers is right about an image, it is McNemar's exact test.
+
+    Args:
+        differences: A difference for each image; those of zero are left out.
+
+    Returns:
+        The two-sided exact p.
     """
     up, down = (sum(value * sign > 0 for value in differences) for sign in (1, -1))
     return float(stats.binomtest(up, up + down).pvalue) if up + down else 1.0
@@ -284,19 +353,22 @@ def sign_test(differences: Sequence[float]) -> float:
 def bootstrap(
     measure: Callable[[NDArray[np.int64]], float], count: int, *, draws: int, seed: Sequence[int]
 ) -> tuple[float, float]:
-    """The interval of a number that is measured on `count` samples (percentile bootstrap).
+    """Compute the 95 % interval of a number measured on samples, by the percentile bootstrap.
 
     Args:
-        measure: From the indices of samples, drawn with replacement, to the number.
-        count: Samples there are. Of a single one, both ends are its own number.
+        measure: Computes the number from the indices of samples, drawn with replacement.
+        count: How many samples there are. With a single one, both ends are its own number.
         draws: How often samples are drawn again.
-        seed: Of the draws.
+        seed: The seed of the draws.
+
+    Returns:
+        (low, high).
     """
     every = np.arange(count)
     if count < 2:
         return measure(every), measure(every)
-    found = stats.bootstrap(
+    percentiles = stats.bootstrap(
         (every,), measure, n_resamples=draws, batch=1, vectorized=False,
         confidence_level=LEVEL, method="percentile", rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
-    return float(found.low), float(found.high)
+    return float(percentiles.low), float(percentiles.high)

@@ -1,4 +1,4 @@
-"""Options' words to values, and values to columns of words."""
+"""Text of the command line: option values into Python values, and rows into aligned columns."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ __all__ = ["listed", "numbers", "table"]
 
 
 def listed(words: str, option: str) -> tuple[str, ...]:
-    """("conv1", "conv5") of "conv1,conv5"; a name with a comma in it stands in double quotes.
+    """Split a comma-separated list of names; a name with a comma in it stands in double quotes.
 
-    Raises  BadOption: there is nothing in it.
+    Args:
+        words: The value of the option.
+        option: The option's name, for the error message.
+
+    Raises:
+        BadOption: There is no name in it.
+
+    Example:
+        >>> listed("conv1, conv5", "--layers")
+        ('conv1', 'conv5')
     """
     fields = next(csv.reader([words], skipinitialspace=True), [])
     names = tuple(name.strip() for name in fields if name.strip())
@@ -24,7 +33,20 @@ def listed(words: str, option: str) -> tuple[str, ...]:
 
 
 def numbers(words: str, option: str, least: int = 1) -> tuple[int, ...]:
-    """(1, 5, 15) of "1,5,15".   Raises  BadOption: something else, or a number below `least`."""
+    """Split a comma-separated list of whole numbers.
+
+    Args:
+        words: The value of the option.
+        option: The option's name, for the error message.
+        least: The smallest number that is allowed.
+
+    Raises:
+        BadOption: There is something else in it, or a number below `least`.
+
+    Example:
+        >>> numbers("1,5,15", "--per-class")
+        (1, 5, 15)
+    """
     parts = [part.strip() for part in words.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) >= least for part in parts):
         raise BadOption(
@@ -34,7 +56,17 @@ def numbers(words: str, option: str, least: int = 1) -> tuple[int, ...]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, left: bool = False) -> list[str]:
-    """Lines of columns, the first to the left, the others to the right, or to the `left` too."""
+    """Format rows as lines of aligned columns.
+
+    Args:
+        head: The titles of the columns.
+        rows: The cells, as many in a row as there are titles.
+        left: Align every column to the left; else only the first one, and the others to the right.
+
+    Example:
+        >>> table(("layer", "maps"), [("conv1", 96), ("conv2", 256)])
+        ['layer  maps', 'conv1    96', 'conv2   256']
+    """
     cells = [list(map(str, row)) for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     return [

@@ -1,1 +1,1 @@
-"""Floor 0: numbers only. Boxes of pixels and windows of layers."""
+"""Boxes of pixels and windows of layers: numbers only, without torch or images."""

@@ -1,4 +1,4 @@
-"""A box of pixels: half-open, in (row, column) order."""
+"""Boxes of pixels, half-open and in (row, column) order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ __all__ = ["Box"]
 
 @dataclass(frozen=True, order=True)
 class Box:
-    """Half-open rectangle (top, left, bottom, right): rows top..bottom-1, columns left..right-1.
+    """A half-open rectangle: rows top..bottom-1 and columns left..right-1.
 
     A receptive field may reach beyond the image, so coordinates may be negative or past its edge.
+
+    Attributes:
+        top: The first row.
+        left: The first column.
+        bottom: The row after the last.
+        right: The column after the last.
+
+    Example:
+        >>> Box(0, 0, 4, 4).intersect(Box(2, 1, 6, 3))
+        Box(top=2, left=1, bottom=4, right=3)
     """
 
     top: int
@@ -21,18 +31,21 @@ class Box:
 
     @property
     def height(self) -> int:
+        """The number of rows; 0 where `bottom` is not beyond `top`."""
         return max(0, self.bottom - self.top)
 
     @property
     def width(self) -> int:
+        """The number of columns; 0 where `right` is not beyond `left`."""
         return max(0, self.right - self.left)
 
     @property
     def empty(self) -> bool:
+        """Whether the box holds no pixel."""
         return self.height == 0 or self.width == 0
 
     def intersect(self, other: Box) -> Box:
-        """The part that both boxes share (possibly empty)."""
+        """Return the part that both boxes share, which may be empty."""
         return Box(
             max(self.top, other.top),
             max(self.left, other.left),
@@ -41,7 +54,7 @@ class Box:
         )
 
     def hull(self, other: Box) -> Box:
-        """The smallest box that holds both."""
+        """Return the smallest box that holds both."""
         return Box(
             min(self.top, other.top),
             min(self.left, other.left),
@@ -50,8 +63,9 @@ class Box:
         )
 
     def clip(self, height: int, width: int) -> Box:
-        """The part inside an image of that size."""
+        """Return the part inside an image of `height` rows and `width` columns."""
         return self.intersect(Box(0, 0, height, width))
 
     def as_tuple(self) -> tuple[int, int, int, int]:
+        """Return (top, left, bottom, right)."""
         return (self.top, self.left, self.bottom, self.right)

@@ -4,7 +4,7 @@ A `Window` is an affine map, along one axis, from an output index i to the half-
 input indices [first(i), first(i) + size), with first(i) = floor(start + i * stride). A convolution
 with kernel k, stride s, padding p and dilation d is Window(size=d*(k-1)+1, stride=s, start=-p);
 up-sampling has a fractional stride; a global operation has stride 0 and a size as large as the
-axis. Windows compose (`after`), join (`hull`), and answer both directions (`need`, `affected`).
+axis. Windows compose (`after`), join (`hull`), and answer in both directions (`need`, `affected`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Interval = tuple[Any, Any]
 
 
 class Status(Enum):
-    """How sure a window is."""
+    """How sure a window is about what an output reads."""
 
     EXACT = "exact"
     """The smallest interval that holds every input the output reads (where it crosses the edge
@@ -36,14 +36,28 @@ class Status(Enum):
     """The output reads the whole axis, whatever its position."""
 
     def __or__(self, other: Status) -> Status:
-        """The less sure of the two."""
+        """Return the less sure of the two."""
         order = (Status.EXACT, Status.UPPER_BOUND, Status.GLOBAL)
         return max(self, other, key=order.index)
 
 
 @dataclass(frozen=True)
 class Window:
-    """Affine map from an output index to an input interval, along one axis, in input indices."""
+    """An affine map from an output index to an interval of input indices, along one axis.
+
+    Attributes:
+        size: How many inputs an output reads, from the first to the last.
+        stride: Steps, in inputs, from an output's window to the next one's; 0 if it is global.
+        start: The first input of output 0; below 0 in the padding.
+        status: How sure the window is.
+
+    Example:
+        >>> conv = Window.sliding(kernel=3, stride=2, padding=1)
+        >>> conv.need((0, 4))
+        (-1, 8)
+        >>> conv.after(Window.sliding(kernel=3)).size
+        5
+    """
 
     size: int = 1
     stride: Fraction = Fraction(1)
@@ -56,38 +70,60 @@ class Window:
 
     @classmethod
     def sliding(cls, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Window:
-        """The window of a convolution or pooling with symmetric or leading `padding`."""
+        """Return the window of a convolution or pooling along one axis.
+
+        Args:
+            kernel: Elements of the kernel.
+            stride: Inputs between two neighbouring outputs.
+            padding: Elements added before the first input.
+            dilation: Inputs between two elements of the kernel.
+        """
         return cls(dilation * (kernel - 1) + 1, Fraction(stride), Fraction(-padding))
 
     @classmethod
     def whole(cls, extent: int) -> Window:
-        """The window of an operation that reads the whole axis for every output."""
+        """Return the window of an operation that reads the whole axis for every output.
+
+        Args:
+            extent: The length of the input axis.
+        """
         return cls(extent, Fraction(0), Fraction(0), Status.GLOBAL)
 
     @property
     def is_whole(self) -> bool:
+        """Whether every output reads the same inputs: the whole axis."""
         return self.stride == 0
 
     @property
     def _integers(self) -> tuple[int, int, int]:
-        """(start, stride, scale): start and stride times their common denominator, and that."""
+        """`start` and `stride` times their common denominator, and that denominator."""
         scale = math.lcm(self.stride.denominator, self.start.denominator)
         return int(self.start * scale), int(self.stride * scale), scale
 
     def first(self, index: Any) -> Any:
-        """First input index of output `index` (an integer or an integer array)."""
+        """Return the first input index of output `index` (an integer or an integer array)."""
         start, stride, scale = self._integers
         return (start + index * stride) // scale
 
     def need(self, interval: Interval) -> Interval:
-        """Input interval that the outputs in `interval` read (not clipped to the input)."""
+        """Return the input interval that the outputs in `interval` read, not clipped to the input.
+
+        Args:
+            interval: Output indices, half-open: integers, or integer arrays of equal shape.
+        """
         first, last = interval
         return self.first(first), self.first(last - 1) + self.size
 
     def affected(self, interval: Interval, extent: int) -> Interval:
-        """Output interval, within [0, extent), that reads anything of the input `interval`.
+        """Return the output interval, within [0, extent), that reads anything of an input interval.
 
-        Where nothing is read, or the interval is empty, the result is empty (last <= first).
+        Args:
+            interval: Input indices, half-open: integers, or integer arrays of equal shape.
+            extent: The length of the output axis.
+
+        Returns:
+            Output indices, half-open; empty (last <= first) where `interval` is empty or nothing of
+            it is read.
         """
         first, last = interval
         start, stride, scale = self._integers
@@ -101,7 +137,14 @@ class Window:
         return _clip(low, extent), _clip(high, extent)
 
     def after(self, below: Window) -> Window:
-        """This layer's window seen through `below`, in below's input indices."""
+        """Compose with the layer below: this layer's window in the input indices of `below`.
+
+        Args:
+            below: The window of the layer whose outputs are this layer's inputs.
+
+        Returns:
+            The composed window; an upper bound where rounding twice makes it larger than need be.
+        """
         reach = (self.size - 1) * below.stride
         start = below.start + self.start * below.stride
         status = self.status | below.status
@@ -121,7 +164,12 @@ class Window:
         )
 
     def hull(self, other: Window, extent: int) -> Window:
-        """The window that holds both, on an input axis of `extent` (two branches that meet)."""
+        """Return the window that holds both, as where two branches of a network meet.
+
+        Args:
+            other: The window of the other branch.
+            extent: The length of the input axis, all of which two different strides need.
+        """
         if self.stride != other.stride or self.is_whole:
             return Window.whole(extent)
         start = min(self.start, other.start)
@@ -137,7 +185,12 @@ IDENTITY = Window()
 
 @dataclass(frozen=True)
 class Field:
-    """A window per axis: the receptive field of a layer, or the reach of one operation."""
+    """A window for each axis: the receptive field of a layer, or the reach of one operation.
+
+    Attributes:
+        rows: The window along the rows.
+        columns: The window along the columns.
+    """
 
     rows: Window = IDENTITY
     columns: Window = IDENTITY
@@ -159,10 +212,20 @@ class Field:
 
     @property
     def status(self) -> Status:
+        """The less sure status of the two axes."""
         return self.rows.status | self.columns.status
 
     def box(self, position: tuple[int, int]) -> Box:
-        """Input box, not clipped, that the output at `position` (row, column) reads."""
+        """Return the input box, not clipped, that the output at a position reads.
+
+        Args:
+            position: (row, column) on the layer's grid.
+
+        Example:
+            >>> conv = Window.sliding(kernel=3, stride=2, padding=1)
+            >>> Field(conv, conv).box((0, 1))
+            Box(top=-1, left=1, bottom=2, right=4)
+        """
         row, column = position
         (top, bottom), (left, right) = (
             self.rows.need((row, row + 1)),
@@ -171,9 +234,11 @@ class Field:
         return Box(int(top), int(left), int(bottom), int(right))
 
     def after(self, below: Field) -> Field:
+        """Compose with the field of the layer below, axis by axis (`Window.after`)."""
         return Field(self.rows.after(below.rows), self.columns.after(below.columns))
 
     def hull(self, other: Field, extent: tuple[int, int]) -> Field:
+        """Return the field that holds both, on an input of `extent` (height, width)."""
         return Field(
             self.rows.hull(other.rows, extent[0]), self.columns.hull(other.columns, extent[1])
         )

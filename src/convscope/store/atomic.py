@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, flushed, and renamed into it."""
+"""Atomic files: whole or absent, written beside their place, flushed, and renamed into it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ __all__ = ["remove_leftovers", "replace_file", "write_json"]
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path`; a crash at any point leaves the old file or the new one."""
+    """Write a file so that a crash at any point leaves either the old content or the new.
+
+    Args:
+        path: The file; its folder must exist.
+        content: The new bytes.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -31,7 +36,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON-able value as `replace_file` does."""
+    """Write a JSON-able value as a text file, atomically as `replace_file` does."""
     replace_file(path, json.dumps(value, indent=1).encode())
 
 

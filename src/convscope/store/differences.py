@@ -1,4 +1,4 @@
-"""What differs between two records of settings, said as one line."""
+"""The first difference between two records of settings, in one line."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ LONGEST = 40  # characters of a value in a message: identities are long
 def first_difference(
     there: Any, now: Any, *, sentences: Mapping[str, str] | None = None, name: str = ""
 ) -> str | None:
-    """The first value in which two records of settings differ.
+    """Name the first value in which two records of settings differ.
 
     Args:
-        there: what a folder was made with: nested mappings and sequences of plain values.
-        now: what is asked for.
-        sentences: what to say, in place of the values, where the setting of that name differs:
-            for values that tell a reader nothing, such as fingerprints.
-        name: the way to these records, for the message.
+        there: What a folder was made with: nested mappings and sequences of plain values.
+        now: What is asked for.
+        sentences: By the name of a setting, the message for it, in place of the two values: for
+            settings whose values tell a reader nothing, such as fingerprints.
+        name: The path to these records within the whole ones, for the message.
 
     Returns:
         A line such as "recipe.learning_rate is 0.01 there, 0.02 now"; None where all is equal.
+
+    Example:
+        >>> first_difference({"epochs": 10}, {"epochs": 20})
+        'epochs is 10 there, 20 now'
     """
     if there == now:
         return None

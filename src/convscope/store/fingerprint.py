@@ -14,21 +14,21 @@ __all__ = ["array_fingerprint", "file_fingerprint", "text_fingerprint"]
 
 
 def text_fingerprint(text: str) -> str:
-    """Of a text, encoded as UTF-8."""
+    """Return the SHA-256, hex, of a text, encoded as UTF-8."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_fingerprint(path: Path) -> str:
-    """Of a file's bytes. It is read in pieces."""
+    """Return the SHA-256, hex, of a file's bytes, which are read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def array_fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
-    """Of arrays with their types and shapes, in order.
+    """Return a short SHA-256 over arrays, with their types and shapes, in order.
 
     Returns:
-        The first 16 digits: what the settings of a study say in place of the arrays.
+        The first 16 hex digits: what the settings of a study hold in place of the arrays.
     """
     import numpy as np
 

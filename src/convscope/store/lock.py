@@ -1,4 +1,4 @@
-"""What work has to itself: a folder that one process holds at a time, a folder that is new."""
+"""Exclusive use of a folder: a lock that one process holds, and a check that it is new."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ LOCK = ".lock"
 
 @contextmanager
 def held(path: Path, refusal: str) -> Iterator[None]:
-    """Hold a lock file, and remove it at the end. The system lets go of it when the process ends,
-    however it ends.
+    """Hold a lock file while the `with` block runs, and remove it at the end.
+
+    The system releases the lock when the process ends, however it ends.
 
     Args:
-        path: the lock file; its folder must exist.
-        refusal: the message for the second comer.
+        path: The lock file; its folder must exist.
+        refusal: The message of the error if another process holds it.
 
     Raises:
-        FolderInUse: another process holds it.
+        FolderInUse: Another process holds the lock.
     """
     with _locked(path, refusal):
         try:
@@ -55,6 +56,7 @@ def _locked(path: Path, refusal: str) -> IO[str]:
 
 
 def _is_at(file: IO[str], path: Path) -> bool:
+    """Whether the open file is the one that now lies at the path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -62,14 +64,17 @@ def _is_at(file: IO[str], path: Path) -> bool:
 
 
 def check_unused(folder: str | os.PathLike[str], *, resume: bool | None = None) -> Path:
-    """A folder that is new or empty, or whose work goes on; nothing is made yet.
+    """Check that work may be kept in a folder: it is new, empty, or to be resumed. Makes nothing.
 
     Args:
-        folder: where work is to be kept.
-        resume: whether it goes on; None is work that cannot be resumed.
+        folder: Where work is to be kept.
+        resume: Whether earlier work in it goes on; None for work that cannot be resumed.
+
+    Returns:
+        The folder's path.
 
     Raises:
-        FolderInUse: the folder holds something, which is never overwritten.
+        FolderInUse: The folder holds something, which is never overwritten, or is a file.
     """
     path = Path(folder)
     if path.exists() and not path.is_dir():

@@ -1,7 +1,7 @@
-"""Results by name, each a file, so that work which was interrupted goes on.
+"""Results by name, a file for each, so that interrupted work goes on where it was.
 
-study.json            what the results are of: by which settings
-pieces/NAME.json      a result, JSON
+study.json            the settings that the results depend on
+pieces/NAME.json      a JSON-able result
 pieces/NAME.npz       a result of arrays
 """
 
@@ -45,18 +45,22 @@ Arrays = dict[str, "NDArray[Any]"]
 
 
 class ResultStore:
-    """The results of one study that are there already, and a place for those to come.
+    """The results of one study: those that are there already, and a place for those to come.
 
-    Used in a `with` statement it holds the folder, so that no second process writes there.
+    Used in a `with` statement it locks the folder, so that no second process writes there.
 
     Args:
-        folder: None keeps nothing, for a study that is not to be resumed.
-        settings: JSON-able: everything that the results depend on.
-        resume: go on with a study of the same settings.
+        folder: The study's folder; None keeps nothing, for a study that is not to be resumed.
+        settings: Everything that the results depend on, JSON-able.
+        resume: Go on with a study of the same settings.
 
     Raises:
-        FolderInUse: the folder holds something and `resume` was not asked for; it holds a study of
+        FolderInUse: The folder holds something and `resume` was not asked for; it holds a study of
             other settings, the first difference named; or another process is at work in it.
+
+    Example:
+        with ResultStore("study", {"seed": 0}, resume=True) as store:
+            table = store.record("table", compute_table)
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class ResultStore:
             return
         wanted = json.loads(json.dumps(dict(settings)))
         check_unused(self.folder, resume=resume)
-        if self.folder.is_dir() and any(each.name != LOCK for each in self.folder.iterdir()):
+        if self.folder.is_dir() and any(entry.name != LOCK for entry in self.folder.iterdir()):
             self._check(wanted)
         (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
         write_json(self.folder / STUDY, wanted)
@@ -99,10 +103,14 @@ class ResultStore:
         )
 
     def record(self, name: str, make: Callable[[], Record]) -> Record:
-        """The JSON-able result of that name: read if it is there, else made and written.
+        """Return a JSON-able result: read it if it is there, else make and write it.
+
+        Args:
+            name: The result's name, any text.
+            make: Computes the result.
 
         Raises:
-            BadData: what is there cannot be read.
+            BadData: The file that is there cannot be read.
         """
         if self.folder is None:
             return make()
@@ -117,10 +125,14 @@ class ResultStore:
             raise _damaged(path, error) from None
 
     def arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
-        """The arrays of that name: read as they were written, bit by bit, or made and written.
+        """Return a result of arrays: read it, bit for bit, if it is there, else make and write it.
+
+        Args:
+            name: The result's name, any text.
+            make: Computes the arrays.
 
         Raises:
-            BadData: what is there cannot be read.
+            BadData: The file that is there cannot be read.
         """
         if self.folder is None:
             return make()
@@ -128,8 +140,8 @@ class ResultStore:
 
         path = self._path(name, "npz")
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
-                return {key: found[key] for key in found.files}
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+                return {key: stored[key] for key in stored.files}
         except FileNotFoundError:
             made = make()
             content = io.BytesIO()
@@ -144,12 +156,13 @@ class ResultStore:
         return self.folder / FOLDER / f"{quote(name, safe=' ,=@')}.{ending}"
 
     def _check(self, wanted: Record) -> None:
+        """Raise FolderInUse unless the folder holds a study of these settings."""
         assert self.folder is not None
         try:
-            found = json.loads((self.folder / STUDY).read_text(encoding="utf-8"))
+            stored = json.loads((self.folder / STUDY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise FolderInUse(f"{self.folder} holds no study to go on with: give another") from None
-        if differing := first_difference(found, wanted, sentences=SENTENCES):
+        if differing := first_difference(stored, wanted, sentences=SENTENCES):
             raise FolderInUse(
                 f"{self.folder} is a study with other settings: {differing}; give a new folder"
             )
