@@ -1,1 +1,1 @@
-"""Floor 5: training with the paper's recipe."""
+"""Training with the paper's recipe: from an architecture and labelled images to weights."""

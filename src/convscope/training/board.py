@@ -1,4 +1,4 @@
-"""The curves of a run for TensorBoard: an extra; metrics.jsonl holds the same numbers."""
+"""The curves of a run for TensorBoard: an extra, since metrics.jsonl holds the same numbers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,15 @@ CURVES = {
 
 
 class Board:
-    """Writes each epoch as a point of every curve.
+    """Writes each epoch of a run as a point of every TensorBoard curve.
 
-    history : epochs that are there already; later points of an interrupted run are taken back
-    Raises  BadOption: tensorboard is not installed.
+    Args:
+        run: The run's folder; the curves go into a folder inside it.
+        history: The epochs that are finished already. Later points, which an interrupted run may
+            have left, are taken back.
+
+    Raises:
+        BadOption: The package tensorboard is not installed.
     """
 
     def __init__(self, run: Path, history: Sequence[Epoch] = ()) -> None:
@@ -40,10 +45,11 @@ class Board:
         self.writer = SummaryWriter(str(run / FOLDER), purge_step=len(history) + 1)
 
     def add(self, epoch: Epoch) -> None:
-        """A point of every curve, at that epoch."""
+        """Add a point to every curve, at that epoch."""
         for curve, field in CURVES.items():
             self.writer.add_scalar(curve, getattr(epoch, field), epoch.epoch)
         self.writer.flush()
 
     def close(self) -> None:
+        """Close the file."""
         self.writer.close()

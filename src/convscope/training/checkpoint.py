@@ -3,7 +3,7 @@
     run.json                     what is trained on what, by which recipe, and how far it is (`Run`)
     recipe.yaml                  the recipe, with the source of every number
     metrics.jsonl                a line per epoch
-    epoch-0005.safetensors       the weights after the recipe's `keep_epochs`
+    epoch-0005.safetensors       the weights after each of the recipe's `keep_epochs`
     weights.safetensors          the final weights, there only once training is complete
     state.safetensors            until then: what training goes on with (state.py)
     tensorboard/                 curves for TensorBoard, where they were asked for
@@ -60,11 +60,19 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch brought. Accuracies are shares, 0..1; losses are mean cross-entropies, nats.
+    """The results of one epoch. Accuracies are shares, 0..1; losses mean cross-entropies, nats.
 
-    loss, accuracy : of the training images while they were learned, with dropout
-    renormalised : how often a filter was scaled back to the radius
-    learning_rate : at the epoch's last step; seconds : of training and validation together
+    Attributes:
+        epoch: Counted from 1.
+        loss: Of the training images while they were learned, with dropout.
+        accuracy: Of the training images likewise.
+        val_loss: Of the validation images.
+        val_accuracy: Of the validation images: the share whose class has the highest output.
+        val_top5: The share whose class is among the five highest outputs.
+        learning_rate: At the epoch's last step.
+        renormalised: How often a filter was scaled back to the recipe's radius.
+        steps: Updates in the epoch.
+        seconds: Of training and validation together.
     """
 
     epoch: int
@@ -81,7 +89,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Kept weights: after which epoch, in which file of the folder, its sha256."""
+    """Weights that are kept.
+
+    Attributes:
+        epoch: The epoch after which they were written.
+        file: Their file in the run's folder.
+        sha256: The file's SHA-256, hex.
+    """
 
     epoch: int
     file: str
@@ -90,12 +104,22 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Run:
-    """What run.json says.
+    """What run.json holds: what is trained on what, by which recipe, and how far it is.
 
-    data, validation : spec, identity, count and number of skipped images of each set
-    versions : of convscope, torch and the device
-    processes : that share each batch; notes : what a user should know about how it was computed
-    tested : the final weights' scores on the validation images
+    Attributes:
+        architecture: The network's, with its number of classes.
+        recipe: How it is trained.
+        classes: The names of the classes.
+        data: Spec, identity, count and number of skipped images of the training set.
+        validation: The same of the validation set.
+        versions: Of convscope, of torch, and the device's type.
+        status: How far the run is.
+        checkpoints: The weights kept on the way.
+        weights_sha256: The SHA-256, hex, of the final weights; None until they are there.
+        history: The results of every finished epoch.
+        processes: How many processes share each batch.
+        notes: What a user should know about how it was computed.
+        tested: The final weights' scores on the validation images.
     """
 
     architecture: Architecture
@@ -113,7 +137,11 @@ class Run:
     tested: tuple[Scores, ...] = ()
 
     def difference(self, wanted: Run) -> str | None:
-        """The first thing in which another training would differ, in words; None: it would not."""
+        """Name the first thing in which another training would differ; None if it would not.
+
+        Args:
+            wanted: The run that another training would make.
+        """
         if differing := self.recipe.difference(wanted.recipe):
             return f"the recipe's {differing}"
         if self.architecture != wanted.architecture:
@@ -127,23 +155,27 @@ class Run:
             "the classes' names": (self.classes, wanted.classes),
         }
         for name in ("data", "validation"):
-            mine, theirs = getattr(self, name), getattr(wanted, name)
+            own, others = getattr(self, name), getattr(wanted, name)
             for fact in ("count", "identity"):
-                pairs[f"the {name}'s {fact}"] = (mine[fact], theirs[fact])
+                pairs[f"the {name}'s {fact}"] = (own[fact], others[fact])
         pairs["the number of processes"] = (self.processes, wanted.processes)
         pairs["the device"] = (self.versions["device"], wanted.versions["device"])
-        for name, (there_is, now_is) in pairs.items():
-            if there_is != now_is:
-                return f"{name} is {_brief(there_is)} there, {_brief(now_is)} now"
+        for name, (stored_value, wanted_value) in pairs.items():
+            if stored_value != wanted_value:
+                return f"{name} is {_brief(stored_value)} there, {_brief(wanted_value)} now"
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to a JSON-able dictionary."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Run:
-        """Raises  TypeError, KeyError, ValueError: not what `to_dict` wrote."""
+        """Convert from what `to_dict` returned.
+
+        Raises:
+            TypeError, KeyError, ValueError: It is not what `to_dict` returned.
+        """
         fields = dict(values)
         version = fields.pop("schema_version")
         if version != SCHEMA_VERSION:
@@ -152,15 +184,22 @@ class Run:
         fields["recipe"] = Recipe.from_dict(fields["recipe"])
         fields["classes"] = tuple(fields["classes"])
         fields["status"] = Status(fields["status"])
-        fields["checkpoints"] = tuple(Checkpoint(**each) for each in fields["checkpoints"])
-        fields["history"] = tuple(Epoch(**each) for each in fields["history"])
+        fields["checkpoints"] = tuple(Checkpoint(**entry) for entry in fields["checkpoints"])
+        fields["history"] = tuple(Epoch(**entry) for entry in fields["history"])
         fields["notes"] = tuple(fields.get("notes", ()))
-        fields["tested"] = tuple(Scores(**each) for each in fields.get("tested", ()))
+        fields["tested"] = tuple(Scores(**entry) for entry in fields.get("tested", ()))
         return cls(**fields)
 
 
 def read_run(folder: str | os.PathLike[str]) -> Run:
-    """Raises  BadData: no run in that folder, or its run.json cannot be read."""
+    """Read the run in a folder.
+
+    Raises:
+        BadData: There is no run in that folder, or its run.json cannot be read.
+
+    Example:
+        read_run("runs/small").history[-1].val_accuracy
+    """
     path = Path(folder) / RUN
     try:
         return Run.from_dict(json.loads(path.read_text(encoding="utf-8")))
@@ -176,9 +215,15 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
 
 
 def run_to_resume(folder: str | os.PathLike[str], *, resume: bool) -> Run | None:
-    """The run in a folder that is to go on; None where a new one may begin. Makes nothing.
+    """Return the run in a folder that is to go on; None where a new one may begin. Makes nothing.
 
-    Raises  FolderInUse: it holds something that must not be overwritten; BadData: as `read_run`.
+    Args:
+        folder: The run's folder, which need not exist.
+        resume: Whether an earlier run may go on.
+
+    Raises:
+        FolderInUse: The folder holds something that must not be overwritten.
+        BadData: Its run.json cannot be read.
     """
     path = Path(folder)
     if not resume or not path.is_dir():
@@ -186,20 +231,22 @@ def run_to_resume(folder: str | os.PathLike[str], *, resume: bool) -> Run | None
         return None
     if (path / RUN).exists():
         return read_run(path)
-    strangers = sorted(each.name for each in path.iterdir() if not _is_leftover(each))
-    if strangers:
+    other_files = sorted(entry.name for entry in path.iterdir() if not _is_leftover(entry))
+    if other_files:
         raise FolderInUse(
-            f"{folder} holds {strangers[0]}, but no {RUN}: give a run, or a new folder"
+            f"{folder} holds {other_files[0]}, but no {RUN}: give a run, or a new folder"
         )
     return None
 
 
 @contextmanager
 def claim(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Makes the folder, if need be, and holds it for this process; the system lets go of it when
-    the process ends, however it ends.
+    """Make the folder, if need be, and lock it for this process while the `with` block runs.
 
-    Raises  FolderInUse: another process is at work there.
+    The system releases the lock when the process ends, however it ends.
+
+    Raises:
+        FolderInUse: Another process is at work there.
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
@@ -210,14 +257,20 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def tidy(folder: Path) -> None:
-    """Removes what a finished run left when it was killed in its very last moment."""
+    """Remove what a finished run left if it was killed in its very last moment."""
     if any(_is_leftover(entry) or entry.name == STATE for entry in folder.iterdir()):
         with claim(folder):
             (folder / STATE).unlink(missing_ok=True)
 
 
 class RunFolder:
-    """Writes a run into a claimed folder while it happens."""
+    """Writes a run into a locked folder while it happens.
+
+    Args:
+        folder: The run's folder, locked by `claim`.
+        run: What is trained on what; `history` and `checkpoints` grow.
+        preprocess: The network's preprocessing, which is stored with the weights.
+    """
 
     def __init__(self, folder: Path, run: Run, preprocess: Preprocess) -> None:
         self.folder, self.run, self.preprocess = folder, run, preprocess
@@ -225,26 +278,36 @@ class RunFolder:
         replace_file(folder / RECIPE, recipe_text(run.recipe).encode())
 
     def go_back(self, history: tuple[Epoch, ...], checkpoints: tuple[Checkpoint, ...]) -> None:
-        """Takes back what came after a state, so that nothing is there twice."""
+        """Take back what came after a saved state, so that nothing is there twice.
+
+        Args:
+            history: The epochs that the state knows.
+            checkpoints: The kept weights that it knows.
+        """
         self.run = replace(self.run, history=history, checkpoints=checkpoints)
         self._write_metrics()
         self._record()
 
     def log(self, epoch: Epoch) -> None:
-        """Adds an epoch to metrics.jsonl and run.json."""
+        """Add an epoch to metrics.jsonl and run.json."""
         self.run = replace(self.run, history=(*self.run.history, epoch))
         self._write_metrics()
         self._record()
 
     def keep(self, network: Convnet, epoch: int) -> None:
-        """Writes the weights after that epoch."""
+        """Write the weights after an epoch, to be kept."""
         file = f"epoch-{epoch:04d}.safetensors"
         kept = Checkpoint(epoch, file, self._write(file, network, epoch))
         self.run = replace(self.run, checkpoints=(*self.run.checkpoints, kept))
         self._record()
 
     def finish(self, network: Convnet, tested: tuple[Scores, ...] = ()) -> Path:
-        """Writes the final weights, and that the run is complete; their path."""
+        """Write the final weights, record that the run is complete, and return the weights' path.
+
+        Args:
+            network: The trained network.
+            tested: Its scores on the validation images.
+        """
         sha256 = self._write(WEIGHTS, network, self.run.recipe.epochs)
         self.run = replace(self.run, status=Status.FINISHED, weights_sha256=sha256, tested=tested)
         self._record()
@@ -252,7 +315,7 @@ class RunFolder:
         return self.folder / WEIGHTS
 
     def last_good(self) -> str:
-        """The newest weights that are whole and finite, in words."""
+        """Name the newest weights that are whole and finite, for an error message."""
         if (self.folder / STATE).exists():
             return f"the last good checkpoint is {self.folder / STATE}"
         if self.run.checkpoints:
@@ -260,12 +323,16 @@ class RunFolder:
         return "no checkpoint was written before"
 
     def stop(self, status: Status) -> None:
-        """Records why no further epoch comes."""
+        """Record that no further epoch comes, and why."""
         self.run = replace(self.run, status=status)
         self._record()
 
     def facts(self, epoch: int) -> dict[str, str]:
-        """Metadata of weights. Nothing of the clock: the same training writes the same bytes."""
+        """Return the metadata of weights. It holds no time: equal trainings write equal bytes.
+
+        Args:
+            epoch: The epoch after which the weights are written.
+        """
         facts = {
             "epoch": str(epoch),
             "recipe": json.dumps(self.run.recipe.to_dict()),
@@ -281,7 +348,7 @@ class RunFolder:
         return write_network(path, network, self.preprocess, run.classes, self.facts(epoch))
 
     def _write_metrics(self) -> None:
-        lines = "".join(f"{json.dumps(asdict(each))}\n" for each in self.run.history)
+        lines = "".join(f"{json.dumps(asdict(epoch))}\n" for epoch in self.run.history)
         replace_file(self.folder / METRICS, lines.encode())
 
     def _record(self) -> None:
@@ -289,11 +356,11 @@ class RunFolder:
 
 
 def _is_leftover(entry: Path) -> bool:
-    """Whether a run that was killed before it had written anything left this."""
+    """Whether a run that was killed before it had written anything left this file."""
     return entry.name == LOCK or (entry.name.startswith(".") and entry.suffix == ".tmp")
 
 
 def _brief(value: object) -> str:
-    """A word for a message: identities are long."""
+    """Format a value for a message, shortened: identities are long."""
     words = ", ".join(value) if isinstance(value, tuple) else str(value)
     return words if len(words) <= 40 else f"{words[:40]}…"

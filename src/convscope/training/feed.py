@@ -1,7 +1,7 @@
-"""What a network is fed, step by step: the order of an epoch, crops, flips, batches ahead of time.
+"""Batches for training: the order of an epoch, crops and flips, gathered ahead of the network.
 
 Everything random is drawn from the recipe's seed, the epoch and the step alone, for the whole batch
-whatever the number of processes, so that a training can be taken up at any step. A thread gathers
+whatever the number of processes, so that a training can be resumed at any step. A thread gathers
 the next batches, as bytes, while the network computes.
 """
 
@@ -29,19 +29,29 @@ AHEAD = 2  # batches
 
 
 def draw_number(seed: int, *place: object) -> int:
-    """A number to seed a generator with: another one for every seed and place."""
+    """Derive a generator's seed from a seed and a place, such as an epoch and a step.
+
+    Args:
+        seed: The recipe's seed.
+        *place: Words and numbers: another place gives another number.
+    """
     words = "/".join(map(str, (seed, *place)))
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=7).digest(), "big")
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A process's part of one step's pictures, as bytes.
+    """A process's share of one step's pictures, as bytes.
 
-    place : of the step in its epoch, from 0; count : pictures of all processes together
-    pixels : uint8 (n, H, W, 3), cropped and flipped; labels : int64 (n,)
-    rows, columns : int64 (n, H) and (n, W), where in the wide picture each pixel comes from
-    idle : the process has no picture of this step; it goes through with one that does not count
+    Attributes:
+        place: The step in its epoch, from 0.
+        count: How many pictures the step has in all processes together.
+        pixels: uint8 (n, H, W, 3), cropped and flipped.
+        labels: int64 (n,).
+        rows: int64 (n, H): the row of the uncropped picture that each row comes from.
+        columns: int64 (n, W): the column that each column comes from.
+        idle: Whether the process has no picture of this step; it then takes part with one that does
+            not count.
     """
 
     place: int
@@ -54,9 +64,18 @@ class Batch:
 
 
 class Feed:
-    """Batches of a lesson, by a recipe.
+    """Makes the batches of a training, by its recipe.
 
-    ranks : which of the processes this is; each gets its share of every batch
+    Args:
+        lesson: The training data.
+        recipe: Batch size, flips, and the seed of whatever is random.
+        device: Where the network is.
+        ranks: Which of the processes this is; each gets its share of every batch.
+
+    Attributes:
+        size: Height and width of the network's input, pixels.
+        slack: How many pixels a picture is larger than that, which leaves room for crops.
+        steps: Batches in an epoch.
     """
 
     def __init__(
@@ -70,7 +89,12 @@ class Feed:
         self.mean = lesson.mean.to(device)
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """Every picture once, in an order of this epoch's own; from the step `first` on."""
+        """Yield every picture once, in an order of this epoch's own.
+
+        Args:
+            epoch: Counted from 1.
+            first: The step to begin with, from 0.
+        """
         generator = torch.Generator().manual_seed(draw_number(self.recipe.seed, "order", epoch))
         order = torch.randperm(len(self.lesson.pictures), generator=generator)
         parts = order.split(self.recipe.batch_size)
@@ -88,12 +112,18 @@ class Feed:
                     future.cancel()
 
     def batch(self, chosen: Tensor, epoch: int, place: int) -> Batch:
-        """This process's share of the pictures `chosen` (int64, indices), cropped and flipped."""
+        """Gather this process's share of a step's pictures, cropped and flipped.
+
+        Args:
+            chosen: int64: the indices of the step's pictures.
+            epoch: Counted from 1.
+            place: The step in the epoch, from 0.
+        """
         rows, columns = self._windows(len(chosen), epoch, place)
-        mine = self.ranks.share(torch.arange(len(chosen)))
-        idle = len(mine) == 0
-        mine = mine if len(mine) else torch.zeros(1, dtype=torch.int64)
-        rows, columns, indices = rows[mine], columns[mine], chosen[mine]
+        share = self.ranks.share(torch.arange(len(chosen)))
+        idle = len(share) == 0
+        share = share if len(share) else torch.zeros(1, dtype=torch.int64)
+        rows, columns, indices = rows[share], columns[share], chosen[share]
         pixels = torch.from_numpy(self._gather(indices.tolist(), rows, columns))
         labels = self.lesson.pictures.labels[indices]
         if self.device.type == "cuda":
@@ -101,7 +131,11 @@ class Feed:
         return Batch(place, len(chosen), pixels, labels, rows, columns, idle)
 
     def images(self, batch: Batch) -> Tensor:
-        """float32 (n, 3, H, W) on the device, mean-subtracted, channels last in memory."""
+        """Convert a batch to the network's input, on the device and with the mean subtracted.
+
+        Shape:
+            The result: float32 (n, 3, H, W), channels last in memory.
+        """
         values = batch.pixels.to(self.device, non_blocking=True).float()
         if self.slack or self.recipe.flips:
             rows, columns = batch.rows.to(self.device), batch.columns.to(self.device)
@@ -111,7 +145,11 @@ class Feed:
         return values.permute(0, 3, 1, 2)  # (n, 3, H, W)
 
     def _windows(self, count: int, epoch: int, place: int) -> tuple[Tensor, Tensor]:
-        """Rows (count, H) and columns (count, W) of each picture that are seen, in their order."""
+        """Draw which rows and columns of each picture the network sees, and in which order.
+
+        Shape:
+            The result: int64 (count, H) and (count, W).
+        """
         number = draw_number(self.recipe.seed, "crops", epoch, place)
         generator = torch.Generator().manual_seed(number)
         line = torch.arange(self.size).repeat(count, 1)
@@ -121,12 +159,16 @@ class Feed:
         return line + corners[0], columns + corners[1]
 
     def _gather(self, indices: list[int], rows: Tensor, columns: Tensor) -> NDArray[np.uint8]:
-        """uint8 (n, H, W, 3): a copy per picture, which is what a memory map reads best."""
+        """Copy the pixels of each picture: one copy per picture is what a memory map reads best.
+
+        Shape:
+            The result: uint8 (n, H, W, 3).
+        """
         size = self.size
-        held = np.empty((len(indices), size, size, 3), np.uint8)
+        windows = np.empty((len(indices), size, size, 3), np.uint8)
         tops, firsts, lasts = rows[:, 0].tolist(), columns[:, 0].tolist(), columns[:, -1].tolist()
         for row, index in enumerate(indices):
             top, left = tops[row], min(firsts[row], lasts[row])
             window = self.bytes[index, top : top + size, left : left + size]
-            held[row] = window if firsts[row] < lasts[row] else window[:, ::-1]
-        return held
+            windows[row] = window if firsts[row] < lasts[row] else window[:, ::-1]
+        return windows

@@ -1,4 +1,4 @@
-"""What is learned and what it is tested on, decoded once for any number of trainings."""
+"""Training data: the pictures to learn from and to validate on, decoded once for many trainings."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ __all__ = ["Lesson", "load_lesson"]
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What is learned, and what it is tested on; one lesson may serve many trainings.
+    """The pictures that a network learns from, and those that it is validated on.
 
-    pictures : uint8 (N, S, S, 3), S above the input's size if the recipe crops
-    validation : uint8 (n, S, S, 3); the middle is what the network will see
-    mean : float32 (S, S, 3), over `pictures`
-    preprocess : the network's, with the mean's centre
+    Attributes:
+        pictures: uint8 (N, S, S, 3), S above the input's size if the recipe crops.
+        validation: uint8 (n, S, S, 3); the network sees their middle.
+        mean: float32 (S, S, 3): the mean of `pictures`.
+        preprocess: The network's preprocessing, with the centre of that mean.
     """
 
     pictures: Pictures
@@ -46,12 +47,20 @@ def load_lesson(
     cache: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Lesson:
-    """Decodes or draws both sets once, for any number of trainings with that input and cropping.
+    """Decode or render both sets, for any number of trainings with that input size and cropping.
 
-    cache : a folder for the decoded pictures, which are then read from disk (cache.py); None keeps
-        them in memory
+    Args:
+        architecture: Gives the size of the network's input.
+        images: The labelled images to learn from.
+        validation: Those to validate on, of the same classes.
+        recipe: Says whether pictures are cropped or stretched.
+        workers: Threads that decode, or processes that render scenes.
+        cache: A folder for the decoded pictures, which are then read from disk (cache.py); None
+            keeps them in memory.
+        progress: Called with (what, done, total).
 
-    Raises  BadData: images without labels, or whose classes differ between the two sets.
+    Raises:
+        BadData: There are images without labels, or the classes of the two sets differ.
     """
     if images.classes != validation.classes:
         raise BadData(

@@ -1,7 +1,7 @@
 """Training: stochastic gradient descent as in the paper's §3, which can be interrupted anywhere.
 
 What happens at a step depends on the recipe's seed, the epoch and the step alone, so that a
-training that was killed goes on at its last state and ends with the same bits (on a CPU; a GPU's
+training that was killed goes on from its last state and ends with the same bits (on a CPU; a GPU's
 own sums may differ in the last one). The caller's random generators are left as they were.
 """
 
@@ -48,11 +48,12 @@ __all__ = ["Keeping", "Lesson", "TrainingResult", "load_lesson", "renormalise", 
 
 @dataclass(frozen=True)
 class Keeping:
-    """How a training is kept while it runs.
+    """How the state of a training is kept on disk while it runs.
 
-    resume : go on with the run in the folder, if there is one, of the same settings
-    every : seconds between two states on disk, which is the most that a kill undoes; 0: every step
-    tensorboard : also write curves for TensorBoard
+    Attributes:
+        resume: Go on with the run in the folder, if there is one, of the same settings.
+        every: Seconds between two states on disk, the most that a kill undoes; 0: every step.
+        tensorboard: Also write curves for TensorBoard.
     """
 
     resume: bool = False
@@ -62,11 +63,14 @@ class Keeping:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training left.
+    """What a finished training leaves.
 
-    folder : the run's, `run:FOLDER` as a MODEL; weights : the final ones; history : every epoch
-    tested : the final weights' scores, of one crop and, where the recipe crops, of ten
-    already : it was finished before, and nothing was done
+    Attributes:
+        folder: The run's folder; `run:FOLDER` is a MODEL for every verb.
+        weights: The file of the final weights.
+        history: The results of every epoch.
+        tested: The final weights' scores, of one crop and, where the recipe crops, of ten.
+        already: Whether the run was finished before, so that nothing was done.
     """
 
     folder: Path
@@ -90,27 +94,42 @@ def train(
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> TrainingResult:
-    """Trains a network on labelled images and writes the run to `out` (checkpoint.py).
+    """Train a network on labelled images and write the run into a folder (checkpoint.py).
 
-    architecture : its number of classes is taken from the images
-    workers, cache : as `load_lesson`; ranks : which of several processes this is
-    progress : called with (what, done, total), in images, in the first process
+    Args:
+        architecture: The network, or its name; its number of classes is taken from the images.
+        images: The labelled images to learn from.
+        validation: Those to validate on, of the same classes.
+        recipe: How to train.
+        out: The folder of the run.
+        device: Where to compute.
+        workers: Threads that decode, or processes that render scenes.
+        cache: A folder for the decoded pictures; None keeps them in memory.
+        keeping: How the training's state is kept, and whether an earlier run goes on.
+        ranks: Which of several processes this is.
+        progress: Called with (what, done, total), in images, in the first process.
 
-    Raises  FolderInUse: `out` holds something, or a run of other settings, the first named.
-            BadModel: no architecture of that name.
-            BadData: images without labels, or whose classes differ between the two sets.
-            NonFinite: the loss became NaN or infinite; the layer and the last good checkpoint are
+    Raises:
+        FolderInUse: `out` holds something else, or a run of other settings; the first difference
+            is named.
+        BadModel: There is no architecture of that name.
+        BadData: There are images without labels, or the classes of the two sets differ.
+        NonFinite: The loss became NaN or infinite. The layer and the last good checkpoint are
             named, and the run keeps what came before.
+
+    Example:
+        images, validation = open_images("scenes:train"), open_images("scenes:val")
+        train("zfnet-small", images, validation, RECIPES["small"], "runs/small")
     """
     if isinstance(architecture, str):
         architecture = architecture_named(architecture)
     progress = progress if ranks.first else None
-    found = ranks.from_first(lambda: run_to_resume(out, resume=keeping.resume))
-    if found is not None and images.classes is not None:  # before anything is read
-        wanted = _shaped(architecture, recipe, len(images.classes))
-        _check_same(out, found, replace(found, architecture=wanted, recipe=recipe))
-        if found.status is Status.FINISHED:
-            return _finished(Path(out), found, ranks)
+    existing = ranks.from_first(lambda: run_to_resume(out, resume=keeping.resume))
+    if existing is not None and images.classes is not None:  # before anything is read
+        wanted = _with_classes(architecture, recipe, len(images.classes))
+        _check_same(out, existing, replace(existing, architecture=wanted, recipe=recipe))
+        if existing.status is Status.FINISHED:
+            return _finished_before(Path(out), existing, ranks)
 
     def load() -> Lesson:
         return load_lesson(
@@ -136,29 +155,49 @@ def train_on(
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> TrainingResult:
-    """`train` on a lesson that is there already. Raises as `train` does."""
+    """Train as `train` does, on training data that is loaded already.
+
+    Args:
+        architecture: The network; its number of classes is taken from the data.
+        lesson: The training data.
+        recipe: How to train.
+        out: The folder of the run.
+        device: Where to compute.
+        keeping: How the training's state is kept, and whether an earlier run goes on.
+        ranks: Which of several processes this is.
+        progress: Called with (what, done, total), in images, in the first process.
+
+    Raises:
+        FolderInUse: `out` holds something else, or a run of other settings.
+        BadData: The data has one class only.
+        NonFinite: The loss became NaN or infinite.
+    """
     device = torch.device(device)
-    wanted = _planned(_shaped(architecture, recipe, len(lesson.pictures.classes)), lesson, recipe,
-                      device, ranks)  # fmt: skip
-    found = ranks.from_first(lambda: run_to_resume(out, resume=keeping.resume))
-    if found is not None:
-        _check_same(out, found, wanted)
-        if found.status is Status.FINISHED:
-            return _finished(Path(out), found, ranks)
+    sized = _with_classes(architecture, recipe, len(lesson.pictures.classes))
+    wanted = _new_run(sized, lesson, recipe, device, ranks)
+    existing = ranks.from_first(lambda: run_to_resume(out, resume=keeping.resume))
+    if existing is not None:
+        _check_same(out, existing, wanted)
+        if existing.status is Status.FINISHED:
+            return _finished_before(Path(out), existing, ranks)
     network = build(wanted.architecture, recipe.initialisation, seed=recipe.seed).to(device)
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     teacher = Teacher(network, lesson, recipe, device, ranks)
     with claim(out) if ranks.first else nullcontext(), _generators_kept(device):
         folder = RunFolder(Path(out), wanted, lesson.preprocess) if ranks.first else None
-        course = _Course(teacher, folder, keeping, progress if ranks.first else None)
-        return course.run(Path(out))
+        loop = _TrainingLoop(teacher, folder, keeping, progress if ranks.first else None)
+        return loop.run(Path(out))
 
 
-class _Course:
-    """One training from where it is to its end.
+class _TrainingLoop:
+    """The training loop: one training, from its last state to its end.
 
-    folder : None in all processes but the first
+    Args:
+        teacher: The network and its optimiser.
+        folder: Where the run is written; None in every process but the first.
+        keeping: How often the state is saved.
+        progress: Called with (what, done, total), in images.
     """
 
     def __init__(
@@ -173,7 +212,7 @@ class _Course:
         self.saved = time.monotonic()
 
     def run(self, out: Path) -> TrainingResult:
-        """Trains to the end."""
+        """Train to the end."""
         state = self._begin()
         board = None
         if self.folder is not None and self.keeping.tensorboard:
@@ -198,7 +237,7 @@ class _Course:
         return TrainingResult(out, out / WEIGHTS, state.history, tested)
 
     def _begin(self) -> State:
-        """The state on disk, in all processes; else the start."""
+        """Load the state on disk, or begin anew, the same in all processes."""
         teacher, folder, state = self.teacher, self.folder, State()
         if folder is not None and (folder.folder / STATE).exists():
             state = load_state(folder.folder / STATE, teacher.network, teacher.optimiser)
@@ -211,10 +250,10 @@ class _Course:
         return State.from_text(teacher.ranks.from_first(state.to_text))
 
     def _epoch(self, state: State) -> State:
-        """Every training picture that is left of an epoch, then the validation."""
+        """Train on the pictures that are left of an epoch, then validate."""
         teacher, recipe, sums = self.teacher, self.recipe, state.sums
         steps, count = teacher.feed.steps, len(teacher.lesson.pictures)
-        accuracies = [each.val_accuracy for each in state.history]
+        accuracies = [past.val_accuracy for past in state.history]
         before = f", validation accuracy {accuracies[-1]:.1%}" if accuracies else ""
         what = f"epoch {state.epoch} of {recipe.epochs}{before}"
         began = time.perf_counter()
@@ -222,7 +261,7 @@ class _Course:
         teacher.touched.zero_()
         teacher.network.train()
 
-        def so_far() -> Sums:
+        def current_sums() -> Sums:
             seconds = sums.seconds + time.perf_counter() - began
             return Sums(loss, correct, sums.renormalised + int(teacher.touched), seconds)
 
@@ -238,7 +277,7 @@ class _Course:
                 value, right = teacher.step(batch, state.epoch, rate(batch.place))
                 loss, correct = loss + value * batch.count, correct + right
                 if self.folder is not None and self._is_due():
-                    self._save(replace(state, place=batch.place + 1, sums=so_far()))
+                    self._save(replace(state, place=batch.place + 1, sums=current_sums()))
                 if self.progress:
                     self.progress(what, min((batch.place + 1) * recipe.batch_size, count), count)
         finally:
@@ -249,7 +288,7 @@ class _Course:
                 f"training {teacher.network.architecture.name}: the validation loss is "
                 f"{scores.loss} after epoch {state.epoch}"
             )
-        done = so_far()
+        done = current_sums()
         return self._log(
             state,
             Epoch(
@@ -267,7 +306,7 @@ class _Course:
         )
 
     def _log(self, state: State, done: Epoch) -> State:
-        """The epoch on disk, and the state after it, which is what counts: written last."""
+        """Write the epoch, and last the state after it, which a resumed run goes by."""
         state = state.next_epoch(done)
         if self.folder is not None:
             self.folder.log(done)
@@ -277,7 +316,7 @@ class _Course:
         return state
 
     def _test(self, state: State) -> tuple[Scores, ...]:
-        """The scores of the final weights; of ten crops too where the recipe crops (paper §3)."""
+        """Score the final weights by one crop; where the recipe crops, by ten too (paper §3)."""
         last = state.history[-1]
         one = Scores(1, last.val_loss, last.val_accuracy, last.val_top5)
         return (one, self.teacher.validate(10)) if self.teacher.feed.slack else (one,)
@@ -286,7 +325,7 @@ class _Course:
         return time.monotonic() - self.saved >= self.keeping.every
 
     def _save(self, state: State) -> None:
-        """Commits a state, unless an update has just spoilt the weights: the good one stays."""
+        """Write the state, unless an update has just spoilt the weights: the good one stays."""
         assert self.folder is not None
         network, folder = self.teacher.network, self.folder
         if all(weight.isfinite().all() for weight in network.parameters()):
@@ -297,8 +336,12 @@ class _Course:
         self.saved = time.monotonic()
 
 
-def _shaped(architecture: Architecture, recipe: Recipe, classes: int) -> Architecture:
-    """As it will be built.   Raises  BadData: there is one class only."""
+def _with_classes(architecture: Architecture, recipe: Recipe, classes: int) -> Architecture:
+    """Return the architecture with as many outputs as there are classes, and the recipe's dropout.
+
+    Raises:
+        BadData: There is one class only.
+    """
     if classes < 2:
         raise BadData("the images are all of one class: a network learns to tell two or more apart")
     architecture = architecture.with_classes(classes)
@@ -307,15 +350,15 @@ def _shaped(architecture: Architecture, recipe: Recipe, classes: int) -> Archite
     return replace(architecture, dropout=recipe.dropout)
 
 
-def _planned(
+def _new_run(
     architecture: Architecture, lesson: Lesson, recipe: Recipe, device: torch.device, ranks: Ranks
 ) -> Run:
     return Run(
         architecture,
         recipe,
         lesson.pictures.classes,
-        data=_about(lesson.pictures),
-        validation=_about(lesson.validation),
+        data=_set_facts(lesson.pictures),
+        validation=_set_facts(lesson.validation),
         versions={
             "convscope": __version__,
             "torch": torch.__version__,
@@ -326,20 +369,24 @@ def _planned(
     )
 
 
-def _check_same(out: str | os.PathLike[str], found: Run, wanted: Run) -> None:
-    """Raises  FolderInUse: the run there is another one, or has diverged."""
-    if differing := found.difference(wanted):
+def _check_same(out: str | os.PathLike[str], existing: Run, wanted: Run) -> None:
+    """Check that the run in the folder can go on with the settings that are asked for.
+
+    Raises:
+        FolderInUse: The run there has other settings, or has diverged.
+    """
+    if differing := existing.difference(wanted):
         raise FolderInUse(
             f"{out} holds a run of other settings: {differing}; use the same, or give a new folder"
         )
-    if found.status is Status.DIVERGED:
+    if existing.status is Status.DIVERGED:
         raise FolderInUse(
             f"{out} holds a run that diverged, as it would again: give a new folder and a lower "
             "learning rate"
         )
 
 
-def _finished(folder: Path, run: Run, ranks: Ranks) -> TrainingResult:
+def _finished_before(folder: Path, run: Run, ranks: Ranks) -> TrainingResult:
     if ranks.first:
         tidy(folder)
     return TrainingResult(folder, folder / WEIGHTS, run.history, run.tested, already=True)
@@ -347,12 +394,12 @@ def _finished(folder: Path, run: Run, ranks: Ranks) -> TrainingResult:
 
 @contextmanager
 def _generators_kept(device: torch.device) -> Iterator[None]:
-    """Dropout draws from torch's own generators, which are as before afterwards."""
+    """Restore torch's random generators, from which dropout draws, after the `with` block."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
 
-def _about(pictures: Pictures) -> dict[str, str | int]:
+def _set_facts(pictures: Pictures) -> dict[str, str | int]:
     return {
         "spec": pictures.spec,
         "identity": pictures.identity,

@@ -1,4 +1,4 @@
-"""Labelled pictures as bytes: decoded or drawn once, then read every epoch (on disk: cache.py)."""
+"""Labelled pictures as bytes, in memory: decoded or rendered once, then read every epoch."""
 
 from __future__ import annotations
 
@@ -40,10 +40,14 @@ View = Callable[[Image.Image], Image.Image]  # any RGB picture -> one of the wan
 class Pictures:
     """A labelled data set, decoded.
 
-    pixels : uint8 (N, H, W, 3), RGB; only to be read; labels : int64 (N,), into `classes`
-    spec, identity : which images these are (ImageSet)
-    skipped : those that could not be read, and are not among the N
-    mean : float32 (H, W, 3), over N, where it is known already
+    Attributes:
+        pixels: uint8 (N, H, W, 3), RGB; not to be written to.
+        labels: int64 (N,), into `classes`.
+        classes: The names of the classes.
+        spec: The words that name the set of images.
+        identity: The set's SHA-256 (`ImageSet.identity`).
+        skipped: The images that could not be read, and are not among the N.
+        mean: float32 (H, W, 3), the mean over N where it is known already.
     """
 
     pixels: Tensor
@@ -66,13 +70,20 @@ def load_pictures(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Pictures:
-    """Every readable image of a set, seen through `view` (`view_of`, `Preprocess.picture`).
+    """Decode every readable image of a set into memory.
 
-    side : height and width that `view` makes, pixels
-    workers : threads that decode. Scenes drawn at that side are drawn by this many processes, so a
-        script that asks for more than one needs `if __name__ == "__main__":`. 0: none besides this.
+    Args:
+        images: A labelled set.
+        view: Makes a picture of the wanted size out of any (`view_of`, `Preprocess.picture`).
+        side: Height and width of what `view` makes, pixels.
+        workers: Threads that decode; 0 is none besides this. Scenes rendered at that side are
+            rendered by this many processes, so a script that asks for more than one needs
+            `if __name__ == "__main__":`.
+        progress: Called with (what, done, total).
 
-    Raises  BadData: images without labels, nothing readable, or more than memory should hold.
+    Raises:
+        BadData: There are images without labels, nothing is readable, or the pictures take more
+            than memory should hold.
     """
     classes = check_labels(images)
     _check_memory(images, side)
@@ -82,7 +93,11 @@ def load_pictures(
 
 
 def check_labels(images: ImageSet) -> tuple[str, ...]:
-    """The classes of a set whose every image has a label. Raises  BadData: it is not so."""
+    """Return the classes of a set, of which every image must have a label.
+
+    Raises:
+        BadData: An image has no label, or the set has no classes.
+    """
     unlabelled = next((i for i in range(len(images)) if images.label(i) is None), None)
     if images.classes is None or unlabelled is not None:
         raise BadData(
@@ -93,15 +108,22 @@ def check_labels(images: ImageSet) -> tuple[str, ...]:
 
 
 def view_of(preprocess: Preprocess) -> tuple[View, int]:
-    """How a picture is held for training, and its side: as the network sees it; of a preprocessing
-    that crops, with what lies around that crop, so that other crops can be taken (paper §3)."""
+    """Return how training holds a picture, and the side of that, in pixels.
+
+    A picture is held as the network sees it; with a preprocessing that crops, together with what
+    lies around that crop, so that other crops can be taken (paper §3).
+    """
     if preprocess.fit is Fit.CROP:
         return preprocess.surrounding, preprocess.surroundings[1]
     return preprocess.picture, preprocess.shape[1]
 
 
 def mean_picture(pixels: Tensor) -> Tensor:
-    """float32 (H, W, 3): the mean over N of uint8 (N, H, W, 3), summed exactly."""
+    """Compute the mean of pictures, summed exactly.
+
+    Shape:
+        pixels: uint8 (N, H, W, 3). The result: float32 (H, W, 3).
+    """
     total = torch.zeros(pixels.shape[1:], dtype=torch.int64)
     for part in pixels.split(CHUNK):
         total += part.sum(dim=0, dtype=torch.int64)
@@ -109,7 +131,11 @@ def mean_picture(pixels: Tensor) -> Tensor:
 
 
 def mean_of(total: Tensor, count: int) -> Tensor:
-    """float32 (H, W, 3) of an int64 sum over `count` pictures."""
+    """Divide a sum of pictures by their number.
+
+    Shape:
+        total: int64 (H, W, 3). The result: float32 (H, W, 3).
+    """
     return (total.double() / count).float()
 
 
@@ -163,6 +189,7 @@ def _readable(
     pixels: NDArray[np.uint8],
     failures: dict[int, str],
 ) -> Pictures:
+    """Return the pictures without those that failed, which are named as skipped."""
     kept = [index for index in range(len(images)) if index not in failures]
     if not kept:
         first = min(failures)
@@ -182,6 +209,7 @@ def _readable(
 
 
 def _check_memory(images: ImageSet, side: int) -> None:
+    """Raise BadData if the pictures take more than MEMORY_SHARE of the machine's memory."""
     wanted = len(images) * side * side * 3
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

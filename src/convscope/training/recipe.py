@@ -1,4 +1,4 @@
-"""How a network is trained, as a value: every number of it, and where the number comes from."""
+"""Recipes: how a network is trained, as a value; every number, and where the number comes from."""
 
 # ruff: noqa: RUF009 - `_from` makes a field, which ruff cannot see
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Schedule(StrEnum):
-    """How the learning rate falls."""
+    """How the learning rate falls during a training."""
 
     PLATEAU = "plateau"  # divided whenever the validation accuracy stops rising (paper §3, by hand)
     COSINE = "cosine"  # half a cosine down to 0: no plateau to wait for in a short training
@@ -39,34 +39,48 @@ class Schedule(StrEnum):
 
 
 class Precision(StrEnum):
-    """What the forward and backward pass compute in."""
+    """The number format of the forward and backward pass."""
 
     FP32 = "fp32"
     BF16 = "bf16"
 
 
 def _from(source: str, value: T) -> T:
-    """A field's default and where it comes from."""
+    """Declare a field by the source of its default and the default."""
     return field(default=value, metadata={"source": source})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent as in the paper; SOURCES says where each default is from.
+    """The settings of a training by stochastic gradient descent as in the paper.
 
-    batch_size : images per step, of all processes together
-    learning_rate : at the start, per step on the batch's mean loss
-    patience : epochs without a better validation accuracy before the rate is divided by `anneal`
-    drops : epochs after which the rate is divided by `anneal`, for the schedule `steps`
-    radius : convolutional filters of a larger RMS are scaled back to it; None: never
-    dropout : share of layers 6 and 7 left out; None: the architecture's own
-    crops : pictures are resized to 256/224 of the input's size; random crops of them to learn from,
-        the average of 10 crops in the final test. Else pictures are stretched to the input's size.
-    flips : left-right, at random
-    precision, channels_last, compile : how it is computed; `notes` says what each changes
-    keep_epochs : after which the weights are kept; 0 is before the first step. The last always is.
+    SOURCES says where each default comes from.
 
-    Raises  BadOption: a number outside its range.
+    Attributes:
+        epochs: How often every picture is seen.
+        batch_size: Images per step, of all processes together.
+        learning_rate: At the start, per step on the batch's mean loss.
+        momentum: The share of the last update that the next one keeps.
+        weight_decay: The share of each weight that is added to its gradient.
+        schedule: How the learning rate falls.
+        anneal: What the rate is divided by.
+        patience: Epochs without a better validation accuracy before that division.
+        drops: Epochs after which the rate is divided by `anneal`, for the schedule `steps`.
+        radius: Convolutional filters of a larger RMS are scaled back to it; None: never.
+        dropout: The share of layers 6 and 7 left out; None: the architecture's own.
+        initialisation: How the weights are drawn at the start.
+        crops: Pictures are resized to 256/224 of the input's size, random crops of them are learned
+            from, and the final test averages 10 crops. Else they are stretched to the input's size.
+        flips: Pictures are mirrored left to right, at random.
+        precision: The number format of the passes; `notes` says what each changes.
+        channels_last: Feature maps lie in memory with the channels innermost; see `notes`.
+        compile: The network is compiled by torch.compile; see `notes`.
+        keep_epochs: Epochs after which the weights are kept; 0 is before the first step. The last
+            epoch's always are.
+        seed: Of everything random: initial weights, order, crops, flips, dropout.
+
+    Raises:
+        BadOption: A number is outside its range.
     """
 
     epochs: int = _from("paper §3", 70)
@@ -111,10 +125,12 @@ class Recipe:
             raise BadOption(f"recipe: anneal is {self.anneal}; it must be above 1")
 
     def rate(self, step: int, steps: int, accuracies: Sequence[float]) -> float:
-        """The learning rate of a step, from nothing but what came before it.
+        """Compute the learning rate of a step, from nothing but what came before it.
 
-        step : of `steps` in the whole training, from 0
-        accuracies : validation accuracy after each finished epoch
+        Args:
+            step: The step in the whole training, from 0.
+            steps: How many steps the training has.
+            accuracies: The validation accuracy after each finished epoch.
         """
         if self.schedule is Schedule.COSINE:
             return self.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
@@ -125,6 +141,7 @@ class Recipe:
         return self.learning_rate / self.anneal**divided
 
     def _plateaus(self, accuracies: Sequence[float]) -> int:
+        """Count how often the accuracy has stopped rising for `patience` epochs."""
         best, waited, plateaus = -1.0, 0, 0
         for accuracy in accuracies:
             best, waited = (accuracy, 0) if accuracy > best else (best, waited + 1)
@@ -137,47 +154,55 @@ class Recipe:
         return epoch in self.keep_epochs or epoch == self.epochs
 
     def notes(self) -> tuple[str, ...]:
-        """What its ways of computing change, a sentence each."""
-        said = []
+        """Describe what the chosen ways of computing change, a sentence each."""
+        sentences = []
         if self.precision is Precision.BF16:
-            said.append(
+            sentences.append(
                 "precision bf16: convolutions and dense layers multiply in bfloat16 (8 significant "
                 "bits) while learning; weights, updates, the loss and validation stay in float32"
             )
         if not self.channels_last:
-            said.append(
+            sentences.append(
                 "channels_last false: feature maps lie plane by plane in memory; the same numbers "
                 "but for the order of sums"
             )
         if self.compile:
-            said.append(
+            sentences.append(
                 "compile true: torch.compile fuses the pass while learning; the same numbers but "
                 "for the order of sums, after a first step that takes longer"
             )
-        return tuple(said)
+        return tuple(sentences)
 
     def difference(self, other: Recipe) -> str | None:
-        """The first field that differs, in words; self is the one that is there."""
-        for each in fields(self):
-            mine, theirs = getattr(self, each.name), getattr(other, each.name)
-            if mine != theirs:
-                return f"{each.name} is {mine} there, {theirs} now"
+        """Name the first field that differs; None where none does.
+
+        Args:
+            other: The recipe that is asked for; this one is the one that is there.
+        """
+        for entry in fields(self):
+            there, now = getattr(self, entry.name), getattr(other, entry.name)
+            if there != now:
+                return f"{entry.name} is {there} there, {now} now"
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` is its inverse."""
+        """Convert to a JSON-able dictionary; `from_dict` is the inverse."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Raises  TypeError, ValueError, KeyError: not what `to_dict` wrote."""
-        given = dict(values)
-        given["schedule"] = Schedule(given["schedule"])
-        given["initialisation"] = Initialisation(given["initialisation"])
-        given["precision"] = Precision(given.get("precision", Precision.FP32))
-        given["drops"] = tuple(given.get("drops", ()))
-        given["keep_epochs"] = tuple(given["keep_epochs"])
-        return cls(**given)
+        """Convert from what `to_dict` returned.
+
+        Raises:
+            TypeError, ValueError, KeyError: It is not what `to_dict` returned.
+        """
+        settings = dict(values)
+        settings["schedule"] = Schedule(settings["schedule"])
+        settings["initialisation"] = Initialisation(settings["initialisation"])
+        settings["precision"] = Precision(settings.get("precision", Precision.FP32))
+        settings["drops"] = tuple(settings.get("drops", ()))
+        settings["keep_epochs"] = tuple(settings["keep_epochs"])
+        return cls(**settings)
 
 
 SOURCES: Mapping[str, str] = {each.name: each.metadata["source"] for each in fields(Recipe)}
@@ -238,7 +263,15 @@ REASONS: Mapping[str, Mapping[str, str]] = {
 
 
 def recipe_named(name: str) -> Recipe:
-    """Raises  BadOption: no recipe of that name."""
+    """Return the recipe of a name in RECIPES.
+
+    Raises:
+        BadOption: There is no recipe of that name.
+
+    Example:
+        >>> recipe_named("small").epochs
+        10
+    """
     if name not in RECIPES:
         near = get_close_matches(name, RECIPES, n=1) or list(RECIPES)
         raise BadOption(f"no recipe is called '{name}': give {' or '.join(near)}")

@@ -1,4 +1,4 @@
-"""Recipes as text: YAML with the source of every number beside it, and words that change one."""
+"""Recipes as text: YAML with the source of every number beside it, and NAME=VALUE settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOTHING = ("none", "null", "~")
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """The whole recipe as YAML; behind each number its source.
+    """Format a recipe as YAML, with the source of each number as a comment behind it.
 
     What differs from the nearest of the named recipes is marked as given.
     """
@@ -40,9 +40,14 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def read_recipe(path: str | os.PathLike[str], base: Recipe = PAPER) -> Recipe:
-    """`base` with what a YAML file of names and values changes.
+    """Read a recipe from a YAML file of the names and values that it changes.
 
-    Raises  BadOption: not such a file, an unknown name, or a value outside its range.
+    Args:
+        path: The YAML file.
+        base: The recipe that supplies all other values.
+
+    Raises:
+        BadOption: It is not such a file, or has an unknown name or a value outside its range.
     """
     try:
         given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -58,9 +63,18 @@ def read_recipe(path: str | os.PathLike[str], base: Recipe = PAPER) -> Recipe:
 
 
 def changed(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The recipe with settings such as `radius=none`, `drops=20,30`, `schedule=steps`.
+    """Return a recipe with some settings changed.
 
-    Raises  BadOption: an unknown name, or a value that it does not take.
+    Args:
+        recipe: The recipe to start from.
+        settings: NAME=VALUE each, such as `radius=none`, `drops=20,30`, `schedule=steps`.
+
+    Raises:
+        BadOption: There is an unknown name, or a value that the name does not take.
+
+    Example:
+        >>> changed(PAPER, ["epochs=20", "radius=none"]).epochs
+        20
     """
     given = {}
     for setting in settings:
@@ -72,6 +86,7 @@ def changed(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 
 def _changes(start: Recipe, recipe: Recipe) -> int:
+    """Count the fields in which two recipes differ."""
     return sum(getattr(start, name) != getattr(recipe, name) for name in SOURCES)
 
 
@@ -86,7 +101,7 @@ def _with(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
 
 
 def _value(name: str, value: Any) -> Any:
-    """What a field of that name holds, of a word or of YAML's value."""
+    """Convert a word, or a value out of YAML, to what the field of that name holds."""
     default = getattr(PAPER, name)
     word = str(value).strip().lower()
     if name in OPTIONAL:

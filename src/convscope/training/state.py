@@ -1,4 +1,4 @@
-"""A training's state on disk: all that is needed to go on at the same step with the same bits.
+"""The state of a training on disk: all that is needed to go on at the same step, bit for bit.
 
 One safetensors file, so that a commit is one rename: weights, momentum (`momentum/NAME`) and, in
 its metadata, the position and the running sums of the epoch. No generator's state is among them:
@@ -26,10 +26,13 @@ __all__ = ["State", "Sums", "load_state", "momentum_of", "save_state"]
 
 @dataclass(frozen=True)
 class Sums:
-    """What the epoch brought so far, over the pictures that were learned from.
+    """The running sums of an epoch, over the pictures that it has learned from so far.
 
-    loss : sum of their cross-entropies; correct : how many; renormalised : filters scaled back
-    seconds : of work, in all the processes that took part one after the other
+    Attributes:
+        loss: The sum of their cross-entropies, nats.
+        correct: How many were classified correctly.
+        renormalised: How often a filter was scaled back to the radius.
+        seconds: Of work, in all the processes that took part one after the other.
     """
 
     loss: float = 0.0
@@ -40,7 +43,15 @@ class Sums:
 
 @dataclass(frozen=True)
 class State:
-    """Where a training is: before step `place` of `epoch`, both as in Feed."""
+    """The position of a training, with its running sums and history.
+
+    Attributes:
+        epoch: The epoch it is in, from 1.
+        place: The next step of that epoch, from 0.
+        sums: The epoch's running sums.
+        history: The results of the finished epochs.
+        checkpoints: The weights kept so far.
+    """
 
     epoch: int = 1
     place: int = 0
@@ -50,22 +61,26 @@ class State:
 
     @classmethod
     def from_text(cls, text: str) -> State:
-        """Raises  TypeError, KeyError, ValueError: not what `to_text` wrote."""
+        """Convert from what `to_text` returned.
+
+        Raises:
+            TypeError, KeyError, ValueError: It is not what `to_text` returned.
+        """
         values = json.loads(text)
         return cls(
             epoch=values["epoch"],
             place=values["place"],
             sums=Sums(**values["sums"]),
-            history=tuple(Epoch(**each) for each in values["history"]),
-            checkpoints=tuple(Checkpoint(**each) for each in values["checkpoints"]),
+            history=tuple(Epoch(**entry) for entry in values["history"]),
+            checkpoints=tuple(Checkpoint(**entry) for entry in values["checkpoints"]),
         )
 
     def to_text(self) -> str:
-        """JSON. Numbers keep every bit."""
+        """Convert to JSON text, in which numbers keep every bit."""
         return json.dumps(asdict(self))
 
     def next_epoch(self, done: Epoch) -> State:
-        """The state after an epoch."""
+        """Return the state after the epoch whose results are `done`."""
         return replace(
             self, epoch=self.epoch + 1, place=0, sums=Sums(), history=(*self.history, done)
         )
@@ -79,9 +94,15 @@ def save_state(
     facts: Mapping[str, str],
     extra: Mapping[str, Tensor],
 ) -> None:
-    """Commits the state; a kill leaves the one before it.
+    """Write the state of a training atomically; a kill leaves the one before it.
 
-    facts, extra : metadata and tensors that make it a file of weights (network/weights.py)
+    Args:
+        path: The file.
+        network: The network as it is.
+        optimiser: The optimiser, with its momentum.
+        state: The position.
+        facts: Metadata that makes it a file of weights (network/weights.py).
+        extra: Tensors that belong to such a file, such as the mean picture.
     """
     tensors = {**network.state_dict(), **extra}
     for name, buffer in momentum_of(network, optimiser).items():
@@ -90,9 +111,10 @@ def save_state(
 
 
 def load_state(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> State:
-    """Fills the network and the optimiser; the position.
+    """Load a state into the network and the optimiser, and return the position.
 
-    Raises  BadCheckpoint: no such state, or of another network.
+    Raises:
+        BadCheckpoint: The file holds no state, or one of another network.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -102,10 +124,10 @@ def load_state(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer)
             for name, tensor in network.state_dict().items():
                 tensor.copy_(tensors[name])
             for name, parameter in network.named_parameters():
-                held = tensors.get(f"{MOMENTUM}{name}")
-                if held is not None:
+                saved = tensors.get(f"{MOMENTUM}{name}")
+                if saved is not None:
                     buffer = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-                    optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(held)
+                    optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(saved)
         return state
     except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         words = " ".join(str(error).split())
@@ -115,10 +137,10 @@ def load_state(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer)
 
 
 def momentum_of(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's momentum by the parameters' names; empty before the first step."""
-    found = {}
+    """Return the optimiser's momentum by the parameters' names; empty before the first step."""
+    momentum = {}
     for name, parameter in network.named_parameters():
         buffer = optimiser.state[parameter].get("momentum_buffer")
         if buffer is not None:
-            found[name] = buffer
-    return found
+            momentum[name] = buffer
+    return momentum

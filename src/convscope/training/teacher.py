@@ -1,4 +1,4 @@
-"""One network being trained: a step of stochastic gradient descent, and what it needs."""
+"""The trainer: one network with its optimiser, and a step of stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -22,10 +22,17 @@ __all__ = ["Teacher", "first_nonfinite", "renormalise"]
 
 @torch.no_grad()
 def renormalise(filters: Sequence[Tensor], radius: float) -> Tensor:
-    """Scales each filter whose RMS exceeds `radius` back to it, in place (paper §3).
+    """Scale each filter whose RMS exceeds the radius back to it, in place (paper §3).
 
-    filters : the weights of convolutional layers, (maps, channels, height, width) each
-    Returns the number of filters that were scaled, an int64 scalar on their device.
+    Args:
+        filters: The weights of convolutional layers.
+        radius: The largest root mean square that a filter may have.
+
+    Returns:
+        How many filters were scaled, an int64 scalar on their device.
+
+    Shape:
+        filters: (maps, channels, height, width) each.
     """
     touched = torch.zeros((), dtype=torch.int64, device=filters[0].device)
     for weight in filters:
@@ -40,9 +47,18 @@ def renormalise(filters: Sequence[Tensor], radius: float) -> Tensor:
 
 
 class Teacher:
-    """A network, its optimiser and what it learns from.
+    """A network in training: its optimiser, its data, and the steps that update it.
 
-    network : on the device; all processes begin with process 0's weights
+    Args:
+        network: On the device; all processes begin with process 0's weights.
+        lesson: The training data.
+        recipe: How to train.
+        device: Where to compute.
+        ranks: Which of several processes this is.
+
+    Attributes:
+        feed: Makes the batches.
+        touched: How often a filter was renormalised since it was last set to 0, an int64 scalar.
     """
 
     def __init__(
@@ -71,9 +87,19 @@ class Teacher:
         self._passes: nn.Module | None = None
 
     def step(self, batch: Batch, epoch: int, rate: float) -> tuple[float, int]:
-        """One update; the batch's mean loss before it, and how many it got right.
+        """Update the weights once.
 
-        Raises  NonFinite: the loss is NaN or infinite; nothing is changed then.
+        Args:
+            batch: This process's share of the step's pictures.
+            epoch: Counted from 1.
+            rate: The learning rate.
+
+        Returns:
+            The mean loss of the whole batch before the update, and how many of its pictures were
+            classified correctly.
+
+        Raises:
+            NonFinite: The loss is NaN or infinite; nothing is changed then.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -83,8 +109,8 @@ class Teacher:
         loss = F.cross_entropy(logits, labels, reduction="sum") / batch.count
         loss = loss * 0 if batch.idle else loss
         right = (logits.detach().argmax(1) == labels).sum() * (not batch.idle)
-        both = self.ranks.total(torch.stack([loss.detach().double(), right.double()]))
-        value, correct = both.tolist()
+        totals = self.ranks.total(torch.stack([loss.detach().double(), right.double()]))
+        value, correct = totals.tolist()
         if not math.isfinite(value):
             raise NonFinite(self._why(value, images, epoch, batch.place, rate))
         self.optimiser.zero_grad(set_to_none=True)
@@ -95,7 +121,7 @@ class Teacher:
         return value, round(correct)
 
     def validate(self, crops: int = 1) -> Scores:
-        """Of the lesson's validation pictures."""
+        """Score the network on the validation pictures, by 1 or 10 crops of each."""
         lesson = self.lesson
         return evaluate(
             self.network, lesson.validation, lesson.mean, self.feed.size,
@@ -103,12 +129,12 @@ class Teacher:
         )  # fmt: skip
 
     def _forward(self, images: Tensor) -> Tensor:
-        """float32 logits."""
+        """Compute float32 logits, in the recipe's precision and memory layout."""
         if not self.recipe.channels_last:
             images = images.contiguous()
         passes = self._passes = self._passes or self._prepared()
-        half = self.recipe.precision is Precision.BF16
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        in_bf16 = self.recipe.precision is Precision.BF16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
             try:
                 logits = passes(images)
             except RuntimeError as error:
@@ -119,7 +145,7 @@ class Teacher:
         return logits.float()
 
     def _prepared(self) -> nn.Module:
-        """The network as it passes forward and back: compiled, and with all processes joined."""
+        """Return the network for the passes: compiled, and joined over all processes."""
         passes: nn.Module = self.network
         if self.ranks.count > 1:
             passes = nn.parallel.DistributedDataParallel(
@@ -130,19 +156,21 @@ class Teacher:
         return passes
 
     def _draw_dropout(self, epoch: int, place: int) -> None:
+        """Seed the generators that dropout draws from, for this step and process."""
         torch.manual_seed(draw_number(self.recipe.seed, "dropout", epoch, place, self.ranks.rank))
 
     def _why(self, value: float, images: Tensor, epoch: int, place: int, rate: float) -> str:
+        """Describe a loss that is not finite: its step, the first layer with NaN or infinity."""
         self._draw_dropout(epoch, place)  # the same as when it failed
-        half = self.recipe.precision is Precision.BF16
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            found = first_nonfinite(self.network, images)
+        in_bf16 = self.recipe.precision is Precision.BF16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
+            own_position = first_nonfinite(self.network, images)
         names = [name for name, _ in self.network.named_children()]
-        place_found = self.ranks.least(found, self.device)
+        position = self.ranks.least(own_position, self.device)
         what = "the loss itself"
-        if place_found < 2 * len(names):
-            kind = "activations" if place_found % 2 else "weights"
-            what = f"{names[place_found // 2]}, its {kind}"
+        if position < 2 * len(names):
+            kind = "activations" if position % 2 else "weights"
+            what = f"{names[position // 2]}, its {kind}"
         step = (epoch - 1) * self.feed.steps + place
         return (
             f"training {self.network.architecture.name}: the loss is {value} at step {step} "
@@ -152,12 +180,18 @@ class Teacher:
 
 @torch.no_grad()
 def first_nonfinite(network: nn.Sequential, images: Tensor) -> int:
-    """Where NaN or infinity first occurs on the way up: 2·i in the weights of the i-th layer,
-    2·i + 1 in its activations; 2·layers where it is in none."""
-    for place, layer in enumerate(network):
+    """Find where NaN or infinity first occurs on the way up.
+
+    Returns:
+        2·i for the weights of the i-th layer, 2·i + 1 for its activations; 2·layers if in none.
+
+    Shape:
+        images: (N, 3, H, W).
+    """
+    for index, layer in enumerate(network):
         if not all(weight.isfinite().all() for weight in layer.parameters()):
-            return 2 * place
+            return 2 * index
         images = layer(images)
         if not images.isfinite().all():
-            return 2 * place + 1
+            return 2 * index + 1
     return 2 * len(network)
