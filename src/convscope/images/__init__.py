@@ -1,1 +1,1 @@
-"""Floor 1: what the network looks at. Files, preprocessing, data sets, rendered scenes."""
+"""What the network looks at: image files, preprocessing, data sets, rendered scenes."""

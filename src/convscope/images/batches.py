@@ -1,4 +1,4 @@
-"""A pass over images: batches ready for the network, decoded ahead while the network computes.
+"""Batches of images ready for the network, decoded ahead while the network computes.
 
 Worker threads read, hash, decode, fit and scale, each image into its own row of a batch that is
 allocated beforehand. Pillow and numpy release the interpreter's lock for most of that; a JPEG of
@@ -31,7 +31,14 @@ AHEAD = 2  # batches
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that could not be read, and why; the digest of its bytes if these could be."""
+    """An image that could not be read.
+
+    Attributes:
+        index: Of the image in its set.
+        name: The image's name.
+        reason: Why it could not be read.
+        digest: SHA-256, hex, of its bytes; None if these could not be read either.
+    """
 
     index: int
     name: str
@@ -41,7 +48,13 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Converted:
-    """An image that was not simply 8-bit RGB, and what was done about it."""
+    """An image that was not simply 8-bit RGB.
+
+    Attributes:
+        index: Of the image in its set.
+        name: The image's name.
+        notes: What was converted, in words.
+    """
 
     index: int
     name: str
@@ -52,10 +65,13 @@ class Converted:
 class Batch:
     """The readable images among `batch_size` consecutive ones, in order.
 
-    tensors : float32 (n, 3, H, W), as the network wants them. n is 0 where none was readable:
-        such a batch comes too, so that its `skipped` are counted
-    indices : int64 (n,), into the ImageSet
-    digests : n SHA-256 in hex, of the images' bytes
+    Attributes:
+        tensors: float32 (n, 3, H, W), as the network wants them. n is 0 where none was readable:
+            such a batch comes too, so that its `skipped` are counted.
+        indices: int64 (n,), into the ImageSet.
+        digests: SHA-256, hex, of the bytes of each of the n images.
+        skipped: The images that could not be read.
+        converted: Those of the n images that were not simply 8-bit RGB.
     """
 
     tensors: torch.Tensor
@@ -69,7 +85,15 @@ class Batch:
 
     @classmethod
     def of(cls, tensors: torch.Tensor, first: int = 0) -> Batch:
-        """Preprocessed images that come from no set, numbered from `first` on."""
+        """Make a batch of preprocessed images that come from no set.
+
+        Args:
+            tensors: The images as the network wants them.
+            first: The number of the first one; the others follow.
+
+        Shape:
+            tensors: float32 (n, 3, H, W).
+        """
         indices = torch.arange(first, first + len(tensors))
         return cls(tensors, indices, ("",) * len(tensors))
 
@@ -82,14 +106,24 @@ def batches(
     workers: int | None = None,
     indices: Sequence[int] | None = None,
 ) -> Generator[Batch, None, None]:
-    """The images of `indices` (default: all), in that order, `batch_size` at a time.
-
-    workers : threads; 0 decodes in the caller's thread, None takes one per core, at most 8
+    """Yield the images of a set in batches, decoded ahead by threads.
 
     The result is the same for any number of workers. Images that cannot be read are skipped and
     named. The threads end with the iterator: exhausted, closed, or left by an exception.
 
-    Raises  BadOption: batch_size below 1, workers below 0, an index outside the set.
+    Args:
+        images: The set.
+        preprocess: How the network wants its images.
+        batch_size: Images in a batch.
+        workers: Threads; 0 decodes in the caller's thread, None takes one per core, at most 8.
+        indices: Which images, in this order; None is all.
+
+    Raises:
+        BadOption: `batch_size` is below 1, `workers` below 0, or an index is outside the set.
+
+    Example:
+        for batch in batches(images, preprocess, batch_size=32):
+            outputs = network(batch.tensors)
     """
     if batch_size < 1:
         raise BadOption(f"batch size {batch_size}: at least 1")
@@ -122,7 +156,7 @@ def _batches(
 
 
 class _Later:
-    """A Future without a thread: does its work when it is asked for the result."""
+    """A Future without a thread: it does its work when it is asked for the result."""
 
     def __init__(self, work: Callable[..., Any], *arguments: Any) -> None:
         self.result = partial(work, *arguments)
@@ -130,7 +164,13 @@ class _Later:
 
 @dataclass(frozen=True)
 class _Row:
-    """What became of one row: a digest and notes, or the reason why it is empty."""
+    """What became of one row of a batch.
+
+    Attributes:
+        digest: SHA-256, hex, of the image's bytes; None if they could not be read.
+        notes: What was converted, in words.
+        failure: Why the row is empty; None if it is filled.
+    """
 
     digest: str | None
     notes: tuple[str, ...] = ()
@@ -138,7 +178,14 @@ class _Row:
 
 
 class _Filling:
-    """A batch whose rows are being filled."""
+    """A batch whose rows are being filled by the workers.
+
+    Args:
+        images: The set.
+        preprocess: How the network wants its images.
+        indices: The images of this batch.
+        start: Starts a function with its arguments and returns a Future.
+    """
 
     def __init__(
         self,
@@ -155,7 +202,7 @@ class _Filling:
         ]
 
     def batch(self) -> Batch:
-        """Waits for the rows."""
+        """Wait for the rows and return the batch."""
         rows = [future.result() for future in self.futures]
         kept = [place for place, row in enumerate(rows) if row.failure is None]
         pixels = self.rows if len(kept) == len(rows) else self.rows[kept]
@@ -181,6 +228,7 @@ class _Filling:
 
 
 def _fill(images: ImageSet, preprocess: Preprocess, index: int, row: NDArray[np.float32]) -> _Row:
+    """Decode and preprocess one image into its row."""
     try:
         loaded = images.load(index)
         preprocess.scaled(np.asarray(preprocess.picture(loaded.image)), out=row)

@@ -1,4 +1,4 @@
-"""Some images of another set, in an order, with labels of their own."""
+"""Subsets: some images of another set, in an order, with labels of their own."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ Targets = tuple[int, ...]
 
 
 class ChosenImages(ImageSet):
-    """A view of another set: nothing is copied, and the images' names stay.
+    """A subset of another set: nothing is copied, and the images' names stay.
 
-    indices : which of `base`, in the order of this set
-    truth : for each of them its label, or its `targets`, over `classes`
+    Args:
+        spec: The words that name this set.
+        base: The set that the images are from.
+        indices: Which of `base`, in the order of this set.
+        classes: The names that labels count through, or None.
+        truth: For each image its label, or its `targets`, over `classes`.
     """
 
     def __init__(
@@ -29,7 +33,7 @@ class ChosenImages(ImageSet):
     ) -> None:
         super().__init__(spec, classes)
         self._base, self._indices, self._truth = base, tuple(indices), tuple(truth)
-        self.multi_label = any(isinstance(each, tuple) for each in self._truth)
+        self.multi_label = any(isinstance(value, tuple) for value in self._truth)
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -50,7 +54,15 @@ class ChosenImages(ImageSet):
 
 
 def chosen_images(images: ImageSet, indices: Iterable[int]) -> ChosenImages:
-    """Some images of a set with their labels, under its name."""
+    """Return the subset of some images with their labels, under the set's own name.
+
+    Args:
+        images: The set.
+        indices: Which images, in the order of the subset.
+
+    Example:
+        first = chosen_images(images, range(100))
+    """
     chosen = [int(index) for index in indices]
     truth: Sequence[int | None] | Sequence[Targets] = [images.label(index) for index in chosen]
     if images.multi_label:
@@ -59,18 +71,31 @@ def chosen_images(images: ImageSet, indices: Iterable[int]) -> ChosenImages:
 
 
 def evenly(total: int, wanted: int | None) -> list[int]:
-    """At most that many of `total` indices, evenly over all; None is all."""
+    """Choose indices that lie evenly over a range.
+
+    Args:
+        total: How many indices there are.
+        wanted: How many to choose at most; None is all.
+
+    Example:
+        >>> evenly(10, 4)
+        [0, 2, 5, 7]
+    """
     if wanted is None or wanted >= total:
         return list(range(total))
     return [place * total // wanted for place in range(wanted)]
 
 
 def without_classes(images: ImageSet, names: Iterable[str], *, spec: str | None = None) -> ImageSet:
-    """The set without the images of some classes, the others' labels moved up.
+    """Return a set without the images of some classes, the others' labels renumbered.
 
-    spec : of the result; default: the set's own, and what it is without
+    Args:
+        images: A set of one class an image.
+        names: The classes to leave out.
+        spec: The name of the result; by default the set's own, and what it is without.
 
-    Raises  BadData: no such class, several classes an image, or fewer than two classes left.
+    Raises:
+        BadData: There is no such class, images show several classes, or fewer than two are left.
     """
     dropped = list(names)
     if not dropped:

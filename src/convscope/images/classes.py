@@ -1,4 +1,4 @@
-"""The names of a network's classes, from a file. One function: a path -> names by index."""
+"""The names of a network's classes, read from a file: names by index."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ INDICES = ("index", "label", "id")  # the keys that hold its index
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:
-    """The class names in a file, by index from 0.
+    """Read the class names in a file, by index from 0.
 
     The file is text, a name a line, or JSON: ["cat", …], [{"index": 0, "names": "cat"}, …],
     {"0": "cat", …} or {"0": ["n02123045", "cat"], …}, where the last of a list is the name.
 
-    Raises  BadData: the file cannot be read, has another form, or an index is missing or twice.
+    Raises:
+        BadData: The file cannot be read, has another form, or an index is missing or there twice.
+
+    Example:
+        read_classes("imagenet_classes.txt")[0]
     """
     try:
         data = Path(path).read_bytes()
@@ -33,7 +37,19 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
 
 
 def parse_classes(data: bytes, path: str | Path) -> tuple[str, ...]:
-    """The class names in a file's bytes; `path` is what errors call it. Raises as the above."""
+    """Parse the class names in a file's bytes, which have the forms that `read_classes` reads.
+
+    Args:
+        data: The file's bytes.
+        path: What errors call the file.
+
+    Raises:
+        BadData: The bytes have another form, or an index is missing or there twice.
+
+    Example:
+        >>> parse_classes(b'["cat", "dog"]', "names.json")
+        ('cat', 'dog')
+    """
     try:
         text = data.decode("utf-8-sig")
         if text.lstrip()[:1] in ("[", "{"):
@@ -85,6 +101,7 @@ def _name(value: Any) -> str:
 
 
 def _by_index(entries: list[tuple[Any, str]]) -> tuple[str, ...]:
+    """Order names by their index, which must count from 0 without a gap."""
     names: dict[int, str] = {}
     for index, name in entries:
         if isinstance(index, bool) or not str(index).strip().isdecimal():

@@ -1,4 +1,4 @@
-"""The sets of images that a spec can name, and the door that opens them.
+"""The sets of images that a spec can name, and the function that opens them.
 
     scenes[:split[:count]]              rendered scenes (scenes.py); :context=0.9 behind it ties
                                         the ground to the label, as strongly as that
@@ -72,13 +72,21 @@ GLANCE = 20  # paths of a list that are looked for when it is opened
 def open_images(
     spec: str | Path, *, size: int | None = None, seed: int = 0, context: float = 0.0
 ) -> ImageSet:
-    """The images that DATA names; the module's table has the forms.
+    """Open the set of images that DATA names, in one of the forms of the module's table.
 
-    size, seed, context : side in pixels, seed and strength of the spurious background of rendered
-        scenes (SceneSpec); other sets have none of these
+    Args:
+        spec: DATA, such as "scenes:val", a folder, a zip, or a text file of paths.
+        size: Side of rendered scenes, pixels; None is their default. Other sets have no size.
+        seed: Of rendered scenes.
+        context: Strength of rendered scenes' spurious background, 0..1 (`SceneSpec`).
 
-    Raises  BadData: no such set, or no image in it; what was looked for is named.
-            BadOption: a split, size, seed or context that scenes do not have.
+    Raises:
+        BadData: There is no such set, or no image in it; what was looked for is named.
+        BadOption: Scenes do not have that split, size, seed or context.
+
+    Example:
+        images = open_images("scenes:val", size=72)
+        images.picture(0)
     """
     words = str(spec)
     if words == "scenes" or words.startswith("scenes:"):
@@ -99,7 +107,7 @@ def open_images(
 
 
 def _files_at(path: Path, spec: str) -> FolderImages | ZipImages | None:
-    """The images of a folder or a zip, or None where there is neither."""
+    """Open the images of a folder or a zip; None where there is neither."""
     if path.is_dir():
         return FolderImages(spec, path)
     zipped = _zip_and_inside(path)
@@ -107,7 +115,7 @@ def _files_at(path: Path, spec: str) -> FolderImages | ZipImages | None:
 
 
 def split_folders(data: str | os.PathLike[str]) -> tuple[str, str] | None:
-    """DATA/train and the folder beside it to validate on; None where they are not both there."""
+    """Return DATA/train and the folder beside it to validate on; None unless both are there."""
     root = Path(data).expanduser()
     for name in VALIDATION:
         if (root / "train").is_dir() and (root / name).is_dir():
@@ -116,7 +124,15 @@ def split_folders(data: str | os.PathLike[str]) -> tuple[str, str] | None:
 
 
 class FolderImages(ImageSet):
-    """The images below a folder; a folder per class gives labels (listing.py)."""
+    """The images below a folder; a folder per class gives labels (listing.py).
+
+    Args:
+        spec: The words that name this set.
+        folder: The folder; None is the one that `spec` names.
+
+    Raises:
+        BadData: There is no image in the folder.
+    """
 
     def __init__(self, spec: str, folder: Path | None = None) -> None:
         self._root = Path(spec).expanduser() if folder is None else folder
@@ -141,7 +157,14 @@ class FolderImages(ImageSet):
 
 
 class ListImages(ImageSet):
-    """The images of a text file of paths, relative to that file (listing.read_list)."""
+    """The images that a text file lists, as paths relative to that file (`listing.read_list`).
+
+    Args:
+        spec: The text file.
+
+    Raises:
+        BadData: It is no list of paths, or none of the first GLANCE paths exists.
+    """
 
     def __init__(self, spec: str) -> None:
         path = Path(spec).expanduser()
@@ -170,7 +193,16 @@ class ListImages(ImageSet):
 
 
 class ZipImages(ImageSet):
-    """The images in a zip, or in one folder of it; a folder per class gives labels."""
+    """The images in a zip, or in one folder of it; a folder per class gives labels.
+
+    Args:
+        spec: The words that name this set.
+        path: The zip.
+        inside: A folder in the zip; "" is the whole zip.
+
+    Raises:
+        BadData: It is no readable zip, or there is no image in it.
+    """
 
     def __init__(self, spec: str, path: Path, inside: str = "") -> None:
         self._path = path
@@ -213,7 +245,10 @@ class ZipImages(ImageSet):
         return Content(data, functools.partial(decode, data, name))
 
     def _archive(self) -> zipfile.ZipFile:
-        """The open zip. ZipFile serves threads itself; a forked process needs its own position."""
+        """Return the open zip.
+
+        ZipFile serves threads itself; a forked process opens its own, for a position of its own.
+        """
         with self._lock:
             if self._opened is None or self._opened[0] != os.getpid():
                 try:
@@ -224,9 +259,23 @@ class ZipImages(ImageSet):
 
 
 class SceneImages(ImageSet):
-    """Rendered scenes; `scene(i)` has the truth about a picture. Labels, except in `multi`.
+    """Rendered scenes, of which `scene(i)` has the truth; all have a label, except in `multi`.
 
-    A digest is over the recipe (split, seed, index, size, context, version), not over pixels.
+    An image's digest is over what it is rendered from (split, seed, index, size, context, version),
+    not over pixels.
+
+    Args:
+        spec: scenes[:split[:count]][:context=STRENGTH].
+        size: The pictures' side, pixels; None is the default.
+        seed: Of the scenes.
+        context: Strength of the spurious background, 0..1, unless `spec` has one.
+
+    Attributes:
+        recipe: Which scenes these are.
+
+    Raises:
+        BadData: The number of scenes or the strength is no number.
+        BadOption: Scenes do not have that split, size, seed or context.
     """
 
     def __init__(
@@ -248,7 +297,7 @@ class SceneImages(ImageSet):
         return self._count
 
     def scene(self, index: int) -> Scene:
-        """The picture with its truth: masks, parts, ground."""
+        """Render a picture together with its truth: masks, parts, ground."""
         from convscope.images.scenes import render
 
         return render(self.recipe, index)
@@ -280,9 +329,13 @@ class SceneImages(ImageSet):
 
 
 def _scene_words(spec: str) -> tuple[str, str, float | None]:
-    """(split, count, context) of scenes[:split[:count]][:context=STRENGTH]; "" and None: left out.
+    """Split scenes[:split[:count]][:context=STRENGTH] into its parts.
 
-    Raises  BadData: the strength is not a number.
+    Returns:
+        (split, count, context): "", "" and None where they are left out.
+
+    Raises:
+        BadData: The strength is not a number.
     """
     words, strength = spec.split(":")[1:], None
     if words and words[-1].startswith("context="):
@@ -306,7 +359,7 @@ def _file_content(path: Path, name: str) -> Content:
 
 
 def _zip_and_inside(path: Path) -> tuple[Path, str] | None:
-    """The zip that a path names or leads into, and the folder in it."""
+    """Return the zip that a path names or leads into, and the folder in it, or None."""
     for place in (path, *path.parents):
         if place.is_file():
             zipped = place.suffix.lower() == ".zip" or zipfile.is_zipfile(place)

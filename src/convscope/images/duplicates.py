@@ -1,5 +1,7 @@
-"""Near-duplicates between two sets of images: the same photograph, resized, recompressed, mirrored
-or cut a little at its borders. The paper left such images out of its transfer tests.
+"""Near-duplicates between two sets of images.
+
+A near-duplicate is the same photograph resized, recompressed, mirrored or cut a little at its
+borders. The paper left such images out of its transfer tests.
 
 Two steps. A 64-bit perceptual hash (the signs of the lowest frequencies of the grey picture) of
 every image, and of a few crops and the mirror image of each, finds pairs that may be one picture;
@@ -56,13 +58,15 @@ CROPS: tuple[Margins, ...] = (
 
 @dataclass(frozen=True)
 class Duplicate(Record):
-    """An image that is, but for its size, compression, borders or side, one of another set.
+    """An image that is one of another set, but for its size, compression, borders or side.
 
     Attributes:
-        index, name: in the set that was asked about.
-        other, other_name: in the set it was held against.
-        correlation: of the aligned thumbnails.
-        mirrored: left and right are swapped.
+        index: Of the image in the set that was asked about.
+        name: The image's name there.
+        other: The index of its partner in the other set.
+        other_name: The partner's name.
+        correlation: Of the two aligned thumbnails.
+        mirrored: Whether left and right are swapped.
     """
 
     index: int
@@ -75,10 +79,13 @@ class Duplicate(Record):
 
 @dataclass(frozen=True, eq=False)
 class Thumbnails:
-    """The images of a set that have structure, small.
+    """The images of a set that have structure, small and grey.
 
-    pixels : float32 (N, SIDE, SIDE), grey;   indices : int64 (N,), in the set
-    unread, flat : how many images could not be read, or have no structure
+    Attributes:
+        pixels: float32 (N, SIDE, SIDE), grey levels 0..255.
+        indices: int64 (N,), in the set.
+        unread: How many images could not be read.
+        flat: How many images have no structure.
     """
 
     pixels: Floats
@@ -93,7 +100,13 @@ class Thumbnails:
 def thumbnails(
     images: ImageSet, *, workers: int | None = None, progress: Progress | None = None
 ) -> Thumbnails:
-    """Every readable image of a set, small and grey."""
+    """Shrink every readable image of a set to a small grey picture.
+
+    Args:
+        images: The set.
+        workers: Threads that decode; None takes one per core, at most 8.
+        progress: Called with (what, done, total).
+    """
     pixels = np.zeros((len(images), SIDE, SIDE), np.float32)
     readable = np.ones(len(images), bool)
 
@@ -125,20 +138,33 @@ def near_duplicates(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Duplicate, ...]:
-    """The images of one set that are in the other too, each with its best partner there.
+    """Find the images of one set that are in another set too, each with its best partner there.
 
     Pictures without structure cannot be recognised and are never named. Every image is read once.
+
+    Args:
+        images: The set that is asked about.
+        others: The set to compare with.
+        workers: Threads that decode; None takes one per core, at most 8.
+        progress: Called with (what, done, total).
+
+    Returns:
+        The duplicates, in the order of `images`.
+
+    Example:
+        for pair in near_duplicates(open_images("test"), open_images("train")):
+            print(pair.name, pair.other_name, pair.correlation)
     """
-    mine = thumbnails(images, workers=workers, progress=progress)
-    theirs = thumbnails(others, workers=workers, progress=progress)
-    found: dict[int, Duplicate] = {}
-    for a, b, mirrored in _candidates(mine, theirs, progress):
-        correlation = _aligned(mine.pixels[a], theirs.pixels[b], mirrored)
-        index, other = int(mine.indices[a]), int(theirs.indices[b])
+    small = thumbnails(images, workers=workers, progress=progress)
+    other_small = thumbnails(others, workers=workers, progress=progress)
+    best: dict[int, Duplicate] = {}
+    for a, b, mirrored in _candidates(small, other_small, progress):
+        correlation = _aligned(small.pixels[a], other_small.pixels[b], mirrored)
+        index, other = int(small.indices[a]), int(other_small.indices[b])
         if correlation < SAME:
             continue
-        if index not in found or correlation > found[index].correlation:
-            found[index] = Duplicate(
+        if index not in best or correlation > best[index].correlation:
+            best[index] = Duplicate(
                 index,
                 images.name(index),
                 other,
@@ -146,23 +172,23 @@ def near_duplicates(
                 round(float(correlation), 4),
                 mirrored,
             )
-    return tuple(found[index] for index in sorted(found))
+    return tuple(best[index] for index in sorted(best))
 
 
 # Which pairs may be one picture: hashes
 
 
 def _candidates(
-    mine: Thumbnails, theirs: Thumbnails, progress: Progress | None
+    small: Thumbnails, other_small: Thumbnails, progress: Progress | None
 ) -> Iterator[tuple[int, int, bool]]:
-    """(mine, theirs, mirrored) of pairs with some pair of crops whose hashes are near."""
-    if not len(mine) or not len(theirs):
+    """Yield (index, other index, mirrored) of pairs that have two crops with near hashes."""
+    if not len(small) or not len(other_small):
         return
-    whole = _hashes(theirs.pixels, WHOLE)
-    cropped = [_hashes(theirs.pixels, margins) for margins in CROPS]
+    whole = _hashes(other_small.pixels, WHOLE)
+    cropped = [_hashes(other_small.pixels, margins) for margins in CROPS]
     near = 64 - 2 * BITS_APART  # of the product of two hashes of ±1
-    for first in range(0, len(mine), CHUNK):
-        part = mine.pixels[first : first + CHUNK]
+    for first in range(0, len(small), CHUNK):
+        part = small.pixels[first : first + CHUNK]
         for mirrored in (False, True):
             seen = part[:, :, ::-1] if mirrored else part
             own = _hashes(seen, WHOLE)
@@ -174,13 +200,19 @@ def _candidates(
             for a, b in np.argwhere(close):
                 yield first + int(a), int(b), mirrored
         if progress:
-            progress("comparing", min(first + CHUNK, len(mine)), len(mine))
+            progress("comparing", min(first + CHUNK, len(small)), len(small))
 
 
 def _hashes(pixels: Floats, margins: Margins) -> Floats:
-    """(N, 64) of ±1: the signs of the 8 × 8 lowest frequencies, about their median; not the mean's.
+    """Compute perceptual hashes: the signs of the 8 × 8 lowest frequencies about their median.
 
-    The perceptual hash of C. Zauner, 2010, without its first coefficient.
+    The mean's coefficient is left out.
+
+    Shape:
+        pixels: (N, SIDE, SIDE). The result: (N, 64) of ±1.
+
+    Source:
+        C. Zauner, 2010, the perceptual hash.
     """
     small = _cut(pixels, margins)
     low = _cosines()[:9]
@@ -193,7 +225,7 @@ def _hashes(pixels: Floats, margins: Margins) -> Floats:
 
 @cache
 def _cosines() -> Floats:
-    """(COMPARED, COMPARED), the discrete cosine transform II."""
+    """Return the matrix of the discrete cosine transform II, (COMPARED, COMPARED)."""
     places = (np.arange(COMPARED) + 0.5) / COMPARED
     return np.cos(np.pi * np.arange(COMPARED)[:, None] * places).astype(np.float32)
 
@@ -202,13 +234,13 @@ def _cosines() -> Floats:
 
 
 def _aligned(a: Floats, b: Floats, mirrored: bool) -> float:
-    """The best correlation that cutting one of the two at its borders gives."""
+    """Return the best correlation that cutting one of two thumbnails at its borders gives."""
     a = a[:, ::-1] if mirrored else a
     return max(_best_cut(a, b), _best_cut(b, a))
 
 
 def _best_cut(cut: Floats, whole: Floats) -> float:
-    """The best correlation of `whole` with `cut`, cut at each border: uphill, in smaller steps."""
+    """Return the best correlation of `whole` with cuts of `cut`, by hill climbing."""
     wanted = _unit(_cut(whole[None], WHOLE))[0]
 
     def score(margins: Margins) -> float:
@@ -234,7 +266,11 @@ def _best_cut(cut: Floats, whole: Floats) -> float:
 
 
 def _cut(pixels: Floats, margins: Margins) -> Floats:
-    """(N, COMPARED, COMPARED): what the margins leave, averaged over each new pixel's area."""
+    """Shrink what the margins leave, averaged over each new pixel's area.
+
+    Shape:
+        The result: (N, COMPARED, COMPARED).
+    """
     top, bottom, left, right = margins
     small = _areas(top, bottom) @ pixels @ _areas(left, right).T
     return small.astype(np.float32, copy=False)
@@ -242,7 +278,7 @@ def _cut(pixels: Floats, margins: Margins) -> Floats:
 
 @cache
 def _areas(before: float, after: float) -> Floats:
-    """(COMPARED, SIDE): the share of each old pixel in each new one."""
+    """Return the share of each old pixel in each new one, (COMPARED, SIDE)."""
     edges = np.linspace(before * SIDE, (1 - after) * SIDE, COMPARED + 1)
     start, stop = edges[:-1, None], edges[1:, None]
     old = np.arange(SIDE)
@@ -251,7 +287,7 @@ def _areas(before: float, after: float) -> Floats:
 
 
 def _unit(pixels: Floats) -> Floats:
-    """Mean 0 and norm 1 each, so that a sum of products is a correlation."""
+    """Scale each picture to mean 0 and norm 1, so that a sum of products is a correlation."""
     centred = pixels - pixels.mean((1, 2), keepdims=True)
     norms = np.sqrt((centred**2).sum((1, 2), keepdims=True))
     unit: Floats = centred / np.maximum(norms, np.finfo(np.float32).tiny)

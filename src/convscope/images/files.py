@@ -76,24 +76,45 @@ KINDS = {  # Pillow's mode -> the note
 
 @dataclass(frozen=True)
 class Decoded:
-    """An upright RGB picture, and in words what was converted to get it."""
+    """An upright RGB picture.
+
+    Attributes:
+        image: The picture.
+        notes: What was converted to get it, in words.
+    """
 
     image: Image.Image
     notes: tuple[str, ...] = ()
 
 
 def read_picture(path: str | Path, name: str | None = None) -> Decoded:
-    """The picture in a file; `name` is what errors call it (default: the path).
+    """Read the picture in a file.
 
-    Raises  BadImage: missing, a folder, unreadable, empty, too large, corrupt, or of a kind
-            that the module's table refuses.
+    Args:
+        path: The file.
+        name: What errors call it; by default the path.
+
+    Raises:
+        BadImage: It is missing, a folder, unreadable, empty, too large, corrupt, or of a kind that
+            the module's table refuses.
+
+    Example:
+        read_picture("dog.jpg").image
     """
     name = str(path) if name is None else name
     return decode(read_bytes(Path(path), name), name)
 
 
 def read_bytes(path: Path, name: str) -> bytes:
-    """The bytes of an image file. Raises  BadImage, with the reason in words."""
+    """Read the bytes of an image file.
+
+    Args:
+        path: The file.
+        name: What errors call it.
+
+    Raises:
+        BadImage: It cannot be read; the reason is said in words.
+    """
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -113,7 +134,11 @@ def read_bytes(path: Path, name: str) -> bytes:
 
 
 def check_bytes(size: int, name: str) -> None:
-    """Raises  BadImage: the file is empty or larger than BYTE_LIMIT."""
+    """Check the size of a file.
+
+    Raises:
+        BadImage: The file is empty or larger than BYTE_LIMIT.
+    """
     if size == 0:
         raise bad_image(name, "is empty (0 bytes)")
     if size > BYTE_LIMIT:
@@ -121,10 +146,18 @@ def check_bytes(size: int, name: str) -> None:
 
 
 def decode(data: bytes, name: str, *, pixel_limit: int = PIXEL_LIMIT) -> Decoded:
-    """The picture in a file's bytes, by the policy in this module's table.
+    """Decode the picture in a file's bytes, by the policy in this module's table.
 
-    Raises  BadImage: empty, corrupt, truncated, more than `pixel_limit` pixels, or of a kind
-            that is refused. Damage inside JPEG data that libjpeg repairs is not noticed.
+    Damage inside JPEG data that libjpeg repairs is not noticed.
+
+    Args:
+        data: The file's bytes.
+        name: What errors call the file.
+        pixel_limit: The most pixels that are decoded.
+
+    Raises:
+        BadImage: The data is empty, corrupt or truncated, has more than `pixel_limit` pixels, or is
+            of a kind that is refused.
     """
     check_bytes(len(data), name)
     try:
@@ -152,9 +185,15 @@ def decode(data: bytes, name: str, *, pixel_limit: int = PIXEL_LIMIT) -> Decoded
 
 
 def as_rgb(image: Image.Image, name: str, *, sixteen: bool = False) -> Decoded:
-    """The image as RGB, and the notes of what that took; `sixteen`: it was stored with 16 bits.
+    """Convert an image to RGB, with notes of what that took.
 
-    Raises  BadImage: samples whose range is not known, or colours that the module's table refuses.
+    Args:
+        image: Pillow's image, loaded.
+        name: What errors call it.
+        sixteen: Whether it was stored with 16 bits a sample.
+
+    Raises:
+        BadImage: Its samples have no known range, or it has colours that the table refuses.
     """
     mode = image.mode
     sixteen = sixteen or mode.startswith("I;16")
@@ -175,19 +214,19 @@ def as_rgb(image: Image.Image, name: str, *, sixteen: bool = False) -> Decoded:
 
 
 def bad_image(name: str, reason: str) -> BadImage:
-    """The error `NAME: REASON` on one line, whatever characters the name holds."""
+    """Return the error `NAME: REASON` on one line, whatever characters the name holds."""
     return BadImage(f"{printable(name)}: {reason}")
 
 
 def printable(name: str) -> str:
-    """The name without line breaks, control characters and bytes that are not UTF-8."""
+    """Escape line breaks, control characters and bytes that are not UTF-8 in a name."""
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _open(data: bytes, name: str) -> Any:
-    """Pillow's image with its header read; like Image.open, but only FORMATS and no warnings.
+    """Open Pillow's image with its header read, like Image.open, but only FORMATS and no warnings.
 
     Image.open warns above its pixel limit before the size can be asked for, and a warning
     cannot be silenced safely while other threads run.
@@ -213,7 +252,7 @@ def _open(data: bytes, name: str) -> Any:
 
 @functools.cache
 def _readers() -> tuple[tuple[str, Callable[[bytes], Any], Callable[..., Any]], ...]:
-    """(format, does it accept these first 16 bytes, reader), of FORMATS that Pillow has."""
+    """Return (format, test of the first 16 bytes, reader) for each of FORMATS that Pillow has."""
     Image.init()
     known = ((kind, *Image.OPEN[kind]) for kind in FORMATS if kind in Image.OPEN)
     return tuple((kind, accept, factory) for kind, factory, accept in known if accept)
@@ -264,7 +303,7 @@ def _is_signed(image: Any) -> bool:
 
 
 def _as_stored(image: Any) -> tuple[str, ...]:
-    """Notes on what a file holds that the picture will not: further frames, bands, other ranges."""
+    """Note what a file holds that the picture will not: further frames, bands, other ranges."""
     notes = []
     if getattr(image, "is_animated", False):
         notes.append(FIRST.get(image.format, "first frame of an animation"))
@@ -283,7 +322,7 @@ def _as_stored(image: Any) -> tuple[str, ...]:
 
 
 def _of_12_bits(image: Image.Image, stored: tuple[str, ...]) -> Image.Image:
-    """Pillow leaves 12 bits in the lower part of 16."""
+    """Shift 12-bit samples, which Pillow leaves in the lower part of 16 bits, to 8 bits."""
     if TWELVE not in stored:
         return image
     return Image.fromarray((np.asarray(image) >> 4).astype(np.uint8))
@@ -299,6 +338,6 @@ def _over_background(image: Image.Image, notes: tuple[str, ...]) -> Decoded:
 
 
 def _words(error: BaseException) -> str:
-    """The error's message on one line, without addresses of objects."""
+    """Format an error's message on one line, without addresses of objects."""
     message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(printable(message).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""One face for every set of images: it counts, names, decodes, labels and identifies them.
+"""The interface of every set of images: it counts, names, decodes, labels and identifies them.
 
 A set says where each image's bytes are and how they become a picture (`content`); decoding,
 digests and identity are written here once.
@@ -22,7 +22,12 @@ UNREADABLE = "unreadable"  # in the identity, in place of the digest of bytes no
 
 @dataclass(frozen=True)
 class Content:
-    """What an image is made of: the bytes that identify it, and how they become a picture."""
+    """What an image is made of.
+
+    Attributes:
+        data: The bytes that identify it.
+        decode: Makes the picture; raises BadImage.
+    """
 
     data: bytes
     decode: Callable[[], Decoded]  # raises BadImage
@@ -30,7 +35,13 @@ class Content:
 
 @dataclass(frozen=True)
 class Loaded:
-    """One image read: RGB picture, SHA-256 of its bytes in hex, what was converted, in words."""
+    """One image that was read.
+
+    Attributes:
+        image: The picture, RGB and upright.
+        digest: SHA-256, hex, of its bytes.
+        notes: What was converted, in words.
+    """
 
     image: Image.Image
     digest: str
@@ -38,11 +49,12 @@ class Loaded:
 
 
 class ImageSet(ABC):
-    """Images counted from 0. Reading is safe from several threads at once.
+    """Base class of sets of images, counted from 0. Reading is safe from several threads at once.
 
-    spec    : the words that open this set
-    classes : the names that labels count through, or None
-    multi_label : whether an image may show several classes; its truth is `targets`, not `label`
+    Attributes:
+        spec: The words that open this set.
+        classes: The names that labels count through, or None.
+        multi_label: Whether an image may show several classes; its truth is `targets`, not `label`.
     """
 
     multi_label = False
@@ -54,32 +66,41 @@ class ImageSet(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many images, the unreadable ones included."""
+        """How many images there are, the unreadable ones included."""
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """The image's relative path, POSIX; unique, unless a list names one twice."""
+        """Return the image's relative POSIX path, which is unique unless a list names one twice."""
 
     @abstractmethod
     def label(self, index: int) -> int | None:
-        """The index of the image's class, or None where it has none."""
+        """Return the index of the image's class, or None where it has none."""
 
     def targets(self, index: int) -> tuple[int, ...]:
-        """Over the classes: 1 where the image shows the class, 0 where not, -1 where nobody says.
+        """Return for each class 1 if the image shows it, 0 if it does not, -1 if that is not known.
 
-        Raises  BadData: the image has no label.
+        Raises:
+            BadData: The image has no label.
         """
         label = self.label(index)
         if label is None or self.classes is None:
             raise BadData(f"{self.spec}: {self.name(index)} has no label among named classes")
-        return tuple(int(each == label) for each in range(len(self.classes)))
+        return tuple(int(number == label) for number in range(len(self.classes)))
 
     @abstractmethod
     def content(self, index: int) -> Content:
-        """The image's bytes and decoder. Raises  BadImage: the bytes cannot be read."""
+        """Return the image's bytes and decoder.
+
+        Raises:
+            BadImage: The bytes cannot be read.
+        """
 
     def load(self, index: int) -> Loaded:
-        """Read, hash and decode one image. Raises  BadImage, naming it."""
+        """Read, hash and decode one image.
+
+        Raises:
+            BadImage: It cannot be read or decoded; it is named.
+        """
         content = self.content(index)
         digest = hashlib.sha256(content.data).digest()
         self._digests[index] = digest
@@ -87,13 +108,20 @@ class ImageSet(ABC):
         return Loaded(decoded.image, digest.hex(), decoded.notes)
 
     def picture(self, index: int) -> Image.Image:
-        """The image as RGB, upright. Raises  BadImage, naming it."""
+        """Return the image as RGB, upright.
+
+        Raises:
+            BadImage: It cannot be read or decoded; it is named.
+        """
         return self.load(index).image
 
     def digest(self, index: int) -> str:
-        """SHA-256 of the image's bytes, hex; of an image read before, as it was then.
+        """Return the SHA-256, hex, of the image's bytes; of an image read before, as it was then.
 
-        Raises  BadImage: the bytes cannot be read. Bytes that are no image have a digest.
+        Bytes that are no image have a digest too.
+
+        Raises:
+            BadImage: The bytes cannot be read.
         """
         known = self._digests.get(index)
         if known is None:
@@ -102,37 +130,37 @@ class ImageSet(ABC):
         return known.hex()
 
     def known_digest(self, index: int) -> str | None:
-        """The digest of an image that was read before, else None; reads nothing."""
+        """Return the digest of an image that was read before, else None; reads nothing."""
         known = self._digests.get(index)
         return None if known is None else known.hex()
 
     def digests(self, indices: Iterable[int]) -> dict[int, str]:
-        """SHA-256 of some images' bytes, hex, by index; of those that can be read."""
-        found = {}
+        """Return the SHA-256, hex, of some images' bytes by index, of those that can be read."""
+        digests = {}
         for index in indices:
             with suppress(BadImage):
-                found[index] = self.digest(index)
-        return found
+                digests[index] = self.digest(index)
+        return digests
 
     def recall(self, digests: Mapping[int, str]) -> None:
         """Take over digests that another process has read from the same images."""
         self._digests.update((index, bytes.fromhex(digest)) for index, digest in digests.items())
 
     def identity(self) -> str:
-        """SHA-256 of the whole set, hex: over all names and digests, in order.
+        """Return the SHA-256, hex, of the whole set: over all names and digests, in order.
 
-        Reads every image that no pass has read yet.
+        Every image that no pass has read yet is read.
         """
-        whole = hashlib.sha256()
+        over_all = hashlib.sha256()
         for index in range(len(self)):
             try:
                 digest = self.digest(index)
             except BadImage:
                 digest = UNREADABLE
-            whole.update(f"{self.name(index)}\0{digest}\n".encode())
-        return whole.hexdigest()
+            over_all.update(f"{self.name(index)}\0{digest}\n".encode())
+        return over_all.hexdigest()
 
 
 def utf8(name: str) -> str:
-    """The name with bytes that are not UTF-8 spelled out, so that it can be written anywhere."""
+    """Spell out the bytes of a name that are not UTF-8, so that it can be written anywhere."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

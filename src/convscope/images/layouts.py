@@ -44,7 +44,16 @@ VOC_TRUTH = {"1": 1, "-1": 0, "0": -1}  # the last: "difficult", which does not 
 
 
 def open_caltech(spec: str, place: str, files: Open) -> ImageSet:
-    """Raises  BadData: no such place, or no folder per class in it."""
+    """Open Caltech-101 or -256 without its clutter class.
+
+    Args:
+        spec: The words that name the set.
+        place: The folder or zip.
+        files: Opens the images at a path.
+
+    Raises:
+        BadData: There is no such place, or no folder per class in it.
+    """
     images = files(Path(place).expanduser(), spec)
     if images is None or images.classes is None:
         raise BadData(f"{spec}: {place} is no folder or zip with a folder of images per class")
@@ -56,7 +65,16 @@ def open_caltech(spec: str, place: str, files: Open) -> ImageSet:
 
 
 def open_voc(spec: str, place: str, files: Open) -> ImageSet:
-    """Raises  BadData: another layout, a split that is not there, or a line of another form."""
+    """Open a split of PASCAL VOC, with several classes an image.
+
+    Args:
+        spec: The words that name the set.
+        place: The folder, and a split after a colon.
+        files: Opens the images at a path.
+
+    Raises:
+        BadData: The folder has another layout, the split is not there, or a line has another form.
+    """
     path, split = _split_of(place)
     root = _voc_root(path, spec)
     split = split or "trainval"
@@ -80,8 +98,10 @@ def open_voc(spec: str, place: str, files: Open) -> ImageSet:
 
 
 def _voc_root(path: Path, spec: str) -> Path:
-    """The folder with JPEGImages: the path itself, or the only one below it that has it."""
-    roots = [each for each in (path, *sorted(path.glob("VOC*"))) if (each / "JPEGImages").is_dir()]
+    """Return the folder with JPEGImages: the path itself, or the only one below it that has it."""
+    roots = [
+        folder for folder in (path, *sorted(path.glob("VOC*"))) if (folder / "JPEGImages").is_dir()
+    ]
     if len(roots) != 1:
         found = f"several ({', '.join(root.name for root in roots)})" if roots else "none"
         raise BadData(
@@ -105,7 +125,16 @@ def _voc_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def open_index(spec: str, place: str, files: Open) -> ImageSet:
-    """Raises  BadData: no index, a column or an image missing, or no image of that split."""
+    """Open a folder or zip whose index.csv or index.json has the labels.
+
+    Args:
+        spec: The words that name the set.
+        place: The folder or zip, and a split after a colon.
+        files: Opens the images at a path.
+
+    Raises:
+        BadData: There is no index, a column or an image is missing, or the split has no image.
+    """
     path, split = _split_of(place)
     base = files(path, spec)
     if base is None:
@@ -123,16 +152,16 @@ def open_index(spec: str, place: str, files: Open) -> ImageSet:
         raise BadData(f"{spec}: no image of {name} has a label")
     place_of = {base.name(i): i for i in range(len(base))}
     chosen = [_at(place_of, str(row["file"]), spec) for row, _ in kept]
-    found = [labels for _, labels in kept]
-    names = classes or _names(found, [str(row["file"]) for row, _ in kept])
-    numbers = [[_number(label, names, name) for label in labels] for labels in found]
+    labelled = [labels for _, labels in kept]
+    names = classes or _names(labelled, [str(row["file"]) for row, _ in kept])
+    numbers = [[_number(label, names, name) for label in labels] for labels in labelled]
     if not several:
         return ChosenImages(spec, base, chosen, names, [labels[0] for labels in numbers])
     return ChosenImages(spec, base, chosen, names, [_hot(labels, len(names)) for labels in numbers])
 
 
 def _read_index(path: Path, spec: str) -> tuple[str, list[dict[str, Any]], tuple[str, ...] | None]:
-    """The index's name, its rows, and the names of the classes if they are written down."""
+    """Return the index's name, its rows, and the names of the classes if they are written down."""
     for name in INDEXES:
         data = _bytes_at(path, name)
         if data is None:
@@ -175,7 +204,7 @@ def _parsed(
 
 
 def _labels(row: Mapping[str, Any]) -> list[str]:
-    """The labels of a row, as written; those below 0 and empty ones are none."""
+    """Return the labels of a row, as written; empty ones and those below 0 are left out."""
     given = row["labels"] if "labels" in row else row["label"]
     if isinstance(given, str) and "labels" in row:
         given = given.split(";")
@@ -185,16 +214,16 @@ def _labels(row: Mapping[str, Any]) -> list[str]:
 
 
 def _names(labels: Sequence[Sequence[str]], files: Sequence[str]) -> tuple[str, ...]:
-    """The classes' names where nobody wrote them down: the labels, or what folders are called."""
-    words = {label for each in labels for label in each}
+    """Name the classes where no file does: by the labels, or by the images' folders."""
+    words = {label for image_labels in labels for label in image_labels}
     if not all(word.isdecimal() for word in words):
         return tuple(sorted(words))
     folders: dict[int, set[str]] = {}
-    for each, file in zip(labels, files, strict=True):
-        for label in each:
+    for image_labels, file in zip(labels, files, strict=True):
+        for label in image_labels:
             folders.setdefault(int(label), set()).add(Path(file).parent.name)
     names = [folders.get(number, set()) for number in range(max(folders) + 1)]
-    single = [next(iter(each)) for each in names if len(each) == 1]
+    single = [next(iter(image_labels)) for image_labels in names if len(image_labels) == 1]
     if len(single) == len(names) == len(set(single)):
         return tuple(single)
     return tuple(str(number) for number in range(len(names)))
@@ -209,11 +238,11 @@ def _number(label: str, names: tuple[str, ...], index: str) -> int:
 
 
 def _hot(labels: Sequence[int], classes: int) -> Targets:
-    return tuple(int(each in labels) for each in range(classes))
+    return tuple(int(number in labels) for number in range(classes))
 
 
 def _bytes_at(path: Path, name: str) -> bytes | None:
-    """A file at the top of a folder or zip, or None."""
+    """Read a file at the top of a folder or zip; None if it is not there."""
     try:
         if path.is_dir():
             return (path / name).read_bytes()
@@ -232,7 +261,7 @@ def _at(place_of: Mapping[str, int], name: str, spec: str) -> int:
 
 
 def _split_of(place: str) -> tuple[Path, str]:
-    """PLACE and the split of PLACE[:split]; a colon in a path that exists counts for nothing."""
+    """Split PLACE[:split]; a colon in a path that exists counts as part of the path."""
     path = Path(place).expanduser()
     if path.exists() or ":" not in place:
         return path, ""

@@ -26,7 +26,12 @@ SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 @dataclass(frozen=True)
 class Labels:
-    """The label of each image, in their order, and the names that labels count through."""
+    """The labels of the images of a set.
+
+    Attributes:
+        labels: Of each image, in their order; None where it has none.
+        classes: The names that labels count through, or None.
+    """
 
     labels: tuple[int | None, ...]
     classes: tuple[str, ...] | None
@@ -40,14 +45,20 @@ def is_image_name(name: str) -> bool:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """The names by their parts, code point by code point."""
+    """Sort names by the parts of the path, code point by code point.
+
+    Example:
+        >>> in_order(["a/2.jpg", "a/10.jpg"])
+        ['a/10.jpg', 'a/2.jpg']
+    """
     return sorted(names, key=lambda name: name.split("/"))
 
 
 def list_folder(root: Path) -> list[str]:
-    """The images below a folder, as relative POSIX paths in order. Symbolic links are followed.
+    """List the images below a folder as relative POSIX paths, in order. Follows symbolic links.
 
-    Raises  BadData: a folder cannot be read.
+    Raises:
+        BadData: A folder cannot be read.
     """
     prefix = len(str(root)) + (0 if str(root).endswith("/") else 1)
     return in_order(path[prefix:].replace(os.sep, "/") for path in _files(str(root), frozenset()))
@@ -70,7 +81,7 @@ def _files(folder: str, above: frozenset[str]) -> Iterator[str]:
 
 
 def labels_by_folder(names: Sequence[str]) -> Labels:
-    """The class of each image by the folder that it lies in; see the module's words."""
+    """Label each image by the folder that it lies in, by the rules of this module's docstring."""
     paths = [name.split("/")[:-1] for name in names]
     while paths and all(paths) and len({path[0] for path in paths}) == 1:
         paths = [path[1:] for path in paths]
@@ -87,14 +98,15 @@ def labels_by_folder(names: Sequence[str]) -> Labels:
 
 
 def read_list(path: Path) -> tuple[list[str], Labels]:
-    """The paths as written in a text file, and their labels.
+    """Read the paths in a text file, as written, and their labels.
 
     A tab ends the path; so does the last comma, if what stands before it ends like an image's
     name and the whole line does not. Empty lines and lines that start with # count for nothing.
     Labels that are all whole numbers are taken as they are (below 0: none); others are names of
     classes, numbered in their order.
 
-    Raises  BadData: not a text file, or no path in it.
+    Raises:
+        BadData: It is not a text file, or there is no path in it.
     """
     try:
         with path.open("rb") as stream:

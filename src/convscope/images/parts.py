@@ -38,10 +38,11 @@ Edges = tuple[float, float, float, float]
 class Marked:
     """The named points of one image.
 
-    index : of the image in its set
-    points : name -> (row, column), pixels; those that are hidden or outside are left out
-    names : every name that was marked, in sight or not
-    box : (top, left, bottom, right) of the whole object, pixels
+    Attributes:
+        index: Of the image in its set.
+        points: By name (row, column), pixels; those that are hidden or outside are left out.
+        names: Every name that was marked, visible or not.
+        box: (top, left, bottom, right) of the whole object, pixels.
     """
 
     index: int
@@ -53,21 +54,24 @@ class Marked:
 def marked_images(
     images: ImageSet, parts: str | Path | None = None, *, subject: str | None = None
 ) -> tuple[Marked, ...]:
-    """The images of a set that have marked points, in order.
+    """Return the images of a set that have marked points, in order.
 
-    parts : a JSON file; default: the one that lies with the images. Scenes need none
-    subject : a class of the set: its images only. Scenes: default the first class, dogs
+    Args:
+        images: The set.
+        parts: A JSON file of points; None is the one that lies with the images. Scenes need none.
+        subject: A class: its images only. None is every class; of scenes the first, dogs.
 
-    Raises  BadData: no marks, marks of another form, or of images that are not in the set;
-        BadOption: there is no such class.
+    Raises:
+        BadData: There are no marks, marks of another form, or of images that are not in the set.
+        BadOption: There is no such class.
     """
     wanted = _class(images, subject)
     if isinstance(images, SceneImages) and parts is None:
         return _of_scenes(images, 0 if wanted is None else wanted)
     record, where = _read(images, parts)
-    found = _by_index(images, _entries(record, where), where)
+    marked = _by_index(images, _entries(record, where), where)
     return tuple(
-        found[index] for index in sorted(found) if wanted is None or images.label(index) == wanted
+        marked[index] for index in sorted(marked) if wanted is None or images.label(index) == wanted
     )
 
 
@@ -81,13 +85,13 @@ def _class(images: ImageSet, name: str | None) -> int | None:
 
 
 def _of_scenes(images: SceneImages, label: int) -> tuple[Marked, ...]:
-    found = []
+    marked = []
     for index in range(len(images)):
         if images.label(index) != label:
             continue
         scene = images.scene(index)
         box = scene.box
-        found.append(
+        marked.append(
             Marked(
                 index,
                 {n: (part.row, part.column) for n, part in scene.parts.items() if part.visible},
@@ -95,11 +99,11 @@ def _of_scenes(images: SceneImages, label: int) -> tuple[Marked, ...]:
                 (float(box.top), float(box.left), float(box.bottom), float(box.right)),
             )
         )
-    return tuple(found)
+    return tuple(marked)
 
 
 def _read(images: ImageSet, parts: str | Path | None) -> tuple[Any, str]:
-    """The JSON value, and where it was found."""
+    """Return the JSON value of the marks, and where it was found."""
     if parts is not None:
         try:
             return json.loads(Path(parts).read_text(encoding="utf-8-sig")), str(parts)
@@ -121,7 +125,7 @@ def _read(images: ImageSet, parts: str | Path | None) -> tuple[Any, str]:
 
 
 def _beside(images: ImageSet, name: str) -> bytes | None:
-    """A file that lies in the folder or zip of a set, or None."""
+    """Read a file that lies in the folder or zip of a set; None if it is not there."""
     root = Path(images.spec).expanduser()
     if (root / name).is_file():
         return (root / name).read_bytes()
@@ -135,7 +139,7 @@ def _beside(images: ImageSet, name: str) -> bytes | None:
 
 
 def _entries(record: Any, where: str) -> list[tuple[str, Any, Any]]:
-    """(image, points, box or None) of each entry."""
+    """Return (image, points, box or None) of each entry."""
     try:
         if isinstance(record, Mapping):
             return [
@@ -154,15 +158,15 @@ def _by_index(
     ends: dict[str, list[int]] = {}
     for name, index in exact.items():
         ends.setdefault(name.rpartition("/")[2], []).append(index)
-    found: dict[int, Marked] = {}
+    marked: dict[int, Marked] = {}
     for name, points, box in entries:
         same = ends.get(str(name).rpartition("/")[2], [])
         place = exact.get(name, same[0] if len(same) == 1 else None)
         if place is None:
             raise BadData(f"{where}: {printable(str(name))} is not among {images.spec}")
         size = images.picture(place).size
-        found[place] = _marked(place, points, box, size, f"{where}: {printable(str(name))}")
-    return found
+        marked[place] = _marked(place, points, box, size, f"{where}: {printable(str(name))}")
+    return marked
 
 
 def _marked(index: int, points: Any, box: Any, size: tuple[int, int], where: str) -> Marked:
@@ -170,17 +174,17 @@ def _marked(index: int, points: Any, box: Any, size: tuple[int, int], where: str
         raise BadData(f"{where}: it has no points; they are {FORMS}")
     places = {str(name): _numbers(place, 2, where) for name, place in points.items()}
     width, height = size
-    seen = {n: (y, x) for n, (x, y) in places.items() if 0 <= x < width and 0 <= y < height}
+    visible = {n: (y, x) for n, (x, y) in places.items() if 0 <= x < width and 0 <= y < height}
     if box is not None:
         left, top, right, bottom = _numbers(box, 4, where)
-    elif seen:
-        ys, xs = zip(*seen.values(), strict=True)
+    elif visible:
+        ys, xs = zip(*visible.values(), strict=True)
         left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
     else:
         raise BadData(f"{where}: all its points lie outside the picture, {width}×{height} pixels")
     return Marked(
         index,
-        seen,
+        visible,
         tuple(places),
         (top, left, bottom, right),
     )

@@ -1,4 +1,4 @@
-"""Numbers -> pixels to look at: projections around grey, and the part of a picture a unit sees."""
+"""Numbers to pixels to look at: projections around grey, and the part of a picture a unit sees."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ GREY = 128
 
 
 def around_grey(values: Tensor, clip: float = 0.0) -> Tensor:
-    """float tensor -> uint8 of the same shape: 0 is 128, the largest absolute value is 1 or 255.
+    """Scale values to bytes around grey: 0 becomes 128, the largest absolute value 1 or 255.
 
-    clip : this share of the values, the largest, is cut off before: a few strong pixels else leave
-        the rest of a picture grey.   NaN and infinity become 128.
+    NaN and infinity become 128.
+
+    Args:
+        values: Any numbers.
+        clip: The share of the values, the largest, that is cut off before: a few strong pixels
+            else leave the rest of a picture grey.
+
+    Returns:
+        uint8, of the shape of `values`.
     """
     values = values.float().nan_to_num(0.0, 0.0, 0.0)
     sizes = values.abs().flatten()
@@ -33,16 +40,25 @@ def around_grey(values: Tensor, clip: float = 0.0) -> Tensor:
 
 
 def grey_scaled(projection: Tensor, clip: float = 0.0) -> NDArray[np.uint8]:
-    """float (3, H, W), RGB planes -> uint8 (H, W, 3), scaled around grey as `around_grey` does."""
+    """Scale a projection around grey, as `around_grey` does, to a picture.
+
+    Shape:
+        projection: float (3, H, W), RGB planes. The result: uint8 (H, W, 3).
+    """
     pixels = around_grey(projection.detach().cpu(), clip).permute(1, 2, 0)  # (H, W, 3)
     return np.ascontiguousarray(pixels.numpy())
 
 
 def shown_box(field: Box, height: int, width: int) -> Box:
-    """What a picture of a unit shows, given its receptive field in an image of that size.
+    """Return the box that a picture of a unit shows, given its receptive field in an image.
 
-    The field, also where it reaches past the edge; along an axis where the field is at least as
-    large as the image, the whole image, so that a deep unit's picture is not mostly padding.
+    It is the field, also where it reaches past the edge; along an axis where the field is at least
+    as large as the image, the whole image, so that a deep unit's picture is not mostly padding.
+
+    Args:
+        field: The receptive field, in image pixels.
+        height: Of the image, pixels.
+        width: Of the image, pixels.
     """
     rows = (0, height) if field.height >= height else (field.top, field.bottom)
     columns = (0, width) if field.width >= width else (field.left, field.right)
@@ -50,9 +66,16 @@ def shown_box(field: Box, height: int, width: int) -> Box:
 
 
 def crop(picture: Tensor, box: Box, fill: Any = GREY, *, within: Box | None = None) -> Tensor:
-    """The pixels of a picture (C, H, W) in a box: (C, box.height, box.width), never shifted.
+    """Cut a box out of a picture, never shifted.
 
-    fill : what stands outside the picture, and outside the box `within` where one is given
+    Args:
+        picture: The picture.
+        box: What to cut out; it may reach beyond the picture.
+        fill: What stands outside the picture and outside `within`.
+        within: A box outside which nothing of the picture is shown; None is the whole picture.
+
+    Shape:
+        picture: (C, H, W). The result: (C, box.height, box.width).
     """
     seen = box.clip(*picture.shape[-2:])
     seen = seen if within is None else seen.intersect(within)

@@ -1,4 +1,4 @@
-"""Where a picture's points come to lie in the network's input: the geometry of a Fit."""
+"""Where the points of a picture lie in the network's input: the geometry of a Fit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ __all__ = ["Placing", "placing"]
 
 @dataclass(frozen=True)
 class Placing:
-    """A picture is resized, and the network's input is cut out of it.
+    """How a picture is resized, and where the network's input is cut out of it.
 
-    source, resized, size : (height, width) of the picture, of the resized one, of the input; pixels
-    top, left : of the input in the resized picture, pixels
+    Attributes:
+        source: (height, width) of the picture, pixels.
+        resized: (height, width) of the resized picture, pixels.
+        size: (height, width) of the network's input, pixels.
+        top: Of the input in the resized picture, pixels.
+        left: Of the input in the resized picture, pixels.
     """
 
     source: tuple[int, int]
@@ -28,16 +32,20 @@ class Placing:
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Pixels of the input for a pixel of the picture, down and across."""
+        """Pixels of the input for a pixel of the picture, (down, across)."""
         return self.resized[0] / self.source[0], self.resized[1] / self.source[1]
 
     def point(self, row: float, column: float) -> tuple[float, float]:
-        """A place in the picture -> in the input; pixel (r, c) covers r..r+1, c..c+1 in both."""
+        """Map a point of the picture to the input; pixel (r, c) covers r..r+1, c..c+1 in both."""
         down, across = self.scale
         return row * down - self.top, column * across - self.left
 
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """bool (h, w) of the picture's pixels -> (H, W): what the centre of each pixel shows."""
+        """Map a mask of the picture to the input, by what the centre of each pixel shows.
+
+        Shape:
+            mask: bool (h, w). The result: bool (H, W).
+        """
         down, across = self.scale
         rows = (np.arange(self.size[0]) + self.top + 0.5) / down
         columns = (np.arange(self.size[1]) + self.left + 0.5) / across
@@ -47,9 +55,14 @@ class Placing:
 
 
 def placing(preprocess: Preprocess, height: int, width: int) -> Placing:
-    """How `preprocess.picture` places a picture of that many pixels.
+    """Compute how `preprocess.picture` places a picture of that many pixels.
 
     A picture that fit none would refuse is placed as if it were stretched.
+
+    Args:
+        preprocess: Says how pictures are fitted.
+        height: Of the picture, pixels.
+        width: Of the picture, pixels.
     """
     rows, columns = preprocess.size
     if preprocess.fit is not Fit.CROP:

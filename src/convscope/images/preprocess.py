@@ -1,5 +1,7 @@
-"""From a picture to the numbers a network wants, and back. A Preprocess is written down once, with
-the weights, so that nobody feeds a network wrongly in silence.
+"""Preprocessing: from a picture to the numbers a network wants, and back.
+
+A Preprocess is written down once, with the weights, so that nobody feeds a network wrongly in
+silence.
 
 Two steps: `fit` makes the picture exactly the input's size, `scaling` turns its bytes into numbers
 (scaling.py). The arithmetic is float32, as in torchvision's ToTensor and Normalize. Resampling is
@@ -43,12 +45,20 @@ class Fit(StrEnum):
 class Preprocess:
     """What is done to a picture before the network sees it.
 
-    shape : (3, H, W) of the network's input, pixels
-    mean : for `paper` only, RGB in 0..255: 3 numbers, or float32 (3, H, W), a mean per pixel;
-        None is ImageNet's mean
-    recipe : for `custom` only
+    Attributes:
+        shape: (3, H, W) of the network's input, pixels.
+        scaling: How bytes become numbers.
+        fit: How a picture of any size becomes one of H × W pixels.
+        mean: For `paper` only, RGB in 0..255: 3 numbers, or float32 (3, H, W), a mean per pixel;
+            None is ImageNet's mean.
+        recipe: The numbers of the scaling, for `custom` only.
 
-    Raises  BadOption: a shape without 3 channels, or numbers that do not belong to the scaling.
+    Raises:
+        BadOption: The shape has not 3 channels, or numbers do not belong to the scaling.
+
+    Example:
+        >>> Preprocess((3, 224, 224)).describe()[:40]
+        '3×224×224; crop: resized to cover 256×25'
     """
 
     shape: Shape
@@ -74,7 +84,7 @@ class Preprocess:
 
     @property
     def numbers(self) -> Recipe:
-        """The recipe in force; where `mean` is per pixel, that counts in place of its mean."""
+        """The numbers in force; where `mean` is per pixel, it counts in place of their mean."""
         recipe = self.recipe or RECIPES[self.scaling]
         if isinstance(self.mean, tuple):
             return Recipe(recipe.white, self.mean, recipe.std, recipe.order)
@@ -88,10 +98,11 @@ class Preprocess:
     # pictures and numbers
 
     def picture(self, picture: Image.Image) -> Image.Image:
-        """RGB of exactly H × W: what the network sees, before it becomes numbers.
+        """Fit a picture to exactly H × W pixels, RGB: what the network sees, still as bytes.
 
-        Raises  BadImage: `fit` is none and the size differs, or the picture is so long and thin
-                that resizing it would take more than PIXEL_LIMIT pixels.
+        Raises:
+            BadImage: `fit` is none and the size differs, or the picture is so long and thin that
+                resizing it would take more than PIXEL_LIMIT pixels.
         """
         picture = picture if picture.mode == "RGB" else picture.convert("RGB")
         height, width = self.size
@@ -112,10 +123,14 @@ class Preprocess:
         return (3, _needed(self.size[0]), _needed(self.size[1]))
 
     def surrounding(self, picture: Image.Image) -> Image.Image:
-        """RGB of the size of `surroundings`, for crops; its middle is exactly what `picture` makes.
+        """Resize a picture and keep more around the crop that `picture` makes, for more crops.
 
-        The resized picture (smallest side 256 for an input of 224) and its centre (paper §3).
-        Raises  BadOption: `fit` is not crop; BadImage: as `picture` does.
+        The result has the size of `surroundings`; its middle is exactly what `picture` makes. For
+        an input of 224, the smallest side becomes 256 and the centre is kept (paper §3).
+
+        Raises:
+            BadOption: `fit` is not crop.
+            BadImage: As `picture` raises it.
         """
         if self.fit is not Fit.CROP:
             raise BadOption(f"fit {self.fit} leaves nothing around the picture: use fit crop")
@@ -123,13 +138,28 @@ class Preprocess:
         return _cropped(picture, *self.size, *self.surroundings[1:])
 
     def tensor(self, picture: Image.Image) -> torch.Tensor:
-        """float32 (3, H, W), as the network wants it. Raises as `picture` does."""
+        """Preprocess one picture.
+
+        Returns:
+            float32 (3, H, W), as the network wants it.
+
+        Raises:
+            BadImage: As `picture` raises it.
+        """
         return torch.from_numpy(self.scaled(np.asarray(self.picture(picture))))
 
     def tensors(self, pictures: NDArray[np.uint8] | Iterable[Image.Image]) -> torch.Tensor:
-        """float32 (N, 3, H, W) of N pictures, or of a uint8 RGB array (N, h, w, 3).
+        """Preprocess pictures, or a uint8 RGB array of them.
 
-        An array that is H × W already is taken as it is, whatever `fit` says.
+        Args:
+            pictures: N pictures, or uint8 (N, h, w, 3). An array that is H × W already is taken
+                as it is, whatever `fit` says.
+
+        Returns:
+            float32 (N, 3, H, W), as the network wants them.
+
+        Raises:
+            BadImage: As `picture` raises it.
         """
         if isinstance(pictures, np.ndarray):
             if pictures.shape[1:] == (*self.size, 3):
@@ -142,7 +172,15 @@ class Preprocess:
     def scaled(
         self, pixels: NDArray[np.uint8], out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """float32 (..., 3, H, W) of uint8 RGB (..., H, W, 3); written into `out` if given."""
+        """Scale the bytes of fitted pictures to the network's numbers.
+
+        Args:
+            pixels: RGB bytes.
+            out: Where the result is written; None makes a new array.
+
+        Shape:
+            pixels: uint8 (..., H, W, 3). The result: float32 (..., 3, H, W).
+        """
         recipe, planes = self.numbers, np.moveaxis(pixels, -1, -3)  # (..., 3, H, W)
         if recipe.order is Order.BGR:
             planes = planes[..., ::-1, :, :]
@@ -156,9 +194,13 @@ class Preprocess:
         return out
 
     def to_uint8(self, tensor: torch.Tensor | NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The inverse of `tensors`, for display: uint8 RGB (..., h, w, 3), rounded and clipped.
+        """Convert the network's numbers back to RGB bytes for display, rounded and clipped.
 
-        tensor : float (..., 3, h, w); any h and w, unless the mean is per pixel
+        Args:
+            tensor: Any h and w, unless the mean is per pixel.
+
+        Shape:
+            tensor: float (..., 3, h, w). The result: uint8 (..., h, w, 3).
         """
         recipe = self.numbers
         values = torch.as_tensor(tensor).detach().float().cpu().numpy()
@@ -168,16 +210,26 @@ class Preprocess:
         return np.ascontiguousarray(pixels[..., ::-1] if recipe.order is Order.BGR else pixels)
 
     def rgb(self, planes: torch.Tensor) -> torch.Tensor:
-        """Colour planes (..., 3, h, w) in the network's order, such as a projection -> RGB."""
+        """Bring colour planes, such as a projection, from the network's order to RGB.
+
+        Shape:
+            planes: (..., 3, h, w); the result has the same shape.
+        """
         return planes.flip(-3) if self.numbers.order is Order.BGR else planes
 
     def fill(self, text: str) -> torch.Tensor:
-        """float32 (3, H, W): a colour as the network gets it, for what covers part of an image.
+        """Make a colour as the network gets it, for what covers part of an image.
 
-        text : grey (RGB 128), black, white, mean (what this scaling takes off: zeros), a level
-            0..255, or r,g,b
+        Args:
+            text: grey (RGB 128), black, white, mean (what this scaling subtracts: zeros), a level
+                0..255, or r,g,b.
 
-        Raises  BadOption: another word, a number outside 0..255, or mean where none is taken off.
+        Returns:
+            float32 (3, H, W).
+
+        Raises:
+            BadOption: It is another word, a number outside 0..255, or mean where the scaling
+                subtracts none.
         """
         word = text.strip().lower()
         if word == "mean":
@@ -194,7 +246,7 @@ class Preprocess:
         return torch.from_numpy(self.scaled(pixels))
 
     def blank(self) -> torch.Tensor:
-        """float32 (3, H, W): what stands for nothing, the mean where one is taken off, or grey."""
+        """Make an empty image, float32 (3, H, W): the mean if one is subtracted, else grey."""
         return self.fill("mean" if self._takes_a_mean_off else "grey")
 
     @property
@@ -208,7 +260,7 @@ class Preprocess:
     # records and words
 
     def to_dict(self) -> dict[str, Any]:
-        """A record for JSON. A mean per pixel is named in it, and travels beside it as a tensor."""
+        """Convert to a JSON-able dictionary, which only names a mean per pixel."""
         record: dict[str, Any] = {
             "shape": list(self.shape),
             "scaling": str(self.scaling),
@@ -222,9 +274,14 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any], mean: Any = None) -> Preprocess:
-        """The inverse of `to_dict`; `mean` is the tensor (3, H, W) of a record that names one.
+        """Convert from what `to_dict` returned.
 
-        Raises  BadOption: the record lacks a key or holds a value that is not allowed.
+        Args:
+            record: The dictionary.
+            mean: The tensor (3, H, W) of a record that names a mean per pixel.
+
+        Raises:
+            BadOption: The record lacks a key or holds a value that is not allowed.
         """
         stored = record.get("mean")
         if stored == PER_PIXEL and mean is None:
@@ -244,7 +301,7 @@ class Preprocess:
             raise BadOption(f"preprocessing record: {type(error).__name__} {error}") from None
 
     def describe(self) -> str:
-        """One line: size, fit, scaling, and the numbers behind their names."""
+        """Describe it in one line: size, fit, scaling, and the numbers behind their names."""
         (height, width), recipe = self.size, self.numbers
         rows, columns = _needed(height), _needed(width)
         how = {
@@ -275,12 +332,20 @@ class Preprocess:
 def choose_preprocess(
     scaling: str, shape: str | Iterable[int], fit: str = Fit.CROP, *, mean: Any = None
 ) -> Preprocess:
-    """The Preprocess of the command line's words.
+    """Make the Preprocess that the command line's words ask for.
 
-    scaling : imagenet, unit, paper, caffe, or a YAML file of one's own (scaling.py)
-    shape : 3x224x224, or three numbers
+    Args:
+        scaling: imagenet, unit, paper, caffe, or a YAML file of one's own (scaling.py).
+        shape: 3x224x224, or three numbers.
+        fit: crop, stretch or none.
+        mean: For `paper` only, as in `Preprocess`.
 
-    Raises  BadOption: a word that is not allowed, or a file that is no recipe.
+    Raises:
+        BadOption: A word is not allowed, or the file is no recipe.
+
+    Example:
+        >>> choose_preprocess("caffe", "3x64x64", "stretch").size
+        (64, 64)
     """
     names = [str(name) for name in Scaling if name is not Scaling.CUSTOM]
     if fit not in list(Fit):
@@ -294,7 +359,15 @@ def choose_preprocess(
 
 
 def parse_shape(text: str) -> Shape:
-    """(3, 224, 224) of `3x224x224`. Raises  BadOption: another form, or not 3 channels."""
+    """Parse `3x224x224`.
+
+    Raises:
+        BadOption: It has another form, or not 3 channels.
+
+    Example:
+        >>> parse_shape("3x224x224")
+        (3, 224, 224)
+    """
     sides = text.lower().replace("×", "x").split("x")
     if len(sides) != 3 or not all(side.strip().isdecimal() for side in sides):
         raise BadOption(f"input {text!r}: it is 3xHEIGHTxWIDTH, such as 3x224x224")
@@ -302,19 +375,24 @@ def parse_shape(text: str) -> Shape:
 
 
 def _needed(side: int) -> int:
-    """What the smallest side is resized to before `side` of it is cropped: 224 -> 256."""
+    """Return what the smallest side is resized to before `side` of it is cropped: 256 for 224."""
     return round(side / CROP_SHARE)
 
 
 def middle(side: int, crop: int) -> int:
-    """Where a crop in the middle of `side` begins."""
+    """Return where a crop in the middle of `side` begins.
+
+    Example:
+        >>> middle(256, 224)
+        16
+    """
     return round((side - crop) / 2)
 
 
 def _cropped(
     picture: Image.Image, height: int, width: int, rows_kept: int, columns_kept: int
 ) -> Image.Image:
-    """Resized until it covers what is needed, the proportions kept, then the centre.
+    """Resize until the picture covers what is needed, in its proportions, and cut out the centre.
 
     For a square input: torchvision's Resize(round(side / 0.875)) and CenterCrop(side), with
     their roundings; what is kept may reach equally far beyond that crop.

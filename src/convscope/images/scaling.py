@@ -48,10 +48,17 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Recipe:
-    """The numbers of a scaling. white: 1 or 255, the value of a white pixel before the mean goes.
+    """The numbers of a scaling.
 
-    Raises  BadOption: numbers that are not finite, a std that is not above 0, or a mean and std
-            that belong to another white (0.485 to pixels of 0..255).
+    Attributes:
+        white: The value of a white pixel before the mean is subtracted: 1 or 255.
+        mean: Subtracted after that, one number per channel.
+        std: Divided by after that, one number per channel.
+        order: The order of the channels.
+
+    Raises:
+        BadOption: Numbers are not finite, a std is not above 0, or mean and std belong to another
+            white (0.485 to pixels of 0..255).
     """
 
     white: float = 1.0
@@ -76,7 +83,7 @@ class Recipe:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """A record for JSON or YAML, with the keys of a recipe file."""
+        """Convert to a dictionary for JSON or YAML, with the keys of a recipe file."""
         return {
             "scale": self.white,
             "mean": list(self.mean),
@@ -86,7 +93,11 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Recipe:
-        """The inverse of `to_dict`. Raises  BadOption: an unknown key, or not a recipe's value."""
+        """Convert from what `to_dict` returned, or from a recipe file.
+
+        Raises:
+            BadOption: There is an unknown key, or a value that is not allowed.
+        """
         unknown = sorted(set(map(str, record)) - KEYS)
         if unknown or "scale" not in record:
             found = f"unknown {', '.join(unknown)}" if unknown else "no scale"
@@ -114,7 +125,11 @@ RECIPES = {
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """The recipe in a YAML file. Raises  BadOption, naming the file."""
+    """Read the recipe in a YAML file.
+
+    Raises:
+        BadOption: The file cannot be read or is no recipe; it is named.
+    """
     try:
         record = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         if not isinstance(record, Mapping):
@@ -142,5 +157,5 @@ def _number(name: str, value: Any) -> float:
 
 
 def listed(triple: Triple) -> str:
-    """`(104, 117, 123)`"""
+    """Format three numbers, such as "(104, 117, 123)"."""
     return "(" + ", ".join(f"{value:g}" for value in triple) + ")"

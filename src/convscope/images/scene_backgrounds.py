@@ -1,4 +1,4 @@
-"""The backgrounds of the rendered scenes. Functions here are a generator -> a texture tile.
+"""The backgrounds of the rendered scenes. Functions here are random generator -> texture tile.
 
 Each kind of ground is drawn once per process as a large RGB tile; a picture takes a random piece
 of it, at a random magnification, mirrored or not, in its own tint and light. The piece is a share
@@ -26,7 +26,17 @@ ROWS, COLUMNS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float64)
 
 
 def background(kind: str, size: int, dice: Dice, light: Light) -> Field:
-    """A piece of that ground, (3, size, size), 0..1."""
+    """Draw a random piece of one kind of ground.
+
+    Args:
+        kind: One of KINDS.
+        size: Side of the picture, pixels.
+        dice: The random choices.
+        light: The picture's light.
+
+    Shape:
+        The result: (3, size, size), 0..1.
+    """
     share = dice.between(0.30, 0.52)
     corner = dice.between(0, 1 - share), dice.between(0, 1 - share)
     mirrored, blur = dice.chance(0.5), dice.between(-0.006, 0.009)
@@ -40,7 +50,7 @@ def background(kind: str, size: int, dice: Dice, light: Light) -> Field:
 
 
 def _tinted(pixels: Field, dice: Dice, free: bool) -> Field:
-    """The ground in this picture's colours: painted grounds take any, others vary a little."""
+    """Give the ground this picture's colours: painted grounds take any, others vary a little."""
     bright = dice.between(0.82, 1.24)
     gains = [bright * dice.between(0.90, 1.10) for _ in range(3)]
     hue, saturation, mixture = dice.between(0, 1), dice.between(0.05, 0.6), dice.between(-0.3, 0.8)
@@ -55,7 +65,7 @@ def _tinted(pixels: Field, dice: Dice, free: bool) -> Field:
 
 
 def _falloff(size: int, dice: Dice, light: Light) -> Field:
-    """The light over the ground: more on the light's side, less in the corners, (size, size)."""
+    """Light the ground: more on the light's side, less in the corners, (size, size)."""
     steps = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / size) - 1
     slope, corner = dice.between(0.0, 0.22) * light.strength, dice.between(0.0, 0.10)
     down, right = steps[:, None], steps[None, :]
@@ -66,6 +76,7 @@ def _falloff(size: int, dice: Dice, light: Light) -> Field:
 
 @functools.cache
 def _tile(kind: str, by: int) -> Image.Image:
+    """Draw the tile of one kind of ground, or its reduction by a whole factor, once per process."""
     if by > 1:
         return _tile(kind, 1).reduce(by)
     # the generator depends on the kind's name alone, so a new kind changes no other
@@ -74,19 +85,20 @@ def _tile(kind: str, by: int) -> Image.Image:
 
 
 def _clouds(generator: np.random.Generator, down: int, right: int) -> Plane:
-    """Smooth noise -1..1 with that many lattice cells down and right, (SIDE, SIDE)."""
+    """Draw smooth noise, -1..1, with that many lattice cells down and right, (SIDE, SIDE)."""
     lattice = Image.fromarray((generator.random((down, right)) * 255).astype(np.uint8))
     smooth = lattice.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     return np.asarray(smooth, dtype=np.float64) / 127.5 - 1
 
 
 def _fractal(generator: np.random.Generator, down: int, right: int, octaves: int) -> Plane:
+    """Add up noise of finer and finer cells, each at 0.55 of the one before, (SIDE, SIDE)."""
     layers = [_clouds(generator, down << i, right << i) * 0.55**i for i in range(octaves)]
     return sum(layers[1:], layers[0])
 
 
 def _between(first: tuple[int, int, int], second: tuple[int, int, int], weight: Plane) -> Plane:
-    """The colours from the first (weight 0) to the second (weight 1), (SIDE, SIDE, 3)."""
+    """Mix two colours, from the first (weight 0) to the second (weight 1), (SIDE, SIDE, 3)."""
     weight = np.clip(weight, 0, 1)[..., None]
     return np.array(first) * (1 - weight) + np.array(second) * weight
 
@@ -96,6 +108,7 @@ def _picture(pixels: Plane) -> Image.Image:
 
 
 def grass(generator: np.random.Generator) -> Image.Image:
+    """Draw grass: blades from the shaded ones below to the lit ones above."""
     ground = _picture(_between((28, 52, 14), (62, 88, 26), 0.5 + _fractal(generator, 6, 6, 3)))
     tile = ground.resize((2 * SIDE, 2 * SIDE))
     pen = ImageDraw.Draw(tile)
@@ -113,6 +126,7 @@ def grass(generator: np.random.Generator) -> Image.Image:
 
 
 def brick(generator: np.random.Generator) -> Image.Image:
+    """Draw a brick wall, whose mortar lies deeper."""
     high, wide, mortar = 32, 84, 5.0
     course = np.floor(ROWS / high)
     along = COLUMNS + (course % 2) * wide / 2 + 7 * np.sin(course * 5)
@@ -132,7 +146,7 @@ def brick(generator: np.random.Generator) -> Image.Image:
 
 
 def mesh(generator: np.random.Generator) -> Image.Image:
-    """A wire fence before something out of focus."""
+    """Draw a wire fence before something out of focus."""
     behind = _between((44, 58, 50), (128, 136, 112), 0.5 + 0.6 * _fractal(generator, 5, 5, 2))
     pitch = 46
     sway = 2.2 * _clouds(generator, 9, 9)
@@ -149,6 +163,7 @@ def mesh(generator: np.random.Generator) -> Image.Image:
 
 
 def waves(generator: np.random.Generator) -> Image.Image:
+    """Draw water with crests of foam."""
     bend = 26 * _fractal(generator, 4, 3, 2)
     swell = np.sin((ROWS + bend) * 0.155) + 0.55 * np.sin((ROWS * 1.0 - 1.4 * bend) * 0.29 + 1)
     swell = 0.5 + 0.26 * swell + 0.30 * _fractal(generator, 30, 9, 3)
@@ -158,6 +173,7 @@ def waves(generator: np.random.Generator) -> Image.Image:
 
 
 def sky(generator: np.random.Generator) -> Image.Image:
+    """Draw a blue sky with clouds."""
     blue = _between((62, 128, 208), (148, 198, 236), ROWS / SIDE + 0.1 * _clouds(generator, 3, 3))
     billow = _fractal(generator, 6, 4, 5)
     cloud = np.clip(billow * 1.25 - 0.02, 0, 1) ** 0.8
@@ -167,6 +183,7 @@ def sky(generator: np.random.Generator) -> Image.Image:
 
 
 def sand(generator: np.random.Generator) -> Image.Image:
+    """Draw rippled sand."""
     bend = 24 * _fractal(generator, 3, 3, 2)
     ripple = np.sin((ROWS + 0.35 * COLUMNS + bend) * 0.21 + 1.6 * _clouds(generator, 6, 6))
     grain = generator.random((SIDE, SIDE)) - 0.5
@@ -175,7 +192,7 @@ def sand(generator: np.random.Generator) -> Image.Image:
 
 
 def noise(generator: np.random.Generator) -> Image.Image:
-    """Coloured noise of several grains, like a badly tuned screen."""
+    """Draw coloured noise of several grains, like a badly tuned screen."""
     channels = []
     for _ in range(3):
         coarse = _clouds(generator, 40, 40) + _clouds(generator, 90, 90)
@@ -184,6 +201,7 @@ def noise(generator: np.random.Generator) -> Image.Image:
 
 
 def wood(generator: np.random.Generator) -> Image.Image:
+    """Draw planks of wood."""
     plank = 74
     board = np.floor(ROWS / plank).astype(np.int64)
     tone = generator.random((8, 2))[board]
@@ -198,6 +216,7 @@ def wood(generator: np.random.Generator) -> Image.Image:
 
 
 def leaves(generator: np.random.Generator) -> Image.Image:
+    """Draw a cover of leaves, from the shaded ones below to the lit ones above."""
     tile = Image.new("RGB", (2 * SIDE, 2 * SIDE), (26, 30, 14))
     pen = ImageDraw.Draw(tile)
     for depth in np.linspace(0.30, 1, 2600):
@@ -220,6 +239,7 @@ def leaves(generator: np.random.Generator) -> Image.Image:
 
 
 def tiles(generator: np.random.Generator) -> Image.Image:
+    """Draw glazed tiles in a checkerboard."""
     pitch = 56
     number = (np.floor(ROWS / pitch) + np.floor(COLUMNS / pitch)).astype(np.int64)
     down, right = ROWS % pitch, COLUMNS % pitch
@@ -232,7 +252,7 @@ def tiles(generator: np.random.Generator) -> Image.Image:
 
 
 def stone(generator: np.random.Generator) -> Image.Image:
-    """Cobbles: each pixel belongs to the nearest of the jittered points of a lattice."""
+    """Draw cobbles: each pixel belongs to the nearest of the jittered points of a lattice."""
     pitch, count = 40, SIDE // 40 + 3
     jitter = 0.15 + 0.7 * generator.random((count, count, 2))
     tones = generator.random((count, count))
@@ -258,7 +278,7 @@ def stone(generator: np.random.Generator) -> Image.Image:
 
 
 def stripes(generator: np.random.Generator) -> Image.Image:
-    """A striped curtain in folds."""
+    """Draw a striped curtain in folds."""
     bend = 7 * _clouds(generator, 3, 8)
     along = COLUMNS + bend
     band = np.clip(2.2 * np.sin(along * (2 * math.pi / 44)) + 0.5, 0, 1)

@@ -29,10 +29,14 @@ TILE_SIDE = 512  # pixels of a texture tile
 
 @dataclass(frozen=True)
 class Pose:
-    """Where an object stands: its centre, its unit's length, how it is turned.
+    """Where an object stands in the picture, how large, and how it is turned.
 
-    row, column, scale : pixels; a pixel (r, c) covers r..r+1, c..c+1
-    angle              : radians, clockwise as seen
+    Attributes:
+        row: Of its centre, pixels; a pixel (r, c) covers r..r+1, c..c+1.
+        column: Of its centre, pixels.
+        scale: The length of the object's unit, pixels.
+        angle: Radians, clockwise as seen.
+        mirrored: Whether left and right are swapped.
     """
 
     row: float
@@ -42,13 +46,13 @@ class Pose:
     mirrored: bool = False
 
     def pixel(self, point: Point) -> tuple[float, float]:
-        """Where a point of the object lands in the picture: (row, column)."""
+        """Map a point (x, y) of the object to (row, column) in the picture."""
         x, y = -point[0] if self.mirrored else point[0], point[1]
         cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
         return self.row + sin * x + cos * y, self.column + cos * x - sin * y
 
     def local(self, rows: slice, columns: slice) -> tuple[Field, Field]:
-        """The object's coordinates at the centres of those pixels: x, y, each (h, w)."""
+        """Compute the object's coordinates at the centres of some pixels: x and y, each (h, w)."""
         cos, sin = math.cos(self.angle) / self.scale, math.sin(self.angle) / self.scale
         middles = [np.arange(s.start, s.stop, dtype=np.float32) for s in (rows, columns)]
         down = (middles[0] + (0.5 - self.row))[:, None]
@@ -61,9 +65,11 @@ class Pose:
 class Light:
     """The picture's one light: where it stands, and how strongly it models and shades.
 
-    x, y     : unit vector towards the light, in the picture (y down)
-    strength : about 0.5..1, how much lit and unlit sides differ
-    shadow   : 0..1, how dark the thrown shadow is
+    Attributes:
+        x: Of the unit vector towards the light, in the picture.
+        y: Of the same vector; y points down.
+        strength: About 0.5..1, how much lit and unlit sides differ.
+        shadow: 0..1, how dark the thrown shadow is.
     """
 
     x: float
@@ -76,10 +82,13 @@ class Light:
 class Finish:
     """How a surface takes the light; all 0 is a flat colour.
 
-    shade : lit side against unlit side      rim   : darkening towards the outline
-    gloss : a highlight                      grain : unevenness of the colour
-    rough : unevenness of the outline, in the object's unit
-    contact : the shadow on the parts just beside and below
+    Attributes:
+        shade: How much the lit side differs from the unlit side.
+        rim: How much the surface darkens towards the outline.
+        gloss: How bright the highlight is.
+        grain: How uneven the colour is.
+        rough: How uneven the outline is, in the object's unit.
+        contact: How dark the shadow is on the parts just beside and below.
     """
 
     shade: float = 0.0
@@ -101,8 +110,14 @@ INK = Finish(shade=0.10)
 class Pen:
     """Draws one object on a layer of its own.
 
-    layer  : (4, h, w), premultiplied RGB and alpha, of the pixels in `region`
-    region : rows and columns of the picture that the object and its shadow may touch
+    Args:
+        canvas: The picture that the layer is for.
+        pose: Where the object stands.
+        reach: How far the object may reach from its centre, in its own unit.
+
+    Attributes:
+        layer: (4, h, w), premultiplied RGB and alpha, of the pixels in `region`.
+        region: Rows and columns of the picture that the object and its shadow may touch.
     """
 
     def __init__(self, canvas: Canvas, pose: Pose, reach: float = 1.9) -> None:
@@ -126,7 +141,14 @@ class Pen:
         finish: Finish = MATTE,
         marks: Sequence[tuple[Shape, Colour]] = (),
     ) -> None:
-        """Paint a shape over what is there; `marks` are shapes in other colours on its surface."""
+        """Paint a shape over what is there.
+
+        Args:
+            shape: The shape, in the object's coordinates.
+            colour: Its colour.
+            finish: How its surface takes the light.
+            marks: Shapes in other colours on its surface.
+        """
         reach = CONTACT_REACH if finish.contact else 0.0
         window = self._window(shape, 1.0 / self.pose.scale + finish.rough + reach)
         if window is None:
@@ -149,7 +171,7 @@ class Pen:
         layer[3] += cover
 
     def _window(self, shape: Shape, margin: float) -> tuple[slice, slice] | None:
-        """The rows and columns of the layer that the shape may touch."""
+        """Return the rows and columns of the layer that the shape may touch, or None."""
         left, top, right, bottom = shape.bounds
         corners = [
             self.pose.pixel((x, y))
@@ -168,7 +190,7 @@ class Pen:
         return slice(first_row, last_row), slice(first_column, last_column)
 
     def _cover(self, distance: Field) -> Field:
-        """How much of each pixel lies inside, 0..1."""
+        """Compute how much of each pixel lies inside the outline, 0..1."""
         return np.minimum(np.maximum(0.5 - distance * self.pose.scale, 0), 1)
 
     def _lit(
@@ -179,7 +201,7 @@ class Pen:
         window: tuple[slice, slice],
         finish: Finish,
     ) -> Field:
-        """The surface's colour under the light, (3, h, w)."""
+        """Compute the surface's colour under the light, (3, h, w)."""
         left, top, right, bottom = shape.bounds
         x, y = self._x[window], self._y[window]
         middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
@@ -206,9 +228,15 @@ class Pen:
 class Canvas:
     """A picture being put together.
 
-    pixels : (3, H, W), 0..1
-    noise  : (H, W), -1..1, the unevenness of every surface in this picture
-    owner  : int8 (H, W); -1 background and decoration, else the index given to `lay`
+    Args:
+        background: The ground to start from, (3, H, W), 0..1; it is painted over.
+        noise: (H, W), -1..1.
+        light: The picture's light.
+
+    Attributes:
+        pixels: (3, H, W), 0..1.
+        noise: (H, W), -1..1, the unevenness of every surface in this picture.
+        owner: int8 (H, W); -1 for background and decoration, else the index given to `lay`.
     """
 
     def __init__(self, background: Field, noise: Field, light: Light) -> None:
@@ -217,7 +245,12 @@ class Canvas:
         self.owner = np.full((self.size, self.size), -1, dtype=np.int8)
 
     def lay(self, pen: Pen, owner: int = -1) -> None:
-        """Lay a drawn object over the picture, its soft shadow below it."""
+        """Lay a drawn object over the picture, with its soft shadow below it.
+
+        Args:
+            pen: The pen that has drawn the object.
+            owner: The object's index; -1 is decoration.
+        """
         alpha = pen.layer[3]
         pixels = self.pixels[:, pen.region[0], pen.region[1]]
         pixels *= (1 - alpha) * (1 - self.light.shadow * self._shadow(alpha, pen.pose.scale))
@@ -225,7 +258,7 @@ class Canvas:
         self.owner[pen.region][alpha > 0.5] = owner
 
     def _shadow(self, alpha: Field, scale: float) -> Field:
-        """The shadow's darkness 0..1: the object's outline, shifted from the light and blurred."""
+        """Compute the shadow's darkness, 0..1: the outline, shifted from the light and blurred."""
         reach = SHADOW_REACH / 2 * scale
         right, down = round(-self.light.x * reach), round(-self.light.y * reach)
         outline = Image.fromarray(quantised(alpha))
@@ -236,17 +269,20 @@ class Canvas:
 
 
 def quantised(values: Field) -> NDArray[np.uint8]:
-    """0..1 as bytes 0..255, rounded, what lies outside cut off."""
+    """Round numbers 0..1 to bytes 0..255; what lies outside is cut off."""
     return (np.minimum(np.maximum(values, 0), 1) * 255 + 0.5).astype(np.uint8)
 
 
 def cutting(
     reduced: Callable[[int], Image.Image], size: int, corner: Point, share: float
 ) -> Image.Image:
-    """A square piece of a tile, scaled to (size, size): the same piece at every size.
+    """Scale a square piece of a tile to (size, size): the same piece at every size.
 
-    reduced : the tile, made smaller by that whole factor; its side is TILE_SIDE / factor
-    corner  : the piece's left and top edge, and `share` its side, as shares of the tile's side
+    Args:
+        reduced: Returns the tile made smaller by a whole factor; its side is TILE_SIDE / factor.
+        size: Side of the result, pixels.
+        corner: The piece's left and top edge, as shares of the tile's side.
+        share: The piece's side, as a share of the tile's side.
     """
     tile = reduced(max(1, int(TILE_SIDE * share / (1.2 * size))))
     left, top, reach = corner[0] * tile.width, corner[1] * tile.height, share * tile.width
@@ -256,7 +292,7 @@ def cutting(
 
 @functools.cache
 def _noise_tile(by: int) -> Image.Image:
-    """Cloudy noise of several octaves, 8 bits, mean about 128."""
+    """Draw cloudy noise of several octaves, 8 bits, mean about 128, reduced by a whole factor."""
     if by > 1:
         return _noise_tile(1).reduce(by)
     draw = np.random.Generator(np.random.PCG64(20140906)).random  # the paper's conference day
@@ -270,7 +306,16 @@ def _noise_tile(by: int) -> Image.Image:
 
 
 def noise(size: int, dice: Dice, share: float = 0.5) -> Field:
-    """Noise -1..1 over a picture, (size, size): a random piece of the noise tile."""
+    """Take a random piece of the noise tile.
+
+    Args:
+        size: Side of the result, pixels.
+        dice: The random choices.
+        share: The piece's side, as a share of the tile's side.
+
+    Shape:
+        The result: (size, size), -1..1.
+    """
     corner = dice.between(0, 1 - share), dice.between(0, 1 - share)
     piece = cutting(_noise_tile, size, corner, share)
     return np.asarray(piece, dtype=np.float32) * np.float32(2 / 255) - 1

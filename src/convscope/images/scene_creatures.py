@@ -1,6 +1,6 @@
 """The living things of the rendered scenes. Functions here are (pen, dice) -> named points.
 
-Each draws one object, of its own proportions and colours, and tells where its named parts are, in
+Each draws one object, of its own proportions and colours, and returns where its named parts are, in
 the object's own coordinates: x right, y down, the body within about -1..1. "Left" and "right" are
 the viewer's; what has them is never mirrored.
 """
@@ -60,7 +60,7 @@ HAIRS: tuple[Colour, ...] = (
 
 
 def dog(pen: Pen, dice: Dice) -> Parts:
-    """A dog's face from the front: ears, eyes, a muzzle with the nose on it, often a tongue."""
+    """Draw a dog's face from the front: ears, eyes, a muzzle with the nose, often a tongue."""
     coat = dice.near(dice.pick(COATS), 0.025)
     patch = dice.near(dice.pick(COATS), 0.025)
     ears = darker(coat if dice.chance(0.5) else patch, dice.between(0.15, 0.45))
@@ -117,7 +117,7 @@ def dog(pen: Pen, dice: Dice) -> Parts:
 
 
 def _dark_eye(pen: Pen, at: Point, radius: float, iris: Colour) -> None:
-    """An animal's eye: a dark lid, an iris, a pupil and the light in it."""
+    """Draw an animal's eye: a dark lid, an iris, a pupil and the light in it."""
     x, y = at
     pen.paint(ellipse(x, y, radius * 1.15, radius), BLACK, FLAT)
     pen.paint(
@@ -129,11 +129,12 @@ def _dark_eye(pen: Pen, at: Point, radius: float, iris: Colour) -> None:
 
 
 def glint(x: float, y: float, radius: float) -> Shape:
+    """Return the spot of light in an eye."""
     return circle(x - radius * 0.30, y - radius * 0.34, radius * 0.30)
 
 
 def person(pen: Pen, dice: Dice) -> Parts:
-    """A human face from the front: hair, brows, eyes, nose, mouth, above a neck and shoulders."""
+    """Draw a human face from the front: hair, brows, eyes, nose, mouth, neck and shoulders."""
     skin = dice.near(dice.pick(SKINS), 0.03)
     hair = dice.near(dice.pick(HAIRS), 0.04)
     wide, yaw = dice.between(0.46, 0.54), dice.between(-0.07, 0.07)
@@ -190,7 +191,7 @@ def person(pen: Pen, dice: Dice) -> Parts:
 
 
 def _fringe(pen: Pen, dice: Dice, hair: Colour, style: str, wide: float) -> None:
-    """The hair before the forehead."""
+    """Draw the hair before the forehead."""
     if style == "bald":
         return
     cap = ellipse(0, -0.36, wide + 0.09, 0.46)
@@ -218,7 +219,7 @@ def _mouth(pen: Pen, dice: Dice, at: Point, skin: Colour) -> None:
 
 
 def bird(pen: Pen, dice: Dice) -> Parts:
-    """A bird from the side, standing on two legs."""
+    """Draw a bird from the side, standing on two legs."""
     body = dice.any_colour()
     belly = darker(body, -dice.between(0.3, 0.7)) if dice.chance(0.6) else dice.any_colour()
     wing = darker(body, dice.between(0.2, 0.5)) if dice.chance(0.6) else dice.vivid()
@@ -269,7 +270,7 @@ def bird(pen: Pen, dice: Dice) -> Parts:
 
 
 def flower(pen: Pen, dice: Dice) -> Parts:
-    """A flower on its stem: a ring of petals around a centre, two leaves."""
+    """Draw a flower on its stem: a ring of petals around a centre, two leaves."""
     hue = dice.between(-0.45, 0.17)  # any but the green of the leaves
     petal = hsv(hue, dice.between(0.45, 0.9), dice.between(0.55, 0.95))
     if dice.chance(0.25):
@@ -306,7 +307,7 @@ def flower(pen: Pen, dice: Dice) -> Parts:
 
 
 def fish(pen: Pen, dice: Dice) -> Parts:
-    """A fish from the side: body, tail, fins, eye, often banded."""
+    """Draw a fish from the side: body, tail, fins, eye, often banded."""
     body = dice.vivid() if dice.chance(0.7) else dice.any_colour()
     fin = darker(body, dice.between(0.15, 0.45)) if dice.chance(0.5) else dice.vivid()
     deep = dice.between(0.34, 0.50)
@@ -356,7 +357,7 @@ def fish(pen: Pen, dice: Dice) -> Parts:
 
 
 def butterfly(pen: Pen, dice: Dice) -> Parts:
-    """A butterfly from above: two wings a side with spots and dark margins, a body, feelers."""
+    """Draw a butterfly from above: two wings a side with spots and dark margins, body, feelers."""
     upper, edge = dice.vivid(), darker(dice.any_colour(), 0.65)
     lower = dice.vivid() if dice.chance(0.4) else darker(upper, dice.between(-0.2, 0.3))
     spot = dice.pick((WHITE, (0.98, 0.85, 0.3), (0.3, 0.6, 0.95), darker(edge, 0.2)))

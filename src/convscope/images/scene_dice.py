@@ -1,4 +1,4 @@
-"""Dice and colours of the rendered scenes: every random choice is a draw from these."""
+"""Random numbers and colours of the rendered scenes: every random choice is a draw from these."""
 
 from __future__ import annotations
 
@@ -16,50 +16,57 @@ WHITE: Colour = (0.97, 0.97, 0.95)
 
 
 class Dice:
-    """Draws that depend on the key only: the same numbers on every machine, as Python floats."""
+    """A random generator whose draws depend on its key only, as Python floats, on every machine.
+
+    Args:
+        *key: Whole numbers of 0 or more.
+    """
 
     def __init__(self, *key: int) -> None:
         self._draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key))).random
 
     def between(self, low: float, high: float) -> float:
+        """Draw a number, low <= number < high."""
         return low + (high - low) * float(self._draw())
 
     def whole(self, low: int, high: int) -> int:
-        """An integer, low..high, both included."""
+        """Draw a whole number, low..high, both included."""
         return low + int((high - low + 1) * float(self._draw()))
 
     def chance(self, probability: float) -> bool:
+        """Draw True with that probability."""
         return float(self._draw()) < probability
 
     def pick(self, choices: Sequence[T]) -> T:
+        """Draw one of the choices."""
         return choices[int(len(choices) * float(self._draw()))]
 
     def some(self, choices: Sequence[T], count: int) -> list[T]:
-        """`count` different ones of the choices, in random order."""
+        """Draw `count` different ones of the choices, in random order."""
         left = list(choices)
         return [left.pop(int(len(left) * float(self._draw()))) for _ in range(count)]
 
     def vivid(self) -> Colour:
-        """Any hue, saturated."""
+        """Draw a saturated colour of any hue."""
         return hsv(self.between(0, 1), self.between(0.50, 0.88), self.between(0.50, 0.94))
 
     def any_colour(self) -> Colour:
-        """Any colour: vivid, pale, dark or grey."""
+        """Draw any colour: vivid, pale, dark or grey."""
         return hsv(self.between(0, 1), self.between(0.0, 0.85), self.between(0.25, 0.95))
 
     def near(self, colour: Colour, by: float) -> Colour:
-        """A colour at most `by` from this one in each channel."""
+        """Draw a colour at most `by` from this one in each channel."""
         r, g, b = (min(max(c + self.between(-by, by), 0.02), 0.98) for c in colour)
         return r, g, b
 
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """The colour of that hue (0..1, any whole turn), saturation (0..1) and value (0..1)."""
+    """Return the colour of a hue (0..1, modulo 1), a saturation (0..1) and a value (0..1)."""
     return colorsys.hsv_to_rgb(hue % 1, saturation, value)
 
 
 def darker(colour: Colour, by: float) -> Colour:
-    """The colour with the share `by` of its light taken away; negative `by` mixes in white."""
+    """Take the share `by` of a colour's light away; negative `by` mixes in white."""
     if by >= 0:
         r, g, b = (c * (1 - by) for c in colour)
     else:

@@ -1,4 +1,4 @@
-"""The classes of the rendered scenes: who draws each, how it may stand, which ground is its own."""
+"""The classes of the rendered scenes: how each is drawn and stands, which ground is its own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from convscope.images.scene_dice import Dice
 
 @dataclass(frozen=True)
 class Subject:
-    """How a class is drawn.
+    """How a class of objects is drawn.
 
-    draw    : its pen work
-    context : the ground that `SceneSpec.context` ties it to
-    lean    : the largest turn from upright, radians
-    scale   : smallest and largest unit of the object, as a share of the picture's side
-    mirrors : whether it may face the other way (not what has a left and a right, or reads)
+    Attributes:
+        draw: Draws the object with a pen, and returns its named points.
+        context: The kind of ground that `SceneSpec.context` ties it to.
+        lean: The largest turn from upright, radians.
+        scale: The smallest and the largest unit of the object, as shares of the picture's side.
+        mirrors: Whether it may face the other way (not what has a left and a right, or reads).
     """
 
     draw: Callable[[Pen, Dice], Parts]

@@ -1,7 +1,7 @@
 """The made things of the rendered scenes. Functions here are (pen, dice) -> named points.
 
 As in `scene_creatures`: each draws one object in its own coordinates (x right, y down, within
-about -1..1) and tells where its named parts are.
+about -1..1) and returns where its named parts are.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ LETTERS = {
 
 
 def car(pen: Pen, dice: Dice) -> Parts:
-    """A car from the side: body, cabin with windows, two wheels, lights."""
+    """Draw a car from the side: body, cabin with windows, two wheels, lights."""
     paint = dice.vivid() if dice.chance(0.65) else dice.any_colour()
     roof, low = dice.between(-0.50, -0.38), 0.30
     front, back = dice.pick(((0.30, -0.62), (0.36, -0.86), (0.42, -0.46), (0.22, -0.40)))
@@ -103,7 +103,7 @@ def car(pen: Pen, dice: Dice) -> Parts:
 
 
 def sign(pen: Pen, dice: Dice) -> Parts:
-    """A word on a board with a border, on one post or two, or hung on a wall."""
+    """Draw a word on a board with a border, on one post or two, or hung on a wall."""
     dark_on_pale = dice.chance(0.5)
     ground = darker(dice.any_colour(), -0.75) if dark_on_pale else darker(dice.any_colour(), 0.35)
     ink = darker(dice.any_colour(), 0.65) if dark_on_pale else darker(dice.any_colour(), -0.85)
@@ -138,7 +138,7 @@ def sign(pen: Pen, dice: Dice) -> Parts:
 
 
 def house(pen: Pen, dice: Dice) -> Parts:
-    """A house from the front: walls, roof, door, windows, chimney."""
+    """Draw a house from the front: walls, roof, door, windows, chimney."""
     wall = darker(dice.any_colour(), -dice.between(0.1, 0.7))
     roof = dice.near(
         dice.pick(((0.66, 0.25, 0.18), (0.35, 0.30, 0.32), (0.50, 0.34, 0.22), (0.2, 0.35, 0.45))),
@@ -186,7 +186,7 @@ def house(pen: Pen, dice: Dice) -> Parts:
 
 
 def cup(pen: Pen, dice: Dice) -> Parts:
-    """A cup with its handle and what is in it, seen a little from above."""
+    """Draw a cup with its handle and what is in it, seen a little from above."""
     glaze = dice.any_colour() if dice.chance(0.6) else dice.near((0.94, 0.93, 0.90), 0.05)
     wide, foot, low = dice.between(0.52, 0.66), dice.between(0.34, 0.60), dice.between(0.55, 0.80)
     top, flat = -0.55, dice.between(0.13, 0.20)
@@ -235,7 +235,7 @@ def cup(pen: Pen, dice: Dice) -> Parts:
 
 
 def ball(pen: Pen, dice: Dice) -> Parts:
-    """A ball: beach ball, football, basketball, tennis ball, or striped."""
+    """Draw a ball: beach ball, football, basketball, tennis ball, striped, or with a star."""
     style = dice.pick(("beach", "football", "basket", "tennis", "bands", "star"))
     first, second, radius = dice.vivid(), dice.vivid(), 0.92
     turn = dice.between(0, 6.28)
@@ -287,7 +287,7 @@ def ball(pen: Pen, dice: Dice) -> Parts:
 
 
 def keyboard(pen: Pen, dice: Dice) -> Parts:
-    """A computer keyboard from above: rows of keys and a space bar on a board."""
+    """Draw a computer keyboard from above: rows of keys and a space bar on a board."""
     dark = dice.chance(0.5)
     case = darker(dice.any_colour(), 0.6) if dark else darker(dice.any_colour(), -0.6)
     caps = dice.pick((darker(case, 0.45), darker(case, -0.35), WHITE, (0.16, 0.16, 0.18)))
@@ -332,7 +332,7 @@ def keyboard(pen: Pen, dice: Dice) -> Parts:
 
 
 def trifle(pen: Pen, dice: Dice) -> Parts:
-    """Something small that means nothing: a pebble, twig, leaf, chip, ring or tuft."""
+    """Draw a small distractor: a pebble, twig, leaf, chip, ring or tuft."""
     colour, kind = dice.any_colour(), dice.pick(("pebble", "twig", "leaf", "chip", "ring", "tuft"))
     if kind == "pebble":
         pen.paint(ellipse(0, 0, 1, dice.between(0.6, 1)), darker(colour, 0.2))

@@ -1,4 +1,4 @@
-"""The things and creatures of the `transfer` split. Functions here are (pen, dice) -> named points.
+"""The classes of the `transfer` split. Functions here are (pen, dice) -> named points.
 
 As in `scene_creatures`, and drawn with the same pen, but of classes that no other split shows: new
 wholes of old and new parts, to ask what features learned on the others are worth here.
@@ -29,7 +29,7 @@ from convscope.images.shapes import (
 
 
 def cat(pen: Pen, dice: Dice) -> Parts:
-    """A cat's face from the front: pointed ears, slit eyes, a small nose, whiskers."""
+    """Draw a cat's face from the front: pointed ears, slit eyes, a small nose, whiskers."""
     coat = dice.near(dice.pick(COATS), 0.025)
     dark = darker(coat, dice.between(0.3, 0.6))
     wide, yaw = dice.between(0.66, 0.76), dice.between(-0.10, 0.10)
@@ -68,7 +68,7 @@ def cat(pen: Pen, dice: Dice) -> Parts:
 
 
 def tree(pen: Pen, dice: Dice) -> Parts:
-    """A broad-leaved tree or a fir."""
+    """Draw a broad-leaved tree or a fir."""
     green = hsv(dice.between(0.17, 0.40), dice.between(0.45, 0.8), dice.between(0.35, 0.7))
     if dice.chance(0.25):
         green = hsv(dice.between(0.02, 0.12), 0.75, dice.between(0.6, 0.85))  # autumn
@@ -87,7 +87,7 @@ def tree(pen: Pen, dice: Dice) -> Parts:
 
 
 def mushroom(pen: Pen, dice: Dice) -> Parts:
-    """A toadstool: a spotted cap on a pale stem."""
+    """Draw a toadstool: a spotted cap on a pale stem."""
     cap = dice.vivid() if dice.chance(0.6) else dice.near((0.60, 0.42, 0.28), 0.12)
     pale = dice.near((0.93, 0.89, 0.80), 0.05)
     high, wide = dice.between(0.62, 0.82), dice.between(0.72, 0.92)
@@ -111,7 +111,7 @@ def mushroom(pen: Pen, dice: Dice) -> Parts:
 
 
 def apple(pen: Pen, dice: Dice) -> Parts:
-    """An apple with its stalk and a leaf."""
+    """Draw an apple with its stalk and a leaf."""
     hue = dice.pick((0.0, 0.02, 0.12, 0.22, 0.28)) + dice.between(-0.02, 0.02)
     skin = hsv(hue, dice.between(0.65, 0.9), dice.between(0.6, 0.92))
     blush = dice.near(skin, 0.10)
@@ -131,7 +131,7 @@ def apple(pen: Pen, dice: Dice) -> Parts:
 
 
 def clock(pen: Pen, dice: Dice) -> Parts:
-    """A clock face: ticks and two hands in a round or square case, sometimes with bells."""
+    """Draw a clock: ticks and two hands in a round or square case, sometimes with bells."""
     case, face = dice.any_colour(), dice.near((0.95, 0.94, 0.89), 0.04)
     radius = 0.86
     if dice.chance(0.35):
@@ -158,7 +158,7 @@ def clock(pen: Pen, dice: Dice) -> Parts:
 
 
 def boat(pen: Pen, dice: Dice) -> Parts:
-    """A sailing boat: hull, mast, two sails."""
+    """Draw a sailing boat: hull, mast, two sails."""
     hull, sail = dice.any_colour(), darker(dice.any_colour(), -dice.between(0.3, 0.85))
     second = sail if dice.chance(0.5) else dice.vivid()
     mast = dice.between(-0.12, 0.08)
@@ -183,7 +183,7 @@ def boat(pen: Pen, dice: Dice) -> Parts:
 
 
 def umbrella(pen: Pen, dice: Dice) -> Parts:
-    """An open umbrella: a scalloped half dome of coloured segments, a stick with a hook."""
+    """Draw an open umbrella: a scalloped half dome of coloured segments, a stick with a hook."""
     first, second = dice.vivid(), dice.vivid() if dice.chance(0.7) else WHITE
     hook = [(0.0, 0.0), (0.0, 0.68), *arc(-0.14, 0.72, 0.14, 0.0, math.pi)]
     pen.paint(stroke([(0, -0.92), (0, -0.7)], 0.06), STEEL, MATTE)
@@ -203,7 +203,7 @@ def umbrella(pen: Pen, dice: Dice) -> Parts:
 
 
 def bicycle(pen: Pen, dice: Dice) -> Parts:
-    """A bicycle from the side: two spoked wheels, frame, saddle, handlebar."""
+    """Draw a bicycle from the side: two spoked wheels, frame, saddle, handlebar."""
     paint, tyre = dice.vivid(), darker((0.3, 0.3, 0.3), dice.between(0.2, 0.8))
     size = dice.between(0.40, 0.45)
     back, front = (-0.56, 0.38), (0.56, 0.38)

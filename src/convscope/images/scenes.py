@@ -75,13 +75,19 @@ PLACES = {
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """Which scenes: the split, the picture's side in pixels, the seed, the strength of context.
+    """Which scenes to render.
 
-    context : the probability, 0..1, that a picture takes its class's own ground (CONTEXT) instead
-              of a random one: a spurious hint at the label. 0 makes ground and label independent.
-              In `multi` it is the first object's ground.
-    Raises  BadOption: an unknown split, a side outside 16..2048, a negative seed, a context
-            outside 0..1.
+    Attributes:
+        split: The set of scenes.
+        size: The picture's side, pixels.
+        seed: Another seed gives other scenes.
+        context: The probability, 0..1, that a picture takes its class's own ground (CONTEXT)
+            instead of a random one: a spurious hint at the label. 0 makes ground and label
+            independent. In `multi` it is the first object's ground.
+
+    Raises:
+        BadOption: The split is unknown, the side outside 16..2048, the seed negative, or the
+            context outside 0..1.
     """
 
     split: Split | str = Split.TRAIN
@@ -109,9 +115,12 @@ class SceneSpec:
 
 @dataclass(frozen=True)
 class Part:
-    """A named part: its place in pixels (pixel (r, c) covers r..r+1, c..c+1), and whether it shows.
+    """A named part of an object.
 
-    visible : False where it lies outside the picture or behind something else
+    Attributes:
+        row: Of its place, pixels; a pixel (r, c) covers r..r+1, c..c+1.
+        column: Of its place, pixels.
+        visible: False where it lies outside the picture or behind something else.
     """
 
     row: float
@@ -121,7 +130,14 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class SceneObject:
-    """One labelled object: label, mask bool (H, W) of its visible pixels, its box, its parts."""
+    """One labelled object of a scene.
+
+    Attributes:
+        label: The index of its class.
+        mask: bool (H, W), its visible pixels.
+        box: The smallest box that holds the mask, pixels.
+        parts: Its named parts.
+    """
 
     label: int
     mask: NDArray[np.bool_]
@@ -133,10 +149,11 @@ class SceneObject:
 class Scene:
     """A picture and the truth about it.
 
-    pixels     : uint8 (H, W, 3), RGB
-    objects    : the labelled objects, from the back to the front; one, except in `multi`
-    classes    : the names behind the labels
-    background : the kind of the ground, one of BACKGROUNDS
+    Attributes:
+        pixels: uint8 (H, W, 3), RGB.
+        objects: The labelled objects, from the back to the front; one, except in `multi`.
+        classes: The names behind the labels.
+        background: The kind of the ground, one of BACKGROUNDS.
     """
 
     pixels: NDArray[np.uint8]
@@ -172,9 +189,21 @@ class Scene:
 
 
 def render(spec: SceneSpec, index: int) -> Scene:
-    """The scene of that index. Labels go round: `index % len(spec.classes)` (the first object's).
+    """Render the scene of an index.
 
-    Raises  BadOption: a negative index.
+    Labels go round: the first object's is `index % len(spec.classes)`.
+
+    Args:
+        spec: Which scenes.
+        index: From 0; it may exceed the split's usual number.
+
+    Raises:
+        BadOption: The index is negative.
+
+    Example:
+        >>> scene = render(SceneSpec("val", size=32), 0)
+        >>> scene.pixels.shape, scene.classes[scene.label]
+        ((32, 32, 3), 'dog')
     """
     if index < 0:
         raise BadOption(f"scene {index}: indices start at 0")
@@ -205,11 +234,20 @@ def render(spec: SceneSpec, index: int) -> Scene:
 def render_many(
     spec: SceneSpec, indices: Iterable[int], *, workers: int = 1
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The pictures uint8 (N, H, W, 3) and labels int64 (N,) of those indices, in their order.
+    """Render the scenes of some indices, in their order.
 
-    `multi` gives its labels multi-hot, (N, classes). More than one worker starts that many
-    processes (drawing holds the interpreter's lock, so threads would not help); a script that asks
-    for them needs the usual `if __name__ == "__main__":`. The result is the same for any number.
+    The result is the same for any number of workers.
+
+    Args:
+        spec: Which scenes.
+        indices: Of the scenes.
+        workers: More than one starts that many processes (drawing holds the interpreter's lock, so
+            threads would not help); a script that asks for them needs the usual
+            `if __name__ == "__main__":`.
+
+    Returns:
+        Pictures uint8 (N, H, W, 3), and labels int64 (N,); in `multi` these are multi-hot,
+        (N, classes).
     """
     chosen = list(indices)
     if workers <= 1 or len(chosen) < 2 * CHUNK:
@@ -246,7 +284,7 @@ def _ground(spec: SceneSpec, label: int, dice: Dice) -> str:
 
 
 def _light(dice: Dice) -> Light:
-    """Light from above, from the left or the right."""
+    """Draw a light from above, from the left or the right."""
     angle = dice.between(-1.1, 1.1)
     return Light(
         x=math.sin(angle),
@@ -257,7 +295,7 @@ def _light(dice: Dice) -> Light:
 
 
 def _places(spec: SceneSpec, labels: Sequence[int], dice: Dice) -> list[Pose]:
-    """Where each object stands, in pixels."""
+    """Draw where each object stands, in pixels."""
     subjects = [EVERY_SUBJECT[spec.classes[label]] for label in labels]
     mirrored = dice.chance(0.5)
     poses = []
@@ -278,7 +316,7 @@ def _places(spec: SceneSpec, labels: Sequence[int], dice: Dice) -> list[Pose]:
 def _draw(
     canvas: Canvas, spec: SceneSpec, label: int, pose: Pose, owner: int, dice: Dice
 ) -> dict[str, Point]:
-    """Draw one object; where its named parts are, as (row, column) in pixels."""
+    """Draw one object, and return where its named parts are, as (row, column) in pixels."""
     pen = Pen(canvas, pose)
     subject = EVERY_SUBJECT[spec.classes[label]]
     parts = subject.draw(pen, dice)
@@ -287,7 +325,7 @@ def _draw(
 
 
 def _decorate(canvas: Canvas, dice: Dice) -> None:
-    """A small thing that means nothing, nearer the border than the middle."""
+    """Draw a small distractor, nearer the border than the middle."""
     side = canvas.size
     around, reach = dice.between(0, 2 * math.pi), dice.between(0.34, 0.60)
     row, column = 0.5 + reach * math.sin(around), 0.5 + reach * math.cos(around)
@@ -298,7 +336,7 @@ def _decorate(canvas: Canvas, dice: Dice) -> None:
 
 
 def _known(canvas: Canvas, label: int, owner: int, places: dict[str, Point]) -> SceneObject:
-    """The truth about one object, read off who owns which pixel."""
+    """Return the truth about one object, read off who owns which pixel."""
     mask = canvas.owner == owner
     parts = {
         name: Part(row, column, _shows(mask, row, column)) for name, (row, column) in places.items()
@@ -307,7 +345,7 @@ def _known(canvas: Canvas, label: int, owner: int, places: dict[str, Point]) -> 
 
 
 def _frame(mask: NDArray[np.bool_]) -> Box:
-    """The smallest box that holds the mask."""
+    """Return the smallest box that holds the mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):  # wholly behind others
         return Box(0, 0, 0, 0)
@@ -320,7 +358,7 @@ def _shows(mask: NDArray[np.bool_], row: float, column: float) -> bool:
 
 
 def _developed(canvas: Canvas, dice: Dice) -> NDArray[np.uint8]:
-    """The picture as a camera might give it, bytes (H, W, 3): exposure, contrast, colour, grain."""
+    """Render the picture as a camera might, bytes (H, W, 3): exposure, contrast, colour, grain."""
     exposure, contrast = dice.between(0.92, 1.24), dice.between(0.75, 1.10)
     warmth, fade = dice.between(-0.08, 0.08), dice.between(-0.1, 0.4)
     grain = dice.between(0.0, 0.06)

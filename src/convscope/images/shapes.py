@@ -1,4 +1,4 @@
-"""Shapes as signed distances: functions here are numbers -> Shape.
+"""Shapes as signed distances. Functions here are numbers -> Shape.
 
 A Shape knows, for every point of the plane, how far its outline is (negative inside), so one
 formula draws it smooth at any size, shades its rim and softens its edge. Shapes combine:
@@ -7,7 +7,10 @@ formula draws it smooth at any size, shades its rim and softens its edge. Shapes
 x points right, y points down, both in the drawing's own unit. All arithmetic on arrays is
 + - * / sqrt, min, max, floor: operations that IEEE 754 fixes to the last bit, so a picture is the
 same on every machine. Ellipses, and what lies off a polygon's or a box's corners, are first-order
-approximations, exact on the outline.  Source: I. Quilez, "2D distance functions".
+approximations, exact on the outline.
+
+Source:
+    I. Quilez, "2D distance functions".
 """
 
 from __future__ import annotations
@@ -32,20 +35,23 @@ TINY = 1e-6  # keeps a quotient finite at a shape's very centre
 class Shape:
     """A region of the plane.
 
-    distance : (x, y) -> signed distance to the outline, negative inside; the shape's unit
-    bounds   : (left, top, right, bottom) that hold the whole region
+    Attributes:
+        distance: Takes (x, y); the signed distance to the outline, negative inside.
+        bounds: (left, top, right, bottom) that hold the whole region.
     """
 
     distance: Callable[[Field, Field], Field]
     bounds: Bounds
 
     def __or__(self, other: Shape) -> Shape:
+        """Return the union of two shapes."""
         return Shape(
             lambda x, y: np.minimum(self.distance(x, y), other.distance(x, y)),
             _hull(self.bounds, other.bounds),
         )
 
     def __and__(self, other: Shape) -> Shape:
+        """Return the intersection of two shapes."""
         a, b = self.bounds, other.bounds
         shared = (max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
         return Shape(
@@ -54,20 +60,21 @@ class Shape:
         )
 
     def __sub__(self, other: Shape) -> Shape:
+        """Return this shape without the other one."""
         return Shape(
             lambda x, y: np.maximum(self.distance(x, y), -other.distance(x, y)),
             self.bounds,
         )
 
     def grown(self, by: float) -> Shape:
-        """The shape with its outline moved outwards by `by`."""
+        """Move the outline outwards by `by`."""
         left, top, right, bottom = self.bounds
         return Shape(
             lambda x, y: self.distance(x, y) - by, (left - by, top - by, right + by, bottom + by)
         )
 
     def outline(self, width: float) -> Shape:
-        """The band of that width which follows the outline, half inside and half outside."""
+        """Return the band of that width along the outline, half inside and half outside."""
         half = width / 2
         left, top, right, bottom = self.bounds
         return Shape(
@@ -76,7 +83,7 @@ class Shape:
         )
 
     def turned(self, angle: float, about: Point = (0.0, 0.0)) -> Shape:
-        """The shape rotated by `angle` (radians, clockwise as seen, since y points down)."""
+        """Rotate the shape by `angle` (radians, clockwise as seen, since y points down)."""
         cos, sin = math.cos(angle), math.sin(angle)
         px, py = about
 
@@ -93,6 +100,7 @@ class Shape:
         return Shape(distance, _around(corners))
 
     def moved(self, dx: float, dy: float) -> Shape:
+        """Move the shape to the right and down."""
         left, top, right, bottom = self.bounds
         return Shape(
             lambda x, y: self.distance(x - dx, y - dy),
@@ -101,6 +109,8 @@ class Shape:
 
 
 def circle(x: float, y: float, radius: float) -> Shape:
+    """Return a circle around (x, y)."""
+
     def distance(px: Field, py: Field) -> Field:
         dx, dy = px - x, py - y
         return np.sqrt(dx * dx + dy * dy) - radius
@@ -109,7 +119,7 @@ def circle(x: float, y: float, radius: float) -> Shape:
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, angle: float = 0.0) -> Shape:
-    """An ellipse of half-axes rx, ry around (x, y), turned by `angle` radians."""
+    """Return an ellipse of half-axes rx, ry around (x, y), turned by `angle` radians."""
     ax, ay, bx, by = 1 / rx, 1 / ry, 1 / rx**2, 1 / ry**2
 
     def distance(px: Field, py: Field) -> Field:
@@ -125,7 +135,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, angle: float = 0.0) -> Sha
 
 
 def box(left: float, top: float, right: float, bottom: float, corner: float = 0.0) -> Shape:
-    """An upright rectangle whose corners are rounded with the radius `corner`."""
+    """Return an upright rectangle whose corners are rounded with the radius `corner`."""
     x, y = (left + right) / 2, (top + bottom) / 2
     half_width, half_height = (right - left) / 2 - corner, (bottom - top) / 2 - corner
 
@@ -141,7 +151,7 @@ def box(left: float, top: float, right: float, bottom: float, corner: float = 0.
 
 
 def polygon(points: Sequence[Point], spread: float = 0.0) -> Shape:
-    """The convex polygon of these points (either way round), its sides moved out by `spread`."""
+    """Return the convex polygon of points (either way round), its sides moved out by `spread`."""
     edges = [(p, q) for p, q in zip(points, (*points[1:], points[0]), strict=True) if p != q]
     area = sum(p[0] * q[1] - q[0] * p[1] for p, q in edges)
     rows = []
@@ -163,12 +173,12 @@ def polygon(points: Sequence[Point], spread: float = 0.0) -> Shape:
 
 
 def stroke(points: Sequence[Point], width: float) -> Shape:
-    """A line of that width through these points, with round ends."""
+    """Return a line of that width through some points, with round ends."""
     return strokes([(*a, *b) for a, b in pairwise(points)], width)
 
 
 def strokes(segments: Sequence[tuple[float, float, float, float]], width: float) -> Shape:
-    """Straight lines (x0, y0, x1, y1) of that width, drawn as one shape."""
+    """Return straight lines (x0, y0, x1, y1) of that width as one shape."""
     rows = np.array(segments, dtype=np.float32)
     ax, ay, bx, by = (rows[:, i, None, None] for i in range(4))
     ex, ey = bx - ax, by - ay
@@ -189,7 +199,7 @@ def strokes(segments: Sequence[tuple[float, float, float, float]], width: float)
 
 
 def drop(start: Point, end: Point, start_radius: float, end_radius: float) -> Shape:
-    """A limb from one round end to another of a different radius."""
+    """Return a limb from one round end to another of a different radius."""
     (sx, sy), (tx, ty) = start, end
     ex, ey = tx - sx, ty - sy
     inverse = 1 / max(ex * ex + ey * ey, TINY)
@@ -209,7 +219,7 @@ def drop(start: Point, end: Point, start_radius: float, end_radius: float) -> Sh
 
 
 def fused(a: Shape, b: Shape, softness: float) -> Shape:
-    """Both shapes, grown together where they meet, over about `softness`."""
+    """Return both shapes, grown together where they meet, over about `softness`."""
 
     def distance(x: Field, y: Field) -> Field:
         da, db = a.distance(x, y), b.distance(x, y)
@@ -222,7 +232,14 @@ def fused(a: Shape, b: Shape, softness: float) -> Shape:
 
 
 def repeated(cell: Shape, dx: float, dy: float, bounds: Bounds) -> Shape:
-    """Copies of `cell` every (dx, dy) from bounds' left top corner; cell lies in 0..dx, 0..dy."""
+    """Return copies of a cell every (dx, dy) from the bounds' left top corner.
+
+    Args:
+        cell: The shape to repeat; it lies in 0..dx, 0..dy.
+        dx: Distance of two copies to the right.
+        dy: Distance of two copies down.
+        bounds: (left, top, right, bottom) of all copies.
+    """
     left, top = bounds[:2]
 
     def distance(x: Field, y: Field) -> Field:
@@ -233,13 +250,13 @@ def repeated(cell: Shape, dx: float, dy: float, bounds: Bounds) -> Shape:
 
 
 def arc(x: float, y: float, radius: float, first: float, last: float) -> list[Point]:
-    """Nine points along a circle from angle `first` to `last` (radians), for `stroke`."""
+    """Return nine points along a circle from angle `first` to `last` (radians), for `stroke`."""
     angles = [first + (last - first) * i / 8 for i in range(9)]
     return [(x + radius * math.cos(t), y + radius * math.sin(t)) for t in angles]
 
 
 def around(x: float, y: float, radius: float, count: int, first: float = 0.0) -> list[Point]:
-    """`count` points evenly on a circle, from the angle `first` (radians)."""
+    """Return `count` points evenly on a circle, from the angle `first` (radians)."""
     angles = [first + 2 * math.pi * i / count for i in range(count)]
     return [(x + radius * math.cos(t), y + radius * math.sin(t)) for t in angles]
 

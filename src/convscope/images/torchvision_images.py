@@ -27,6 +27,12 @@ class TorchvisionImages(ImageSet):
     """A torchvision data set whose items are (PIL image, target).
 
     Labels are targets that are whole numbers. An image's digest is over its pixels.
+
+    Args:
+        spec: torchvision:NAME[:split][@root].
+
+    Raises:
+        BadData: There is no such data set, it cannot be opened, or it is empty.
     """
 
     def __init__(self, spec: str) -> None:
@@ -59,7 +65,11 @@ class TorchvisionImages(ImageSet):
 
 
 def _open(spec: str) -> tuple[Any, str]:
-    """The data set of a spec, and the folder that its images' names pretend to lie in."""
+    """Open the data set of a spec.
+
+    Returns:
+        The data set, and the folder that its images' names pretend to lie in.
+    """
     head, _, root = spec.removeprefix("torchvision:").partition("@")
     name, _, split = head.partition(":")
     root = root or ROOT
@@ -122,11 +132,11 @@ def _classes(opened: Any) -> tuple[str, ...] | None:
 
 
 def _labels(opened: Any) -> Any:
-    """The targets in one piece, where the set keeps them so; else None."""
+    """Return the targets in one piece, where the set keeps them so; else None."""
     for attribute in ("targets", "labels", "_labels", "y"):
-        found = getattr(opened, attribute, None)
-        if found is not None and hasattr(found, "__len__") and len(found) == len(opened):
-            return found
+        targets = getattr(opened, attribute, None)
+        if targets is not None and hasattr(targets, "__len__") and len(targets) == len(opened):
+            return targets
     return None
 
 

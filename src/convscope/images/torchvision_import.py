@@ -26,9 +26,10 @@ SCHEMAS = (
 
 @functools.cache
 def import_torchvision() -> ModuleType:
-    """The torchvision package. Warns once, as UserWarning, if its compiled part does not load.
+    """Import torchvision. Warns once, as UserWarning, if its compiled part does not load.
 
-    Raises  BadModel: torchvision is not installed, or its import fails otherwise.
+    Raises:
+        BadModel: torchvision is not installed, or its import fails otherwise.
     """
     try:
         return importlib.import_module("torchvision")
