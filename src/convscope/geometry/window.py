@@ -197,12 +197,17 @@ class Field:
 
     @classmethod
     def whole(cls, shape: Sequence[int]) -> Field:
-        """All rows and columns of a shape, its last two axes; a vector has one position."""
+        """Return the field of an operation that reads every position.
+
+        Args:
+            shape: Of its input: rows and columns are the last two axes; a vector has one position.
+        """
         rows, columns = shape[-2:] if len(shape) > 1 else (1, 1)
         return cls(Window.whole(rows), Window.whole(columns))
 
     @property
     def axes(self) -> tuple[Window, Window]:
+        """The windows of both axes, (rows, columns)."""
         return self.rows, self.columns
 
     @property
