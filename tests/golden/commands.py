@@ -134,7 +134,7 @@ COMMANDS = (
         "diagnose",
         "diagnose run:run --data scenes:val:24 --against run:other --out diagnosis --workers 1",
         needs=("run", "other"),
-        stops="*answers 0.npz",
+        stops="*scan.safetensors",
         changed=("--images 12", "images"),
     ),
     Command(
