@@ -17,7 +17,7 @@ FLOORS = (
     "version", "errors", "progress", "record", "text", "geometry", "stats", "store", "images",
     "network", "scan", "methods", "atlas", "training", "experiments", "report", "cli",
 )  # fmt: skip
-DOORS = ("__init__.py", "__main__.py")  # above all floors
+DOORS = ("__init__.py", "__main__.py", "verbs.py")  # above all floors
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

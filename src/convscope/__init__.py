@@ -9,7 +9,9 @@ Names are loaded when first used, so that `import convscope` does not import tor
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .version import __version__ as __version__
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from .network.trace import Trace
     from .network.unit import Unit
     from .network.zoo import open_model
+    from .verbs import atlas, demo, layers, occlude, paper, train
 
 _HOMES = {
     "DECONVNET": "methods.rules",
@@ -52,21 +55,27 @@ _HOMES = {
     "Trace": "network.trace",
     "Unit": "network.unit",
     "ablate": "experiments.ablation.equal_budget",
+    "atlas": "verbs",
     "build_atlas": "atlas.scan",
     "correspond": "experiments.correspondence.sign_distance",
+    "demo": "verbs",
     "diagnose": "experiments.diagnosis.diagnosis",
     "ensemble": "experiments.ensemble.averaging",
     "evolve": "experiments.evolution.growth",
     "invariance": "experiments.invariance.curves",
+    "layers": "verbs",
     "near_duplicates": "images.duplicates",
+    "occlude": "verbs",
     "open_atlas": "atlas.store",
     "open_images": "images.datasets",
     "open_model": "network.zoo",
     "open_network": "network.network",
+    "paper": "verbs",
     "probe": "experiments.transfer.layers",
     "project": "methods.project",
     "reproduce": "experiments.paper.study",
     "sensitivity": "experiments.sensitivity.sweeps",
+    "train": "verbs",
     "transfer": "experiments.transfer.learning_curve",
     "transfer_several": "experiments.transfer.multilabel",
 }
@@ -84,27 +93,54 @@ __all__ = [
     "Trace",
     "Unit",
     "ablate",
+    "atlas",
     "build_atlas",
     "correspond",
+    "demo",
     "diagnose",
     "ensemble",
     "evolve",
     "invariance",
+    "layers",
     "near_duplicates",
+    "occlude",
     "open_atlas",
     "open_images",
     "open_model",
     "open_network",
+    "paper",
     "probe",
     "project",
     "reproduce",
     "sensitivity",
+    "train",
     "transfer",
     "transfer_several",
 ]
 
 
+class _Atlas(ModuleType):
+    """The package `convscope.atlas`, which is the verb as well: `convscope.atlas(...)`."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return import_module(".verbs", __name__).atlas(*arguments, **options)
+
+
+class _Convscope(ModuleType):
+    """This package, which makes its atlas callable whenever it is loaded."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "atlas":
+            value.__class__ = _Atlas
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Convscope
+
+
 def __getattr__(name: str) -> Any:
+    if name == "atlas":  # the import sets the attribute, for good
+        return import_module(".atlas", __name__)
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     study = _study(name)

@@ -20,19 +20,19 @@ def made(log: list[str], name: str, value: float) -> dict[str, float]:
 
 def test_a_resumed_study_makes_only_what_is_missing(tmp_path: Path) -> None:
     log: list[str] = []
-    first = ResultStore(tmp_path / "s", {"seed": 1})
-    assert first.record("a/b", lambda: made(log, "a", 0.5)) == {"value": 0.5}
-    again = ResultStore(tmp_path / "s", {"seed": 1}, resume=True)
-    assert again.record("a/b", lambda: made(log, "a", 9.0)) == {"value": 0.5}
-    assert again.record("c", lambda: made(log, "c", 2.0)) == {"value": 2.0}
+    with ResultStore(tmp_path / "s", {"seed": 1}) as first:
+        assert first.record("a/b", lambda: made(log, "a", 0.5)) == {"value": 0.5}
+    with ResultStore(tmp_path / "s", {"seed": 1}, resume=True) as again:
+        assert again.record("a/b", lambda: made(log, "a", 9.0)) == {"value": 0.5}
+        assert again.record("c", lambda: made(log, "c", 2.0)) == {"value": 2.0}
     assert log == ["a", "c"]
 
 
 def test_a_piece_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    pieces = ResultStore(tmp_path, {})
-    with pytest.raises(ZeroDivisionError):
-        pieces.record("a", lambda: {"value": 1 / 0})
-    assert pieces.record("a", lambda: {"value": 1}) == {"value": 1}
+    with ResultStore(tmp_path, {}) as results:
+        with pytest.raises(ZeroDivisionError):
+            results.record("a", lambda: {"value": 1 / 0})
+        assert results.record("a", lambda: {"value": 1}) == {"value": 1}
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
@@ -50,10 +50,10 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_piece_is_named(tmp_path: Path) -> None:
-    pieces = ResultStore(tmp_path, {})
-    (tmp_path / "pieces" / "a.json").write_text("{")
-    with pytest.raises(BadData, match=r"a\.json"):
-        pieces.record("a", dict)
+    with ResultStore(tmp_path, {}) as results:
+        (tmp_path / "pieces" / "a.json").write_text("{")
+        with pytest.raises(BadData, match=r"a\.json"):
+            results.record("a", dict)
 
 
 def test_arrays_are_read_as_they_were_written_to_the_bit(tmp_path: Path) -> None:
@@ -70,8 +70,10 @@ def test_arrays_are_read_as_they_were_written_to_the_bit(tmp_path: Path) -> None
         log.append("made")
         return written
 
-    ResultStore(tmp_path, {}).arrays("x/y", make)
-    found = ResultStore(tmp_path, {}, resume=True).arrays("x/y", make)
+    with ResultStore(tmp_path, {}) as results:
+        results.arrays("x/y", make)
+    with ResultStore(tmp_path, {}, resume=True) as results:
+        found = results.arrays("x/y", make)
     assert log == ["made"]
     for name, value in written.items():
         assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
@@ -79,11 +81,11 @@ def test_arrays_are_read_as_they_were_written_to_the_bit(tmp_path: Path) -> None
 
 
 def test_damaged_arrays_are_named(tmp_path: Path) -> None:
-    pieces = ResultStore(tmp_path, {})
-    for content in (b"", b"PK\x03\x04 cut off", b"no zip"):
-        (tmp_path / "pieces" / "a.npz").write_bytes(content)
-        with pytest.raises(BadData, match=r"a\.npz"):
-            pieces.arrays("a", dict)
+    with ResultStore(tmp_path, {}) as results:
+        for content in (b"", b"PK\x03\x04 cut off", b"no zip"):
+            (tmp_path / "pieces" / "a.npz").write_bytes(content)
+            with pytest.raises(BadData, match=r"a\.npz"):
+                results.arrays("a", dict)
 
 
 def test_a_fingerprint_tells_values_types_and_shapes_apart() -> None:
@@ -96,10 +98,27 @@ def test_a_fingerprint_tells_values_types_and_shapes_apart() -> None:
 
 def test_without_a_folder_nothing_is_kept() -> None:
     log: list[str] = []
-    pieces = ResultStore(None, {})
-    pieces.record("a", lambda: made(log, "a", 1.0))
-    pieces.record("a", lambda: made(log, "a", 1.0))
+    with ResultStore(None, {}) as results:
+        results.record("a", lambda: made(log, "a", 1.0))
+        results.record("a", lambda: made(log, "a", 1.0))
     assert log == ["a", "a"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_outside_its_with_statement_a_store_cannot_be_used(tmp_path: Path, kept: bool) -> None:
+    store = ResultStore(tmp_path / "s" if kept else None, {})
+
+    def refused() -> None:
+        for use in (store.record, store.arrays):
+            with pytest.raises(RuntimeError, match="with"):
+                use("a", dict)
+        with pytest.raises(RuntimeError, match="with"):
+            store.has("a")
+
+    refused()
+    with store:
+        assert not store.has("a")
+    refused()
 
 
 @pytest.mark.parametrize(

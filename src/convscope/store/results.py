@@ -47,7 +47,7 @@ Arrays = dict[str, "NDArray[Any]"]
 class ResultStore:
     """The results of one study: those that are there already, and a place for those to come.
 
-    Used in a `with` statement it locks the folder, so that no second process writes there.
+    It is used in a `with` statement, which holds the folder so that no second process writes there.
 
     Args:
         folder: The study's folder; None keeps nothing, for a study that is not to be resumed.
@@ -71,7 +71,7 @@ class ResultStore:
         resume: bool = False,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
-        self._stack = ExitStack()
+        self._stack, self._entered = ExitStack(), False
         if self.folder is None:
             return
         wanted = json.loads(json.dumps(dict(settings)))
@@ -86,6 +86,7 @@ class ResultStore:
             busy = f"another process is at work in {self.folder}: wait for it, or stop it first"
             self._stack.enter_context(held(self.folder / LOCK, busy))
             remove_leftovers(self.folder / FOLDER)
+        self._entered = True
         return self
 
     def __exit__(
@@ -94,10 +95,12 @@ class ResultStore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._entered = False
         self._stack.close()
 
     def has(self, name: str) -> bool:
         """Whether the result of that name is there."""
+        self._check_entered()
         return self.folder is not None and any(
             self._path(name, ending).exists() for ending in ("json", "npz")
         )
@@ -112,6 +115,7 @@ class ResultStore:
         Raises:
             BadData: The file that is there cannot be read.
         """
+        self._check_entered()
         if self.folder is None:
             return make()
         path = self._path(name, "json")
@@ -134,6 +138,7 @@ class ResultStore:
         Raises:
             BadData: The file that is there cannot be read.
         """
+        self._check_entered()
         if self.folder is None:
             return make()
         import numpy as np
@@ -154,6 +159,10 @@ class ResultStore:
     def _path(self, name: str, ending: str) -> Path:
         assert self.folder is not None
         return self.folder / FOLDER / f"{quote(name, safe=' ,=@')}.{ending}"
+
+    def _check_entered(self) -> None:
+        if not self._entered:
+            raise RuntimeError("a ResultStore is used inside its `with` statement only")
 
     def _check(self, wanted: Record) -> None:
         """Raise FolderInUse unless the folder holds a study of these settings."""

@@ -29,7 +29,7 @@ from convscope.experiments.paper.stages import STAGES
 from convscope.experiments.scorecard import Claim, Judgement, Verdict, failed, not_run
 from convscope.progress import Progress
 from convscope.store.atomic import replace_file
-from convscope.store.results import FOLDER, ResultStore
+from convscope.store.results import ResultStore
 
 __all__ = ["Draw", "Reproduction", "Tell", "reproduce"]
 
@@ -128,26 +128,26 @@ def reproduce(
     folder = Path(out)
     data_of(data, budget)
     settings = {"study": "paper", "data": data, "budget": budget.to_dict(), "seed": seed}
-    pieces = ResultStore(folder, settings, resume=resume)
     lab = Laboratory(folder, data, budget, seed, torch.device(device), workers, progress)
     outcomes: list[Outcome] = []
-    for number, stage in enumerate(STAGES, 1):
-        there = (folder / FOLDER / f"{stage.key}.json").exists()
-        outcome = _outcome(stage, lab, pieces, draw)
-        outcomes.append(outcome)
-        found = Reproduction(str(folder), data, budget, seed, tuple(outcomes))
-        if tell:
-            tell(found, outcome, number, len(STAGES), there)
+    with ResultStore(folder, settings, resume=resume) as results:
+        for number, stage in enumerate(STAGES, 1):
+            there = results.has(stage.key)
+            outcome = _outcome(stage, lab, results, draw)
+            outcomes.append(outcome)
+            found = Reproduction(str(folder), data, budget, seed, tuple(outcomes))
+            if tell:
+                tell(found, outcome, number, len(STAGES), there)
     return found
 
 
-def _outcome(stage: Stage, lab: Laboratory, pieces: ResultStore, draw: Draw | None) -> Outcome:
+def _outcome(stage: Stage, lab: Laboratory, results: ResultStore, draw: Draw | None) -> Outcome:
     """Of a stage that is there, or is done now; also of one that fails."""
     folder = lab.out / stage.key
     began = time.monotonic()
     try:
         return Outcome.from_dict(
-            pieces.record(stage.key, lambda: _done(stage, lab, folder, draw).to_dict())
+            results.record(stage.key, lambda: _done(stage, lab, folder, draw).to_dict())
         )
     except FolderInUse:
         raise

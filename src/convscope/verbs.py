@@ -1,0 +1,359 @@
+"""Verbs as functions, where the function of a verb is not one of a single floor.
+
+What is opened may be given as it is or in the command line's words: a MODEL, an IMAGE, DATA.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from convscope.errors import BadOption
+from convscope.experiments.options import Device, Reading, Running
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from convscope.atlas.store import Atlas
+    from convscope.experiments.paper.study import Reproduction
+    from convscope.experiments.session import Session
+    from convscope.images.image_set import ImageSet
+    from convscope.methods.occlusion import OcclusionMaps
+    from convscope.methods.rules import Rules
+    from convscope.network.network import Network
+    from convscope.network.zoo import Model
+    from convscope.progress import Progress
+    from convscope.training.loop import TrainingResult
+    from convscope.training.recipe import Recipe
+
+__all__ = ["atlas", "demo", "layers", "occlude", "paper", "train"]
+
+Place = str | os.PathLike[str]
+Choice = TypeVar("Choice", bound=Enum)
+
+
+def layers(model: str | Model | Network, *, input: str | None = None) -> list[dict[str, Any]]:
+    """List a network's layers, as `convscope layers --json` does.
+
+    Args:
+        model: a MODEL of the command line, an opened model, or a network.
+        input: the input's shape, such as "3x224x224", for a MODEL that does not say it.
+
+    Returns:
+        For each layer its name, kind, shape, receptive field, stride and status.
+
+    Raises:
+        BadModel: and its kin, as `open_model`.
+
+    Example:
+        >>> [layer["name"] for layer in convscope.layers("zfnet-small")][0]
+        'conv1'
+    """
+    from convscope.network.network import Network
+    from convscope.network.zoo import open_model
+
+    if isinstance(model, str):
+        preprocess = None if input is None else "unit"  # no image will be looked at
+        model = open_model(model, input=input, preprocess=preprocess)
+    network = model if isinstance(model, Network) else model.network()
+    return network.table()
+
+
+def occlude(
+    model: str | Model,
+    image: str | Image.Image | Tensor,
+    *,
+    size: int | None = None,
+    stride: int | None = None,
+    fill: str = "grey",
+    target: int | str | None = None,
+    layer: str | None = None,
+    unit: str | None = None,
+    method: str = "incremental",
+    precision: str = "float32",
+    batch_size: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> OcclusionMaps:
+    """Slide a box over an image and see what the network's answer rests on.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        image: an IMAGE of the command line (a file, or DATA#NAME), a picture, or a preprocessed
+            tensor (3, H, W).
+        size, stride: the occluder's side and step, in pixels.
+        fill: its colour, as `convscope occlude --fill` has it.
+        target: the class to watch, by index or name; None is the predicted one.
+        layer, unit: watch this layer's strongest feature map, or this unit's; one of them.
+        method: incremental, or full.
+        precision: float32, or bfloat16, which rounds.
+        batch_size: positions that go through together.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total).
+
+    Returns:
+        The maps of the paper's Fig. 6, in numbers.
+
+    Raises:
+        BadModel, BadImage, BadOption: what was given cannot be opened, or does not fit.
+
+    Source:
+        Zeiler & Fergus 2014, §4.2 and Fig. 6.
+
+    Example:
+        >>> convscope.occlude("run:runs/demo/zfnet", "dog.jpg", target="dog").probability.min()
+    """
+    from torch import Tensor
+
+    from convscope.cli.occlude import Occluding, read_fill
+    from convscope.experiments.session import Picture
+    from convscope.methods.occluder import Occluder
+    from convscope.methods.occlusion import occlude as sweep_occluder
+    from convscope.methods.sweep import Method, Precision
+
+    watching = Occluding(
+        target=None if target is None else str(target), layer=layer, unit=unit, fill=fill
+    )
+    watching.check()
+    session = _session(model, device)
+    if isinstance(image, str):
+        image = session.tensor(session.picture(image))[0]
+    elif not isinstance(image, Tensor):
+        image = session.tensor(Picture("the image", image))[0]
+    _, height, width = session.model.input_shape
+    return sweep_occluder(
+        session.network, image.to(session.device), Occluder.fitting(height, width, size, stride),
+        fill=read_fill(fill, session), batch_size=batch_size, progress=progress,
+        method=_one_of(Method, method), precision=_one_of(Precision, precision),
+        **watching.watched(session),
+    )  # fmt: skip
+
+
+def atlas(
+    model: str | Model,
+    images: str | ImageSet,
+    out: Place,
+    *,
+    layers: Iterable[str] | None = None,
+    top: int = 9,
+    rules: str | Rules = "deconvnet",
+    resume: bool = False,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Atlas:
+    """Find what excites every feature map over a set of images, and write its page.
+
+    `convscope.build_atlas` does the same for what is opened already, without the page.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        images: DATA of the command line, or an opened set.
+        out: a folder, new or empty, for index.html and the numbers behind it.
+        layers: names; None is every convolutional layer.
+        top: images kept of each feature map, 1 to 100.
+        rules: of the projections, or their name.
+        resume: go on where an interrupted atlas stopped.
+        batch_size, workers: images at a time, and threads that read them.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total).
+
+    Returns:
+        The atlas, opened.
+
+    Raises:
+        BadModel, BadData, BadOption, FolderInUse: as `build_atlas`.
+
+    Example:
+        >>> convscope.atlas("zfnet-small", "scenes:val:48", "atlas", layers=["conv1"])
+    """
+    from convscope.atlas.scan import build_atlas
+    from convscope.experiments.session import choose_device
+    from convscope.methods.rules import rules_named
+    from convscope.network.zoo import open_model
+    from convscope.report.page import write_page
+
+    opened = open_model(model) if isinstance(model, str) else model
+    made = build_atlas(
+        opened, _images(images, opened.input_shape[-1]), Path(out),
+        layers=layers, top=top, batch_size=batch_size, workers=workers, resume=resume,
+        rules=rules_named(rules) if isinstance(rules, str) else rules,
+        device=str(choose_device(_one_of(Device, device))), progress=progress,
+    )  # fmt: skip
+    write_page(Path(out))
+    return made
+
+
+def train(
+    arch: str,
+    data: str,
+    out: Place,
+    *,
+    val: str | None = None,
+    recipe: str | Recipe | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    cache: Place | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Train a network of the paper on labelled images, and write its run and page.
+
+    Args:
+        arch: zfnet, alexnet, alexnet-dense, zfnet-small or alexnet-small.
+        data: labelled images, as DATA of the command line.
+        out: a new folder for the run; open it as "run:OUT".
+        val: images to validate on; None is scenes:val, or DATA/val.
+        recipe: a recipe, its name or its file; None is chosen by `arch` and `data`.
+        epochs, seed: override a named recipe's.
+        resume: go on with the run in `out`, or begin it.
+        cache: a folder for decoded images, for sets that do not fit in memory.
+        workers: processes or threads that make the images.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total), in images.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        BadOption, BadModel, BadData: what was asked for does not exist or does not fit.
+        FolderInUse: `out` holds something, or a run of other settings.
+        NonFinite: the loss became NaN or infinite.
+
+    Example:
+        >>> convscope.train("zfnet-small", "scenes:train:600", "runs/zfnet", epochs=2)
+    """
+    from convscope.experiments.learning import Learning, choose_recipe, open_lesson, workers_or
+    from convscope.experiments.session import choose_device
+    from convscope.network.architectures import architecture_named
+    from convscope.report.training_page import write_training_page
+    from convscope.training.loop import Keeping
+    from convscope.training.loop import train as train_network
+
+    running = Running(workers=workers, seed=seed)
+    if isinstance(recipe, str) or recipe is None:
+        recipe = choose_recipe(Learning(recipe=recipe, epochs=epochs), arch, data, running)
+    architecture = architecture_named(arch)
+    images, validation = open_lesson(data, val, architecture, seed)
+    result = train_network(
+        architecture, images, validation, recipe, out,
+        device=choose_device(_one_of(Device, device)), workers=workers_or(running), cache=cache,
+        keeping=Keeping(resume=resume), progress=progress,
+    )  # fmt: skip
+    write_training_page(Path(out))
+    return result
+
+
+def paper(
+    out: Place,
+    data: str = "scenes",
+    *,
+    quick: bool = False,
+    resume: bool = False,
+    seed: int = 0,
+    workers: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Reproduction:
+    """Make every figure and table of the paper and its page, and see which of its claims hold.
+
+    `convscope.reproduce` does the same without pictures and page, with a budget of one's own.
+
+    Args:
+        out: a folder, new or empty, for index.html, the figures and the numbers.
+        data: "scenes", or a folder with train/ and val/ in folders of classes.
+        quick: minutes instead of an hour, and wider intervals.
+        resume: go on with a run that was interrupted, or failed.
+        seed: of everything that is drawn at random.
+        workers: threads that make or read images.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total).
+
+    Returns:
+        What came of every stage; `failures` are those that failed.
+
+    Raises:
+        FolderInUse: `out` holds something, or a run of other settings.
+        BadOption: data.
+
+    Example:
+        >>> convscope.paper("paper", quick=True).tally
+    """
+    from convscope.experiments.learning import workers_or
+    from convscope.experiments.paper.plan import FULL, QUICK
+    from convscope.experiments.paper.study import reproduce
+    from convscope.experiments.session import choose_device
+    from convscope.report.paper_figures import draw_stage
+    from convscope.report.paper_page import write_paper_page
+
+    def tell(found: Reproduction, *_: object) -> None:
+        write_paper_page(found)
+
+    found = reproduce(
+        out, data, QUICK if quick else FULL, resume=resume, draw=draw_stage, tell=tell, seed=seed,
+        workers=workers_or(Running(workers=workers)), device=choose_device(_one_of(Device, device)),
+        progress=progress,
+    )  # fmt: skip
+    write_paper_page(found)
+    return found
+
+
+def demo(
+    out: Place = "runs/demo", *, quick: bool = False, seed: int = 0, device: str = "auto"
+) -> Path:
+    """Train a small ZFNet on rendered scenes, and look inside it; the terminal says how far it is.
+
+    Args:
+        out: a new folder, or one of an earlier demo, which goes on.
+        quick: a quarter of the work, and a worse network.
+        seed: of everything that is drawn at random.
+        device: auto, cpu or cuda.
+
+    Returns:
+        The page to open.
+
+    Raises:
+        FolderInUse: `out` holds something else.
+
+    Example:
+        >>> convscope.demo("demo", quick=True)
+    """
+    from convscope.cli.demo import demo as run_demo
+
+    run_demo(Running(device=_one_of(Device, device), seed=seed), Path(out), quick)
+    return Path(out) / "index.html"
+
+
+def _session(model: str | Model, device: str) -> Session:
+    from convscope.experiments.session import Session, choose_device, open_session
+
+    if isinstance(model, str):
+        return open_session(model, Reading(), Running(device=_one_of(Device, device)))
+    where = choose_device(_one_of(Device, device))
+    return Session(model, model.network().to(where), where, 0)
+
+
+def _one_of(kind: type[Choice], value: str) -> Choice:
+    """A member of an enumeration by its value.
+
+    Raises:
+        BadOption: there is none, with those there are.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(each.value) for each in kind)
+        raise BadOption(f"{kind.__name__.lower()} {value!r}: give one of {known}") from None
+
+
+def _images(images: str | ImageSet, side: int) -> ImageSet:
+    from convscope.images.datasets import open_images
+
+    return open_images(images, size=side) if isinstance(images, str) else images
