@@ -30,6 +30,7 @@ from convscope.images.image_set import ImageSet
 from convscope.network.zoo import Model
 from convscope.report.paper_figures import draw_stage
 from convscope.report.paper_page import write_paper_page
+from convscope.scan.engine import Scan
 from convscope.training.lesson import Lesson
 
 pytestmark = pytest.mark.slow
@@ -48,27 +49,27 @@ ASKED = {
     ("training", 0): ("training.loop", "train_on", "paper.laboratory"),
     ("fig2", 0): ("atlas.scan", "write_atlas", None),
     ("fig4", 0): ("experiments.evolution.growth", "evolve", "paper.stages_of_figures"),
-    ("fig5", 0): ("experiments.diagnosis.examined", "examine", "paper.stages_of_figures"),
-    ("fig6", 0): ("experiments.sensitivity.sweeps", "sensitivity", "paper.stages_of_figures"),
+    ("fig5", 0): ("experiments.diagnosis.examined", "examine", None),
+    ("fig6", 0): ("experiments.sensitivity.sweeps", "sensitivity", None),
     ("surroundings", 0): ("training.loop", "train_on", "paper.laboratory"),
     ("surroundings", 1): (
-        "experiments.sensitivity.sweeps", "sensitivity", "paper.stages_of_trials",
+        "experiments.sensitivity.sweeps", "sensitivity", None,
     ),
-    ("invariance", 0): ("experiments.invariance.curves", "invariance", "paper.stages_of_figures"),
+    ("invariance", 0): ("experiments.invariance.curves", "invariance", None),
     ("correspondence", 0): (
-        "experiments.correspondence.sign_distance", "correspond", "paper.stages_of_tables",
+        "experiments.correspondence.sign_distance", "correspond", None,
     ),
-    ("table1", 0): ("experiments.ensemble.averaging", "ensemble", "paper.stages_of_tables"),
+    ("table1", 0): ("experiments.ensemble.averaging", "ensemble", None),
     ("table2", 0): ("experiments.ablation.equal_budget", "ablate", "paper.stages_of_tables"),
-    ("transfer", 0): ("experiments.transfer.learning_curve", "transfer", "paper.stages_of_tables"),
+    ("transfer", 0): ("experiments.transfer.learning_curve", "transfer", None),
     ("multi", 0): (
-        "experiments.transfer.multilabel", "transfer_several", "paper.stages_of_tables",
+        "experiments.transfer.multilabel", "transfer_several", None,
     ),
-    ("depth", 0): ("experiments.transfer.layers", "probe", "paper.stages_of_tables"),
+    ("depth", 0): ("experiments.transfer.layers", "probe", None),
 }  # fmt: skip
 ELSEWHERE = {  # where it is done, and how it is told, is no setting
     "out", "folder", "pieces", "resume", "device", "workers", "progress", "network", "keeping",
-    "title", "ranks",
+    "title", "ranks", "commits",
 }  # fmt: skip
 
 
@@ -90,6 +91,8 @@ def plain(value: Any) -> Any:
         return value.spec.removeprefix("run:")
     if isinstance(value, str):
         return value.removeprefix("run:")
+    if isinstance(value, Scan):  # the batches that a network sees
+        return value.images.identity(), list(value.order), value.batch_size, value.preprocess
     if isinstance(value, Lesson):
         return value.pictures.identity, value.validation.identity
     if isinstance(value, LayerReader):
@@ -173,8 +176,6 @@ def _written(where: str, name: str, calls: dict[str, list[dict[str, Any]]]) -> C
     function = getattr(import_module(where), name)
 
     def do(*args: Any, **named: Any) -> Any:
-        if name == "examine":  # the images are read once
-            args = (*args[:3], list(args[3]), *args[4:])
         calls.setdefault(name, []).append(asked(function, *args, **named))
         return function(*args, **named)
 
@@ -187,8 +188,6 @@ def stopped(source: str, name: str, words: list[str], folder: Path) -> dict[str,
     function = getattr(module, name)
 
     def stop(*args: Any, **named: Any) -> Any:
-        if name == "examine":
-            args = (*args[:3], list(args[3]), *args[4:])
         raise Stopped(asked(function, *args, **named))
 
     with pytest.MonkeyPatch.context() as patch:

@@ -22,11 +22,11 @@ from convscope.experiments.paper.claims import CLAIMS
 from convscope.experiments.paper.purity import Grouping, Purity, purities
 from convscope.experiments.paper.results import (
     Averages,
-    CorrespondenceStudy,
+    CorrespondenceResult,
     Fig2,
     Fig5,
-    InvarianceStudy,
-    MultiStudy,
+    InvarianceResult,
+    MultiResult,
     Surroundings,
     Trained,
     Trainings,
@@ -139,7 +139,7 @@ def moved(first: Sequence[float], last: Sequence[float], turned: float, shifted:
     names = tuple("abcd")
     known = (True,) * 4
     study = Invariance(("relu1", "relu7"), names, (0,) * 4, known, tuple(curves), None, 0)
-    return InvarianceStudy(study, None)
+    return InvarianceResult(study, None)
 
 
 JUMP = (0.0, *(1.0,) * 10)
@@ -152,10 +152,10 @@ def faces(
     p: Sequence[float],
     before: float = 0.2,
     spread: float = 0.001,
-) -> CorrespondenceStudy:
+) -> CorrespondenceResult:
     """Δ of two parts in two layers, and before training; random places have 0.2."""
     trained = regarded(lower, upper, p, spread)
-    return CorrespondenceStudy(trained, regarded((before,) * 2, (before,) * 2, (0.5, 0.5), 0.0))
+    return CorrespondenceResult(trained, regarded((before,) * 2, (before,) * 2, (0.5, 0.5), 0.0))
 
 
 def regarded(
@@ -255,13 +255,13 @@ def served(features: float, few: float, scratch: float) -> Transfer:
     return Transfer("relu7", "flatten", 256, ("a", "b"), 100, 20, 0.5, protocol, points)
 
 
-def several(trained: float, untrained: float) -> MultiStudy:
+def several(trained: float, untrained: float) -> MultiResult:
     def one(mean: float) -> MultiTransfer:
         classes = (ClassScore("dog", 20, mean, 0.2),)
         layer = LayerScore("relu7", 256, mean, 0.01, mean - 0.03, mean + 0.03, classes)
         return MultiTransfer((layer,), "flatten", 100, 100, 5, 2, 5, 0.2, (), 0)
 
-    return MultiStudy(one(trained), one(untrained))
+    return MultiResult(one(trained), one(untrained))
 
 
 def probed(first: float, last: float) -> LayerProbe:

@@ -6,25 +6,29 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from convscope.errors import BadOption, FolderInUse, NonFinite
+from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.remedies import Change
+from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.diagnosis.trial import Attempt
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.result import Ensemble
+from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.paper import stages_of_figures, stages_of_tables, stages_of_trials
 from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.laboratory import Laboratory, data_of
 from convscope.experiments.paper.plan import FULL, QUICK, Budget, Outcome, Table
-from convscope.experiments.paper.results import Averages, MultiStudy, Trained, Trainings
+from convscope.experiments.paper.results import Averages, MultiResult, Trained, Trainings
 from convscope.experiments.paper.stage import Found, Stage
 from convscope.experiments.paper.tables import averages_table, several_table
 from convscope.experiments.scorecard import Verdict
+from convscope.experiments.study import Outcome as StudyOutcome
 from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
 from convscope.network.architectures import architecture_named
@@ -192,7 +196,7 @@ def test_every_number_of_table_5_stands_under_its_heading() -> None:
         )  # fmt: skip
         return MultiTransfer(layers, "flatten", 100, 100, 5, 2, 5, 0.25, (), 0)
 
-    both = MultiStudy(found(relu6=0.5, relu7=0.7), found(relu6=0.1, relu7=0.4))
+    both = MultiResult(found(relu6=0.5, relu7=0.7), found(relu6=0.1, relu7=0.4))
     table = several_table(both)
     assert table.head[:4] == ("class", "average precision", "before training", "guessing")
     assert [row[:4] for row in table.rows] == [
@@ -260,19 +264,30 @@ def test_fig5_diagnoses_every_seed_of_its_own_networks_only(
     drawn: list[str] = []
     looked: list[tuple[str, int]] = []
 
+    def seen(name: str) -> Any:
+        return Examined(name, cast("Any", SimpleNamespace(faults=())), cast("Any", None))
+
+    def done(study: Any, *, networks: Any) -> Any:
+        drawn.extend(networks)
+        assert [study.model, study.against] == [f"run:{lab.run(name)}" for name in networks]
+        found = Examination(study.data, tuple(seen(name) for name in networks), ())
+        return StudyOutcome(found, {})
+
     def examined(_: Any, name: str) -> Any:
         drawn.append(name)
-        return SimpleNamespace(title=name, diagnosis=SimpleNamespace(faults=()))
+        return seen(name)
 
     def diagnosed(_: Any, name: str, seed: int) -> Any:
         looked.append((name, seed))
         return None
 
+    monkeypatch.setattr(lab, "do", done)
     monkeypatch.setattr(stages_of_figures, "_examined", examined)
     monkeypatch.setattr(stages_of_figures, "_diagnosed", diagnosed)
     monkeypatch.setattr(lab, "renormalised", lambda seed: 1)
-    stages_of_figures.run_fig5(lab, tmp_path)
-    assert drawn == ["zfnet", "alexnet", "free"]
+    found = stages_of_figures.run_fig5(lab, tmp_path)
+    assert drawn == ["alexnet", "zfnet", "free"]
+    assert list(found.result.shown) == ["zfnet", "alexnet", "free"]
     assert looked == [("zfnet", 1), ("alexnet", 1), ("free", 1)]
 
 
@@ -281,15 +296,16 @@ def test_networks_from_a_folder_of_photographs_are_averaged_over_ten_crops(
 ) -> None:
     asked: list[int] = []
 
-    def averaged(runs: Any, images: Any, *, crops: int, **_: Any) -> Any:
-        asked.append(crops)
-        return "an average"
+    def averaged(study: Any, *_: Any, **__: Any) -> Any:
+        assert isinstance(study, EnsembleStudy)
+        asked.append(study.crops or 0)
+        return StudyOutcome(Ensemble("x", 10, ("dog", "cat"), (), {}, (), ()), {})
 
-    monkeypatch.setattr(stages_of_tables, "ensemble", averaged)
     monkeypatch.setattr(stages_of_tables.tables, "averages_table", lambda found: None)
     for data in ("scenes", str(tmp_path)):
         lab = Laboratory(tmp_path, data, TINY)
         monkeypatch.setattr(lab, "renormalised", lambda seed: 0)
+        monkeypatch.setattr(lab, "do", averaged)
         lab.__dict__["val"] = SimpleNamespace(spec="x")
         stages_of_tables.run_table1(lab, tmp_path)
     assert asked == [1, 1, 10, 10]

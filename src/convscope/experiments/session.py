@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,17 @@ UNTRAINED = "the weights are random: this says what the architecture does, untra
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """A model ready to be looked into: its network on the device that was asked for."""
+    """A model ready to be looked into: its network on the device that was asked for.
+
+    Attributes:
+        sets: DATA -> the set of images that is open already.
+    """
 
     model: Model
     network: Network
     device: torch.device
     seed: int
+    sets: Mapping[str, ImageSet] = field(default_factory=dict)
 
     def facts(self) -> dict[str, str]:
         """What is used, for a person."""
@@ -74,6 +80,8 @@ class Session:
 
     def images(self, spec: str) -> ImageSet:
         """A set of images, scenes drawn at the input's size.   Raises  BadData: no such set."""
+        if spec in self.sets:
+            return self.sets[spec]
         from convscope.images.datasets import open_images
 
         return open_images(spec, size=self.model.input_shape[-1], seed=self.seed)

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
 import typer
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from convscope.store.results import ResultStore
 
 __all__ = ["Chart", "Context", "Outcome", "Preview", "Result", "Study", "as_function"]
+
+Kind = TypeVar("Kind", bound="Result")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,16 @@ class Outcome:
     random_weights: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
+    def of(self, kind: type[Kind]) -> Kind:
+        """The result, which is of that kind.
+
+        Raises:
+            TypeError: it is of another.
+        """
+        if not isinstance(self.result, kind):
+            raise TypeError(f"a {type(self.result).__name__} was found, no {kind.__name__}")
+        return self.result
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -126,7 +138,9 @@ class Context:
         ranks: which of several processes this is.
         facts: is told what is used, before the work begins.
         warn: is told what a person must know.
-        opened: model specification -> the session that has it open already.
+        opened: MODEL -> the session that has it open already.
+        sets: DATA -> the set of images that is open already.
+        beside: the folder of what is kept besides results: features, trainings; None is `out`.
     """
 
     out: Path | None = None
@@ -137,6 +151,13 @@ class Context:
     facts: Callable[[dict[str, str]], None] = _quiet
     warn: Callable[[str], None] = _quiet
     opened: Mapping[str, Session] = field(default_factory=dict)
+    sets: Mapping[str, ImageSet] = field(default_factory=dict)
+    beside: Path | None = None
+
+    @property
+    def kept(self) -> Path | None:
+        """The folder of what is kept besides results; None keeps nothing."""
+        return self.beside or self.out
 
     @property
     def device(self) -> torch.device:
@@ -187,11 +208,24 @@ class Context:
                 the table.
             BadOption: input, preprocess, fit or device.
         """
-        if model in self.opened:
-            return self.opened[model]
         from convscope.experiments.session import open_session
 
-        return open_session(model, reading, self.running)
+        opened = self.opened.get(model)
+        if opened is None:
+            opened = open_session(model, reading, self.running)
+        return dataclasses.replace(opened, sets=self.sets)
+
+    def images(self, spec: str, *, size: int) -> ImageSet:
+        """The images of a DATA, scenes drawn at that size.
+
+        Raises:
+            BadData: no such set.
+        """
+        if spec in self.sets:
+            return self.sets[spec]
+        from convscope.images.datasets import open_images
+
+        return open_images(spec, size=size, seed=self.running.seed)
 
 
 class Study(ABC):

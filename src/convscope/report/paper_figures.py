@@ -19,12 +19,12 @@ from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.paper.results import (
     LEARNED_WITH,
     Averages,
-    CorrespondenceStudy,
+    CorrespondenceResult,
     Fig2,
     Fig5,
     Fig6,
-    InvarianceStudy,
-    MultiStudy,
+    InvarianceResult,
+    MultiResult,
     Surroundings,
     Trainings,
 )
@@ -156,7 +156,7 @@ def _surroundings(found: Surroundings, _: Path) -> Shown:
     return shown
 
 
-def _moved(found: InvarianceStudy, _: Path) -> Shown:
+def _moved(found: InvarianceResult, _: Path) -> Shown:
     study, count = found.study, min(CURVES, len(found.study.names))
     few = replace(
         study,
@@ -178,7 +178,7 @@ def _moved(found: InvarianceStudy, _: Path) -> Shown:
     return {"invariance": ("Distance of the features and probability, by motion", figure)}
 
 
-def _correspondence(both: CorrespondenceStudy, _: Path) -> Shown:
+def _correspondence(both: CorrespondenceResult, _: Path) -> Shown:
     found = both.trained
     figure = correspondence_figure(found, subtitle=f"ZFNet, {' and '.join(found.layers)}")
     return {"correspondence": ("What was covered, and Δ of each part", figure)}
@@ -190,7 +190,7 @@ def _transfer(found: Transfer, _: Path) -> Shown:
     return {"transfer": ("Accuracy by images per class", figure)}
 
 
-def _several(found: MultiStudy, _: Path) -> Shown:
+def _several(found: MultiResult, _: Path) -> Shown:
     words = f"{found.trained.images:,} images of several objects"
     figure = precision_figure(found.trained, subtitle=words)
     return {"precision": ("Average precision of each class", figure)}

@@ -23,7 +23,7 @@ from convscope.experiments.paper.results import (
     Fig2,
     Fig5,
     Fig6,
-    InvarianceStudy,
+    InvarianceResult,
     Surroundings,
 )
 from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, not_run
@@ -249,7 +249,7 @@ def _curves(found: Invariance, motion: Motion) -> Curves:
 SETTLED = (Motion.TRANSLATION, Motion.SCALE)
 
 
-def invariance_sharp(moved: InvarianceStudy) -> Judgement:
+def invariance_sharp(moved: InvarianceResult) -> Judgement:
     found = moved.study
     early = np.mean([_curves(found, motion).early() for motion in SETTLED], axis=0)  # (N, L)
     below, above = early[:, 0], early[:, -1]
@@ -260,7 +260,7 @@ def invariance_sharp(moved: InvarianceStudy) -> Judgement:
     return judged(here, Effect.of((below - above).tolist(), "images", "points"))
 
 
-def invariance_line(moved: InvarianceStudy) -> Judgement:
+def invariance_line(moved: InvarianceResult) -> Judgement:
     found = moved.study
     fits = np.mean([_curves(found, motion).linearity() for motion in SETTLED], axis=0)
     last = fits[:, -1]
@@ -271,7 +271,7 @@ def invariance_line(moved: InvarianceStudy) -> Judgement:
     return judged(minus(here), Effect.of(last.tolist(), "images"), LINE)
 
 
-def invariance_rotation(moved: InvarianceStudy) -> Judgement:
+def invariance_rotation(moved: InvarianceResult) -> Judgement:
     found = moved.study
 
     def lost(motion: Motion) -> NDArray[np.float64]:

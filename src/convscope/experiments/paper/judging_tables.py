@@ -15,7 +15,7 @@ import numpy as np
 from convscope.experiments.ablation.table import Ablation
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.ensemble.result import Ensemble
-from convscope.experiments.paper.results import CorrespondenceStudy, MultiStudy, Trainings
+from convscope.experiments.paper.results import CorrespondenceResult, MultiResult, Trainings
 from convscope.experiments.scorecard import (
     Effect,
     Judgement,
@@ -51,7 +51,7 @@ FEW = 6  # images per class of the paper's Fig. 9
 # ---- Table 1 (arXiv) ----------------------------------------------------------------------------
 
 
-def correspondence_alike(both: CorrespondenceStudy) -> Judgement:
+def correspondence_alike(both: CorrespondenceResult) -> Judgement:
     found = both.trained
     layer = found.layers[0]
     table, random = found.table[layer], found.random[layer]
@@ -75,7 +75,7 @@ def correspondence_alike(both: CorrespondenceStudy) -> Judgement:
     return replace(told, verdict=Verdict.UNCLEAR, reason=only)
 
 
-def correspondence_fades(both: CorrespondenceStudy) -> Judgement:
+def correspondence_fades(both: CorrespondenceResult) -> Judgement:
     found = both.trained
     if len(found.layers) < 2:
         return not_run("one layer only was looked at")
@@ -185,7 +185,7 @@ def transfer_few_suffice(found: Transfer) -> Judgement:
     return judged(here, _over_folds(gains.tolist(), found, few.per_class, "points"))
 
 
-def multi_learned(found: MultiStudy) -> Judgement:
+def multi_learned(found: MultiResult) -> Judgement:
     best = max(found.trained.layers, key=lambda layer: layer.mean)
     before = next(layer for layer in found.untrained.layers if layer.layer == best.layer)
     here = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,14 +12,16 @@ import torch
 from convscope.errors import BadData, BadOption
 from convscope.experiments.ablation.variants import TABLE2
 from convscope.experiments.evolution.kept import kept_epochs
+from convscope.experiments.options import Device, Running
 from convscope.experiments.paper.plan import Budget
+from convscope.experiments.session import Session
+from convscope.experiments.study import Context, Outcome, Study
 from convscope.experiments.training_runner import KEEPING
 from convscope.images.chosen import chosen_images, evenly
 from convscope.images.datasets import open_images, split_folders
 from convscope.images.image_set import ImageSet
 from convscope.images.parts import Marked, marked_images
 from convscope.network.architectures import Architecture, architecture_named
-from convscope.network.network import Network
 from convscope.network.zoo import Model, open_model
 from convscope.progress import Progress, named
 from convscope.training.checkpoint import WEIGHTS, read_run
@@ -223,18 +225,56 @@ class Laboratory:
         first = kept_epochs(folder, read_run(folder))[0]
         return open_model(f"{self.architecture('zfnet').name}@{first.path}")
 
-    def network(self, name: str, seed: int | None = None) -> tuple[Model, Network]:
+    def session(self, name: str, seed: int | None = None) -> Session:
         """A trained network, default of the first seed, exported, on the device."""
         key = name, self.seed if seed is None else seed
-        if key not in self._networks:
+        if key not in self._sessions:
             model = self.model(*key)
             network = model.network().to(self.device)
-            self._networks[key] = (model, network)
-        return self._networks[key]
+            self._sessions[key] = Session(model, network, self.device, self.seed)
+        return self._sessions[key]
 
     @cached_property
-    def _networks(self) -> dict[tuple[str, int], tuple[Model, Network]]:
+    def _sessions(self) -> dict[tuple[str, int], Session]:
         return {}
+
+    def do(
+        self,
+        study: Study,
+        out: Path | None = None,
+        *,
+        networks: Sequence[str] = ("zfnet",),
+        beside: Path | None = None,
+        what: str = "",
+    ) -> Outcome:
+        """Run a study on what is open here; it goes on where it was interrupted.
+
+        Args:
+            study: with the budget's numbers.
+            out: the folder of its results; None keeps nothing.
+            networks: of the first seed, by the plan's name: those that the study names.
+            beside: the folder of its features and trainings; None is `out`.
+            what: for `progress`, which part of the stage this is.
+        """
+        sessions = [self.session(name) for name in networks]
+        study.check()
+        return study.run(
+            Context(
+                out,
+                self.running,
+                resume=True,
+                progress=self.say(what) if what else self.progress,
+                opened={each.model.spec: each for each in sessions},
+                sets={each.spec: each for each in (self.train, self.val)},
+                beside=beside,
+            )
+        )
+
+    @property
+    def running(self) -> Running:
+        """How its studies run."""
+        device = Device.CUDA if self.device.type == "cuda" else Device.CPU
+        return Running(device=device, workers=self.workers, seed=self.seed)
 
     def say(self, what: str) -> Progress | None:
         """Progress of a part."""

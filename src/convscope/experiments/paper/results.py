@@ -20,12 +20,12 @@ from convscope.images.preprocess import Preprocess
 __all__ = [
     "LEARNED_WITH",
     "Averages",
-    "CorrespondenceStudy",
+    "CorrespondenceResult",
     "Fig2",
     "Fig5",
     "Fig6",
-    "InvarianceStudy",
-    "MultiStudy",
+    "InvarianceResult",
+    "MultiResult",
     "Surroundings",
     "Trained",
     "Trainings",
@@ -174,7 +174,7 @@ class Averages:
 
 
 @dataclass(frozen=True, eq=False)
-class InvarianceStudy:
+class InvarianceResult:
     """Fig. 5 of the first version, and the names of the classes."""
 
     study: Invariance
@@ -198,7 +198,7 @@ class Fig2:
 
 
 @dataclass(frozen=True, eq=False)
-class CorrespondenceStudy:
+class CorrespondenceResult:
     """Table 1 of the first version, and the same of the network before training."""
 
     trained: Correspondence
@@ -210,7 +210,7 @@ class CorrespondenceStudy:
 
 
 @dataclass(frozen=True)
-class MultiStudy:
+class MultiResult:
     """Table 5, and the same of the network before training."""
 
     trained: MultiTransfer

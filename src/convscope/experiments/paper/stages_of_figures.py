@@ -5,14 +5,16 @@ Each goes on within itself where it was interrupted, as far as its experiment ca
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from convscope.atlas.scan import build_atlas
 from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
 from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
+from convscope.experiments.diagnosis.study import DiagnoseStudy, Examination
 from convscope.experiments.evolution.growth import evolve
-from convscope.experiments.invariance.curves import first_and_last, invariance
-from convscope.experiments.invariance.motions import papers_motions
+from convscope.experiments.invariance.curves import Invariance
+from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.purity import (
     Grouping,
@@ -20,24 +22,20 @@ from convscope.experiments.paper.purity import (
     chance_of,
     purities,
 )
-from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceStudy
+from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceResult
 from convscope.experiments.paper.stage import Found, command
 from convscope.experiments.published import NAMES
-from convscope.experiments.samples import draw_samples
-from convscope.experiments.sensitivity.correctly_classified import correctly_classified, truth_of
-from convscope.experiments.sensitivity.sweeps import sensitivity
-from convscope.methods.occluder import Occluder
-from convscope.network.network import Network
-from convscope.network.zoo import Model
+from convscope.experiments.sensitivity.result import Sensitivity
+from convscope.experiments.sensitivity.study import SensitivityStudy
+from convscope.experiments.session import Session
 from convscope.scan.engine import Scan
 from convscope.scan.strongest import strongest
 
-__all__ = ["occluder_of", "run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
+__all__ = ["occlusion_of", "run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
 
 TOP = 9
 DIAGNOSED = ("zfnet", "alexnet", "free")  # the networks of Fig. 5
 COVERED = 4  # the occluder's side is that part of the input's
-OTHERS = 32  # images besides, for the distance between different ones
 
 
 def run_fig2(lab: Laboratory, folder: Path) -> Found:
@@ -49,10 +47,10 @@ def run_fig2(lab: Laboratory, folder: Path) -> Found:
         top=TOP, workers=lab.workers, resume=True, device=str(lab.device), progress=lab.progress,
     )  # fmt: skip
     labels = [images.label(index) for index in range(len(images))]
-    before, network = lab.network(UNTRAINED)
+    before = lab.session(UNTRAINED)
     layers = {record.name: record.activation for record in atlas.manifest.layers}
     start = strongest(
-        network, images, before.preprocess, layers, TOP,
+        before.network, images, before.model.preprocess, layers, TOP,
         workers=lab.workers, progress=lab.say("untrained network"),
     )  # fmt: skip
     grouping = Grouping(
@@ -92,15 +90,25 @@ def run_fig4(lab: Laboratory, folder: Path) -> Found:
 
 def run_fig5(lab: Laboratory, folder: Path) -> Found:
     """Fig. 5, of every seed; the first seed's networks are drawn."""
-    shown, diagnoses = {}, {}
+    study = DiagnoseStudy(
+        f"run:{lab.run('alexnet')}", against=f"run:{lab.run('zfnet')}",
+        data=lab.some(lab.val, lab.budget.diagnosed).spec, images=lab.budget.diagnosed,
+    )  # fmt: skip
+    alexnet, zfnet = lab.do(study, networks=("alexnet", "zfnet")).of(Examination).networks
+    shown = {
+        "zfnet": replace(zfnet, title=NAMES["zfnet"]),
+        "alexnet": replace(alexnet, title=NAMES["alexnet"]),
+    }
+    diagnoses = {}
     for name, seed in lab.plan:
         if name not in DIAGNOSED:
             continue
-        if seed == lab.seed:
-            shown[name] = _examined(lab, name)
-            diagnoses[name, seed] = shown[name].diagnosis
-        else:
+        if seed != lab.seed:
             diagnoses[name, seed] = _diagnosed(lab, name, seed)
+            continue
+        if name not in shown:
+            shown[name] = _examined(lab, name)
+        diagnoses[name, seed] = shown[name].diagnosis
     found = Fig5(
         zfnet=tuple(diagnoses["zfnet", seed] for seed in lab.seeds),
         alexnet=tuple(diagnoses["alexnet", seed] for seed in lab.seeds),
@@ -112,53 +120,38 @@ def run_fig5(lab: Laboratory, folder: Path) -> Found:
         for each in shown.values()
         for finding in each.diagnosis.faults
     )
-    alone = command(
-        "diagnose", f"run:{lab.run('alexnet')}", "--against", f"run:{lab.run('zfnet')}", "--data",
-        lab.some(lab.val, lab.budget.diagnosed).spec, "--images", lab.budget.diagnosed,
-        seed=lab.seed, out="diagnosis",
-    )  # fmt: skip
-    return Found(found, alone, words=words)
+    return Found(found, study.command(seed=lab.seed, out="diagnosis"), words=words)
 
 
 def _examined(lab: Laboratory, name: str) -> Examined:
     """The first seed's network, with what is drawn of it."""
-    model, network = lab.network(name)
-    title = NAMES[name]
-    return examine(network, model.preprocess, title, _looked_at(lab, model, network, title))
+    session, title = lab.session(name), NAMES[name]
+    images = _looked_at(lab, session, title)
+    return examine(session.network, session.model.preprocess, title, images)
 
 
 def _diagnosed(lab: Laboratory, name: str, seed: int) -> Diagnosis:
-    model, network = lab.network(name, seed)
-    return diagnose(network, _looked_at(lab, model, network, f"{NAMES[name]}, seed {seed}"))
+    session = lab.session(name, seed)
+    return diagnose(session.network, _looked_at(lab, session, f"{NAMES[name]}, seed {seed}"))
 
 
-def _looked_at(lab: Laboratory, model: Model, network: Network, what: str) -> Scan:
+def _looked_at(lab: Laboratory, session: Session, what: str) -> Scan:
     """The images of Fig. 5."""
     images = lab.some(lab.val, lab.budget.diagnosed)
     return Scan(
-        network, images, model.preprocess,
+        session.network, images, session.model.preprocess,
         batch_size=BATCH, workers=lab.workers, progress=lab.say(what),
     )  # fmt: skip
 
 
 def run_fig6(lab: Laboratory, folder: Path) -> Found:
     """Fig. 6."""
-    model, network = lab.network("zfnet")
-    marked = lab.marked
-    selection = correctly_classified(
-        [(network, model.preprocess)], lab.val, lab.budget.occluded,
-        classes=model.classes, indices=None if lab.scenes else [m.index for m in marked] or None,
-        seed=lab.seed,
-    )  # fmt: skip
-    occluder = occluder_of(model)
-    found = sensitivity(
-        network, lab.val, model.preprocess, selection.chosen,
-        truth=truth_of(lab.val, () if lab.scenes else marked), occluder=occluder, seed=lab.seed,
-        out=folder / "sensitivity", resume=True, workers=lab.workers, progress=lab.progress,
-    )  # fmt: skip
+    study = occlusion_of(lab, lab.val.spec)
+    outcome = lab.do(study, folder / "sensitivity")
+    found, model = outcome.of(Sensitivity).networks[0].study, lab.session("zfnet").model
     words = [
-        f"{len(selection.chosen)} images that the network names correctly; "
-        f"{selection.passed} passed over."
+        f"{len(found.rows)} images that the network names correctly; "
+        f"{outcome.more['passed']} passed over."
     ]
     covered = found.covered()
     if covered:
@@ -166,35 +159,25 @@ def run_fig6(lab: Laboratory, folder: Path) -> Found:
             f"Probability of the class {covered['nothing'].mean:.2f}; with all of the object "
             f"covered {covered['object'].mean:.2f}, with all but it {covered['ground'].mean:.2f}."
         )
-    alone = command(
-        "sensitivity", f"run:{lab.run('zfnet')}", lab.val.spec, "--count",
-        lab.budget.occluded, "--size", occluder.size[0], "--stride", occluder.stride[0],
-        seed=lab.seed, out="sensitivity",
+    alone = study.command(seed=lab.seed, out="sensitivity")
+    return Found(Fig6(found, model.preprocess, model.classes), alone, words=tuple(words))
+
+
+def occlusion_of(lab: Laboratory, data: str, against: str | None = None) -> SensitivityStudy:
+    """Of Fig. 6, on those images; a second network learned as ZFNet did, and has its input."""
+    side = lab.architecture("zfnet").input_size // COVERED
+    return SensitivityStudy(
+        f"run:{lab.run('zfnet')}", data, against=against,
+        count=lab.budget.occluded, size=side, stride=max(1, side // 6),
     )  # fmt: skip
-    study = Fig6(found, model.preprocess, model.classes)
-    return Found(study, alone, words=tuple(words))
-
-
-def occluder_of(model: Model) -> Occluder:
-    """Of Fig. 6, for a network's input."""
-    side = min(model.preprocess.size) // COVERED
-    return Occluder(side, max(1, side // 6))
 
 
 def run_invariance(lab: Laboratory, folder: Path) -> Found:
     """Fig. 5 of the first version."""
-    model, network = lab.network("zfnet")
-    count = lab.budget.turned
-    samples = draw_samples(lab.val, count + OTHERS, network, model.classes, seed=lab.seed)
-    found = invariance(
-        network, model.preprocess, samples[:count],
-        layers=first_and_last(network), others=samples[count:], progress=lab.progress,
-        motions=papers_motions(model.preprocess.size[0], lab.budget.steps),
-        out=folder / "invariance", resume=True,
+    study = InvarianceStudy(
+        f"run:{lab.run('zfnet')}", [lab.val.spec],
+        count=lab.budget.turned, steps=lab.budget.steps,
     )  # fmt: skip
-    alone = command(
-        "invariance", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", count, "--steps",
-        lab.budget.steps,
-        seed=lab.seed, out="invariance",
-    )  # fmt: skip
-    return Found(InvarianceStudy(found, model.classes), alone)
+    outcome = lab.do(study, folder / "invariance")
+    alone = study.command(seed=lab.seed, out="invariance")
+    return Found(InvarianceResult(outcome.of(Invariance), outcome.classes), alone)

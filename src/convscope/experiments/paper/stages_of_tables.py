@@ -13,34 +13,31 @@ import numpy as np
 
 from convscope.experiments.ablation.equal_budget import ablate
 from convscope.experiments.ablation.variants import Variant, table2
-from convscope.experiments.correspondence.aligned_parts import align_parts
-from convscope.experiments.correspondence.sign_distance import correspond
-from convscope.experiments.ensemble.averaging import ensemble
+from convscope.experiments.correspondence.result import Correspondence
+from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.ensemble.result import Ensemble
+from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.paper import tables
 from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.results import (
     Averages,
-    CorrespondenceStudy,
-    MultiStudy,
+    CorrespondenceResult,
+    MultiResult,
     Trained,
     Trainings,
 )
 from convscope.experiments.paper.stage import Found, command, recipe_words
 from convscope.experiments.published import NAMES
 from convscope.experiments.training_runner import measured
-from convscope.experiments.transfer.folds import Protocol, labels_of
-from convscope.experiments.transfer.layers import probe
-from convscope.experiments.transfer.learning_curve import transfer
-from convscope.experiments.transfer.linear_model import Loss
-from convscope.experiments.transfer.multilabel import transfer_several
-from convscope.experiments.transfer.reading import LayerReader
-from convscope.experiments.transfer.scratch import Scratch, for_few_images
+from convscope.experiments.transfer.folds import labels_of
+from convscope.experiments.transfer.layers import LayerProbe
+from convscope.experiments.transfer.learning_curve import Transfer
+from convscope.experiments.transfer.multilabel import MultiTransfer
+from convscope.experiments.transfer.options import ClassifierName, Measuring, Overlap
+from convscope.experiments.transfer.study import ProbeStudy, TransferStudy
 from convscope.experiments.wording import minus
-from convscope.images.duplicates import near_duplicates
 from convscope.images.image_set import ImageSet
 from convscope.training.loop import TrainingResult
-from convscope.training.recipe import PHOTOS, SMALL
 
 __all__ = [
     "run_correspondence",
@@ -91,21 +88,18 @@ def _trained(lab: Laboratory, name: str, done: TrainingResult) -> Trained:
 
 def run_correspondence(lab: Laboratory, folder: Path) -> Found:
     """Table 1 of the first version, and the same before training."""
-    model, _ = lab.network("zfnet")
-    faces = align_parts(lab.val, lab.marked, model.preprocess, count=lab.budget.faces)
-    found = CorrespondenceStudy(*(
-        correspond(
-            lab.network(name)[1], faces,
-            fill=model.preprocess.fill("grey"), places=lab.budget.places, seed=lab.seed,
-            out=folder / name, resume=True, progress=lab.say(name),
+    studies = {
+        name: CorrespondStudy(
+            lab.session(name).model.spec, lab.val.spec,
+            count=lab.budget.faces, places=lab.budget.places,
         )
         for name in ("zfnet", UNTRAINED)
+    }  # fmt: skip
+    found = CorrespondenceResult(*(
+        lab.do(study, folder / name, networks=[name], what=name).of(Correspondence)
+        for name, study in studies.items()
     ))  # fmt: skip
-    alone = command(
-        "correspond", f"run:{lab.run('zfnet')}", lab.val.spec, "--count", lab.budget.faces,
-        "--places", lab.budget.places,
-        seed=lab.seed, out="correspondence",
-    )  # fmt: skip
+    alone = studies["zfnet"].command(seed=lab.seed, out="correspondence")
     return Found(found, alone, tables.correspondence_table(found))
 
 
@@ -113,25 +107,17 @@ def run_table1(lab: Laboratory, folder: Path) -> Found:
     """Table 1: the networks that were trained to be looked into, averaged."""
     plan = list(lab.plan)
     runs = {
-        name: [lab.run(each, seed) for each, seed in plan if each == name]
+        name: [str(lab.run(each, seed)) for each, seed in plan if each == name]
         for name in ("zfnet", "wide", "alexnet")
     }
     crops = 10 if lab.recipe("zfnet", lab.seed).crops else 1
-
-    def averaged(name: str, folders: Sequence[Path]) -> Ensemble:
-        return ensemble(
-            [f"run:{each}" for each in folders], lab.val,
-            crops=crops, device=lab.device, workers=lab.workers, seed=lab.seed,
-            out=folder / name, resume=True, progress=lab.progress,
-        )  # fmt: skip
-
-    ours, theirs = [*runs["zfnet"], *runs["wide"]], runs["alexnet"]
-    alexnets = averaged("alexnets", theirs) if len(lab.seeds) > 1 else None
-    found = Averages(averaged("zfnets", ours), alexnets)
-    alone = command(
-        "ensemble", *ours, "--data", lab.val.spec, "--crops", crops,
-        seed=lab.seed, out="ensemble",
-    )  # fmt: skip
+    ours = EnsembleStudy([*runs["zfnet"], *runs["wide"]], lab.val.spec, crops)
+    theirs = EnsembleStudy(runs["alexnet"], lab.val.spec, crops)
+    alexnets = None
+    if len(lab.seeds) > 1:
+        alexnets = lab.do(theirs, folder / "alexnets", networks=()).of(Ensemble)
+    found = Averages(lab.do(ours, folder / "zfnets", networks=()).of(Ensemble), alexnets)
+    alone = ours.command(seed=lab.seed, out="ensemble")
     return Found(found, alone, tables.averages_table(found))
 
 
@@ -169,33 +155,22 @@ def _row(variant: Variant) -> str:
 def run_transfer(lab: Laboratory, folder: Path) -> Found:
     """Tables 3 and 4, Fig. 9."""
     assert lab.places.transfer is not None
-    budget, images = lab.budget, lab.images(lab.places.transfer)
-    protocol = _protocol(lab, images, budget.per_class)
-    fitting = for_few_images(SMALL if lab.scenes else PHOTOS)
-    recipe = replace(fitting, epochs=budget.scratch_epochs, seed=lab.seed)
-    scratch = Scratch(
-        lab.architecture("zfnet").name, recipe, images,
-        folder / "scratch", device=lab.device, workers=lab.workers, progress=lab.progress,
+    images = lab.images(lab.places.transfer)
+    per_class, measuring = _measured(lab, images, lab.budget.per_class, lab.budget.folds)
+    study = TransferStudy(
+        f"run:{lab.run('zfnet')}", images.spec,
+        measuring=measuring,
+        overlap=Overlap() if lab.scenes else Overlap(lab.train.spec, drop_duplicates=True),
+        per_class=",".join(map(str, per_class)),
+        scratch=lab.architecture("zfnet").name,
+        scratch_epochs=lab.budget.scratch_epochs,
     )  # fmt: skip
-    doubles = None
-    if not lab.scenes:
-        doubles = near_duplicates(images, lab.train, workers=lab.workers, progress=lab.progress)
-    found = transfer(
-        _reader(lab, folder), images, protocol,
-        duplicates=doubles, drop_duplicates=doubles is not None, scratch=scratch,
-        out=folder / "transfer", resume=True,
-    )  # fmt: skip
+    found = lab.do(study, folder / "transfer", beside=folder).of(Transfer)
     words = [f"Features of {found.layer}: {found.length:,} an image."]
-    if doubles is not None:
-        words.append(f"{len(doubles)} images that were learned before are left out of the tests.")
-    alone = command(
-        "transfer", f"run:{lab.run('zfnet')}", images.spec, "--per-class",
-        ",".join(map(str, protocol.per_class)), "--folds", protocol.folds, "--test-per-class",
-        protocol.test_per_class, "--classifier", "both", "--scratch", scratch.architecture,
-        "--scratch-epochs", budget.scratch_epochs,
-        *(() if doubles is None else ("--against", lab.train.spec, "--drop-duplicates")),
-        seed=lab.seed, out="transfer",
-    )  # fmt: skip
+    if found.duplicates is not None:
+        count = len(found.duplicates)
+        words.append(f"{count} images that were learned before are left out of the tests.")
+    alone = study.command(seed=lab.seed, out="transfer")
     return Found(found, alone, tables.transfer_table(found), tuple(words))
 
 
@@ -203,46 +178,37 @@ def run_multi(lab: Laboratory, folder: Path) -> Found:
     """Table 5."""
     assert lab.places.several is not None
     images = lab.images(lab.places.several)
-    found = [
-        transfer_several(
-            _reader(lab, folder, name), images,
-            seed=lab.seed, out=folder / name, resume=True,
-        )
+    studies = {
+        name: TransferStudy(lab.session(name).model.spec, images.spec)
         for name in ("zfnet", UNTRAINED)
-    ]  # fmt: skip
-    both = MultiStudy(*found)
-    alone = command(
-        "transfer", f"run:{lab.run('zfnet')}", images.spec, seed=lab.seed, out="several"
-    )
+    }
+    both = MultiResult(*(
+        lab.do(study, folder / name, networks=[name], beside=folder).of(MultiTransfer)
+        for name, study in studies.items()
+    ))  # fmt: skip
+    alone = studies["zfnet"].command(seed=lab.seed, out="several")
     return Found(both, alone, tables.several_table(both))
 
 
 def run_depth(lab: Laboratory, folder: Path) -> Found:
     """Table 7."""
     assert lab.places.transfer is not None
-    images, budget = lab.images(lab.places.transfer), lab.budget
-    protocol = replace(_protocol(lab, images, (budget.probed,)), folds=FOLDS)
-    found = probe(_reader(lab, folder), images, protocol, out=folder / "probe", resume=True)
-    alone = command(
-        "probe", f"run:{lab.run('zfnet')}", images.spec, "--per-class", protocol.per_class[0],
-        "--folds", FOLDS, "--test-per-class", protocol.test_per_class,
-        seed=lab.seed, out="probe",
-    )  # fmt: skip
+    images = lab.images(lab.places.transfer)
+    (per_class,), measuring = _measured(lab, images, (lab.budget.probed,), FOLDS)
+    study = ProbeStudy(
+        f"run:{lab.run('zfnet')}", images.spec, measuring=measuring, per_class=per_class
+    )
+    found = lab.do(study, folder / "probe", beside=folder).of(LayerProbe)
+    alone = study.command(seed=lab.seed, out="probe")
     return Found(found, alone, tables.depth_table(found))
 
 
-def _protocol(lab: Laboratory, images: ImageSet, per_class: Sequence[int]) -> Protocol:
+def _measured(
+    lab: Laboratory, images: ImageSet, per_class: Sequence[int], folds: int
+) -> tuple[tuple[int, ...], Measuring]:
     """Images per class as planned, as far as the smallest class allows; one is left for tests."""
-    budget = lab.budget
     smallest = int(np.bincount(labels_of(images)).min())
     numbers = tuple(number for number in per_class if number < smallest)
-    tested = min(budget.tested, smallest - max(numbers, default=0))
-    classifiers = (Loss.SVM, Loss.SOFTMAX)
-    return Protocol(numbers or (max(1, smallest - 1),), budget.folds, tested, classifiers, lab.seed)
-
-
-def _reader(lab: Laboratory, folder: Path, name: str = "zfnet") -> LayerReader:
-    model, network = lab.network(name)
-    return LayerReader(
-        model, network, cache=folder / "features", workers=lab.workers, progress=lab.progress
-    )
+    tested = min(lab.budget.tested, smallest - max(numbers, default=0))
+    measuring = Measuring(folds, ClassifierName.BOTH, tested)
+    return numbers or (max(1, smallest - 1),), measuring

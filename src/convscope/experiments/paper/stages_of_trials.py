@@ -13,13 +13,10 @@ from convscope.experiments.diagnosis.trial import Trial, attempted
 from convscope.experiments.paper.laboratory import Laboratory
 from convscope.experiments.paper.results import LEARNED_WITH, Surroundings
 from convscope.experiments.paper.stage import Found, command, recipe_words
-from convscope.experiments.paper.stages_of_figures import occluder_of
+from convscope.experiments.paper.stages_of_figures import occlusion_of
 from convscope.experiments.paper.tables import trial_table
-from convscope.experiments.sensitivity.correctly_classified import correctly_classified, truth_of
-from convscope.experiments.sensitivity.sweeps import sensitivity
+from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.wording import percent
-from convscope.network.network import open_network
-from convscope.network.zoo import open_model
 from convscope.training.checkpoint import RECIPE
 from convscope.training.evaluation import evaluate
 from convscope.training.lesson import load_lesson
@@ -65,7 +62,6 @@ def _remedied(lab: Laboratory, change: Change, seed: int, folder: Path) -> Train
 
 def run_surroundings(lab: Laboratory, folder: Path) -> Found:
     """§4.2: the network of the laboratory beside one that learned with telling grounds."""
-    plain, network = lab.network("zfnet")
     train, val = (lab.images(each + CONTEXT) for each in (lab.places.train, lab.places.val))
     recipe = replace(lab.recipe("zfnet", lab.seed), keep_epochs=())
     architecture, run = lab.architecture("zfnet"), folder / "telling"
@@ -73,22 +69,10 @@ def run_surroundings(lab: Laboratory, folder: Path) -> Found:
         architecture, train, val, recipe, workers=lab.workers, progress=lab.progress
     )
     done = lab.learn(architecture, recipe, run, "grounds that tell the class", lesson)
-    telling = open_model(f"run:{done.folder}")
-    models = (plain, telling)
-    networks = (network, open_network(telling.module, telling.input_shape).to(lab.device))
-    seen = [(each, model.preprocess) for each, model in zip(networks, models, strict=True)]
-    selection = correctly_classified(
-        seen, val, lab.budget.occluded, classes=plain.classes, seed=lab.seed
-    )
-    occluder = occluder_of(plain)
-    first, second = (
-        sensitivity(
-            each, val, preprocess, selection.chosen,
-            truth=truth_of(val), occluder=occluder, seed=lab.seed, workers=lab.workers,
-            progress=lab.say(words),
-        )
-        for words, (each, preprocess) in zip(LEARNED_WITH, seen, strict=True)
-    )  # fmt: skip
+    study = occlusion_of(lab, val.spec, f"run:{run}")
+    outcome = lab.do(study)
+    (_, plain), (_, telling) = outcome.more["models"]
+    first, second = (each.study for each in outcome.of(Sensitivity).networks)
     elsewhere = evaluate(
         telling.module.to(lab.device), lab.lesson.validation, lesson.mean, architecture.input_size,
         device=lab.device,
@@ -104,13 +88,9 @@ def run_surroundings(lab: Laboratory, folder: Path) -> Found:
         *recipe_words(recipe, lab.base),
         seed=lab.seed, out="telling",
     )  # fmt: skip
-    looking = command(
-        "sensitivity", f"run:{lab.run('zfnet')}", val.spec, "--against", f"run:{run}", "--count",
-        lab.budget.occluded, "--size", occluder.size[0], "--stride", occluder.stride[0],
-        seed=lab.seed, out="surroundings",
-    )  # fmt: skip
+    looking = study.command(seed=lab.seed, out="surroundings")
     passing = (
-        f"{len(selection.chosen)} images that both name correctly; {selection.passed} passed over."
+        f"{len(first.rows)} images that both name correctly; {outcome.more['passed']} passed over."
     )
     return Found(found, f"{learning}\n{looking}", words=(passing, *_surroundings_words(found)))
 

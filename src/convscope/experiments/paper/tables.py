@@ -11,8 +11,8 @@ from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import (
     Averages,
-    CorrespondenceStudy,
-    MultiStudy,
+    CorrespondenceResult,
+    MultiResult,
     Trainings,
 )
 from convscope.experiments.published import (
@@ -202,7 +202,7 @@ def transfer_table(found: Transfer) -> Table:
     )
 
 
-def several_table(both: MultiStudy) -> Table:
+def several_table(both: MultiResult) -> Table:
     """Table 5."""
     found = both.trained
     best = max(found.layers, key=lambda layer: layer.mean)
@@ -249,7 +249,7 @@ def depth_table(found: LayerProbe) -> Table:
     )
 
 
-def correspondence_table(both: CorrespondenceStudy) -> Table:
+def correspondence_table(both: CorrespondenceResult) -> Table:
     """Table 1 of the first version."""
     found, before = both.trained, both.untrained
     lower, upper = found.layers[0], found.layers[-1]

@@ -106,7 +106,10 @@ class SensitivityStudy(Study):
                 tuple(sorted(skipped)),
             ),
             about={**sessions[0].record(), "images": images.spec, "fill": "grey"},
-            more={"models": [(session.title(), session.model) for session in sessions]},
+            more={
+                "models": [(session.title(), session.model) for session in sessions],
+                "passed": selection.passed,
+            },
         )
 
     def _check_folder(self, context: Context) -> None:

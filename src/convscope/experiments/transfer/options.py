@@ -215,8 +215,8 @@ class FeatureReading:
         from convscope.scan.pooling import Pooling
 
         cache = self.cache
-        if cache is None and context.out is not None:
-            cache = context.out / CACHE
+        if cache is None and context.kept is not None:
+            cache = context.kept / CACHE
         return LayerReader(
             session.model,
             session.network,

@@ -245,7 +245,7 @@ class TransferStudy(FeatureStudy):
         from convscope.network.architectures import architecture_named
 
         architecture_named(self.scratch)  # before features take their time
-        if context.out is None:
+        if context.kept is None:
             raise BadOption("a baseline from scratch needs a folder for its trainings: give `out`")
         how = Learning(recipe=self.scratch_recipe, epochs=self.scratch_epochs)
         if how.recipe is None:
@@ -256,7 +256,7 @@ class TransferStudy(FeatureStudy):
             self.scratch,
             recipe if self.scratch_recipe else for_few_images(recipe),
             opened.images,
-            context.out / "scratch",
+            context.kept / "scratch",
             opened.tests,
             opened.session.device,
             running.workers or 0,
