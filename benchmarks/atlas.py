@@ -13,12 +13,12 @@ from pathlib import Path
 import measure
 import torch
 
-from convscope.atlas.scan import build_atlas
+from convscope.atlas.build import build_atlas
 from convscope.atlas.store import read_manifest
 from convscope.images.batches import batches
 from convscope.images.datasets import FolderImages
+from convscope.models.zoo import Model, open_model
 from convscope.network.network import Network, open_network
-from convscope.network.zoo import Model, open_model
 
 LARGE = 50_000
 BATCH = 32

@@ -129,7 +129,7 @@ def scene_files(folder: Path, count: int, side: int = 256) -> Path:
     """
     from PIL import Image
 
-    from convscope.images.scenes import SceneSpec, render
+    from convscope.scenes.render import SceneSpec, render
 
     folder.mkdir(parents=True, exist_ok=True)
     spec, drawn = SceneSpec(size=side + 32), min(count, 256)

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from convscope.images.batches import Batch, batches
 from convscope.images.datasets import FolderImages
+from convscope.models.zoo import Model, open_model
 from convscope.network.network import Network, open_network
-from convscope.network.zoo import Model, open_model
-from convscope.scan.commits import StateFile
-from convscope.scan.engine import Scan, look
+from convscope.scan.checkpoint import CheckpointFile
+from convscope.scan.engine import Scan, forward_batch
 from convscope.scan.strongest import Strongest, as_maps
 
 TOP = 9
@@ -65,7 +65,7 @@ def one_pass(
             pass
 
     def scanned(images: Tensor, indices: Tensor) -> None:
-        look(network, Batch(images, indices, ("",) * len(indices)), [strongest])
+        forward_batch(network, Batch(images, indices, ("",) * len(indices)), [strongest])
 
     alternatives: dict[str, Callable[[Tensor, Tensor], None]] = {
         BARE: bare,
@@ -117,7 +117,7 @@ def from_files(model: Model, network: Network, folder: Path, rounds: int, batch:
     def whole() -> None:
         with tempfile.TemporaryDirectory() as atlas:
             scan = Scan(network, images, model.preprocess, batch_size=batch)
-            commits = StateFile(Path(atlas, "state.safetensors"))
+            commits = CheckpointFile(Path(atlas, "state.safetensors"))
             scan.run(Strongest(network, activations, TOP), commits=commits)
 
     times = measure.in_turn({"bare": bare, "decode": decode, "whole": whole}, rounds)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Occluder
 from convscope.methods.sweep import Sweep, sweep
-from convscope.network.incremental import IncrementalSweep, Work
+from convscope.models.zoo import open_model
+from convscope.network.local.incremental import IncrementalSweep, Work
 from convscope.network.network import Network, open_network
-from convscope.network.zoo import open_model
 
 NETWORKS = ("zfnet", "torchvision:vgg16", "torchvision:resnet18", "torchvision:squeezenet1_1")
 BATCHES = (1, 8, 16, 32, 64)  # Captum's perturbations_per_eval

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from convscope.errors import BadModel
 from convscope.images.torchvision_import import import_torchvision
 from convscope.methods.project import project
-from convscope.network.architectures import Architecture, architecture_named, build
+from convscope.models.architectures import Architecture, architecture_named, build
+from convscope.network.from_export import INPUT
 from convscope.network.network import Network, open_network
-from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 
 LAYERS = ("conv2", "conv3", "conv4", "conv5")

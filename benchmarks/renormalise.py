@@ -15,17 +15,17 @@ import torch
 
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
-from convscope.network.architectures import architecture_named, build
-from convscope.training.lesson import Lesson
+from convscope.models.architectures import architecture_named, build
 from convscope.training.pictures import Pictures
 from convscope.training.recipe import RECIPES, Recipe
-from convscope.training.teacher import Teacher, renormalise
+from convscope.training.trainer import Trainer, renormalise
+from convscope.training.training_data import TrainingData
 
 CASES = (("zfnet-small", "small"), ("zfnet", "paper"))
 NEVER, ALWAYS = 1e6, 1e-6
 
 
-def teacher(architecture: str, recipe: Recipe, count: int) -> Teacher:
+def teacher(architecture: str, recipe: Recipe, count: int) -> Trainer:
     """A training on random pixels: what is learned does not matter to its speed."""
     wanted = architecture_named(architecture).with_classes(12)
     size = wanted.input_size
@@ -36,10 +36,10 @@ def teacher(architecture: str, recipe: Recipe, count: int) -> Teacher:
     names = tuple(f"class {i}" for i in range(12))
     pictures = Pictures(pixels, labels, names, "noise", "0" * 64, ())
     seen = Preprocess(wanted.input_shape, Scaling.PAPER, Fit.STRETCH)
-    lesson = Lesson(pictures, pictures, torch.full((side, side, 3), 128.0), seen)
+    lesson = TrainingData(pictures, pictures, torch.full((side, side, 3), 128.0), seen)
     network = build(wanted, recipe.initialisation, seed=0)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Teacher(network.train(), lesson, recipe, torch.device("cpu"))
+    return Trainer(network.train(), lesson, recipe, torch.device("cpu"))
 
 
 def compare(architecture: str, recipe: Recipe, steps: int) -> list[list[object]]:

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convscope.images.datasets import open_images
-from convscope.images.scenes import CLASSES, SceneSpec, Split, render_many
 from convscope.images.torchvision_import import import_torchvision
-from convscope.network.architectures import Convnet, architecture_named, build
+from convscope.models.architectures import Convnet, architecture_named, build
+from convscope.scenes.render import CLASSES, SceneSpec, Split, render_many
 from convscope.training.evaluation import evaluate
-from convscope.training.lesson import Lesson, load_lesson
 from convscope.training.recipe import PHOTOS, Recipe
-from convscope.training.teacher import Teacher
+from convscope.training.trainer import Trainer
+from convscope.training.training_data import TrainingData, load_training_data
 
 NETWORK = "zfnet-small"
 
@@ -46,11 +46,11 @@ def class_folders(folder: Path, split: Split, count: int, side: int) -> Path:
 
 
 class Ours:
-    """A Teacher, epoch after epoch."""
+    """A Trainer, epoch after epoch."""
 
-    def __init__(self, lesson: Lesson, recipe: Recipe) -> None:
+    def __init__(self, lesson: TrainingData, recipe: Recipe) -> None:
         network = fresh(lesson).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.teacher = Teacher(network, lesson, recipe, torch.device("cpu"))
+        self.teacher = Trainer(network, lesson, recipe, torch.device("cpu"))
         self.network, self.recipe, self.epoch = network, recipe, 0
 
     def learn(self) -> None:
@@ -72,7 +72,7 @@ class Ours:
 class Reference:
     """The loop of torchvision's references/classification/train.py, in its essentials."""
 
-    def __init__(self, folder: Path, lesson: Lesson, recipe: Recipe, workers: int) -> None:
+    def __init__(self, folder: Path, lesson: TrainingData, recipe: Recipe, workers: int) -> None:
         import_torchvision()
         from torchvision import datasets, transforms
 
@@ -115,13 +115,13 @@ class Reference:
             pass
 
 
-def fresh(lesson: Lesson) -> Convnet:
+def fresh(lesson: TrainingData) -> Convnet:
     """The same start for both."""
     architecture = architecture_named(NETWORK).with_classes(len(lesson.pictures.classes))
     return build(architecture, PHOTOS.initialisation, seed=0)
 
 
-def accuracy(network: nn.Module, lesson: Lesson, mean: Tensor) -> str:
+def accuracy(network: nn.Module, lesson: TrainingData, mean: Tensor) -> str:
     scores = evaluate(network, lesson.validation, mean, lesson.preprocess.shape[1])
     return f"{scores.top1:.1%}"
 
@@ -153,7 +153,7 @@ def main() -> None:
         folder = class_folders(Path(place) / "train", Split.TRAIN, count, given.side)
         tests = class_folders(Path(place) / "val", Split.VAL, max(count // 4, 24), given.side)
         started = time.perf_counter()
-        lesson = load_lesson(
+        lesson = load_training_data(
             architecture_named(NETWORK), open_images(folder), open_images(tests), recipe,
             workers=_cores(),
         )  # fmt: skip

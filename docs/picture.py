@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from convscope.atlas.store import open_atlas
-from convscope.report.plate import plate_figure
+from convscope.report.feature_grid import feature_grid_figure
 from convscope.report.style import render
 
 TARGET = Path(__file__).with_name("demo.webp")
@@ -27,7 +27,7 @@ QUALITY = 82  # keeps it below 300 kB
 
 def main() -> None:
     demo = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
-    plate = plate_figure(
+    plate = feature_grid_figure(
         open_atlas(demo / "atlas"),
         layers=LAYERS,
         title="What excites a feature map",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 
-from convscope.network.ranks import Ranks, processes
+from convscope.distributed import Ranks, processes
 
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 

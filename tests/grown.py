@@ -20,8 +20,8 @@ from torch import Tensor
 
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
-from convscope.network.architectures import ARCHITECTURES, Convnet, Initialisation, build
-from convscope.training.checkpoint import Epoch, Run, RunFolder, Status
+from convscope.models.architectures import ARCHITECTURES, Convnet, Initialisation, build
+from convscope.training.checkpoint import Epoch, Run, RunFolder, RunStatus
 from convscope.training.recipe import SMALL
 
 ARCHITECTURE = (
@@ -79,7 +79,9 @@ def looks_for(plane: int) -> Tensor:
     return weight
 
 
-def write_run(folder: Path, *, status: Status = Status.FINISHED, last: int = EPOCHS[-1]) -> Path:
+def write_run(
+    folder: Path, *, status: RunStatus = RunStatus.FINISHED, last: int = EPOCHS[-1]
+) -> Path:
     """The run's folder, as training would have left it after epoch `last`."""
     folder.mkdir(parents=True)
     about = {"spec": "pictures", "identity": "ab" * 32, "count": 8, "skipped": 0}
@@ -90,7 +92,7 @@ def write_run(folder: Path, *, status: Status = Status.FINISHED, last: int = EPO
         if epoch > 0:
             writer.log(an_epoch(epoch))
         writer.keep(network_at(epoch), epoch)
-    if status is Status.FINISHED:
+    if status is RunStatus.FINISHED:
         writer.finish(network_at(last))
     else:
         writer.stop(status)

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import torch
 
-from convscope.atlas import depict
-from convscope.atlas.scan import Search, write_atlas
+from convscope.atlas import render as depict
+from convscope.atlas.build import Search, write_atlas
+from convscope.distributed import processes
 from convscope.errors import ConvscopeError
 from convscope.images.datasets import open_images
 from convscope.network.network import open_network
-from convscope.network.ranks import processes
 from convscope.scan import engine
 from forks import become, free_port
 
@@ -106,7 +106,7 @@ def _die_at(moment: int) -> None:
 
         return call
 
-    engine.look = counted(engine.look)
+    engine.forward_batch = counted(engine.forward_batch)
     depict.project_winners = counted(depict.project_winners)
 
 

@@ -15,7 +15,7 @@ from convscope.cli.app import VERBS, main
 from convscope.errors import BadInput, BadOption
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import occlude as sweep_occluder
-from convscope.training.checkpoint import Status, read_run
+from convscope.training.checkpoint import RunStatus, read_run
 
 
 def test_every_verb_is_a_public_function() -> None:
@@ -31,7 +31,7 @@ import convscope
 assert callable(convscope.atlas), convscope.atlas
 from convscope import atlas
 from convscope.atlas.store import open_atlas
-import convscope.atlas.scan as scan
+import convscope.atlas.build as scan
 assert atlas is convscope.atlas and callable(atlas) and atlas.scan is scan
 """
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -87,7 +87,7 @@ def test_a_training_is_that_of_the_verb(tmp_path: Path) -> None:
         main([*line.split(), "--workers", "1", "--device", "cpu", "--out", str(tmp_path / "v")])
         == 0
     )
-    assert read_run(tmp_path / "f").status is Status.FINISHED
+    assert read_run(tmp_path / "f").status is RunStatus.FINISHED
     assert (tmp_path / "f" / "index.html").is_file()
     assert found.weights.read_bytes() == (tmp_path / "v" / found.weights.name).read_bytes()
 

@@ -22,16 +22,16 @@ from pathlib import Path
 
 import torch
 
+from convscope.distributed import processes
 from convscope.errors import ConvscopeError
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
-from convscope.network.architectures import ARCHITECTURES
-from convscope.network.ranks import processes
-from convscope.training.lesson import Lesson
-from convscope.training.loop import Keeping, TrainingResult, train_on
+from convscope.models.architectures import ARCHITECTURES
+from convscope.training.loop import CheckpointPolicy, TrainingResult, train_on
 from convscope.training.pictures import Pictures, mean_picture
 from convscope.training.recipe import SMALL, Recipe, Schedule
-from convscope.training.teacher import Teacher
+from convscope.training.trainer import Trainer
+from convscope.training.training_data import TrainingData
 from forks import become, free_port
 
 TINY = (
@@ -54,7 +54,7 @@ RECIPE = replace(
 STEPS = 8  # per epoch: the last has 4 of the 60 pictures
 
 
-def lesson(count: int = 60, seed: int = 0) -> Lesson:
+def lesson(count: int = 60, seed: int = 0) -> TrainingData:
     """Noise with a class in its brightness: a training that takes a moment."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
@@ -66,12 +66,12 @@ def lesson(count: int = 60, seed: int = 0) -> Lesson:
     mean = mean_picture(pixels)
     centre = mean[2:30, 2:30].permute(2, 0, 1).contiguous().numpy()
     seen = Preprocess(TINY.input_shape, Scaling.PAPER, Fit.CROP, centre)
-    return Lesson(learned, tested, mean, seen)
+    return TrainingData(learned, tested, mean, seen)
 
 
 def learn(out: Path, recipe: Recipe = RECIPE, *, every: float = 300.0) -> TrainingResult:
     """The training in this process; resumed if it was begun."""
-    return train_on(TINY, lesson(), recipe, out, keeping=Keeping(resume=True, every=every))
+    return train_on(TINY, lesson(), recipe, out, keeping=CheckpointPolicy(resume=True, every=every))
 
 
 def forked(work: Callable[[], object]) -> int:
@@ -144,15 +144,15 @@ def _as_rank(rank: int, port: int, out: Path, recipe: Recipe, fails: bool) -> No
     become(rank, 2, port)
     with processes(torch.device("cpu")) as joined:
         if fails and rank == 1:
-            whole = Teacher.step
+            whole = Trainer.step
 
             def failing(self, batch, epoch, rate):
                 if batch.place == 3:
                     raise ConvscopeError("process 1: the disk is full")
                 return whole(self, batch, epoch, rate)
 
-            Teacher.step = failing  # type: ignore[method-assign]
-        keeping = Keeping(resume=True, every=0.0)
+            Trainer.step = failing  # type: ignore[method-assign]
+        keeping = CheckpointPolicy(resume=True, every=0.0)
         train_on(TINY, lesson(), recipe, out, keeping=keeping, ranks=joined)
 
 

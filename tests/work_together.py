@@ -26,9 +26,9 @@ from typing import Any
 
 import torch
 
+from convscope.distributed import processes
 from convscope.errors import ConvscopeError
 from convscope.network.network import open_network
-from convscope.network.ranks import processes
 from forks import become, free_port
 
 Progress = Callable[[str, int, int], None]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .atlas.scan import build_atlas
+    from .atlas.build import build_atlas
     from .atlas.store import open_atlas
     from .experiments.ablation.equal_budget import ablate
     from .experiments.correspondence.sign_distance import correspond
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from .images.preprocess import Preprocess
     from .methods.project import Projections, project
     from .methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
+    from .models.zoo import open_model
     from .network.network import Layer, Network, open_network
     from .network.trace import Trace
     from .network.unit import Unit
-    from .network.zoo import open_model
     from .verbs import atlas, demo, layers, occlude, paper, train
 
 _HOMES = {
@@ -56,7 +56,7 @@ _HOMES = {
     "Unit": "network.unit",
     "ablate": "experiments.ablation.equal_budget",
     "atlas": "verbs",
-    "build_atlas": "atlas.scan",
+    "build_atlas": "atlas.build",
     "correspond": "experiments.correspondence.sign_distance",
     "demo": "verbs",
     "diagnose": "experiments.diagnosis.diagnosis",
@@ -68,7 +68,7 @@ _HOMES = {
     "occlude": "verbs",
     "open_atlas": "atlas.store",
     "open_images": "images.datasets",
-    "open_model": "network.zoo",
+    "open_model": "models.zoo",
     "open_network": "network.network",
     "paper": "verbs",
     "probe": "experiments.transfer.layers",

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from convscope.images.image_set import ImageSet
     from convscope.methods.occlusion import OcclusionMaps
     from convscope.methods.rules import Rules
+    from convscope.models.zoo import Model
     from convscope.network.network import Network
-    from convscope.network.zoo import Model
     from convscope.progress import Progress
     from convscope.training.loop import TrainingResult
     from convscope.training.recipe import Recipe
@@ -53,8 +53,8 @@ def layers(model: str | Model | Network, *, input: str | None = None) -> list[di
         >>> [layer["name"] for layer in convscope.layers("zfnet-small")][0]
         'conv1'
     """
+    from convscope.models.zoo import open_model
     from convscope.network.network import Network
-    from convscope.network.zoo import open_model
 
     if isinstance(model, str):
         preprocess = None if input is None else "unit"  # no image will be looked at
@@ -113,7 +113,7 @@ def occlude(
     from convscope.experiments.session import Picture
     from convscope.methods.occluder import Occluder
     from convscope.methods.occlusion import occlude as sweep_occluder
-    from convscope.methods.sweep import Method, Precision
+    from convscope.methods.sweep import Method, SweepPrecision
 
     watching = Occluding(
         target=None if target is None else str(target), layer=layer, unit=unit, fill=fill
@@ -128,7 +128,7 @@ def occlude(
     return sweep_occluder(
         session.network, image.to(session.device), Occluder.fitting(height, width, size, stride),
         fill=read_fill(fill, session), batch_size=batch_size, progress=progress,
-        method=_one_of(Method, method), precision=_one_of(Precision, precision),
+        method=_one_of(Method, method), precision=_one_of(SweepPrecision, precision),
         **watching.watched(session),
     )  # fmt: skip
 
@@ -172,10 +172,10 @@ def atlas(
     Example:
         >>> convscope.atlas("zfnet-small", "scenes:val:48", "atlas", layers=["conv1"])
     """
-    from convscope.atlas.scan import build_atlas
+    from convscope.atlas.build import build_atlas
     from convscope.experiments.session import choose_device
     from convscope.methods.rules import rules_named
-    from convscope.network.zoo import open_model
+    from convscope.models.zoo import open_model
     from convscope.report.page import write_page
 
     opened = open_model(model) if isinstance(model, str) else model
@@ -230,22 +230,27 @@ def train(
     Example:
         >>> convscope.train("zfnet-small", "scenes:train:600", "runs/zfnet", epochs=2)
     """
-    from convscope.experiments.learning import Learning, choose_recipe, open_lesson, workers_or
+    from convscope.experiments.learning import (
+        RecipeOptions,
+        choose_recipe,
+        open_training_images,
+        workers_or,
+    )
     from convscope.experiments.session import choose_device
-    from convscope.network.architectures import architecture_named
+    from convscope.models.architectures import architecture_named
     from convscope.report.training_page import write_training_page
-    from convscope.training.loop import Keeping
+    from convscope.training.loop import CheckpointPolicy
     from convscope.training.loop import train as train_network
 
     running = Running(workers=workers, seed=seed)
     if isinstance(recipe, str) or recipe is None:
-        recipe = choose_recipe(Learning(recipe=recipe, epochs=epochs), arch, data, running)
+        recipe = choose_recipe(RecipeOptions(recipe=recipe, epochs=epochs), arch, data, running)
     architecture = architecture_named(arch)
-    images, validation = open_lesson(data, val, architecture, seed)
+    images, validation = open_training_images(data, val, architecture, seed)
     result = train_network(
         architecture, images, validation, recipe, out,
         device=choose_device(_one_of(Device, device)), workers=workers_or(running), cache=cache,
-        keeping=Keeping(resume=resume), progress=progress,
+        keeping=CheckpointPolicy(resume=resume), progress=progress,
     )  # fmt: skip
     write_training_page(Path(out))
     return result

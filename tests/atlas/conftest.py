@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from convscope.images.preprocess import Preprocess
-from convscope.network.zoo import Model
+from convscope.models.zoo import Model
 
 SIDE = 24
 

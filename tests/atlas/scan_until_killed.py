@@ -18,8 +18,8 @@ import traceback
 
 import torch
 
-from convscope.atlas import depict
-from convscope.atlas.scan import build_atlas
+from convscope.atlas import render as depict
+from convscope.atlas.build import build_atlas
 from convscope.images.datasets import open_images
 from convscope.network.network import open_network
 from convscope.scan import engine

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from convscope.atlas import depict, scan
-from convscope.atlas.scan import build_atlas
+from convscope.atlas import build as scan
+from convscope.atlas import render as depict
+from convscope.atlas.build import build_atlas
 from convscope.errors import BadInput, ConvscopeError, FolderInUse
 from convscope.images.datasets import open_images
 from convscope.methods.rules import GUIDED

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convscope.atlas.scan import build_atlas
+from convscope.atlas.build import build_atlas
 from convscope.atlas.store import Atlas
 from convscope.errors import BadData, BadOption, NoSuchLayer
 from convscope.images.datasets import open_images

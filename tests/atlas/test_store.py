@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convscope.atlas.scan import build_atlas
+from convscope.atlas.build import build_atlas
 from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.images.datasets import open_images

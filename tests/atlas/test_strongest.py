@@ -10,7 +10,7 @@ from torch import nn
 from convscope.images.batches import Batch
 from convscope.images.datasets import open_images
 from convscope.network.network import Network, open_network
-from convscope.scan.engine import Scan, look
+from convscope.scan.engine import Scan, forward_batch
 from convscope.scan.strongest import Strongest, strongest
 from convscope.scan.topk import FIELDS, TopK
 from nets import TwoReaders
@@ -62,7 +62,7 @@ def test_the_tables_are_those_of_every_map_looked_at_whole(name: str, spoiled: b
     trace = network.trace(images)  # the same layout of memory, so the same sums
     for part in (slice(0, 4), slice(4, 7)):
         indices = torch.arange(7)[part]
-        look(network, Batch(images[part], indices, ("",) * len(indices)), [found])
+        forward_batch(network, Batch(images[part], indices, ("",) * len(indices)), [found])
         for layer, activation in activations.items():
             values = network.trace(images[part])[activation]
             torch.testing.assert_close(values, trace[activation][part], equal_nan=True)

@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 
 import scan_together
-from convscope.atlas import depict
-from convscope.atlas.scan import Search, build_atlas, write_atlas
+from convscope.atlas import render as depict
+from convscope.atlas.build import Search, build_atlas, write_atlas
+from convscope.distributed import Ranks
 from convscope.errors import BadData, BadModel
 from convscope.images.batches import Batch
 from convscope.images.datasets import open_images
 from convscope.network.network import open_network
-from convscope.network.ranks import Ranks
-from convscope.scan.engine import look
+from convscope.scan.engine import forward_batch
 from convscope.scan.strongest import Strongest
 from convscope.scan.topk import TopK
 from folders import content
@@ -149,7 +149,7 @@ def test_with_other_batches_the_tables_differ_by_no_more_than_the_convolutions_r
         for at in range(0, 22, size):
             part = images[at : at + size]
             indices = torch.arange(at, at + len(part))
-            look(network, Batch(part, indices, ("",) * len(part)), [found])
+            forward_batch(network, Batch(part, indices, ("",) * len(part)), [found])
         return found.tables
 
     reference = tables(22)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from convscope.cli import demo as module
-from convscope.cli.demo import Size
+from convscope.cli.demo import DemoSize
 
 pytestmark = pytest.mark.slow
 
@@ -23,14 +23,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     out = tmp_path_factory.mktemp("demo") / "runs" / "demo"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "QUICK", Size(scenes=48, epochs=1, looked_at=36))
+        patch.setattr(module, "QUICK", DemoSize(scenes=48, epochs=1, looked_at=36))
         assert main(["demo", "--quick", "--out", str(out), "--workers", "1"]) == 0
     return out
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUICK", Size(scenes=48, epochs=1, looked_at=36))
+    monkeypatch.setattr(module, "QUICK", DemoSize(scenes=48, epochs=1, looked_at=36))
 
 
 def test_everything_that_the_page_shows_is_there(folder):

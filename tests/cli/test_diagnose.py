@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from convscope.network.architectures import ARCHITECTURES, build
+from convscope.models.architectures import ARCHITECTURES, build
 from experiments.banks import gabor, sound_bank
 
 from .conftest import OPTIONS

@@ -16,7 +16,7 @@ from PIL import Image
 
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
-from convscope.network.weights import write_weights
+from convscope.models.weights import write_weights
 
 FACTORIES = """
 import torch

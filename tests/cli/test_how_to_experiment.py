@@ -16,8 +16,8 @@ from PIL import Image
 
 import convscope
 from convscope.images.datasets import open_images
+from convscope.models.zoo import open_model
 from convscope.network.network import open_network
-from convscope.network.zoo import open_model
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "how-to" / "experiment.md").read_text(encoding="utf-8")

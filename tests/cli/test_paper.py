@@ -12,7 +12,7 @@ from convscope.cli.app import main
 from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import Trained, Trainings
-from convscope.experiments.paper.stage import Found, Stage
+from convscope.experiments.paper.stage import Stage, StageResult
 from convscope.experiments.training_runner import Training
 from convscope.report import paper_figures
 
@@ -31,10 +31,10 @@ def stage(monkeypatch: Any) -> Any:
     """Puts one stage in place of all: a result, or an error to be raised."""
 
     def put(result: Any) -> None:
-        def work(laboratory: Any, folder: Path) -> Found:
+        def work(laboratory: Any, folder: Path) -> StageResult:
             if isinstance(result, Exception):
                 raise result
-            return Found(result, "convscope train", Table(("a",), (("1",),)))
+            return StageResult(result, "convscope train", Table(("a",), (("1",),)))
 
         monkeypatch.setattr(paper, "STAGES", (Stage("training", "The networks", "Fig. 3", work),))
         monkeypatch.setattr(paper_figures, "draw_stage", lambda *told: [])

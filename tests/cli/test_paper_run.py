@@ -20,18 +20,18 @@ import torch
 
 from convscope.cli.app import main
 from convscope.experiments.paper import study as paper
-from convscope.experiments.paper.laboratory import Laboratory
 from convscope.experiments.paper.plan import QUICK
-from convscope.experiments.paper.stage import Found, Stage
+from convscope.experiments.paper.run_context import RunContext
+from convscope.experiments.paper.stage import Stage, StageResult
 from convscope.experiments.paper.stages import STAGES
 from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.scratch import Scratch
 from convscope.images.image_set import ImageSet
-from convscope.network.zoo import Model
+from convscope.models.zoo import Model
 from convscope.report.paper_figures import draw_stage
 from convscope.report.paper_page import write_paper_page
 from convscope.scan.engine import Scan
-from convscope.training.lesson import Lesson
+from convscope.training.training_data import TrainingData
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ SEED = 1
 # the stage does
 ASKED = {
     ("training", 0): ("training.loop", "train_on", "paper.laboratory"),
-    ("fig2", 0): ("atlas.scan", "write_atlas", None),
+    ("fig2", 0): ("atlas.build", "write_atlas", None),
     ("fig4", 0): ("experiments.evolution.growth", "evolve", "paper.stages_of_figures"),
     ("fig5", 0): ("experiments.diagnosis.examined", "examine", None),
     ("fig6", 0): ("experiments.sensitivity.sweeps", "sensitivity", None),
@@ -93,7 +93,7 @@ def plain(value: Any) -> Any:
         return value.removeprefix("run:")
     if isinstance(value, Scan):  # the batches that a network sees
         return value.images.identity(), list(value.order), value.batch_size, value.preprocess
-    if isinstance(value, Lesson):
+    if isinstance(value, TrainingData):
         return value.pictures.identity, value.validation.identity
     if isinstance(value, LayerReader):
         return value.model.spec, value.pooling, value.flips, value.half
@@ -159,7 +159,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def _recorded(stage: Stage, calls: dict[str, dict[str, list[dict[str, Any]]]]) -> Stage:
     """The stage; what it asks of experiments is written down."""
 
-    def work(lab: Laboratory, folder: Path) -> Found:
+    def work(lab: RunContext, folder: Path) -> StageResult:
         asks = calls[stage.key] = {}
         with pytest.MonkeyPatch.context() as patch:
             for (key, _), (source, name, place) in ASKED.items():
@@ -229,7 +229,7 @@ def test_the_command_asks_what_the_stage_asked(
 
 
 def test_the_command_of_the_remedy_trains_what_the_stage_trained(run: Run, tmp_path: Path) -> None:
-    lab = Laboratory(run.out, "scenes", BUDGET, SEED)
+    lab = RunContext(run.out, "scenes", BUDGET, SEED)
     words = shlex.split(run.commands("remedy")[0])[1:]
     told = stopped("experiments.diagnosis.trial", "try_remedies", words, tmp_path)
     recipe = replace(lab.recipe("alexnet", SEED), keep_epochs=())

@@ -187,7 +187,7 @@ def test_train_leaves_a_run_that_every_verb_opens(place, convscope):
         "o.npz",
         "--json",
     )
-    from convscope.images.scenes import CLASSES
+    from convscope.scenes.render import CLASSES
 
     assert json.loads(answer.out)["target_name"] in CLASSES
 

@@ -14,9 +14,9 @@ from convscope.images.files import Decoded
 from convscope.images.image_set import Content, ImageSet
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
+from convscope.models.weights import module_sha256
+from convscope.models.zoo import Model
 from convscope.network.network import Network, open_network
-from convscope.network.weights import module_sha256
-from convscope.network.zoo import Model
 
 SIDE = 8
 

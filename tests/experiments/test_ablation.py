@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from convscope.distributed import Ranks
 from convscope.errors import BadOption, FolderInUse
 from convscope.experiments.ablation.claims import CLAIMS, Quantity, judge
 from convscope.experiments.ablation.equal_budget import ablate
 from convscope.experiments.ablation.table import Ablation
 from convscope.experiments.ablation.variants import TABLE2, Variant
-from convscope.experiments.scorecard import Verdict
+from convscope.experiments.claims import Verdict
 from convscope.images.datasets import open_images
-from convscope.network.architectures import Architecture, Convolution, Dense
-from convscope.network.ranks import Ranks
-from convscope.network.zoo import open_model
+from convscope.models.architectures import Architecture, Convolution, Dense
+from convscope.models.zoo import open_model
 from convscope.progress import Progress
 from convscope.stats import contrast
 from convscope.training.checkpoint import read_run
-from convscope.training.lesson import Lesson, load_lesson
 from convscope.training.recipe import SMALL
+from convscope.training.training_data import TrainingData, load_training_data
 from work_together import work_together
 
 TINY = Architecture(
@@ -43,18 +43,18 @@ CLOCK = ("seconds",)
 
 
 @pytest.fixture(scope="module")
-def lesson() -> Lesson:
+def lesson() -> TrainingData:
     train, val = open_images("scenes:train:64", size=32), open_images("scenes:val:32", size=32)
-    return load_lesson(TINY, train, val, BRIEF)
+    return load_training_data(TINY, train, val, BRIEF)
 
 
 @pytest.fixture(scope="module")
-def done(lesson: Lesson, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ablation, Path]:
+def done(lesson: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ablation, Path]:
     out = tmp_path_factory.mktemp("ablation") / "study"
     return studied(lesson, out), out
 
 
-def studied(lesson: Lesson, out: Path, **more) -> Ablation:
+def studied(lesson: TrainingData, out: Path, **more) -> Ablation:
     return ablate(TINY, lesson, BRIEF, out, **{"variants": ROWS, "seeds": (0, 1), **more})
 
 
@@ -135,7 +135,9 @@ def test_an_interval_is_that_of_the_two_sample_t_test_by_hand():
     assert contrast([(1, [3.0]), (-1, [1.0, 2.0])]).low is None
 
 
-def test_the_table_has_each_variant_from_each_seed(done: tuple[Ablation, Path], lesson: Lesson):
+def test_the_table_has_each_variant_from_each_seed(
+    done: tuple[Ablation, Path], lesson: TrainingData
+):
     found, _ = done
     assert [row.variant.name for row in found.rows] == [row.name for row in ROWS]
     assert [[t.seed for t in row.trainings] for row in found.rows] == [[0, 1]] * 3
@@ -161,7 +163,7 @@ def test_the_table_has_each_variant_from_each_seed(done: tuple[Ablation, Path], 
 
 
 def test_training_error_is_of_the_final_weights_without_dropout(
-    done: tuple[Ablation, Path], lesson: Lesson
+    done: tuple[Ablation, Path], lesson: TrainingData
 ):
     found, out = done
     training = found.rows[1].trainings[1]
@@ -181,7 +183,7 @@ def test_training_error_is_of_the_final_weights_without_dropout(
 
 
 def test_a_study_interrupted_within_a_training_ends_the_same(
-    done: tuple[Ablation, Path], lesson: Lesson, tmp_path: Path
+    done: tuple[Ablation, Path], lesson: TrainingData, tmp_path: Path
 ):
     calls = 0
 
@@ -208,7 +210,7 @@ def test_a_study_interrupted_within_a_training_ends_the_same(
 
 
 def test_variants_and_seeds_can_be_added_and_nothing_is_trained_twice(
-    done: tuple[Ablation, Path], lesson: Lesson, tmp_path: Path
+    done: tuple[Ablation, Path], lesson: TrainingData, tmp_path: Path
 ):
     whole, out = done
     more = tmp_path / "more"
@@ -227,7 +229,9 @@ def test_variants_and_seeds_can_be_added_and_nothing_is_trained_twice(
         ablate(TINY, lesson, replace(BRIEF, epochs=1), more, variants=ROWS, resume=True)
 
 
-def test_a_training_that_diverges_is_told_and_the_study_goes_on(lesson: Lesson, tmp_path: Path):
+def test_a_training_that_diverges_is_told_and_the_study_goes_on(
+    lesson: TrainingData, tmp_path: Path
+):
     wild = replace(BRIEF, learning_rate=1e30, epochs=1, radius=None)
     found = ablate(TINY, lesson, wild, tmp_path / "wild", variants=ROWS[:1], seeds=(0, 1))
     (row,) = found.rows
@@ -237,7 +241,7 @@ def test_a_training_that_diverges_is_told_and_the_study_goes_on(lesson: Lesson, 
     assert found.claims == ()
 
 
-def test_seeds_must_be_there_and_differ(lesson: Lesson, tmp_path: Path):
+def test_seeds_must_be_there_and_differ(lesson: TrainingData, tmp_path: Path):
     for seeds in ((), (1, 1)):
         with pytest.raises(BadOption, match="each once"):
             studied(lesson, tmp_path / "x", seeds=seeds)
@@ -246,7 +250,7 @@ def test_seeds_must_be_there_and_differ(lesson: Lesson, tmp_path: Path):
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, object]:
     """The study by one of several processes, which share its trainings."""
     train, val = open_images("scenes:train:64", size=32), open_images("scenes:val:32", size=32)
-    data, resume = load_lesson(TINY, train, val, BRIEF), folder.exists()
+    data, resume = load_training_data(TINY, train, val, BRIEF), folder.exists()
     return timeless(studied(data, folder, resume=resume, progress=progress, ranks=ranks).to_dict())
 
 

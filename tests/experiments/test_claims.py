@@ -11,13 +11,22 @@ import pytest
 import torch
 
 from convscope.experiments.ablation.claims import judge as judge_table2
+from convscope.experiments.claims import (
+    Claim,
+    Effect,
+    Judgement,
+    Verdict,
+    decide,
+    judged,
+    untold,
+)
 from convscope.experiments.correspondence.result import Alike, Baseline
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.ensemble.combined import Comparison, Group, Score, Scoring, Size
 from convscope.experiments.evolution.convergence import lower_first
 from convscope.experiments.invariance.curves import Curves, Invariance
-from convscope.experiments.invariance.motions import Motion, Motions
+from convscope.experiments.invariance.transforms import Transform, TransformRange
 from convscope.experiments.paper.claims import CLAIMS
 from convscope.experiments.paper.purity import Grouping, Purity, purities
 from convscope.experiments.paper.results import (
@@ -32,21 +41,12 @@ from convscope.experiments.paper.results import (
     Trainings,
 )
 from convscope.experiments.paper.stages import STAGES
-from convscope.experiments.scorecard import (
-    Claim,
-    Effect,
-    Judgement,
-    Verdict,
-    decide,
-    judged,
-    untold,
-)
 from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
-from convscope.network.architectures import ARCHITECTURES
+from convscope.models.architectures import ARCHITECTURES
 from convscope.stats import interval, mean_of
 from convscope.training.recipe import SMALL
 from evolved import evolution
@@ -123,11 +123,11 @@ def covered(detections: Sequence[float], correlations: Sequence[float], known: b
 def moved(first: Sequence[float], last: Sequence[float], turned: float, shifted: float) -> Any:
     """Distances of two layers at six amounts, the same for all motions but for the probability."""
     curves = []
-    for motion in Motion:
-        start = 1.0 if motion is Motion.SCALE else 0.0
-        step = 0.1 if motion is Motion.SCALE else 1.0
-        motions = Motions(motion, tuple(start + step * i for i in range(11)))
-        lost = turned if motion is Motion.ROTATION else shifted
+    for motion in Transform:
+        start = 1.0 if motion is Transform.SCALE else 0.0
+        step = 0.1 if motion is Transform.SCALE else 1.0
+        motions = TransformRange(motion, tuple(start + step * i for i in range(11)))
+        lost = turned if motion is Transform.ROTATION else shifted
         pictures = 4
         wobble = 1 + 0.01 * np.arange(pictures)[:, None, None]
         distance = np.array([[first, last]] * pictures, float) * wobble

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from convscope.distributed import Ranks
 from convscope.errors import BadData, BadOption, FolderInUse
 from convscope.experiments.correspondence.aligned_parts import AlignedParts, align_parts
 from convscope.experiments.correspondence.sign_distance import _changes as changes
@@ -25,7 +26,6 @@ from convscope.images.datasets import open_images
 from convscope.images.parts import Marked, marked_images
 from convscope.images.placing import placing
 from convscope.images.preprocess import Fit, Preprocess, Scaling
-from convscope.network.ranks import Ranks
 from convscope.progress import Progress
 from experiments.painted import Painted
 from folders import content
@@ -227,7 +227,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 
 def test_the_layers_are_the_last_maps_and_what_tells_the_classes() -> None:
-    from convscope.network.architectures import ARCHITECTURES, build
+    from convscope.models.architectures import ARCHITECTURES, build
     from convscope.network.network import open_network
 
     small = ARCHITECTURES["zfnet-small"]
@@ -365,7 +365,7 @@ def test_a_set_without_marks_says_what_is_missing(photos: Path) -> None:
 
 
 def test_a_spec_of_scenes_says_how_strongly_the_ground_is_tied_to_the_label() -> None:
-    from convscope.images.scenes import CONTEXT
+    from convscope.scenes.render import CONTEXT
 
     tied = open_images("scenes:val:24:context=1", size=32)
     grounds = [tied.scene(i).background for i in range(24)]

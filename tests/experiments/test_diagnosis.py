@@ -13,10 +13,10 @@ from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
 from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
 from convscope.experiments.diagnosis.responses import Tally
 from convscope.images.datasets import open_images
-from convscope.network.architectures import ARCHITECTURES, build
+from convscope.models.architectures import ARCHITECTURES, build
 from convscope.network.network import open_network
 from convscope.scan import engine
-from convscope.scan.commits import StateFile
+from convscope.scan.checkpoint import CheckpointFile
 from convscope.scan.engine import Scan
 
 from .banks import SIDE, gabor, network_of, photographs, sound_bank
@@ -165,7 +165,7 @@ def test_an_interrupted_diagnosis_goes_on_and_answers_no_image_twice(tmp_path, m
     monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
     network, images = network_of(sound_bank()), open_images("scenes:val:40", size=SIDE)
     preprocess = unit_preprocess(SIDE)
-    commits = StateFile(tmp_path / "state.safetensors")
+    commits = CheckpointFile(tmp_path / "state.safetensors")
 
     def scan(progress=None) -> Scan:
         return Scan(network, images, preprocess, batch_size=4, workers=0, progress=progress)

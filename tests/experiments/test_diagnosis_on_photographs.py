@@ -11,8 +11,8 @@ import pytest
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.findings import Kind, Severity
 from convscope.images.datasets import batches, open_images
+from convscope.models.zoo import open_model
 from convscope.network.network import open_network
-from convscope.network.zoo import open_model
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CONVSCOPE_DATA", REPOSITORY.parent / "shared" / "data"))

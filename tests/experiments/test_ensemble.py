@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from convscope.distributed import Ranks
 from convscope.errors import BadData, BadModel, BadOption, FolderInUse
 from convscope.experiments.ensemble.averaging import ALL, ensemble
 from convscope.experiments.ensemble.combined import MOST_SUBSETS, _subsets, combine
@@ -24,9 +25,8 @@ from convscope.experiments.published import TABLE1
 from convscope.images.datasets import open_images
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
-from convscope.network.architectures import Architecture, Convolution
-from convscope.network.ranks import Ranks
-from convscope.network.zoo import Model
+from convscope.models.architectures import Architecture, Convolution
+from convscope.models.zoo import Model
 from convscope.progress import Progress
 from convscope.training.loop import train
 from convscope.training.recipe import SMALL

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from convscope.distributed import Ranks
 from convscope.errors import BadCheckpoint, BadData, BadOption, FolderInUse, NoSuchLayer
 from convscope.experiments.evolution.growth import evolve
 from convscope.experiments.evolution.kept import kept_epochs
@@ -21,10 +22,9 @@ from convscope.images.image_set import ImageSet
 from convscope.images.pictures import GREY
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
-from convscope.network.ranks import Ranks
 from convscope.progress import Progress
 from convscope.scan import engine
-from convscope.training.checkpoint import Status, read_run
+from convscope.training.checkpoint import RunStatus, read_run
 from folders import content
 from grown import DEAD, EPOCHS, SETTLED, SHARES, network_at, write_pictures, write_run
 from work_together import work_together
@@ -220,7 +220,7 @@ def test_a_seed_draws_a_subset_and_chosen_epochs_are_columns(grown: Grown) -> No
 
 
 def test_a_run_that_is_not_complete_ends_with_what_it_kept(tmp_path: Path, grown: Grown) -> None:
-    folder = write_run(tmp_path / "run", status=Status.DIVERGED, last=1)
+    folder = write_run(tmp_path / "run", status=RunStatus.DIVERGED, last=1)
     found = kept_epochs(folder, read_run(folder))
     assert [each.epoch for each in found] == [0, 1]
 
@@ -233,7 +233,7 @@ def test_epochs_that_cannot_be_looked_at_are_named(grown: Grown, tmp_path: Path)
         kept_epochs(grown.run, run, [1])
     with pytest.raises(BadData, match=r"epoch-0000\.safetensors is gone"):
         kept_epochs(tmp_path, run)
-    short = write_run(tmp_path / "short", status=Status.RUNNING, last=0)
+    short = write_run(tmp_path / "short", status=RunStatus.RUNNING, last=0)
     with pytest.raises(BadData, match="needs two or more"):
         kept_epochs(short, read_run(short))
     other = (grown.run / "epoch-0001.safetensors").read_bytes()

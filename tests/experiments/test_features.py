@@ -14,9 +14,9 @@ from torch import nn
 import nets
 from convscope.errors import BadData, BadOption, FolderInUse, NonFinite, NoSuchLayer
 from convscope.experiments.transfer.reading import LayerReader
-from convscope.network.hidden import hidden_layers, last_hidden_layer
+from convscope.models.zoo import open_model
+from convscope.network.feature_layers import hidden_layers, last_hidden_layer
 from convscope.network.network import open_network
-from convscope.network.zoo import open_model
 from convscope.scan import engine
 from convscope.scan.feature_cache import identity_of
 from convscope.scan.pooling import GRID_LIMIT, LIMIT, Pooling

@@ -13,11 +13,16 @@ from torch import nn
 from convscope.errors import BadData, BadOption, FolderInUse, NoSuchLayer
 from convscope.experiments.invariance.curves import Curves, first_and_last, invariance
 from convscope.experiments.invariance.curves import _moves as moves
-from convscope.experiments.invariance.motions import Motion, Motions, Moving, papers_motions
+from convscope.experiments.invariance.transforms import (
+    Moving,
+    Transform,
+    TransformRange,
+    papers_transforms,
+)
 from convscope.experiments.samples import Sample, draw_samples, true_label
 from convscope.images.preprocess import Fit, Preprocess, Scaling
-from convscope.network.architectures import ARCHITECTURES, build
-from convscope.network.hidden import last_scores_without_places
+from convscope.models.architectures import ARCHITECTURES, build
+from convscope.network.feature_layers import last_scores_without_places
 from convscope.network.network import open_network
 
 from .looking import (
@@ -34,32 +39,34 @@ from .looking import (
 GREY = 128 / 255
 
 
-def moved(pixels: np.ndarray, motion: Motion, amount: float, fit: Fit = Fit.STRETCH) -> np.ndarray:
+def moved(
+    pixels: np.ndarray, motion: Transform, amount: float, fit: Fit = Fit.STRETCH
+) -> np.ndarray:
     """(H, W) of the red plane."""
     one = Moving(Image.fromarray(pixels), unit_preprocess(SIDE, fit))
-    return one.moved(Motions(motion, (amount,)))[0, 0].numpy()
+    return one.moved(TransformRange(motion, (amount,)))[0, 0].numpy()
 
 
 def test_a_shift_by_pixels_moves_every_pixel_and_leaves_grey_behind() -> None:
     pixels = noise(SIDE, SIDE, 3)
-    found = moved(pixels, Motion.TRANSLATION, 5)
+    found = moved(pixels, Transform.TRANSLATION, 5)
     assert np.allclose(found[5:], pixels[:-5, :, 0] / 255, atol=1e-6)
     assert np.allclose(found[:5], GREY, atol=1e-6)
-    up = moved(pixels, Motion.TRANSLATION, -2)
+    up = moved(pixels, Transform.TRANSLATION, -2)
     assert np.allclose(up[:-2], pixels[2:, :, 0] / 255, atol=1e-6)
 
 
 def test_a_quarter_turn_is_numpy_s() -> None:
     pixels = noise(SIDE, SIDE, 3)
     for quarters in (1, 2, 3):
-        found = moved(pixels, Motion.ROTATION, 90 * quarters)
+        found = moved(pixels, Transform.ROTATION, 90 * quarters)
         assert np.allclose(found, np.rot90(pixels[..., 0], quarters) / 255, atol=1e-5)
 
 
 def test_an_enlargement_shows_the_middle() -> None:
     pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
     pixels[8:16, 8:16] = 255  # a square of 8 in the middle becomes one of 16
-    found = moved(pixels, Motion.SCALE, 2)
+    found = moved(pixels, Transform.SCALE, 2)
     assert (found[5:19, 5:19] > 0.99).all() and (found[:3] < 0.01).all()
     assert (found[:, :3] < 0.01).all()
 
@@ -69,52 +76,56 @@ def test_nothing_is_exactly_the_picture_as_the_network_gets_it() -> None:
     preprocess = unit_preprocess(SIDE, Fit.CROP)
     one = Moving(Image.fromarray(pixels), preprocess)
     still = preprocess.tensor(Image.fromarray(pixels))
-    for motion, none in ((Motion.TRANSLATION, 0.0), (Motion.SCALE, 1.0), (Motion.ROTATION, 0.0)):
-        assert torch.equal(one.moved(Motions(motion, (none,)))[0], still)
-    around = one.moved(Motions(Motion.ROTATION, (360.0,)))[0]
+    for motion, none in (
+        (Transform.TRANSLATION, 0.0),
+        (Transform.SCALE, 1.0),
+        (Transform.ROTATION, 0.0),
+    ):
+        assert torch.equal(one.moved(TransformRange(motion, (none,)))[0], still)
+    around = one.moved(TransformRange(Transform.ROTATION, (360.0,)))[0]
     assert torch.allclose(around, still, atol=1e-5)
 
 
 def test_what_the_picture_holds_beyond_the_crop_comes_in_first() -> None:
     pixels = np.full((32, 24, 3), 255, np.uint8)  # upright: 27 x 36 of which 24 x 24 are seen
-    found = moved(pixels, Motion.TRANSLATION, 5, Fit.CROP)
+    found = moved(pixels, Transform.TRANSLATION, 5, Fit.CROP)
     assert (found > 0.99).all()  # 6 rows lie above the crop
-    found = moved(pixels, Motion.TRANSLATION, 8, Fit.CROP)
+    found = moved(pixels, Transform.TRANSLATION, 8, Fit.CROP)
     assert np.allclose(found[:2], GREY, atol=1e-6) and (found[2:] > 0.99).all()
 
 
 def test_beyond_the_picture_is_the_mean_where_the_scaling_has_one() -> None:
     preprocess = Preprocess((3, SIDE, SIDE), Scaling.IMAGENET, Fit.STRETCH)
     one = Moving(Image.fromarray(noise(SIDE, SIDE, 3)), preprocess)
-    assert (one.moved(Motions(Motion.TRANSLATION, (6.0,)))[0, :, :6] == 0).all()
+    assert (one.moved(TransformRange(Transform.TRANSLATION, (6.0,)))[0, :, :6] == 0).all()
 
 
 def test_the_papers_motions_are_in_proportion_to_the_input() -> None:
-    shift, scale, turn = papers_motions(224)
+    shift, scale, turn = papers_transforms(224)
     assert shift.amounts[0] == -60 and shift.amounts[-1] == 60 and len(shift.amounts) == 21
     assert scale.amounts[0] == 1 and scale.amounts[-1] == pytest.approx(1.8)
     assert turn.amounts[0] == 0 and turn.amounts[-1] == 360
     assert max(turn.efforts) == 180 and turn.efforts[-1] == 0
-    assert max(papers_motions(56)[0].amounts) == 15
+    assert max(papers_transforms(56)[0].amounts) == 15
     with pytest.raises(BadOption, match="2 or more"):
-        papers_motions(224, 1)
+        papers_transforms(224, 1)
 
 
 @pytest.mark.parametrize("height", [224, 72, 33])
 @pytest.mark.parametrize("steps", [2, 5, 6, 10])
 def test_a_tenth_of_the_range_is_among_the_amounts_or_between_two_pixels(height, steps) -> None:
-    for motions in papers_motions(height, steps):
+    for motions in papers_transforms(height, steps):
         efforts = np.array(motions.efforts)
         tenth = 0.1 * efforts.max()
         assert len(set(motions.amounts)) == len(motions.amounts)
         assert list(motions.amounts) == sorted(motions.amounts)
-        if motions.motion is Motion.TRANSLATION:
+        if motions.motion is Transform.TRANSLATION:
             assert {np.floor(tenth), np.ceil(tenth)} <= set(efforts)
         else:
             assert np.isclose(efforts, tenth).any()
 
 
-def curves(motions: Motions, distance) -> Curves:
+def curves(motions: TransformRange, distance) -> Curves:
     """Of one picture and one layer, the distance as a function of the amount."""
     values = np.array([[[distance(amount) for amount in motions.amounts]]])
     return Curves(motions, values, values[:, 0], (0,), np.zeros((1, 1, 2, 2, 3), np.uint8))
@@ -122,7 +133,7 @@ def curves(motions: Motions, distance) -> Curves:
 
 @pytest.mark.parametrize("steps", [2, 5, 6, 10])
 def test_what_is_reached_after_a_tenth_of_the_range_is_that_of_the_known_curve(steps) -> None:
-    shift, scale, turn = papers_motions(72, steps)
+    shift, scale, turn = papers_transforms(72, steps)
     for motions, size in (
         (shift, abs), (scale, lambda n: n - 1), (turn, lambda n: 180 - abs(180 - n))
     ):  # fmt: skip
@@ -146,7 +157,7 @@ def samples(count: int, side: int = SIDE) -> list[Sample]:
 
 
 DARK = Preprocess((3, SIDE, SIDE), Scaling.PAPER, Fit.STRETCH, np.zeros((3, SIDE, SIDE)))
-SHIFTS = Motions(Motion.TRANSLATION, tuple(float(n) for n in range(-6, 7)))
+SHIFTS = TransformRange(Transform.TRANSLATION, tuple(float(n) for n in range(-6, 7)))
 
 
 def test_a_network_that_ignores_place_does_not_see_a_shift() -> None:
@@ -256,7 +267,7 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
     with pytest.raises(FolderInUse, match="count is 3 there, 2 now"):
         resumed(2)
     with pytest.raises(FolderInUse, match=r"amounts\.translation has 13 entries there, 2 now"):
-        resumed(motions=[Motions(Motion.TRANSLATION, (0.0, 2.0))])
+        resumed(motions=[TransformRange(Transform.TRANSLATION, (0.0, 2.0))])
     with pytest.raises(FolderInUse, match="others is"):
         resumed(others=())
 

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from convscope.errors import BadOption, FolderInUse, NonFinite
+from convscope.experiments.claims import Verdict
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.study import Examination
@@ -22,16 +23,15 @@ from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.paper import stages_of_figures, stages_of_tables, stages_of_trials
 from convscope.experiments.paper import study as paper
-from convscope.experiments.paper.laboratory import Laboratory, data_of
-from convscope.experiments.paper.plan import FULL, QUICK, Budget, Outcome, Table
+from convscope.experiments.paper.plan import FULL, QUICK, Budget, StageOutcome, Table
 from convscope.experiments.paper.results import Averages, MultiResult, Trained, Trainings
-from convscope.experiments.paper.stage import Found, Stage
+from convscope.experiments.paper.run_context import RunContext, data_of
+from convscope.experiments.paper.stage import Stage, StageResult
 from convscope.experiments.paper.tables import averages_table, several_table
-from convscope.experiments.scorecard import Verdict
-from convscope.experiments.study import Outcome as StudyOutcome
+from convscope.experiments.study import StageOutcome as StudyOutcome
 from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
-from convscope.network.architectures import architecture_named
+from convscope.models.architectures import architecture_named
 
 TINY = replace(
     QUICK, name="tiny", images=480, validation=120, epochs=3, kept=(0, 1, 3), seeds=2, wide=1,
@@ -59,11 +59,11 @@ def counted(*counts: str, done: list[str], broken: set[str] | None = None) -> tu
     """Stages that write down that they were done; those that are broken raise."""
 
     def work(key: str) -> Any:
-        def do(laboratory: Laboratory, folder: Path) -> Found:
+        def do(laboratory: RunContext, folder: Path) -> StageResult:
             if broken and key in broken:
                 raise NonFinite(f"{key} met NaN")
             done.append(key)
-            return Found(Plain(len(done)), f"convscope {key}", Table(("a",), (("1",),)))
+            return StageResult(Plain(len(done)), f"convscope {key}", Table(("a",), (("1",),)))
 
         return do
 
@@ -126,7 +126,10 @@ def test_a_stage_that_fails_is_told_and_the_rest_goes_on_and_it_is_tried_again(
     assert found.failures[0].error == "NonFinite: training met NaN"
     assert {each.verdict for _, each in found.scorecard} == {Verdict.ERROR}
     assert done == ["two"]
-    healed = (replace(stages[0], work=lambda lab, folder: Found(errors(0.1, 0.2), "")), stages[1])
+    healed = (
+        replace(stages[0], work=lambda lab, folder: StageResult(errors(0.1, 0.2), "")),
+        stages[1],
+    )
     monkeypatch.setattr(paper, "STAGES", healed)
     again = paper.reproduce(tmp_path, budget=TINY, resume=True)
     assert not again.failures
@@ -137,7 +140,7 @@ def test_a_stage_that_fails_is_told_and_the_rest_goes_on_and_it_is_tried_again(
 def test_an_error_that_nobody_expected_leaves_where_it_came_from(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    def work(laboratory: Laboratory, folder: Path) -> Found:
+    def work(laboratory: RunContext, folder: Path) -> StageResult:
         raise ZeroDivisionError("by nothing")
 
     monkeypatch.setattr(paper, "STAGES", (Stage("one", "One", "Fig. 0", work),))
@@ -173,11 +176,11 @@ def test_another_budget_or_seed_does_not_go_on_in_the_same_folder(
 
 
 def test_an_outcome_survives_json() -> None:
-    outcome = Outcome(
+    outcome = StageOutcome(
         "one", "One", "Fig. 0", 1.5, "convscope one", {}, Table(("a", "b"), (("1", "2"),), "note"),
         (("a.png", "a picture"),), (("a page", "one/index.html"),), ("words",),
     )  # fmt: skip
-    assert Outcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
+    assert StageOutcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
 
 
 def test_a_table_whose_rows_do_not_fit_its_head_is_refused() -> None:
@@ -237,7 +240,7 @@ def test_table_1_has_each_kind_alone_and_averaged_and_a_and_b_together() -> None
 def test_the_remedy_trains_what_was_not_trained_before(
     base: str, trained: list[str], tmp_path: Path, monkeypatch: Any
 ) -> None:
-    lab = Laboratory(tmp_path, "scenes", TINY)
+    lab = RunContext(tmp_path, "scenes", TINY)
     done: list[str] = []
 
     def attempted(run: str, *_: Any) -> tuple[Attempt, tuple[Any, ...]]:
@@ -260,7 +263,7 @@ def test_the_remedy_trains_what_was_not_trained_before(
 def test_fig5_diagnoses_every_seed_of_its_own_networks_only(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    lab = Laboratory(tmp_path, "scenes", TINY)
+    lab = RunContext(tmp_path, "scenes", TINY)
     drawn: list[str] = []
     looked: list[tuple[str, int]] = []
 
@@ -303,7 +306,7 @@ def test_networks_from_a_folder_of_photographs_are_averaged_over_ten_crops(
 
     monkeypatch.setattr(stages_of_tables.tables, "averages_table", lambda found: None)
     for data in ("scenes", str(tmp_path)):
-        lab = Laboratory(tmp_path, data, TINY)
+        lab = RunContext(tmp_path, data, TINY)
         monkeypatch.setattr(lab, "renormalised", lambda seed: 0)
         monkeypatch.setattr(lab, "do", averaged)
         lab.__dict__["val"] = SimpleNamespace(spec="x")
@@ -326,7 +329,7 @@ def test_only_scenes_or_a_folder_with_both_sets_can_be_learned_from(tmp_path: Pa
 def test_without_renormalisation_is_trained_only_where_it_did_something(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    laboratory = Laboratory(tmp_path, "scenes", QUICK, seed=3)
+    laboratory = RunContext(tmp_path, "scenes", QUICK, seed=3)
     monkeypatch.setattr(laboratory, "renormalised", lambda seed: int(seed == 4))
     assert [(name, seed) for name, seed in laboratory.plan if name == "free"] == [("free", 4)]
 

@@ -11,10 +11,10 @@ from convscope.experiments.diagnosis.examined import examine
 from convscope.experiments.diagnosis.findings import Kind
 from convscope.images.batches import batches
 from convscope.images.datasets import open_images
-from convscope.network.architectures import Architecture, Convolution, Dense
+from convscope.models.architectures import Architecture, Convolution, Dense
+from convscope.models.zoo import open_model
 from convscope.network.network import open_network
-from convscope.network.zoo import open_model
-from convscope.training.loop import load_lesson, train_on
+from convscope.training.loop import load_training_data, train_on
 from convscope.training.recipe import SMALL
 
 SIDE = 48
@@ -35,7 +35,7 @@ def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> tuple[Diagnosis, Diag
     ]
     images = open_images("scenes:train:1500", size=SIDE)
     seen = open_images("scenes:val:200", size=SIDE)
-    lesson = load_lesson(pair[0], images, seen, RECIPE)
+    lesson = load_training_data(pair[0], images, seen, RECIPE)
     found = []
     for network in pair:
         run = train_on(network, lesson, RECIPE, tmp_path_factory.mktemp("pair") / network.name)

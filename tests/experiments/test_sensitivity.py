@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from convscope.distributed import Ranks
 from convscope.errors import BadData, BadImage, FolderInUse
 from convscope.experiments.sensitivity.correctly_classified import (
     Chosen,
@@ -26,7 +27,6 @@ from convscope.images.parts import Marked
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import occlude
 from convscope.network.network import Network
-from convscope.network.ranks import Ranks
 from convscope.progress import Progress
 from folders import content
 from work_together import work_together

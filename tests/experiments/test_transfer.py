@@ -11,7 +11,7 @@ import pytest
 
 from convscope.errors import BadData, BadOption, FolderInUse
 from convscope.experiments.transfer import classifier as probe_module
-from convscope.experiments.transfer.classifier import Scaling, fit_probe
+from convscope.experiments.transfer.classifier import FeatureScaling, fit_probe
 from convscope.experiments.transfer.folds import Protocol, draw_folds, draw_parts, labels_of
 from convscope.experiments.transfer.layers import probe
 from convscope.experiments.transfer.learning_curve import transfer
@@ -163,7 +163,7 @@ def test_the_scaling_that_tells_is_chosen() -> None:
     found = fit_probe(
         Features("x", "flatten", rows), np.arange(90), labels, Loss.SOFTMAX, classes=3
     )
-    assert found.choice.scaling is Scaling.STANDARD
+    assert found.choice.scaling is FeatureScaling.STANDARD
 
 
 def test_more_samples_than_the_choice_is_made_on_are_all_learned_from(

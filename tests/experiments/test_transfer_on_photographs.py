@@ -11,10 +11,10 @@ from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.learning_curve import transfer
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import LayerReader
-from convscope.images.chosen import chosen_images, without_classes
 from convscope.images.datasets import open_images
+from convscope.images.subsets import subset_images, without_classes
+from convscope.models.zoo import open_model
 from convscope.network.network import open_network
-from convscope.network.zoo import open_model
 
 DATA = Path(os.environ.get("CONVSCOPE_DATA", ""))
 WEIGHTS = DATA / "squeezenet1_1_torchvision_fp16.safetensors"
@@ -44,7 +44,7 @@ def test_squeezenet_s_features_tell_classes_that_it_never_learned() -> None:
         if counts[label] < EACH:
             counts[label] += 1
             chosen.append(index)
-    images = chosen_images(some, chosen)
+    images = subset_images(some, chosen)
     model = open_model(f"torchvision:squeezenet1_1@{WEIGHTS}")
     reader = LayerReader(model, open_network(model.module, model.input_shape))
     found = transfer(reader, images, Protocol((1, 5), folds=3, classifiers=(Loss.SOFTMAX,)))

@@ -15,7 +15,7 @@ from convscope.experiments.diagnosis.remedies import remedied
 from convscope.experiments.diagnosis.trial import Trial, try_remedies
 from convscope.experiments.training_runner import spread
 from convscope.images.datasets import open_images
-from convscope.network.architectures import ARCHITECTURES, Architecture, Convolution, Dense
+from convscope.models.architectures import ARCHITECTURES, Architecture, Convolution, Dense
 from convscope.training.recipe import SMALL
 
 from .striped import SIDE, Stripes

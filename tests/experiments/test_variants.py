@@ -21,7 +21,7 @@ from convscope.experiments.ablation.variants import (
     read_variants,
     table2,
 )
-from convscope.network.architectures import ARCHITECTURES, build
+from convscope.models.architectures import ARCHITECTURES, build
 
 ZFNET, SMALL = ARCHITECTURES["zfnet"], ARCHITECTURES["zfnet-small"]
 REPOSITORY = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convscope.experiments.wording import (
+from convscope.experiments.number_words import (
     NONE,
     duration,
     interval_words,

@@ -15,10 +15,10 @@ import torch
 
 from convscope.cli import demo
 from convscope.experiments.paper import plan
-from convscope.network.architectures import ARCHITECTURES, Architecture
+from convscope.models.architectures import ARCHITECTURES, Architecture
 
 SIDE, MAPS, UNITS = 36, 6, 16
-DEMO = demo.Size(scenes=24, epochs=1, looked_at=12)
+DEMO = demo.DemoSize(scenes=24, epochs=1, looked_at=12)
 PAPER = replace(
     plan.QUICK, images=96, validation=48, epochs=2, kept=(0, 2), seeds=2, wide=1, folder_epochs=1,
     looked_at=12, evolved=12, measured=4, diagnosed=12, occluded=2, turned=1, steps=2, faces=2,

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from convscope.errors import BadData
-from convscope.images.chosen import chosen_images, evenly, without_classes
 from convscope.images.datasets import open_images, split_folders
+from convscope.images.subsets import evenly, subset_images, without_classes
 
 
 def paint(root: Path, *names: str) -> Path:
@@ -165,11 +165,11 @@ def test_images_without_a_label_have_no_targets(tmp_path: Path) -> None:
 
 def test_chosen_images_keep_their_names_and_what_they_show(tmp_path: Path, voc: Path) -> None:
     images = open_images(paint(tmp_path / "cats", "a/1.png", "a/2.png", "b/3.png", "b/4.png"))
-    some = chosen_images(images, [3, 0])
+    some = subset_images(images, [3, 0])
     assert [some.name(i) for i in range(2)] == [images.name(3), images.name(0)]
     assert [some.label(i) for i in range(2)] == [1, 0]
     several = open_images(f"voc:{voc}:train")
-    assert chosen_images(several, [1]).targets(0) == several.targets(1)
+    assert subset_images(several, [1]).targets(0) == several.targets(1)
 
 
 def test_indices_are_spread_evenly_and_none_is_all() -> None:

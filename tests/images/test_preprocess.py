@@ -12,7 +12,7 @@ from PIL import Image
 
 from convscope.errors import BadImage, BadOption
 from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, parse_shape
-from convscope.images.scaling import Recipe, Scaling
+from convscope.images.scaling import CustomScaling, Scaling
 from convscope.images.torchvision_import import import_torchvision
 
 
@@ -60,7 +60,7 @@ def test_paper_takes_off_a_mean_per_pixel() -> None:
 
 
 def test_a_recipe_of_ones_own_scales_subtracts_and_divides_in_its_channel_order() -> None:
-    recipe = Recipe(255.0, (10.0, 20.0, 30.0), (2.0, 4.0, 8.0), "BGR")
+    recipe = CustomScaling(255.0, (10.0, 20.0, 30.0), (2.0, 4.0, 8.0), "BGR")
     found = one("custom", recipe=recipe).tensor(pixel(130, 60, 50))
     assert found.flatten().tolist() == [(50 - 10) / 2, (60 - 20) / 4, (130 - 30) / 8]
 
@@ -197,7 +197,9 @@ EVERY_KIND = [
     Preprocess((3, 4, 4), Scaling.UNIT, Fit.NONE),
     Preprocess((3, 4, 4), Scaling.PAPER, Fit.STRETCH, (1, 2, 3)),
     Preprocess((3, 4, 4), Scaling.PAPER, Fit.CROP, MEAN),
-    Preprocess((3, 4, 4), Scaling.CUSTOM, recipe=Recipe(1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))),
+    Preprocess(
+        (3, 4, 4), Scaling.CUSTOM, recipe=CustomScaling(1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    ),
 ]
 
 
@@ -290,6 +292,6 @@ def test_numbers_that_do_not_belong_to_the_scaling_are_refused() -> None:
     with pytest.raises(BadOption, match="NaN"):
         Preprocess((3, 4, 4), Scaling.PAPER, mean=(1, 2, float("nan")))
     with pytest.raises(BadOption, match="unit has its own numbers"):
-        Preprocess((3, 4, 4), Scaling.UNIT, recipe=Recipe())
+        Preprocess((3, 4, 4), Scaling.UNIT, recipe=CustomScaling())
     with pytest.raises(BadOption, match="custom needs a recipe"):
         Preprocess((3, 4, 4), Scaling.CUSTOM)

@@ -1,4 +1,4 @@
-"""Recipe files: what they mean, and which mistakes are noticed."""
+"""CustomScaling files: what they mean, and which mistakes are noticed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import BadOption
-from convscope.images.scaling import RECIPES, Order, Recipe, read_recipe
+from convscope.images.scaling import RECIPES, CustomScaling, Order, read_custom_scaling
 
 
 def written(folder: Path, text: str) -> Path:
@@ -18,17 +18,17 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_recipe_file_says_scale_mean_std_and_order(tmp_path: Path) -> None:
     text = "scale: 255\nmean: [104, 117, 123]\nstd: [58, 57, 57]\norder: BGR\n"
-    expected = Recipe(255.0, (104.0, 117.0, 123.0), (58.0, 57.0, 57.0), Order.BGR)
-    assert read_recipe(written(tmp_path, text)) == expected
+    expected = CustomScaling(255.0, (104.0, 117.0, 123.0), (58.0, 57.0, 57.0), Order.BGR)
+    assert read_custom_scaling(written(tmp_path, text)) == expected
 
 
 def test_only_scale_must_be_there(tmp_path: Path) -> None:
-    assert read_recipe(written(tmp_path, "scale: 1\n")) == Recipe()
+    assert read_custom_scaling(written(tmp_path, "scale: 1\n")) == CustomScaling()
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_named_recipes_go_through_a_record(name: str) -> None:
-    assert Recipe.from_dict(RECIPES[name].to_dict()) == RECIPES[name]
+    assert CustomScaling.from_dict(RECIPES[name].to_dict()) == RECIPES[name]
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_the_named_recipes_go_through_a_record(name: str) -> None:
 )
 def test_a_mistake_is_named_with_its_file(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(BadOption, match=rf"mine\.yaml: .*{words}") as caught:
-        read_recipe(written(tmp_path, text))
+        read_custom_scaling(written(tmp_path, text))
     assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convscope.errors import BadOption
-from convscope.images.scenes import (
+from convscope.scenes.render import (
     BACKGROUNDS,
     CLASSES,
     CONTEXT,

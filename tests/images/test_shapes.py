@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from convscope.images.shapes import (
+from convscope.scenes.shapes import (
     Shape,
     box,
     circle,

@@ -8,7 +8,7 @@ import torch
 from convscope.methods.descent import Start, crops_pay
 from convscope.methods.project import project_fields
 from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
-from convscope.network.architectures import zfnet
+from convscope.models.architectures import zfnet
 from convscope.network.network import Network, open_network
 
 

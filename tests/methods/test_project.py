@@ -14,7 +14,7 @@ from torch import nn
 
 from convscope.errors import BadInput, NonFinite, NoSuchLayer, NoSuchUnit
 from convscope.methods.project import project
-from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, RULES, Rules, Seed
+from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, RULES, InitialSignal, Rules
 from convscope.network.network import Network, open_network
 from convscope.network.unit import Unit
 from nets import Apply, Branches, Residual
@@ -93,7 +93,11 @@ def test_the_three_methods_differ_at_the_rectifier_only():
     assert trace["2"].tolist() == [[[[3, -2]]]]
 
     def row(unit: str, rules: Rules) -> list[float]:
-        return project(trace, unit, rules.replace({}, seed=Seed.ONE)).projection[0, 0, 0].tolist()
+        return (
+            project(trace, unit, rules.replace({}, seed=InitialSignal.ONE))
+            .projection[0, 0, 0]
+            .tolist()
+        )
 
     # at x = 3: map 0 is on, map 1 off. Downward signals: 1 and -2.
     assert row("2/0@0,0", GRADIENT) == [1, 0]  # passes 1 (on); -2 is gated (off)

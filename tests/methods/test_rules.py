@@ -16,8 +16,8 @@ from convscope.methods.rules import (
     GRADIENT,
     GUIDED,
     RULES,
+    InitialSignal,
     Rules,
-    Seed,
     gate_by_input,
     rules_named,
     skip,
@@ -49,7 +49,7 @@ def test_methods_are_found_by_name():
 
 def test_a_missing_rule_is_refused_with_the_operation_the_layer_and_the_remedy():
     network = open_network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()), (3, 5, 5))
-    bare = Rules("bare", {}, Seed.ONE)
+    bare = Rules("bare", {}, InitialSignal.ONE)
     trace = network.trace(torch.randn(3, 5, 5))
     project(trace, "0/1", bare)  # a convolution has its adjoint
     with pytest.raises(
@@ -62,9 +62,9 @@ def test_a_missing_rule_is_refused_with_the_operation_the_layer_and_the_remedy()
 def test_replacing_a_rule_gives_another_method_and_leaves_the_first():
     network = open_network(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()), (3, 5, 5))
     trace = network.trace(torch.randn(3, 5, 5, generator=torch.Generator().manual_seed(0)))
-    mine = DECONVNET.replace({"relu": gate_by_input}, name="mine", seed=Seed.ONE)
-    assert (mine.name, str(mine), mine.seed) == ("mine", "mine", Seed.ONE)
-    assert (DECONVNET.name, DECONVNET.seed) == ("deconvnet", Seed.ACTIVATION)
+    mine = DECONVNET.replace({"relu": gate_by_input}, name="mine", seed=InitialSignal.ONE)
+    assert (mine.name, str(mine), mine.seed) == ("mine", "mine", InitialSignal.ONE)
+    assert (DECONVNET.name, DECONVNET.seed) == ("deconvnet", InitialSignal.ACTIVATION)
     assert mine.table["lrn"] is skip
     assert DECONVNET.table["relu"] is not gate_by_input
     for unit in ("1/0", "1/1@0,0"):
@@ -96,7 +96,7 @@ def test_overwriting_keeps_the_strongest_of_the_values_that_share_a_switch():
     weigh.weight = nn.Parameter(torch.tensor([[[[1.0, 2], [3, 4]]]]))
     network = open_network(nn.Sequential(nn.MaxPool2d(2, stride=1), weigh), (1, 3, 3))
     trace = network.trace(torch.tensor([[[0.0, 1, 0], [0, 5, 0], [1, 0, 2]]]))
-    one = DECONVNET.replace({}, seed=Seed.ONE)
+    one = DECONVNET.replace({}, seed=InitialSignal.ONE)
     summed = project(trace, "1/0", one).projection[0, 0]
     overwritten = project(trace, "1/0", one.replace({"max_pool": unpool_overwriting}))
     assert summed.tolist() == [[0, 0, 0], [0, 10, 0], [0, 0, 0]]
@@ -153,7 +153,7 @@ class TestCaptum:
             (GuidedBackprop(module).attribute(image, target), GUIDED),
             (Saliency(module).attribute(image, target, abs=False), GRADIENT),
         ):
-            found = project(trace, f"10/{target}", rules.replace({}, seed=Seed.ONE))
+            found = project(trace, f"10/{target}", rules.replace({}, seed=InitialSignal.ONE))
             torch.testing.assert_close(found.projection, captum.detach())
 
     @pytest.mark.parametrize("layer", ["0", "1", "2", "3", "4", "5", "6", "8", "9"])
@@ -188,7 +188,7 @@ class TestCaptum:
         captum = Deconvolution(functional).attribute(image, 1).detach()
         gradient = Saliency(functional).attribute(image, 1, abs=False).detach()
         assert torch.equal(captum, gradient)
-        ones = DECONVNET.replace({}, seed=Seed.ONE)
+        ones = DECONVNET.replace({}, seed=InitialSignal.ONE)
         ours = project(open_network(functional, (3, 14, 14)).trace(image), "10/1", ones)
         as_modules = project(open_network(module, (3, 14, 14)).trace(image), "10/1", ones)
         torch.testing.assert_close(ours.projection, as_modules.projection)
@@ -212,6 +212,8 @@ def test_a_negative_activation_is_carried_down_as_it_is():
 def test_gates_pass_by_the_product_rule_in_every_method():
     network = open_network(Apply(lambda x: x * torch.sigmoid(x.mean((2, 3), True))), (2, 3, 3))
     trace = network.trace(torch.randn(2, 3, 3))
-    results = [project(trace, "mul/1", r.replace({}, seed=Seed.ONE)) for r in RULES.values()]
+    results = [
+        project(trace, "mul/1", r.replace({}, seed=InitialSignal.ONE)) for r in RULES.values()
+    ]
     assert torch.equal(results[0].projection, results[1].projection)
     assert torch.equal(results[0].projection, results[2].projection)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convscope.errors import BadModel, BadOption
-from convscope.network.architectures import (
+from convscope.models.architectures import (
     ARCHITECTURES,
     Architecture,
     Initialisation,
@@ -121,7 +121,7 @@ TABLE_2 = {
 @pytest.mark.parametrize("row", TABLE_2)
 def test_every_row_of_table_2_can_be_built(row: str, monkeypatch):
     make, expected = TABLE_2[row]
-    skip_initialisation = "convscope.network.architectures.initialise"
+    skip_initialisation = "convscope.models.architectures.initialise"
     monkeypatch.setattr(skip_initialisation, lambda *_, **__: None)  # only shapes matter here
     assert parameters(make()) == expected
 

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from convscope.methods import descent
 from convscope.methods.project import project
 from convscope.methods.rules import GRADIENT
-from convscope.network.architectures import zfnet
-from convscope.network.cone import Cone, SeenInCrops, SeenInMaps
+from convscope.models.architectures import zfnet
+from convscope.network.from_export import INPUT
+from convscope.network.local.receptive_windows import ReceptiveWindows, SavedInCrops, SavedInMaps
 from convscope.network.network import Network, open_network
 from convscope.network.ops.filters import transposed_convolution
-from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 
 from .graphs import graphs
 
 
-def cone_of(network: Network, layer: str) -> Cone:
+def cone_of(network: Network, layer: str) -> ReceptiveWindows:
     cone = network.cone(layer)
     assert cone is not None
     return cone
@@ -36,8 +36,8 @@ def last_map(network: Network) -> str | None:
     return next((name for name in reversed(grids) if network.cone(name) is not None), None)
 
 
-def crops_of(images: Tensor, cone: Cone, rows: Tensor, positions: Tensor) -> Tensor:
-    """Cut each receptive field out of its image, zero outside, by padding (not by `Cone.take`)."""
+def crops_of(images: Tensor, cone: ReceptiveWindows, rows: Tensor, positions: Tensor) -> Tensor:
+    """Cut each receptive field out of its image, zero outside, by padding (not by `take`)."""
     reach = max(cone.size(INPUT)) + 64
     padded = F.pad(images, [reach] * 4)
     return torch.stack(
@@ -67,8 +67,8 @@ def test_a_crop_shows_a_unit_what_the_whole_image_shows_it(
     positions = torch.tensor([[0, 0], [height // 2, width // 2], [height - 1, width - 1]])
     rows = torch.tensor([0, 1, 1])
     trace = network.trace(images, [layer])
-    whole = SeenInMaps(cone, positions, trace, rows)
-    alone = SeenInCrops(cone, positions, crops_of(images, cone, rows, positions))
+    whole = SavedInMaps(cone, positions, trace, rows)
+    alone = SavedInCrops(cone, positions, crops_of(images, cone, rows, positions))
     for node in cone.nodes:
         torch.testing.assert_close(
             alone.window(node.name), whole.window(node.name), atol=1e-5, rtol=1e-5
@@ -147,7 +147,7 @@ def test_the_windowed_adjoint_of_every_linear_operation_is_its_adjoint(
     height, width = network.layer(layer).grid
     positions = torch.tensor([[height // 2, width // 2]])
     images = torch.randn(1, *shape, dtype=torch.float64)
-    seen = SeenInMaps(cone, positions, network.trace(images, [layer]), torch.tensor([0]))
+    seen = SavedInMaps(cone, positions, network.trace(images, [layer]), torch.tensor([0]))
     for node in cone.nodes:
         rule = node.op.adjoint_on_window
         if node.pointwise or node.op.adjoint_looks(node) or "bias" in node.tensors:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from convscope.geometry.box import Box
 from convscope.geometry.window import Status
-from convscope.network.architectures import zfnet
+from convscope.models.architectures import zfnet
 from convscope.network.network import Network, open_network
 from nets import ODD_SETTINGS, odd_network
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from convscope.network.architectures import alexnet, zfnet
-from convscope.network.incremental import BoxGrid, IncrementalSweep
+from convscope.models.architectures import alexnet, zfnet
+from convscope.network.local.incremental import BoxGrid, IncrementalSweep
 from convscope.network.network import Network, open_network
 
 from .graphs import SpaceToDepth, graphs

@@ -13,7 +13,7 @@ from convscope.methods.occluder import Occluder
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, GRADIENT
 from convscope.methods.sweep import sweep
-from convscope.network.hidden import hidden_layers, last_hidden_layer
+from convscope.network.feature_layers import hidden_layers, last_hidden_layer
 from convscope.network.network import open_network
 
 SHAPE = (3, 16, 16)

@@ -24,8 +24,8 @@ from convscope.methods.descent import Start, cone_for, descend_in_windows
 from convscope.methods.project import project
 from convscope.methods.rules import GRADIENT
 from convscope.network import ops
-from convscope.network.cone import SeenInMaps
-from convscope.network.incremental import BoxGrid, IncrementalSweep
+from convscope.network.local.incremental import BoxGrid, IncrementalSweep
+from convscope.network.local.receptive_windows import SavedInMaps
 from convscope.network.network import Network, open_network
 from convscope.network.node import Node, Op, Saved
 from convscope.network.ops.shared import aten
@@ -143,7 +143,7 @@ def test_a_walk_in_windows_refuses_by_name_what_has_no_rule_there() -> None:
     positions = torch.tensor([[2, 2]])
     start = Start("4", torch.tensor([1]), positions, torch.ones(1, dtype=torch.float64))
     trace = network.trace(torch.rand(1, *SHAPE, dtype=torch.float64))
-    seen = SeenInMaps(cone, positions, trace, torch.tensor([0]))
+    seen = SavedInMaps(cone, positions, trace, torch.tensor([0]))
     with pytest.raises(UnsupportedOp, match=r"gradient .*pixel_unshuffle on windows.*'2'"):
         descend_in_windows(seen, start, GRADIENT)
 
@@ -167,7 +167,7 @@ def test_what_is_elementwise_is_pointwise_and_what_goes_down_on_windows_goes_up_
 SOURCE = ROOT / "src" / "convscope"
 TABLE = SOURCE / "network" / "ops"
 OTHER_KINDS = {"atlas/tiles.py": "tile.kind", "experiments/diagnosis/remedies.py": "finding.kind",
-               "network/reader.py": "spec.kind"}  # fmt: skip
+               "network/from_export.py": "spec.kind"}  # fmt: skip
 """What is called a kind, too, and is none of an operation: file -> expression."""
 
 

@@ -13,8 +13,8 @@ from convscope.geometry.window import Status
 from convscope.methods import descent
 from convscope.methods.project import project
 from convscope.methods.rules import GRADIENT, RULES
-from convscope.network.fusion import fused_steps
-from convscope.network.incremental import BoxGrid, IncrementalSweep
+from convscope.network.local.fusion import fused_steps
+from convscope.network.local.incremental import BoxGrid, IncrementalSweep
 from convscope.network.network import Network, open_network
 
 from .spatial import BY_POSITION, CROPS, SIZE, ByPosition

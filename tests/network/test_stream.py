@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import NoSuchLayer
+from convscope.network.from_export import INPUT
 from convscope.network.network import Network, open_network
-from convscope.network.reader import INPUT
 from nets import TwoReaders
 
 SHAPE = (3, 9, 7)

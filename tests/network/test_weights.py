@@ -17,8 +17,8 @@ from torch import nn
 from convscope.errors import BadCheckpoint
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
-from convscope.network.architectures import ARCHITECTURES, build
-from convscope.network.weights import (
+from convscope.models.architectures import ARCHITECTURES, build
+from convscope.models.weights import (
     load_weights,
     module_sha256,
     read_weights,

@@ -15,9 +15,9 @@ from convscope.errors import BadCheckpoint, BadData, BadModel, BadOption
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
 from convscope.images.torchvision_import import import_torchvision
-from convscope.network.architectures import ARCHITECTURES, build
-from convscope.network.weights import module_sha256, write_network
-from convscope.network.zoo import open_model
+from convscope.models.architectures import ARCHITECTURES, build
+from convscope.models.weights import module_sha256, write_network
+from convscope.models.zoo import open_model
 
 
 @pytest.fixture(autouse=True)

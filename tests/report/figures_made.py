@@ -26,13 +26,13 @@ from convscope.experiments.ablation.variants import TABLE2, paper_row, parameter
 from convscope.experiments.correspondence.study import correspond
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined
-from convscope.experiments.diagnosis.glimpse import glimpse
 from convscope.experiments.diagnosis.remedies import Change
+from convscope.experiments.diagnosis.top_projections import top_projections
 from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.study import Ensemble
 from convscope.experiments.invariance.curves import Curves, Invariance
-from convscope.experiments.invariance.motions import Motion, Motions
+from convscope.experiments.invariance.transforms import Transform, TransformRange
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.sensitivity.stored import Elsewhere
@@ -51,23 +51,23 @@ from convscope.images.scaling import Scaling
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import OcclusionMaps
 from convscope.methods.project import Projections
-from convscope.network.architectures import ARCHITECTURES
+from convscope.models.architectures import ARCHITECTURES
 from convscope.network.network import open_network
 from convscope.network.unit import Unit
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.chart_figure import chart_figure
 from convscope.report.correspondence_figure import correspondence_figure
+from convscope.report.demo_page import contact_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
 from convscope.report.evolution_figure import evolution_figure
+from convscope.report.feature_grid import feature_grid_figure
 from convscope.report.grouping_figure import grouping_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.occlusion_figure import occlusion_figure
-from convscope.report.plate import plate_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.projection_figure import projection_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
-from convscope.report.tour import contact_figure
 from convscope.report.training_figure import training_figure
 from convscope.report.trainings_figure import trainings_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
@@ -221,13 +221,13 @@ def scored(networks: int) -> Figure:
 def moved(pictures: int, layers: int) -> Figure:
     """Curves of random numbers, of every motion."""
     amounts = {
-        Motion.TRANSLATION: (-60.0, -10.5, 0.0, 10.5, 60.0),
-        Motion.SCALE: (1.0, 1.2, 1.4, 1.6, 1.84),
-        Motion.ROTATION: (0.0, 90.0, 180.0, 270.0, 360.0),
+        Transform.TRANSLATION: (-60.0, -10.5, 0.0, 10.5, 60.0),
+        Transform.SCALE: (1.0, 1.2, 1.4, 1.6, 1.84),
+        Transform.ROTATION: (0.0, 90.0, 180.0, 270.0, 360.0),
     }
     curves = tuple(
         Curves(
-            Motions(motion, steps),
+            TransformRange(motion, steps),
             9000 * noise(pictures, layers, 5).double().numpy(),
             noise(pictures, 5).double().numpy(),
             (0, 1, 2, 3, 4),
@@ -284,7 +284,7 @@ def diagnosed(networks: int, layers: int, *, images: bool) -> Figure:
     examined = Examined(
         RUN, diagnose(found, pictures), Preprocess((3, 40, 40)),
         filters=found.nodes[first].tensors["weight"],
-        second=glimpse(found, pictures, second) if pictures is not None and layers > 1 else None,
+        second=None if pictures is None or layers < 2 else top_projections(found, pictures, second),
     )  # fmt: skip
     return diagnosis_figure([examined] * networks, title=TITLE, subtitle=RUN)
 
@@ -408,7 +408,7 @@ def numbers_drawn(count: int) -> Figure:
 
 def plated(folder: Path) -> Figure:
     atlas = open_atlas(build(folder / "atlas", names=(LAYER, "conv2")))
-    return plate_figure(atlas, maps=3, title=TITLE, subtitle=RUN)
+    return feature_grid_figure(atlas, maps=3, title=TITLE, subtitle=RUN)
 
 
 def contacts(count: int) -> Figure:
@@ -505,7 +505,7 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "many": Case(lambda _: numbers_drawn(20), (f"{LAYER} 19", RUN)),
     },
     depth_figure: {"four": Case(lambda _: depth_figure(several_objects(3)), (f"{LAYER}_3",))},
-    plate_figure: {"two layers": Case(plated, (LAYER, FILE, RUN))},
+    feature_grid_figure: {"two layers": Case(plated, (LAYER, FILE, RUN))},
     contact_figure: {
         "one": Case(lambda _: contacts(1), (CLASS,)),
         "many": Case(lambda _: contacts(14), (f"{WORD} 13",)),

@@ -7,7 +7,7 @@ from torch import nn
 
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined
-from convscope.experiments.diagnosis.glimpse import glimpse
+from convscope.experiments.diagnosis.top_projections import top_projections
 from convscope.images.preprocess import Preprocess
 from convscope.network.network import Network, open_network
 from convscope.report.diagnosis_figure import diagnosis_figure
@@ -32,7 +32,7 @@ def examined(found: Network, images: torch.Tensor | None) -> Examined:
         diagnose(found, images),
         PREPROCESS,
         filters=found.nodes["0"].tensors["weight"],
-        second=None if images is None else glimpse(found, images, "2"),
+        second=None if images is None else top_projections(found, images, "2"),
     )
 
 
@@ -69,6 +69,6 @@ def test_a_glimpse_leaves_out_maps_that_never_answer():
     found = network()
     with torch.no_grad():
         found.nodes["2"].tensors["bias"][3] = -1e6
-    seen = glimpse(found, torch.rand(4, 3, 40, 40), "2", maps=16)
+    seen = top_projections(found, torch.rand(4, 3, 40, 40), "2", maps=16)
     assert [unit.channel for unit in seen.units] == [0, 1, 2, 4, 5]
     assert all(p.shape == (3, 11, 11) for p in seen.projections)  # 7 + 2 * 2

@@ -10,11 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from convscope.experiments.paper.claims import CLAIMS
-from convscope.experiments.paper.plan import QUICK, Outcome, Table
-from convscope.experiments.paper.stages import STAGES
-from convscope.experiments.paper.study import Reproduction
-from convscope.experiments.scorecard import (
+from convscope.experiments.claims import (
     Effect,
     Judgement,
     Verdict,
@@ -22,6 +18,10 @@ from convscope.experiments.scorecard import (
     judged,
     not_run,
 )
+from convscope.experiments.paper.claims import CLAIMS
+from convscope.experiments.paper.plan import QUICK, StageOutcome, Table
+from convscope.experiments.paper.stages import STAGES
+from convscope.experiments.paper.study import Reproduction
 from convscope.report.paper_page import write_paper_page
 from report_browser import CHROMIUM, probed
 
@@ -30,10 +30,10 @@ HOSTILE = "</p><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
 GAIN = Effect(0.031, 0.01, 0.052, "points", 5, "folds")
 
 
-def outcome(key: str, judgement: Judgement, **changes: Any) -> Outcome:
+def outcome(key: str, judgement: Judgement, **changes: Any) -> StageOutcome:
     stage = next(stage for stage in STAGES if stage.key == key)
     told = {claim.key: judgement for claim in CLAIMS if claim.item == key}
-    made = Outcome(key, stage.title, stage.where, 75.0, f"convscope {key} --out x", told)
+    made = StageOutcome(key, stage.title, stage.where, 75.0, f"convscope {key} --out x", told)
     return replace(made, **changes)
 
 

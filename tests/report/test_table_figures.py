@@ -13,7 +13,7 @@ from convscope.experiments.ensemble.averaging import ALL
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.training_runner import Training
-from convscope.network.architectures import ARCHITECTURES
+from convscope.models.architectures import ARCHITECTURES
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.ensemble_figure import ensemble_figure
 from convscope.training.recipe import SMALL

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convscope.report.demo_page import contact_figure, write_tour
 from convscope.report.style import tiled
-from convscope.report.tour import contact_figure, write_tour
 
 EPOCH = {"epoch": 1, "loss": 0.5, "accuracy": 0.25, "val_accuracy": 0.9683}
 LAYER = {"name": "conv1", "shape": [32, 34, 34], "receptive_field": [7, 7], "stride": [2, 2]}

@@ -17,7 +17,7 @@ from PIL import Image
 from convscope.errors import BadData
 from convscope.report.training_figure import exact, training_figure
 from convscope.report.training_page import write_training_page
-from convscope.training.checkpoint import Status, read_run
+from convscope.training.checkpoint import RunStatus, read_run
 from grown import EPOCHS, write_run
 from report.figures_seen import words
 
@@ -90,7 +90,7 @@ def test_the_curves_are_those_of_the_history(finished: Path) -> None:
 
 
 def test_a_run_that_goes_on_or_was_killed_has_a_page(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", status=Status.RUNNING, last=1)
+    folder = write_run(tmp_path / "run", status=RunStatus.RUNNING, last=1)
     page = write_training_page(folder).read_text(encoding="utf-8")
     assert "1 of 3 epochs" in page and "Not complete." in page and "--resume" in page
     page = rewritten(folder, history=[], checkpoints=[])
@@ -100,7 +100,7 @@ def test_a_run_that_goes_on_or_was_killed_has_a_page(tmp_path: Path) -> None:
 
 
 def test_a_run_that_diverged_says_where(tmp_path: Path) -> None:
-    folder = write_run(tmp_path / "run", status=Status.DIVERGED, last=2)
+    folder = write_run(tmp_path / "run", status=RunStatus.DIVERGED, last=2)
     page = write_training_page(folder).read_text(encoding="utf-8")
     assert "<strong>Diverged.</strong>" in page and "in epoch 3" in page
     broken = [{**vars(each), "val_loss": float("nan")} for each in read_run(folder).history]

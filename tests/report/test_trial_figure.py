@@ -9,7 +9,7 @@ import pytest
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.training_runner import Training
-from convscope.network.architectures import ARCHITECTURES
+from convscope.models.architectures import ARCHITECTURES
 from convscope.report.style import render
 from convscope.report.trial_figure import trial_figure
 from convscope.training.recipe import SMALL

@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from convscope.distributed import Ranks
 from convscope.network.network import Network
-from convscope.network.ranks import Ranks
 from convscope.scan import engine, features
 from convscope.scan.feature_cache import extract
 from forks import die_at, forked
@@ -71,7 +71,7 @@ def _prepare(name: str, dies: int, moment: int, rank: int) -> None:
     if dies == rank == 0:
         os.fsync = die_at(moment, os.fsync)
     elif dies == rank:
-        engine.look = die_at(moment, engine.look)
+        engine.forward_batch = die_at(moment, engine.forward_batch)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from convscope.errors import NonFinite
 from convscope.network.network import Network, open_network
 from convscope.scan import engine
-from convscope.scan.commits import StateFile
-from convscope.scan.engine import Seen
+from convscope.scan.checkpoint import CheckpointFile
+from convscope.scan.engine import ScanState
 from convscope.store.lock import LOCK
 from folders import content
 
@@ -148,7 +148,7 @@ def test_stopped_at_every_commit_in_turn_it_ends_with_the_same(
 ) -> None:
     whole = observers_of(network)
     seen = scan_of(network).run(*whole)
-    file, stops, decoded = StateFile(tmp_path / "state.safetensors"), 0, []
+    file, stops, decoded = CheckpointFile(tmp_path / "state.safetensors"), 0, []
     while True:
         calls = 0
 
@@ -174,7 +174,7 @@ def test_stopped_at_every_commit_in_turn_it_ends_with_the_same(
 
 
 def test_a_finished_scan_reads_no_image_again(network: Network, tmp_path: Path) -> None:
-    file = StateFile(tmp_path / "state.safetensors")
+    file = CheckpointFile(tmp_path / "state.safetensors")
     first = observers_of(network)
     seen = scan_of(network).run(*first, commits=file)
     images, again = Noise(), observers_of(network)
@@ -222,7 +222,7 @@ def test_progress_is_told_from_the_beginning_to_the_end_and_never_falls(network:
 
 def test_without_an_image_nothing_is_seen(network: Network) -> None:
     observer = SumByBatch("1")
-    assert scan_of(network, indices=[]).run(observer) == Seen()
+    assert scan_of(network, indices=[]).run(observer) == ScanState()
     assert observer.total == 0
 
 
@@ -233,7 +233,7 @@ def test_parts_are_handed_over_before_they_are_large(
     monkeypatch.setattr(engine, "PART_BYTES", 2 * BATCH * features.image_bytes)
     assert features.image_bytes == 4 * (4 * SIDE * SIDE + 80 + 7)
 
-    class Noted(StateFile):
+    class Noted(CheckpointFile):
         def save(self, seen, observers) -> None:
             commits.append(seen.next)
 

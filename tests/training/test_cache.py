@@ -15,13 +15,13 @@ from PIL import Image
 from convscope.errors import BadData, FolderInUse
 from convscope.images.datasets import open_images
 from convscope.images.preprocess import Fit, Preprocess
-from convscope.network.architectures import ARCHITECTURES
+from convscope.models.architectures import ARCHITECTURES
 from convscope.training import cache as caching
 from convscope.training.cache import cached_pictures
-from convscope.training.lesson import load_lesson
 from convscope.training.loop import train_on
 from convscope.training.pictures import load_pictures, mean_picture, view_of
 from convscope.training.recipe import SMALL
+from convscope.training.training_data import load_training_data
 
 SEEN = Preprocess((3, 28, 28), fit=Fit.CROP)
 COUNT = 20
@@ -144,7 +144,9 @@ def test_a_training_from_the_cache_ends_with_the_same_bytes(folder: Path, tmp_pa
     )
     recipe = replace(SMALL, epochs=1, batch_size=4, crops=True, flips=True, keep_epochs=())
     images = open_images(str(folder))
-    lessons = [load_lesson(tiny, images, images, recipe, cache=c) for c in (None, tmp_path / "c")]
+    lessons = [
+        load_training_data(tiny, images, images, recipe, cache=c) for c in (None, tmp_path / "c")
+    ]
     results = [
         train_on(tiny, lesson, recipe, tmp_path / str(index))
         for index, lesson in enumerate(lessons)

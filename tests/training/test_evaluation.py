@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from convscope.distributed import Ranks
 from convscope.errors import BadOption
-from convscope.network.ranks import Ranks
 from convscope.training.evaluation import evaluate, ten_crops
 from convscope.training.pictures import Pictures
 

@@ -17,13 +17,13 @@ from PIL import Image
 from convscope.errors import BadData, BadModel, FolderInUse, NonFinite
 from convscope.images.datasets import open_images
 from convscope.images.preprocess import Fit, Preprocess, middle
-from convscope.network.architectures import ARCHITECTURES
-from convscope.network.weights import read_weights
-from convscope.network.zoo import open_model
+from convscope.models.architectures import ARCHITECTURES
+from convscope.models.weights import read_weights
+from convscope.models.zoo import open_model
 from convscope.training import pictures
-from convscope.training.checkpoint import Status, read_run
-from convscope.training.feed import Feed
-from convscope.training.loop import load_lesson, renormalise, train, train_on
+from convscope.training.checkpoint import RunStatus, read_run
+from convscope.training.loader import Loader
+from convscope.training.loop import load_training_data, renormalise, train, train_on
 from convscope.training.pictures import load_pictures, mean_picture, view_of
 from convscope.training.recipe import SMALL
 
@@ -58,7 +58,7 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def lesson(folders):
-    return load_lesson(TINY, *(open_images(str(folder)) for folder in folders), BRIEF)
+    return load_training_data(TINY, *(open_images(str(folder)) for folder in folders), BRIEF)
 
 
 def test_a_network_learns_what_is_there_to_learn(lesson, tmp_path: Path):
@@ -110,7 +110,7 @@ def test_the_folder_holds_what_the_recipe_keeps_and_says_what_it_is(lesson, tmp_
         "weights.safetensors",
     ]
     run = read_run(out)
-    assert run.status is Status.FINISHED
+    assert run.status is RunStatus.FINISHED
     assert run.architecture == TINY.with_classes(2)
     assert run.recipe == BRIEF
     assert run.history == result.history
@@ -139,7 +139,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_names_the_step(lesson, 
     wild = replace(BRIEF, learning_rate=1e20, radius=None)
     with pytest.raises(NonFinite, match=r"the loss is \w+ at step \d+ \(epoch 1, learning rate"):
         train_on(TINY, lesson, wild, tmp_path / "run")
-    assert read_run(tmp_path / "run").status is Status.DIVERGED
+    assert read_run(tmp_path / "run").status is RunStatus.DIVERGED
     with pytest.raises(BadModel, match=r"open its last checkpoint as MODEL@.*epoch-0000"):
         open_model(f"run:{tmp_path}/run")
 
@@ -188,11 +188,11 @@ def test_no_filter_leaves_the_radius_during_training(lesson, tmp_path: Path):
 def test_crops_and_flips_are_windows_of_the_mean_subtracted_picture(tmp_path: Path):
     train_set = open_images(str(striped(tmp_path / "train", 3, size=(40, 52))))
     recipe = replace(BRIEF, crops=True, flips=True)
-    lesson = load_lesson(TINY, train_set, train_set, recipe)
+    lesson = load_training_data(TINY, train_set, train_set, recipe)
     side = round(32 / 0.875)
     assert lesson.pictures.pixels.shape == (6, side, side, 3)
     assert lesson.preprocess.fit is Fit.CROP
-    feed, chosen = Feed(lesson, recipe, torch.device("cpu")), torch.arange(6).repeat(8)
+    feed, chosen = Loader(lesson, recipe, torch.device("cpu")), torch.arange(6).repeat(8)
     batch = feed.batch(chosen, epoch=1, place=0)
     images = feed.images(batch)
     assert torch.equal(batch.labels, lesson.pictures.labels[chosen])
@@ -214,7 +214,7 @@ def test_crops_and_flips_are_windows_of_the_mean_subtracted_picture(tmp_path: Pa
 
 def test_the_mean_of_a_cropping_recipe_is_the_middle_of_the_larger_one(tmp_path: Path):
     images = open_images(str(striped(tmp_path / "train", 3, size=(37, 37))))
-    lesson = load_lesson(TINY, images, images, replace(BRIEF, crops=True))
+    lesson = load_training_data(TINY, images, images, replace(BRIEF, crops=True))
     middle = lesson.mean[2:34, 2:34].permute(2, 0, 1).numpy()
     np.testing.assert_array_equal(lesson.preprocess.per_pixel_mean, middle)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import BadOption
-from convscope.network.architectures import Initialisation
+from convscope.models.architectures import Initialisation
 from convscope.training.recipe import (
     PAPER,
     REASONS,

@@ -13,15 +13,15 @@ import torch
 
 import trainee
 from convscope.errors import FolderInUse, NonFinite
-from convscope.network.weights import read_weights
+from convscope.models.weights import read_weights
 from convscope.training import loop
-from convscope.training.checkpoint import Status, claim, read_run
-from convscope.training.loop import Keeping, train_on
+from convscope.training.checkpoint import RunStatus, claim_run, read_run
+from convscope.training.loop import CheckpointPolicy, train_on
 from convscope.training.recipe_file import read_recipe
-from convscope.training.teacher import Teacher
+from convscope.training.trainer import Trainer
 from trainee import RECIPE, STEPS, TINY, lesson
 
-RESUME = Keeping(resume=True, every=0.0)
+RESUME = CheckpointPolicy(resume=True, every=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +68,14 @@ class Stop(Exception):
 def test_stopped_before_any_step_it_ends_with_the_same_bytes(
     whole, tmp_path: Path, monkeypatch, step: int
 ):
-    taken = Teacher.step
+    taken = Trainer.step
 
     def stopping(self, batch, epoch, rate):
         if (epoch - 1) * STEPS + batch.place == step:
             raise Stop
         return taken(self, batch, epoch, rate)
 
-    monkeypatch.setattr(Teacher, "step", stopping)
+    monkeypatch.setattr(Trainer, "step", stopping)
     with pytest.raises(Stop):
         train_on(TINY, lesson(), RECIPE, tmp_path / "run", keeping=RESUME)
     monkeypatch.undo()
@@ -146,7 +146,7 @@ def test_a_run_is_not_taken_up_without_being_asked(whole):
 
 
 def test_two_trainings_never_share_a_folder(tmp_path: Path):
-    with claim(tmp_path / "run"), pytest.raises(FolderInUse, match="another process"):
+    with claim_run(tmp_path / "run"), pytest.raises(FolderInUse, match="another process"):
         train_on(TINY, lesson(), RECIPE, tmp_path / "run", keeping=RESUME)
 
 
@@ -168,7 +168,7 @@ def test_the_recipe_in_the_folder_is_the_recipe(whole):
 def test_a_loss_that_is_no_number_names_the_layer_and_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch, spoil: str | None, words: str
 ):
-    taken = Teacher.step
+    taken = Trainer.step
 
     def spoiling(self, batch, epoch, rate):
         if (epoch, batch.place) == (2, 3):
@@ -180,7 +180,7 @@ def test_a_loss_that_is_no_number_names_the_layer_and_the_last_good_checkpoint(
                     weights["fc6.weight"].fill_(1e38)
         return taken(self, batch, epoch, rate)
 
-    monkeypatch.setattr(Teacher, "step", spoiling)
+    monkeypatch.setattr(Trainer, "step", spoiling)
     out = tmp_path / "run"
     with pytest.raises(NonFinite) as failed:
         train_on(TINY, lesson(), RECIPE, out, keeping=RESUME)
@@ -190,7 +190,7 @@ def test_a_loss_that_is_no_number_names_the_layer_and_the_last_good_checkpoint(
     assert "\n" not in message
     good = read_weights(out / "state.safetensors")
     assert all(tensor.isfinite().all() for tensor in good.tensors.values())
-    assert read_run(out).status is Status.DIVERGED
+    assert read_run(out).status is RunStatus.DIVERGED
     with pytest.raises(FolderInUse, match="diverged"):
         train_on(TINY, lesson(), RECIPE, out, keeping=RESUME)
 

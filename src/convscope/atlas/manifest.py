@@ -14,20 +14,20 @@ __all__ = [
     "Manifest",
     "ModelRecord",
     "PreprocessRecord",
-    "Record",
     "SkippedRecord",
+    "StoredRecord",
 ]
 
 SCHEMA_VERSION = 1
 
 
-class Record(BaseModel):
+class StoredRecord(BaseModel):
     """A frozen piece of JSON. Unknown keys are ignored, so that a version may add some."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class ModelRecord(Record):
+class ModelRecord(StoredRecord):
     """Which network the atlas is of.
 
     Attributes:
@@ -54,7 +54,7 @@ class ModelRecord(Record):
         return {k: v for k, v in fields.items() if k != "output" or v is not None}
 
 
-class DataRecord(Record):
+class DataRecord(StoredRecord):
     """Which images the atlas looked at.
 
     Attributes:
@@ -68,7 +68,7 @@ class DataRecord(Record):
     count: int
 
 
-class PreprocessRecord(Record):
+class PreprocessRecord(StoredRecord):
     """How an image became the network's input.
 
     Attributes:
@@ -80,7 +80,7 @@ class PreprocessRecord(Record):
     settings: dict[str, Any]
 
 
-class FieldRecord(Record):
+class FieldRecord(StoredRecord):
     """A layer's receptive field, (rows, columns) in input pixels.
 
     Attributes:
@@ -96,7 +96,7 @@ class FieldRecord(Record):
     status: str
 
 
-class LayerRecord(Record):
+class LayerRecord(StoredRecord):
     """What the manifest says of a layer.
 
     Attributes:
@@ -132,14 +132,14 @@ class LayerRecord(Record):
     image_dependent: bool | None = None
 
 
-class SkippedRecord(Record):
+class SkippedRecord(StoredRecord):
     """An image that could not be read, and the reason."""
 
     name: str
     reason: str
 
 
-class ImageRecord(Record):
+class ImageRecord(StoredRecord):
     """One image of the data set.
 
     Attributes:
@@ -155,7 +155,7 @@ class ImageRecord(Record):
     class_name: str | None
 
 
-class Manifest(Record):
+class Manifest(StoredRecord):
     """What an atlas shows and how it was made.
 
     Attributes:

@@ -15,12 +15,12 @@ from convscope.errors import BadImage
 from convscope.geometry.window import Field
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
+from convscope.models.weights import module_sha256
 from convscope.network.network import Network
-from convscope.network.weights import module_sha256
 from convscope.scan.topk import TopK
 
 if TYPE_CHECKING:
-    from convscope.network.zoo import Model
+    from convscope.models.zoo import Model
 
 __all__ = [
     "field_record",

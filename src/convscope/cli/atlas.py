@@ -24,10 +24,10 @@ from convscope.experiments.session import Session, choose_device, open_session
 from convscope.text import listed
 
 if TYPE_CHECKING:
-    from convscope.atlas.scan import Search
+    from convscope.atlas.build import Search
     from convscope.atlas.store import Atlas
+    from convscope.distributed import Ranks
     from convscope.images.image_set import ImageSet
-    from convscope.network.ranks import Ranks
 
 __all__ = ["Mining", "atlas"]
 
@@ -73,9 +73,9 @@ def atlas(
     """
     layers = None if mining.layers is None else listed(mining.layers, "--layers")
     device = choose_device(running.device)
-    from convscope.atlas.scan import Search, write_atlas
+    from convscope.atlas.build import Search, write_atlas
+    from convscope.distributed import processes
     from convscope.methods.rules import rules_named
-    from convscope.network.ranks import processes
 
     rules = rules_named(mining.rules)
     search = Search(layers, mining.top, rules, running.batch_size, running.workers)

@@ -31,7 +31,7 @@ RECORD, RUN, ATLAS, PICTURES = "demo.json", "zfnet", "atlas", "pictures"
 
 
 @dataclass(frozen=True)
-class Size:
+class DemoSize:
     """How much a demo does.
 
     Attributes:
@@ -45,7 +45,7 @@ class Size:
     looked_at: int
 
 
-FULL, QUICK = Size(6000, 8, 1200), Size(3000, 4, 240)
+FULL, QUICK = DemoSize(6000, 8, 1200), DemoSize(3000, 4, 240)
 
 
 def demo(
@@ -86,7 +86,7 @@ def demo(
     screen.result(facts)
 
 
-def _make(screen: Screen, out: Path, size: Size, running: Running) -> dict[str, Any]:
+def _make(screen: Screen, out: Path, size: DemoSize, running: Running) -> dict[str, Any]:
     """Make everything that the page shows, and the page.
 
     Returns:
@@ -150,16 +150,16 @@ def _scenes(spec: str, side: int, seed: int) -> SceneImages:
     return SceneImages(spec, size=side, seed=seed)
 
 
-def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequence[Epoch]:
+def _train(screen: Screen, folder: Path, size: DemoSize, running: Running) -> Sequence[Epoch]:
     """Train the network into a folder, unless a trained one is there; its epochs."""
-    from convscope.network.architectures import architecture_named
-    from convscope.training.checkpoint import Status, read_run
-    from convscope.training.loop import Keeping, train
+    from convscope.models.architectures import architecture_named
+    from convscope.training.checkpoint import RunStatus, read_run
+    from convscope.training.loop import CheckpointPolicy, train
     from convscope.training.recipe import SMALL
 
     if (folder / "run.json").exists():
         run = read_run(folder)
-        if run.status is Status.FINISHED:
+        if run.status is RunStatus.FINISHED:
             screen.say(f"1/3  {folder} is trained already")
             return run.history
     recipe = replace(SMALL, epochs=size.epochs, seed=running.seed)
@@ -174,7 +174,7 @@ def _train(screen: Screen, folder: Path, size: Size, running: Running) -> Sequen
             folder,
             device=choose_device(running.device),
             workers=workers_or(running),
-            keeping=Keeping(resume=True),
+            keeping=CheckpointPolicy(resume=True),
             progress=progress,
         )
     screen.say(*(f"     {epoch_line(epoch)}" for epoch in trained.history))
@@ -185,7 +185,7 @@ def _write_atlas(
     screen: Screen, session: Session, scenes: SceneImages, folder: Path, running: Running
 ) -> Atlas:
     """The atlas of the scenes, with its page."""
-    from convscope.atlas.scan import Search, write_atlas
+    from convscope.atlas.build import Search, write_atlas
     from convscope.atlas.store import open_atlas
     from convscope.report.page import write_page
 
@@ -201,10 +201,10 @@ def _write_atlas(
 
 
 def _write_page(
-    out: Path, session: Session, atlas: Atlas, size: Size, facts: dict[str, Any]
+    out: Path, session: Session, atlas: Atlas, size: DemoSize, facts: dict[str, Any]
 ) -> None:
     """Write the demo's page."""
-    from convscope.report.tour import write_tour
+    from convscope.report.demo_page import write_tour
 
     convolutions = session.network.conv_layers()
     layers = [row for row in session.network.table() if row["name"] in convolutions]

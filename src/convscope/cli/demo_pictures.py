@@ -39,8 +39,8 @@ def draw_pictures(
     Returns:
         What was measured about each occlusion, JSON-able.
     """
-    from convscope.report.plate import plate_figure
-    from convscope.report.tour import contact_figure
+    from convscope.report.demo_page import contact_figure
+    from convscope.report.feature_grid import feature_grid_figure
 
     screen.say("3/3  pictures and page: scenes, feature maps, projections, occlusion")
     record = session.record()
@@ -53,7 +53,7 @@ def draw_pictures(
         f"A small ZFNet. Left of each pair: the nine image patches that excite the map most, "
         f"of {atlas.manifest.data.count} scenes. Right: their projections."
     )
-    plate = plate_figure(atlas, title="Feature maps, drawn at random", subtitle=subtitle)
+    plate = feature_grid_figure(atlas, title="Feature maps, drawn at random", subtitle=subtitle)
     write_figure(folder / "maps.png", plate, record)
     write_figure(folder / "projections.png", _projections(session, scenes), record)
     occluded = []

@@ -12,7 +12,7 @@ from convscope.experiments.options import FolderOption, Running
 from convscope.experiments.session import choose_device
 
 if TYPE_CHECKING:
-    from convscope.experiments.paper.plan import Outcome
+    from convscope.experiments.paper.plan import StageOutcome
     from convscope.experiments.paper.study import Reproduction
 
 __all__ = ["paper"]
@@ -62,7 +62,9 @@ def paper(
     budget = QUICK if quick else FULL
     screen.facts({"images": data, "budget": budget.name, "device": str(device)})
 
-    def tell(found: Reproduction, outcome: Outcome, number: int, total: int, there: bool) -> None:
+    def tell(
+        found: Reproduction, outcome: StageOutcome, number: int, total: int, there: bool
+    ) -> None:
         write_paper_page(found)
         screen.say(_line(outcome, number, total, there))
 
@@ -88,7 +90,7 @@ def paper(
         raise typer.Exit(FAILED)
 
 
-def _line(outcome: Outcome, number: int, total: int, there: bool) -> str:
+def _line(outcome: StageOutcome, number: int, total: int, there: bool) -> str:
     line = f"{number:2}/{total}  {outcome.title} ({outcome.where.partition(', §')[0]})"
     if outcome.error:
         return f"{line}: FAILED, {outcome.error}"

@@ -12,11 +12,11 @@ from convscope.cli.screen import Screen
 from convscope.cli.verb import show
 from convscope.errors import BadOption, NonFinite
 from convscope.experiments.learning import (
-    Learning,
+    RecipeOptions,
     choose_recipe,
     describe,
     epoch_line,
-    open_lesson,
+    open_training_images,
     recipe_preview,
     workers_or,
 )
@@ -27,16 +27,16 @@ from convscope.version import __version__
 if TYPE_CHECKING:
     import torch
 
+    from convscope.distributed import Ranks
     from convscope.images.image_set import ImageSet
-    from convscope.network.architectures import Architecture
-    from convscope.network.ranks import Ranks
-    from convscope.training.evaluation import Scores
-    from convscope.training.loop import Keeping, TrainingResult
+    from convscope.models.architectures import Architecture
+    from convscope.training.evaluation import CropScores
+    from convscope.training.loop import CheckpointPolicy, TrainingResult
     from convscope.training.recipe import Recipe
 
 __all__ = ["train"]
 
-_KEEPING = "Keeping"
+_KEEPING = "CheckpointPolicy"
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class Storing:
         ),
     ] = False
 
-    def policy(self) -> Keeping:
+    def policy(self) -> CheckpointPolicy:
         """The same as the training loop takes it."""
-        from convscope.training.loop import Keeping
+        from convscope.training.loop import CheckpointPolicy
 
-        return Keeping(self.resume, self.checkpoint_every, self.tensorboard)
+        return CheckpointPolicy(self.resume, self.checkpoint_every, self.tensorboard)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,9 @@ class TrainingInputs:
         return self.out
 
 
-def train(learning: Learning, storing: Storing, running: Running, inputs: TrainingInputs) -> None:
+def train(
+    learning: RecipeOptions, storing: Storing, running: Running, inputs: TrainingInputs
+) -> None:
     """Train a network of the paper, with its recipe.
 
     Stochastic gradient descent with momentum, dropout and filter renormalisation. The run's
@@ -152,15 +154,17 @@ def train(learning: Learning, storing: Storing, running: Running, inputs: Traini
         show(recipe_preview(recipe), running)
         return
     out, device = inputs.folder(), choose_device(running.device)
-    from convscope.network.ranks import processes
+    from convscope.distributed import processes
 
     with processes(device) as ranks:
-        from convscope.network.architectures import architecture_named
+        from convscope.models.architectures import architecture_named
         from convscope.training.loop import train as train_network
 
         screen = Screen(running.as_json, silent=not ranks.first)
         architecture = architecture_named(inputs.arch)
-        images, validation = open_lesson(inputs.data, inputs.val, architecture, running.seed)
+        images, validation = open_training_images(
+            inputs.data, inputs.val, architecture, running.seed
+        )
         screen.facts(_facts(architecture, images, validation, recipe, device, ranks))
         try:
             with screen.progress(out) as progress:
@@ -225,7 +229,7 @@ def report(screen: Screen, result: TrainingResult, recipe: Recipe) -> None:
     )
 
 
-def score_line(scores: Scores) -> str:
+def score_line(scores: CropScores) -> str:
     """The final weights' scores on the validation images, in a line."""
     how = "the middle of each picture" if scores.crops == 1 else "10 crops, averaged"
     return (

@@ -73,8 +73,8 @@ def _run(study: Study, out: Path, running: Running, resume: bool | None) -> None
         return
     check_unused(out, resume=resume)
     study.check()
+    from convscope.distributed import processes
     from convscope.experiments.session import choose_device
-    from convscope.network.ranks import processes
 
     with processes(choose_device(running.device)) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)

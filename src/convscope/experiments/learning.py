@@ -14,16 +14,16 @@ from convscope.experiments.study import Preview
 
 if TYPE_CHECKING:
     from convscope.images.image_set import ImageSet
-    from convscope.network.architectures import Architecture
+    from convscope.models.architectures import Architecture
     from convscope.training.checkpoint import Epoch
     from convscope.training.recipe import Recipe
 
 __all__ = [
-    "Learning",
+    "RecipeOptions",
     "choose_recipe",
     "describe",
     "epoch_line",
-    "open_lesson",
+    "open_training_images",
     "recipe_preview",
     "workers_or",
 ]
@@ -32,7 +32,7 @@ _RECIPE = "Recipe"
 
 
 @dataclass(frozen=True)
-class Learning:
+class RecipeOptions:
     """How to train: options that make a recipe."""
 
     recipe: Annotated[
@@ -77,7 +77,7 @@ class Learning:
     ] = False
 
 
-def choose_recipe(learning: Learning, arch: str, data: str, running: Running) -> Recipe:
+def choose_recipe(learning: RecipeOptions, arch: str, data: str, running: Running) -> Recipe:
     """The recipe by name or file, or by the network's and the data's, with what was asked for
     changed. Raises  BadOption: an unknown name, or a value outside its range."""
     from convscope.training.recipe import recipe_named
@@ -108,7 +108,7 @@ def recipe_preview(recipe: Recipe) -> Preview:
     return Preview(recipe_text(recipe).rstrip(), recipe.to_dict())
 
 
-def open_lesson(
+def open_training_images(
     data: str, val: str | None, architecture: Architecture, seed: int
 ) -> tuple[ImageSet, ImageSet]:
     """The images to learn from, and those to validate on; scenes drawn at the input's size.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from convscope.images.image_set import ImageSet
+    from convscope.models.zoo import Model
     from convscope.network.network import Network
-    from convscope.network.zoo import Model
 
 __all__ = ["UNTRAINED", "Picture", "Session", "choose_device", "open_session"]
 
@@ -132,7 +132,7 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
     table; BadOption: input, preprocess, fit or device."""
     device = choose_device(running.device)
     from convscope.methods.classes import class_names
-    from convscope.network.zoo import open_model
+    from convscope.models.zoo import open_model
 
     model = open_model(
         spec,

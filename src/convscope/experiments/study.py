@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     import torch
 
+    from convscope.distributed import Ranks
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
-    from convscope.network.ranks import Ranks
     from convscope.store.results import ResultStore
 
 __all__ = ["Chart", "Context", "Outcome", "Preview", "Result", "Study", "as_function"]
@@ -172,7 +172,7 @@ class Context:
 
     def together(self) -> Ranks:
         """The processes that share the work."""
-        from convscope.network.ranks import ALONE
+        from convscope.distributed import ALONE
 
         return self.ranks or ALONE
 

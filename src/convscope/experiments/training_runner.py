@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption
-from convscope.network.architectures import Architecture
-from convscope.network.ranks import ALONE, Ranks
-from convscope.network.zoo import open_model
+from convscope.models.architectures import Architecture
+from convscope.models.zoo import open_model
 from convscope.progress import Progress, silent
 from convscope.record import Record
 from convscope.scan.items import for_each, open_results
@@ -29,9 +29,9 @@ from convscope.stats import mean_of
 from convscope.store.results import ResultStore
 from convscope.training.checkpoint import RUN, read_run
 from convscope.training.evaluation import evaluate
-from convscope.training.lesson import Lesson
-from convscope.training.loop import Keeping, TrainingResult, train_on
+from convscope.training.loop import CheckpointPolicy, TrainingResult, train_on
 from convscope.training.recipe import Recipe
+from convscope.training.training_data import TrainingData
 
 __all__ = [
     "KEEPING", "RUNS", "Training", "TrainingRunner", "check_seeds", "measured", "runs_in",
@@ -39,7 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 RUNS = "runs"  # the folder of the runs in a study's
-KEEPING = Keeping(resume=True, every=60.0)  # a kill undoes a minute at most
+KEEPING = CheckpointPolicy(resume=True, every=60.0)  # a kill undoes a minute at most
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Training(Record):
     run: str
 
 
-def measured(done: TrainingResult, lesson: Lesson, device: torch.device) -> Training:
+def measured(done: TrainingResult, lesson: TrainingData, device: torch.device) -> Training:
     """How well a finished run's network knows the lesson that it learned."""
     network = open_model(f"run:{done.folder}").module.to(device)
     size = lesson.preprocess.shape[1]
@@ -97,7 +97,7 @@ class TrainingRunner:
     """
 
     def __init__(
-        self, lesson: Lesson, results: ResultStore, runs: Path, device: torch.device,
+        self, lesson: TrainingData, results: ResultStore, runs: Path, device: torch.device,
         ranks: Ranks, meter: _Meter,
     ) -> None:  # fmt: skip
         self.lesson, self.results, self.runs = lesson, results, runs
@@ -109,7 +109,7 @@ class TrainingRunner:
         cls,
         architecture: Architecture,
         recipe: Recipe,
-        lesson: Lesson,
+        lesson: TrainingData,
         out: str | os.PathLike[str] | None,
         *,
         trainings: int,
@@ -174,7 +174,7 @@ class _Meter:
     """Progress over a whole study, of trainings that each tell only of their own."""
 
     def __init__(
-        self, progress: Progress | None, trainings: int, recipe: Recipe, lesson: Lesson
+        self, progress: Progress | None, trainings: int, recipe: Recipe, lesson: TrainingData
     ) -> None:
         self.progress, self.trainings, self.done = progress or silent, trainings, 0
         self.pictures, self.each = len(lesson.pictures), recipe.epochs * len(lesson.pictures)

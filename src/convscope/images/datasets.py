@@ -42,7 +42,7 @@ from convscope.images.listing import (
 from convscope.images.torchvision_images import TorchvisionImages
 
 if TYPE_CHECKING:
-    from convscope.images.scenes import Scene
+    from convscope.scenes.render import Scene
 
 __all__ = [
     "Batch",
@@ -282,7 +282,7 @@ class SceneImages(ImageSet):
         self, spec: str, *, size: int | None = None, seed: int = 0, context: float = 0.0
     ) -> None:
         # imported here: their module prepares textures that other sets never need
-        from convscope.images.scenes import RECIPE, SPLIT_SIZES, SceneSpec, Split
+        from convscope.scenes.render import RECIPE, SPLIT_SIZES, SceneSpec, Split
 
         split, count, strength = _scene_words(spec)
         context = context if strength is None else strength
@@ -298,7 +298,7 @@ class SceneImages(ImageSet):
 
     def scene(self, index: int) -> Scene:
         """Render a picture together with its truth: masks, parts, ground."""
-        from convscope.images.scenes import render
+        from convscope.scenes.render import render
 
         return render(self.recipe, index)
 

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import BadData
-from convscope.images.chosen import ChosenImages, Targets, without_classes
 from convscope.images.classes import parse_classes
 from convscope.images.image_set import ImageSet
+from convscope.images.subsets import SubsetImages, Targets, without_classes
 
 __all__ = ["LAYOUTS", "open_caltech", "open_index", "open_voc"]
 
@@ -94,7 +94,7 @@ def open_voc(spec: str, place: str, files: Open) -> ImageSet:
     place_of = {base.name(i).rpartition(".")[0]: i for i in range(len(base))}
     names = sorted(truth)
     chosen = [_at(place_of, name, spec) for name in names]
-    return ChosenImages(spec, base, chosen, classes, [tuple(truth[name]) for name in names])
+    return SubsetImages(spec, base, chosen, classes, [tuple(truth[name]) for name in names])
 
 
 def _voc_root(path: Path, spec: str) -> Path:
@@ -156,8 +156,8 @@ def open_index(spec: str, place: str, files: Open) -> ImageSet:
     names = classes or _names(labelled, [str(row["file"]) for row, _ in kept])
     numbers = [[_number(label, names, name) for label in labels] for labels in labelled]
     if not several:
-        return ChosenImages(spec, base, chosen, names, [labels[0] for labels in numbers])
-    return ChosenImages(spec, base, chosen, names, [_hot(labels, len(names)) for labels in numbers])
+        return SubsetImages(spec, base, chosen, names, [labels[0] for labels in numbers])
+    return SubsetImages(spec, base, chosen, names, [_hot(labels, len(names)) for labels in numbers])
 
 
 def _read_index(path: Path, spec: str) -> tuple[str, list[dict[str, Any]], tuple[str, ...] | None]:

@@ -23,7 +23,15 @@ from PIL import Image
 
 from convscope.errors import BadImage, BadOption
 from convscope.images.files import PIXEL_LIMIT
-from convscope.images.scaling import RECIPES, Order, Recipe, Scaling, Triple, listed, read_recipe
+from convscope.images.scaling import (
+    RECIPES,
+    CustomScaling,
+    Order,
+    Scaling,
+    Triple,
+    listed,
+    read_custom_scaling,
+)
 
 CROP_SHARE = 0.875  # of the resized picture's side is kept by the crop: 224 of 256
 PER_PIXEL = "per-pixel"  # stands in a record for a mean that travels beside it as a tensor
@@ -65,7 +73,7 @@ class Preprocess:
     scaling: Scaling = Scaling.IMAGENET
     fit: Fit = Fit.CROP
     mean: Triple | NDArray[np.float32] | None = None
-    recipe: Recipe | None = None
+    recipe: CustomScaling | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _checked_shape(self.shape))
@@ -83,11 +91,11 @@ class Preprocess:
         return self.shape[1:]
 
     @property
-    def numbers(self) -> Recipe:
+    def numbers(self) -> CustomScaling:
         """The numbers in force; where `mean` is per pixel, it counts in place of their mean."""
         recipe = self.recipe or RECIPES[self.scaling]
         if isinstance(self.mean, tuple):
-            return Recipe(recipe.white, self.mean, recipe.std, recipe.order)
+            return CustomScaling(recipe.white, self.mean, recipe.std, recipe.order)
         return recipe
 
     @property
@@ -293,7 +301,7 @@ class Preprocess:
                 scaling=Scaling(record["scaling"]),
                 fit=Fit(record["fit"]),
                 mean=mean if stored == PER_PIXEL else stored,
-                recipe=None if numbers is None else Recipe.from_dict(numbers),
+                recipe=None if numbers is None else CustomScaling.from_dict(numbers),
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, BadOption):
@@ -355,7 +363,7 @@ def choose_preprocess(
         return Preprocess(sides, Scaling(scaling), Fit(fit), mean)
     if not scaling.lower().endswith((".yaml", ".yml")):
         raise BadOption(f"preprocess {scaling!r}: it is {', '.join(names)}, or a file .yaml")
-    return Preprocess(sides, Scaling.CUSTOM, Fit(fit), mean, read_recipe(scaling))
+    return Preprocess(sides, Scaling.CUSTOM, Fit(fit), mean, read_custom_scaling(scaling))
 
 
 def parse_shape(text: str) -> Shape:

@@ -1,4 +1,4 @@
-"""How bytes become numbers. A Recipe is the arithmetic, RECIPES the ones that have names.
+"""How bytes become numbers. A CustomScaling is the arithmetic, RECIPES the ones that have names.
 
     x = (bytes / 255 · white − mean) / std          channels in `order`
 
@@ -47,7 +47,7 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class CustomScaling:
     """The numbers of a scaling.
 
     Attributes:
@@ -92,7 +92,7 @@ class Recipe:
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> Recipe:
+    def from_dict(cls, record: Mapping[str, Any]) -> CustomScaling:
         """Convert from what `to_dict` returned, or from a recipe file.
 
         Raises:
@@ -116,15 +116,17 @@ class Recipe:
 KEYS = {"scale", "mean", "std", "order"}
 
 RECIPES = {
-    Scaling.IMAGENET: Recipe(1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # torchvision's
-    Scaling.UNIT: Recipe(1.0),
+    Scaling.IMAGENET: CustomScaling(
+        1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    ),  # torchvision's
+    Scaling.UNIT: CustomScaling(1.0),
     # paper §2: mean-subtracted, not divided. ImageNet's mean in 0..255, unless data gave its own
-    Scaling.PAPER: Recipe(255.0, (123.675, 116.28, 103.53)),
-    Scaling.CAFFE: Recipe(255.0, (104.0, 117.0, 123.0), order=Order.BGR),
+    Scaling.PAPER: CustomScaling(255.0, (123.675, 116.28, 103.53)),
+    Scaling.CAFFE: CustomScaling(255.0, (104.0, 117.0, 123.0), order=Order.BGR),
 }
 
 
-def read_recipe(path: str | Path) -> Recipe:
+def read_custom_scaling(path: str | Path) -> CustomScaling:
     """Read the recipe in a YAML file.
 
     Raises:
@@ -134,7 +136,7 @@ def read_recipe(path: str | Path) -> Recipe:
         record = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         if not isinstance(record, Mapping):
             raise BadOption("not a table of scale, mean, std, order")
-        return Recipe.from_dict(record)
+        return CustomScaling.from_dict(record)
     except (OSError, UnicodeDecodeError) as error:
         raise BadOption(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from convscope.errors import BadInput, BadOption
+from convscope.network.from_export import INPUT
 from convscope.network.network import Network
-from convscope.network.reader import INPUT
 
 __all__ = ["Head", "class_names"]
 

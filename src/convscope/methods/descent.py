@@ -14,10 +14,14 @@ from torch import Tensor
 
 from convscope.errors import UnsupportedOp
 from convscope.methods.rules import Rules, rectify, skip
-from convscope.network.cone import Cone, Seen, cone_of
+from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
+from convscope.network.local.receptive_windows import (
+    ReceptiveWindows,
+    SavedActivations,
+    receptive_windows_of,
+)
 from convscope.network.node import Node, WindowRule
-from convscope.network.reader import INPUT
 from convscope.network.trace import Trace
 
 __all__ = ["Start", "cone_for", "crops_pay", "descend", "descend_in_windows", "group_size"]
@@ -64,9 +68,9 @@ class Start:
         return start
 
 
-def cone_for(network: Graph, layer: str, rules: Rules) -> Cone | None:
+def cone_for(network: Graph, layer: str, rules: Rules) -> ReceptiveWindows | None:
     """The cone to go down in, where there is one, the rules can follow it, and it pays."""
-    cone = cone_of(network, layer)
+    cone = receptive_windows_of(network, layer)
     if cone is None or cone.share() > WORTH_WINDOWS:
         return None
     return cone if all(rules.on_window(node) is not None for node in cone.nodes) else None
@@ -88,7 +92,7 @@ def crops_pay(network: Graph, units: Mapping[str, int], images: int, rules: Rule
     return crops < images * whole
 
 
-def group_size(network: Graph, layer: str, cone: Cone | None) -> int:
+def group_size(network: Graph, layer: str, cone: ReceptiveWindows | None) -> int:
     """How many units of a layer go down together within the memory budget."""
     sizes = [
         shape[0] * (cone.size(name)[0] * cone.size(name)[1] if cone else _area(shape))
@@ -111,7 +115,7 @@ def descend(trace: Trace, start: Start, images: Tensor, rules: Rules) -> Tensor:
 
 
 def descend_in_windows(
-    seen: Seen, start: Start, rules: Rules, scratch: dict[str, Tensor] | None = None
+    seen: SavedActivations, start: Start, rules: Rules, scratch: dict[str, Tensor] | None = None
 ) -> Tensor:
     """Carry signals down in windows: (U, C, h, w), the receptive fields, zero outside the image.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from convscope.errors import BadOption
 from convscope.geometry.box import Box
-from convscope.network.grouping import BoxGrid
+from convscope.network.local.grouping import BoxGrid
 
 __all__ = ["Fill", "Occluder", "covered", "fill_planes"]
 

@@ -22,9 +22,9 @@ from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.methods.sweep import (
     Method,
-    Precision,
     Rounding,
     Sweep,
+    SweepPrecision,
     one_image,
     refuse_not_finite,
     sweep,
@@ -34,8 +34,15 @@ from convscope.network.unit import Unit
 from convscope.progress import Progress
 
 __all__ = [
-    "Method", "Occluder", "OcclusionMaps", "Precision", "Rounding", "Sweep", "occlude",
-    "strongest_map", "sweep",
+    "Method",
+    "Occluder",
+    "OcclusionMaps",
+    "Rounding",
+    "Sweep",
+    "SweepPrecision",
+    "occlude",
+    "strongest_map",
+    "sweep",
 ]  # fmt: skip
 
 
@@ -121,7 +128,7 @@ def occlude(
     rules: Rules = DECONVNET,
     batch_size: int | None = None,
     method: Method | str = Method.INCREMENTAL,
-    precision: Precision | str = Precision.FLOAT32,
+    precision: SweepPrecision | str = SweepPrecision.FLOAT32,
     progress: Progress | None = None,
 ) -> OcclusionMaps:
     """Which part of an image does the network's answer rest on?

@@ -14,10 +14,10 @@ from convscope.errors import BadInput, NonFinite
 from convscope.geometry.box import Box
 from convscope.methods.descent import Start, cone_for, descend, descend_in_windows, group_size
 from convscope.methods.numbers import widened
-from convscope.methods.rules import DECONVNET, Rules, Seed
-from convscope.network.cone import Seen, SeenInCrops, SeenInMaps
+from convscope.methods.rules import DECONVNET, InitialSignal, Rules
+from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
-from convscope.network.reader import INPUT
+from convscope.network.local.receptive_windows import SavedActivations, SavedInCrops, SavedInMaps
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 
@@ -130,17 +130,19 @@ def project_fields(
         if cone is None:
             yield from ((image, pixels) for pixels in descend(trace, part, rows, rules))
         else:
-            seen: Seen
+            seen: SavedActivations
             if from_crops:
                 crops = cone.take(trace[INPUT], INPUT, rows, part.positions)
-                seen = SeenInCrops(cone, part.positions, crops)
+                seen = SavedInCrops(cone, part.positions, crops)
             else:
-                seen = SeenInMaps(cone, part.positions, trace, rows)
+                seen = SavedInMaps(cone, part.positions, trace, rows)
             fields = descend_in_windows(seen, part, rules, scratch)
             yield from zip(cone.boxes(part.positions), fields, strict=True)
 
 
-def _start(trace: Trace, units: list[Unit], rows: Tensor, seed: Seed) -> tuple[Tensor, Start]:
+def _start(
+    trace: Trace, units: list[Unit], rows: Tensor, seed: InitialSignal
+) -> tuple[Tensor, Start]:
     """The units' values, and what the walk down starts with."""
     values = trace[units[0].layer]
     device = values.device
@@ -148,7 +150,7 @@ def _start(trace: Trace, units: list[Unit], rows: Tensor, seed: Seed) -> tuple[T
     positions = torch.tensor([unit.position or (0, 0) for unit in units], device=device)
     place = (positions[:, 0], positions[:, 1]) if values.dim() == 4 else ()
     activation = values[(rows, channels, *place)]
-    signal = activation if seed is Seed.ACTIVATION else torch.ones_like(activation)
+    signal = activation if seed is InitialSignal.ACTIVATION else torch.ones_like(activation)
     return activation, Start(units[0].layer, channels, positions, signal)
 
 

@@ -27,8 +27,8 @@ __all__ = [
     "GRADIENT",
     "GUIDED",
     "RULES",
+    "InitialSignal",
     "Rules",
-    "Seed",
     "derivative",
     "gate_by_input",
     "rectify",
@@ -42,7 +42,7 @@ RECTIFIERS = ("relu", "hardtanh", "leaky_relu", "elu", "silu", "mish", "gelu", "
 """Nonlinearities that let positive values pass: these the deconvnet replaces by a rectification."""
 
 
-class Seed(Enum):
+class InitialSignal(Enum):
     """What the downward walk starts with, at the unit in question."""
 
     ACTIVATION = "activation"
@@ -60,7 +60,7 @@ class Rules:
 
     name: str
     table: Mapping[str, Rule]
-    seed: Seed
+    seed: InitialSignal
 
     def __getitem__(self, node: Node) -> Rule:
         """Raises  UnsupportedOp: neither this table nor the op table says what to do."""
@@ -88,7 +88,11 @@ class Rules:
         return node.op.adjoint_looks(node) if rule is node.op.adjoint else rule not in BLIND
 
     def replace(
-        self, changes: Mapping[str, Rule], *, name: str | None = None, seed: Seed | None = None
+        self,
+        changes: Mapping[str, Rule],
+        *,
+        name: str | None = None,
+        seed: InitialSignal | None = None,
     ) -> Rules:
         """The same method with some rules changed."""
         return Rules(name or self.name, {**self.table, **changes}, seed or self.seed)
@@ -149,10 +153,12 @@ GRADIENT = Rules(
         "relu": gate_by_input,
         "lrn": lrn_gradient,
     },
-    Seed.ONE,
+    InitialSignal.ONE,
 )
 DECONVNET = GRADIENT.replace(
-    {**dict.fromkeys(RECTIFIERS, rectify), "lrn": skip}, name="deconvnet", seed=Seed.ACTIVATION
+    {**dict.fromkeys(RECTIFIERS, rectify), "lrn": skip},
+    name="deconvnet",
+    seed=InitialSignal.ACTIVATION,
 )
 GUIDED = GRADIENT.replace(dict.fromkeys(RECTIFIERS, rectify_derivative), name="guided")
 

@@ -18,9 +18,9 @@ from convscope.geometry.box import Box
 from convscope.methods.classes import Head
 from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, covered, fill_planes
-from convscope.network.incremental import IncrementalSweep
+from convscope.network.from_export import INPUT
+from convscope.network.local.incremental import IncrementalSweep
 from convscope.network.network import Network
-from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 from convscope.progress import Progress
 
@@ -43,7 +43,7 @@ class Method(StrEnum):
     """The whole network on every image: the reference."""
 
 
-class Precision(StrEnum):
+class SweepPrecision(StrEnum):
     """The numbers that the network is run in."""
 
     FLOAT32 = "float32"
@@ -192,7 +192,7 @@ def sweep(
     classify: bool = True,
     batch_size: int | None = None,
     method: Method | str = Method.INCREMENTAL,
-    precision: Precision | str = Precision.FLOAT32,
+    precision: SweepPrecision | str = SweepPrecision.FLOAT32,
     progress: Progress | None = None,
 ) -> Sweep:
     """Run the network with the occluder at every position of its grid.
@@ -209,8 +209,8 @@ def sweep(
     """
     if method not in list(Method):
         raise BadOption(f"method {method!r}: it is {', '.join(Method)}")
-    if precision not in list(Precision):
-        raise BadOption(f"precision {precision!r}: it is {', '.join(Precision)}")
+    if precision not in list(SweepPrecision):
+        raise BadOption(f"precision {precision!r}: it is {', '.join(SweepPrecision)}")
     if batch_size is not None and batch_size < 1:
         raise BadOption(f"batch size {batch_size}: it is 1 or more")
     head = Head.of(network) if classify else None
@@ -230,7 +230,7 @@ def sweep(
     base_activity = widened(base_activity)
     if not all(_finite(found) for found in (base_logits, base_activity)):
         refuse_not_finite(network, image)
-    exact = precision == Precision.FLOAT32
+    exact = precision == SweepPrecision.FLOAT32
     logits, activity = METHODS[Method(method)](
         job if exact else job.to(torch.bfloat16), _counting(progress, job)
     )

@@ -15,8 +15,8 @@ from torch import Tensor
 from convscope.errors import BadInput, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
 from convscope.network.constants import Constants
+from convscope.network.from_export import INPUT
 from convscope.network.node import Node
-from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 
 __all__ = ["Graph", "Layer"]

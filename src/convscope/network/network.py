@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 
 from convscope.errors import BadInput, BadOption
-from convscope.network.cone import Cone, cone_of
+from convscope.network.from_export import read_network
 from convscope.network.graph import Graph, Layer
-from convscope.network.reader import read_network
+from convscope.network.local.receptive_windows import ReceptiveWindows, receptive_windows_of
 from convscope.network.trace import Trace
 
 __all__ = ["Layer", "Network", "open_network"]
@@ -38,9 +38,9 @@ class Network(Graph):
         """
         return Trace.record(self, images, layers)
 
-    def cone(self, layer: str) -> Cone | None:
+    def cone(self, layer: str) -> ReceptiveWindows | None:
         """The receptive cone of a layer's units; None where their windows do not move with them."""
-        return cone_of(self, layer)
+        return receptive_windows_of(self, layer)
 
     def table(self) -> list[dict[str, object]]:
         """A row per layer, JSON-able: what `convscope layers --json` prints."""

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from convscope.errors import NonFinite
+from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 from convscope.network.ops.pooling import max_pool_switches, switch_places
-from convscope.network.reader import INPUT
 from convscope.network.unit import Unit
 
 __all__ = ["Trace"]

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from convscope.experiments.ablation.table import Ablation, Row
+from convscope.experiments.number_words import NONE, spread_words
 from convscope.experiments.published import NAMES
-from convscope.experiments.wording import NONE, spread_words
 from convscope.report.chart import chart, inside, name_rows, row_height, value_rows
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import CHANCE, FAINT, LABELS, RULE

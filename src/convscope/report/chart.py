@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from convscope.experiments.wording import minus
+from convscope.experiments.number_words import minus
 from convscope.report.style import FAINT, FONT, INK, MAP, OTHER, RULE, SIZES, number
 from convscope.report.wrapping import wrapped
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from convscope.experiments.correspondence.result import Alike, Baseline, Correspondence
-from convscope.experiments.wording import plus_minus
+from convscope.experiments.number_words import plus_minus
 from convscope.report.chart import Mosaic, chart, name_rows, row_height, value_rows
 from convscope.report.sheet import PAGE, Panel, Sheet
 from convscope.report.style import CHANCE, FAINT, INK, OTHER, color_of, number

@@ -15,7 +15,7 @@ from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.filters import BANDS, RADIUS
 from convscope.experiments.diagnosis.findings import Severity
 from convscope.experiments.diagnosis.layer import LayerDiagnosis
-from convscope.experiments.wording import minus, percent
+from convscope.experiments.number_words import minus, percent
 from convscope.images.pictures import around_grey, grey_scaled
 from convscope.report.chart import chart, inside, name_rows, picture, row_height, ticks, value_rows
 from convscope.report.sheet import Note, Panel, Sheet

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from convscope.experiments.ensemble.combined import Group, Scoring, Size
 from convscope.experiments.ensemble.result import Ensemble
-from convscope.experiments.wording import interval_words, plus_minus, signed_number
+from convscope.experiments.number_words import interval_words, plus_minus, signed_number
 from convscope.report.chart import chart, inside, name_rows, row_height
 from convscope.report.sheet import PAGE, Note, Panel, Sheet
 from convscope.report.style import FAINT, INK, MAP, color_of

@@ -14,8 +14,8 @@ import numpy as np
 
 from convscope.atlas.sheets import encode, is_small, rank_sheet
 from convscope.experiments.evolution.result import Evolution, LayerEvolution, Lead, MapEvolution
-from convscope.experiments.wording import percent
-from convscope.report.island import call, resource, template
+from convscope.experiments.number_words import percent
+from convscope.report.embedded_data import call, resource, template
 from convscope.report.style import number
 from convscope.store.atomic import replace_file
 

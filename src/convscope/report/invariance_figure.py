@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from convscope.experiments.invariance.curves import SETTLED, Curves, Invariance
-from convscope.experiments.invariance.motions import Motion
-from convscope.experiments.wording import plus_minus
+from convscope.experiments.invariance.transforms import Transform
+from convscope.experiments.number_words import plus_minus
 from convscope.report.chart import Mosaic, chart, ticks
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import CHANCE, FAINT, OTHER, color_of, number
@@ -25,9 +25,9 @@ TALL = 1.25  # inches: a chart's height
 ACROSS = 4  # panels beside each other
 LISTED = 5  # pictures that are shown
 CAPTIONS = {
-    Motion.TRANSLATION: "Shifted by pixels",
-    Motion.SCALE: "Enlarged",
-    Motion.ROTATION: "Turned by degrees",
+    Transform.TRANSLATION: "Shifted by pixels",
+    Transform.SCALE: "Enlarged",
+    Transform.ROTATION: "Turned by degrees",
 }
 
 
@@ -95,7 +95,7 @@ def _draw_curves(
         color, order = (color_of(i), 3) if i < LISTED else (OTHER, 2)
         axes.plot(amounts, curve, color=color, linewidth=1.0, zorder=order)
     axes.set(xlim=(min(amounts), max(amounts)), ylim=(0, most))
-    if curves.motions.motion is Motion.ROTATION:
+    if curves.motions.motion is Transform.ROTATION:
         ticks(axes, x=[0, 90, 180, 270, 360])
 
 

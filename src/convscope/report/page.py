@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, WALL_TILE
 from convscope.atlas.store import Atlas, LayerRecord, Manifest, open_atlas
-from convscope.experiments.wording import duration
+from convscope.experiments.number_words import duration
 from convscope.methods.rules import DECONVNET
-from convscope.report.island import call, resource, template
+from convscope.report.embedded_data import call, resource, template
 from convscope.store.atomic import replace_file
 
 __all__ = ["write_page"]

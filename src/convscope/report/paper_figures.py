@@ -36,10 +36,10 @@ from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
 from convscope.report.evolution_figure import evolution_figure
 from convscope.report.evolution_page import write_evolution_page
+from convscope.report.feature_grid import feature_grid_figure
 from convscope.report.grouping_figure import grouping_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.page import write_page
-from convscope.report.plate import plate_figure
 from convscope.report.probe_figure import probe_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import save
@@ -86,7 +86,7 @@ def _features(found: Fig2, folder: Path) -> Shown:
     return {
         "maps": (
             "Feature maps of every layer: strongest patches and their projections",
-            plate_figure(atlas, maps=PLATE, title=title, subtitle=words),
+            feature_grid_figure(atlas, maps=PLATE, title=title, subtitle=words),
         ),
         "grouping": (
             "How alike each map's strongest images are, before and after training",

@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from convscope.experiments.claims import Claim, Judgement, Verdict
+from convscope.experiments.number_words import duration
 from convscope.experiments.paper.claims import claims_of
-from convscope.experiments.paper.plan import Outcome
+from convscope.experiments.paper.plan import StageOutcome
 from convscope.experiments.paper.study import Reproduction
-from convscope.experiments.scorecard import Claim, Judgement, Verdict
-from convscope.experiments.wording import duration
-from convscope.report.island import resource, template
-from convscope.report.shown import shown
+from convscope.report.embedded_data import resource, template
+from convscope.report.figure_reference import shown
 from convscope.store.atomic import replace_file
 from convscope.version import __version__
 
@@ -108,7 +108,7 @@ def _row(claim: Claim, judgement: Judgement) -> dict[str, str]:
     }
 
 
-def _stage(outcome: Outcome, folder: Path) -> dict[str, Any]:
+def _stage(outcome: StageOutcome, folder: Path) -> dict[str, Any]:
     claims = claims_of(outcome.key)
     return {
         "key": outcome.key,

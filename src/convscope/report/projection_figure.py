@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from convscope.errors import BadInput
-from convscope.experiments.wording import minus
+from convscope.experiments.number_words import minus
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY, crop, grey_scaled, shown_box
 from convscope.images.preprocess import Preprocess

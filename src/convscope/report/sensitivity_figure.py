@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convscope.experiments.number_words import interval_words, minus, percent
 from convscope.experiments.sensitivity.result import OcclusionStudy, Row
-from convscope.experiments.wording import interval_words, minus, percent
 from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess

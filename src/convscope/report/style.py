@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from convscope.errors import BadOption
-from convscope.experiments.wording import minus
+from convscope.experiments.number_words import minus
 from convscope.store.atomic import replace_file
 
 __all__ = [

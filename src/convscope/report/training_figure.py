@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from convscope.experiments.wording import percent
+from convscope.experiments.number_words import percent
 from convscope.report.chart import chart, inside, ticks
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import LABELS, OTHER

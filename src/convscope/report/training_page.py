@@ -18,14 +18,14 @@ from PIL import Image
 
 from convscope.atlas.sheets import FILTER_CELL, FILTER_COLUMNS, encode, filter_sheet
 from convscope.errors import BadCheckpoint, BadInput
-from convscope.experiments.wording import duration, percent
+from convscope.experiments.number_words import duration, percent
 from convscope.images.preprocess import Preprocess
-from convscope.network.weights import Weights, read_weights
-from convscope.report.island import resource, template
+from convscope.models.weights import Weights, read_weights
+from convscope.report.embedded_data import resource, template
 from convscope.report.style import render
 from convscope.report.training_figure import exact, training_figure
 from convscope.store.atomic import replace_file
-from convscope.training.checkpoint import Checkpoint, Epoch, Run, Status, read_run
+from convscope.training.checkpoint import Checkpoint, Epoch, Run, RunStatus, read_run
 from convscope.training.recipe_file import recipe_text
 
 __all__ = ["write_training_page"]
@@ -164,7 +164,7 @@ def _facts(run: Run) -> dict[str, str]:
         "Classes": ", ".join(run.classes),
         "Input": "×".join(map(str, run.architecture.input_shape)),
         "Time": duration(seconds) if run.history else "none yet",
-        "Status": str(run.status),
+        "RunStatus": str(run.status),
         "Processes": str(run.processes),
     }
     if run.history and seconds > 0:
@@ -173,7 +173,7 @@ def _facts(run: Run) -> dict[str, str]:
     facts |= dict(run.versions)
     if run.weights_sha256 is not None:
         facts["Weights"] = f"weights.safetensors, SHA-256 {run.weights_sha256}"
-    elif run.status is Status.RUNNING:
+    elif run.status is RunStatus.RUNNING:
         facts["Weights"] = "the final ones are not there yet"
     return facts
 

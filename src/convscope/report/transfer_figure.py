@@ -8,9 +8,9 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from convscope.experiments.number_words import plus_minus
 from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.transfer.multilabel import LayerScore, MultiTransfer
-from convscope.experiments.wording import plus_minus
 from convscope.report.chart import chart, name_rows, row_height, ticks, value_rows
 from convscope.report.score_curves import LOOKS, classifier_legend
 from convscope.report.sheet import Panel, Sheet

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.diagnosis.trial import Trial
-from convscope.experiments.wording import minus, spread_words
+from convscope.experiments.number_words import minus, spread_words
 from convscope.report.chart import chart
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import INK, LABELS, SIZES

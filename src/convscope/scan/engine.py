@@ -18,16 +18,16 @@ from typing import Protocol
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData
 from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
 from convscope.network.network import Network
-from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress, silent
 from convscope.scan.observer import Observer
 
-__all__ = ["Commits", "Scan", "Seen", "fitting_batch", "look", "nothing_readable"]
+__all__ = ["Commits", "Scan", "ScanState", "fitting_batch", "forward_batch", "nothing_readable"]
 
 CHECKPOINT_SECONDS = 30.0
 LARGEST_BATCH = 32
@@ -35,7 +35,7 @@ PART_BYTES = 2**26  # of what a process sees between two commits, where its size
 VALUE_BYTES = 2**28  # of the largest value of a batch, where the batch size is left to us
 
 
-class Seen(BaseModel):
+class ScanState(BaseModel):
     """How far a scan is, and what it found out about the images.
 
     Attributes:
@@ -56,10 +56,10 @@ class Seen(BaseModel):
 class Commits(Protocol):
     """Where a scan keeps how far it is, so that it goes on after a kill."""
 
-    def load(self, observers: Sequence[Observer]) -> Seen | None:
+    def load(self, observers: Sequence[Observer]) -> ScanState | None:
         """Restore the observers to the last commit, and return its place; None without one."""
 
-    def save(self, seen: Seen, observers: Sequence[Observer]) -> None:
+    def save(self, seen: ScanState, observers: Sequence[Observer]) -> None:
         """Commit the observers' state together with the place reached."""
 
 
@@ -100,7 +100,7 @@ class Scan:
         """Indices of the images that are looked at, in this order."""
         return range(len(self.images)) if self.indices is None else self.indices
 
-    def run(self, *observers: Observer, commits: Commits | None = None) -> Seen:
+    def run(self, *observers: Observer, commits: Commits | None = None) -> ScanState:
         """Show every image to the observers.
 
         Args:
@@ -117,7 +117,7 @@ class Scan:
         """
         ranks, tell = self.ranks, self.progress or silent
         checkpoint = commits if ranks.first else None
-        seen = ranks.from_first(lambda: (checkpoint and checkpoint.load(observers)) or Seen())
+        seen = ranks.from_first(lambda: (checkpoint and checkpoint.load(observers)) or ScanState())
         total, size = len(self.order), self._batch_size(observers)
         dealt = ranks.deal(self.order[seen.next :], size)
         number = -(-seen.next // size)
@@ -131,7 +131,7 @@ class Scan:
                 for shared in rounds:
                     if ranks.rank < len(shared):
                         batch = next(read)
-                        look(self.network, batch, observers, number + ranks.rank)
+                        forward_batch(self.network, batch, observers, number + ranks.rank)
                         oddities.add(batch)
                     number += len(shared)
                     done += sum(map(len, shared))
@@ -198,7 +198,9 @@ class Scan:
 
 
 @torch.no_grad()
-def look(network: Network, batch: Batch, observers: Sequence[Observer], number: int = 0) -> None:
+def forward_batch(
+    network: Network, batch: Batch, observers: Sequence[Observer], number: int = 0
+) -> None:
     """Run one batch forward for all observers, and its mirror images for those that ask for them.
 
     Args:
@@ -240,7 +242,7 @@ def fitting_batch(network: Network, names: Collection[str]) -> int:
     return max(1, min(LARGEST_BATCH, VALUE_BYTES // (4 * largest)))
 
 
-def nothing_readable(images: ImageSet, seen: Seen) -> BadData:
+def nothing_readable(images: ImageSet, seen: ScanState) -> BadData:
     """The error of a scan that could read no image.
 
     Args:
@@ -283,10 +285,10 @@ class _Oddities:
         self.skipped.extend((skip.index, skip.name, skip.reason) for skip in batch.skipped)
         self.converted.update(note for image in batch.converted for note in image.notes)
 
-    def added_to(self, seen: Seen, reached: int, seconds: float) -> Seen:
+    def added_to(self, seen: ScanState, reached: int, seconds: float) -> ScanState:
         """The scan's state with these added, after so many images and seconds."""
         converted = Counter(seen.converted) + self.converted
-        return Seen(
+        return ScanState(
             next=reached,
             skipped=tuple(sorted((*seen.skipped, *self.skipped))),
             converted=dict(sorted(converted.items())),

@@ -28,9 +28,9 @@ import numpy as np
 from convscope.errors import BadData
 from convscope.images.batches import Skipped
 from convscope.images.image_set import ImageSet
+from convscope.models.zoo import Model
 from convscope.network.network import Network
-from convscope.network.zoo import Model
-from convscope.scan.engine import Scan, Seen
+from convscope.scan.engine import Scan, ScanState
 from convscope.scan.features import (
     Features,
     FeatureSettings,
@@ -163,7 +163,7 @@ class FeatureCache:
     tables: Mapping[str, FeatureTable]
     images: ImageSet
 
-    def load(self, observers: Sequence[Observer]) -> Seen | None:
+    def load(self, observers: Sequence[Observer]) -> ScanState | None:
         """The place from which on a table lacks rows."""
         (writer,) = observers
         assert isinstance(writer, FeatureWriter)
@@ -171,9 +171,9 @@ class FeatureCache:
         for table in self.tables.values():
             writer.unread |= {i: why for i, why in table.unread.items() if i < start}
         skipped = [(i, self.images.name(i), why) for i, (why, _) in sorted(writer.unread.items())]
-        return Seen(next=start, skipped=tuple(skipped))
+        return ScanState(next=start, skipped=tuple(skipped))
 
-    def save(self, seen: Seen, observers: Sequence[Observer]) -> None:
+    def save(self, seen: ScanState, observers: Sequence[Observer]) -> None:
         """Record in all tables how many rows are there."""
         (writer,) = observers
         assert isinstance(writer, FeatureWriter)

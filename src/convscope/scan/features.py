@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.distributed import Ranks
 from convscope.errors import NonFinite
 from convscope.images.batches import Batch, Skipped
 from convscope.images.image_set import ImageSet
 from convscope.network.network import Network
-from convscope.network.ranks import Ranks
 from convscope.scan.observer import Observer
 from convscope.scan.pooling import Pooling
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from convscope.network.ranks import ALONE, Ranks
+from convscope.distributed import ALONE, Ranks
 from convscope.progress import Progress, silent
 from convscope.store.results import Arrays, Record, ResultStore
 

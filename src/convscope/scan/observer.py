@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from convscope.distributed import Ranks
 from convscope.images.batches import Batch
-from convscope.network.ranks import Ranks
 
 __all__ = ["Observer"]
 

@@ -7,12 +7,12 @@ from functools import reduce
 
 from torch import Tensor
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption
 from convscope.images.batches import Batch
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
 from convscope.network.network import Network
-from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress
 from convscope.scan.engine import Scan
 from convscope.scan.observer import Observer

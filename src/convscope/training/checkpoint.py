@@ -8,7 +8,7 @@
     state.safetensors            until then: what training goes on with (state.py)
     tensorboard/                 curves for TensorBoard, where they were asked for
 
-Each file of weights says itself how to use it (network/weights.py).
+Each file of weights says itself how to use it (models/weights.py).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any
 
 from convscope.errors import BadData, FolderInUse
 from convscope.images.preprocess import Preprocess
-from convscope.network.architectures import Architecture, Convnet
-from convscope.network.weights import write_network
+from convscope.models.architectures import Architecture, Convnet
+from convscope.models.weights import write_network
 from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.lock import LOCK, check_unused, held
-from convscope.training.evaluation import Scores
+from convscope.training.evaluation import CropScores
 from convscope.training.recipe import Recipe
 from convscope.training.recipe_file import recipe_text
 
@@ -38,8 +38,8 @@ __all__ = [
     "Epoch",
     "Run",
     "RunFolder",
-    "Status",
-    "claim",
+    "RunStatus",
+    "claim_run",
     "read_run",
     "run_to_resume",
     "tidy",
@@ -50,7 +50,7 @@ RUN, METRICS, WEIGHTS = "run.json", "metrics.jsonl", "weights.safetensors"
 RECIPE, STATE = "recipe.yaml", "state.safetensors"
 
 
-class Status(StrEnum):
+class RunStatus(StrEnum):
     """How far a run is."""
 
     RUNNING = "running"  # or killed
@@ -128,13 +128,13 @@ class Run:
     data: Mapping[str, Any]
     validation: Mapping[str, Any]
     versions: Mapping[str, str]
-    status: Status = Status.RUNNING
+    status: RunStatus = RunStatus.RUNNING
     checkpoints: tuple[Checkpoint, ...] = ()
     weights_sha256: str | None = None
     history: tuple[Epoch, ...] = field(default=(), repr=False)
     processes: int = 1
     notes: tuple[str, ...] = ()
-    tested: tuple[Scores, ...] = ()
+    tested: tuple[CropScores, ...] = ()
 
     def difference(self, wanted: Run) -> str | None:
         """Name the first thing in which another training would differ; None if it would not.
@@ -183,11 +183,11 @@ class Run:
         fields["architecture"] = Architecture.from_dict(fields["architecture"])
         fields["recipe"] = Recipe.from_dict(fields["recipe"])
         fields["classes"] = tuple(fields["classes"])
-        fields["status"] = Status(fields["status"])
+        fields["status"] = RunStatus(fields["status"])
         fields["checkpoints"] = tuple(Checkpoint(**entry) for entry in fields["checkpoints"])
         fields["history"] = tuple(Epoch(**entry) for entry in fields["history"])
         fields["notes"] = tuple(fields.get("notes", ()))
-        fields["tested"] = tuple(Scores(**entry) for entry in fields.get("tested", ()))
+        fields["tested"] = tuple(CropScores(**entry) for entry in fields.get("tested", ()))
         return cls(**fields)
 
 
@@ -240,7 +240,7 @@ def run_to_resume(folder: str | os.PathLike[str], *, resume: bool) -> Run | None
 
 
 @contextmanager
-def claim(folder: str | os.PathLike[str]) -> Iterator[Path]:
+def claim_run(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Make the folder, if need be, and lock it for this process while the `with` block runs.
 
     The system releases the lock when the process ends, however it ends.
@@ -259,7 +259,7 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[Path]:
 def tidy(folder: Path) -> None:
     """Remove what a finished run left if it was killed in its very last moment."""
     if any(_is_leftover(entry) or entry.name == STATE for entry in folder.iterdir()):
-        with claim(folder):
+        with claim_run(folder):
             (folder / STATE).unlink(missing_ok=True)
 
 
@@ -267,7 +267,7 @@ class RunFolder:
     """Writes a run into a locked folder while it happens.
 
     Args:
-        folder: The run's folder, locked by `claim`.
+        folder: The run's folder, locked by `claim_run`.
         run: What is trained on what; `history` and `checkpoints` grow.
         preprocess: The network's preprocessing, which is stored with the weights.
     """
@@ -301,7 +301,7 @@ class RunFolder:
         self.run = replace(self.run, checkpoints=(*self.run.checkpoints, kept))
         self._record()
 
-    def finish(self, network: Convnet, tested: tuple[Scores, ...] = ()) -> Path:
+    def finish(self, network: Convnet, tested: tuple[CropScores, ...] = ()) -> Path:
         """Write the final weights, record that the run is complete, and return the weights' path.
 
         Args:
@@ -309,7 +309,9 @@ class RunFolder:
             tested: Its scores on the validation images.
         """
         sha256 = self._write(WEIGHTS, network, self.run.recipe.epochs)
-        self.run = replace(self.run, status=Status.FINISHED, weights_sha256=sha256, tested=tested)
+        self.run = replace(
+            self.run, status=RunStatus.FINISHED, weights_sha256=sha256, tested=tested
+        )
         self._record()
         (self.folder / STATE).unlink(missing_ok=True)
         return self.folder / WEIGHTS
@@ -322,7 +324,7 @@ class RunFolder:
             return f"the last good checkpoint is {self.folder / self.run.checkpoints[-1].file}"
         return "no checkpoint was written before"
 
-    def stop(self, status: Status) -> None:
+    def stop(self, status: RunStatus) -> None:
         """Record that no further epoch comes, and why."""
         self.run = replace(self.run, status=status)
         self._record()

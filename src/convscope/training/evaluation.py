@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption
 from convscope.images.preprocess import middle
-from convscope.network.ranks import ALONE, Ranks
 from convscope.training.pictures import Pictures
 
-__all__ = ["Scores", "evaluate", "ten_crops"]
+__all__ = ["CropScores", "evaluate", "ten_crops"]
 
 TOGETHER = 256  # images per forward pass
 
 
 @dataclass(frozen=True)
-class Scores:
+class CropScores:
     """How well a network classifies a set of pictures.
 
     Attributes:
@@ -45,7 +45,7 @@ def evaluate(
     crops: int = 1,
     device: torch.device | str = "cpu",
     ranks: Ranks = ALONE,
-) -> Scores:
+) -> CropScores:
     """Compute a network's scores, in float32. The network's mode, training or not, is as before.
 
     Args:
@@ -86,7 +86,7 @@ def evaluate(
         sums += _summed_scores(logits.float().cpu(), pictures.labels[indices])
     network.train(trained)
     loss, first, five = (ranks.total(sums.to(device)).cpu() / len(pictures)).tolist()
-    return Scores(crops, loss, first, five)
+    return CropScores(crops, loss, first, five)
 
 
 def ten_crops(images: Tensor, size: int) -> Tensor:

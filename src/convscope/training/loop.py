@@ -17,37 +17,45 @@ from pathlib import Path
 
 import torch
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, FolderInUse, NonFinite
 from convscope.images.datasets import ImageSet
-from convscope.network.architectures import Architecture, architecture_named, build
-from convscope.network.ranks import ALONE, Ranks
-from convscope.network.weights import about_network
+from convscope.models.architectures import Architecture, architecture_named, build
+from convscope.models.weights import about_network
 from convscope.progress import Progress
-from convscope.training.board import Board
 from convscope.training.checkpoint import (
     STATE,
     WEIGHTS,
     Epoch,
     Run,
     RunFolder,
-    Status,
-    claim,
+    RunStatus,
+    claim_run,
     run_to_resume,
     tidy,
 )
-from convscope.training.evaluation import Scores
-from convscope.training.lesson import Lesson, load_lesson
+from convscope.training.evaluation import CropScores
 from convscope.training.pictures import Pictures
 from convscope.training.recipe import Recipe
 from convscope.training.state import State, Sums, load_state, momentum_of, save_state
-from convscope.training.teacher import Teacher, renormalise
+from convscope.training.tensorboard_logger import TensorBoardLogger
+from convscope.training.trainer import Trainer, renormalise
+from convscope.training.training_data import TrainingData, load_training_data
 from convscope.version import __version__
 
-__all__ = ["Keeping", "Lesson", "TrainingResult", "load_lesson", "renormalise", "train", "train_on"]
+__all__ = [
+    "CheckpointPolicy",
+    "TrainingData",
+    "TrainingResult",
+    "load_training_data",
+    "renormalise",
+    "train",
+    "train_on",
+]
 
 
 @dataclass(frozen=True)
-class Keeping:
+class CheckpointPolicy:
     """How the state of a training is kept on disk while it runs.
 
     Attributes:
@@ -76,7 +84,7 @@ class TrainingResult:
     folder: Path
     weights: Path
     history: tuple[Epoch, ...]
-    tested: tuple[Scores, ...] = ()
+    tested: tuple[CropScores, ...] = ()
     already: bool = False
 
 
@@ -90,7 +98,7 @@ def train(
     device: str | torch.device = "cpu",
     workers: int = 0,
     cache: str | os.PathLike[str] | None = None,
-    keeping: Keeping = Keeping(),
+    keeping: CheckpointPolicy = CheckpointPolicy(),
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> TrainingResult:
@@ -128,11 +136,11 @@ def train(
     if existing is not None and images.classes is not None:  # before anything is read
         wanted = _with_classes(architecture, recipe, len(images.classes))
         _check_same(out, existing, replace(existing, architecture=wanted, recipe=recipe))
-        if existing.status is Status.FINISHED:
+        if existing.status is RunStatus.FINISHED:
             return _finished_before(Path(out), existing, ranks)
 
-    def load() -> Lesson:
-        return load_lesson(
+    def load() -> TrainingData:
+        return load_training_data(
             architecture, images, validation, recipe,
             workers=workers, cache=cache, progress=progress,
         )  # fmt: skip
@@ -146,12 +154,12 @@ def train(
 
 def train_on(
     architecture: Architecture,
-    lesson: Lesson,
+    lesson: TrainingData,
     recipe: Recipe,
     out: str | os.PathLike[str],
     *,
     device: str | torch.device = "cpu",
-    keeping: Keeping = Keeping(),
+    keeping: CheckpointPolicy = CheckpointPolicy(),
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> TrainingResult:
@@ -178,13 +186,13 @@ def train_on(
     existing = ranks.from_first(lambda: run_to_resume(out, resume=keeping.resume))
     if existing is not None:
         _check_same(out, existing, wanted)
-        if existing.status is Status.FINISHED:
+        if existing.status is RunStatus.FINISHED:
             return _finished_before(Path(out), existing, ranks)
     network = build(wanted.architecture, recipe.initialisation, seed=recipe.seed).to(device)
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    teacher = Teacher(network, lesson, recipe, device, ranks)
-    with claim(out) if ranks.first else nullcontext(), _generators_kept(device):
+    teacher = Trainer(network, lesson, recipe, device, ranks)
+    with claim_run(out) if ranks.first else nullcontext(), _generators_kept(device):
         folder = RunFolder(Path(out), wanted, lesson.preprocess) if ranks.first else None
         loop = _TrainingLoop(teacher, folder, keeping, progress if ranks.first else None)
         return loop.run(Path(out))
@@ -202,9 +210,9 @@ class _TrainingLoop:
 
     def __init__(
         self,
-        teacher: Teacher,
+        teacher: Trainer,
         folder: RunFolder | None,
-        keeping: Keeping,
+        keeping: CheckpointPolicy,
         progress: Progress | None,
     ) -> None:
         self.teacher, self.folder, self.keeping = teacher, folder, keeping
@@ -216,7 +224,7 @@ class _TrainingLoop:
         state = self._begin()
         board = None
         if self.folder is not None and self.keeping.tensorboard:
-            board = Board(out, state.history)
+            board = TensorBoardLogger(out, state.history)
         try:
             while state.epoch <= self.recipe.epochs:
                 state = self._epoch(state)
@@ -226,7 +234,7 @@ class _TrainingLoop:
         except NonFinite as error:
             if self.folder is None:
                 raise
-            self.folder.stop(Status.DIVERGED)
+            self.folder.stop(RunStatus.DIVERGED)
             remedy = "use a lower learning rate, or a smaller renormalisation radius"
             raise NonFinite(f"{error}; {self.folder.last_good()}: {remedy}") from None
         finally:
@@ -315,10 +323,10 @@ class _TrainingLoop:
             self._save(state)
         return state
 
-    def _test(self, state: State) -> tuple[Scores, ...]:
+    def _test(self, state: State) -> tuple[CropScores, ...]:
         """Score the final weights by one crop; where the recipe crops, by ten too (paper §3)."""
         last = state.history[-1]
-        one = Scores(1, last.val_loss, last.val_accuracy, last.val_top5)
+        one = CropScores(1, last.val_loss, last.val_accuracy, last.val_top5)
         return (one, self.teacher.validate(10)) if self.teacher.feed.slack else (one,)
 
     def _is_due(self) -> bool:
@@ -351,7 +359,11 @@ def _with_classes(architecture: Architecture, recipe: Recipe, classes: int) -> A
 
 
 def _new_run(
-    architecture: Architecture, lesson: Lesson, recipe: Recipe, device: torch.device, ranks: Ranks
+    architecture: Architecture,
+    lesson: TrainingData,
+    recipe: Recipe,
+    device: torch.device,
+    ranks: Ranks,
 ) -> Run:
     return Run(
         architecture,
@@ -379,7 +391,7 @@ def _check_same(out: str | os.PathLike[str], existing: Run, wanted: Run) -> None
         raise FolderInUse(
             f"{out} holds a run of other settings: {differing}; use the same, or give a new folder"
         )
-    if existing.status is Status.DIVERGED:
+    if existing.status is RunStatus.DIVERGED:
         raise FolderInUse(
             f"{out} holds a run that diverged, as it would again: give a new folder and a lower "
             "learning rate"

@@ -140,7 +140,7 @@ def mean_of(total: Tensor, count: int) -> Tensor:
 
 
 def _drawn(images: SceneImages, workers: int, progress: Progress | None) -> Pictures:
-    from convscope.images.scenes import render_many
+    from convscope.scenes.render import render_many
 
     what, count = f"drawing {images.spec}", len(images)
     if progress:

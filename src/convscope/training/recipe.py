@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from convscope.errors import BadOption
-from convscope.network.architectures import Initialisation
+from convscope.models.architectures import Initialisation
 
 __all__ = [
     "PAPER",

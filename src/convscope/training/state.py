@@ -3,7 +3,7 @@
 One safetensors file, so that a commit is one rename: weights, momentum (`momentum/NAME`) and, in
 its metadata, the position and the running sums of the epoch. No generator's state is among them:
 whatever is random is drawn from the seed, the epoch and the step (feed.py). The file opens as
-weights too (network/weights.py), which do not read the momentum.
+weights too (models/weights.py), which do not read the momentum.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from convscope.errors import BadCheckpoint
-from convscope.network.weights import MOMENTUM, write_weights
+from convscope.models.weights import MOMENTUM, write_weights
 from convscope.training.checkpoint import Checkpoint, Epoch
 
 __all__ = ["State", "Sums", "load_state", "momentum_of", "save_state"]
@@ -101,7 +101,7 @@ def save_state(
         network: The network as it is.
         optimiser: The optimiser, with its momentum.
         state: The position.
-        facts: Metadata that makes it a file of weights (network/weights.py).
+        facts: Metadata that makes it a file of weights (models/weights.py).
         extra: Tensors that belong to such a file, such as the mean picture.
     """
     tensors = {**network.state_dict(), **extra}

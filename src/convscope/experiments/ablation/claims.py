@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from convscope.experiments.scorecard import Verdict
+from convscope.experiments.claims import Verdict
 from convscope.stats import Contrast, contrast
 
 __all__ = ["CLAIMS", "Judged", "Quantity", "RowClaim", "judge"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption, NonFinite
 from convscope.experiments.ablation.claims import Judged, judge
 from convscope.experiments.ablation.table import Ablation, Row
@@ -24,12 +25,11 @@ from convscope.experiments.ablation.variants import (
 )
 from convscope.experiments.training_runner import Training, TrainingRunner, check_seeds, measured
 from convscope.images.image_set import ImageSet
-from convscope.network.architectures import Architecture, architecture_named
-from convscope.network.ranks import ALONE, Ranks
+from convscope.models.architectures import Architecture, architecture_named
 from convscope.progress import Progress
 from convscope.stats import contrast
 from convscope.store.lock import check_unused
-from convscope.training.loop import Lesson, load_lesson
+from convscope.training.loop import TrainingData, load_training_data
 from convscope.training.recipe import Recipe
 
 __all__ = ["ablate", "planned"]
@@ -64,7 +64,7 @@ def planned(architecture: Architecture, variants: Iterable[Variant] | None = Non
 
 def ablate(
     architecture: Architecture | str,
-    data: Lesson | tuple[ImageSet, ImageSet],
+    data: TrainingData | tuple[ImageSet, ImageSet],
     recipe: Recipe,
     out: str | os.PathLike[str],
     *,
@@ -79,8 +79,8 @@ def ablate(
 
     Args:
         architecture: the whole network, or its name.
-        data: a lesson that is there already (`load_lesson`), or images to learn from and to test
-            on.
+        data: training data that is there already (`load_training_data`), or images to learn from
+            and to test on.
         recipe: that all of them learn by.
         out: a folder, for a run of every training (OUT/runs) and what was measured on it.
         variants: None is the paper's Table 2, as far as the network has those layers.
@@ -108,7 +108,9 @@ def ablate(
     planned(architecture, variants)
     if ranks.first:
         check_unused(out, resume=resume)
-    lesson = data if isinstance(data, Lesson) else load_lesson(architecture, *data, recipe)
+    lesson = (
+        data if isinstance(data, TrainingData) else load_training_data(architecture, *data, recipe)
+    )
     architecture = architecture.with_classes(len(lesson.pictures.classes))
     plan = planned(architecture, variants)
     with TrainingRunner.of(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convscope.experiments.learning import (
-    Learning,
+    RecipeOptions,
     choose_recipe,
     describe,
-    open_lesson,
+    open_training_images,
     recipe_preview,
     workers_or,
 )
@@ -22,7 +22,7 @@ from convscope.version import __version__
 
 if TYPE_CHECKING:
     from convscope.experiments.ablation.variants import Variant
-    from convscope.training.lesson import Lesson
+    from convscope.training.training_data import TrainingData
 
 __all__ = ["AblateStudy", "Varying"]
 
@@ -104,7 +104,7 @@ class AblateStudy(Study):
     val: ValOption = None
     cache: CacheOption = None
     varying: Varying = field(default_factory=Varying)
-    learning: Learning = field(default_factory=Learning)
+    learning: RecipeOptions = field(default_factory=RecipeOptions)
 
     def preview(self, context: Context) -> Preview | None:
         if not self.learning.show_recipe:
@@ -113,15 +113,15 @@ class AblateStudy(Study):
 
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.ablation.equal_budget import ablate, planned
-        from convscope.network.architectures import architecture_named
-        from convscope.training.lesson import load_lesson
+        from convscope.models.architectures import architecture_named
+        from convscope.training.training_data import load_training_data
 
         assert context.out is not None
         running, ranks = context.running, context.together()
         recipe = choose_recipe(self.learning, self.arch, self.data, running)
         architecture, variants = architecture_named(self.arch), self.varying.rows()
         plan = planned(architecture, variants)
-        images, validation = open_lesson(self.data, self.val, architecture, running.seed)
+        images, validation = open_training_images(self.data, self.val, architecture, running.seed)
         seeds = range(recipe.seed, recipe.seed + self.varying.seeds)
         trainings = len(plan) * len(seeds)
         context.facts(
@@ -135,8 +135,8 @@ class AblateStudy(Study):
             }
         )
 
-        def load() -> Lesson:
-            return load_lesson(
+        def load() -> TrainingData:
+            return load_training_data(
                 architecture, images, validation, recipe,
                 workers=workers_or(running), cache=self.cache, progress=context.progress,
             )  # fmt: skip

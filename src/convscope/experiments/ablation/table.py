@@ -8,11 +8,11 @@ from typing import Any
 
 from convscope.experiments.ablation.claims import Judged
 from convscope.experiments.ablation.variants import PaperRow, Variant
+from convscope.experiments.number_words import spread_words
 from convscope.experiments.published import NAMES
 from convscope.experiments.study import Result
 from convscope.experiments.training_runner import Training, spread
-from convscope.experiments.wording import spread_words
-from convscope.network.architectures import Architecture
+from convscope.models.architectures import Architecture
 from convscope.record import Record
 from convscope.stats import Contrast
 from convscope.text import table

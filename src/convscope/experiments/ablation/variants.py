@@ -25,7 +25,7 @@ import yaml
 from convscope.errors import BadOption
 from convscope.experiments import published
 from convscope.experiments.published import Errors
-from convscope.network.architectures import Architecture, Convnet
+from convscope.models.architectures import Architecture, Convnet
 
 __all__ = [
     "NONE", "TABLE2", "PaperRow", "Variant", "Width", "paper_row", "parameters_of", "read_variants",

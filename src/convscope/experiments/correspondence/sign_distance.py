@@ -19,15 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, BadOption, NonFinite
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.result import Alike, Baseline, Correspondence
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Fill, covered, fill_planes
-from convscope.network.hidden import last_hidden_layer
+from convscope.network.feature_layers import last_hidden_layer
+from convscope.network.from_export import INPUT
 from convscope.network.network import Network
-from convscope.network.ranks import ALONE, Ranks
-from convscope.network.reader import INPUT
 from convscope.progress import Progress
 from convscope.scan.items import for_each, open_results
 from convscope.stats import interval, left_out

@@ -27,7 +27,7 @@ from convscope.images.batches import Batch
 from convscope.network.network import Network
 from convscope.progress import Progress
 from convscope.record import Record, not_in_json
-from convscope.scan.engine import Commits, Scan, look
+from convscope.scan.engine import Commits, Scan, forward_batch
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -138,7 +138,7 @@ def _see(
     for number, tensors in enumerate(batches):
         if count < STEADY_IMAGES:
             few.append(tensors[: STEADY_IMAGES - count])
-        look(network, Batch.of(tensors, count), [responses], number)
+        forward_batch(network, Batch.of(tensors, count), [responses], number)
         count += len(tensors)
         seen(count)
     responses.take([responses.part()])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
-from convscope.experiments.diagnosis.glimpse import Glimpse, glimpse
+from convscope.experiments.diagnosis.top_projections import TopProjections, top_projections
 from convscope.images.preprocess import Preprocess
 from convscope.network.network import Network
 from convscope.progress import Progress
@@ -35,7 +35,7 @@ class Examined:
     diagnosis: Diagnosis
     preprocess: Preprocess
     filters: Tensor | None = None
-    second: Glimpse | None = None
+    second: TopProjections | None = None
 
 
 def examine(
@@ -67,7 +67,7 @@ def examine(
     if images is not None and second < len(diagnosis.layers):
         some = images.first(GLIMPSED) if isinstance(images, Scan) else torch.cat(list(images))
         name = diagnosis.layers[second].name
-        seen = glimpse(network, some[:GLIMPSED].to(network.device), name, maps=PROJECTED)
+        seen = top_projections(network, some[:GLIMPSED].to(network.device), name, maps=PROJECTED)
     filters = None
     if place is not None:
         filters = network.nodes[diagnosis.layers[place].name].tensors["weight"]

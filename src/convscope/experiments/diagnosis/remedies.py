@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from convscope.errors import BadOption
 from convscope.experiments.diagnosis.filters import RADIUS
 from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
-from convscope.network.architectures import Architecture, Convolution
+from convscope.models.architectures import Architecture, Convolution
 from convscope.training.recipe import Recipe
 
 __all__ = ["Change", "remedied"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.errors import BadOption
-from convscope.experiments.diagnosis.trying import TryOptions, check_trial, run_trial
+from convscope.experiments.diagnosis.remedy_options import TryOptions, check_trial, run_trial
 from convscope.experiments.options import ModelArgument, Reading
 from convscope.experiments.study import Context, Outcome, Result, Study
 from convscope.version import __version__
@@ -127,8 +127,8 @@ class DiagnoseStudy(Study):
     def _examined(self, context: Context, number: int, session: Session) -> Examined:
         """A network's diagnosis, and what its figure shows besides."""
         from convscope.experiments.diagnosis.examined import BATCH, examine
-        from convscope.images.chosen import evenly
-        from convscope.scan.commits import commits_in
+        from convscope.images.subsets import evenly
+        from convscope.scan.checkpoint import checkpoint_in
         from convscope.scan.engine import Scan
         from convscope.scan.items import open_results
 
@@ -153,7 +153,7 @@ class DiagnoseStudy(Study):
                 "batch_size": scan.batch_size,
             }
         with open_results(kept, settings, resume=context.resume, ranks=ranks) as results:
-            found = examine(network, preprocess, title, scan, commits=commits_in(results))
+            found = examine(network, preprocess, title, scan, commits=checkpoint_in(results))
         for _, name, reason in found.diagnosis.skipped:
             context.warn(f"skipped {name}: {reason}")
         return found

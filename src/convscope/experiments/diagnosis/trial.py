@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.distributed import ALONE, Ranks
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined, examine
 from convscope.experiments.diagnosis.findings import Finding
@@ -26,12 +27,11 @@ from convscope.experiments.training_runner import (
 )
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import middle
-from convscope.network.architectures import Architecture
-from convscope.network.ranks import ALONE, Ranks
-from convscope.network.zoo import open_model
+from convscope.models.architectures import Architecture
+from convscope.models.zoo import open_model
 from convscope.progress import Progress
 from convscope.stats import Estimate, mean_of
-from convscope.training.loop import Lesson, TrainingResult, load_lesson
+from convscope.training.loop import TrainingData, TrainingResult, load_training_data
 from convscope.training.recipe import Recipe
 
 __all__ = ["Attempt", "Trial", "attempted", "try_remedies"]
@@ -155,7 +155,7 @@ def try_remedies(
         change = remedied(architecture, recipe, findings, notes=notes)
         if not change.applied:
             return Trial(change, architecture, tuple(findings), (), ())
-    lesson = load_lesson(
+    lesson = load_training_data(
         architecture, images, validation, recipe, workers=workers, progress=progress
     )
     recipe = replace(recipe, seed=seeds[0])
@@ -205,7 +205,7 @@ def _name(architecture: Architecture, recipe: Recipe) -> str:
 
 
 def attempted(
-    done: TrainingResult, lesson: Lesson, device: torch.device
+    done: TrainingResult, lesson: TrainingData, device: torch.device
 ) -> tuple[Attempt, tuple[Finding, ...]]:
     """A finished run's network, measured on its lesson and diagnosed."""
     model = open_model(f"run:{done.folder}")
@@ -219,7 +219,7 @@ def attempted(
     return attempt, diagnosis.findings
 
 
-def _tests(lesson: Lesson) -> Iterator[Tensor]:
+def _tests(lesson: TrainingData) -> Iterator[Tensor]:
     """Validation images as the network sees them: the middle of each picture."""
     pixels = lesson.validation.pixels[:DIAGNOSED]
     size = lesson.preprocess.shape[1]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.findings import Severity
 from convscope.experiments.diagnosis.trial import Attempt, Trial
-from convscope.experiments.wording import minus, plus_minus, spread_words
+from convscope.experiments.number_words import minus, plus_minus, spread_words
 from convscope.text import table
 
 __all__ = ["diagnosis_words", "trial_words"]

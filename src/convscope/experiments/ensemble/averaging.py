@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, BadModel, BadOption
 from convscope.experiments.ensemble.combined import Chances, Scoring, combine
 from convscope.experiments.ensemble.outputs import chances_of
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Fit, Preprocess
-from convscope.network.architectures import Architecture, Convnet
-from convscope.network.ranks import ALONE, Ranks
-from convscope.network.weights import module_sha256
-from convscope.network.zoo import Model, open_model
+from convscope.models.architectures import Architecture, Convnet
+from convscope.models.weights import module_sha256
+from convscope.models.zoo import Model, open_model
 from convscope.progress import Progress, named
 from convscope.scan.items import for_each, open_results
 from convscope.store.fingerprint import array_fingerprint

@@ -12,9 +12,9 @@ from convscope.errors import BadModel, UnsupportedOp
 from convscope.experiments.ensemble.combined import Chances
 from convscope.images.preprocess import Fit, Preprocess, middle
 from convscope.methods.classes import Head
-from convscope.network.architectures import Convnet
+from convscope.models.architectures import Convnet
+from convscope.models.zoo import Model
 from convscope.network.network import open_network
-from convscope.network.zoo import Model
 from convscope.progress import Progress
 from convscope.training.evaluation import ten_crops
 

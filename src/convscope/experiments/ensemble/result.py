@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from convscope.experiments.ensemble.combined import Group, Scoring
+from convscope.experiments.number_words import interval_words, plus_minus, signed_number
 from convscope.experiments.published import TABLE1, ErrorsAveraged
 from convscope.experiments.study import Result
-from convscope.experiments.wording import interval_words, plus_minus, signed_number
 from convscope.record import Record, key
 from convscope.text import table
 

@@ -14,7 +14,7 @@ from convscope.experiments.study import Context, Outcome, Study
 from convscope.version import __version__
 
 if TYPE_CHECKING:
-    from convscope.network.zoo import Model
+    from convscope.models.zoo import Model
 
 __all__ = ["EnsembleStudy"]
 
@@ -99,6 +99,6 @@ class EnsembleStudy(Study):
 
 def _opened(spec: str, seed: int) -> Model:
     """A run's folder, or any MODEL."""
-    from convscope.network.zoo import open_model
+    from convscope.models.zoo import open_model
 
     return open_model(f"run:{spec}" if Path(spec).is_dir() else spec, seed=seed)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope.experiments.wording import minus
+from convscope.experiments.number_words import minus
 from convscope.stats import rank_correlations
 
 __all__ = ["Convergence", "Trend", "converged", "lower_first", "similar_from", "unchanged_from"]

@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from convscope.atlas.sheets import MAPS_PER_SHEET, cell_size, shown_window
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption
 from convscope.experiments.evolution.convergence import (
     Trend,
@@ -32,7 +33,7 @@ from convscope.experiments.evolution.convergence import (
     similar_from,
     unchanged_from,
 )
-from convscope.experiments.evolution.kept import Kept, Subject, kept_epochs
+from convscope.experiments.evolution.kept import KeptEpoch, OpenedEpoch, kept_epochs
 from convscope.experiments.evolution.result import (
     MEASURES,
     Evolution,
@@ -45,9 +46,8 @@ from convscope.experiments.evolution.tiles import Tiles, draw, kept_tiles
 from convscope.experiments.evolution.winners import Sight, Winners, find_winners
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import DECONVNET, Rules
-from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress, silent
-from convscope.scan.commits import commits_in
+from convscope.scan.checkpoint import checkpoint_in
 from convscope.scan.items import made_together, open_results
 from convscope.scan.strongest import layers_with_maps
 from convscope.store.lock import check_unused
@@ -151,11 +151,11 @@ def evolve(
 class _Checkpoint:
     """A kept epoch, opened when it is first needed."""
 
-    kept: Kept
+    kept: KeptEpoch
     device: str | torch.device
 
     @cached_property
-    def subject(self) -> Subject:
+    def subject(self) -> OpenedEpoch:
         return self.kept.open(self.device)
 
     def close(self) -> None:
@@ -196,7 +196,7 @@ class _Study:
         return tuple(each.kept.epoch for each in self.checkpoints)
 
     @property
-    def end(self) -> Subject:
+    def end(self) -> OpenedEpoch:
         return self.checkpoints[-1].subject
 
     def run(self, resume: bool) -> tuple[list[_EpochState], tuple[tuple[str, str], ...]]:
@@ -233,7 +233,7 @@ class _Study:
         self, checkpoint: _Checkpoint, results: ResultStore
     ) -> tuple[dict[str, Winners], tuple[tuple[str, str], ...]]:
         epoch = checkpoint.kept.epoch
-        commits = commits_in(results, f"scan-{epoch}")
+        commits = checkpoint_in(results, f"scan-{epoch}")
         piece: Record = made_together(
             f"winners {epoch}",
             lambda: find_winners(checkpoint.subject, self.sight, commits),

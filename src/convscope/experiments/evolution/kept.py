@@ -10,16 +10,16 @@ import torch
 
 from convscope.errors import BadCheckpoint, BadData, BadOption
 from convscope.images.preprocess import Preprocess
-from convscope.network.architectures import build
+from convscope.models.architectures import build
+from convscope.models.weights import load_weights, read_weights
 from convscope.network.network import Network, open_network
-from convscope.network.weights import load_weights, read_weights
 from convscope.training.checkpoint import WEIGHTS, Run
 
-__all__ = ["Kept", "Subject", "kept_epochs"]
+__all__ = ["KeptEpoch", "OpenedEpoch", "kept_epochs"]
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class OpenedEpoch:
     """The network after an epoch, and how it is fed."""
 
     epoch: int
@@ -28,14 +28,14 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptEpoch:
     """Weights that a run kept: after which epoch, in which file, its sha256."""
 
     epoch: int
     path: Path
     sha256: str
 
-    def open(self, device: str | torch.device = "cpu") -> Subject:
+    def open(self, device: str | torch.device = "cpu") -> OpenedEpoch:
         """The network with these weights.
 
         Raises  BadCheckpoint: the file is not the one that the run wrote.
@@ -50,10 +50,12 @@ class Kept:
         module = build(architecture, None).eval()
         load_weights(module, weights, name=architecture.name)
         network = open_network(module, architecture.input_shape)
-        return Subject(self.epoch, network.to(device), preprocess)
+        return OpenedEpoch(self.epoch, network.to(device), preprocess)
 
 
-def kept_epochs(folder: Path, run: Run, wanted: Iterable[int] | None = None) -> tuple[Kept, ...]:
+def kept_epochs(
+    folder: Path, run: Run, wanted: Iterable[int] | None = None
+) -> tuple[KeptEpoch, ...]:
     """The epochs whose weights a run kept, ascending, the final weights among them.
 
     wanted : these epochs only
@@ -61,11 +63,12 @@ def kept_epochs(folder: Path, run: Run, wanted: Iterable[int] | None = None) -> 
             BadData: fewer than two were kept, or a file is gone.
     """
     found = {
-        each.epoch: Kept(each.epoch, folder / each.file, each.sha256) for each in run.checkpoints
+        each.epoch: KeptEpoch(each.epoch, folder / each.file, each.sha256)
+        for each in run.checkpoints
     }
     if run.weights_sha256 is not None:
         last = run.recipe.epochs
-        found.setdefault(last, Kept(last, folder / WEIGHTS, run.weights_sha256))
+        found.setdefault(last, KeptEpoch(last, folder / WEIGHTS, run.weights_sha256))
     known = ", ".join(map(str, sorted(found))) or "none"
     if len(found) < 2:
         raise BadData(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.experiments.evolution.kept import Subject
+from convscope.experiments.evolution.kept import OpenedEpoch
 from convscope.experiments.evolution.winners import Sight, Winners
 from convscope.methods.project import project
 from convscope.network.network import Network
@@ -22,8 +22,8 @@ SMALLEST = 1e-30  # a product of norms below it: nothing is there to compare, an
 
 
 def projection_cosines(
-    now: Subject,
-    end: Subject,
+    now: OpenedEpoch,
+    end: OpenedEpoch,
     sight: Sight,
     winners: Mapping[str, Winners],
     channels: Mapping[str, Sequence[int]],
@@ -67,7 +67,7 @@ def projection_cosines(
 
 
 def filter_distances(
-    now: Subject, end: Subject, channels: Mapping[str, Sequence[int]]
+    now: OpenedEpoch, end: OpenedEpoch, channels: Mapping[str, Sequence[int]]
 ) -> dict[str, list[float]]:
     """By layer, each map's filter now against the end's: the squared distance of their weights.
 
@@ -84,7 +84,7 @@ def filter_distances(
 
 
 def _projections(
-    subject: Subject, images: Tensor, units: list[Unit], rows: list[int], sight: Sight
+    subject: OpenedEpoch, images: Tensor, units: list[Unit], rows: list[int], sight: Sight
 ) -> Tensor:
     trace = subject.network.trace(images, [])  # it runs as far as it is asked
     return project(trace, units, sight.rules, images=rows).projection

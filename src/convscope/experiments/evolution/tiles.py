@@ -14,15 +14,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from convscope.atlas.depict import project_winners
+from convscope.atlas.render import project_winners
 from convscope.atlas.sheets import patch_tile, projection_tile, shown_window, tile_shape
 from convscope.atlas.tiles import Winner
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData
-from convscope.experiments.evolution.kept import Subject
+from convscope.experiments.evolution.kept import OpenedEpoch
 from convscope.experiments.evolution.winners import Sight, Winners
 from convscope.images.pictures import GREY, crop, shown_box
-from convscope.network.ranks import ALONE, Ranks
-from convscope.network.weights import write_weights
+from convscope.models.weights import write_weights
 
 __all__ = ["Tiles", "draw", "kept_tiles"]
 
@@ -45,7 +45,7 @@ class Tiles:
 
 
 def draw(
-    subject: Subject,
+    subject: OpenedEpoch,
     sight: Sight,
     winners: Mapping[str, Winners],
     channels: Mapping[str, Sequence[int]],
@@ -88,7 +88,7 @@ _Drawn = tuple[Winner, Pixels, Pixels]
 
 
 def _drawn(
-    subject: Subject, sight: Sight, images: Tensor, entries: Sequence[tuple[int, Winner]]
+    subject: OpenedEpoch, sight: Sight, images: Tensor, entries: Sequence[tuple[int, Winner]]
 ) -> list[_Drawn]:
     """The tiles of the winners in one batch."""
     network, preprocess = subject.network, subject.preprocess
@@ -108,7 +108,7 @@ def _drawn(
 
 
 def _winner(
-    subject: Subject, sight: Sight, layer: str, winners: Winners, channel: int, place: int
+    subject: OpenedEpoch, sight: Sight, layer: str, winners: Winners, channel: int, place: int
 ) -> Winner:
     """place : where the tile goes, as the winner's `rank`"""
     row, column = winners.place(channel)

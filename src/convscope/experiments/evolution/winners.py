@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData
-from convscope.experiments.evolution.kept import Subject
+from convscope.experiments.evolution.kept import OpenedEpoch
 from convscope.images.batches import batches
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import Rules
 from convscope.network.network import Network
-from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress
 from convscope.scan.engine import Commits, Scan, nothing_readable
 from convscope.scan.strongest import Strongest
@@ -60,7 +60,7 @@ class Sight:
         return max(1, min(self.batch_size or LARGEST_BATCH, BATCH_BYTES // max(1, kept)))
 
     def batches(
-        self, subject: Subject, wanted: Mapping[int, Sequence[T]]
+        self, subject: OpenedEpoch, wanted: Mapping[int, Sequence[T]]
     ) -> Iterator[tuple[Tensor, list[tuple[int, T]]]]:
         """Every image of which something is wanted, in this process or in another one.
 
@@ -122,7 +122,7 @@ class Winners:
         )
 
 
-def find_winners(subject: Subject, sight: Sight, commits: Commits | None) -> dict[str, Any]:
+def find_winners(subject: OpenedEpoch, sight: Sight, commits: Commits | None) -> dict[str, Any]:
     """Every image through the network once.
 
     Args:

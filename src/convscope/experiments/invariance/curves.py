@@ -16,23 +16,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, BadOption, NonFinite
-from convscope.experiments.invariance.motions import (
+from convscope.experiments.invariance.transforms import (
     SMALL,
-    Motion,
-    Motions,
     Moving,
+    Transform,
+    TransformRange,
     examples,
-    papers_motions,
+    papers_transforms,
 )
+from convscope.experiments.number_words import plus_minus
 from convscope.experiments.samples import Sample
 from convscope.experiments.study import Result
-from convscope.experiments.wording import plus_minus
 from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import Head
-from convscope.network.hidden import last_hidden_layer, last_scores_without_places
+from convscope.network.feature_layers import last_hidden_layer, last_scores_without_places
 from convscope.network.network import Network
-from convscope.network.ranks import ALONE, Ranks
 from convscope.progress import Progress, scaled
 from convscope.scan.items import for_each, open_results
 from convscope.stats import Estimate, mean_of
@@ -43,7 +43,10 @@ __all__ = ["Curves", "Invariance", "first_and_last", "invariance"]
 
 SHOWN = 5  # amounts of each motion whose pictures are kept
 BATCH = 16
-SETTLED = (Motion.TRANSLATION, Motion.SCALE)  # the paper calls the upper layer linear for these
+SETTLED = (
+    Transform.TRANSLATION,
+    Transform.SCALE,
+)  # the paper calls the upper layer linear for these
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class Curves:
     shown (K,) : indices of amounts;   pictures : uint8 (N, K, H, W, 3), moved by these
     """
 
-    motions: Motions
+    motions: TransformRange
     distance: NDArray[np.float64]
     probability: NDArray[np.float64]
     shown: tuple[int, ...]
@@ -191,7 +194,7 @@ def invariance(
     *,
     layers: Sequence[str] | None = None,
     others: Sequence[Sample] = (),
-    motions: Sequence[Motions] | None = None,
+    motions: Sequence[TransformRange] | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     ranks: Ranks = ALONE,
@@ -202,7 +205,7 @@ def invariance(
     layers : default: the activation of the first convolution, and what the classifier reads (the
         paper's 1 and 7). A convolution or linear layer stands for its activation.
     others : more pictures, for the distance between different ones
-    motions : default: the paper's, `papers_motions`
+    motions : default: the paper's, `papers_transforms`
     out, resume : a folder that keeps what each picture gave: an interrupted study goes on there
     Raises  NoSuchLayer; BadData: no pictures; BadInput: the network does not classify;
         NonFinite: a layer makes NaN or infinity; FolderInUse: as `ResultStore`.
@@ -212,7 +215,7 @@ def invariance(
         raise BadData("no pictures: invariance needs one or more")
     Head.of(network)  # refuses what does not classify
     names = first_and_last(network) if layers is None else _activations(network, layers)
-    motions = papers_motions(preprocess.size[0]) if motions is None else tuple(motions)
+    motions = papers_transforms(preprocess.size[0]) if motions is None else tuple(motions)
     moving = [Moving(sample.picture, preprocess) for sample in samples]
     stills = torch.stack([one.still for one in moving])
     base, chances = _features(network, stills, names)
@@ -283,7 +286,7 @@ def _activations(network: Network, layers: Sequence[str]) -> tuple[str, ...]:
 def _moves(
     network: Network,
     one: Moving,
-    motions: Sequence[Motions],
+    motions: Sequence[TransformRange],
     layers: Sequence[str],
     base: Sequence[Tensor],
     target: int,
@@ -306,7 +309,7 @@ def _moves(
     return found
 
 
-def _joined(motions: Motions, key: str, seen: Sequence[dict[str, NDArray[Any]]]) -> Curves:
+def _joined(motions: TransformRange, key: str, seen: Sequence[dict[str, NDArray[Any]]]) -> Curves:
     distance, probability, pictures = (
         np.stack([each[f"{key} {name}"] for each in seen])
         for name in ("distance", "probability", "pictures")

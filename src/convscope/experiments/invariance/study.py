@@ -70,7 +70,7 @@ class InvarianceStudy(Study):
 
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.invariance.curves import first_and_last, invariance
-        from convscope.experiments.invariance.motions import papers_motions
+        from convscope.experiments.invariance.transforms import papers_transforms
         from convscope.experiments.samples import open_samples
 
         session = context.session(self.model, self.reading)
@@ -92,7 +92,7 @@ class InvarianceStudy(Study):
             samples,
             layers=names,
             others=others,
-            motions=papers_motions(preprocess.size[0], self.steps),
+            motions=papers_transforms(preprocess.size[0], self.steps),
             out=context.out,
             resume=context.resume,
             ranks=context.together(),

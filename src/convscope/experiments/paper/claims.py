@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from convscope.experiments.claims import Claim
+from convscope.experiments.number_words import plus_minus
 from convscope.experiments.paper.judging_figures import (
     LINE,
     fig2_learned,
@@ -43,8 +45,6 @@ from convscope.experiments.published import (
     TABLE5,
     TABLE7,
 )
-from convscope.experiments.scorecard import Claim
-from convscope.experiments.wording import plus_minus
 
 __all__ = ["CLAIMS", "claims_of"]
 

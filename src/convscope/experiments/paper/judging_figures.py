@@ -12,13 +12,15 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.experiments.claims import Effect, Judgement, Verdict, judged, not_run
 from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.filters import BANDS
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.evolution.convergence import Trend
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.curves import Curves, Invariance
-from convscope.experiments.invariance.motions import Motion
+from convscope.experiments.invariance.transforms import Transform
+from convscope.experiments.number_words import minus, percent, points, spread_words
 from convscope.experiments.paper.results import (
     Fig2,
     Fig5,
@@ -26,8 +28,6 @@ from convscope.experiments.paper.results import (
     InvarianceResult,
     Surroundings,
 )
-from convscope.experiments.scorecard import Effect, Judgement, Verdict, judged, not_run
-from convscope.experiments.wording import minus, percent, points, spread_words
 
 __all__ = [
     "LINE",
@@ -242,11 +242,11 @@ def surroundings_told_apart(found: Surroundings) -> Judgement:
 # ---- Fig. 5 (arXiv) -----------------------------------------------------------------------------
 
 
-def _curves(found: Invariance, motion: Motion) -> Curves:
+def _curves(found: Invariance, motion: Transform) -> Curves:
     return next(each for each in found.curves if each.motions.motion is motion)
 
 
-SETTLED = (Motion.TRANSLATION, Motion.SCALE)
+SETTLED = (Transform.TRANSLATION, Transform.SCALE)
 
 
 def invariance_sharp(moved: InvarianceResult) -> Judgement:
@@ -274,13 +274,13 @@ def invariance_line(moved: InvarianceResult) -> Judgement:
 def invariance_rotation(moved: InvarianceResult) -> Judgement:
     found = moved.study
 
-    def lost(motion: Motion) -> NDArray[np.float64]:
+    def lost(motion: Transform) -> NDArray[np.float64]:
         curves = _curves(found, motion)
         efforts = np.array(curves.motions.efforts)
         still = curves.probability[:, efforts == 0].mean(1)
         return np.asarray(still - curves.probability[:, efforts > 0].mean(1))
 
-    turning, others = lost(Motion.ROTATION), np.mean([lost(each) for each in SETTLED], axis=0)
+    turning, others = lost(Transform.ROTATION), np.mean([lost(each) for each in SETTLED], axis=0)
     here = (
         f"probability of the class lost, mean over all amounts: {points(turning.mean())} by "
         f"turning, {points(others.mean())} by shift and scale"

@@ -13,10 +13,7 @@ from statistics import fmean
 import numpy as np
 
 from convscope.experiments.ablation.table import Ablation
-from convscope.experiments.correspondence.result import Correspondence
-from convscope.experiments.ensemble.result import Ensemble
-from convscope.experiments.paper.results import CorrespondenceResult, MultiResult, Trainings
-from convscope.experiments.scorecard import (
+from convscope.experiments.claims import (
     Effect,
     Judgement,
     Verdict,
@@ -24,9 +21,12 @@ from convscope.experiments.scorecard import (
     not_run,
     untold,
 )
+from convscope.experiments.correspondence.result import Correspondence
+from convscope.experiments.ensemble.result import Ensemble
+from convscope.experiments.number_words import minus, percent, plus_minus, spread_words
+from convscope.experiments.paper.results import CorrespondenceResult, MultiResult, Trainings
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Point, Transfer
-from convscope.experiments.wording import minus, percent, plus_minus, spread_words
 from convscope.stats import interval, rank_correlation
 
 __all__ = [

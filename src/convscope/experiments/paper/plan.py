@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from convscope.experiments.scorecard import Judgement
+from convscope.experiments.claims import Judgement
 
-__all__ = ["FULL", "QUICK", "Budget", "Outcome", "Table"]
+__all__ = ["FULL", "QUICK", "Budget", "StageOutcome", "Table"]
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageOutcome:
     """What came of a stage, all that the page says of it.
 
     judgements : by the claim's key;   pictures : files in the stage's folder, with what they show
@@ -185,7 +185,7 @@ class Outcome:
         return {**asdict(self), "judgements": judgements}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
+    def from_dict(cls, values: Mapping[str, Any]) -> StageOutcome:
         """The inverse of `to_dict`, after JSON."""
         told, table = values["judgements"], values["table"]
         return cls(

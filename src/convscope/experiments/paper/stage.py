@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convscope.experiments.paper.laboratory import Laboratory
 from convscope.experiments.paper.plan import Table
+from convscope.experiments.paper.run_context import RunContext
 from convscope.training.recipe import Recipe
 
-__all__ = ["Found", "Stage", "command", "recipe_words"]
+__all__ = ["Stage", "StageResult", "command", "recipe_words"]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class StageResult:
     """What a stage found.
 
     result : typed, with `to_dict`;   table : ours beside the paper's;   words : findings
@@ -41,8 +41,8 @@ class Stage:
     key: str
     title: str
     where: str
-    work: Callable[[Laboratory, Path], Found]
-    lacks: Callable[[Laboratory], str] = lambda laboratory: ""
+    work: Callable[[RunContext, Path], StageResult]
+    lacks: Callable[[RunContext], str] = lambda laboratory: ""
 
 
 def recipe_words(recipe: Recipe, base: Recipe) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convscope.experiments.paper.laboratory import Laboratory
+from convscope.experiments.paper.run_context import RunContext
 from convscope.experiments.paper.stage import Stage
 from convscope.experiments.paper.stages_of_figures import (
     run_fig2,
@@ -25,25 +25,25 @@ from convscope.experiments.paper.stages_of_trials import run_remedy, run_surroun
 __all__ = ["STAGES"]
 
 
-def _no_other_classes(lab: Laboratory) -> str:
+def _no_other_classes(lab: RunContext) -> str:
     if lab.places.transfer is not None:
         return ""
     return f"{lab.data} has no folder transfer/ with labelled images of other classes"
 
 
-def _no_several(lab: Laboratory) -> str:
+def _no_several(lab: RunContext) -> str:
     if lab.places.several is not None:
         return ""
     return f"{lab.data}: its images are of one class each (convscope transfer takes others)"
 
 
-def _no_parts(lab: Laboratory) -> str:
+def _no_parts(lab: RunContext) -> str:
     if lab.scenes or lab.marked:
         return ""
     return f"{lab.val.spec} holds no parts.json: nobody says where the parts are in its images"
 
 
-def _no_grounds(lab: Laboratory) -> str:
+def _no_grounds(lab: RunContext) -> str:
     if lab.scenes:
         return ""
     return f"{lab.data}: only of scenes can the ground be made to tell the class"

@@ -1,4 +1,4 @@
-"""The stages behind the paper's figures: (laboratory, folder) -> Found.
+"""The stages behind the paper's figures: (laboratory, folder) -> StageResult.
 
 Each goes on within itself where it was interrupted, as far as its experiment can.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from convscope.atlas.scan import build_atlas
+from convscope.atlas.build import build_atlas
 from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
 from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
 from convscope.experiments.diagnosis.study import DiagnoseStudy, Examination
 from convscope.experiments.evolution.growth import evolve
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.invariance.study import InvarianceStudy
-from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.purity import (
     Grouping,
     Purity,
@@ -23,7 +22,8 @@ from convscope.experiments.paper.purity import (
     purities,
 )
 from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceResult
-from convscope.experiments.paper.stage import Found, command
+from convscope.experiments.paper.run_context import UNTRAINED, RunContext
+from convscope.experiments.paper.stage import StageResult, command
 from convscope.experiments.published import NAMES
 from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.sensitivity.study import SensitivityStudy
@@ -38,7 +38,7 @@ DIAGNOSED = ("zfnet", "alexnet", "free")  # the networks of Fig. 5
 COVERED = 4  # the occluder's side is that part of the input's
 
 
-def run_fig2(lab: Laboratory, folder: Path) -> Found:
+def run_fig2(lab: RunContext, folder: Path) -> StageResult:
     """Fig. 2: the atlas, and how alike each map's strongest images are."""
     model = lab.model("zfnet")
     images = lab.some(lab.val, lab.budget.looked_at)
@@ -68,10 +68,10 @@ def run_fig2(lab: Laboratory, folder: Path) -> Found:
     )
     alone = command("atlas", f"run:{lab.run('zfnet')}", images.spec, seed=lab.seed, out="atlas")
     page = ("the atlas: every feature map", "atlas/index.html")
-    return Found(Fig2(grouping, str(folder / "atlas")), alone, pages=(page,))
+    return StageResult(Fig2(grouping, str(folder / "atlas")), alone, pages=(page,))
 
 
-def run_fig4(lab: Laboratory, folder: Path) -> Found:
+def run_fig4(lab: RunContext, folder: Path) -> StageResult:
     """Fig. 4."""
     images = lab.some(lab.train, lab.budget.evolved)
     found = evolve(
@@ -85,10 +85,10 @@ def run_fig4(lab: Laboratory, folder: Path) -> Found:
         seed=lab.seed, out="evolution",
     )  # fmt: skip
     pages = (("the epochs under a slider", "evolution/index.html"),)
-    return Found(found, alone, words=words, pages=pages)
+    return StageResult(found, alone, words=words, pages=pages)
 
 
-def run_fig5(lab: Laboratory, folder: Path) -> Found:
+def run_fig5(lab: RunContext, folder: Path) -> StageResult:
     """Fig. 5, of every seed; the first seed's networks are drawn."""
     study = DiagnoseStudy(
         f"run:{lab.run('alexnet')}", against=f"run:{lab.run('zfnet')}",
@@ -120,22 +120,22 @@ def run_fig5(lab: Laboratory, folder: Path) -> Found:
         for each in shown.values()
         for finding in each.diagnosis.faults
     )
-    return Found(found, study.command(seed=lab.seed, out="diagnosis"), words=words)
+    return StageResult(found, study.command(seed=lab.seed, out="diagnosis"), words=words)
 
 
-def _examined(lab: Laboratory, name: str) -> Examined:
+def _examined(lab: RunContext, name: str) -> Examined:
     """The first seed's network, with what is drawn of it."""
     session, title = lab.session(name), NAMES[name]
     images = _looked_at(lab, session, title)
     return examine(session.network, session.model.preprocess, title, images)
 
 
-def _diagnosed(lab: Laboratory, name: str, seed: int) -> Diagnosis:
+def _diagnosed(lab: RunContext, name: str, seed: int) -> Diagnosis:
     session = lab.session(name, seed)
     return diagnose(session.network, _looked_at(lab, session, f"{NAMES[name]}, seed {seed}"))
 
 
-def _looked_at(lab: Laboratory, session: Session, what: str) -> Scan:
+def _looked_at(lab: RunContext, session: Session, what: str) -> Scan:
     """The images of Fig. 5."""
     images = lab.some(lab.val, lab.budget.diagnosed)
     return Scan(
@@ -144,7 +144,7 @@ def _looked_at(lab: Laboratory, session: Session, what: str) -> Scan:
     )  # fmt: skip
 
 
-def run_fig6(lab: Laboratory, folder: Path) -> Found:
+def run_fig6(lab: RunContext, folder: Path) -> StageResult:
     """Fig. 6."""
     study = occlusion_of(lab, lab.val.spec)
     outcome = lab.do(study, folder / "sensitivity")
@@ -160,10 +160,10 @@ def run_fig6(lab: Laboratory, folder: Path) -> Found:
             f"covered {covered['object'].mean:.2f}, with all but it {covered['ground'].mean:.2f}."
         )
     alone = study.command(seed=lab.seed, out="sensitivity")
-    return Found(Fig6(found, model.preprocess, model.classes), alone, words=tuple(words))
+    return StageResult(Fig6(found, model.preprocess, model.classes), alone, words=tuple(words))
 
 
-def occlusion_of(lab: Laboratory, data: str, against: str | None = None) -> SensitivityStudy:
+def occlusion_of(lab: RunContext, data: str, against: str | None = None) -> SensitivityStudy:
     """Of Fig. 6, on those images; a second network learned as ZFNet did, and has its input."""
     side = lab.architecture("zfnet").input_size // COVERED
     return SensitivityStudy(
@@ -172,7 +172,7 @@ def occlusion_of(lab: Laboratory, data: str, against: str | None = None) -> Sens
     )  # fmt: skip
 
 
-def run_invariance(lab: Laboratory, folder: Path) -> Found:
+def run_invariance(lab: RunContext, folder: Path) -> StageResult:
     """Fig. 5 of the first version."""
     study = InvarianceStudy(
         f"run:{lab.run('zfnet')}", [lab.val.spec],
@@ -180,4 +180,4 @@ def run_invariance(lab: Laboratory, folder: Path) -> Found:
     )  # fmt: skip
     outcome = lab.do(study, folder / "invariance")
     alone = study.command(seed=lab.seed, out="invariance")
-    return Found(InvarianceResult(outcome.of(Invariance), outcome.classes), alone)
+    return StageResult(InvarianceResult(outcome.of(Invariance), outcome.classes), alone)

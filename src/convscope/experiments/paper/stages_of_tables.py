@@ -1,4 +1,4 @@
-"""The stages behind the paper's tables, trainings first: (laboratory, folder) -> Found.
+"""The stages behind the paper's tables, trainings first: (laboratory, folder) -> StageResult.
 
 Each goes on within itself where it was interrupted.
 """
@@ -17,8 +17,8 @@ from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.ensemble.study import EnsembleStudy
+from convscope.experiments.number_words import minus
 from convscope.experiments.paper import tables
-from convscope.experiments.paper.laboratory import UNTRAINED, Laboratory
 from convscope.experiments.paper.results import (
     Averages,
     CorrespondenceResult,
@@ -26,7 +26,8 @@ from convscope.experiments.paper.results import (
     Trained,
     Trainings,
 )
-from convscope.experiments.paper.stage import Found, command, recipe_words
+from convscope.experiments.paper.run_context import UNTRAINED, RunContext
+from convscope.experiments.paper.stage import StageResult, command, recipe_words
 from convscope.experiments.published import NAMES
 from convscope.experiments.training_runner import measured
 from convscope.experiments.transfer.folds import labels_of
@@ -35,7 +36,6 @@ from convscope.experiments.transfer.learning_curve import Transfer
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.experiments.transfer.options import ClassifierName, Measuring, Overlap
 from convscope.experiments.transfer.study import ProbeStudy, TransferStudy
-from convscope.experiments.wording import minus
 from convscope.images.image_set import ImageSet
 from convscope.training.loop import TrainingResult
 
@@ -53,7 +53,7 @@ JUDGED = {"table2-depth", "table2-dense", "table2-wider"}  # on the scorecard (c
 FOLDS = 5  # of Table 7, as in the paper
 
 
-def run_training(lab: Laboratory, folder: Path) -> Found:
+def run_training(lab: RunContext, folder: Path) -> StageResult:
     """ZFNet, as it is and with changes, and AlexNet at equal budget from each seed."""
     runs = []
     for name, seed in lab.plan:  # each step of it may depend on the trainings before
@@ -74,10 +74,10 @@ def run_training(lab: Laboratory, folder: Path) -> Found:
         )
         for run in runs
     )
-    return Found(found, alone, tables.trainings_table(found), pages=pages)
+    return StageResult(found, alone, tables.trainings_table(found), pages=pages)
 
 
-def _trained(lab: Laboratory, name: str, done: TrainingResult) -> Trained:
+def _trained(lab: RunContext, name: str, done: TrainingResult) -> Trained:
     return Trained(
         name,
         measured(done, lab.lesson, lab.device),
@@ -86,7 +86,7 @@ def _trained(lab: Laboratory, name: str, done: TrainingResult) -> Trained:
     )
 
 
-def run_correspondence(lab: Laboratory, folder: Path) -> Found:
+def run_correspondence(lab: RunContext, folder: Path) -> StageResult:
     """Table 1 of the first version, and the same before training."""
     studies = {
         name: CorrespondStudy(
@@ -100,10 +100,10 @@ def run_correspondence(lab: Laboratory, folder: Path) -> Found:
         for name, study in studies.items()
     ))  # fmt: skip
     alone = studies["zfnet"].command(seed=lab.seed, out="correspondence")
-    return Found(found, alone, tables.correspondence_table(found))
+    return StageResult(found, alone, tables.correspondence_table(found))
 
 
-def run_table1(lab: Laboratory, folder: Path) -> Found:
+def run_table1(lab: RunContext, folder: Path) -> StageResult:
     """Table 1: the networks that were trained to be looked into, averaged."""
     plan = list(lab.plan)
     runs = {
@@ -118,10 +118,10 @@ def run_table1(lab: Laboratory, folder: Path) -> Found:
         alexnets = lab.do(theirs, folder / "alexnets", networks=()).of(Ensemble)
     found = Averages(lab.do(ours, folder / "zfnets", networks=()).of(Ensemble), alexnets)
     alone = ours.command(seed=lab.seed, out="ensemble")
-    return Found(found, alone, tables.averages_table(found))
+    return StageResult(found, alone, tables.averages_table(found))
 
 
-def run_table2(lab: Laboratory, folder: Path) -> Found:
+def run_table2(lab: RunContext, folder: Path) -> StageResult:
     """Table 2, of AlexNet, whose column is the paper's fuller one."""
     recipe = replace(lab.recipe("alexnet", lab.seed), epochs=lab.budget.ablated_epochs)
     recipe = replace(recipe, keep_epochs=())
@@ -144,7 +144,7 @@ def run_table2(lab: Laboratory, folder: Path) -> Found:
         *(() if rows is None else (word for row in chosen for word in ("--variant", _row(row)))),
         seed=lab.seed, out="ablation",
     )  # fmt: skip
-    return Found(found, alone, tables.ablation_table(found), words)
+    return StageResult(found, alone, tables.ablation_table(found), words)
 
 
 def _row(variant: Variant) -> str:
@@ -152,7 +152,7 @@ def _row(variant: Variant) -> str:
     return f"{variant.name}: {variant.changes}"
 
 
-def run_transfer(lab: Laboratory, folder: Path) -> Found:
+def run_transfer(lab: RunContext, folder: Path) -> StageResult:
     """Tables 3 and 4, Fig. 9."""
     assert lab.places.transfer is not None
     images = lab.images(lab.places.transfer)
@@ -171,10 +171,10 @@ def run_transfer(lab: Laboratory, folder: Path) -> Found:
         count = len(found.duplicates)
         words.append(f"{count} images that were learned before are left out of the tests.")
     alone = study.command(seed=lab.seed, out="transfer")
-    return Found(found, alone, tables.transfer_table(found), tuple(words))
+    return StageResult(found, alone, tables.transfer_table(found), tuple(words))
 
 
-def run_multi(lab: Laboratory, folder: Path) -> Found:
+def run_multi(lab: RunContext, folder: Path) -> StageResult:
     """Table 5."""
     assert lab.places.several is not None
     images = lab.images(lab.places.several)
@@ -187,10 +187,10 @@ def run_multi(lab: Laboratory, folder: Path) -> Found:
         for name, study in studies.items()
     ))  # fmt: skip
     alone = studies["zfnet"].command(seed=lab.seed, out="several")
-    return Found(both, alone, tables.several_table(both))
+    return StageResult(both, alone, tables.several_table(both))
 
 
-def run_depth(lab: Laboratory, folder: Path) -> Found:
+def run_depth(lab: RunContext, folder: Path) -> StageResult:
     """Table 7."""
     assert lab.places.transfer is not None
     images = lab.images(lab.places.transfer)
@@ -200,11 +200,11 @@ def run_depth(lab: Laboratory, folder: Path) -> Found:
     )
     found = lab.do(study, folder / "probe", beside=folder).of(LayerProbe)
     alone = study.command(seed=lab.seed, out="probe")
-    return Found(found, alone, tables.depth_table(found))
+    return StageResult(found, alone, tables.depth_table(found))
 
 
 def _measured(
-    lab: Laboratory, images: ImageSet, per_class: Sequence[int], folds: int
+    lab: RunContext, images: ImageSet, per_class: Sequence[int], folds: int
 ) -> tuple[tuple[int, ...], Measuring]:
     """Images per class as planned, as far as the smallest class allows; one is left for tests."""
     smallest = int(np.bincount(labels_of(images)).min())

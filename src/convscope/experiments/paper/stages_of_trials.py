@@ -1,6 +1,6 @@
 """The stages that train networks of their own to try a reading of the pictures.
 
-(laboratory, folder) -> Found, as the other stages.
+(laboratory, folder) -> StageResult, as the other stages.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from pathlib import Path
 
 from convscope.experiments.diagnosis.remedies import Change, remedied
 from convscope.experiments.diagnosis.trial import Trial, attempted
-from convscope.experiments.paper.laboratory import Laboratory
+from convscope.experiments.number_words import percent
 from convscope.experiments.paper.results import LEARNED_WITH, Surroundings
-from convscope.experiments.paper.stage import Found, command, recipe_words
+from convscope.experiments.paper.run_context import RunContext
+from convscope.experiments.paper.stage import StageResult, command, recipe_words
 from convscope.experiments.paper.stages_of_figures import occlusion_of
 from convscope.experiments.paper.tables import trial_table
 from convscope.experiments.sensitivity.result import Sensitivity
-from convscope.experiments.wording import percent
 from convscope.training.checkpoint import RECIPE
 from convscope.training.evaluation import evaluate
-from convscope.training.lesson import load_lesson
 from convscope.training.loop import TrainingResult
+from convscope.training.training_data import load_training_data
 
 __all__ = ["run_remedy", "run_surroundings"]
 
 CONTEXT = ":context=1"  # behind a set of scenes: every picture's ground is its class's own
 
 
-def run_remedy(lab: Laboratory, folder: Path) -> Found:
+def run_remedy(lab: RunContext, folder: Path) -> StageResult:
     """§4.1: what AlexNet's diagnosis asks for, done and trained; the same seeds."""
     alexnet, recipe = lab.architecture("alexnet"), lab.recipe("alexnet", lab.seed)
     runs = [lab.learned("alexnet", seed) for seed in lab.seeds]
@@ -47,10 +47,10 @@ def run_remedy(lab: Laboratory, folder: Path) -> Found:
         "--notes", "--seeds", len(lab.seeds), "--recipe", lab.run("alexnet") / RECIPE,
         seed=lab.seed, out="remedy",
     )  # fmt: skip
-    return Found(found, alone, trial_table(found), tuple(words))
+    return StageResult(found, alone, trial_table(found), tuple(words))
 
 
-def _remedied(lab: Laboratory, change: Change, seed: int, folder: Path) -> TrainingResult:
+def _remedied(lab: RunContext, change: Change, seed: int, folder: Path) -> TrainingResult:
     """From one seed; where the remedies make ZFNet of it, ZFNet's training is there already."""
     made, zfnet = change.architecture, lab.architecture("zfnet")
     recipe = replace(change.recipe, seed=seed)
@@ -60,12 +60,12 @@ def _remedied(lab: Laboratory, change: Change, seed: int, folder: Path) -> Train
     return lab.learn(made, recipe, folder / "runs" / f"seed-{seed}", f"remedied, seed {seed}")
 
 
-def run_surroundings(lab: Laboratory, folder: Path) -> Found:
+def run_surroundings(lab: RunContext, folder: Path) -> StageResult:
     """§4.2: the network of the laboratory beside one that learned with telling grounds."""
     train, val = (lab.images(each + CONTEXT) for each in (lab.places.train, lab.places.val))
     recipe = replace(lab.recipe("zfnet", lab.seed), keep_epochs=())
     architecture, run = lab.architecture("zfnet"), folder / "telling"
-    lesson = load_lesson(
+    lesson = load_training_data(
         architecture, train, val, recipe, workers=lab.workers, progress=lab.progress
     )
     done = lab.learn(architecture, recipe, run, "grounds that tell the class", lesson)
@@ -92,7 +92,9 @@ def run_surroundings(lab: Laboratory, folder: Path) -> Found:
     passing = (
         f"{len(first.rows)} images that both name correctly; {outcome.more['passed']} passed over."
     )
-    return Found(found, f"{learning}\n{looking}", words=(passing, *_surroundings_words(found)))
+    return StageResult(
+        found, f"{learning}\n{looking}", words=(passing, *_surroundings_words(found))
+    )
 
 
 def _surroundings_words(found: Surroundings) -> list[str]:

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 
 from convscope.errors import ConvscopeError, FolderInUse
+from convscope.experiments.claims import Claim, Judgement, Verdict, failed, not_run
 from convscope.experiments.paper.claims import CLAIMS, claims_of
-from convscope.experiments.paper.laboratory import Laboratory, data_of
-from convscope.experiments.paper.plan import FULL, Budget, Outcome
-from convscope.experiments.paper.stage import Found, Stage
+from convscope.experiments.paper.plan import FULL, Budget, StageOutcome
+from convscope.experiments.paper.run_context import RunContext, data_of
+from convscope.experiments.paper.stage import Stage, StageResult
 from convscope.experiments.paper.stages import STAGES
-from convscope.experiments.scorecard import Claim, Judgement, Verdict, failed, not_run
 from convscope.progress import Progress
 from convscope.store.atomic import replace_file
 from convscope.store.results import ResultStore
@@ -47,7 +47,7 @@ class Reproduction:
     data: str
     budget: Budget
     seed: int
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[StageOutcome, ...]
 
     @property
     def complete(self) -> bool:
@@ -55,7 +55,7 @@ class Reproduction:
         return len(self.outcomes) == len(STAGES)
 
     @property
-    def failures(self) -> tuple[Outcome, ...]:
+    def failures(self) -> tuple[StageOutcome, ...]:
         """The stages that failed."""
         return tuple(outcome for outcome in self.outcomes if outcome.error)
 
@@ -97,7 +97,7 @@ class Reproduction:
         }
 
 
-Tell = Callable[[Reproduction, Outcome, int, int, bool], None]
+Tell = Callable[[Reproduction, StageOutcome, int, int, bool], None]
 """Called after each stage: the run so far, what came of the stage, how many are done, of how many,
 and whether it was there already."""
 
@@ -128,8 +128,8 @@ def reproduce(
     folder = Path(out)
     data_of(data, budget)
     settings = {"study": "paper", "data": data, "budget": budget.to_dict(), "seed": seed}
-    lab = Laboratory(folder, data, budget, seed, torch.device(device), workers, progress)
-    outcomes: list[Outcome] = []
+    lab = RunContext(folder, data, budget, seed, torch.device(device), workers, progress)
+    outcomes: list[StageOutcome] = []
     with ResultStore(folder, settings, resume=resume) as results:
         for number, stage in enumerate(STAGES, 1):
             there = results.has(stage.key)
@@ -141,12 +141,14 @@ def reproduce(
     return found
 
 
-def _outcome(stage: Stage, lab: Laboratory, results: ResultStore, draw: Draw | None) -> Outcome:
+def _outcome(
+    stage: Stage, lab: RunContext, results: ResultStore, draw: Draw | None
+) -> StageOutcome:
     """Of a stage that is there, or is done now; also of one that fails."""
     folder = lab.out / stage.key
     began = time.monotonic()
     try:
-        return Outcome.from_dict(
+        return StageOutcome.from_dict(
             results.record(stage.key, lambda: _done(stage, lab, folder, draw).to_dict())
         )
     except FolderInUse:
@@ -158,17 +160,19 @@ def _outcome(stage: Stage, lab: Laboratory, results: ResultStore, draw: Draw | N
         words = " ".join(f"{type(error).__name__}: {error}".split())
         judgements = {claim.key: failed(words) for claim in _claims(stage)}
         seconds = round(time.monotonic() - began, 1)
-        return Outcome(stage.key, stage.title, stage.where, seconds, "", judgements, error=words)
+        return StageOutcome(
+            stage.key, stage.title, stage.where, seconds, "", judgements, error=words
+        )
 
 
-def _done(stage: Stage, lab: Laboratory, folder: Path, draw: Draw | None) -> Outcome:
+def _done(stage: Stage, lab: RunContext, folder: Path, draw: Draw | None) -> StageOutcome:
     if reason := stage.lacks(lab):
         judgements = {claim.key: not_run(reason) for claim in _claims(stage)}
-        return Outcome(stage.key, stage.title, stage.where, 0.0, "", judgements, reason=reason)
+        return StageOutcome(stage.key, stage.title, stage.where, 0.0, "", judgements, reason=reason)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ERROR).unlink(missing_ok=True)
     began = time.monotonic()
-    found: Found = stage.work(lab, folder)
+    found: StageResult = stage.work(lab, folder)
     judgements = {claim.key: claim.judge(found.result) for claim in _claims(stage)}
     pictures = tuple(draw(stage.key, found.result, folder)) if draw else ()
     seconds = round(time.monotonic() - began, 1)
@@ -179,7 +183,7 @@ def _done(stage: Stage, lab: Laboratory, folder: Path, draw: Draw | None) -> Out
         **found.result.to_dict(),
     }
     replace_file(folder / RESULT, json.dumps(content, indent=1).encode())
-    return Outcome(
+    return StageOutcome(
         key=stage.key,
         title=stage.title,
         where=stage.where,

@@ -8,6 +8,7 @@ from convscope.experiments.ablation.table import Ablation
 from convscope.experiments.correspondence.result import Alike, Baseline, Correspondence
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.ensemble.result import Ensemble
+from convscope.experiments.number_words import NONE, percent, plus_minus, spread_words
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import (
     Averages,
@@ -27,7 +28,6 @@ from convscope.experiments.published import (
 )
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Point, Transfer
-from convscope.experiments.wording import NONE, percent, plus_minus, spread_words
 
 __all__ = [
     "ablation_table",

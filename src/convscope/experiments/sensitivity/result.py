@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convscope.errors import BadData
+from convscope.experiments.number_words import interval_words, minus, plus_minus
 from convscope.experiments.sensitivity.correctly_classified import Chosen
 from convscope.experiments.sensitivity.pointing_game import (
     HARDLY,
@@ -17,7 +18,6 @@ from convscope.experiments.sensitivity.pointing_game import (
 from convscope.experiments.sensitivity.stored import Elsewhere
 from convscope.experiments.session import UNTRAINED
 from convscope.experiments.study import Result
-from convscope.experiments.wording import interval_words, minus, plus_minus
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import OcclusionMaps
 from convscope.record import Record, not_in_json, plain

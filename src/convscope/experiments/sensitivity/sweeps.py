@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData
 from convscope.experiments.samples import in_random_order
 from convscope.experiments.sensitivity.correctly_classified import Chosen, Truth, probabilities
@@ -33,7 +34,6 @@ from convscope.methods.occluder import Occluder, fill_planes
 from convscope.methods.occlusion import OcclusionMaps, occlude, strongest_map
 from convscope.methods.project import project
 from convscope.network.network import Network
-from convscope.network.ranks import ALONE, Ranks
 from convscope.network.unit import Unit
 from convscope.progress import Progress, named
 from convscope.scan.engine import Scan

@@ -24,7 +24,7 @@ from convscope.experiments.transfer.scores import average_precision, mean_class_
 from convscope.record import Record
 from convscope.scan.features import Features
 
-__all__ = ["COSTS", "Choice", "Probe", "Scaling", "fit_probe"]
+__all__ = ["COSTS", "Choice", "FeatureScaling", "Probe", "fit_probe"]
 
 COSTS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 USUAL = 3  # where the search for C begins, and ends where there is nothing to validate on
@@ -33,7 +33,7 @@ ROUGH, FINE = 1e-3, 1e-5  # tolerance while choosing, and of the final fit
 CHOSEN_ON = 10_000  # samples, at most
 
 
-class Scaling(StrEnum):
+class FeatureScaling(StrEnum):
     """How features become comparable.
 
     LENGTH : each image's features are divided by their Euclidean norm
@@ -49,7 +49,7 @@ class Scaling(StrEnum):
 class Choice(Record):
     """What was chosen, and the score in cross-validation (None: too few images for one)."""
 
-    scaling: Scaling
+    scaling: FeatureScaling
     cost: float
     validated: float | None
 
@@ -77,7 +77,7 @@ def fit_probe(
     *,
     classes: int,
     seed: int = 0,
-    scalings: Sequence[Scaling] = tuple(Scaling),
+    scalings: Sequence[FeatureScaling] = tuple(FeatureScaling),
     costs: Sequence[float] = COSTS,
     device: str | torch.device = "cpu",
 ) -> Probe:
@@ -95,7 +95,7 @@ def fit_probe(
     some = _some(len(indices), seed)
     held = targets[some]
     parts = _parts(held, seed)
-    bases: dict[Scaling, _Basis] = {}
+    bases: dict[FeatureScaling, _Basis] = {}
     for scaling in scalings:
         scaler = _Scaler.fitted(features, indices[some], scaling)
         bases[scaling] = _Basis(_Scaled(features, indices[some], scaler)[:], scaler)
@@ -175,7 +175,7 @@ class _Basis:
 
 def _choose(
     fitting: _Fitting,
-    bases: dict[Scaling, _Basis],
+    bases: dict[FeatureScaling, _Basis],
     targets: NDArray[np.int64],
     parts: Sequence[NDArray[np.int64]],
     costs: tuple[float, ...],
@@ -185,7 +185,7 @@ def _choose(
     if not parts:
         return Choice(next(iter(bases)), usual, None)
 
-    def score(scaling: Scaling, cost: float) -> float:
+    def score(scaling: FeatureScaling, cost: float) -> float:
         return bases[scaling].validated(fitting, targets, parts, cost)
 
     at_usual = {scaling: score(scaling, usual) for scaling in bases}
@@ -229,20 +229,22 @@ def _parts(targets: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(part_of == part) for part in range(number)]
 
 
-# Scaling
+# FeatureScaling
 
 
 @dataclass(frozen=True, eq=False)
 class _Scaler:
     """One of the scalings with the numbers that it learned from the training images."""
 
-    scaling: Scaling
+    scaling: FeatureScaling
     centre: NDArray[np.float32] | None = None
     gain: NDArray[np.float32] | None = None
 
     @classmethod
-    def fitted(cls, features: Features, indices: NDArray[np.int64], scaling: Scaling) -> _Scaler:
-        if scaling is Scaling.LENGTH:
+    def fitted(
+        cls, features: Features, indices: NDArray[np.int64], scaling: FeatureScaling
+    ) -> _Scaler:
+        if scaling is FeatureScaling.LENGTH:
             return cls(scaling)
         length = features.values.shape[1]
         total, squares = np.zeros(length), np.zeros(length)

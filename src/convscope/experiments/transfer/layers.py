@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convscope.errors import BadOption
+from convscope.experiments.number_words import plus_minus
 from convscope.experiments.transfer.folds import Protocol, draw_folds
 from convscope.experiments.transfer.learning_curve import Point, ProbeFits
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import FeatureResult, LayerReader, doubles_of
-from convscope.experiments.wording import plus_minus
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
-from convscope.network.hidden import hidden_layers
+from convscope.network.feature_layers import hidden_layers
 from convscope.record import Record, not_in_json
 from convscope.scan.items import open_results
 from convscope.text import table

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from convscope.experiments.number_words import plus_minus
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import FeatureResult, LayerReader, doubles_of
 from convscope.experiments.transfer.scores import class_accuracies
 from convscope.experiments.transfer.scratch import Scratch
-from convscope.experiments.wording import plus_minus
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
-from convscope.network.hidden import last_hidden_layer
+from convscope.network.feature_layers import last_hidden_layer
 from convscope.record import Record, not_in_json
 from convscope.scan.features import Features
 from convscope.scan.items import for_each, open_results

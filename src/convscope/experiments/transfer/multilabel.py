@@ -24,7 +24,7 @@ from convscope.experiments.transfer.reading import FeatureResult, LayerReader, d
 from convscope.experiments.transfer.scores import average_precision
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
-from convscope.network.hidden import last_hidden_layer
+from convscope.network.feature_layers import last_hidden_layer
 from convscope.record import Record, not_in_json
 from convscope.scan.features import Features
 from convscope.scan.items import for_each, open_results

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from convscope.distributed import ALONE, Ranks
 from convscope.experiments.study import Result
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labelled_identity
 from convscope.images.batches import Skipped
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
+from convscope.models.zoo import Model
 from convscope.network.network import Network
-from convscope.network.ranks import ALONE, Ranks
-from convscope.network.zoo import Model
 from convscope.progress import Progress
 from convscope.record import Record
 from convscope.scan.engine import Scan

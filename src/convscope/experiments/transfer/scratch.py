@@ -19,10 +19,10 @@ import torch
 from convscope.experiments.transfer.folds import Fold, labels_of
 from convscope.experiments.transfer.scores import class_accuracies
 from convscope.images.batches import batches
-from convscope.images.chosen import chosen_images
 from convscope.images.image_set import ImageSet
-from convscope.network.architectures import Initialisation
-from convscope.network.zoo import open_model
+from convscope.images.subsets import subset_images
+from convscope.models.architectures import Initialisation
+from convscope.models.zoo import open_model
 from convscope.progress import Progress, named
 from convscope.store.fingerprint import text_fingerprint
 from convscope.training.loop import train
@@ -47,7 +47,7 @@ def for_few_images(recipe: Recipe) -> Recipe:
 class Scratch:
     """Trains an architecture on a fold's images; `transfer`'s argument of that name.
 
-    architecture : a name of network/architectures.py;   test : where the tests come from, if not
+    architecture : a name of models/architectures.py;   test : where the tests come from, if not
         from `images`;   folder : for the runs, each removed once it is measured
     recipe : a rate that would fall at the validation's plateaus falls by a cosine: there are no
         images to validate on but those that are learned from
@@ -80,7 +80,7 @@ class Scratch:
 
     def __call__(self, fold: Fold, per_class: int, number: int) -> dict[str, Any]:
         """{"accuracies": by class}. Raises as `training.loop.train` does."""
-        shown = chosen_images(self.images, fold.train(per_class))
+        shown = subset_images(self.images, fold.train(per_class))
         recipe = replace(self.recipe, seed=self.recipe.seed + number)
         run = self.folder / f"{per_class} per class, fold {number}"
         shutil.rmtree(run, ignore_errors=True)  # of a study that was interrupted in it
@@ -94,7 +94,7 @@ class Scratch:
             workers=self.workers,
             progress=named(self.progress, f"from scratch, {per_class} per class, fold {number}"),
         )
-        tests = chosen_images(self.test or self.images, fold.test)
+        tests = subset_images(self.test or self.images, fold.test)
         accuracies = _tested(learned.weights, self.architecture, tests, self.device)
         shutil.rmtree(run)
         return {"accuracies": accuracies}

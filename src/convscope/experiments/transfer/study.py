@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.errors import BadOption
-from convscope.experiments.learning import Learning, choose_recipe, describe
+from convscope.experiments.learning import RecipeOptions, choose_recipe, describe
 from convscope.experiments.options import DataArgument, ModelArgument, Reading
 from convscope.experiments.session import Session
 from convscope.experiments.study import Context, Outcome, Study
@@ -76,7 +76,7 @@ class FeatureStudy(Study):
 
     def _open(self, context: Context) -> _Opened:
         """Raises  BadData: no such set or class; BadOption: no class in --drop."""
-        from convscope.images.chosen import without_classes
+        from convscope.images.subsets import without_classes
 
         session = context.session(self.model, self.reading)
         dropped = () if self.drop is None else listed(self.drop, "--drop")
@@ -242,12 +242,12 @@ class TransferStudy(FeatureStudy):
         if self.scratch is None:
             return None
         from convscope.experiments.transfer.scratch import Scratch, for_few_images
-        from convscope.network.architectures import architecture_named
+        from convscope.models.architectures import architecture_named
 
         architecture_named(self.scratch)  # before features take their time
         if context.kept is None:
             raise BadOption("a baseline from scratch needs a folder for its trainings: give `out`")
-        how = Learning(recipe=self.scratch_recipe, epochs=self.scratch_epochs)
+        how = RecipeOptions(recipe=self.scratch_recipe, epochs=self.scratch_epochs)
         if how.recipe is None:
             how = replace(how, epochs=how.epochs or SCRATCH_EPOCHS)
         running = replace(context.running, batch_size=None)
@@ -307,7 +307,7 @@ class ProbeStudy(FeatureStudy):
         opened, names = self._open(context), self._names()
         context.facts(opened.facts())
         if opened.images.multi_label:
-            from convscope.network.hidden import hidden_layers
+            from convscope.network.feature_layers import hidden_layers
 
             layers = names or hidden_layers(opened.session.network)
             found = self._several(opened, context, layers, per_class=self.per_class)

@@ -1,0 +1,379 @@
+"""From a model and images to an atlas: one pass for the tables, one for the winners' pictures."""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from convscope.atlas.checkpoint import Plan, WorkFolder, claim_atlas
+from convscope.atlas.manifest import DataRecord, LayerRecord, Manifest, SkippedRecord
+from convscope.atlas.records import (
+    field_record,
+    image_records,
+    layer_table,
+    model_record,
+    preprocess_record,
+    slugs,
+    weights_of,
+)
+from convscope.atlas.render import Renderer
+from convscope.atlas.sheets import cell_size, encode, filter_sheet, shown_window
+from convscope.atlas.store import (
+    Atlas,
+    open_atlas,
+    sheet_path,
+    write_images,
+    write_manifest,
+    write_tables,
+)
+from convscope.atlas.tiles import AtlasLayer
+from convscope.distributed import ALONE, Ranks
+from convscope.errors import BadData, BadInput, BadModel, BadOption
+from convscope.images.image_set import ImageSet
+from convscope.methods.dependence import depends_on_image
+from convscope.methods.rules import DECONVNET, Rules
+from convscope.network.from_export import INPUT
+from convscope.network.network import Network
+from convscope.progress import Progress, silent
+from convscope.scan.engine import Scan, ScanState, fitting_batch, nothing_readable
+from convscope.scan.strongest import Strongest, layers_with_maps
+from convscope.scan.topk import TopK
+from convscope.store.atomic import replace_file
+from convscope.store.fingerprint import text_fingerprint
+
+if TYPE_CHECKING:
+    from convscope.models.zoo import Model
+
+__all__ = ["Search", "build_atlas", "write_atlas"]
+
+MOST_RANKS = 100  # a WebP sheet is at most 16383 pixels wide
+PADDING = "grey 128 outside the image and outside the unit's field"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What an atlas looks for, and how.
+
+    Attributes:
+        layers: their names; None is every convolutional layer.
+        top: K, how many images each feature map keeps, 1 to 100.
+        rules: the method of projection.
+        batch_size: images at a time; None takes as many as fit the memory budget.
+        workers: threads that decode images; None takes one per core.
+    """
+
+    layers: tuple[str, ...] | None = None
+    top: int = 9
+    rules: Rules = DECONVNET
+    batch_size: int | None = None
+    workers: int | None = None
+
+
+def build_atlas(
+    model: Model,
+    images: ImageSet,
+    out: str | Path,
+    *,
+    layers: Iterable[str] | None = None,
+    top: int = 9,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    resume: bool = False,
+    rules: Rules = DECONVNET,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Atlas:
+    """Find the strongest activations of every feature map over a set of images.
+
+    The atlas is a folder: the numbers, and of each winner the image patch and its projection. An
+    image that cannot be read is skipped and named in the manifest. NaN and infinite activations
+    never rank and are counted per layer. The model comes back as it was.
+
+    Args:
+        model: as `open_model` gives it.
+        images: as `open_images` gives them.
+        out: the folder, new or empty.
+        layers: their names; by default every convolutional layer. Each is seen at its activation,
+            after batch norm and rectification.
+        top: K, how many images each feature map keeps, 1 to 100.
+        batch_size: images at a time; None takes as many as fit the memory budget.
+        workers: threads that decode images; None takes one per core.
+        resume: go on with an unfinished atlas of the same model, images and settings. It ends with
+            the same bytes as one that was never stopped (if batch size and threads are the same).
+        rules: the method of projection.
+        device: as torch names it.
+        progress: called with (what is counted, how many are done, how many there are).
+
+    Returns:
+        The finished atlas.
+
+    Raises:
+        NoSuchLayer: with the nearest names.
+        BadOption: top, batch size, device, or a layer without feature maps.
+        BadData: no images, or none that can be read.
+        FolderInUse: `out` holds something else, or an atlas that was not to be resumed.
+        BadInput: the disk is full.
+
+    Example:
+        >>> model = convscope.open_model("run:runs/demo/zfnet")
+        >>> atlas = convscope.build_atlas(model, convscope.open_images("photos/"), "atlas")
+        >>> atlas.projection("conv5", channel=12, rank=0).show()
+    """
+    search = Search(None if layers is None else tuple(layers), top, rules, batch_size, workers)
+    write_atlas(model, images, out, search, resume=resume, device=device, progress=progress)
+    return open_atlas(out)
+
+
+def write_atlas(
+    model: Model,
+    images: ImageSet,
+    out: str | Path,
+    search: Search,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> None:
+    """Build an atlas by one or several processes: all call this, the first writes the folder.
+
+    Its bytes are those of one process that has the same batch size and as many threads. What was
+    interrupted may be resumed by any number of processes.
+
+    Args:
+        model, images, out, resume, device, progress: as `build_atlas` has them.
+        search: what to look for, and how.
+        ranks: which of several processes this is.
+
+    Raises:
+        BadData: as `build_atlas`, or the processes find other images.
+        BadModel: the processes have other weights.
+        ConvscopeError: of other kinds, as `build_atlas`, in the first process.
+    """
+    out = Path(out)
+    _check(search, images)
+    network = model.network().to(_device(device))
+    names = layers_with_maps(network, search.layers)
+    _check_same_inputs(model, images, ranks)
+    plan = ranks.from_first(lambda: _plan(model, images, names, search, network))
+    try:
+        with claim_atlas(out, plan, resume=resume) if ranks.first else nullcontext() as work:
+            if ranks.from_first(lambda: work is not None):
+                job = _Job(model, images, out, network, plan, work, progress or silent, ranks)
+                job.run(search)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise BadInput(
+            f"no space is left on the disk of {out}; free some, then go on with --resume"
+        ) from None
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """An atlas being made, as far as this process takes part in it.
+
+    Attributes:
+        model: as it was opened.
+        images: the set.
+        out: the atlas folder.
+        network: the model's, on the device that is used.
+        plan: what was asked for.
+        work: the work folder; None in all processes but the first, which alone writes.
+        progress: called with (what is counted, how many are done, how many there are).
+        ranks: which process this is.
+    """
+
+    model: Model
+    images: ImageSet
+    out: Path
+    network: Network
+    plan: Plan
+    work: WorkFolder | None
+    progress: Progress
+    ranks: Ranks
+
+    def run(self, search: Search) -> None:
+        """Make both passes, then write the manifest, which makes the atlas whole.
+
+        Raises:
+            BadData: no image can be read.
+        """
+        activations = {name: self.network.activation(name) for name in self.plan.layers}
+        batch = search.batch_size or fitting_batch(self.network, activations.values())
+        strongest = Strongest(self.network, activations, self.plan.top)
+        seen = Scan(
+            self.network, self.images, self.model.preprocess,
+            batch_size=batch, workers=search.workers, ranks=self.ranks, progress=self.progress,
+        ).run(strongest, commits=None if self.work is None else self.work.tables)  # fmt: skip
+        started = time.monotonic()
+        layers = self.ranks.from_first(
+            lambda: self._write_tables(activations, strongest.tables, seen, search.rules)
+        )
+        written = time.monotonic() - started
+        rendered = Renderer(
+            self.network, self.images, self.model.preprocess, search.rules,
+            batch_size=batch, workers=search.workers, folder=self.out, work=self.work,
+            ranks=self.ranks,
+            progress=lambda done, total: self.progress("projections", done, total),
+        ).render(layers)  # fmt: skip
+        if self.ranks.first:
+            phases = {"images": seen.seconds, "tables": written, "projections": rendered}
+            records = [layer.record for layer in layers]
+            write_manifest(self.out, self._manifest(records, seen, batch, phases))
+
+    def _write_tables(
+        self, activations: Mapping[str, str], top: Mapping[str, TopK], seen: ScanState, rules: Rules
+    ) -> list[AtlasLayer]:
+        """Write what the first pass brought.
+
+        Raises:
+            BadData: no image could be read.
+        """
+        if len(seen.skipped) == len(self.images):
+            self._withdraw()
+            raise nothing_readable(self.images, seen)
+        fields = {name: self.network.layer(at).field for name, at in activations.items()}
+        tables = {name: layer_table(top[name], field) for name, field in fields.items()}
+        records = self._records(activations, top, rules)
+        write_tables(self.out, tables)
+        write_images(self.out, image_records(self.images))
+        self._write_filters(records)
+        return [AtlasLayer(record, tables[record.name]) for record in records]
+
+    def _withdraw(self) -> None:
+        """Leave nothing of an atlas that cannot be made."""
+        shutil.rmtree(WorkFolder(self.out).path)
+        if not any(self.out.iterdir()):
+            self.out.rmdir()
+
+    def _records(
+        self, activations: Mapping[str, str], tables: Mapping[str, TopK], rules: Rules
+    ) -> list[LayerRecord]:
+        """What the manifest says of the layers."""
+        folders = slugs(activations)
+        records = []
+        for name, activation in activations.items():
+            layer, table = self.network.layer(activation), tables[name]
+            window = shown_window(layer.field.size, self.network.input_shape[1:])
+            records.append(
+                LayerRecord(
+                    name=name,
+                    slug=folders[name],
+                    activation=activation,
+                    kind=self.network.layer(name).kind,
+                    channels=layer.channels,
+                    grid=layer.grid,
+                    field=field_record(layer.field),
+                    window=window,
+                    tile=cell_size(window),
+                    non_finite=int(table.non_finite.sum()),
+                    dead=int(table.dead.sum()),
+                    filters=self._shows_filters(name),
+                    image_dependent=depends_on_image(self.network, activation, rules),
+                )
+            )
+        return records
+
+    def _shows_filters(self, name: str) -> bool:
+        """Whether a layer is a convolution of the image's three colour planes."""
+        node = self.network.nodes[name]
+        weight = node.tensors.get("weight")
+        reads_image = node.op.convolves and node.inputs == (INPUT,)
+        return reads_image and weight is not None and tuple(weight.shape[1:2]) == (3,)
+
+    def _write_filters(self, records: Iterable[LayerRecord]) -> None:
+        for record in records:
+            if record.filters:
+                weight = self.network.nodes[record.name].tensors["weight"]
+                weight = self.model.preprocess.rgb(weight)
+                path = sheet_path(self.out, record.slug, "filters")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(path, encode(filter_sheet(weight), exact=True))
+
+    def _manifest(
+        self, records: list[LayerRecord], seen: ScanState, batch: int, phases: dict[str, float]
+    ) -> Manifest:
+        """The manifest of the finished atlas; `phases` has the seconds by what was done."""
+        asked = {name: getattr(self.plan, name) for name in Plan.model_fields if name != "layers"}
+        return Manifest(
+            convscope_version=importlib.metadata.version("convscope"),
+            batch_size=batch,
+            padding=PADDING,
+            layers=tuple(records),
+            skipped=tuple(SkippedRecord(name=name, reason=why) for _, name, why in seen.skipped),
+            converted=seen.converted,
+            seconds=round(sum(phases.values()), 3),
+            seconds_by_phase={phase: round(seconds, 3) for phase, seconds in phases.items()},
+            complete=True,
+            **asked,
+        )
+
+
+def _check(search: Search, images: ImageSet) -> None:
+    if not 1 <= search.top <= MOST_RANKS:
+        raise BadOption(f"top is {search.top}; a feature map can keep 1 to {MOST_RANKS} images")
+    if search.batch_size is not None and search.batch_size < 1:
+        raise BadOption(f"batch size is {search.batch_size}; it must be at least 1")
+    if len(images) == 0:
+        raise BadData(f"{images.spec} holds no images; an atlas needs at least one")
+
+
+def _check_same_inputs(model: Model, images: ImageSet, ranks: Ranks) -> None:
+    """Compare what the processes were given, and share the reading of the images' digests.
+
+    Raises:
+        BadData: in the first process, naming another one that finds other images.
+        BadModel: in the first process, naming another one that has other weights.
+    """
+    if ranks.count == 1:
+        return
+    names = text_fingerprint("\n".join(map(images.name, range(len(images)))))
+    facts = ranks.gathered((len(images), names, weights_of(model)))
+    for rank, (count, named, weights) in enumerate(facts):
+        if (count, named) != facts[0][:2]:
+            raise BadData(
+                f"process {rank} finds {count} images in {images.spec}, process 0 finds "
+                f"{facts[0][0]}, or of other names: give all processes the same files"
+            )
+        if weights != facts[0][2]:
+            raise BadModel(
+                f"process {rank} has other weights of {model.spec} than process 0: give all "
+                f"processes the same file"
+            )
+    for digests in ranks.gathered(images.digests(range(ranks.rank, len(images), ranks.count))):
+        images.recall(digests)
+
+
+def _plan(
+    model: Model, images: ImageSet, names: tuple[str, ...], search: Search, network: Network
+) -> Plan:
+    return Plan(
+        model=model_record(model, network),
+        data=DataRecord(spec=images.spec, identity=images.identity(), count=len(images)),
+        preprocess=preprocess_record(model.preprocess),
+        input_shape=model.input_shape,
+        top=search.top,
+        rules=search.rules.name,
+        device=str(network.device),
+        layers=names,
+    )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        line = str(error).splitlines()[0]
+        raise BadOption(f"device {name!r} cannot be used ({line}); cpu always can") from None
+    return device

@@ -1,0 +1,330 @@
+"""The second pass: the winners' patches and projections, and the sheets that hold them.
+
+Winners are grouped by image, so that an image is decoded and run forward once for all the units of
+all layers that it won (of as many layers as fit the tile budget on disk). Tiles wait in plain files
+until every image has been through, then each layer's sheets are written.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice, product
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from convscope.atlas import sheets
+from convscope.atlas.checkpoint import Rendered, WorkFolder
+from convscope.atlas.sheets import Pixels
+from convscope.atlas.store import sheet_path
+from convscope.atlas.tiles import KINDS, AtlasLayer, Tile, TileFiles, Winner, read_tiles
+from convscope.distributed import Ranks
+from convscope.errors import BadData
+from convscope.geometry.box import Box
+from convscope.images.batches import Batch, batches
+from convscope.images.image_set import ImageSet
+from convscope.images.pictures import GREY, crop, shown_box
+from convscope.images.preprocess import Preprocess
+from convscope.methods.descent import Start, crops_pay
+from convscope.methods.project import project_fields
+from convscope.methods.rules import InitialSignal, Rules
+from convscope.network.network import Network
+from convscope.store.atomic import replace_file
+
+__all__ = ["Renderer", "project_winners"]
+
+CHECKPOINT_SECONDS = 30.0
+TILE_BYTES = 2**30  # of tiles that wait on disk for their sheets
+TRACE_BYTES = 2**28  # of activations that one batch may keep
+TILES_AT_ONCE = 200  # that a process hands over; between two reports of progress
+
+
+@torch.no_grad()
+def project_winners(
+    network: Network,
+    images: Tensor,
+    winners: Sequence[tuple[int, Winner]],
+    activations: Mapping[str, str],
+    rules: Rules,
+) -> Iterator[tuple[Winner, Tensor]]:
+    """Project winners of one batch of images, each cut to what its picture shows.
+
+    Args:
+        network: on the device that is used.
+        images: preprocessed.
+        winners: (row, winner) pairs of any layers; the row is the image's place in the batch.
+        activations: layer -> the layer whose value is its activation.
+        rules: the method of projection.
+
+    Yields:
+        Pairs of a winner and its projection, a float32 tensor on the CPU that is zero outside the
+        receptive field and outside the image.
+
+    Shape:
+        images (B, 3, H, W); each projection (3, h, w).
+    """
+    extent = network.input_shape[1:]
+    counts = Counter(activations[winner.layer] for _, winner in winners)
+    from_crops = crops_pay(network, counts, len({row for row, _ in winners}), rules)
+    trace = network.trace(images, [])  # it runs as far as it is asked
+    for layer in dict.fromkeys(winner.layer for _, winner in winners):
+        of_layer = [(row, winner) for row, winner in winners if winner.layer == layer]
+        rows = torch.tensor([row for row, _ in of_layer], device=network.device)
+        start = _start(network, activations[layer], [winner for _, winner in of_layer], rules)
+        fields = project_fields(trace, start, rows, rules, from_crops=from_crops)
+        for (_, winner), (box, field) in zip(of_layer, fields, strict=True):
+            shown = _seen_from(box, shown_box(winner.box, *extent))
+            within = _seen_from(box, winner.box)
+            yield winner, crop(field.float().cpu(), shown, 0.0, within=within)
+
+
+def _seen_from(origin: Box, box: Box) -> Box:
+    """The box counted from the top left of `origin`."""
+    rows, columns = origin.top, origin.left
+    return Box(box.top - rows, box.left - columns, box.bottom - rows, box.right - columns)
+
+
+def _start(network: Network, activation: str, winners: Sequence[Winner], rules: Rules) -> Start:
+    """The initial signal of the backward walk at winners of one layer."""
+    places = torch.tensor([(w.channel, w.row, w.column) for w in winners], device=network.device)
+    value = torch.tensor([w.value for w in winners], device=network.device, dtype=network.dtype)
+    signal = value if rules.seed is InitialSignal.ACTIVATION else torch.ones_like(value)
+    return Start(activation, places[:, 0], places[:, 1:], signal)
+
+
+@dataclass(frozen=True, eq=False)
+class Renderer:
+    """Renders the winners of an atlas's layers: their tiles first, then the sheets of the tiles.
+
+    Attributes:
+        network: on the device that is used.
+        images: the set that the winners are from.
+        preprocess: from pictures to the network's input.
+        rules: the method of projection.
+        batch_size: how many images are run forward together, at most.
+        workers: threads that decode images and encode sheets; None takes one per core.
+        folder: of the atlas.
+        work: its work folder; None in all processes but the first, which alone writes.
+        ranks: process r of n renders the batches r, r + n, ..., and hands its tiles to the first.
+        progress: called with (winners rendered, winners in all).
+    """
+
+    network: Network
+    images: ImageSet
+    preprocess: Preprocess
+    rules: Rules
+    batch_size: int
+    workers: int | None
+    folder: Path
+    work: WorkFolder | None
+    ranks: Ranks
+    progress: Callable[[int, int], None]
+
+    def render(self, layers: Sequence[AtlasLayer]) -> float:
+        """Write every layer's sheets; what an interrupted run had finished is kept.
+
+        Args:
+            layers: of the atlas, in its order.
+
+        Returns:
+            The seconds spent, in all runs.
+
+        Raises:
+            BadData: an image that could be read in the first pass cannot be read now.
+        """
+        state = self.ranks.from_first(
+            lambda: self.work.load_rendered() if self.work else Rendered()
+        )
+        counts = [int((layer.table.image >= 0).sum()) for layer in layers]
+
+        def tell(done: int) -> None:
+            self.progress(sum(counts[: state.layers]) + done, sum(counts))
+
+        while state.layers < len(layers):
+            group = _group(layers[state.layers :], state.group)
+            state = self._render_tiles(group, state, tell)
+            started = time.monotonic()
+            if self.work is not None:
+                _write_sheets(group, self.folder, self.work.tiles, self.workers)
+            state = Rendered(
+                layers=state.layers + len(group),
+                seconds=state.seconds + time.monotonic() - started,
+            )
+            if self.work is not None:
+                self.work.save_rendered(state)
+                shutil.rmtree(self.work.tiles, ignore_errors=True)
+        tell(0)
+        return state.seconds
+
+    def _render_tiles(
+        self, group: Sequence[AtlasLayer], state: Rendered, tell: Callable[[int], None]
+    ) -> Rendered:
+        """All tiles of a group of layers; images that `state` counts are done already."""
+        by_image: dict[int, list[Winner]] = {}
+        for layer in group:
+            for winner in layer.winners():
+                by_image.setdefault(winner.image, []).append(winner)
+        order = sorted(by_image)
+        rounds = self.ranks.deal(order[state.images :], self._batch_size(group))
+        done = sum(len(by_image[image]) for image in order[: state.images])
+        started = saved = time.monotonic()
+        tell(done)
+        with self._tile_files(group, state) as files, closing(self._read(rounds)) as read:
+            for shared in rounds:
+                batch = next(read) if self.ranks.rank < len(shared) else None
+                tiles = iter(()) if batch is None else self._tiles(batch, by_image, group)
+                most = max(sum(len(by_image[image]) for image in share) for share in shared)
+                for at in range(0, len(KINDS) * most, TILES_AT_ONCE):
+                    if at:
+                        tell(done)
+                    parts = self.ranks.gathered(list(islice(tiles, TILES_AT_ONCE)))
+                    if files is not None:
+                        done += files.write(chain.from_iterable(parts))
+                now = time.monotonic()
+                state = Rendered(
+                    layers=state.layers,
+                    group=len(group),
+                    images=state.images + sum(map(len, shared)),
+                    seconds=state.seconds + now - started,
+                )
+                started = now
+                due = now - saved >= CHECKPOINT_SECONDS or state.images == len(order)
+                if due and files is not None and self.work is not None:
+                    files.flush()
+                    self.work.save_rendered(state)
+                    saved = time.monotonic()
+                tell(done)
+        return state
+
+    @contextmanager
+    def _tile_files(
+        self, group: Sequence[AtlasLayer], state: Rendered
+    ) -> Iterator[TileFiles | None]:
+        """Where the tiles wait; None in all processes but the first."""
+        if self.work is None:
+            yield None
+            return
+        if state.images == 0:
+            shutil.rmtree(self.work.tiles, ignore_errors=True)  # of a group that is on its sheets
+        with TileFiles(self.work.tiles, group) as files:
+            yield files
+
+    def _read(self, rounds: Sequence[Sequence[Sequence[int]]]) -> Generator[Batch, None, None]:
+        """This process's batches.
+
+        Raises:
+            BadData: an image cannot be read any more.
+        """
+        for batch in batches(
+            self.images,
+            self.preprocess,
+            batch_size=len(rounds[0][0]) if rounds else 1,
+            workers=self.workers,
+            indices=self.ranks.hand(rounds),
+        ):
+            if batch.skipped:
+                lost = batch.skipped[0]
+                raise BadData(
+                    f"{lost.name} was read before and cannot be read now: {lost.reason}; "
+                    f"put it back and go on with --resume"
+                )
+            yield batch
+
+    def _tiles(
+        self, batch: Batch, by_image: Mapping[int, Sequence[Winner]], group: Sequence[AtlasLayer]
+    ) -> Iterator[Tile]:
+        """Both tiles of each winner of a batch: all patches, then all projections."""
+        winners = [
+            (row, winner)
+            for row, image in enumerate(batch.indices.tolist())
+            for winner in by_image[image]
+        ]
+        pictures = torch.from_numpy(self.preprocess.to_uint8(batch.tensors)).permute(0, 3, 1, 2)
+        for row, winner in winners:
+            shown = shown_box(winner.box, *pictures.shape[2:])
+            patch = crop(pictures[row], shown, GREY, within=winner.box)
+            yield Tile("patch", winner, sheets.patch_tile(patch))
+        activations = {layer.record.name: layer.record.activation for layer in group}
+        projected = project_winners(self.network, batch.tensors, winners, activations, self.rules)
+        for winner, projection in projected:
+            rgb = self.preprocess.rgb(projection)
+            yield Tile("projection", winner, sheets.projection_tile(rgb))
+
+    def _batch_size(self, group: Sequence[AtlasLayer]) -> int:
+        """How many images may be run forward together with their activations kept."""
+        below = self.network.below([layer.record.activation for layer in group])
+        kept = 4 * sum(torch.Size(node.shape).numel() for node in below)
+        return max(1, min(self.batch_size, TRACE_BYTES // max(1, kept)))
+
+
+def _group(layers: Sequence[AtlasLayer], begun: int) -> list[AtlasLayer]:
+    """The layers that are rendered next, together.
+
+    Args:
+        layers: those that have no sheets yet, at least one.
+        begun: how many of them an interrupted run had begun with; 0 takes as many as have room
+            for their tiles on disk, at least one.
+    """
+    if begun:
+        return list(layers[:begun])
+    group = [layers[0]]
+    for layer in layers[1:]:
+        if sum(member.bytes for member in group) + layer.bytes > TILE_BYTES:
+            break
+        group.append(layer)
+    return group
+
+
+def _write_sheets(
+    layers: Iterable[AtlasLayer], folder: Path, tiles: Path, workers: int | None
+) -> None:
+    """Write all sheets of some layers; those that are there already are whole, and stay.
+
+    Args:
+        layers: whose tiles are complete.
+        folder: of the atlas.
+        tiles: the folder of the tiles.
+        workers: threads, as Pillow lets go of the interpreter's lock while it encodes; None takes
+            one per core, at most 8.
+    """
+    threads = min(8, os.cpu_count() or 1) if workers is None else max(1, workers)
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="convscope-sheets")
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        for future in [pool.submit(write) for write in _sheets(layers, folder, tiles)]:
+            future.result()
+
+
+def _sheets(
+    layers: Iterable[AtlasLayer], folder: Path, tiles: Path
+) -> Iterator[Callable[[], None]]:
+    """A function for each sheet that is not there yet, which writes it."""
+    makers = (
+        ("", sheets.MAPS_PER_SHEET, sheets.rank_sheet),
+        ("wall-", sheets.WALL**2, sheets.wall_sheet),
+    )
+    for layer, kind, (prefix, maps, make) in product(layers, KINDS, makers):
+        slug, channels = layer.record.slug, layer.record.channels
+        exact = sheets.is_small(layer.record.window) and not prefix
+        for number, start in enumerate(range(0, channels, maps)):
+            path = sheet_path(folder, slug, f"{prefix}{kind}", number)
+            read = partial(read_tiles, tiles, layer, kind, start, min(start + maps, channels))
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                yield partial(_write_sheet, path, read, make, exact)
+
+
+def _write_sheet(
+    path: Path, read: Callable[[], Pixels], make: Callable[[Pixels], Image.Image], exact: bool
+) -> None:
+    replace_file(path, sheets.encode(make(read()), exact=exact))

@@ -1,0 +1,324 @@
+"""Models by name: MODEL, as the command line spells it, becomes a `Model`.
+
+A Model is a module with its weights, and how it wants its images. MODEL is one of
+
+    zfnet | alexnet | alexnet-dense | zfnet-small | alexnet-small     [@weights | @run-folder]
+    run:DIR                                     what `convscope train` left in DIR
+    torchvision:NAME, timm:NAME                 [@weights]; nothing is ever downloaded
+    package.module:factory                      [@weights]; a function, a class or a module of yours
+
+Where no weights are given, they are drawn from the seed, and the Model says so. This file reads
+the specification and decides on the preprocessing; catalogues.py holds torchvision, timm and
+factories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+
+from torch import nn
+
+from convscope.errors import BadCheckpoint, BadModel, BadOption
+from convscope.images.classes import read_classes
+from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, parse_shape
+from convscope.images.scaling import Scaling
+from convscope.models.architectures import ARCHITECTURES, Architecture, build
+from convscope.models.sources import LoadedModule, from_factory, from_timm, from_torchvision
+from convscope.models.weights import Weights, load_weights, module_sha256, read_weights
+from convscope.network.network import Network, open_network
+
+__all__ = ["Model", "open_model"]
+
+RUN_WEIGHTS = "weights.safetensors"  # in a run's folder, written when its training is complete
+SMALL = 128  # pixels; networks below are trained on pictures drawn at the input's size
+FORMS = (
+    f"{', '.join(ARCHITECTURES)}, run:DIR, torchvision:NAME, timm:NAME or package.module:factory, "
+    "each but run: also with @weights"
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A module that can be used: with its weights, and with how it wants its images.
+
+    Attributes:
+        module: in eval mode; from (N, 3, H, W) to (N, classes).
+        preprocess: how pictures become its input.
+        spec: the model as it was asked for.
+        weights_sha256: of the weights file; of the tensors themselves where no file was read.
+        random_weights: whether the weights are random numbers from a seed.
+        classes: names of the outputs, if known.
+        notes: what a user should know about how it was opened, a sentence each.
+        output: which of several outputs is its answer (see `open_network`); None is the first.
+    """
+
+    module: nn.Module
+    preprocess: Preprocess
+    spec: str
+    weights_sha256: str | None
+    random_weights: bool
+    classes: tuple[str, ...] | None
+    notes: tuple[str, ...] = ()
+    output: str | int | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(3, H, W), in pixels."""
+        return self.preprocess.shape
+
+    def network(self) -> Network:
+        """Read the module as a network, whose tensors are the module's own.
+
+        Raises:
+            BadModel: the module cannot be read (see `open_network`).
+            BadOption: no such output, or there are not as many names as classes.
+        """
+        network = open_network(self.module, self.input_shape, output=self.output)
+        count = network.layer(network.output).channels
+        names = len(self.classes or ())
+        if self.classes is not None and names != count and (names, count) != (2, 1):
+            raise BadOption(
+                f"{self.spec}: {names} class names (of --classes, or of its weights), but its "
+                f"output {network.output!r} tells {max(2, count)} classes: give a name for each"
+            )
+        return network
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """What the user says about the images' preprocessing, before the model is known.
+
+    Attributes:
+        shape: (3, H, W) of the input, in pixels.
+        scaling: of the pixels' values, or the whole preprocessing.
+        fit: how a picture becomes the input's size.
+
+    None stands for the model's own way.
+    """
+
+    shape: tuple[int, int, int] | None
+    scaling: str | Preprocess | None
+    fit: Fit | None
+
+    def settle(self, own: Preprocess | None, spec: str) -> Preprocess:
+        """Decide how images are preprocessed.
+
+        Args:
+            own: the model's own way, if it has one.
+            spec: of the model, for messages.
+
+        Raises:
+            BadOption: neither the user nor the model says how.
+        """
+        if isinstance(self.scaling, Preprocess):
+            return _changed(self.scaling, self.shape, self.fit)
+        if self.scaling is None and own is not None:
+            return _changed(own, self.shape, self.fit)
+        shape = self.shape or (own.shape if own else None)
+        if shape is None or self.scaling is None:
+            raise BadOption(
+                f"{spec} does not say how it wants its images: give "
+                f"{' and '.join(self._missing(shape))}"
+            )
+        fit = self.fit or (own.fit if own else Fit.CROP)
+        chosen = choose_preprocess(self.scaling, shape, fit)
+        if own and own.mean is not None and own.scaling is chosen.scaling and own.shape == shape:
+            return replace(chosen, mean=own.mean)  # the stored mean, not ImageNet's
+        return chosen
+
+    def _missing(self, shape: tuple[int, int, int] | None) -> list[str]:
+        """The options that must be given."""
+        options = [] if shape else ["--input, such as 3x224x224"]
+        if self.scaling is None:
+            options.append("--preprocess imagenet, unit, paper, caffe or FILE.yaml")
+        return options
+
+
+def open_model(
+    spec: str,
+    *,
+    input: str | Iterable[int] | None = None,
+    preprocess: str | Preprocess | None = None,
+    fit: str | Fit | None = None,
+    classes: str | Path | Iterable[str] | None = None,
+    seed: int = 0,
+    output: str | int | None = None,
+) -> Model:
+    """Open any MODEL of the command line.
+
+    Args:
+        spec: zfnet, zfnet-small, alexnet, ..., run:DIR, torchvision:NAME, timm:NAME or
+            package.module:factory; each but run: may end in @WEIGHTS.
+        input: the input's shape, (3, H, W) or "3x224x224". This, `preprocess` and `fit` override
+            what the model or its weights say.
+        preprocess: imagenet, unit, paper, caffe, a YAML file or a Preprocess.
+        fit: crop, stretch or none.
+        classes: names, or a file of them with a line or JSON entry per class.
+        seed: of the weights, where none are given.
+        output: which of several outputs is its answer, by name or number; default: the first.
+
+    Raises:
+        BadModel: unknown name, or a factory that fails.
+        BadCheckpoint: weights that do not fit.
+        BadOption: nothing says how images are preprocessed, or an option's value is not allowed.
+        BadData: the file of class names cannot be read.
+
+    Example:
+        >>> model = convscope.open_model("torchvision:resnet18@resnet18.safetensors")
+        >>> network = model.network()
+    """
+    wish = InputOptions(_shape(input), preprocess, _fit(fit))
+    names = read_classes(classes) if isinstance(classes, str | Path) else classes
+    loaded = _load(spec, wish, seed)
+    loaded.module.eval()
+    digest = loaded.weights.sha256 if loaded.weights else module_sha256(loaded.module)
+    return Model(
+        module=loaded.module,
+        preprocess=wish.settle(loaded.preprocess, spec),
+        spec=spec,
+        weights_sha256=digest,
+        random_weights=loaded.random_weights,
+        classes=tuple(names) if names is not None else loaded.classes,
+        notes=loaded.notes,
+        output=output,
+    )
+
+
+def _load(spec: str, wish: InputOptions, seed: int) -> LoadedModule:
+    """The module that `spec` names, filled with its weights."""
+    if spec.startswith("run:"):
+        path = _in_run(Path(spec.removeprefix("run:")).expanduser())
+        return _trained(None, read_weights(path), wish)
+    name, at, path_text = spec.partition("@")
+    if at and not path_text:
+        raise BadModel(f"{spec}: nothing after the @; give a weights file, or leave the @ out")
+    weights = _weights_at(path_text) if at else None
+    if name in ARCHITECTURES:
+        return _trained(name, weights, wish) if weights else _untrained(name, wish, seed)
+    source, colon, rest = name.partition(":")
+    if source == "torchvision" and colon:
+        return from_torchvision(rest, weights, seed)
+    if source == "timm" and colon:
+        return from_timm(rest, weights, seed)
+    if colon:
+        return from_factory(name, weights, seed)
+    near = get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"MODEL is {FORMS}"
+    raise BadModel(f"no model is called '{name}': {hint}")
+
+
+def _untrained(name: str, wish: InputOptions, seed: int) -> LoadedModule:
+    """One of our networks with random weights."""
+    architecture = ARCHITECTURES[name]
+    if wish.shape is not None:
+        _, height, width = wish.shape
+        if height != width:
+            raise BadOption(f"{name} takes square images, not {height}x{width}: give --input 3xNxN")
+        architecture = replace(architecture, input_size=height)
+    return LoadedModule(
+        build(architecture, seed=seed),
+        random_weights=True,
+        preprocess=_paper_preprocess(architecture),
+        notes=(f"random weights, seed {seed}",),
+    )
+
+
+def _trained(name: str | None, weights: Weights, wish: InputOptions) -> LoadedModule:
+    """One of our networks, as its weights describe it.
+
+    Args:
+        name: of the network that was asked for; None where the weights alone say which it is.
+        weights: from a file or a run.
+        wish: what the user says about the input.
+    """
+    architecture = weights.architecture
+    notes: tuple[str, ...] = ()
+    if architecture is None:
+        if name is None:
+            raise BadCheckpoint(
+                f"{weights.path} does not say which network it belongs to: "
+                "open it as MODEL@FILE, such as zfnet-small@FILE"
+            )
+        architecture = _fitted_to(weights, name, wish)
+        notes = (f"{weights.path} does not say how its images were prepared",)
+    elif name is not None and architecture.name.split(" ")[0] != name:
+        raise BadCheckpoint(
+            f"{weights.path} holds {architecture.name}, not {name}: "
+            f"open it as {architecture.name.split(' ')[0]}@{weights.path}"
+        )
+    if wish.shape not in (None, architecture.input_shape):
+        raise BadOption(
+            f"--input {'x'.join(map(str, wish.shape or ()))}: {weights.path} was trained for "
+            f"3x{architecture.input_size}x{architecture.input_size}; leave --input out"
+        )
+    module = build(architecture, None)
+    load_weights(module, weights, name=architecture.name)
+    return LoadedModule(
+        module,
+        weights=weights,
+        preprocess=weights.preprocess or _paper_preprocess(architecture),
+        classes=weights.classes,
+        notes=notes,
+    )
+
+
+def _fitted_to(weights: Weights, name: str, wish: InputOptions) -> Architecture:
+    """The named architecture for the classes of a file that does not describe its network."""
+    architecture = ARCHITECTURES[name]
+    if wish.shape is not None:
+        architecture = replace(architecture, input_size=wish.shape[1])
+    top = weights.tensors.get("fc8.bias")
+    return architecture if top is None else architecture.with_classes(len(top))
+
+
+def _paper_preprocess(architecture: Architecture) -> Preprocess:
+    """The paper's preprocessing, with ImageNet's mean for want of the training set's."""
+    fit = Fit.STRETCH if architecture.input_size < SMALL else Fit.CROP
+    return Preprocess(architecture.input_shape, Scaling.PAPER, fit)
+
+
+def _weights_at(text: str) -> Weights:
+    path = Path(text).expanduser()
+    return read_weights(_in_run(path) if path.is_dir() else path)
+
+
+def _in_run(folder: Path) -> Path:
+    """The file of the final weights in a run's folder.
+
+    Raises:
+        BadModel: no such folder, no run's folder, or a run that is not finished.
+    """
+    path = folder / RUN_WEIGHTS
+    if path.is_file():
+        return path
+    if not folder.is_dir():
+        raise BadModel(f"run {folder}: no such folder; give one that 'convscope train' made")
+    kept = sorted(folder.glob("epoch-*.safetensors"))
+    if kept:
+        raise BadModel(
+            f"run {folder} is not finished: it holds no {RUN_WEIGHTS}; "
+            f"finish it, or open its last checkpoint as MODEL@{kept[-1]}"
+        )
+    raise BadModel(f"{folder} holds no {RUN_WEIGHTS}: give a folder that 'convscope train' made")
+
+
+def _changed(
+    preprocess: Preprocess, shape: tuple[int, int, int] | None, fit: Fit | None
+) -> Preprocess:
+    return replace(preprocess, shape=shape or preprocess.shape, fit=fit or preprocess.fit)
+
+
+def _shape(given: str | Iterable[int] | None) -> tuple[int, int, int] | None:
+    if given is None:
+        return None
+    text = given if isinstance(given, str) else "x".join(map(str, given))
+    return parse_shape(text)
+
+
+def _fit(given: str | None) -> Fit | None:
+    if given is not None and given not in list(Fit):
+        raise BadOption(f"--fit {given}: it is {', '.join(Fit)}")
+    return None if given is None else Fit(given)

@@ -1,0 +1,1 @@
+"""Work on the part of the maps that matters: changed boxes upward, receptive fields downward."""

@@ -1,0 +1,105 @@
+"""Steps: nodes grouped for execution, and the fastest way to run each on a patch.
+
+A step is one node and the pointwise nodes that alone read it: a convolution with its batch norm
+(folded into its filters) and its rectifier. What a step computes is what its last node computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from convscope.network.from_export import INPUT
+from convscope.network.network import Network
+from convscope.network.node import Node, Run
+
+__all__ = ["Step", "fused_steps"]
+
+
+@dataclass(eq=False)
+class Step:
+    """A node, and the pointwise nodes that are applied to its result.
+
+    run : patches (P, C, h, w) that already hold the border -> result, all posts applied
+    inputs : names of the steps (their last nodes) that it reads;   grid : (rows, columns) above
+    cost : multiply-adds over the whole map
+    """
+
+    name: str
+    head: Node
+    posts: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    windowed: bool = False
+    run: Run = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.run = _runner(self.head, self.posts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.head.shape
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return (self.shape[-2], self.shape[-1]) if len(self.shape) >= 3 else (1, 1)
+
+    @property
+    def cost(self) -> int:
+        return self.head.cost * self.grid[0] * self.grid[1]
+
+    def full(self, *inputs: Tensor) -> Tensor:
+        """On whole maps (P, C, H, W) or vectors (P, C)."""
+        if self.head.op.on_window is None:  # there is no border
+            return self.run(*inputs)
+        return _then(self.posts, self.head.forward(*inputs))
+
+
+def fused_steps(network: Network, wanted: Iterable[str]) -> list[Step]:
+    """The steps below some layers, in order of execution; each wanted layer ends a step."""
+    wanted = set(wanted)
+    nodes = network.below(wanted)
+    readers: dict[str, list[Node]] = {node.name: [] for node in nodes}
+    for node in nodes:
+        for below in node.inputs:
+            if below != INPUT:
+                readers[below].append(node)
+    steps: list[Step] = []
+    ends: dict[str, str] = {INPUT: INPUT}  # node -> the step that computes it
+    windowed = {INPUT}
+    taken: set[str] = set()
+    for node in nodes:
+        if node.name in taken:
+            continue
+        posts: list[Node] = []
+        last = node
+        while last.name not in wanted and len(readers[last.name]) == 1:
+            following = readers[last.name][0]
+            if len(following.inputs) != 1 or not following.pointwise:
+                break
+            posts.append(following)
+            taken.add(following.name)
+            last = following
+        step = Step(last.name, node, tuple(posts), tuple(ends[name] for name in node.inputs))
+        step.windowed = node.on_windows and all(name in windowed for name in step.inputs)
+        if step.windowed:
+            windowed.add(step.name)
+        for member in (node, *posts):
+            ends[member.name] = step.name
+        steps.append(step)
+    return steps
+
+
+def _runner(head: Node, posts: tuple[Node, ...]) -> Run:
+    """The step as one function on patches; the head's own padding is taken to be in the patch."""
+    if head.op.fused is None:
+        return lambda *patches: _then(posts, head.forward_on_window(*patches))
+    run, left = head.op.fused(head, posts)
+    return lambda *patches: _then(left, run(*patches))
+
+
+def _then(nodes: Iterable[Node], value: Tensor) -> Tensor:
+    for node in nodes:
+        value = node.forward(value)
+    return value

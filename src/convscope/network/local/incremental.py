@@ -1,0 +1,343 @@
+"""Recompute only what a changed box of pixels touches, exactly.
+
+One image, many variants of it that each differ from it inside one box (an occluder at the nodes of
+a grid). The unchanged activations, the *base*, are computed once. Then, step by step, each variant
+carries a window: an interval per axis outside which its activations equal the base
+(`Window.affected`). A step gathers the input that its window needs (`Window.need`) from the base
+and from the windows below, and runs on that patch. Recomputing unchanged values is harmless, so
+variants with nearly equal windows are grouped (`grouping.py`) and each group is one batch.
+
+Everything is held channels last, (P, h, w, C), so that a patch is copied in long runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import torch
+from torch import Tensor
+
+from convscope.network.from_export import INPUT
+from convscope.network.local.fusion import Step, fused_steps
+from convscope.network.local.grouping import Axis, BoxGrid, Side, runs
+from convscope.network.local.patches import Base, copy_windows, overlap, overlay
+from convscope.network.network import Network
+from convscope.network.node import Node
+from convscope.network.ops.fused import dense
+
+__all__ = ["BoxGrid", "IncrementalSweep", "Work"]
+
+MEMORY = 48 * 2**20
+"""Bytes that the patches of one step may take: larger ones fall out of the caches."""
+
+
+@dataclass
+class Work:
+    """Multiply-adds of convolutions and dense layers: run, strictly needed, and by brute force."""
+
+    executed: int = 0
+    exact: int = 0
+    full: int = 0
+
+
+@dataclass(eq=False)
+class _Group:
+    """One batch of variants: a side (group of boxes) per axis, and their windows so far."""
+
+    rows: Side
+    columns: Side
+    windows: dict[str, Tensor]  # step -> (P, h, w, C)
+    whole: dict[str, Tensor]  # step -> (P, *shape), for steps that do not run on windows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows.members), len(self.columns.members)
+
+    def __len__(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    def clear(self) -> None:
+        self.windows.clear()
+        self.whole.clear()
+
+
+class IncrementalSweep:
+    """Run a network on every variant of an image at the cost of what changes.
+
+    boxes : the boxes that change
+    outputs : layers whose values are wanted for every variant
+    sums : layer -> channels whose feature maps are wanted summed over positions
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        boxes: BoxGrid,
+        outputs: Iterable[str] = (),
+        sums: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        self.network = network
+        self.boxes = boxes
+        self.outputs = tuple(outputs)
+        self.sums = {name: list(channels) for name, channels in (sums or {}).items()}
+        self.steps = fused_steps(network, (*self.outputs, *self.sums))
+        self.windowed = [step for step in self.steps if step.windowed]
+        self.tail = _tail(self.steps, self.sums)
+        self.from_grid = _dense_from_grid(self.steps, self.tail)
+        self.ending = self._ending()
+        self.middle = [s for s in self.steps if not s.windowed and s.name not in self.tail]
+        extent = network.input_shape[-2:]
+        self.axes = tuple(
+            Axis.through(self.windowed, axis, intervals, extent[axis])
+            for axis, intervals in enumerate((boxes.rows, boxes.columns))
+        )
+        self.groups = list(self._groups())
+        self.work = self._count()
+
+    @torch.no_grad()
+    def run(
+        self,
+        image: Tensor,
+        change: Tensor,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Values for every variant, and sums of feature maps.
+
+        image, change : (C, H, W); a variant is `image` with `change` inside its box
+        progress : called with the number of variants just done
+        Returns  outputs: layer -> (R, K, *shape), sums: layer -> (R, K, channels), where
+        (R, K) = boxes.shape.
+        """
+        base = Base(self.network, self.windowed, image)
+        counts = self.boxes.shape
+        found: dict[str, Tensor] = {}
+        sums = {n: image.new_empty(*counts, len(c)) for n, c in self.sums.items()}
+        for group in self.groups:
+            self._advance(group, base, change)
+            where = (group.rows.members[:, None], group.columns.members[None, :])
+            for name in self._frontier():
+                value = self._whole(group, base, name).unflatten(0, group.shape)
+                if name not in found:
+                    found[name] = value.new_empty(*counts, *value.shape[2:])
+                    if value.dim() == 5:  # keep the channels last
+                        found[name] = found[name].permute(0, 1, 3, 4, 2).contiguous()
+                        found[name] = found[name].permute(0, 1, 4, 2, 3)
+                found[name][where] = value
+            for name, channels in self.sums.items():
+                sums[name][where] = self._sum(group, base, name, channels)
+            group.clear()
+            if progress is not None:
+                progress(len(group))
+        for step in self.ending:
+            found[step.name] = self._run_tail(step, found, base)
+        return {name: found[name] for name in self.outputs}, sums
+
+    # -- one group
+
+    def _groups(self) -> Iterable[_Group]:
+        rows, columns = (
+            axis.sides(self.windowed, other)
+            for axis, other in zip(self.axes, reversed(self.axes), strict=True)
+        )
+        channels = {INPUT: self.network.input_shape[0]}
+        channels.update({step.name: step.shape[0] for step in self.windowed})
+        whole = max((prod(step.shape) for step in self.middle), default=1)
+        for side in rows:
+            for across in columns:
+                windows = (c * side.size[n] * across.size[n] for n, c in channels.items())
+                fit = MEMORY // (4 * max(whole, *windows) * len(across.members))
+                for part in side.split(max(1, fit)):
+                    yield _Group(part, across, {}, {})
+
+    def _advance(self, group: _Group, base: Base, change: Tensor) -> None:
+        group.windows[INPUT] = _variants(group, base.rows[INPUT], change)
+        for step in self.windowed:
+            patches = [self._gather(group, base, step, i) for i in range(len(step.inputs))]
+            result = step.run(*(patch.permute(0, 3, 1, 2) for patch in patches))
+            group.windows[step.name] = result.permute(0, 2, 3, 1)
+        for step in self.middle:
+            inputs = [self._whole(group, base, name) for name in step.inputs]
+            group.whole[step.name] = step.full(*inputs)
+
+    def _gather(self, group: _Group, base: Base, step: Step, index: int) -> Tensor:
+        """The input patch (P, h, w, C) that a step's window needs, border included."""
+        below = step.inputs[index]
+        field = step.head.fields()[index]
+        sides = (group.rows, group.columns)
+        needs = [
+            side.need(step.name, window)
+            for side, window in zip(sides, (field.rows, field.columns), strict=True)
+        ]
+        if all(side.holds(below, need) for side, need in zip(sides, needs, strict=True)):
+            return group.windows[below]
+        size = (needs[0][1], needs[1][1])
+        padded, pads = base.padded(step, index)
+        around = [
+            side.plan(("base", step.name, index), partial(runs, first + pad))
+            for side, (first, _), pad in zip(sides, needs, pads, strict=True)
+        ]
+        inside = [
+            side.plan(("window", step.name, index), partial(overlap, side, below, first, extent))
+            for side, (first, extent) in zip(sides, needs, strict=True)
+        ]
+        patch = padded.new_empty(*group.shape, *size, padded.shape[-1])
+        copy_windows(patch, padded, *around)
+        overlay(patch, group.windows[below].unflatten(0, group.shape), *inside)
+        return patch.flatten(0, 1)
+
+    def _whole(self, group: _Group, base: Base, name: str) -> Tensor:
+        """Full maps (P, C, H, W) of a step for every variant of the group."""
+        if name in group.whole:
+            return group.whole[name]
+        values = base.rows[name]
+        patch = values.expand(*group.shape, *values.shape).clone()
+        window = group.windows[name].unflatten(0, group.shape)
+        inside = [
+            side.plan(("whole", name), partial(overlap, side, name, side.members * 0, extent))
+            for side, extent in zip((group.rows, group.columns), values.shape, strict=False)
+        ]
+        overlay(patch, window, *inside)
+        group.whole[name] = patch.flatten(0, 1).permute(0, 3, 1, 2)
+        return group.whole[name]
+
+    def _sum(self, group: _Group, base: Base, name: str, channels: list[int]) -> Tensor:
+        """Feature maps summed over positions, (rows, columns, channels)."""
+        if name in group.whole:
+            maps = group.whole[name][:, channels].flatten(1).unflatten(1, (len(channels), -1))
+            return maps.sum(-1).unflatten(0, group.shape)
+        new = group.windows[name][..., channels].sum((1, 2)).unflatten(0, group.shape)
+        total, old = base.window_sums(name, channels, group.rows, group.columns)
+        return total + (new - old).to(new.dtype)
+
+    # -- the dense end, once for all variants
+
+    def _ending(self) -> list[Step]:
+        """The steps of the tail that have to run: a dense layer on windows needs no reshape."""
+        by_name = {step.name: step for step in self.steps}
+        needed: set[str] = set()
+        todo = list(self.outputs)
+        while todo:
+            name = todo.pop()
+            if name in self.tail and name not in needed:
+                needed.add(name)
+                todo += [] if name in self.from_grid else by_name[name].inputs
+        return [step for step in self.steps if step.name in needed]
+
+    def _frontier(self) -> list[str]:
+        """Steps that the tail, or the caller, reads from the groups."""
+        read = [name for name in self.outputs if name not in self.tail]
+        for step in self.ending:
+            read += [self.from_grid[step.name]] if step.name in self.from_grid else step.inputs
+        return [name for name in dict.fromkeys(read) if name not in self.tail]
+
+    def _run_tail(self, step: Step, found: dict[str, Tensor], base: Base) -> Tensor:
+        if step.name in self.from_grid:
+            return self._dense_on_windows(step, found[self.from_grid[step.name]], base)
+        inputs = (found[name].flatten(0, 1) for name in step.inputs)
+        return step.full(*inputs).unflatten(0, self.boxes.shape)
+
+    def _dense_on_windows(self, step: Step, maps: Tensor, base: Base) -> Tensor:
+        """The first dense layer: base + W[:, window] (new - base), one map row at a time."""
+        name = self.from_grid[step.name]
+        old = base.rows[name]  # (H, W, C)
+        new = maps.permute(0, 1, 3, 4, 2)  # (R, K, H, W, C)
+        weight = step.head.derived(f"rows of {old.shape}", partial(_rows_of, grid=old.shape))
+        bias = step.head.tensors.get("bias")
+        start = dense(old.reshape(1, -1), weight.flatten(0, 2).t(), bias)
+        result = start.expand(*self.boxes.shape, -1).clone()
+        rows, columns = self.axes
+        spans: dict[tuple[int, int], list[int]] = {}
+        for member, span in enumerate(zip(columns.low[name], columns.high[name], strict=True)):
+            spans.setdefault((int(span[0]), int(span[1])), []).append(member)
+        for y in range(old.shape[0]):
+            touched = (rows.low[name] <= y) & (y < rows.high[name])
+            inside = torch.from_numpy(touched.nonzero()[0])
+            for (left, right), members in spans.items():
+                if right <= left or len(inside) == 0:
+                    continue
+                where = (inside[:, None], torch.tensor(members)[None, :])
+                change = new[..., y, left:right, :][where] - old[y, left:right]
+                change = change.flatten(0, 1).flatten(1)
+                part = dense(change, weight[y, left:right].flatten(0, 1).t(), None)
+                result[where] += part.unflatten(0, (len(inside), len(members)))
+        return result
+
+    def _count(self) -> Work:
+        """What the planned groups cost, against the exactly affected intervals and brute force."""
+        work, count = Work(), self.boxes.shape[0] * self.boxes.shape[1]
+        rows, columns = self.axes
+        for step in self.steps:
+            on_map = self.from_grid.get(step.name, step.name if step.windowed else None)
+            work.full += step.cost * count
+            if on_map is None:
+                work.exact += step.cost * count
+                work.executed += step.cost * count
+                continue
+            area = rows.extent[on_map] * columns.extent[on_map]
+            exact = int(rows.length(on_map).sum() * columns.length(on_map).sum())
+            work.exact += step.cost * exact // area
+            if step.name in self.from_grid:
+                work.executed += step.cost * exact // area
+            else:
+                run = sum(
+                    len(g) * g.rows.size[on_map] * g.columns.size[on_map] for g in self.groups
+                )
+                work.executed += step.cost * run // area
+        return work
+
+
+def _variants(group: _Group, image: Tensor, change: Tensor) -> Tensor:
+    """The window of the image itself: `change` inside each variant's box, the image around it."""
+    size = (group.rows.size[INPUT], group.columns.size[INPUT])
+    sides = (group.rows, group.columns)
+    corners = [runs(side.first[INPUT]) for side in sides]
+    patch, inside = (image.new_empty(*group.shape, *size, image.shape[-1]) for _ in range(2))
+    copy_windows(patch, image, *corners)
+    copy_windows(inside, change.permute(1, 2, 0).contiguous(), *corners)
+    rows, columns = (side.inside(INPUT).to(image.device) for side in sides)
+    mask = rows[:, None, :, None, None] & columns[None, :, None, :, None]
+    return torch.where(mask, inside, patch).flatten(0, 1)
+
+
+# --- planning -------------------------------------------------------------------------------------
+
+
+def _tail(steps: Sequence[Step], kept: Iterable[str]) -> set[str]:
+    """The steps without a grid that nothing with a grid reads: run once for all variants."""
+    read_by_grid = {n for s in steps if len(s.shape) > 1 for n in s.inputs}
+    tail: set[str] = set()
+    for step in reversed(steps):
+        if len(step.shape) == 1 and step.name not in read_by_grid:
+            readers = [s.name for s in steps if step.name in s.inputs]
+            if all(name in tail for name in readers) and step.name not in kept:
+                tail.add(step.name)
+    return tail
+
+
+def _rows_of(node: Node, grid: Sequence[int]) -> Tensor:
+    """A dense layer's weights (O, C*H*W), laid out so that a window of map rows is one block."""
+    height, width, channels = grid
+    last = node.tensors["weight"].detach().unflatten(1, (channels, height, width))
+    # (H, W, C, O); in two steps, which is faster
+    last = last.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+    return last.flatten(1).t().contiguous().view(height, width, channels, -1)
+
+
+def _dense_from_grid(steps: Sequence[Step], tail: set[str]) -> dict[str, str]:
+    """Dense layers of the tail that read a windowed map through reshapes alone -> that map."""
+    by_name = {step.name: step for step in steps}
+    found = {}
+    for step in steps:
+        if not step.head.op.dense or step.name not in tail:
+            continue
+        below = by_name.get(step.inputs[0])
+        while below and (below.head.op.passes_through or below.head.op.reshapes):
+            if below.posts or below.windowed:
+                break
+            below = by_name.get(below.inputs[0])
+        if below and below.windowed and len(below.shape) == 3:
+            found[step.name] = below.name
+    return found

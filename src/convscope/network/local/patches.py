@@ -1,0 +1,135 @@
+"""Patches: the unchanged activations of one image, and windows copied out of and into them.
+
+Everything is held channels last. Where the corners of many windows form an arithmetic run, all of
+them are one strided copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from convscope.network.from_export import INPUT
+from convscope.network.local.fusion import Step
+from convscope.network.local.grouping import Side, WindowRun, runs
+from convscope.network.network import Network
+
+__all__ = ["Base", "copy_windows", "overlap", "overlay"]
+
+
+class Base:
+    """The unchanged activations of one image, and what is derived from them once."""
+
+    def __init__(self, network: Network, steps: Sequence[Step], image: Tensor) -> None:
+        names = {name for step in steps for name in step.inputs} - {INPUT}
+        names |= {step.name for step in steps}
+        batch = network.check_images(image).contiguous(memory_format=torch.channels_last)
+        values = network.values(batch, names)
+        values[INPUT] = batch
+        self.rows = {  # step -> (H, W, C)
+            name: value[0].permute(1, 2, 0).contiguous() for name, value in values.items()
+        }
+        self._padded: dict[tuple[str, int], tuple[Tensor, tuple[int, int]]] = {}
+        self._sums: dict[str, Tensor] = {}
+
+    def padded(self, step: Step, index: int) -> tuple[Tensor, tuple[int, int]]:
+        """What a step reads as its input, border included, and how far it was padded."""
+        key = (step.name, index)
+        if key not in self._padded:
+            values = self.rows[step.inputs[index]]
+            field = step.head.fields()[index]
+            pads = []
+            for axis, window in enumerate((field.rows, field.columns)):
+                first, last = window.need((0, step.grid[axis]))
+                pads.append((max(0, -first), max(0, last - values.shape[axis])))
+            (top, bottom), (left, right) = pads
+            if any((top, bottom, left, right)):
+                values = torch.nn.functional.pad(
+                    values, (0, 0, left, right, top, bottom), value=step.head.op.border
+                )
+            self._padded[key] = values, (top, left)
+        return self._padded[key]
+
+    def window_sums(
+        self, name: str, channels: list[int], rows: Side, columns: Side
+    ) -> tuple[Tensor, Tensor]:
+        """Sums over the whole map, and over each variant's window, in float64."""
+        values = self.rows[name][..., channels].double()
+        integral = values.new_zeros(values.shape[0] + 1, values.shape[1] + 1, len(channels))
+        integral[1:, 1:] = values.cumsum(0).cumsum(1)
+        top, left = rows.first[name], columns.first[name]
+        bottom, right = top + rows.size[name], left + columns.size[name]
+        old = (
+            integral[bottom][:, right]
+            - integral[top][:, right]
+            - integral[bottom][:, left]
+            + integral[top][:, left]
+        )
+        return self.rows[name][..., channels].sum((0, 1)), old
+
+
+# --- copying in runs ------------------------------------------------------------------------------
+
+
+def copy_windows(
+    patch: Tensor, source: Tensor, down: Sequence[WindowRun], across: Sequence[WindowRun]
+) -> None:
+    """patch[i, j] = source[top[i]: , left[j]: ], one strided copy per arithmetic run.
+
+    down, across : the runs of top and left
+    """
+    y, x = source.stride(0), source.stride(1)
+    for rows in down:
+        for columns in across:
+            part = patch[rows.slice, columns.slice]
+            part.copy_(
+                source.as_strided(
+                    part.shape,
+                    (rows.step[0] * y, columns.step[0] * x, y, x, 1),
+                    source.storage_offset() + rows.first[0] * y + columns.first[0] * x,
+                )
+            )
+
+
+def overlay(
+    patch: Tensor, window: Tensor, down: Sequence[WindowRun], across: Sequence[WindowRun]
+) -> None:
+    """Put each variant's window (R, K, h, w, C) of a step into its patch.
+
+    down, across : the runs of `overlap`, along either axis
+    """
+    for rows in down:
+        for columns in across:
+            height, width = rows.first[2], columns.first[2]
+            if height <= 0 or width <= 0:
+                continue
+            target = patch[rows.slice, columns.slice]
+            source = window[rows.slice, columns.slice]
+            shape = (*target.shape[:2], height, width, patch.shape[-1])
+            _moving(target, shape, rows, columns, 1).copy_(_moving(source, shape, rows, columns, 0))
+
+
+def overlap(side: Side, name: str, origin: Tensor, extent: int) -> list[WindowRun]:
+    """Per variant, in runs: where the part of a step's window that lies in the patch starts in the
+    window, where in the patch, and how long it is.
+
+    origin : where each patch starts in the step's map;   extent : how long the patches are
+    """
+    first = side.first[name]
+    low = torch.maximum(first, origin)
+    high = torch.minimum(first + side.size[name], origin + extent)
+    return runs(low - first, low - origin, high - low)
+
+
+def _moving(
+    values: Tensor, shape: tuple[int, ...], rows: WindowRun, columns: WindowRun, which: int
+) -> Tensor:
+    """A view whose corner moves with the variant: rows.first + i * rows.step, and so across."""
+    strides = list(values.stride())
+    offset = values.storage_offset()
+    offset += rows.first[which] * strides[2] + columns.first[which] * strides[3]
+    strides[0] += rows.step[which] * strides[2]
+    strides[1] += columns.step[which] * strides[3]
+    return values.as_strided(shape, strides, offset)

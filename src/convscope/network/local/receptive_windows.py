@@ -1,0 +1,292 @@
+"""A unit's receptive cone: the window of every layer below that the unit can see.
+
+A unit of a layer reads, at each layer below, one window that moves with the unit's position and has
+the same size for all units of the layer. So signals of many units, of any images, go down together
+as equal-size windows, and a crop of the image as large as the receptive field is enough to compute
+what the unit saw. The geometry is `geometry.window`, the same as for receptive fields.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convscope.geometry.box import Box
+from convscope.geometry.window import Field, Status
+from convscope.network.from_export import INPUT
+from convscope.network.graph import Graph
+from convscope.network.node import Node, SavedWindows
+from convscope.network.ops.pooling import max_pool_switches, switch_places
+from convscope.network.trace import Trace
+
+__all__ = ["ReceptiveWindows", "SavedActivations", "SavedInCrops", "SavedInMaps"]
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """From a node down to one of its inputs, in windows.
+
+    part : the region of the input's window that the node's window reads: (top, left, height,
+        width) within that window, the same for every unit
+    """
+
+    below: str
+    part: tuple[int, int, int, int]
+
+
+class ReceptiveWindows:
+    """The windows below one layer. Made by `ReceptiveWindows.of`.
+
+    windows : node (or "input") -> a window per axis, seen from the layer's own positions
+    """
+
+    def __init__(self, network: Graph, layer: str, windows: Mapping[str, Field]) -> None:
+        self.network = network
+        self.layer = layer
+        self.windows = windows
+        self.nodes = network.below([layer])
+        self.extent = {INPUT: network.input_shape[-2:]}
+        self.extent.update({node.name: network.layer(node.name).grid for node in self.nodes})
+        self.edges = {node.name: self._edges(node) for node in self.nodes}
+
+    @classmethod
+    def of(cls, network: Graph, layer: str) -> ReceptiveWindows | None:
+        """The cone of a layer, or None where some layer below does not move with the unit."""
+        windows: dict[str, Field] = {layer: Field()}
+        for node in reversed(network.below([layer])):
+            if not node.on_windows:
+                return None
+            for reach, below in zip(node.fields(), node.inputs, strict=True):
+                seen = _through(windows[node.name], reach)
+                if seen is None:
+                    return None
+                if below in windows:
+                    joined = windows[below].hull(seen, (0, 0))
+                    if joined.status is not Status.EXACT:
+                        return None
+                    seen = joined
+                windows[below] = seen
+        return cls(network, layer, windows)
+
+    def _edges(self, node: Node) -> tuple[_Edge, ...]:
+        edges = []
+        for reach, below in zip(node.fields(), node.inputs, strict=True):
+            seen = _through(self.windows[node.name], reach)
+            assert seen is not None
+            hull = self.windows[below]
+            top = int(seen.rows.start - hull.rows.start)
+            left = int(seen.columns.start - hull.columns.start)
+            edges.append(_Edge(below, (top, left, *seen.size)))
+        return tuple(edges)
+
+    def size(self, name: str) -> tuple[int, int]:
+        return self.windows[name].size
+
+    def share(self) -> float:
+        """Values in the cone's windows, as a share of those in the whole maps below."""
+        inside = whole = 0
+        for node in self.nodes:
+            height, width = self.size(node.name)
+            rows, columns = self.extent[node.name]
+            inside += node.shape[0] * height * width
+            whole += node.shape[0] * rows * columns
+        return inside / whole
+
+    def cost(self, name: str | None = None) -> int:
+        """Multiply-adds up to a layer (default: the cone's own), per unit."""
+        nodes = self.nodes if name is None else self.network.below([name])
+        return sum(node.cost * math.prod(self.size(node.name)) for node in nodes)
+
+    def first(self, name: str, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the windows of units at `positions` (U, 2) start in a layer: rows, columns."""
+        field = self.windows[name]
+        return field.rows.first(positions[:, 0]), field.columns.first(positions[:, 1])
+
+    def inside(self, name: str, positions: Tensor) -> Tensor | None:
+        """Which values of the windows lie in the map, (U, 1, h, w); None: all of them."""
+        masks: list[Tensor | None] = []
+        for first, size, extent in zip(
+            self.first(name, positions), self.size(name), self.extent[name], strict=True
+        ):
+            if bool((first >= 0).all()) and bool((first + size <= extent).all()):
+                masks.append(None)
+                continue
+            index = first[:, None] + torch.arange(size, device=first.device)
+            masks.append((index >= 0) & (index < extent))
+        rows, columns = masks
+        if rows is None and columns is None:
+            return None
+        height, width = self.size(name)
+        everywhere = positions.new_ones(len(positions), 1, dtype=torch.bool)
+        rows = everywhere.expand(-1, height) if rows is None else rows
+        columns = everywhere.expand(-1, width) if columns is None else columns
+        return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+    def inside_part(self, edge: _Edge, positions: Tensor) -> Tensor | None:
+        """`inside`, for the region of the input's window that an edge leads to."""
+        mask = self.inside(edge.below, positions)
+        return None if mask is None else _cut(mask, edge)
+
+    def boxes(self, positions: Tensor) -> list[Box]:
+        """The receptive fields of units, in image pixels, not clipped."""
+        height, width = self.size(INPUT)
+        rows, columns = self.first(INPUT, positions)
+        return [
+            Box(top, left, top + height, left + width)
+            for top, left in zip(rows.tolist(), columns.tolist(), strict=True)
+        ]
+
+    def join(self, signal: Tensor | None, edge: _Edge, part: Tensor) -> Tensor:
+        """Add what an edge brings to the signal of the input's whole window."""
+        size = self.size(edge.below)
+        if part.shape[-2:] == size:
+            return part if signal is None else signal + part
+        # a copy, because a sum brings the same memory to both of its inputs
+        joined = part.new_zeros((*part.shape[:2], *size)) if signal is None else signal.clone()
+        _cut(joined, edge).add_(part)
+        return joined
+
+    def take(self, values: Tensor, name: str, images: Tensor, positions: Tensor) -> Tensor:
+        """Cut windows (U, C, h, w) out of a layer's maps (N, C, H, W), zero outside the map."""
+        at = []
+        for first, size, extent in zip(
+            self.first(name, positions), self.size(name), self.extent[name], strict=True
+        ):
+            index = first[:, None] + torch.arange(size, device=first.device)
+            at.append(index.clamp(0, extent - 1))
+        rows, columns = at
+        maps = values.permute(0, 2, 3, 1)
+        windows = maps[images[:, None, None], rows[:, :, None], columns[:, None, :]]
+        windows = windows.permute(0, 3, 1, 2)
+        mask = self.inside(name, positions)
+        return windows if mask is None else windows * mask.to(windows.dtype)
+
+    def run(self, name: str, values: dict[str, Tensor], positions: Tensor) -> None:
+        """Go on from the windows in `values` up to a layer; those of the image must be there.
+
+        The results are those of the whole forward pass, cut out, and zero outside the maps.
+        """
+        for node in self.network.below([name]):
+            if node.name in values:
+                continue
+            patches = [self.patch(node, i, values, positions) for i in range(len(node.inputs))]
+            value = node.forward_on_window(*patches)
+            mask = self.inside(node.name, positions)
+            values[node.name] = value if mask is None else value.masked_fill(~mask, 0)
+
+    def patch(
+        self, node: Node, index: int, values: Mapping[str, Tensor], positions: Tensor
+    ) -> Tensor:
+        """What a node's windows read from one input, the op's border outside the map."""
+        edge = self.edges[node.name][index]
+        value = values[edge.below]
+        if node.op.border:
+            mask = self.inside(edge.below, positions)
+            if mask is not None:
+                value = value.masked_fill(~mask, node.op.border)
+        return _cut(value, edge)
+
+
+def receptive_windows_of(network: Graph, layer: str) -> ReceptiveWindows | None:
+    """`ReceptiveWindows.of`, worked out once for each layer of a network."""
+    name = network.layer(layer).name
+    return network.cached(("cone", name), lambda: ReceptiveWindows.of(network, name))
+
+
+class SavedActivations(ABC):
+    """What units saw of the layers below them, in windows (U, C, h, w), zero outside the maps."""
+
+    def __init__(self, cone: ReceptiveWindows, positions: Tensor) -> None:
+        self.cone = cone
+        self.positions = positions
+
+    @abstractmethod
+    def window(self, name: str) -> Tensor:
+        """A layer's values in each unit's window."""
+
+    @abstractmethod
+    def places(self, node: Node) -> Tensor:
+        """Which place of each pooling region held its maximum, uint8, counted by rows."""
+
+    def at(
+        self, node: Node, channels: Tensor | None = None, scratch: dict[str, Tensor] | None = None
+    ) -> SavedWindows:
+        """What was saved at one node, as its rule asks for it. See `SavedWindows`."""
+        return _SeenAt(self, node, channels, {} if scratch is None else scratch)
+
+
+class SavedInMaps(SavedActivations):
+    """Cut out of the maps of a whole forward pass.   images (U,) : the row each unit is seen in."""
+
+    def __init__(
+        self, cone: ReceptiveWindows, positions: Tensor, trace: Trace, images: Tensor
+    ) -> None:
+        super().__init__(cone, positions)
+        self.trace, self.images = trace, images
+
+    def window(self, name: str) -> Tensor:
+        return self.cone.take(self.trace[name], name, self.images, self.positions)
+
+    def places(self, node: Node) -> Tensor:
+        return self.cone.take(self.trace.places(node.name), node.name, self.images, self.positions)
+
+
+class SavedInCrops(SavedActivations):
+    """Computed from crops (U, C, h, w) of the images, as large as the receptive field."""
+
+    def __init__(self, cone: ReceptiveWindows, positions: Tensor, crops: Tensor) -> None:
+        super().__init__(cone, positions)
+        self._values = {INPUT: crops}
+
+    def window(self, name: str) -> Tensor:
+        if name not in self._values:
+            self.cone.run(name, self._values, self.positions)
+        return self._values[name]
+
+    def places(self, node: Node) -> Tensor:
+        self.window(node.inputs[0])
+        patch = self.cone.patch(node, 0, self._values, self.positions)
+        return switch_places(node, max_pool_switches(node, patch, on_window=True), patch.shape[-1])
+
+
+@dataclass(frozen=True)
+class _SeenAt:
+    """`SavedWindows`: a node's own region of each input."""
+
+    seen: SavedActivations
+    node: Node
+    channels: Tensor | None
+    scratch: dict[str, Tensor]
+
+    def input(self, index: int = 0) -> Tensor:
+        edge = self.seen.cone.edges[self.node.name][index]
+        return _cut(self.seen.window(edge.below), edge)
+
+    def output(self) -> Tensor:
+        return self.seen.window(self.node.name)
+
+    def switches(self) -> Tensor:
+        return self.seen.places(self.node)
+
+
+# --- pieces ---------------------------------------------------------------------------------------
+
+
+def _through(upper: Field, reach: Field) -> Field | None:
+    """A window seen through one operation, if it moves by whole steps and is exact."""
+    seen = upper.after(reach)
+    for window in (seen.rows, seen.columns):
+        whole_steps = window.start.denominator == window.stride.denominator == 1
+        if window.status is not Status.EXACT or not whole_steps:
+            return None
+    return seen
+
+
+def _cut(value: Tensor, edge: _Edge) -> Tensor:
+    top, left, height, width = edge.part
+    return value[..., top : top + height, left : left + width]

@@ -1,0 +1,83 @@
+"""A plate: some feature maps of every layer, their strongest patches beside their projections.
+
+After Fig. 2 of Zeiler & Fergus 2014, where the maps are a random subset, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from convscope.atlas.store import Atlas
+from convscope.errors import BadOption
+from convscope.report.projection_figure import draw_pair
+from convscope.report.sheet import Note, Panel, Sheet
+from convscope.report.style import FAINT, tiled
+
+__all__ = ["feature_grid_figure"]
+
+Pixels = NDArray[np.uint8]
+
+PAIR, WORDS = 2.4, 1.15  # inches: of a map's patches and projections, of a layer's words
+SHOWN = 9  # patches of a map at most
+SEAM = 3  # pixels of white between two patches
+
+
+def feature_grid_figure(
+    atlas: Atlas,
+    *,
+    layers: Sequence[str] | None = None,
+    maps: int = 4,
+    seed: int = 0,
+    title: str = "",
+    subtitle: str = "",
+) -> Figure:
+    """A row per layer, `maps` feature maps each, drawn at random from those that were active in
+    enough images.
+
+    layers : default: all of the atlas;   seed : of the choice of maps
+    Raises  NoSuchLayer;  BadOption: no maps asked for.
+    """
+    if maps < 1:
+        raise BadOption(f"a plate of {maps} maps a layer: give at least 1")
+    sheet = Sheet(title or "Feature maps", subtitle, width=WORDS + max(2, maps) * PAIR)
+    for name in atlas.layers if layers is None else layers:
+        record = atlas.record(name)
+        seen = "×".join(map(str, record.field.size))
+        words = [
+            Note(name, size="panel", bold=True),
+            Note(f"{record.channels} maps", color=FAINT),
+            Note(f"each sees {seen} px", color=FAINT),
+        ]
+        panels = [
+            Panel(
+                partial(draw_pair, pair=_blocks(atlas, name, channel)),
+                notes=[Note(f"{name}/{channel}", color=FAINT, size="small")],
+                width=PAIR,
+            )
+            for channel in _chosen(atlas, name, maps, seed)
+        ]
+        empty = [Panel(width=PAIR)] * (max(2, maps) - len(panels))
+        sheet.row([Panel(notes=words, width=WORDS), *panels, *empty])
+    return sheet.figure()
+
+
+def _chosen(atlas: Atlas, layer: str, maps: int, seed: int) -> list[int]:
+    """Feature maps that were above zero in enough images to fill a block, in their order."""
+    active = (atlas.layers[layer].active >= min(SHOWN, atlas.manifest.top)).nonzero().flatten()
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(active), generator=generator)[:maps]
+    return sorted(int(channel) for channel in active[order])
+
+
+def _blocks(atlas: Atlas, layer: str, channel: int) -> tuple[Pixels, Pixels]:
+    """The map's patches and its projections, each (s, s, 3), in reading order of their ranks."""
+    ranks = range(min(SHOWN, atlas.manifest.top))
+    patches = [np.asarray(atlas.patch(layer, channel, rank)) for rank in ranks]
+    projections = [np.asarray(atlas.projection(layer, channel, rank)) for rank in ranks]
+    return tiled(patches, SEAM), tiled(projections, SEAM)

@@ -1,0 +1,1 @@
+"""Rendered scenes: a labelled data set with known truth, drawn from (split, seed, index)."""
