@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_KEEPING = "CheckpointPolicy"
+_KEEPING = "Keeping"
 
 
 @dataclass(frozen=True)

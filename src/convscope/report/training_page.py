@@ -164,7 +164,7 @@ def _facts(run: Run) -> dict[str, str]:
         "Classes": ", ".join(run.classes),
         "Input": "×".join(map(str, run.architecture.input_shape)),
         "Time": duration(seconds) if run.history else "none yet",
-        "RunStatus": str(run.status),
+        "Status": str(run.status),
         "Processes": str(run.processes),
     }
     if run.history and seconds > 0:

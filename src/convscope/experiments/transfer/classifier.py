@@ -229,7 +229,7 @@ def _parts(targets: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(part_of == part) for part in range(number)]
 
 
-# FeatureScaling
+# Scaling of the features
 
 
 @dataclass(frozen=True, eq=False)
