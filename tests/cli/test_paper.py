@@ -31,7 +31,7 @@ def stage(monkeypatch: Any) -> Any:
     """Puts one stage in place of all: a result, or an error to be raised."""
 
     def put(result: Any) -> None:
-        def work(laboratory: Any, folder: Path) -> StageResult:
+        def work(context: Any, folder: Path) -> StageResult:
             if isinstance(result, Exception):
                 raise result
             return StageResult(result, "convscope train", Table(("a",), (("1",),)))

@@ -46,12 +46,12 @@ SEED = 1
 # by stage and the number of its command: where the command line finds the experiment, and where
 # the stage does
 ASKED = {
-    ("training", 0): ("training.loop", "train_on", "paper.laboratory"),
+    ("training", 0): ("training.loop", "train_on", "paper.run_context"),
     ("fig2", 0): ("atlas.build", "write_atlas", None),
     ("fig4", 0): ("experiments.evolution.growth", "evolve", "paper.stages_of_figures"),
     ("fig5", 0): ("experiments.diagnosis.examined", "examine", None),
     ("fig6", 0): ("experiments.sensitivity.sweeps", "sensitivity", None),
-    ("surroundings", 0): ("training.loop", "train_on", "paper.laboratory"),
+    ("surroundings", 0): ("training.loop", "train_on", "paper.run_context"),
     ("surroundings", 1): (
         "experiments.sensitivity.sweeps", "sensitivity", None,
     ),

@@ -59,7 +59,7 @@ def counted(*counts: str, done: list[str], broken: set[str] | None = None) -> tu
     """Stages that write down that they were done; those that are broken raise."""
 
     def work(key: str) -> Any:
-        def do(laboratory: RunContext, folder: Path) -> StageResult:
+        def do(context: RunContext, folder: Path) -> StageResult:
             if broken and key in broken:
                 raise NonFinite(f"{key} met NaN")
             done.append(key)
@@ -140,7 +140,7 @@ def test_a_stage_that_fails_is_told_and_the_rest_goes_on_and_it_is_tried_again(
 def test_an_error_that_nobody_expected_leaves_where_it_came_from(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    def work(laboratory: RunContext, folder: Path) -> StageResult:
+    def work(context: RunContext, folder: Path) -> StageResult:
         raise ZeroDivisionError("by nothing")
 
     monkeypatch.setattr(paper, "STAGES", (Stage("one", "One", "Fig. 0", work),))
@@ -154,7 +154,7 @@ def test_what_the_data_do_not_allow_is_not_run_with_the_reason(
 ) -> None:
     done: list[str] = []
     (stage,) = counted("training", done=done)
-    lacking = replace(stage, lacks=lambda laboratory: "nobody marked the parts")
+    lacking = replace(stage, lacks=lambda context: "nobody marked the parts")
     monkeypatch.setattr(paper, "STAGES", (lacking,))
     found = paper.reproduce(tmp_path, budget=TINY)
     assert not done
@@ -329,9 +329,9 @@ def test_only_scenes_or_a_folder_with_both_sets_can_be_learned_from(tmp_path: Pa
 def test_without_renormalisation_is_trained_only_where_it_did_something(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    laboratory = RunContext(tmp_path, "scenes", QUICK, seed=3)
-    monkeypatch.setattr(laboratory, "renormalised", lambda seed: int(seed == 4))
-    assert [(name, seed) for name, seed in laboratory.plan if name == "free"] == [("free", 4)]
+    context = RunContext(tmp_path, "scenes", QUICK, seed=3)
+    monkeypatch.setattr(context, "renormalised", lambda seed: int(seed == 4))
+    assert [(name, seed) for name, seed in context.plan if name == "free"] == [("free", 4)]
 
 
 @pytest.mark.parametrize("budget", [QUICK, FULL], ids=lambda budget: budget.name)

@@ -42,7 +42,7 @@ class Stage:
     title: str
     where: str
     work: Callable[[RunContext, Path], StageResult]
-    lacks: Callable[[RunContext], str] = lambda laboratory: ""
+    lacks: Callable[[RunContext], str] = lambda context: ""
 
 
 def recipe_words(recipe: Recipe, base: Recipe) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The stages behind the paper's figures: (laboratory, folder) -> StageResult.
+"""The stages behind the paper's figures: (context, folder) -> StageResult.
 
 Each goes on within itself where it was interrupted, as far as its experiment can.
 """

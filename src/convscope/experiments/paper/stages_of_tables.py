@@ -1,4 +1,4 @@
-"""The stages behind the paper's tables, trainings first: (laboratory, folder) -> StageResult.
+"""The stages behind the paper's tables, trainings first: (context, folder) -> StageResult.
 
 Each goes on within itself where it was interrupted.
 """

@@ -1,6 +1,6 @@
 """The stages that train networks of their own to try a reading of the pictures.
 
-(laboratory, folder) -> StageResult, as the other stages.
+(context, folder) -> StageResult, as the other stages.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _remedied(lab: RunContext, change: Change, seed: int, folder: Path) -> Train
 
 
 def run_surroundings(lab: RunContext, folder: Path) -> StageResult:
-    """§4.2: the network of the laboratory beside one that learned with telling grounds."""
+    """§4.2: the plain network beside one that learned with telling grounds."""
     train, val = (lab.images(each + CONTEXT) for each in (lab.places.train, lab.places.val))
     recipe = replace(lab.recipe("zfnet", lab.seed), keep_epochs=())
     architecture, run = lab.architecture("zfnet"), folder / "telling"
