@@ -28,7 +28,7 @@ from convscope.experiments.paper.results import Averages, MultiResult, Trained, 
 from convscope.experiments.paper.run_context import RunContext, data_of
 from convscope.experiments.paper.stage import Stage, StageResult
 from convscope.experiments.paper.tables import averages_table, several_table
-from convscope.experiments.study import StageOutcome as StudyOutcome
+from convscope.experiments.study import Outcome as StudyOutcome
 from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
 from convscope.models.architectures import architecture_named

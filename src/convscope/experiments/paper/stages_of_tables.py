@@ -159,7 +159,7 @@ def run_transfer(lab: RunContext, folder: Path) -> StageResult:
     per_class, measuring = _measured(lab, images, lab.budget.per_class, lab.budget.folds)
     study = TransferStudy(
         f"run:{lab.run('zfnet')}", images.spec,
-        measuring=measuring,
+        measuring=replace(measuring, classifier=ClassifierName.BOTH),
         overlap=Overlap() if lab.scenes else Overlap(lab.train.spec, drop_duplicates=True),
         per_class=",".join(map(str, per_class)),
         scratch=lab.architecture("zfnet").name,
@@ -210,5 +210,5 @@ def _measured(
     smallest = int(np.bincount(labels_of(images)).min())
     numbers = tuple(number for number in per_class if number < smallest)
     tested = min(lab.budget.tested, smallest - max(numbers, default=0))
-    measuring = Measuring(folds, ClassifierName.BOTH, tested)
+    measuring = Measuring(folds, test_per_class=tested)
     return numbers or (max(1, smallest - 1),), measuring

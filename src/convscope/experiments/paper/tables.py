@@ -182,12 +182,14 @@ def transfer_table(found: Transfer) -> Table:
     """Tables 3 and 4."""
     counts = sorted({*found.protocol.per_class, *TABLE4["softmax"]})
     rows: list[tuple[str, ...]] = []
-    names = {"softmax": "features, softmax", "svm": "features, linear SVM",
+    names = {"svm": "features, linear SVM", "softmax": "features, softmax",
              "scratch": "from scratch"}  # fmt: skip
-    for classifier in dict.fromkeys(point.classifier for point in found.points):
+    for classifier, name in names.items():
         own = {p.per_class: p for p in found.points if p.classifier == classifier}
+        if not own:
+            continue
         here = (_accuracy(own.get(n)) for n in counts)
-        rows.append((f"{names.get(classifier, classifier)}, here", *here))
+        rows.append((f"{name}, here", *here))
     for name, published in (("Caltech-101", TABLE3), ("Caltech-256", TABLE4)):
         for classifier, words in (("softmax", "features"), ("scratch", "from scratch")):
             known = published[classifier]
