@@ -82,11 +82,10 @@ def test_one_file_and_one_line_add_a_verb_with_all_that_verbs_have(house: Path):
 
     refused = run(house, "sparsity", "zfnet-small", DATA, "--out", "one", "--resume")
     assert refused.returncode == 2 and "layers is" in refused.stderr
-    small = (*asked, "--batch-size", "5", "--out")
-    both, alone = run(house, *small, "two", count=2), run(house, *small, "alone")
-    assert (both.returncode, alone.returncode) == (0, 0), both.stderr
+    both = run(house, *asked, "--out", "two", count=2)
+    assert both.returncode == 0, both.stderr
     for file in ("result.json", "study.json"):
-        assert (house / "two" / file).read_bytes() == (house / "alone" / file).read_bytes()
+        assert (house / "two" / file).read_bytes() == (house / "one" / file).read_bytes()
 
 
 @pytest.mark.slow

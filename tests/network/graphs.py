@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-__all__ = ["SpaceToDepth", "graphs"]
+__all__ = ["EXAMPLES", "SpaceToDepth", "graphs"]
+
+EXAMPLES = int(os.environ.get("CONVSCOPE_EXAMPLES", "300"))
+"""How many networks are drawn: 300, and a few for the tests that should be fast."""
 
 
 class Residual(nn.Module):

@@ -21,7 +21,7 @@ from convscope.network.network import Network, open_network
 from convscope.network.ops.filters import transposed_convolution
 from convscope.network.unit import Unit
 
-from .graphs import graphs
+from .graphs import EXAMPLES, graphs
 
 
 def cone_of(network: Network, layer: str) -> ReceptiveWindows:
@@ -114,18 +114,9 @@ def network_value(network: Network, image: Tensor, layer: str) -> Tensor:
     return values[layer]
 
 
-@settings(max_examples=40)
+@settings(max_examples=EXAMPLES // 2)
 @given(graphs(gates=False), st.integers(0, 2**16))
 def test_random_graphs_project_in_windows_as_over_whole_maps_and_as_autograd_says(
-    graph: tuple[nn.Module, tuple[int, int, int]], seed: int
-) -> None:
-    check_the_gradient(*graph, seed)
-
-
-@pytest.mark.slow
-@settings(max_examples=300)
-@given(graphs(gates=False), st.integers(0, 2**16))
-def test_three_hundred_random_graphs_project_in_windows_as_autograd_says(
     graph: tuple[nn.Module, tuple[int, int, int]], seed: int
 ) -> None:
     check_the_gradient(*graph, seed)
