@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +42,7 @@ def examine(
     network: Network,
     preprocess: Preprocess,
     title: str,
-    images: Scan | Sequence[Tensor] | None = None,
+    images: Scan | Iterable[Tensor] | None = None,
     *,
     commits: Commits | None = None,
     progress: Progress | None = None,
@@ -60,12 +60,14 @@ def examine(
     Raises:
         BadModel, BadInput, NonFinite: as `diagnose`.
     """
+    if images is not None and not isinstance(images, Scan):
+        images = list(images)  # they are looked at twice
     diagnosis = diagnose(network, images, commits=commits, progress=progress)
     place = next((i for i, layer in enumerate(diagnosis.layers) if layer.first), None)
     second = 1 if place is None else place + 1
     seen = None
     if images is not None and second < len(diagnosis.layers):
-        some = images.first(GLIMPSED) if isinstance(images, Scan) else torch.cat(list(images))
+        some = images.first(GLIMPSED) if isinstance(images, Scan) else torch.cat(images)
         name = diagnosis.layers[second].name
         seen = top_projections(network, some[:GLIMPSED].to(network.device), name, maps=PROJECTED)
     filters = None
