@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convscope.methods.dependence import about_bends, about_images, depends_on_image
 from convscope.methods.project import project
-from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
+from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, Rules, rectify, skip
 from convscope.network.network import open_network
 from nets import Apply, Residual
 
@@ -128,3 +128,12 @@ def test_what_is_done_at_each_bend_is_said():
         "the shape of silu is not looked at"
     )
     assert about_bends(open_network(nn.Conv2d(3, 2, 3), SHAPE)).startswith("nothing to decide")
+
+
+def test_what_other_rules_do_at_a_bend_is_told_by_the_rule():
+    """Of a leaky relu and an LRN, by a gradient that skips the one and rectifies at the other."""
+    network = open_network(after(nn.Sequential(nn.LeakyReLU(), nn.LocalResponseNorm(3))), SHAPE)
+    rules = GRADIENT.replace({"lrn": skip, "leaky_relu": rectify}, name="mixed")
+    assert about_bends(network, rules) == (
+        "rectifies the signal at leaky_relu; skips lrn; the shape of leaky_relu is not looked at"
+    )
