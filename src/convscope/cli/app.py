@@ -64,20 +64,10 @@ def _convscope(
         typer.echo(context.get_help())
 
 
-_FUNCTIONS = (
-    demo, layers, project, atlas, occlude, train, paper,
-)  # fmt: skip
-_ORDER = (
-    "demo", "layers", "project", "atlas", "occlude", "train", "diagnose", "ablate", "ensemble",
-    "evolve", "invariance", "correspond", "sensitivity", "transfer", "probe", "paper",
-)  # fmt: skip
-_KNOWN: dict[str, Any] = {
-    **{verb.__name__: verb for verb in _FUNCTIONS},
-    **{study.verb: study for study in STUDIES},
-}
-
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
-    name: _KNOWN[name] for name in dict.fromkeys((*_ORDER, *_KNOWN))
+    **{verb.__name__: verb for verb in (demo, layers, project, atlas, occlude, train)},
+    **{study.verb: study for study in STUDIES},
+    paper.__name__: paper,
 }
 """By name, in the order of --help."""
 
