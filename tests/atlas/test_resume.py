@@ -139,12 +139,12 @@ def test_a_finished_atlas_is_not_overwritten_and_a_resume_of_it_does_nothing(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("top", "top was 9, now 5"),
-        ("layers", "layers was 0, now 3"),
-        ("rules", "rules was deconvnet, now guided"),
-        ("model", "the model's weights was"),
-        ("images", "the number of images was 22, now 12; the images' identity was"),
-        ("preprocess", "preprocess was"),
+        ("top", "top is 9 there, 5 now"),
+        ("layers", "layers is '0' there, '3' now"),
+        ("rules", "rules is 'deconvnet' there, 'guided' now"),
+        ("model", "the model's weights is"),
+        ("images", "the number of images is 22 there, 12 now; the images' identity is"),
+        ("preprocess", "preprocess is"),
     ],
 )
 def test_a_resume_with_something_else_is_refused_and_says_what_differs(

@@ -62,7 +62,7 @@ def test_an_atlas_records_the_output_that_was_chosen_and_its_page_asks_for_it(he
         assert ["--output", chosen] in [options[i : i + 2] for i in range(len(options))]
         assert f">{chosen}</dd>" in (heads / chosen / "index.html").read_text()
     other = convscope("atlas", *MODEL, "photos", "--top", "1", "--out", "age", "--resume")
-    assert other.code == 2 and "output was age, now gender" in other.err
+    assert other.code == 2 and "output is 'age' there, 'gender' now" in other.err
 
 
 def test_an_atlas_of_a_network_with_one_output_says_nothing_of_it(heads, convscope):

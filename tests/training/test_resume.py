@@ -128,7 +128,7 @@ def test_resuming_a_finished_run_does_nothing(whole, tmp_path: Path):
         ({"recipe": replace(RECIPE, learning_rate=0.5)}, r"learning_rate is 0\.02 there, 0\.5 now"),
         ({"recipe": replace(RECIPE, seed=1)}, "seed is 0 there, 1 now"),
         ({"architecture": TINY.with_units(8)}, "architecture is .* there"),
-        ({"lesson": lesson(seed=1)}, "the data's identity is 000.* there"),
+        ({"lesson": lesson(seed=1)}, "the data's identity is '000.* there"),
         ({"lesson": lesson(count=57)}, "the data's count is 60 there, 57 now"),
     ],
 )

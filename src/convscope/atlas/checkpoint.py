@@ -34,6 +34,7 @@ from convscope.atlas.store import MANIFEST, PLAN, WORK, read_manifest
 from convscope.errors import BadInput, FolderInUse
 from convscope.scan.checkpoint import CheckpointFile
 from convscope.store.atomic import remove_leftovers, replace_file
+from convscope.store.differences import all_differences
 from convscope.store.lock import held
 
 __all__ = ["Plan", "Rendered", "WorkFolder", "claim_atlas"]
@@ -78,32 +79,29 @@ class Plan(StoredRecord):
             other: the earlier plan.
 
         Returns:
-            Such as "top was 9, now 5; rules was deconvnet, now guided"; empty where one may go on
-            with the other.
+            Such as "top is 9 there, 5 now"; empty where one may go on with the other.
         """
-        pairs = {
-            "the model's weights": lambda p: (p.model.weights_sha256 or "")[:12],
-            "the model's parameters": lambda p: p.model.parameters,
-            "the number of images": lambda p: p.data.count,
-            "the images' identity": lambda p: p.data.identity[:12],
-            "preprocess": lambda p: p.preprocess.text,
-            "input": lambda p: "x".join(map(str, p.input_shape)),
-            "top": lambda p: p.top,
-            "rules": lambda p: p.rules,
-            "device": lambda p: p.device,
-            "layers": lambda p: _few(p.layers),
+        there, now = other._facts(), self._facts()
+        if None in (there["output"], now["output"]):  # an older plan does not say it
+            now["output"] = there["output"]
+        return "; ".join(all_differences(there, now))
+
+    def _facts(self) -> dict[str, Any]:
+        """What two plans of one atlas agree in, by the words for it."""
+        return {
+            "the model's weights": (self.model.weights_sha256 or "")[:12],
+            "the model's parameters": self.model.parameters,
+            "the number of images": self.data.count,
+            "the images' identity": self.data.identity[:12],
+            "preprocess": self.preprocess.text,
+            "the preprocessing's settings": self.preprocess.settings,
+            "input": "x".join(map(str, self.input_shape)),
+            "top": self.top,
+            "rules": self.rules,
+            "device": self.device,
+            "layers": _few(self.layers),
+            "output": self.model.output,
         }
-        differing = [
-            f"{name} was {value(other)}, now {value(self)}"
-            for name, value in pairs.items()
-            if value(self) != value(other)
-        ]
-        outputs = self.model.output, other.model.output
-        if None not in outputs and outputs[0] != outputs[1]:  # an older plan does not say it
-            differing.append(f"output was {outputs[1]}, now {outputs[0]}")
-        if self.preprocess.settings != other.preprocess.settings and not differing:
-            differing = ["the preprocessing's settings"]
-        return "; ".join(differing)
 
 
 class Rendered(StoredRecord):

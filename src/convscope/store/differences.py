@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["first_difference"]
+__all__ = ["all_differences", "first_difference"]
 
 LONGEST = 40  # characters of a value in a message: identities are long
 
@@ -32,10 +32,7 @@ def first_difference(
     if there == now:
         return None
     if isinstance(there, Mapping) and isinstance(now, Mapping):
-        keys = sorted(there.keys() | now.keys())
-        key = next(key for key in keys if there.get(key) != now.get(key))
-        way = f"{name}.{key}" if name else key
-        return first_difference(there.get(key), now.get(key), sentences=sentences, name=way)
+        return next(_in_fields(there, now, sentences, name), None)
     if isinstance(there, list | tuple) and isinstance(now, list | tuple):
         if len(there) != len(now):
             return f"{name} has {len(there)} entries there, {len(now)} now"
@@ -46,6 +43,36 @@ def first_difference(
     return f"{name} is {_brief(there)} there, {_brief(now)} now"
 
 
+def all_differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name every setting that differs between two records, as `first_difference` names one.
+
+    Args:
+        there: What a folder was made with.
+        now: What is asked for.
+
+    Returns:
+        A line for each setting that differs, in the order of the records.
+
+    Example:
+        >>> all_differences({"top": 9, "rules": "deconvnet"}, {"top": 5, "rules": "guided"})
+        ['top is 9 there, 5 now', "rules is 'deconvnet' there, 'guided' now"]
+    """
+    return list(_in_fields(there, now, None, ""))
+
+
+def _in_fields(
+    there: Mapping[str, Any],
+    now: Mapping[str, Any],
+    sentences: Mapping[str, str] | None,
+    name: str,
+) -> Iterator[str]:
+    for key in dict.fromkeys((*there, *now)):
+        path = f"{name}.{key}" if name else key
+        line = first_difference(there.get(key), now.get(key), sentences=sentences, name=path)
+        if line is not None:
+            yield line
+
+
 def _brief(value: Any) -> str:
-    words = repr(value)
+    words = repr(str(value)) if isinstance(value, str) else repr(value)  # not of an enum
     return words if len(words) <= LONGEST else f"{words[:LONGEST]}…"

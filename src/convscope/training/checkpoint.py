@@ -27,6 +27,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convnet
 from convscope.models.weights import write_network
 from convscope.store.atomic import remove_leftovers, replace_file
+from convscope.store.differences import first_difference
 from convscope.store.lock import LOCK, check_unused, held
 from convscope.training.evaluation import CropScores
 from convscope.training.recipe import Recipe
@@ -150,20 +151,21 @@ class Run:
                 return f"the architecture is {there.name} there, {now.name} now"
             if there.classes == now.classes:
                 return f"the architecture {there.name} has other layers"
-        pairs: dict[str, tuple[object, object]] = {
-            "the number of classes": (len(self.classes), len(wanted.classes)),
-            "the classes' names": (self.classes, wanted.classes),
+        return first_difference(self._facts(), wanted._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        """What a training may not differ in where it goes on, by the words for it."""
+        return {
+            "the number of classes": len(self.classes),
+            "the classes' names": self.classes,
+            **{
+                f"the {name}'s {fact}": images[fact]
+                for name, images in (("data", self.data), ("validation", self.validation))
+                for fact in ("count", "identity")
+            },
+            "the number of processes": self.processes,
+            "the device": self.versions["device"],
         }
-        for name in ("data", "validation"):
-            own, others = getattr(self, name), getattr(wanted, name)
-            for fact in ("count", "identity"):
-                pairs[f"the {name}'s {fact}"] = (own[fact], others[fact])
-        pairs["the number of processes"] = (self.processes, wanted.processes)
-        pairs["the device"] = (self.versions["device"], wanted.versions["device"])
-        for name, (stored_value, wanted_value) in pairs.items():
-            if stored_value != wanted_value:
-                return f"{name} is {_brief(stored_value)} there, {_brief(wanted_value)} now"
-        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to a JSON-able dictionary."""
@@ -360,9 +362,3 @@ class RunFolder:
 def _is_leftover(entry: Path) -> bool:
     """Whether a run that was killed before it had written anything left this file."""
     return entry.name == LOCK or (entry.name.startswith(".") and entry.suffix == ".tmp")
-
-
-def _brief(value: object) -> str:
-    """Format a value for a message, shortened: identities are long."""
-    words = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return words if len(words) <= 40 else f"{words[:40]}…"

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from convscope.errors import BadOption
 from convscope.models.architectures import Initialisation
+from convscope.store.differences import first_difference
 
 __all__ = [
     "PAPER",
@@ -179,11 +180,7 @@ class Recipe:
         Args:
             other: The recipe that is asked for; this one is the one that is there.
         """
-        for entry in fields(self):
-            there, now = getattr(self, entry.name), getattr(other, entry.name)
-            if there != now:
-                return f"{entry.name} is {there} there, {now} now"
-        return None
+        return first_difference(self.to_dict(), other.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to a JSON-able dictionary; `from_dict` is the inverse."""
