@@ -31,8 +31,8 @@ import convscope
 assert callable(convscope.atlas), convscope.atlas
 from convscope import atlas
 from convscope.atlas.store import open_atlas
-import convscope.atlas.build as scan
-assert atlas is convscope.atlas and callable(atlas) and atlas.scan is scan
+import convscope.atlas.build as build
+assert atlas is convscope.atlas and callable(atlas) and atlas.build is build
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

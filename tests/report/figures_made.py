@@ -13,9 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from convscope.experiments.correspondence.faces import Faces
-from convscope.experiments.sensitivity.pointing import Agreement, Pointing, Scores
-from convscope.experiments.sensitivity.recognised import Chosen
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
@@ -23,28 +20,31 @@ from torch import nn
 from convscope.atlas.store import open_atlas
 from convscope.experiments.ablation.table import Ablation, Row
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
-from convscope.experiments.correspondence.study import correspond
+from convscope.experiments.correspondence.aligned_parts import AlignedParts
+from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.top_projections import top_projections
 from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.ensemble.combined import combine
-from convscope.experiments.ensemble.study import Ensemble
+from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform, TransformRange
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
+from convscope.experiments.sensitivity.correctly_classified import Chosen
+from convscope.experiments.sensitivity.pointing_game import Agreement, PointingGame, Scores
+from convscope.experiments.sensitivity.result import OcclusionStudy
+from convscope.experiments.sensitivity.result import Row as OccludedImage
 from convscope.experiments.sensitivity.stored import Elsewhere
-from convscope.experiments.sensitivity.study import OcclusionStudy
-from convscope.experiments.sensitivity.study import Row as OccludedImage
 from convscope.experiments.study import Chart
 from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe, Probed
+from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
-from convscope.experiments.transfer.study import Point, Transfer
 from convscope.geometry.box import Box
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
@@ -191,7 +191,7 @@ def occlusion_study(images: int, classes: int = 100) -> OcclusionStudy:
     for i in range(images):
         maps = some_maps(unit=unit, classes=classes)
         other = Elsewhere(FILE, unit, 9.5, maps.projection, maps.box)
-        found = Pointing(i % 2 == 0, 0.2, 0.5 + 0.04 * (i % 10), 0.6, 0.1, 0.9)
+        found = PointingGame(i % 2 == 0, 0.2, 0.5 + 0.04 * (i % 10), 0.6, 0.1, 0.9)
         rows.append(
             OccludedImage(
                 f"{i}/{FILE}", Chosen(i, 0, True), maps, (other,) * (i % 5), Agreement(-0.5, 0.9),
@@ -256,7 +256,7 @@ def parts_compared(pictures: int) -> Figure:
     found = open_network(module.eval(), (3, 24, 24))
     spots = tuple((8.0 + i % 5, 9.0) for i in range(pictures))
     shown = pixels(pictures, 24, 24, 3)
-    faces = Faces(
+    faces = AlignedParts(
         tuple(f"{i}/{FILE}" for i in range(pictures)),
         Preprocess((3, 24, 24), Scaling.UNIT).tensors(shown), shown,
         {"nose": spots, CLASS: spots, WORD: spots}, None, (),
@@ -315,7 +315,7 @@ def ablated(rows: int, seeds: int, *, papers: bool = True) -> Figure:
         made.append(
             Row(long, changed, parameters_of(changed), trainings if i else (), (), None, paper)
         )
-    found = Ablation(net, SMALL, (0, 1, 2), FILE, "scenes:val", (60, 20), tuple(made), (), 0.9)
+    found = Ablation(net, SMALL, (0, 1, 2), FILE, "scenes:val", (60, 20), 0.9, tuple(made), ())
     return ablation_figure(found)
 
 
