@@ -9,16 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convscope.cli.screen import Screen
 from convscope.errors import BadOption
 
 __all__ = [
     "check_output",
-    "leave_study",
     "write_arrays",
     "write_figure",
     "write_file",
-    "write_study",
 ]
 
 
@@ -73,49 +70,8 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], record: Mapping[str, Any
 
 
 def write_figure(path: Path, figure: Any, record: Mapping[str, Any]) -> None:
-    """Write a matplotlib figure to a .png file.
+    """Write a matplotlib figure as `report.style.write_figure` does, folders included."""
+    from convscope.report import style
 
-    Args:
-        path: of the file.
-        figure: drawn as it is.
-        record: what was used, JSON-able; it goes into the text chunk `about`.
-    """
-    from PIL import Image, PngImagePlugin
-
-    from convscope.report.style import render
-
-    about = PngImagePlugin.PngInfo()
-    about.add_itxt("about", json.dumps(record))
-    content = io.BytesIO()
-    Image.open(io.BytesIO(render(figure))).convert("RGB").save(content, "PNG", pnginfo=about)
-    write_file(path, content.getvalue())
-
-
-def write_study(
-    folder: Path, figures: Mapping[str, Any], result: Mapping[str, Any], record: Mapping[str, Any]
-) -> None:
-    """Write what an experiment leaves in its folder: NAME.png for each figure, and result.json.
-
-    Args:
-        folder: of the experiment.
-        figures: by name.
-        result: JSON-able.
-        record: what was used, JSON-able; it is written to result.json under "about".
-    """
-    for name, figure in figures.items():
-        write_figure(folder / f"{name}.png", figure, record)
-    content = {"about": dict(record), **result}
-    write_file(folder / "result.json", json.dumps(content, indent=1, allow_nan=False).encode())
-
-
-def leave_study(
-    screen: Screen,
-    folder: Path,
-    figures: Mapping[str, Any],
-    result: Mapping[str, Any],
-    record: Mapping[str, Any],
-) -> None:
-    """End a verb: write its study as `write_study` does, and tell a program the result."""
-    write_study(folder, figures, result, record)
-    screen.say("", f"Written: {folder}")
-    screen.result({**record, **result, "out": str(folder)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    style.write_figure(path, figure, record)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from PIL import Image, PngImagePlugin
 
 from convscope.errors import BadInput
 from convscope.experiments.ablation.table import Ablation
@@ -35,12 +32,11 @@ from convscope.report.evolution_page import write_evolution_page
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
-from convscope.report.style import render
+from convscope.report.style import write_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
 from convscope.report.trial_figure import trial_figure
-from convscope.store.atomic import replace_file
 
-__all__ = ["Drawn", "draw", "figures_of", "write_figure"]
+__all__ = ["Drawn", "draw", "figures_of"]
 
 
 @dataclass(frozen=True)
@@ -173,18 +169,3 @@ def draw(outcome: Outcome, folder: Path) -> Drawn:
     page = PAGES.get(type(outcome.result))
     pages = () if page is None else (page(outcome.result, folder),)
     return Drawn(figures, pages, warnings)
-
-
-def write_figure(path: Path, figure: Figure, about: Mapping[str, Any]) -> None:
-    """Write a figure as PNG.
-
-    Args:
-        path: ends in .png.
-        figure: of matplotlib.
-        about: what was used, JSON-able: the file's text chunk `about`.
-    """
-    chunk = PngImagePlugin.PngInfo()
-    chunk.add_itxt("about", json.dumps(dict(about)))
-    content = io.BytesIO()
-    Image.open(io.BytesIO(render(figure))).convert("RGB").save(content, "PNG", pnginfo=chunk)
-    replace_file(path, content.getvalue())

@@ -8,9 +8,10 @@ the one that matplotlib brings along, so every machine draws the same picture.
 from __future__ import annotations
 
 import io
+import json
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
 
 from convscope.errors import BadOption
 from convscope.experiments.number_words import minus
@@ -25,7 +27,7 @@ from convscope.store.atomic import replace_file
 
 __all__ = [
     "CHANCE", "CLIP", "DPI", "FAINT", "FONT", "INK", "LABELS", "MAP", "OTHER", "RULE", "SIZES",
-    "color_of", "number", "quiet", "render", "save", "tiled",
+    "color_of", "number", "quiet", "render", "save", "tiled", "write_figure",
 ]  # fmt: skip
 
 Pixels = NDArray[np.uint8]
@@ -101,3 +103,18 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
+
+
+def write_figure(path: Path, figure: Figure, about: Mapping[str, Any]) -> None:
+    """Write a figure as PNG.
+
+    Args:
+        path: ends in .png.
+        figure: of matplotlib.
+        about: what was used, JSON-able: the file's text chunk `about`.
+    """
+    chunk = PngImagePlugin.PngInfo()
+    chunk.add_itxt("about", json.dumps(dict(about)))
+    content = io.BytesIO()
+    Image.open(io.BytesIO(render(figure))).convert("RGB").save(content, "PNG", pnginfo=chunk)
+    replace_file(path, content.getvalue())
