@@ -48,7 +48,7 @@ class Head:
 
     @classmethod
     def of(cls, network: Network) -> Head:
-        """The head of a network.
+        """Find out how the output of a network is to be read.
 
         Raises:
             BadInput: The network ends in something that is no score per class.
@@ -92,12 +92,17 @@ class Head:
         return torch.cat([(-output).sigmoid(), output.sigmoid()], -1)
 
     def log_odds(self, output: Tensor, target: int) -> Tensor:
-        """log p/(1-p) of one class, from the scores where there are such.
+        """Compute log p/(1-p) of one class, from the scores where there are any.
 
-        So it still tells 0.99999999 from 0.9999; of probabilities, as far as float32 tells them
-        from 0 and 1.
+        The log-odds still tell 0.99999999 from 0.9999. Where the network gives probabilities, they
+        reach as far as float32 tells those from 0 and 1.
 
-        Shape: (..., outputs) -> (...), float64.
+        Args:
+            output: What the network gave.
+            target: The number of the class, from 0.
+
+        Shape:
+            output: (..., outputs). The result: (...), float64.
 
         Raises:
             BadOption: There is no such class.
@@ -122,7 +127,10 @@ class Head:
         return output.argmax(-1)
 
     def check(self, target: int) -> int:
-        """The class itself.
+        """Return the class, if the network has it.
+
+        Args:
+            target: The number of a class, from 0.
 
         Raises:
             BadOption: There is no such class.
@@ -132,10 +140,17 @@ class Head:
         return target
 
     def names(self, given: Sequence[str]) -> tuple[str, ...]:
-        """A name for each class.
+        """Give every class a name.
+
+        Args:
+            given: A name for each class. For a network of one number, the name of class 1 will do.
 
         Raises:
             BadOption: There are more or fewer names than classes.
+
+        Example:
+            >>> Head(outputs=1, normalised=False).names(["cat"])
+            ('not cat', 'cat')
         """
         if self.single and len(given) == 1:
             return f"not {given[0]}", given[0]
@@ -148,10 +163,18 @@ class Head:
 
 
 def class_names(network: Network, given: Sequence[str]) -> tuple[str, ...]:
-    """A name for each class of a network; of one that tells no classes, the names as they are.
+    """Name the classes of a network; where it tells no classes, the names stay as they are.
+
+    Args:
+        network: The network that tells the classes.
+        given: The names, by the number of the class from 0.
 
     Raises:
         BadOption: There are more or fewer names than classes.
+
+    Example:
+        >>> class_names(network, ["cat", "dog"])
+        ('cat', 'dog')
     """
     try:
         head = Head.of(network)
@@ -166,9 +189,12 @@ def _logit(probability: Tensor) -> Tensor:
 
 
 def _normalised(network: Network, name: str, *, cut: bool) -> bool:
-    """Whether a layer's values are probabilities.   cut : a part of them is looked at
+    """Whether a layer's values are probabilities; BadInput where they are no scores either.
 
-    Raises  BadInput: they are no scores either.
+    Args:
+        network: The network that the layer belongs to.
+        name: The layer.
+        cut: Whether only a part of its values is used, so that they need not add up to 1.
     """
     if name == INPUT:
         return False
@@ -192,6 +218,6 @@ def _normalised(network: Network, name: str, *, cut: bool) -> bool:
     if op.cuts:
         return _normalised(network, node.inputs[0], cut=True)
     if op.concatenates:
-        found = [_normalised(network, below, cut=True) for below in node.inputs]
-        return all(found)
+        parts = [_normalised(network, below, cut=True) for below in node.inputs]
+        return all(parts)
     return False

@@ -27,13 +27,26 @@ __all__ = ["about_bends", "about_images", "depends_on_image"]
 def depends_on_image(network: Network, layer: str, rules: Rules) -> bool:
     """Whether pictures of a layer's units differ from image to image by more than their strength.
 
-    layer : where the way down starts
+    Args:
+        network: The network that the layer belongs to.
+        layer: The layer whose units are projected.
+        rules: The method of projection.
+
+    Example:
+        >>> depends_on_image(network, "conv2", convscope.DECONVNET)  # a max pooling lies below
+        True
     """
     return any(rules.looks(node) for node in network.below([layer]))
 
 
 def about_images(network: Network, layers: Iterable[str], rules: Rules) -> str | None:
-    """Which of some layers have pictures that are the same for every image; None if none has."""
+    """Say which of some layers have pictures that are the same for every image; None if none has.
+
+    Args:
+        network: The network that the layers belong to.
+        layers: The layers whose units are projected.
+        rules: The method of projection.
+    """
     layers = list(dict.fromkeys(layers))
     same = [name for name in layers if not depends_on_image(network, name, rules)]
     if not same:
@@ -47,7 +60,12 @@ def about_images(network: Network, layers: Iterable[str], rules: Rules) -> str |
 
 
 def about_bends(network: Network, rules: Rules = DECONVNET) -> str:
-    """What the rules do at the nonlinear layers that a network has, in a line."""
+    """Say in a line what a method does at the nonlinear layers that a network has.
+
+    Args:
+        network: The network.
+        rules: The method of projection.
+    """
     nodes = network.nodes.values()
     nonlinear = [node for node in nodes if node.op.adjoint is None]
     bends = {node.kind: rules[node] for node in nonlinear}

@@ -39,7 +39,14 @@ WORTH_WINDOWS = 0.85
 class Start:
     """Units of one layer, and the signal that each starts with.
 
-    channels (U,), positions (U, 2) int64: (row, column); values (U,)
+    Attributes:
+        layer: The layer.
+        channels: The channel of each unit.
+        positions: The (row, column) of each unit on the layer's grid.
+        values: The signal of each unit.
+
+    Shape:
+        channels: (U,). positions: (U, 2), int64. values: (U,).
     """
 
     layer: str
@@ -69,7 +76,15 @@ class Start:
 
 
 def cone_for(network: Graph, layer: str, rules: Rules) -> ReceptiveWindows | None:
-    """The cone to go down in, where there is one, the rules can follow it, and it pays."""
+    """Return the receptive cone to go down in; None where it costs less to take whole maps.
+
+    Some networks and rules always need whole maps.
+
+    Args:
+        network: The network that the layer belongs to.
+        layer: The layer whose units are projected.
+        rules: The method of projection; it has to have a rule for windows at every node below.
+    """
     cone = receptive_windows_of(network, layer)
     if cone is None or cone.share() > WORTH_WINDOWS:
         return None
@@ -79,7 +94,11 @@ def cone_for(network: Graph, layer: str, rules: Rules) -> ReceptiveWindows | Non
 def crops_pay(network: Graph, units: Mapping[str, int], images: int, rules: Rules) -> bool:
     """Whether running each unit's own crop costs less than running the images they are seen in.
 
-    units : layer -> how many;   images : how many different ones they are seen in
+    Args:
+        network: The network that the units belong to.
+        units: How many units of each layer are projected, by the layer's name.
+        images: How many different images the units are seen in.
+        rules: The method of projection.
     """
     crops = 0
     for layer, count in units.items():
@@ -93,7 +112,13 @@ def crops_pay(network: Graph, units: Mapping[str, int], images: int, rules: Rule
 
 
 def group_size(network: Graph, layer: str, cone: ReceptiveWindows | None) -> int:
-    """How many units of a layer go down together within the memory budget."""
+    """Count how many units of a layer go down together within the memory budget.
+
+    Args:
+        network: The network that the layer belongs to.
+        layer: The layer whose units are projected.
+        cone: The receptive cone that they go down in; None: over whole maps.
+    """
     sizes = [
         shape[0] * (cone.size(name)[0] * cone.size(name)[1] if cone else _area(shape))
         for node in network.below([layer])
@@ -103,7 +128,17 @@ def group_size(network: Graph, layer: str, cone: ReceptiveWindows | None) -> int
 
 
 def descend(trace: Trace, start: Start, images: Tensor, rules: Rules) -> Tensor:
-    """Carry signals down over whole maps: (U, C, H, W) of pixels.   images (U,) : trace rows."""
+    """Carry signals down to the pixels over whole maps.
+
+    Args:
+        trace: The forward pass that the units were seen in.
+        start: The units, and their signals.
+        images: The row of the trace that each unit was seen in.
+        rules: The method of projection.
+
+    Shape:
+        images: (U,). The result: (U, C, H, W), in pixels.
+    """
     network = trace.network
     signals = {start.layer: start.on_map(network.layer(start.layer).shape)}
     for node in reversed(network.below([start.layer])):
@@ -117,9 +152,19 @@ def descend(trace: Trace, start: Start, images: Tensor, rules: Rules) -> Tensor:
 def descend_in_windows(
     seen: SavedActivations, start: Start, rules: Rules, scratch: dict[str, Tensor] | None = None
 ) -> Tensor:
-    """Carry signals down in windows: (U, C, h, w), the receptive fields, zero outside the image.
+    """Carry signals down to the pixels in windows: each unit's receptive field, and no more.
 
-    scratch : memory for the unpooled maps, to be used by one group after the other
+    Args:
+        seen: What the forward pass saved in the units' windows.
+        start: The units, and their signals.
+        rules: The method of projection.
+        scratch: Memory for the unpooled maps, used by one group of units after the other.
+
+    Shape:
+        The result: (U, C, h, w), zero where a receptive field lies outside the image.
+
+    Raises:
+        UnsupportedOp: The rules have none for windows at some node; `cone_for` finds out before.
     """
     cone = seen.cone
     signals = {start.layer: start.alone(cone.network.layer(start.layer).channels)}
@@ -148,7 +193,7 @@ def descend_in_windows(
 
 
 def _rule(node: Node, rules: Rules) -> WindowRule:
-    """Raises  UnsupportedOp: there is none for windows, here `cone_for` says to take whole maps."""
+    """The rule for a node on windows; `cone_for` has taken whole maps where there is none."""
     rule = rules.on_window(node)
     if rule is None:
         raise UnsupportedOp(

@@ -22,8 +22,17 @@ Fill = float | Tensor
 class Occluder:
     """A box that slides over an image: its size and its step, (rows, columns) in image pixels.
 
-    One number stands for both axes: Occluder(32, 8).
-    Raises  BadOption: a size or stride below 1.
+    Attributes:
+        size: Height and width of the box. One number stands for both.
+        stride: How far the box moves from one position to the next, down and across.
+
+    Raises:
+        BadOption: A size or stride is below 1.
+
+    Example:
+        >>> occluder = Occluder(32, 8)
+        >>> len(occluder.boxes(224, 224))
+        784
     """
 
     size: tuple[int, int]
@@ -41,18 +50,34 @@ class Occluder:
         size: int | tuple[int, int] | None = None,
         stride: int | tuple[int, int] | None = None,
     ) -> Occluder:
-        """The default for an image: a seventh of its side, moved by a quarter of itself.
+        """Choose an occluder for an image: a seventh of its side, moved by a quarter of itself.
 
-        For 224 x 224 that is 32/8. The paper does not state its own; this choice is ours. What is
-        given is kept.
+        For 224 x 224 that is 32/8. The paper does not state its own; this choice is ours.
+
+        Args:
+            height: Of the image, in pixels.
+            width: Of the image, in pixels.
+            size: A size that is kept, instead of the default.
+            stride: A stride that is kept, instead of the default.
+
+        Example:
+            >>> str(Occluder.fitting(224, 224))
+            '32×32 px, stride 8'
         """
         size = (height // 7 or 1, width // 7 or 1) if size is None else _pair("occluder size", size)
         return cls(size, (size[0] // 4 or 1, size[1] // 4 or 1) if stride is None else stride)
 
     def grid(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Top-left corners, rows (R,) and columns (C,), int64, in pixels of an image of that size.
+        """Compute the top-left corners of all positions, in image pixels.
 
         They start at 0 and step by the stride while they lie inside the image.
+
+        Args:
+            height: Of the image, in pixels.
+            width: Of the image, in pixels.
+
+        Shape:
+            The result: rows (R,) and columns (C,), int64.
         """
         return torch.arange(0, height, self.stride[0]), torch.arange(0, width, self.stride[1])
 
@@ -86,7 +111,21 @@ class Occluder:
 
 
 def covered(image: Tensor, boxes: Sequence[Box], fill: Fill) -> Tensor:
-    """One image (C, H, W) with each of the boxes covered by the fill: (len(boxes), C, H, W)."""
+    """Cover each of several boxes of one image, a copy of the image for each.
+
+    Args:
+        image: The image.
+        boxes: The boxes, in image pixels; they may cross its edge.
+        fill: What a box shows instead of the image.
+
+    Shape:
+        image: (C, H, W). The result: (len(boxes), C, H, W).
+
+    Example:
+        >>> boxes = Occluder(8, 8).boxes(32, 32)
+        >>> covered(image, boxes, fill=0.0).shape
+        torch.Size([16, 3, 32, 32])
+    """
     planes = fill_planes(fill, image)
     images = image.repeat(len(boxes), 1, 1, 1)
     for one, box in zip(images, boxes, strict=True):
@@ -97,9 +136,21 @@ def covered(image: Tensor, boxes: Sequence[Box], fill: Fill) -> Tensor:
 
 
 def fill_planes(fill: Fill, image: Tensor) -> Tensor:
-    """The fill as planes (C, H, W) like the image.
+    """Bring a fill into the shape of an image.
 
-    Raises  BadOption: another shape, or NaN.
+    Args:
+        fill: One number, a number for each channel, or planes as large as the image.
+        image: The image, for its shape, dtype and device.
+
+    Shape:
+        image, and the result: (C, H, W).
+
+    Raises:
+        BadOption: The fill has another shape, or it holds NaN or infinity.
+
+    Example:
+        >>> fill_planes(torch.tensor([1.0, 2.0, 3.0]), image).shape
+        torch.Size([3, 32, 32])
     """
     planes = torch.as_tensor(fill, dtype=image.dtype, device=image.device)
     if planes.dim() == 1:

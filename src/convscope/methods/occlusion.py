@@ -48,19 +48,35 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class OcclusionMaps:
-    """The paper's Fig. 6 for one image, in numbers. R x C positions of the occluder.
+    """The numbers of the paper's Fig. 6 for one image, at R x C positions of the occluder.
 
-    probability : (R, C), of the class `target`;   label : (R, C) int64, the most probable class
-    log_odds : (R, C) float64, log p/(1-p) of the target: it goes on telling positions apart where p
-        is rounded to 1
-    activity : (R, C), the feature map of `unit` summed over its positions
-    rows (R,), columns (C,) : int64, top-left of the occluder in image pixels
-    target : a class;   unit : the map's strongest unit in the image as it is
-    projection : (3, H, W), that unit's projection, in the scale of the preprocessed image, signed
-    activation : the unit's value;   box : its receptive field, not clipped to the image
-    base_probabilities (classes,), base_log_odds, base_activity : for the image as it is
-    image, fill : (3, H, W), preprocessed
-    rounding : what a sweep in fewer bits lost
+    Attributes:
+        probability: Of the class `target`, for each position.
+        log_odds: log p/(1-p) of the target. It still tells positions apart where p is rounded to 1.
+        label: The most probable class.
+        activity: The feature map of `unit`, summed over its positions.
+        rows: Top of the occluder, in image pixels.
+        columns: Left side of the occluder, in image pixels.
+        target: The class that is watched.
+        unit: The strongest unit of the map that is watched, in the image without the occluder.
+        projection: That unit's projection, in the scale of the preprocessed image, signed.
+        activation: The unit's value.
+        box: Its receptive field, in image pixels, not clipped to the image.
+        base_probabilities: Of every class, for the image without the occluder.
+        base_log_odds: Of the target, for the image without the occluder.
+        base_activity: Of the map, for the image without the occluder.
+        image: The image, preprocessed.
+        fill: What the occluder shows, preprocessed.
+        occluder: The size and the stride of the box.
+        rounding: What was lost by fewer bits; None in float32.
+
+    Shape:
+        probability, activity: (R, C). log_odds: (R, C), float64. label: (R, C), int64.
+        rows: (R,), int64. columns: (C,), int64. base_probabilities: (classes,).
+        projection, image, fill: (3, H, W).
+
+    Source:
+        Zeiler & Fergus 2014, Fig. 6.
     """
 
     probability: Tensor
@@ -93,11 +109,12 @@ class OcclusionMaps:
         return int(self.base_probabilities.argmax())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The maps, and what they are measured against, as they are saved.
+        """Convert to named arrays, as the maps are saved: `np.savez(path, **maps.arrays())`.
 
-        probability, log_odds, label, activity (R, C); rows, columns; target; unit (text); size
-        (h, w) of the occluder; base_probability, base_log_odds, base_label, base_activity of the
-        image as it is.
+        Returns:
+            The maps probability, log_odds, label and activity (R, C); rows (R,) and columns (C,);
+            target; unit, as text; size, (h, w) of the occluder; and base_probability,
+            base_log_odds, base_label and base_activity of the image without the occluder.
         """
         return {
             "probability": self.probability.numpy(),
@@ -131,15 +148,45 @@ def occlude(
     precision: SweepPrecision | str = SweepPrecision.FLOAT32,
     progress: Progress | None = None,
 ) -> OcclusionMaps:
-    """Which part of an image does the network's answer rest on?
+    """Measure which part of an image the network's answer rests on.
 
-    image : (3, H, W), preprocessed;   occluder : default `Occluder.fitting` the image
-    target : the class to watch (default: the predicted one)
-    unit : the feature map to watch (default: the strongest of `layer`); at its strongest position
-        it is projected, unless it names another
-    layer : default: the last convolutional one. A convolution stands for its activation, after
-        batch norm and nonlinearity.
-    Raises  as `sweep`.     Source: Zeiler & Fergus 2014, Fig. 6
+    A box slides over the image. At each of its positions the network is run on the image with
+    the box covered: where the probability of the class drops, the class was read.
+
+    Args:
+        network: A network that classifies.
+        image: The image, preprocessed.
+        occluder: The box and its step; by default `Occluder.fitting` the image.
+        fill: What the box shows, in preprocessed units: a number, a number for each channel, or
+            planes as large as the image.
+        target: The class to watch; by default the one that is predicted.
+        layer: The layer whose strongest feature map is watched; by default the last convolutional
+            one. A convolution stands for its activation, after batch norm and nonlinearity.
+        unit: The feature map to watch, instead of the layer's strongest one. Its strongest
+            position is projected, unless the unit names another.
+        rules: The method of projection.
+        batch_size: Images at a time in a full run; by default as many as fit in the memory budget.
+        method: How the network is run; both give the same numbers.
+        precision: The numbers that the network is run in. bfloat16 rounds, and says how much.
+        progress: Is told how many positions are done.
+
+    Shape:
+        image: (3, H, W).
+
+    Raises:
+        NoSuchLayer: There is no such layer.
+        NoSuchUnit: There is no such feature map or position.
+        BadInput: The image has another shape, or the network does not end in a score per class.
+        BadOption: A fill, class, batch size, method or precision is not one that is allowed.
+        NonFinite: The network makes NaN or infinity of this image.
+
+    Source:
+        Zeiler & Fergus 2014, §4.2 and Fig. 6.
+
+    Example:
+        >>> maps = occlude(network, image, Occluder(16, 8), fill=0.0, target=1)
+        >>> maps.probability.shape
+        torch.Size([4, 4])
     """
     image = one_image(network, image)
     occluder = occluder or Occluder.fitting(*image.shape[-2:])
@@ -184,12 +231,28 @@ def occlude(
 
 
 def strongest_map(network: Network, image: Tensor, layer: str | None = None) -> Unit:
-    """The unit with a layer's strongest activation in one image (C, H, W), with its position.
+    """Find the unit with a layer's strongest activation in one image, with its position.
 
-    Its feature map is the paper's "strongest feature map". Of equals the first in order of
-    channel, row, column.
-    layer : default: the last convolutional one; a convolution stands for its activation
-    Raises  NoSuchLayer; BadInput: there is no convolution; NonFinite: the layer holds NaN.
+    Its feature map is the paper's "strongest feature map". Of several that are equally strong it
+    is the first, in order of channel, row, column.
+
+    Args:
+        network: The network.
+        image: The image, preprocessed.
+        layer: The layer; by default the last convolutional one. A convolution stands for its
+            activation.
+
+    Shape:
+        image: (C, H, W).
+
+    Raises:
+        NoSuchLayer: There is no such layer.
+        BadInput: The network has no convolution, and no layer was named.
+        NonFinite: The layer holds NaN or infinity.
+
+    Example:
+        >>> strongest_map(network, image).layer
+        'relu2'
     """
     if layer is None:
         convolutions = network.conv_layers()

@@ -1,4 +1,4 @@
-"""Projection: a unit's activation carried down to the pixels.     Zeiler & Fergus 2014, §2.1"""
+"""Projection: a unit's activation carried down to the pixels (Zeiler & Fergus 2014, §2.1)."""
 
 from __future__ import annotations
 
@@ -26,16 +26,26 @@ __all__ = ["Projections", "project", "project_fields"]
 
 @dataclass(frozen=True, eq=False)
 class Projections:
-    """What `project` returns, a row per unit.
+    """What `project` returns: one entry for each of U units.
 
-    fields : per unit (3, h, w), the projection where it can be other than zero, in the scale of
-        the preprocessed image, signed, not rectified;   places : where that lies in the image
-    shape : (3, H, W), of the image
-    activation : (U,), the unit's value in its image
-    box : (U, 4) int64, its receptive field (top, left, bottom, right) in image pixels, half-open,
-        not clipped to the image
-    units : with the positions that were projected
-    images : (U,) int64, the row of the trace each unit was seen in
+    Attributes:
+        fields: The projection where it can be other than zero, in the scale of the preprocessed
+            image, signed, not rectified. `projection` has the same in its place in the image.
+        places: Where in the image each of the fields lies.
+        shape: Of the image, (3, H, W).
+        activation: Each unit's value in its image.
+        box: Each unit's receptive field (top, left, bottom, right) in image pixels, half-open,
+            not clipped to the image.
+        units: The units, with the positions that were projected.
+        images: The row of the trace that each unit was seen in.
+
+    Shape:
+        fields: (3, h, w) each. activation: (U,). box: (U, 4), int64. images: (U,), int64.
+
+    Example:
+        >>> projections = convscope.project(trace, ["conv2/1", "conv2/3"])
+        >>> projections.projection.shape
+        torch.Size([2, 3, 32, 32])
     """
 
     fields: tuple[Tensor, ...]
@@ -48,7 +58,11 @@ class Projections:
 
     @cached_property
     def projection(self) -> Tensor:
-        """(U, 3, H, W): every field in its place in the image."""
+        """Every projection in its place in the image, zero elsewhere.
+
+        Shape:
+            (U, 3, H, W).
+        """
         whole = self.activation.new_zeros((len(self.units), *self.shape))
         for picture, field, place in zip(whole, self.fields, self.places, strict=True):
             inside = place.clip(*self.shape[-2:])
@@ -72,13 +86,27 @@ def project(
 ) -> Projections:
     """Project units down to pixels, any mix of layers and images in one call.
 
-    trace : a forward pass, from `Network.trace`
-    units : a unit without a position stands for its map's strongest one in its image
-    images : for each unit, the row of the trace to see it in (one number: the same for all);
-        may be left out where the trace holds one image
-    Raises  NoSuchLayer, NoSuchUnit; BadInput: images are missing or out of range;
-        NonFinite: the unit is NaN or infinite, or its map holds NaN.
-    Source: Zeiler & Fergus 2014, §2.1
+    Args:
+        trace: A forward pass, from `Network.trace`.
+        units: Which units. One without a position stands for its feature map's strongest unit in
+            its image.
+        rules: The method: DECONVNET, GRADIENT, GUIDED, or a table of your own.
+        images: For each unit, the row of the trace to see it in; one number stands for all. It may
+            be left out where the trace holds one image.
+
+    Raises:
+        NoSuchLayer: There is no such layer.
+        NoSuchUnit: There is no such feature map or position.
+        BadInput: Images are missing or out of range.
+        NonFinite: A unit is NaN or infinite, or its map holds NaN.
+
+    Source:
+        Zeiler & Fergus 2014, §2.1.
+
+    Example:
+        >>> projections = convscope.project(trace, "conv2/3")
+        >>> projections.units[0].channel, projections.projection.shape
+        (3, torch.Size([1, 3, 32, 32]))
     """
     network = trace.network
     wanted = [units] if isinstance(units, (Unit, str)) else list(units)
@@ -87,7 +115,7 @@ def project(
         trace.strongest(network.unit(unit), row) for unit, row in zip(wanted, rows, strict=True)
     ]
     pixels = trace[INPUT]
-    found: dict[int, tuple[Box, Tensor]] = {}
+    projected: dict[int, tuple[Box, Tensor]] = {}
     activation = pixels.new_zeros(len(seen))
     for layer in dict.fromkeys(unit.layer for unit in seen):
         mine = [i for i, unit in enumerate(seen) if unit.layer == layer]
@@ -95,11 +123,11 @@ def project(
         values, start = _start(trace, [seen[i] for i in mine], at, rules.seed)
         _check_finite(values, [seen[i] for i in mine], at)
         activation[mine] = values
-        found.update(zip(mine, project_fields(trace, start, at, rules), strict=True))
+        projected.update(zip(mine, project_fields(trace, start, at, rules), strict=True))
     boxes = [_box(network, unit) for unit in seen]
     return Projections(
-        fields=tuple(widened(found[i][1]) for i in range(len(seen))),
-        places=tuple(found[i][0] for i in range(len(seen))),
+        fields=tuple(widened(projected[i][1]) for i in range(len(seen))),
+        places=tuple(projected[i][0] for i in range(len(seen))),
         shape=tuple(pixels.shape[1:]),
         activation=widened(activation),
         box=torch.tensor(boxes, dtype=torch.int64).reshape(-1, 4),
@@ -111,13 +139,23 @@ def project(
 def project_fields(
     trace: Trace, start: Start, images: Tensor, rules: Rules, *, from_crops: bool = False
 ) -> Iterator[tuple[Box, Tensor]]:
-    """The projections of units of one layer, each where it can be non-zero.
+    """Project units of one layer, each where its projection can be other than zero.
 
-    images (U,) : trace rows
-    from_crops : run the network on each unit's own crop of its image, as far as the rules look at
-        what it saw, and not on the whole image: cheaper for few units an image (`crops_pay`)
-    Yields  (box, (3, h, w)), in the order of `start`: the unit's receptive field, not clipped and
-    zero outside the image, or the whole image.
+    Args:
+        trace: The forward pass that the units were seen in.
+        start: The units, and the signals that they start with.
+        images: The row of the trace that each unit was seen in.
+        rules: The method of projection.
+        from_crops: Run the network on each unit's own crop of its image, as far as the rules look
+            at what it saw, and not on the whole image: cheaper for few units an image
+            (`crops_pay`).
+
+    Yields:
+        For each unit in the order of `start`, where the projection lies and the projection:
+        the unit's receptive field, not clipped and zero outside the image, or the whole image.
+
+    Shape:
+        images: (U,). A projection: (3, h, w).
     """
     network = trace.network
     cone = cone_for(network, start.layer, rules)

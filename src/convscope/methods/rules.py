@@ -1,11 +1,11 @@
 """Rules: how a signal crosses each operation downward. A method is a table of them.
 
 Linear operations (convolution, pooling with its switches, sums, concatenation, ...) carry their
-adjoint in the op table. A method decides only where the network is not linear.
+adjoint in the op table. A method decides only where the network is not linear:
 
-    GRADIENT    the derivative everywhere
-    DECONVNET   rectifiers rectify the signal itself; LRN is skipped     Zeiler & Fergus 2014, §2.1
-    GUIDED      rectifiers do both                                 Springenberg et al. 2015, §3.4
+- GRADIENT takes the derivative everywhere.
+- DECONVNET rectifies the signal itself at rectifiers, and skips LRN (Zeiler & Fergus 2014, §2.1).
+- GUIDED does both at rectifiers (Springenberg et al. 2015, §3.4).
 """
 
 from __future__ import annotations
@@ -55,7 +55,19 @@ class InitialSignal(Enum):
 class Rules:
     """A method of projection: a rule per kind of operation that differs from its adjoint.
 
-    Where Captum offers the same method, its result is the one seeded with ONE.
+    Where Captum offers the same method, its result is that of `seed` InitialSignal.ONE.
+
+    Attributes:
+        name: What `--rules` and the pages call it.
+        table: The rule of each kind of operation; where there is none, the adjoint is taken.
+        seed: What the walk down starts with at the unit.
+
+    Example:
+        >>> absolute = convscope.DECONVNET.replace(
+        ...     {"relu": lambda node, signal, saved: (signal.abs(),)}, name="absolute"
+        ... )
+        >>> convscope.project(trace, "conv2/3", absolute).shape
+        (3, 32, 32)
     """
 
     name: str
@@ -63,7 +75,11 @@ class Rules:
     seed: InitialSignal
 
     def __getitem__(self, node: Node) -> Rule:
-        """Raises  UnsupportedOp: neither this table nor the op table says what to do."""
+        """Return the rule for a node: the table's, or else its operation's adjoint.
+
+        Raises:
+            UnsupportedOp: Neither this table nor the op table says what to do.
+        """
         rule = self.table.get(node.kind, node.op.adjoint)
         if rule is None:
             raise UnsupportedOp(
@@ -73,9 +89,12 @@ class Rules:
         return rule
 
     def on_window(self, node: Node) -> WindowRule | None:
-        """The rule for signals in windows; None: over whole maps alone this method goes on here.
+        """Return the rule for signals in windows; None where the method needs whole maps.
 
         A rule for a pointwise node serves both. Elsewhere windows know the operation's adjoint.
+
+        Args:
+            node: The node to be crossed.
         """
         rule = self[node]
         if node.pointwise:
@@ -83,7 +102,11 @@ class Rules:
         return node.op.adjoint_on_window if rule is node.op.adjoint else None
 
     def looks(self, node: Node) -> bool:
-        """Whether the rule for a node looks at what the forward pass saved there."""
+        """Whether the rule for a node looks at what the forward pass saved there.
+
+        Args:
+            node: The node to be crossed.
+        """
         rule = self[node]
         return node.op.adjoint_looks(node) if rule is node.op.adjoint else rule not in BLIND
 
@@ -94,7 +117,17 @@ class Rules:
         name: str | None = None,
         seed: InitialSignal | None = None,
     ) -> Rules:
-        """The same method with some rules changed."""
+        """Make a method that is the same but for some rules.
+
+        Args:
+            changes: The new rules, by kind of operation.
+            name: Of the new method; by default the old one's.
+            seed: What the walk down starts with; by default the same.
+
+        Example:
+            >>> convscope.DECONVNET.replace({"lrn": gate_by_input}, name="mine").name
+            'mine'
+        """
         return Rules(name or self.name, {**self.table, **changes}, seed or self.seed)
 
     def __str__(self) -> str:
@@ -166,7 +199,18 @@ RULES = {rules.name: rules for rules in (DECONVNET, GRADIENT, GUIDED)}
 
 
 def rules_named(name: str) -> Rules:
-    """Raises  BadOption: with the names there are."""
+    """Return the method of projection of a name in RULES.
+
+    Args:
+        name: deconvnet, gradient or guided.
+
+    Raises:
+        BadOption: There is no method of that name; the message lists them.
+
+    Example:
+        >>> rules_named("guided") is convscope.GUIDED
+        True
+    """
     if name not in RULES:
         raise BadOption(f"no rules named {name!r}: choose one of {', '.join(RULES)}")
     return RULES[name]

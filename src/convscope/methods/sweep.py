@@ -1,6 +1,6 @@
 """One pass over every position of an occluder, and any number of maps read from it.
 
-Zeiler & Fergus 2014, §4.2
+The experiment is that of Zeiler & Fergus 2014, §4.2.
 """
 
 from __future__ import annotations
@@ -56,8 +56,11 @@ class SweepPrecision(StrEnum):
 class Rounding:
     """What a sweep in fewer bits lost, against float32 at some of its positions.
 
-    logits, probability : largest difference of any class;   labels : positions with another label
-    checked : positions compared, spread evenly
+    Attributes:
+        logits: The largest difference of a logit.
+        probability: The largest difference of a probability.
+        labels: At how many positions the most probable class is another one.
+        checked: How many positions were compared, spread evenly.
     """
 
     logits: float
@@ -75,16 +78,25 @@ class Rounding:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What the network says with the occluder at each of R x C positions.
+    """What a network answers with the occluder at each of R x C positions.
 
-    rows (R,), columns (C,) : int64, top-left of the occluder in image pixels
-    logits : (R, C, outputs), the network's output as it is; None if it was not asked for. One
-        number tells two classes, see `methods.classes`
-    activity : (R, C, U), each unit's feature map summed over its positions
-    base_logits (outputs,), base_activity (U,) : the same for the image as it is
-    units : whose maps `activity` holds
-    normalised : the output is probabilities already (the network ends in a softmax or a sigmoid)
-    rounding : what was lost; None for float32, and where the classes were not asked for
+    Attributes:
+        rows: Top of the occluder, in image pixels.
+        columns: Left side of the occluder, in image pixels.
+        logits: The network's output as it is; None if it was not asked for. One number tells two
+            classes, see `methods.classes`.
+        activity: Each unit's feature map, summed over its positions.
+        base_logits: The logits of the image without the occluder.
+        base_activity: The activity of the image without the occluder.
+        units: The units whose maps `activity` holds.
+        normalised: Whether the output is probabilities already: the network ends in a softmax or a
+            sigmoid.
+        rounding: What was lost by fewer bits; None for float32, and where the classes were not
+            asked for.
+
+    Shape:
+        rows: (R,), int64. columns: (C,), int64. logits: (R, C, outputs). activity: (R, C, U).
+        base_logits: (outputs,). base_activity: (U,).
     """
 
     rows: Tensor
@@ -99,41 +111,84 @@ class Sweep:
 
     @property
     def head(self) -> Head:
-        """How the output is read as classes.   Raises  BadInput: it was not asked for."""
+        """How the output is read as classes.
+
+        Raises:
+            BadInput: The classes were not asked for.
+        """
         return Head(_output(self.logits).shape[-1], self.normalised)
 
     def probability(self, target: int) -> Tensor:
-        """(R, C), the probability of one class.   Raises  BadOption: there is no such class."""
+        """Compute the probability of one class at every position.
+
+        Args:
+            target: The number of the class, from 0.
+
+        Shape:
+            The result: (R, C).
+
+        Raises:
+            BadOption: There is no such class.
+        """
         return self.head.probabilities(_output(self.logits))[..., self.head.check(target)]
 
     def log_odds(self, target: int) -> Tensor:
-        """(R, C) float64, log p/(1-p) of one class.   Raises  BadOption: there is no such class.
+        """Compute log p/(1-p) of one class at every position, from the logits.
 
-        From the logits, so that it still tells 0.99999999 from 0.9999; of a network that ends in
-        probabilities, as far as float32 tells them from 0 and 1.
+        The log-odds still tell 0.99999999 from 0.9999. Where the network ends in probabilities,
+        they reach as far as float32 tells those from 0 and 1.
+
+        Args:
+            target: The number of the class, from 0.
+
+        Shape:
+            The result: (R, C), float64.
+
+        Raises:
+            BadOption: There is no such class.
         """
         return self.head.log_odds(_output(self.logits), target)
 
     def base_log_odds(self, target: int) -> float:
-        """The same for the image as it is."""
+        """Compute log p/(1-p) of one class for the image without the occluder.
+
+        Args:
+            target: The number of the class, from 0.
+        """
         return float(self.head.log_odds(_output(self.base_logits), target))
 
     def label(self) -> Tensor:
-        """(R, C) int64, the most probable class; the lowest index of equals."""
+        """Find the most probable class at every position; of equals, the lowest number.
+
+        Shape:
+            The result: (R, C), int64.
+        """
         return self.head.labels(_output(self.logits))
 
     def base_probabilities(self) -> Tensor:
-        """(classes,), for the image as it is."""
+        """Compute the probability of every class for the image without the occluder.
+
+        Shape:
+            The result: (classes,).
+        """
         return self.head.probabilities(_output(self.base_logits))
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One sweep, as a method of running it sees it.
+    """All that a sweep is made from, whichever way the network is run.
 
-    image, fill : (C, H, W), preprocessed, on the network's device
-    units : whose feature maps are wanted summed;   classify : whether the output is wanted
-    batch_size : images at a time in a full run; None: as many as fit in `MEMORY`
+    Attributes:
+        network: The network.
+        image: The image, preprocessed, on the network's device.
+        fill: What the occluder shows, in the same units.
+        occluder: The box and its step.
+        units: The units whose feature maps are wanted, summed.
+        classify: Whether the network's output is wanted.
+        batch_size: Images at a time in a full run; None: as many as fit in `MEMORY`.
+
+    Shape:
+        image, fill: (C, H, W).
     """
 
     network: Network
@@ -171,7 +226,14 @@ class Job:
         )
 
     def answers(self, images: Tensor) -> tuple[Tensor | None, Tensor]:
-        """The network's output (N, classes) and activity (N, U) of images (N, C, H, W)."""
+        """Run the network on some images.
+
+        Returns:
+            The network's output, None if it is not wanted, and the activity of the units.
+
+        Shape:
+            images: (N, C, H, W). The result: (N, outputs) and (N, U).
+        """
         images = images.contiguous(memory_format=torch.channels_last)  # faster on most machines
         values = self.network.values(images, self.layers)
         activity = images.new_zeros((len(images), len(self.units)))
@@ -197,15 +259,38 @@ def sweep(
 ) -> Sweep:
     """Run the network with the occluder at every position of its grid.
 
-    image : (C, H, W), preprocessed
-    fill : what the occluder shows, in preprocessed units: a number, (C,), or (C, H, W)
-    units : feature maps to sum over positions; a layer stands for itself, and a unit's own
-        position is not looked at
-    classify : False runs no further than the units need, and leaves `logits` out
-    precision : bfloat16 rounds; the image as it is and some positions are run in float32, too
-    Raises  NoSuchLayer, NoSuchUnit; BadInput: the image has another shape, or the network ends in
-        maps and not in classes; BadOption: fill, batch size, method or precision; NonFinite: the
-        network makes NaN or infinity of this image.     Source: Zeiler & Fergus 2014, §4.2
+    Args:
+        network: The network.
+        image: The image, preprocessed.
+        occluder: The box and its step.
+        fill: What the box shows, in preprocessed units: a number, a number for each channel, or
+            planes as large as the image.
+        units: Feature maps to sum over their positions. A layer stands for itself, not for its
+            activation, and a unit's own position is not looked at.
+        classify: False runs the network no further than the units need, and leaves `logits` out.
+        batch_size: Images at a time in a full run; by default as many as fit in the memory budget.
+        method: How the network is run; both give the same numbers.
+        precision: The numbers that the network is run in. bfloat16 rounds; the image without the
+            occluder and some positions are run in float32, too, to measure what that costs.
+        progress: Is told how many positions are done.
+
+    Shape:
+        image: (C, H, W).
+
+    Raises:
+        NoSuchLayer: There is no such layer.
+        NoSuchUnit: There is no such feature map.
+        BadInput: The image has another shape, or the network ends in maps and not in classes.
+        BadOption: A fill, batch size, method or precision is not one that is allowed.
+        NonFinite: The network makes NaN or infinity of this image.
+
+    Source:
+        Zeiler & Fergus 2014, §4.2.
+
+    Example:
+        >>> result = sweep(network, image, Occluder(16, 8), fill=0.0, units=["conv1/2"])
+        >>> result.label().shape, result.activity.shape
+        (torch.Size([4, 4]), torch.Size([4, 4, 1]))
     """
     if method not in list(Method):
         raise BadOption(f"method {method!r}: it is {', '.join(Method)}")
@@ -228,14 +313,14 @@ def sweep(
     base_logits, base_activity = job.answers(image[None])
     base_logits = None if base_logits is None else widened(base_logits)
     base_activity = widened(base_activity)
-    if not all(_finite(found) for found in (base_logits, base_activity)):
+    if not all(_finite(values) for values in (base_logits, base_activity)):
         refuse_not_finite(network, image)
     exact = precision == SweepPrecision.FLOAT32
     logits, activity = METHODS[Method(method)](
         job if exact else job.to(torch.bfloat16), _counting(progress, job)
     )
     logits, activity = None if logits is None else widened(logits), widened(activity)
-    if not all(_finite(found) for found in (logits, activity)):
+    if not all(_finite(values) for values in (logits, activity)):
         raise NonFinite("NaN or infinity under the occluder, not without it: try another fill")
     rows, columns = occluder.grid(*image.shape[-2:])
     return Sweep(
@@ -256,23 +341,30 @@ Answers = tuple[Tensor | None, Tensor]
 
 
 def run_full(job: Job, count: Callable[[int], None]) -> Answers:
-    """Answers (R, C, ...): the whole network on every occluded image, a batch at a time.
+    """Run the whole network on every occluded image, a batch at a time.
 
-    count : called with the number of positions just done
+    Args:
+        job: The sweep.
+        count: Is called with the number of positions just done.
     """
-    boxes, found = job.boxes, []
+    boxes, answers = job.boxes, []
     size = job.batch_size or full_batch_size(job.network, job.layers)
     for batch in (boxes[i : i + size] for i in range(0, len(boxes), size)):
         logits, activity = job.answers(covered(job.image, batch, job.fill))
-        found.append((None if logits is None else logits.cpu(), activity.cpu()))
+        answers.append((None if logits is None else logits.cpu(), activity.cpu()))
         count(len(batch))
-    activities = torch.cat([activity for _, activity in found]).unflatten(0, job.shape)
-    outputs = [logits for logits, _ in found if logits is not None]
+    activities = torch.cat([activity for _, activity in answers]).unflatten(0, job.shape)
+    outputs = [logits for logits, _ in answers if logits is not None]
     return torch.cat(outputs).unflatten(0, job.shape) if outputs else None, activities
 
 
 def run_incremental(job: Job, count: Callable[[int], None]) -> Answers:
-    """Answers (R, C, ...): the unoccluded image once, then only what each occluder touches."""
+    """Run the unoccluded image once, then compute only what each occluder touches.
+
+    Args:
+        job: The sweep.
+        count: Is called with the number of positions just done.
+    """
     sums: dict[str, list[int]] = {}
     for unit in job.units:
         sums.setdefault(unit.layer, []).append(unit.channel)
@@ -295,7 +387,12 @@ METHODS: dict[Method, Callable[[Job, Callable[[int], None]], Answers]] = {
 
 
 def full_batch_size(network: Network, layers: Sequence[str]) -> int:
-    """How many images run up to these layers together: their largest activation fits `MEMORY`."""
+    """Count how many images run together: their largest activation fits `MEMORY`.
+
+    Args:
+        network: The network.
+        layers: The layers up to which it runs.
+    """
     shapes = [network.input_shape, *(node.shape for node in network.below(layers))]
     largest = max(torch.Size(shape).numel() for shape in shapes) * network.dtype.itemsize
     return max(1, min(LARGEST_BATCH, MEMORY // largest))
@@ -309,13 +406,13 @@ def _rounding(job: Job, logits: Tensor) -> Rounding:
     chosen = torch.linspace(0, len(boxes) - 1, min(CHECKED, len(boxes))).long()
     true, _ = job.answers(covered(job.image, [boxes[i] for i in chosen.tolist()], job.fill))
     assert true is not None
-    found, true = logits.flatten(0, 1)[chosen], true.cpu()
+    rounded, true = logits.flatten(0, 1)[chosen], true.cpu()
     head = Head.of(job.network)
-    shares = [head.probabilities(logits) for logits in (found, true)]
+    shares = [head.probabilities(logits) for logits in (rounded, true)]
     return Rounding(
-        logits=float((found - true).abs().max()),
+        logits=float((rounded - true).abs().max()),
         probability=float((shares[0] - shares[1]).abs().max()),
-        labels=int((head.labels(found) != head.labels(true)).sum()),
+        labels=int((head.labels(rounded) != head.labels(true)).sum()),
         checked=len(chosen),
     )
 
@@ -333,7 +430,18 @@ def _counting(progress: Progress | None, job: Job) -> Callable[[int], None]:
 
 
 def one_image(network: Network, image: Tensor) -> Tensor:
-    """(C, H, W), as the network takes it.   Raises  BadInput: another shape, or several images."""
+    """Bring a single image into the form that the network takes.
+
+    Args:
+        network: The network.
+        image: The image, with or without a batch axis.
+
+    Shape:
+        image: (C, H, W) or (1, C, H, W). The result: (C, H, W).
+
+    Raises:
+        BadInput: The image has another shape, or there are several.
+    """
     images = network.check_images(image)
     if len(images) != 1:
         raise BadInput(f"{len(images)} images: occlusion looks at one at a time")
@@ -351,14 +459,30 @@ def _finite(values: Tensor | None) -> bool:
 
 
 def check_finite(name: str, values: Tensor) -> None:
-    """Raises  NonFinite: the values, of that layer, hold NaN or infinity."""
+    """Refuse values that hold NaN or infinity.
+
+    Args:
+        name: The layer that they belong to.
+        values: The values.
+
+    Raises:
+        NonFinite: They hold NaN or infinity.
+    """
     if not _finite(values):
         what = "the image holds" if name == INPUT else f"layer {name!r} makes"
         raise NonFinite(f"{what} NaN or infinity: check the weights and the image")
 
 
 def refuse_not_finite(network: Network, image: Tensor) -> NoReturn:
-    """Raises  NonFinite: naming the first layer, in order of execution, that is not finite."""
+    """Name the first layer, in order of execution, that holds NaN or infinity.
+
+    Args:
+        network: The network.
+        image: The image that it makes NaN or infinity of.
+
+    Raises:
+        NonFinite: Always.
+    """
     trace = network.trace(image)
     for layer in network.layers:
         check_finite(layer.name, trace[layer.name])

@@ -16,9 +16,10 @@ __all__ = ["Constants", "stamp"]
 
 
 class Constants:
-    """What was computed from stored tensors, in order, and how.
+    """Tensors computed from a module's parameters and buffers, in order, and how.
 
-    sources : name -> parameter or buffer, sharing the module's memory
+    Args:
+        sources: The parameters and buffers by name, sharing the module's memory.
     """
 
     def __init__(self, sources: Mapping[str, Tensor]) -> None:
@@ -65,7 +66,7 @@ class Constants:
 
 
 def stamp(tensor: Tensor) -> tuple[int, int]:
-    """Changes when a tensor is written to."""
+    """Return a value that changes when the tensor is written to."""
     return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
 
 

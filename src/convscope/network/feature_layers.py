@@ -13,31 +13,46 @@ __all__ = ["hidden_layers", "last_hidden_layer", "last_scores_without_places"]
 
 
 def hidden_layers(network: Network) -> tuple[str, ...]:
-    """The layers of a depth curve, bottom up: where everything the network knows passes through.
+    """List the layers of a depth curve, bottom up: where all that the network knows passes through.
 
     For each convolutional or linear layer: its activation, or the first place above where the
     branches beside it have joined (a block's sum or concatenation, rectified). The last of these
-    layers, the classes' own scores, is left out, and so are places inside a block that is there.
+    layers, the classes' own scores, is left out, and so are places inside a block that is listed.
+
+    Args:
+        network: The network.
+
+    Example:
+        >>> hidden_layers(network)
+        ('relu1', 'relu2')
     """
     nodes = network.below([network.output])
     order = [node.name for node in nodes]
     narrow = _narrow(nodes)
     weighted = [node.name for node in nodes if node.op.weighs]
-    found: dict[str, None] = {}
+    joints: dict[str, None] = {}
     for name in weighted[:-1]:
         start = order.index(network.activation(name))
         joined = next((other for other in order[start:] if other in narrow), None)
         if joined is not None:
-            found[network.activation(joined)] = None
+            joints[network.activation(joined)] = None
     top = network.activation(weighted[-1]) if weighted else None
-    names = [name for name in found if name not in (network.output, top)]
+    names = [name for name in joints if name not in (network.output, top)]
     return tuple(n for n in names if not any(n.startswith(f"{other}.") for other in names))
 
 
 def last_hidden_layer(network: Network) -> str:
-    """What the last convolutional or linear layer reads: the features that the classifier reads.
+    """Find the layer that the last convolutional or linear one reads: the classifier's features.
 
-    Raises  BadOption: no such layer, or it reads the image itself.
+    Args:
+        network: The network.
+
+    Raises:
+        BadOption: There is no such layer, or it reads the image itself.
+
+    Example:
+        >>> last_hidden_layer(network)
+        'global_pool'
     """
     weighted = [node for node in network.below([network.output]) if node.op.weighs]
     name = weighted[-1].inputs[0] if weighted else INPUT
@@ -49,9 +64,14 @@ def last_hidden_layer(network: Network) -> str:
 
 
 def last_scores_without_places(network: Network) -> str | None:
-    """What a network's pooling leaves, if it scores each class at every place and then pools.
+    """Find the pooled scores of a network that scores each class at every place and then pools.
 
-    Before a softmax or sigmoid at the end. None: the last weights have no places.
+    Args:
+        network: The network.
+
+    Returns:
+        The layer, before a softmax or sigmoid at the end. None if the last layer with weights has
+        a single position, so that there is nothing to pool.
     """
     weighted = [node for node in network.below([network.output]) if node.op.weighs]
     if not weighted or network.layer(weighted[-1].name).grid == (1, 1):

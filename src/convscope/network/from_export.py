@@ -44,10 +44,12 @@ _RESHAPES = (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squ
 class Reading:
     """What is read from a module.
 
-    nodes : in order of execution
-    outputs : name -> node, in the module's order. A name is where the value stands in what
-        forward() returns: its key or number, `heads.0` inside another; "" if it is alone
-    constants : the tensors, those included that are computed from others
+    Attributes:
+        nodes: The operations, in order of execution.
+        outputs: The layer of each output by its name, in the module's order. A name is where the
+            value stands in what forward() returns: its key or number, `heads.0` inside another; ""
+            if it is alone.
+        constants: The tensors, those included that are computed from others.
     """
 
     nodes: list[Node]
@@ -56,10 +58,15 @@ class Reading:
 
 
 def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Reading:
-    """The nodes of `module` in evaluation mode.
+    """Read the operations of a module in evaluation mode. The module comes back as it was.
 
-    input_shape : (C, H, W).   The module comes back as it was.
-    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table.
+    Args:
+        module: The module.
+        input_shape: (C, H, W) of its images.
+
+    Raises:
+        BadModel: The module cannot be exported.
+        UnsupportedOp: It uses an operation that is not in the op table.
     """
     program = _export(module, input_shape)
     reader = _Reader(program)
@@ -175,9 +182,9 @@ class _Reader:
         self.memory.add(fx, op, operands[0])
 
     def _operation(self, fx: Any, bound: dict[str, Any]) -> tuple[Op, dict[str, Any]]:
-        """The op table's row for a call, and its settings; else, for now, a part of an activation.
+        """The op table's row for a call, and its settings, or a part of an activation written out.
 
-        Raises  UnsupportedOp: it can be neither.
+        A call that can be neither is refused with UnsupportedOp.
         """
         try:
             op = op_of(_target(fx))
@@ -230,13 +237,13 @@ class _Reader:
         """Name of each output that is computed from the images -> the node that holds its value."""
         (output,) = (node for node in self.program.graph.nodes if node.op == "output")
         by_name = {fx.name: fx for fx in output.all_input_nodes if fx in self.memory}
-        found: dict[str, Any] = {}
+        named: dict[str, Any] = {}
         for key, name in _returned(self.program).items():
             if name in by_name and (fx := self._value_of(by_name[name], output)) in self.drafts:
-                found[key] = fx
-        if not found:
+                named[key] = fx
+        if not named:
             raise BadModel("the network computes nothing from its images: give one that does")
-        return found
+        return named
 
     def _names(self, outputs: Iterable[Any]) -> dict[Any, str]:
         """A dotted name for each node that an output depends on.

@@ -30,10 +30,18 @@ IMAGE = "input"  # what a person calls the image
 class Layer:
     """What there is to know about a layer without running it.
 
-    shape : (C, H, W), or (C,) for a layer without a grid, or () for one number an image
-    field : its receptive field, a window per axis, in image pixels
-    inputs : names of the layers below; "input" is the image (".input" in a network that has a layer
-        called input)
+    Attributes:
+        name: The dotted name of its module, or one made from it.
+        kind: The kind of operation, such as conv or relu.
+        shape: (C, H, W); (C,) for a layer without a grid; () for one number an image.
+        field: Its receptive field: a window along each axis, in image pixels.
+        inputs: The names of the layers below. "input" is the image (".input" in a network that has
+            a layer called input).
+
+    Example:
+        >>> layer = network.layer("conv2")
+        >>> layer.kind, layer.size
+        ('conv', '8x16x16')
     """
 
     name: str
@@ -157,7 +165,14 @@ class Graph:
         return INPUT if name == IMAGE and name not in self.nodes else name
 
     def layer(self, name: str) -> Layer:
-        """Raises  NoSuchLayer: with the nearest names."""
+        """Return what is known about the layer of a name.
+
+        Args:
+            name: The layer's name, as `print(network)` has it.
+
+        Raises:
+            NoSuchLayer: There is none; the message has the nearest names.
+        """
         if name not in self._layers:
             near = difflib.get_close_matches(name, self._layers, n=3, cutoff=0.4)
             hint = f"did you mean {', '.join(near)}?" if near else "see `convscope layers MODEL`"
@@ -165,9 +180,14 @@ class Graph:
         return self._layers[name]
 
     def unit(self, unit: Unit | str) -> Unit:
-        """A unit that exists in this network.
+        """Return a unit, if this network has it.
 
-        Raises  NoSuchLayer, NoSuchUnit: what is allowed is said.
+        Args:
+            unit: A unit, or its address as text, such as "conv5/128@6,6".
+
+        Raises:
+            NoSuchLayer: There is no such layer.
+            NoSuchUnit: The layer has no such channel or position; the message says which it has.
         """
         unit = Unit.parse(unit)
         layer = self.layer(unit.layer)
@@ -198,9 +218,9 @@ class Graph:
         """Which of several outputs is taken for the network's answer; None if there is but one."""
         if len(self.outputs) < 2:
             return None
-        each = ", ".join(f"{key} ({layer})" for key, layer in self.outputs.items())
+        names = ", ".join(f"{key} ({layer})" for key, layer in self.outputs.items())
         taken = next(key for key, layer in self.outputs.items() if layer == self.output)
-        return f"it returns {len(self.outputs)} outputs, {each}: {taken} is taken for its answer"
+        return f"it returns {len(self.outputs)} outputs, {names}: {taken} is taken for its answer"
 
     def activation(self, name: str) -> str:
         """The layer whose value is the activation of `name`.
@@ -231,22 +251,41 @@ class Graph:
         return [node for name, node in self.nodes.items() if name in needed]
 
     def values(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
-        """Values of some layers, and of the images themselves under "input".
+        """Compute the values of some layers, and of the images themselves under "input".
 
-        images : (N, C, H, W) preprocessed.   Returns  name -> (N, *layer.shape).
+        Args:
+            images: The images, preprocessed.
+            names: The layers.
+
+        Returns:
+            The values by the layer's name.
+
+        Shape:
+            images: (N, C, H, W). Values: (N, *layer.shape).
         """
         keys = {name: self.resolve(name) for name in names}
-        found = dict(self.stream(images, keys.values()))
-        return {name: found[key] for name, key in keys.items()}
+        values = dict(self.stream(images, keys.values()))
+        return {name: values[key] for name, key in keys.items()}
 
     @torch.no_grad()
     def stream(self, images: Tensor, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
-        """(name, value) of some layers as soon as each is known; "input" is the images themselves.
+        """Give out the value of some layers as soon as each is known.
 
-        A value is let go after its last use; nothing above the layers is run.
-        images : (N, C, H, W) preprocessed; they are never written to
+        A value is let go after its last use, and nothing above the layers is run.
 
-        Raises  NoSuchLayer; BadInput: images of another shape.
+        Args:
+            images: The images, preprocessed; they are never written to.
+            names: The layers; "input" is the images themselves.
+
+        Yields:
+            The layer's name and its value.
+
+        Shape:
+            images: (N, C, H, W). A value: (N, *layer.shape).
+
+        Raises:
+            NoSuchLayer: There is no such layer.
+            BadInput: The images have another shape.
         """
         asked = {self.resolve(name): name for name in names}
         wanted = {name if name == INPUT else self.layer(name).name for name in asked}
@@ -284,13 +323,23 @@ class Graph:
         return self._cached[key]
 
     def check_images(self, images: Tensor) -> Tensor:
-        """A batch of the right shape, dtype and device.   Raises  BadInput otherwise."""
+        """Bring images to the network's shape, dtype and device.
+
+        Args:
+            images: The images, with or without a batch axis.
+
+        Shape:
+            images: (N, C, H, W) or (C, H, W). The result: (N, C, H, W).
+
+        Raises:
+            BadInput: They have another shape, or are no numbers.
+        """
         if images.dim() == 3:
             images = images.unsqueeze(0)
         if images.dim() != 4 or tuple(images.shape[1:]) != tuple(self.input_shape):
             expected = "x".join(map(str, self.input_shape))
-            found = "x".join(map(str, images.shape))
-            raise BadInput(f"images are {found}: this network was opened for N x {expected}")
+            shape = "x".join(map(str, images.shape))
+            raise BadInput(f"images are {shape}: this network was opened for N x {expected}")
         return images.to(device=self.device, dtype=self.dtype)
 
 

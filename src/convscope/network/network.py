@@ -16,7 +16,9 @@ __all__ = ["Layer", "Network", "open_network"]
 
 
 class Network(Graph):
-    """An exported network. Opened with `open_network`; `print(network)` is its table.
+    """A network read from a PyTorch module; `print(network)` shows its layers as a table.
+
+    Networks are opened with `open_network`.
 
     The tensors are the module's own, not copies: train the module on, and this follows. What the
     module computes from its parameters in forward(), as weight standardisation and weight norm do,
@@ -25,21 +27,39 @@ class Network(Graph):
     after that, and where a parameter was replaced by another one. A network that `to` has moved to
     another device or dtype has copies, and follows no more.
 
-    output : the layer that is the network's answer: its scores, if it classifies
-    outputs : all that it returns, name -> layer; the name is "" where that is one value
+    Attributes:
+        output: The layer that is the network's answer: its scores, if it classifies.
+        outputs: The layer of every output by its name; the name is "" where there is one output.
+
+    Example:
+        >>> [layer.name for layer in network.layers]
+        ['conv1', 'relu1', 'pool', 'conv2', 'relu2', 'global_pool', 'flatten', 'classifier']
+        >>> network.trace(image)["conv2"].shape
+        torch.Size([1, 8, 16, 16])
     """
 
     def trace(self, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
-        """One forward pass with everything kept that a projection may ask for.
+        """Run one forward pass and keep everything that a projection may ask for.
 
         Args:
-            images: (N, C, H, W) or (C, H, W), preprocessed.
-            layers: run no further than these; default: the whole network.
+            images: The images, preprocessed.
+            layers: Run no further than these; default: the whole network.
+
+        Shape:
+            images: (N, C, H, W) or (C, H, W).
+
+        Example:
+            >>> len(network.trace(image, ["conv1"]))
+            1
         """
         return Trace.record(self, images, layers)
 
     def cone(self, layer: str) -> ReceptiveWindows | None:
-        """The receptive cone of a layer's units; None where their windows do not move with them."""
+        """Return the receptive cone of a layer's units; None where windows do not move with them.
+
+        Args:
+            layer: The layer.
+        """
         return receptive_windows_of(self, layer)
 
     def table(self) -> list[dict[str, object]]:
@@ -59,11 +79,23 @@ def open_network(
 ) -> Network:
     """Read a PyTorch module into a `Network`, through `torch.export`.
 
-    input_shape : (C, H, W) of the images it takes.   The module comes back as it was.
-    output : which of several outputs is the network's answer, by its name or its number from 0;
-        default: the first that it returns. The others are layers like any other.
-    Raises  BadModel: it cannot be exported;  UnsupportedOp: an operation outside the op table;
-        BadOption: no such output.
+    The module comes back as it was.
+
+    Args:
+        module: The module; its weights may be trained or not.
+        input_shape: (C, H, W) of the images it takes.
+        output: Which of several outputs is the network's answer, by its name or its number from
+            0; by default the first that it returns. The others are layers like any other.
+
+    Raises:
+        BadModel: The module cannot be exported.
+        UnsupportedOp: It uses an operation that is not in the op table.
+        BadOption: There is no such output.
+
+    Example:
+        >>> network = convscope.open_network(module, (3, 32, 32))
+        >>> network.output
+        'classifier'
     """
     if len(input_shape) != 3 or any(n < 1 for n in input_shape):
         raise BadInput(f"input_shape is {tuple(input_shape)}: give (channels, height, width)")

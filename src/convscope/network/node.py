@@ -28,10 +28,15 @@ class Saved(Protocol):
 
 
 class SavedWindows(Saved, Protocol):
-    """The same for signals in windows, and what helps a rule there to be fast.
+    """What a downward rule may ask of the forward pass where signals go down in windows.
 
-    channels : (U,) where each signal is still its unit's one value, in this channel; or None
-    scratch : memory that a rule may keep from one group of units to the next, under its own name
+    Attributes:
+        channels: The channel of each signal, where it is still its unit's one value; or None.
+        scratch: Memory that a rule may keep from one group of units to the next, under its own
+            name.
+
+    Shape:
+        channels: (U,).
     """
 
     @property
@@ -45,9 +50,15 @@ class SavedWindows(Saved, Protocol):
 class Node:
     """One operation of a network: a row of `print(network)`.
 
-    inputs : names of the nodes below, in the operation's own order
-    shape, below : shapes of the output and of each input, without the batch axis
-    settings : kernel, stride, ...;  tensors : weight, bias, ...
+    Attributes:
+        name: The layer's name.
+        op: The row of the op table.
+        inputs: The names of the nodes below, in the operation's own order.
+        shape: Of the output, without the batch axis.
+        below: The shape of each input, without the batch axis.
+        settings: Such as kernel and stride.
+        tensors: Such as weight and bias.
+        module: The dotted name of the module that the operation belongs to.
     """
 
     name: str

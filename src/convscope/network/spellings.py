@@ -55,11 +55,13 @@ Function = Callable[[float], float]
 
 @dataclass(frozen=True)
 class _Row:
-    """An activation that may be found written out.
+    """An activation that may be written out.
 
-    settings : of a function of one number -> the settings that it would need, None if there are
-        none; whether it then is that activation is tried afterwards
-    exactly : nothing that is only near it, or that learned numbers change, is read so
+    Attributes:
+        kind: The kind of the activation's own row in the op table.
+        settings: From a function of one number to the settings that the activation would need;
+            None if there are none. Whether the function is that activation is tried afterwards.
+        exactly: Whether nothing is read so that is only near it, or that learned numbers change.
     """
 
     kind: str
@@ -143,10 +145,12 @@ def ingredient(target: Any, bound: Mapping[str, Any]) -> tuple[Op, dict[str, Any
 def read_spellings(
     drafts: Mapping[str, Node], kept: set[str], learned: Callable[[Tensor], bool]
 ) -> dict[str, Node]:
-    """The nodes with every activation that is written out as one node, under its last one's name.
+    """Replace every activation that is written out by one node, under its last node's name.
 
-    drafts : name -> node, in order of execution;   kept : nodes that must stay, as outputs do
-    learned : whether a tensor may come to hold other numbers
+    Args:
+        drafts: The nodes by name, in order of execution.
+        kept: Nodes that must stay, as outputs do.
+        learned: Whether a tensor may come to hold other numbers.
     """
     nodes = dict(drafts)
     readers: dict[str, set[str]] = {name: set() for name in nodes}
@@ -170,14 +174,14 @@ def _largest(
 
     One that takes in a whole activation below is two after each other, and stays two.
     """
-    found: tuple[list[Node], Node | None] = [], None
+    largest: tuple[list[Node], Node | None] = [], None
     for source, parts in regions:
-        more = parts[: len(parts) - len(found[0])]
-        if found[1] is not None and any(part.op.activation for part in more):
+        more = parts[: len(parts) - len(largest[0])]
+        if largest[1] is not None and any(part.op.activation for part in more):
             break
         if (node := _read(source, parts, learned)) is not None:
-            found = parts, node
-    return found
+            largest = parts, node
+    return largest
 
 
 def _regions(
@@ -251,7 +255,7 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
         for row in _ROWS:
             if as_written and row.exactly:
                 continue
-            like = [node for each in variants if (node := _like(each, row, tolerance))]
+            like = [node for variant in variants if (node := _like(variant, row, tolerance))]
             if len(like) == len(variants):
                 op = replace(_BY_KIND[row.kind], forward=run, in_place=None)
                 return replace(whole, op=op) if as_written else replace(like[0], tensors={})

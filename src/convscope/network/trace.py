@@ -17,9 +17,14 @@ __all__ = ["Trace"]
 
 
 class Trace:
-    """Activations of a batch of images at every layer that was run. `trace["conv3"]` is a tensor.
+    """Activations of a batch of images at every layer that was run.
 
-    Switches are worked out when a projection first asks for them.
+    `trace["conv3"]` is a tensor. Switches are worked out when a projection first asks for them.
+
+    Example:
+        >>> trace = network.trace(image)
+        >>> trace["conv1"].shape
+        torch.Size([1, 4, 32, 32])
     """
 
     def __init__(self, network: Graph, values: dict[str, Tensor]) -> None:
@@ -30,7 +35,13 @@ class Trace:
 
     @classmethod
     def record(cls, network: Graph, images: Tensor, layers: Iterable[str] | None = None) -> Trace:
-        """See `Network.trace`."""
+        """Run a forward pass; `Network.trace` says how.
+
+        Args:
+            network: The network.
+            images: The images, preprocessed.
+            layers: Run no further than these.
+        """
         names = [network.output] if layers is None else [network.layer(n).name for n in layers]
         images = network.check_images(images).contiguous(memory_format=torch.channels_last)
         trace = cls(network, {INPUT: images})
@@ -52,10 +63,18 @@ class Trace:
         return self.network.resolve(layer) in self._values
 
     def __getitem__(self, layer: str) -> Tensor:
-        """Values (N, C, H, W), or (N, C), of a layer; of the images for "input" (see `resolve`).
+        """Return the values of a layer, or of the images for "input".
 
         Where the pass stopped below the layer, it goes on from there.
-        Raises  NoSuchLayer: the network has no such layer.
+
+        Args:
+            layer: The layer's name.
+
+        Shape:
+            The result: (N, C, H, W), or (N, C).
+
+        Raises:
+            NoSuchLayer: The network has no such layer.
         """
         key = self.network.resolve(layer)
         if key not in self._values:
@@ -63,14 +82,28 @@ class Trace:
         return self._values[key]
 
     def switches(self, layer: str) -> Tensor:
-        """Where each pooled maximum of a max-pool came from, (N, C, H, W), flat index below."""
+        """Return where each maximum of a max pooling came from.
+
+        Args:
+            layer: A max pooling.
+
+        Shape:
+            The result: (N, C, H, W), flat indices into the rows x columns below.
+        """
         if layer not in self._switches:
             node = self.network.nodes[layer]
             self._switches[layer] = max_pool_switches(node, self[node.inputs[0]])
         return self._switches[layer]
 
     def places(self, layer: str) -> Tensor:
-        """The switches as places within their pooling regions, counted by rows, uint8."""
+        """Return the switches as places within their pooling regions, counted by rows.
+
+        Args:
+            layer: A max pooling.
+
+        Shape:
+            The result: (N, C, H, W), uint8.
+        """
         if layer not in self._places:
             node = self.network.nodes[layer]
             flat = self.switches(layer)
@@ -80,9 +113,18 @@ class Trace:
         return self._places[layer]
 
     def strongest(self, unit: Unit, image: int) -> Unit:
-        """The unit at its feature map's strongest position in one image (first in reading order).
+        """Find a feature map's strongest position in one image; of equals, the first by rows.
 
-        Raises  NonFinite: the map holds NaN.
+        Args:
+            unit: The feature map; a unit that has a position is returned as it is.
+            image: The row of the trace.
+
+        Raises:
+            NonFinite: The map holds NaN.
+
+        Example:
+            >>> trace.strongest(convscope.Unit("conv2", 3), 0).position is not None
+            True
         """
         if unit.position is not None:
             return unit

@@ -22,9 +22,18 @@ __all__ = ["Step", "fused_steps"]
 class Step:
     """A node, and the pointwise nodes that are applied to its result.
 
-    run : patches (P, C, h, w) that already hold the border -> result, all posts applied
-    inputs : names of the steps (their last nodes) that it reads;   grid : (rows, columns) above
-    cost : multiply-adds over the whole map
+    Attributes:
+        name: Of its last node.
+        head: The node.
+        posts: The pointwise nodes after it.
+        inputs: The names of the steps that it reads.
+        windowed: Whether it, and all below, can run on windows.
+        run: From patches that already hold the border to the result, with all posts applied.
+        grid: The (rows, columns) of the result.
+        cost: Multiply-adds over the whole map.
+
+    Shape:
+        Patches: (P, C, h, w).
     """
 
     name: str
@@ -57,7 +66,12 @@ class Step:
 
 
 def fused_steps(network: Network, wanted: Iterable[str]) -> list[Step]:
-    """The steps below some layers, in order of execution; each wanted layer ends a step."""
+    """Group the nodes below some layers into steps, in order of execution.
+
+    Args:
+        network: The network.
+        wanted: The layers; each of them ends a step.
+    """
     wanted = set(wanted)
     nodes = network.below(wanted)
     readers: dict[str, list[Node]] = {node.name: [] for node in nodes}

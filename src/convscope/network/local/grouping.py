@@ -84,10 +84,16 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """The affected interval of every step, an entry per box, along one axis.
+    """The affected interval of every step along one axis, an entry per box.
 
-    extent : step -> length of its map;   low, high : step -> (boxes,) half-open
-    weight : step -> multiply-adds per index along this axis, over the full other axis
+    Attributes:
+        extent: The length of each step's map.
+        low: Where each step's affected interval starts.
+        high: Where it ends, half-open.
+        weight: Each step's multiply-adds per index along this axis, over the full other axis.
+
+    Shape:
+        low, high: (boxes,) for each step.
     """
 
     extent: Mapping[str, int]
@@ -99,7 +105,14 @@ class Axis:
     def through(
         cls, steps: Sequence[Step], axis: int, intervals: Sequence[tuple[int, int]], extent: int
     ) -> Axis:
-        """Push intervals of pixels up through the steps."""
+        """Push intervals of pixels up through the steps.
+
+        Args:
+            steps: The steps, in order of execution.
+            axis: 0 for rows, 1 for columns.
+            intervals: The pixels (first, last), half-open, that each box covers.
+            extent: The length of the image along this axis.
+        """
         first, last = np.array(intervals, dtype=np.int64).reshape(-1, 2).T
         low, high, size, weight = {INPUT: first}, {INPUT: last}, {INPUT: extent}, {INPUT: 0}
         for step in steps:

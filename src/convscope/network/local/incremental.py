@@ -65,11 +65,13 @@ class _Group:
 
 
 class IncrementalSweep:
-    """Run a network on every variant of an image at the cost of what changes.
+    """Runs a network on every variant of an image at the cost of what changes.
 
-    boxes : the boxes that change
-    outputs : layers whose values are wanted for every variant
-    sums : layer -> channels whose feature maps are wanted summed over positions
+    Args:
+        network: The network.
+        boxes: The boxes that change, one for each variant.
+        outputs: Layers whose values are wanted for every variant.
+        sums: Channels whose feature maps are wanted, summed over positions, by layer.
     """
 
     def __init__(
@@ -104,36 +106,43 @@ class IncrementalSweep:
         change: Tensor,
         progress: Callable[[int], None] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Values for every variant, and sums of feature maps.
+        """Compute the wanted values and sums for every variant.
 
-        image, change : (C, H, W); a variant is `image` with `change` inside its box
-        progress : called with the number of variants just done
-        Returns  outputs: layer -> (R, K, *shape), sums: layer -> (R, K, channels), where
-        (R, K) = boxes.shape.
+        Args:
+            image: The image.
+            change: What a variant shows inside its box.
+            progress: Is called with the number of variants just done.
+
+        Returns:
+            The values of `outputs` and the `sums`, by layer.
+
+        Shape:
+            image, change: (C, H, W). Values: (R, K, *shape). Sums: (R, K, channels).
+            (R, K) is boxes.shape.
         """
         base = Base(self.network, self.windowed, image)
         counts = self.boxes.shape
-        found: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
         sums = {n: image.new_empty(*counts, len(c)) for n, c in self.sums.items()}
         for group in self.groups:
             self._advance(group, base, change)
             where = (group.rows.members[:, None], group.columns.members[None, :])
             for name in self._frontier():
                 value = self._whole(group, base, name).unflatten(0, group.shape)
-                if name not in found:
-                    found[name] = value.new_empty(*counts, *value.shape[2:])
+                if name not in values:
+                    values[name] = value.new_empty(*counts, *value.shape[2:])
                     if value.dim() == 5:  # keep the channels last
-                        found[name] = found[name].permute(0, 1, 3, 4, 2).contiguous()
-                        found[name] = found[name].permute(0, 1, 4, 2, 3)
-                found[name][where] = value
+                        values[name] = values[name].permute(0, 1, 3, 4, 2).contiguous()
+                        values[name] = values[name].permute(0, 1, 4, 2, 3)
+                values[name][where] = value
             for name, channels in self.sums.items():
                 sums[name][where] = self._sum(group, base, name, channels)
             group.clear()
             if progress is not None:
                 progress(len(group))
         for step in self.ending:
-            found[step.name] = self._run_tail(step, found, base)
-        return {name: found[name] for name in self.outputs}, sums
+            values[step.name] = self._run_tail(step, values, base)
+        return {name: values[name] for name in self.outputs}, sums
 
     # -- one group
 
@@ -233,10 +242,10 @@ class IncrementalSweep:
             read += [self.from_grid[step.name]] if step.name in self.from_grid else step.inputs
         return [name for name in dict.fromkeys(read) if name not in self.tail]
 
-    def _run_tail(self, step: Step, found: dict[str, Tensor], base: Base) -> Tensor:
+    def _run_tail(self, step: Step, values: dict[str, Tensor], base: Base) -> Tensor:
         if step.name in self.from_grid:
-            return self._dense_on_windows(step, found[self.from_grid[step.name]], base)
-        inputs = (found[name].flatten(0, 1) for name in step.inputs)
+            return self._dense_on_windows(step, values[self.from_grid[step.name]], base)
+        inputs = (values[name].flatten(0, 1) for name in step.inputs)
         return step.full(*inputs).unflatten(0, self.boxes.shape)
 
     def _dense_on_windows(self, step: Step, maps: Tensor, base: Base) -> Tensor:
@@ -329,7 +338,7 @@ def _rows_of(node: Node, grid: Sequence[int]) -> Tensor:
 def _dense_from_grid(steps: Sequence[Step], tail: set[str]) -> dict[str, str]:
     """Dense layers of the tail that read a windowed map through reshapes alone -> that map."""
     by_name = {step.name: step for step in steps}
-    found = {}
+    maps_below = {}
     for step in steps:
         if not step.head.op.dense or step.name not in tail:
             continue
@@ -339,5 +348,5 @@ def _dense_from_grid(steps: Sequence[Step], tail: set[str]) -> dict[str, str]:
                 break
             below = by_name.get(below.inputs[0])
         if below and below.windowed and len(below.shape) == 3:
-            found[step.name] = below.name
-    return found
+            maps_below[step.name] = below.name
+    return maps_below

@@ -76,9 +76,13 @@ class Base:
 def copy_windows(
     patch: Tensor, source: Tensor, down: Sequence[WindowRun], across: Sequence[WindowRun]
 ) -> None:
-    """patch[i, j] = source[top[i]: , left[j]: ], one strided copy per arithmetic run.
+    """Copy a window of the source for each variant, one strided copy per arithmetic run.
 
-    down, across : the runs of top and left
+    Args:
+        patch: The memory to copy to: patch[i, j] starts at row top[i], column left[j].
+        source: The map to copy from.
+        down: The runs of the top rows.
+        across: The runs of the left columns.
     """
     y, x = source.stride(0), source.stride(1)
     for rows in down:
@@ -96,9 +100,16 @@ def copy_windows(
 def overlay(
     patch: Tensor, window: Tensor, down: Sequence[WindowRun], across: Sequence[WindowRun]
 ) -> None:
-    """Put each variant's window (R, K, h, w, C) of a step into its patch.
+    """Put each variant's window of a step into its patch.
 
-    down, across : the runs of `overlap`, along either axis
+    Args:
+        patch: The memory to copy to.
+        window: The windows.
+        down: The runs of `overlap` along the rows.
+        across: The runs of `overlap` along the columns.
+
+    Shape:
+        window: (R, K, h, w, C).
     """
     for rows in down:
         for columns in across:
@@ -112,10 +123,15 @@ def overlay(
 
 
 def overlap(side: Side, name: str, origin: Tensor, extent: int) -> list[WindowRun]:
-    """Per variant, in runs: where the part of a step's window that lies in the patch starts in the
-    window, where in the patch, and how long it is.
+    """Find where each variant's window of a step lies in its patch, in runs.
 
-    origin : where each patch starts in the step's map;   extent : how long the patches are
+    A run holds where the common part starts in the window, where in the patch, and its length.
+
+    Args:
+        side: The windows along one axis.
+        name: The step.
+        origin: Where each patch starts in the step's map.
+        extent: How long the patches are.
     """
     first = side.first[name]
     low = torch.maximum(first, origin)

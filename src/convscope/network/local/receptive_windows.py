@@ -29,10 +29,12 @@ __all__ = ["ReceptiveWindows", "SavedActivations", "SavedInCrops", "SavedInMaps"
 
 @dataclass(frozen=True)
 class _Edge:
-    """From a node down to one of its inputs, in windows.
+    """The way from a node down to one of its inputs, in windows.
 
-    part : the region of the input's window that the node's window reads: (top, left, height,
-        width) within that window, the same for every unit
+    Attributes:
+        below: The name of the input.
+        part: The region of the input's window that the node's window reads: (top, left, height,
+            width) within that window, the same for every unit.
     """
 
     below: str
@@ -40,9 +42,13 @@ class _Edge:
 
 
 class ReceptiveWindows:
-    """The windows below one layer. Made by `ReceptiveWindows.of`.
+    """The windows below one layer that all its units have in common. Made by `ReceptiveWindows.of`.
 
-    windows : node (or "input") -> a window per axis, seen from the layer's own positions
+    Attributes:
+        network: The network.
+        layer: The layer.
+        windows: A window along each axis for every node below (and "input"), as the layer's own
+            positions see it.
     """
 
     def __init__(self, network: Graph, layer: str, windows: Mapping[str, Field]) -> None:
@@ -56,7 +62,12 @@ class ReceptiveWindows:
 
     @classmethod
     def of(cls, network: Graph, layer: str) -> ReceptiveWindows | None:
-        """The cone of a layer, or None where some layer below does not move with the unit."""
+        """Find a layer's cone; None where some layer below does not move with the unit.
+
+        Args:
+            network: The network.
+            layer: The layer.
+        """
         windows: dict[str, Field] = {layer: Field()}
         for node in reversed(network.below([layer])):
             if not node.on_windows:
@@ -98,17 +109,37 @@ class ReceptiveWindows:
         return inside / whole
 
     def cost(self, name: str | None = None) -> int:
-        """Multiply-adds up to a layer (default: the cone's own), per unit."""
+        """Count the multiply-adds up to a layer, per unit.
+
+        Args:
+            name: The layer; by default the cone's own.
+        """
         nodes = self.nodes if name is None else self.network.below([name])
         return sum(node.cost * math.prod(self.size(node.name)) for node in nodes)
 
     def first(self, name: str, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the windows of units at `positions` (U, 2) start in a layer: rows, columns."""
+        """Compute where the windows of some units start in a layer.
+
+        Args:
+            name: The layer below.
+            positions: The units, on the cone's own layer.
+
+        Shape:
+            positions: (U, 2). The result: rows (U,), columns (U,).
+        """
         field = self.windows[name]
         return field.rows.first(positions[:, 0]), field.columns.first(positions[:, 1])
 
     def inside(self, name: str, positions: Tensor) -> Tensor | None:
-        """Which values of the windows lie in the map, (U, 1, h, w); None: all of them."""
+        """Tell which values of some units' windows lie in the map; None where all do.
+
+        Args:
+            name: The layer below.
+            positions: The units, on the cone's own layer.
+
+        Shape:
+            positions: (U, 2). The result: (U, 1, h, w), bool.
+        """
         masks: list[Tensor | None] = []
         for first, size, extent in zip(
             self.first(name, positions), self.size(name), self.extent[name], strict=True
