@@ -18,10 +18,26 @@ from nets import Calling
 SHAPE = (3, 12, 12)
 
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
-    "layer norm": (lambda net, x: F.layer_norm(net.conv(x), (12, 12)), "aten.layer_norm.default"),
-    "group norm": (lambda net, x: F.group_norm(net.conv(x), 2), "aten.group_norm.default"),
-    "einsum": (lambda net, x: torch.einsum("nchw,nkhw->nck", x, x), "aten.einsum.default"),
-    "clamp": (lambda net, x: net.conv(x).clamp(min=1), "aten.clamp.default"),
+    "a median": (lambda net, x: net.conv(x).median(1)[0], "aten.median.dim"),
+    "a sort": (lambda net, x: net.conv(x).sort(1)[0], "aten.sort.default"),
+    "a product over the batch": (
+        lambda net, x: torch.einsum("nc,mc->n", *[x.mean((2, 3))] * 2),
+        "images of a batch",
+    ),
+    "a product of images": (lambda net, x: x.flatten(1) @ x.flatten(1).t(), "images of a batch"),
+    "a sum over the batch": (lambda net, x: x - x.sum(0, keepdim=True), "images of a batch"),
+    "a norm of everything": (lambda net, x: x / x.norm(), "images of a batch"),
+    "a random leak": (lambda net, x: F.rrelu(net.conv(x), training=True), "draws at random"),
+    "noise": (lambda net, x: net.conv(x) + torch.randn(4, 1, 1), "draws at random"),
+    "noise like a value": (lambda net, x: x + torch.rand_like(x), "aten.rand_like.default"),
+    "numbers of images": (
+        lambda net, x: x + torch.arange(x.shape[0]).view(-1, 1, 1, 1),
+        "computed at run time",
+    ),
+    "a value written into zeros": (
+        lambda net, x: torch.zeros_like(x).add_(x),
+        "writes into a constant",
+    ),
     "batch norm by the batch": (
         lambda net, x: F.batch_norm(net.conv(x), None, None, training=True),
         "batch_norm.default in the network's own forward() normalises with the batch's own",
@@ -35,7 +51,6 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
         lambda net, x: F.max_pool2d(x, 2, return_indices=True)[0],
         "aten.max_pool2d_with_indices.default",
     ),
-    "a quotient of values": (lambda net, x: net.conv(x) / (1 + net.conv(x)), "divides by a value"),
     "a number of the batch": (lambda net, x: net.conv(x) * x.shape[0], "computed at run time"),
     "reflected padding": (lambda net, x: F.pad(x, (1, 1, 1, 1), "reflect"), "pads by 'reflect'"),
     "padded channels": (lambda net, x: F.pad(x, (0, 0, 0, 0, 1, 1)), "pads along channels"),
@@ -53,9 +68,15 @@ def test_what_cannot_be_followed_is_refused_by_name_with_the_remedy(name: str):
     assert "Replace the operation, or add it to convscope/network/ops" in message
 
 
-def test_a_refusal_names_the_layer():
-    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), nn.PReLU()))
-    with pytest.raises(UnsupportedOp, match=r"aten\.prelu\.default in layer '1\.1' is not in the"):
+class Sorted(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sort(1)[0]
+
+
+def test_a_refusal_names_the_layer_and_the_line():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.ReLU(), Sorted()))
+    where = r"aten\.sort\.default in layer '1\.1' is not in the op table \(test_refusals\.py:"
+    with pytest.raises(UnsupportedOp, match=where + r"\d+: return x\.sort\(1\)\[0\]\)"):
         open_network(module, SHAPE)
 
 
@@ -103,7 +124,7 @@ STATES: dict[str, tuple[Callable[..., Any], type[Exception] | None]] = {
     "counts its calls": (count_up, None),
     "assigns its count": (assign_count, None),
     "overwrites its images": (lambda net, x: net.conv(x.sub_(1)), None),
-    "unsupported": (lambda net, x: F.layer_norm(net.conv(x), (12, 12)), UnsupportedOp),
+    "unsupported": (lambda net, x: net.conv(x).sort(1)[0], UnsupportedOp),
     "explodes": (lambda net, x: [][1], BadModel),
 }
 

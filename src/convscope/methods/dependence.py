@@ -17,6 +17,7 @@ from convscope.methods.rules import (
     gate_by_input,
     rectify,
     skip,
+    statistics_given,
 )
 from convscope.network.network import Network
 from convscope.network.node import Node
@@ -67,11 +68,14 @@ def about_bends(network: Network, rules: Rules = DECONVNET) -> str:
         rules: The method of projection.
     """
     nodes = network.nodes.values()
-    nonlinear = [node for node in nodes if node.op.adjoint is None]
+    nonlinear = [node for node in nodes if node.op.adjoint in (None, derivative)]
     bends = {node.kind: rules[node] for node in nonlinear}
     done = {
         "rectifies the signal at": [k for k, rule in bends.items() if rule is rectify],
         "takes the derivative at": [k for k, rule in bends.items() if rule is derivative],
+        "takes the statistics as given at": [
+            k for k, rule in bends.items() if rule is statistics_given
+        ],
         "skips": [k for k, rule in bends.items() if rule is skip],
         "follows the switches of": [n.kind for n in nodes if n.op.switches],
         "multiplies by the other factor at": [

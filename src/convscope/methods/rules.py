@@ -4,7 +4,8 @@ Linear operations (convolution, pooling with its switches, sums, concatenation, 
 adjoint in the op table. A method decides only where the network is not linear:
 
 - GRADIENT takes the derivative everywhere.
-- DECONVNET rectifies the signal itself at rectifiers, and skips LRN (Zeiler & Fergus 2014, §2.1).
+- DECONVNET rectifies the signal itself at rectifiers, skips LRN (Zeiler & Fergus 2014,
+  §2.1), and crosses other normalisations by their scale alone.
 - GUIDED does both at rectifiers (Springenberg et al. 2015, §3.4).
 """
 
@@ -19,8 +20,9 @@ from torch import Tensor
 
 from convscope.errors import BadOption, UnsupportedOp
 from convscope.network.node import Node, Rule, Saved, WindowRule
+from convscope.network.ops.elementwise import RECTIFIERS as SMOOTH_RECTIFIERS
 from convscope.network.ops.normalising import lrn_gradient
-from convscope.network.ops.shared import differentiate
+from convscope.network.ops.shared import derivative, no_signal
 
 __all__ = [
     "DECONVNET",
@@ -35,10 +37,14 @@ __all__ = [
     "rectify_derivative",
     "rules_named",
     "skip",
+    "statistics_given",
     "unpool_overwriting",
 ]
 
-RECTIFIERS = ("relu", "hardtanh", "leaky_relu", "elu", "silu", "mish", "gelu", "hardswish")
+RECTIFIERS = (
+    "relu", "hardtanh", "leaky_relu", "elu", "silu", "mish", "gelu", "hardswish",
+    *SMOOTH_RECTIFIERS,
+)  # fmt: skip
 """Nonlinearities that let positive values pass: these the deconvnet replaces by a rectification."""
 
 
@@ -144,11 +150,6 @@ def rectify(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     return (torch.relu(signal),)
 
 
-def derivative(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
-    """The operation's own derivative at the forward input."""
-    return differentiate(node, signal, saved.input())
-
-
 def rectify_derivative(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     """Both: the derivative, of what is positive in the signal."""
     return derivative(node, torch.relu(signal), saved)
@@ -159,7 +160,13 @@ def skip(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     return (signal,)
 
 
-BLIND = (rectify, skip)
+def statistics_given(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """Cross a normalisation by its scale alone, as if the image's statistics were stored ones."""
+    assert node.op.own_scale is not None
+    return (signal * node.op.own_scale(node, saved.input()),)
+
+
+BLIND = (rectify, skip, no_signal)
 """Rules that look at the signal alone."""
 
 
@@ -176,20 +183,29 @@ def unpool_overwriting(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor
     return (below.unflatten(-1, (rows, columns)),)
 
 
+_NORMS = ("layer_norm", "rms_norm", "group_norm", "instance_norm")
+"""Normalisations by the image's own statistics: these the deconvnet takes as given, as if
+they were stored ones, as a batch norm's are."""
 _OTHERS = ("sigmoid", "hardsigmoid", "tanh", "softmax", "log_softmax")
 """Gates and outputs: no rectifiers, so every method takes their derivative."""
 
 GRADIENT = Rules(
     "gradient",
     {
-        **dict.fromkeys((*RECTIFIERS, *_OTHERS), derivative),
+        **dict.fromkeys((*RECTIFIERS, *_NORMS, *_OTHERS), derivative),
         "relu": gate_by_input,
+        "detach": no_signal,
         "lrn": lrn_gradient,
     },
     InitialSignal.ONE,
 )
 DECONVNET = GRADIENT.replace(
-    {**dict.fromkeys(RECTIFIERS, rectify), "lrn": skip},
+    {
+        **dict.fromkeys(RECTIFIERS, rectify),
+        **dict.fromkeys(_NORMS, statistics_given),
+        "lrn": skip,
+        "detach": skip,
+    },
     name="deconvnet",
     seed=InitialSignal.ACTIVATION,
 )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["Constants", "stamp"]
+__all__ = ["Constants", "moved", "stamp"]
 
 
 class Constants:
@@ -23,7 +23,7 @@ class Constants:
     """
 
     def __init__(self, sources: Mapping[str, Tensor]) -> None:
-        self._sources = dict(sources)
+        self._sources: dict[str, Any] = dict(sources)
         self._values: dict[str, Any] = dict(sources)
         self._steps: list[Callable[[dict[str, Any]], Any]] = []
         self._made: list[Any] = []
@@ -35,14 +35,16 @@ class Constants:
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
-    def get(self, name: str, default: Any) -> Any:
-        return self._values.get(name, default)
-
     def compute(self, step: Callable[[dict[str, Any]], Any]) -> None:
         """Take one more step: a function that puts a value beside the others and returns it."""
         self._steps.append(step)
         with torch.no_grad():
             self._made.append(step(self._values))
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep one more value, which follows from nothing that may change."""
+        self._sources[name] = self._values[name] = value
+        self._stamps = self._now()
 
     def follow(self) -> None:
         """Compute anew, into the same memory, if a source was written to since the last time.
@@ -52,7 +54,7 @@ class Constants:
         if not self._steps or (stamps := self._now()) == self._stamps:
             return
         values: dict[str, Any] = dict(self._sources)
-        seen = {_memory(source) for source in self._sources.values()}
+        seen = {_memory(leaf) for leaf in tree_leaves(self._sources) if isinstance(leaf, Tensor)}
         with torch.no_grad():
             for step, made in zip(self._steps, self._made, strict=True):
                 for old, new in zip(tree_leaves(made), tree_leaves(step(values)), strict=True):
@@ -62,12 +64,26 @@ class Constants:
         self._stamps = stamps
 
     def _now(self) -> list[tuple[int, int]]:
-        return [stamp(source) for source in self._sources.values()]
+        tensors = (value for value in self._sources.values() if isinstance(value, Tensor))
+        return [stamp(tensor) for tensor in tensors]
 
 
 def stamp(tensor: Tensor) -> tuple[int, int]:
     """Return a value that changes when the tensor is written to."""
     return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
+
+
+def moved(tensor: Tensor, target: torch.device | str | torch.dtype) -> Tensor:
+    """A stored tensor on another device, or of another dtype if it holds no masks or whole numbers.
+
+    One that takes no memory along some axes takes none there afterwards.
+    """
+    if isinstance(target, torch.dtype) and not tensor.is_floating_point():
+        return tensor
+    if all(tensor.stride()) or not tensor.numel():
+        return tensor.to(target)
+    kept = (slice(None) if step else slice(1) for step in tensor.stride())
+    return tensor[tuple(kept)].to(target).expand(tensor.shape)
 
 
 def _memory(tensor: Tensor) -> int:

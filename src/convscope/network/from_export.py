@@ -1,21 +1,16 @@
-"""From a PyTorch module to nodes: export, resolve in-place writes, recognise LRN and activations
-that are written out, name layers.
+"""From an exported graph to nodes: resolve in-place writes, fold constants, recognise LRN and
+activations that are written out, name layers.
 
-Reading goes through `torch.export` at the level of training ops (conv2d stays conv2d), never
-through module hooks: in-place, functional and reused activations are all plain nodes.
+Reading goes through `torch.export`, never through module hooks: in-place, functional and reused
+activations are all plain nodes.
 """
 
 from __future__ import annotations
 
-import io
-import logging
 import operator
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -27,9 +22,18 @@ from torch.utils._pytree import tree_flatten_with_path, tree_unflatten
 from convscope.errors import BadModel, UnsupportedOp
 from convscope.network.aliasing import Memory, writes_in_place
 from convscope.network.constants import Constants
+from convscope.network.export import (
+    export,
+    is_tensor,
+    module_path,
+    of_images,
+    refusal,
+    target_of,
+)
+from convscope.network.folding import Folding
 from convscope.network.node import Node, Op
-from convscope.network.ops import LRN, op_of
-from convscope.network.spellings import ingredient, is_ingredient, read_spellings
+from convscope.network.ops import COPY, LRN, op_of
+from convscope.network.spellings import read_spellings
 
 __all__ = ["INPUT", "Reading", "read_network"]
 
@@ -68,55 +72,9 @@ def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Readin
         BadModel: The module cannot be exported.
         UnsupportedOp: It uses an operation that is not in the op table.
     """
-    program = _export(module, input_shape)
+    program = export(module, input_shape)
     reader = _Reader(program)
-    return Reading(reader.nodes(), reader.outputs, reader.stored)
-
-
-def _export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
-    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
-    image = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)
-    batch = {0: torch.export.Dim("batch", min=1, max=2**20)}
-    # without gradients, a `with torch.no_grad()` in forward() leaves no trace in the graph
-    with _evaluating(module), _quiet(), torch.no_grad():
-        try:
-            return torch.export.export(module, (image,), dynamic_shapes=(batch,), strict=False)
-        except Exception as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), "no reason")
-            size = "x".join(map(str, input_shape))
-            raise BadModel(
-                f"{type(module).__name__} cannot be exported with {size} images "
-                f"({type(error).__name__}: {reason.strip()}): check the input shape, and that "
-                "forward() takes one batch of images and does not branch on its values"
-            ) from error
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, each submodule's own mode back afterwards."""
-    modes = [(child, child.training) for child in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for child, training in modes:
-            child.training = training
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch.export's own warnings and log lines away from the user."""
-    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # it prints failed graphs
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+    return Reading(reader.nodes(), reader.outputs, reader.stored.stored)
 
 
 class _Reader:
@@ -125,12 +83,11 @@ class _Reader:
     def __init__(self, program: Any) -> None:
         self.program = program
         sources = _stored_tensors(program)
-        self.stored = Constants(sources)  # fx name -> parameter, buffer or constant
+        self.images = of_images(program)
+        self.stored = Folding(_batch(program), sources, _learned(program, sources))
         self.memory = Memory()
-        self.learned = _learned(program, sources)  # fx names of what may be trained
         self.drafts: dict[Any, Node] = {}  # fx node -> node, under its fx name
         self.outputs: dict[str, str] = {}  # known when the nodes are
-        self.refused: dict[str, UnsupportedOp] = {}  # what is only read as a part of an activation
 
     def nodes(self) -> list[Node]:
         graph = self.program.graph
@@ -141,11 +98,9 @@ class _Reader:
                 self.memory.add(fx)
             elif fx.op != "call_function" or fx in inside_lrn:
                 continue
-            elif self._is_constant(fx):
-                if any(node.name in self.learned for node in fx.all_input_nodes):
-                    self.learned.add(fx.name)
-                self.stored.compute(partial(_fold, fx))
-            elif _is_tensor(fx):
+            elif fx not in self.images:
+                self.stored.take(fx)
+            elif is_tensor(fx):
                 self._read(fx, lrn.get(fx))
         outputs = self._output_values()
         self._join_spellings({fx.name for fx in outputs.values()})
@@ -160,14 +115,17 @@ class _Reader:
         if lrn is not None:
             op, settings, operands = LRN, lrn["settings"], [lrn["value"]]
         else:
-            if op_of(_target(fx)) is None and not is_ingredient(_target(fx)):
-                raise UnsupportedOp(_refusal(fx))
+            row = op_of(target_of(fx))
+            if row is None:
+                raise UnsupportedOp(refusal(fx))
             bound = {key: self._constant(value) for key, value in _bind(fx).items()}
-            op, settings = self._operation(fx, bound)
+            op, settings = self._settings(fx, row, bound)
             operands = _operands(bound)
-            tensors = {key: value for key, value in bound.items() if isinstance(value, Tensor)}
-        if fx.meta["val"].dim() == 0 or fx.meta["val"].shape[0] != _batch(self.program):
-            raise UnsupportedOp(_refusal(fx, "mixes the images of a batch"))
+            tensors = _tensors(bound)
+        if _mixes_images(fx, _batch(self.program)):
+            raise UnsupportedOp(refusal(fx, "mixes the images of a batch"))
+        if writes_in_place(fx) and fx.args[0].name in self.stored:
+            raise UnsupportedOp(refusal(fx, "writes into a constant what depends on the images"))
         inputs = [self._value_of(operand, fx) for operand in operands]
         self.drafts[fx] = Node(
             name=fx.name,
@@ -177,58 +135,41 @@ class _Reader:
             below=tuple(_shape(source) for source in inputs),
             settings=settings,
             tensors=tensors,
-            module=_module_path(fx)[0],
+            module=module_path(fx)[0],
         )
         self.memory.add(fx, op, operands[0])
 
-    def _operation(self, fx: Any, bound: dict[str, Any]) -> tuple[Op, dict[str, Any]]:
-        """The op table's row for a call, and its settings, or a part of an activation written out.
-
-        A call that can be neither is refused with UnsupportedOp.
-        """
-        try:
-            op = op_of(_target(fx))
-            if op is None:
-                raise UnsupportedOp(_refusal(fx))
-            return op, self._settings(fx, op, bound)
-        except UnsupportedOp as error:
-            part = None if _has_run_time_numbers(bound) else ingredient(_target(fx), bound)
-            if part is None:
-                raise
-            self.refused[fx.name] = error
-            return part
-
     def _join_spellings(self, outputs: set[str]) -> None:
-        """Make activations that are written out one node each; refuse parts that are left over."""
-        learned = {id(self.stored[name]) for name in self.learned}
+        """Make activations that are written out one node each."""
+        learned = {id(self.stored[name]) for name in self.stored.learned}
         drafts = {draft.name: draft for draft in self.drafts.values()}
         joined = read_spellings(drafts, outputs, lambda tensor: id(tensor) in learned)
-        for name, node in joined.items():
-            if node.op.ingredient:
-                raise self.refused[name]
         self.drafts = {fx: joined[fx.name] for fx in self.drafts if fx.name in joined}
 
-    def _settings(self, fx: Any, op: Op, bound: dict[str, Any]) -> dict[str, Any]:
-        if not op.reshapes and _has_run_time_numbers(bound):
-            raise UnsupportedOp(_refusal(fx, "takes a number that is computed at run time"))
+    def _settings(self, fx: Any, op: Op, bound: dict[str, Any]) -> tuple[Op, dict[str, Any]]:
+        """The settings of a call, and its row: a cast to what is there already is a copy."""
+        if not (op.reshapes or op.spreads) and _has_run_time_numbers(bound):
+            raise UnsupportedOp(refusal(fx, "takes a number that is computed at run time"))
         try:
-            return op.read(bound)
+            settings = op.read(bound)
         except NotImplementedError as error:
-            raise UnsupportedOp(_refusal(fx, str(error))) from None
+            raise UnsupportedOp(refusal(fx, str(error))) from None
+        if op.casts and bound["self"].meta["val"].dtype == fx.meta["val"].dtype:
+            del bound["below"], bound["above"]
+            return COPY, {}
+        return op, settings
 
     def _constant(self, value: Any) -> Any:
         """An argument with stored tensors put in place of their graph nodes."""
-        if isinstance(value, torch.fx.Node):
-            return self.stored.get(value.name, value)
+        if _is_list(value):
+            return [self._constant(item) for item in value]
+        if isinstance(value, torch.fx.Node) and value.name in self.stored:
+            return self.stored[value.name]
         return value
-
-    def _is_constant(self, fx: Any) -> bool:
-        """Computed from stored tensors alone, such as a reshaped mean image."""
-        return bool(fx.all_input_nodes) and all(n.name in self.stored for n in fx.all_input_nodes)
 
     def _value_of(self, operand: Any, fx: Any) -> Any:
         if self.memory.is_stale(operand):
-            raise UnsupportedOp(_refusal(fx, "reads memory that was overwritten through a view"))
+            raise UnsupportedOp(refusal(fx, "reads memory that was overwritten through a view"))
         return self.memory.holder(operand)
 
     # -- names
@@ -260,17 +201,17 @@ class _Reader:
                 continue
             used.add(fx)
             todo += [by_name[name] for name in self.drafts[fx].inputs if name in by_name]
-        residents = Counter(_module_path(fx)[1] for fx in used)
+        residents = Counter(module_path(fx)[1] for fx in used)
         last = {key: fx for fx in self.drafts if fx in used for key in _calls(fx)}
         own = {
             fx: bool(path) and residents[key] == 1 and last[key] is fx
-            for fx, (path, key) in ((fx, _module_path(fx)) for fx in used)
+            for fx, (path, key) in ((fx, module_path(fx)) for fx in used)
         }
         names: dict[Any, str] = {}
-        taken = {_module_path(fx)[0] for fx in used if own[fx]}  # a module's own, before any other
+        taken = {module_path(fx)[0] for fx in used if own[fx]}  # a module's own, before any other
         for leaf in (True, False):
             for fx in (fx for fx in self.drafts if fx in used and own[fx] is leaf):
-                path, kind = _module_path(fx)[0], self.drafts[fx].kind
+                path, kind = module_path(fx)[0], self.drafts[fx].kind
                 if leaf and path not in names.values():
                     names[fx] = path
                 else:
@@ -288,20 +229,6 @@ class _Reader:
 
 
 # --- reading one fx node --------------------------------------------------------------------------
-
-
-def _fold(fx: Any, values: dict[str, Any]) -> Any:
-    """Put a constant's value beside the values it is computed from. One that is written to is left
-    alone: its copy takes its name."""
-    stored = {node.name: values[node.name] for node in fx.all_input_nodes}
-    written = fx.args[0].name if writes_in_place(fx) else None
-    if written is not None:
-        stored[written] = stored[written].clone()
-    args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), lambda n: stored[n.name])
-    values[fx.name] = fx.target(*args, **kwargs)
-    if written is not None:
-        values[written] = values[fx.name]
-    return values[fx.name]
 
 
 def _stored_tensors(program: Any) -> dict[str, Tensor]:
@@ -336,6 +263,14 @@ def _learned(program: Any, stored: dict[str, Tensor]) -> set[str]:
     return names & stored.keys()
 
 
+def _mixes_images(fx: Any, batch: Any) -> bool:
+    """Whether a value has not one row for each image, or is as long as the batch elsewhere too."""
+    shape = fx.meta["val"].shape
+    if not shape or shape[0] != batch:
+        return True
+    return not all(isinstance(n, int) for n in shape[1:])
+
+
 def _batch(program: Any) -> Any:
     """The symbol that stands for the number of images."""
     user = program.graph_signature.user_inputs[0]
@@ -343,23 +278,16 @@ def _batch(program: Any) -> Any:
     return image.meta["val"].shape[0]
 
 
-def _is_tensor(fx: Any) -> bool:
-    return isinstance(fx.meta.get("val"), Tensor)
-
-
 def _shape(fx: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in fx.meta["val"].shape[1:])
-
-
-def _target(fx: Any) -> Any:
-    """The operation that computes this value: of a piece, the one that cut it."""
-    return fx.args[0].target if fx.target is operator.getitem else fx.target
 
 
 def _bind(fx: Any) -> dict[str, Any]:
     """The call's arguments by the names of the ATen schema, defaults filled in."""
     if fx.target is operator.getitem:
-        return _bind_piece(*fx.args)
+        op = op_of(target_of(fx))
+        cut = op is not None and op.cuts
+        return _bind_piece(*fx.args) if cut else {**_bind(fx.args[0]), "item": fx.args[1]}
     schema = fx.target._schema.arguments
     bound = {a.name: a.default_value if a.has_default_value() else None for a in schema}
     bound.update(zip((a.name for a in schema), fx.args, strict=False))
@@ -378,11 +306,22 @@ def _bind_piece(source: Any, index: int) -> dict[str, Any]:
 
 def _has_run_time_numbers(bound: dict[str, Any]) -> bool:
     items = (v for value in bound.values() for v in (value if _is_list(value) else (value,)))
-    return any(isinstance(item, torch.fx.Node) and not _is_tensor(item) for item in items)
+    return any(isinstance(item, torch.fx.Node) and not is_tensor(item) for item in items)
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
+
+
+def _tensors(bound: dict[str, Any]) -> dict[str, Tensor]:
+    """The arguments that are stored; those in a list are called `name.number`."""
+    tensors: dict[str, Tensor] = {}
+    for key, value in bound.items():
+        items = enumerate(value) if _is_list(value) else ()
+        tensors.update({f"{key}.{i}": item for i, item in items if isinstance(item, Tensor)})
+        if isinstance(value, Tensor):
+            tensors[key] = value
+    return tensors
 
 
 def _operands(bound: dict[str, Any]) -> list[Any]:
@@ -390,18 +329,9 @@ def _operands(bound: dict[str, Any]) -> list[Any]:
     operands: list[Any] = []
     for value in bound.values():
         for item in value if _is_list(value) else (value,):
-            if isinstance(item, torch.fx.Node) and _is_tensor(item):
+            if isinstance(item, torch.fx.Node) and is_tensor(item):
                 operands.append(item)
     return operands
-
-
-def _module_path(fx: Any) -> tuple[str, str]:
-    """(dotted name of the innermost module, key of that very call of it)."""
-    stack = fx.meta.get("nn_module_stack") or {}
-    if not stack:
-        return "", ""
-    key, (path, _) = list(stack.items())[-1]
-    return path, key
 
 
 def _calls(fx: Any) -> list[str]:
@@ -413,16 +343,6 @@ def _free(name: str, taken: set[str]) -> str:
     """The name, or the first of name:2, name:3, ... that nothing has."""
     numbered = (f"{name}:{number}" for number in count(2))
     return name if name not in taken else next(n for n in numbered if n not in taken)
-
-
-def _refusal(fx: Any, why: str = "is not in the op table") -> str:
-    layer = _module_path(fx)[0]
-    where = f"layer {layer!r}" if layer else "the network's own forward()"
-    return (
-        f"operation {_target(fx)} in {where} {why}: Convscope refuses what it cannot follow "
-        "exactly. Replace the operation, or add it to convscope/network/ops (CONTRIBUTING.md, "
-        "'A new op')"
-    )
 
 
 def _match_lrn(fx: Any) -> dict[str, Any] | None:

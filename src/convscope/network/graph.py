@@ -14,7 +14,7 @@ from torch import Tensor
 
 from convscope.errors import BadInput, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
-from convscope.network.constants import Constants
+from convscope.network.constants import Constants, moved
 from convscope.network.from_export import INPUT
 from convscope.network.node import Node
 from convscope.network.unit import Unit
@@ -124,21 +124,21 @@ class Graph:
 
     def _like(self) -> Tensor:
         tensors = (t for node in self.nodes.values() for t in node.tensors.values())
-        return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
+        return next((t for t in tensors if t.is_floating_point() and t.numel()), torch.zeros(()))
 
     def to(self, target: torch.device | str | torch.dtype) -> Self:
         """The same network with its tensors on another device, or of another dtype."""
-        moved = [
-            replace(node, tensors={key: t.to(target) for key, t in node.tensors.items()})
+        nodes = [
+            replace(node, tensors={key: moved(t, target) for key, t in node.tensors.items()})
             for node in self.nodes.values()
         ]
         stays = all(
             now is before
-            for new, old in zip(moved, self.nodes.values(), strict=True)
+            for new, old in zip(nodes, self.nodes.values(), strict=True)
             for now, before in zip(new.tensors.values(), old.tensors.values(), strict=True)
         )
         constants = self._constants if stays else None
-        return type(self)(moved, self.input_shape, self.outputs, self.output, constants)
+        return type(self)(nodes, self.input_shape, self.outputs, self.output, constants)
 
     def identity(self) -> str:
         """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""

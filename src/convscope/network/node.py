@@ -187,6 +187,8 @@ class Op:
     """The output is the input itself, as dropout's at test time."""
     identity: bool = False
     """It passes through in training too, as a copy does: no layer that anyone meant."""
+    casts: bool = False
+    """It changes the type of the numbers: where it leaves it, it is a copy."""
     reshapes: bool = False
     """The output holds the input's values in the same order, in another shape."""
     flattens: bool = False
@@ -199,8 +201,8 @@ class Op:
     """The output is the inputs, one after the other."""
     arithmetic: bool = False
     """A sum, difference, product or quotient, of two values or with what is stored."""
-    ingredient: bool = False
-    """It is read only as a part of an activation that is written out."""
+    spells: bool = False
+    """It may be a part of an activation that is written out, its last one too."""
     pools: bool = False
     """Each value is the largest of some below, or their mean."""
     switches: bool = False
@@ -211,8 +213,13 @@ class Op:
     """tensors["weight"] (K, C) times all of the input, plus tensors["bias"]."""
     scale_shift: Callable[[Node], tuple[Tensor, Tensor]] | None = None
     """A normalisation that is y = scale * x + shift, per channel: those two."""
+    own_scale: Callable[[Node, Tensor], Tensor] | None = None
+    """A normalisation by statistics of the image itself: what each value of an input is multiplied
+    by, these statistics taken as given."""
     activation: bool = False
     """A nonlinearity: its value is what the layer below answers."""
+    spreads: bool = False
+    """The output is a view that repeats the input's values along axes of length one."""
     probabilities: bool = False
     """Values are probabilities: of each number by itself, or, unless elementwise, along an axis."""
     log_probabilities: bool = False
@@ -230,7 +237,7 @@ class Op:
     @property
     def views(self) -> bool:
         """The output is a view of the input that leaves values out, or lists them otherwise."""
-        return self.cuts or self.permutes
+        return self.cuts or self.permutes or self.spreads
 
 
 def patch_size(node: Node, size: Sequence[int], index: int = 0) -> tuple[int, int]:

@@ -19,24 +19,8 @@ from torch import Tensor
 from convscope.network.node import Node, Op
 from convscope.network.ops import OPS
 
-__all__ = ["ingredient", "is_ingredient", "read_spellings"]
+__all__ = ["read_spellings"]
 
-aten = torch.ops.aten
-
-INGREDIENT = "ingredient"
-"""Kind of a node that only makes sense as a part of an activation."""
-_INGREDIENTS = frozenset(
-    f"aten.{name}"
-    for name in (
-        "abs.default", "celu.default", "clamp.default", "clamp_max.default", "clamp_min.default",
-        "clip.default", "div.Tensor", "erf.default", "exp.default", "expm1.default", "ge.Scalar",
-        "gt.Scalar", "le.Scalar", "log.default", "log1p.default", "log_sigmoid.default",
-        "lt.Scalar", "masked_fill.Scalar", "max.other", "maximum.default", "min.other",
-        "minimum.default", "neg.default", "pow.Tensor_Scalar", "reciprocal.default",
-        "softplus.default", "special_expit.default", "square.default", "threshold.default",
-        "where.ScalarOther", "where.ScalarSelf", "where.self", "zeros_like.default",
-    )
-)  # fmt: skip
 _BY_KIND = {op.kind: op for op in OPS}
 
 LONGEST = 16
@@ -105,41 +89,6 @@ _ROWS = (
     _Row("elu", _alpha),
     _Row("hardtanh", _ends),
 )
-
-
-def is_ingredient(target: Any) -> bool:
-    """Whether an ATen overload may be a part of an activation."""
-    return _name(target) in _INGREDIENTS
-
-
-def _name(target: Any) -> str:
-    """The overload's name; of one that works in place, the name of the one that does not."""
-    return str(target).replace("_.", ".", 1)
-
-
-def ingredient(target: Any, bound: Mapping[str, Any]) -> tuple[Op, dict[str, Any]] | None:
-    """An operation that is read only as a part of an activation, and its settings.
-
-    target, bound : an ATen overload and its arguments by name.   None: it is no such part.
-    """
-    if not is_ingredient(target):
-        return None
-    _, packet, overload = (name := _name(target)).split(".")
-    function = getattr(getattr(aten, packet), overload)
-
-    def forward(node: Node, *values: Tensor) -> Tensor:
-        operands = iter(values)
-        arguments = {
-            key: next(operands)
-            if isinstance(given, torch.fx.Node)
-            else node.tensors.get(key, given)
-            for key, given in bound.items()
-        }
-        return function(**arguments)
-
-    fixed = {k: v for k, v in bound.items() if not isinstance(v, (Tensor, torch.fx.Node))}
-    op = Op(INGREDIENT, (), forward, pointwise=True, ingredient=True)
-    return op, {"operation": name, **fixed}
 
 
 def read_spellings(
@@ -212,7 +161,7 @@ def _regions(
 
 def _may_end(op: Op) -> bool:
     """Whether it may be the last operation of an activation that is written out."""
-    return op.ingredient or op.arithmetic
+    return op.spells or op.arithmetic
 
 
 def _may_be_inside(op: Op) -> bool:
@@ -222,22 +171,37 @@ def _may_be_inside(op: Op) -> bool:
 
 def _spatial(node: Node) -> bool:
     """Whether it meets with stored numbers that differ along rows or columns."""
+    tensors = map(_as_number, node.tensors.values())
     return len(node.shape) > 1 and any(
-        t.numel() > 1 and (t.dim() < 3 or t.shape[-2:].numel() > 1) for t in node.tensors.values()
+        t.numel() > 1 and (t.dim() < 3 or t.shape[-2:].numel() > 1) for t in tensors
     )
+
+
+def _as_number(tensor: Tensor) -> Tensor:
+    """A stored tensor, or the one number of one that is the same everywhere."""
+    alike = all(n == 1 or step == 0 for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    if tensor.numel() > 1 and alike:
+        return tensor[(0,) * tensor.dim()]
+    return tensor
 
 
 def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool]) -> Node | None:
     """The region as one node, if it computes one of the table's activations."""
-    tensors = {f"{i}.{k}": t for i, part in enumerate(parts) for k, t in part.tensors.items()}
+    tensors = {
+        f"{i}.{key}": _as_number(tensor)
+        for i, part in enumerate(parts)
+        for key, tensor in part.tensors.items()
+    }
     changing = {key: t for key, t in tensors.items() if t.numel() > 1 or learned(t)}
     run = _written(source, parts)
     fixed = {
-        k: t.detach().cpu().double().reshape(()) for k, t in tensors.items() if k not in changing
+        key: t.detach().cpu().double().reshape(()) if t.numel() else t.cpu()
+        for key, t in tensors.items()
+        if key not in changing
     }
     whole = replace(
         parts[-1],
-        op=Op(INGREDIENT, (), run, ingredient=True),
+        op=Op("written", (), run),
         inputs=(source,),
         below=(parts[-1].shape,),
         settings={"written": _words(parts)},
@@ -255,7 +219,8 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
         for row in _ROWS:
             if as_written and row.exactly:
                 continue
-            like = [node for variant in variants if (node := _like(variant, row, tolerance))]
+            limit = 0.0 if row.exactly else tolerance
+            like = [node for variant in variants if (node := _like(variant, row, limit))]
             if len(like) == len(variants):
                 op = replace(_BY_KIND[row.kind], forward=run, in_place=None)
                 return replace(whole, op=op) if as_written else replace(like[0], tensors={})
@@ -265,7 +230,7 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
 def _like(node: Node, row: _Row, tolerance: float) -> Node | None:
     """The activation of that row, with the settings it needs to be the same function."""
     values = node.forward(_POINTS)
-    if not torch.isfinite(values).all():
+    if not values.is_floating_point() or not torch.isfinite(values).all():
         return None
     settings = row.settings(lambda x: float(node.forward(torch.tensor([x]).double())))
     if settings is None:

@@ -15,15 +15,30 @@ from typing import Any
 
 from convscope.network.node import Op
 from convscope.network.ops.activations import ACTIVATIONS
+from convscope.network.ops.copying import COPY, COPYING
+from convscope.network.ops.elementwise import ELEMENTWISE
 from convscope.network.ops.filters import FILTERS
 from convscope.network.ops.joining import JOINING
 from convscope.network.ops.normalising import LRN, NORMALISING
 from convscope.network.ops.pooling import POOLING
+from convscope.network.ops.products import PRODUCTS
+from convscope.network.ops.reducing import REDUCING
 from convscope.network.ops.shaping import SHAPING
 
-__all__ = ["LRN", "OPS", "op_of"]
+__all__ = ["COPY", "LRN", "OPS", "op_of"]
 
-OPS: tuple[Op, ...] = (*FILTERS, *NORMALISING, *POOLING, *JOINING, *SHAPING, *ACTIVATIONS)
+OPS: tuple[Op, ...] = (
+    *FILTERS,
+    *NORMALISING,
+    *POOLING,
+    *REDUCING,
+    *JOINING,
+    *PRODUCTS,
+    *SHAPING,
+    *COPYING,
+    *ACTIVATIONS,
+    *ELEMENTWISE,
+)
 _BY_ATEN = {overload: op for op in OPS for overload in op.aten}
 
 

@@ -1,4 +1,4 @@
-"""Op table: elementwise nonlinearities. None has an adjoint: there a method has to decide."""
+"""Op table: activations that have modules of their own. At most of them a method has to decide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.network.node import Node, Op
-from convscope.network.ops.shared import across_axis, aten
+from convscope.network.ops.shared import across_axis, aten, derivative
 
 
 def _read_hardtanh(bound: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ ACTIVATIONS: tuple[Op, ...] = tuple(
        read=lambda bound: {"alpha": bound["alpha"]}),
     Op("hardswish", (aten.hardswish.default, aten.hardswish_.default),
        lambda node, value: F.hardswish(value)),
-    Op("sigmoid", (aten.sigmoid.default, aten.sigmoid_.default),
+    Op("sigmoid", (aten.sigmoid.default, aten.sigmoid_.default, aten.special_expit.default),
        lambda node, value: torch.sigmoid(value), probabilities=True),
     Op("hardsigmoid", (aten.hardsigmoid.default, aten.hardsigmoid_.default),
        lambda node, value: F.hardsigmoid(value), probabilities=True),
@@ -69,4 +69,6 @@ ACTIVATIONS: tuple[Op, ...] = tuple(
     Op("log_softmax", (aten.log_softmax.int,),
        lambda node, value: torch.log_softmax(value, node.settings["axis"]),
        field=across_axis, read=_read_softmax, log_probabilities=True),
+    Op("glu", (aten.glu.default,), lambda node, value: F.glu(value, node.settings["axis"]),
+       derivative, across_axis, _read_softmax, adjoint_looks=lambda node: True),
 ))  # fmt: skip

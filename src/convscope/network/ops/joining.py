@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from convscope.network.node import Node, Op, Saved
-from convscope.network.ops.shared import across_axis, aten, broadcast
-
-
-def _sum_to(node: Node, index: int, signal: Tensor) -> Tensor:
-    """Undo broadcasting: sum the signal over the axes along which an input was spread out."""
-    sizes = zip(node.below[index], node.shape, strict=True)
-    axes = [a + 1 for a, (below, above) in enumerate(sizes) if below == 1 != above]
-    return signal.sum(axes, keepdim=True) if axes else signal
+from convscope.network.ops.shared import (
+    across_axis,
+    aten,
+    broadcast,
+    derivative,
+    is_value,
+    same_everywhere,
+    sum_to,
+)
 
 
 def _constant(bound: dict[str, Any]) -> int | float | None:
@@ -60,7 +61,7 @@ def _add(node: Node, value: Tensor, *others: Tensor) -> Tensor:
 def _add_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     scales = node.settings["scales"]
     return tuple(
-        _sum_to(node, i, signal if scale == 1 else signal * scale)
+        sum_to(node, i, signal if scale == 1 else signal * scale)
         for i, (scale, _) in enumerate(zip(scales, node.below, strict=False))
     )
 
@@ -84,61 +85,92 @@ def _mul(node: Node, value: Tensor, *others: Tensor) -> Tensor:
 def _mul_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     """The product rule: each factor gets the signal times the other factor."""
     if len(node.inputs) == 1:
-        return (_sum_to(node, 0, signal * _other(node, ())),)
+        return (sum_to(node, 0, signal * _other(node, ())),)
     first, second = saved.input(0), saved.input(1)
-    return _sum_to(node, 0, signal * second), _sum_to(node, 1, signal * first)
+    return sum_to(node, 0, signal * second), sum_to(node, 1, signal * first)
 
 
 def _read_div(bound: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(bound["other"], (int, float, Tensor)):
-        raise NotImplementedError("divides by a value that depends on the image")
-    return {"constant": _constant(bound)}
+    inverted = _value_first(bound)
+    return {"constant": _constant(bound), **({"inverted": True} if inverted else {})}
 
 
-def _div(node: Node, value: Tensor) -> Tensor:
-    return value / _other(node, ())
+def _div(node: Node, value: Tensor, *others: Tensor) -> Tensor:
+    other = _other(node, others)
+    return other / value if node.settings.get("inverted") else value / other
 
 
 def _div_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
-    return (_sum_to(node, 0, signal / _other(node, ())),)
+    """The quotient rule where the image is below the line; else by what is there."""
+    if _divides(node):
+        return derivative(node, signal, saved)
+    return (sum_to(node, 0, signal / _other(node, ())),)
 
 
-def _same_everywhere(node: Node) -> bool:
-    """Whether a stored operand is the same at each position: a number, or one per channel."""
-    other = node.tensors.get("other")
-    return other is None or all(n == 1 for n in other.shape[-2:])
+def _divides(node: Node) -> bool:
+    """Whether it divides by a value that depends on the image."""
+    return len(node.inputs) == 2 or "inverted" in node.settings
 
 
 def _read_cat(bound: dict[str, Any]) -> dict[str, Any]:
-    return {"axis": bound["dim"]}
+    """values : where the network's values stand, if stored tensors stand between them"""
+    values = tuple(i for i, item in enumerate(bound["tensors"]) if is_value(item))
+    stored = len(values) < len(bound["tensors"])
+    return {"axis": bound["dim"], **({"values": values} if stored else {})}
 
 
 def _cat(node: Node, *values: Tensor) -> Tensor:
-    return torch.cat(values, node.settings["axis"])
+    axis, places = node.settings["axis"], node.settings.get("values")
+    if places is None:
+        return torch.cat(values, axis)
+    given = dict(zip(places, values, strict=True))
+    count = len(values) + len(node.tensors)
+    pieces = (given[i] if i in given else node.tensors[f"tensors.{i}"] for i in range(count))
+    return torch.cat([_beside(piece, values[0], axis) for piece in pieces], axis)
+
+
+def _beside(piece: Tensor, value: Tensor, axis: int) -> Tensor:
+    """A stored tensor as large as a value, but along the axis; on a window, where it is alike."""
+    shape = list(value.shape)
+    shape[axis] = piece.shape[axis]
+    if list(piece.shape[1:]) != shape[1:]:
+        piece = piece[..., :1, :1]
+    return piece.expand(shape)
 
 
 def _cat_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
-    axis = node.settings["axis"]
-    axis_below = axis - 1 if axis > 0 else axis
-    return tuple(signal.split([below[axis_below] for below in node.below], axis))
+    axis, places = node.settings["axis"], node.settings.get("values")
+    below = axis - 1 if axis > 0 else axis
+    sizes = [shape[below] for shape in node.below]
+    if places is None:
+        return tuple(signal.split(sizes, axis))
+    given = dict(zip(places, sizes, strict=True))
+    count = len(sizes) + len(node.tensors)
+    every = [given.get(i) or node.tensors[f"tensors.{i}"].shape[axis] for i in range(count)]
+    pieces = signal.split(every, axis)
+    return tuple(pieces[i] for i in places)
 
 
 JOINING: tuple[Op, ...] = (
-    *(replace(op, pointwise=True, elementwise=True, windowable=_same_everywhere, arithmetic=True)
+    *(replace(op, pointwise=True, elementwise=True, windowable=same_everywhere, arithmetic=True)
       for op in (
-        Op("add", (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar),
+        Op("add", (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar, aten.add_.Scalar),
            _add, _add_adjoint, broadcast, _read_sum(1, 1)),
-        Op("sub", (aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.subtract.Tensor),
+        Op("sub", (aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.sub_.Scalar,
+                   aten.subtract.Tensor, aten.subtract_.Tensor),
            _add, _add_adjoint, broadcast, _read_sum(1, -1)),
         Op("sub", (aten.rsub.Scalar, aten.rsub.Tensor),
            _add, _add_adjoint, broadcast, _read_sum(-1, 1, alpha_on_first=True)),
-        Op("mul", (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.multiply.Tensor),
+        Op("mul", (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.mul_.Scalar,
+                   aten.multiply.Tensor, aten.multiply_.Tensor),
            _mul, _mul_adjoint, broadcast, _read_mul,
            adjoint_looks=lambda node: len(node.inputs) == 2),
-        Op("div", (aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.divide.Tensor,
-                   aten.true_divide.Tensor),
-           _div, _div_adjoint, broadcast, _read_div),
+        Op("div", (aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.div_.Scalar,
+                   aten.divide.Tensor, aten.divide_.Tensor, aten.true_divide.Tensor,
+                   aten.true_divide_.Tensor),
+           _div, _div_adjoint, broadcast, _read_div, adjoint_looks=_divides),
     )),
     Op("cat", (aten.cat.default, aten.concat.default, aten.concatenate.default),
-       _cat, _cat_adjoint, across_axis, _read_cat, pointwise=True, concatenates=True),
+       _cat, _cat_adjoint, across_axis, _read_cat, pointwise=True, concatenates=True,
+       windowable=same_everywhere),
 )  # fmt: skip

@@ -173,7 +173,4 @@ SHAPING: tuple[Op, ...] = (
     Op("dropout", (aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default,
                    aten.feature_dropout_.default, aten.alpha_dropout.default), same,
        same_adjoint, read=_read_dropout, passes_through=True, pointwise=True, elementwise=True),
-    Op("identity", (aten.contiguous.default, aten.clone.default, aten.alias.default,
-                    aten.detach.default),
-       same, same_adjoint, passes_through=True, identity=True, pointwise=True, elementwise=True),
 )  # fmt: skip

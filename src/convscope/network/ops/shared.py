@@ -50,6 +50,13 @@ def broadcast(node: Node, index: int) -> Field:
     )
 
 
+def sum_to(node: Node, index: int, signal: Tensor) -> Tensor:
+    """Undo broadcasting: sum the signal over the axes along which an input was spread out."""
+    sizes = zip(node.below[index], node.shape, strict=True)
+    axes = [a + 1 for a, (below, above) in enumerate(sizes) if below == 1 != above]
+    return signal.sum(axes, keepdim=True) if axes else signal
+
+
 def grid_axis(node: Node, axis: int, index: int = 0) -> int | None:
     """Which axis of the grid an axis of an input is, the batch counted: 0 rows, 1 columns, or
     None: channels, or whatever else comes before the rows."""
@@ -73,17 +80,37 @@ def across_axis(node: Node, index: int) -> Field:
 
 
 def differentiate(
-    node: Node, signal: Tensor, at: Tensor, run: Callable[..., Tensor] | None = None
-) -> tuple[Tensor]:
-    """The derivative of a single-input operation at the point `at`, applied to the signal.
+    node: Node, signal: Tensor, *at: Tensor, run: Callable[..., Tensor] | None = None
+) -> tuple[Tensor, ...]:
+    """The derivative of an operation at the point `at`, applied to the signal: one per input.
+
+    A mask, and whatever else is no floating-point number, gets zeros.
 
     run : what to differentiate, by default the node's `forward`
     """
     with torch.inference_mode(False), torch.enable_grad():
-        signal, at = (t.clone() if t.is_inference() else t for t in (signal, at))
-        at = at.detach().requires_grad_()
-        (below,) = torch.autograd.grad((run or node.forward)(at), at, signal)
-    return (below,)
+        signal, *at_ = (t.clone() if t.is_inference() else t for t in (signal, *at))
+        points = [t.detach().requires_grad_(t.is_floating_point()) for t in at_]
+        value = (run or node.forward)(*points)
+        moving = [t for t in points if t.requires_grad]
+        below = iter(
+            torch.autograd.grad(value, moving, signal.to(value.dtype), materialize_grads=True)
+            if value.requires_grad
+            else map(torch.zeros_like, moving)
+        )
+        return tuple(next(below) if t.requires_grad else signal.new_zeros(t.shape) for t in points)
+
+
+def derivative(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """The operation's own derivative at the values of the forward pass, for each input."""
+    return differentiate(node, signal, *(saved.input(i) for i in range(len(node.inputs))))
+
+
+def no_signal(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """What is constant piece by piece, as a mask is, hands nothing down."""
+    grid = signal.shape[2:] if node.pointwise else None  # in windows, those of the signal
+    shapes = (below[:1] + grid if grid is not None else below for below in node.below)
+    return tuple(signal.new_zeros((len(signal), *shape)) for shape in shapes)
 
 
 def linear_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
@@ -95,7 +122,7 @@ def linear_adjoint_on_window(node: Node, signal: Tensor, saved: SavedWindows) ->
     """The same in windows, by the operation's `on_window`."""
     size = patch_size(node, signal.shape)
     at = signal.new_zeros((signal.shape[0], node.below[0][0], *size))
-    return differentiate(node, signal, at, node.forward_on_window)
+    return differentiate(node, signal, at, run=node.forward_on_window)
 
 
 def same(node: Node, value: Tensor) -> Tensor:
@@ -104,3 +131,63 @@ def same(node: Node, value: Tensor) -> Tensor:
 
 def same_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     return (signal,)
+
+
+def arguments(bound: dict[str, Any]) -> dict[str, Any]:
+    """A call's settings, so that `calling` can make it again: its numbers, and under "values" which
+    arguments the network's values are, in order."""
+    values: list[str] = []
+    settings: dict[str, Any] = {}
+    for key, given in bound.items():
+        items = dict(_items(key, given))
+        values += [place for place, item in items.items() if is_value(item)]
+        if not any(is_value(item) or isinstance(item, Tensor) for item in items.values()):
+            settings[key] = given
+    return {**settings, "values": tuple(values)}
+
+
+def calling(overload: Any) -> Callable[..., Tensor]:
+    """The forward that calls an ATen overload as it was called, whatever its arguments.
+
+    settings["item"] : of an operation with several results, which one
+    """
+    known = {argument.name for argument in overload._schema.arguments}
+
+    def forward(node: Node, *values: Tensor, **changed: Any) -> Tensor:
+        given = {key: value for key, value in node.settings.items() if key in known}
+        tensors = {**node.tensors, **dict(zip(node.settings["values"], values, strict=True))}
+        for place in sorted(tensors, key=_number):
+            key, _, number = place.partition(".")
+            if number:  # of a list
+                given.setdefault(key, []).append(tensors[place])
+            else:
+                given[key] = tensors[key]
+        result = overload(**given, **changed)
+        return result[node.settings["item"]] if "item" in node.settings else result
+
+    return forward
+
+
+def is_value(item: Any) -> bool:
+    """Whether an argument is a value that the network computes: a node of the exported graph."""
+    return isinstance(item, torch.fx.Node)
+
+
+def _items(key: str, given: Any) -> Iterable[tuple[str, Any]]:
+    """An argument under its name, or each of a list of tensors under `name.number`."""
+    if isinstance(given, (list, tuple)):
+        return [(f"{key}.{i}", item) for i, item in enumerate(given)]
+    return [(key, given)]
+
+
+def _number(place: str) -> int:
+    return int(place.partition(".")[2] or 0)
+
+
+def same_everywhere(node: Node) -> bool:
+    """Whether each stored tensor is the same at every position: a number, or one per channel."""
+    return all(
+        n == 1 or step == 0
+        for tensor in node.tensors.values()
+        for n, step in zip(tensor.shape[-2:], tensor.stride()[-2:], strict=True)
+    )
