@@ -35,9 +35,13 @@ class Verdict(StrEnum):
 class Effect:
     """How much speaks for a claim.
 
-    low, high : its 95 % interval; None where there is a single value, and so no spread
-    unit : "points" (hundredths, shown as such), or "" for a plain number
-    count, over : what the spread is over, such as 5 "folds"
+    Attributes:
+        value: The measured effect.
+        low: Lower end of its 95 % interval; None where there is a single value, and so no spread.
+        high: Upper end of the interval.
+        unit: "points" (hundredths, shown as such), or "" for a plain number.
+        count: How many values the spread is over.
+        over: What those values are, such as "folds".
     """
 
     value: float
@@ -49,7 +53,13 @@ class Effect:
 
     @classmethod
     def of(cls, values: Sequence[float], over: str, unit: str = "") -> Effect:
-        """A mean and its t-interval over independent values."""
+        """Compute a mean and its t-interval over independent values.
+
+        Args:
+            values: The values.
+            over: What they are, such as "seeds".
+            unit: "points", or "" for a plain number.
+        """
         found = contrast([(1.0, values)])
         return cls(found.value, found.low, found.high, unit, len(values), over)
 
@@ -57,9 +67,13 @@ class Effect:
     def over_folds(
         cls, values: Sequence[float], learned: int, tested: int, unit: str = ""
     ) -> Effect:
-        """A mean over random folds of one set (stats.over_folds).
+        """Compute a mean over random folds of one set, and its interval (`stats.over_folds`).
 
-        learned, tested : images in a fold
+        Args:
+            values: One for each fold.
+            learned: Images that a fold learns from.
+            tested: Images that a fold is tested on.
+            unit: "points", or "" for a plain number.
         """
         found = over_folds(values, learned, tested)
         low, high = (None, None) if found.count < 2 else (found.low, found.high)
@@ -90,9 +104,12 @@ class Effect:
 class Judgement:
     """What came of a claim.
 
-    here : our numbers, in words;   effect : None where nothing was measured
-    threshold : what the effect had to exceed
-    reason : why it was not run, failed, or cannot be told; "" else
+    Attributes:
+        verdict: Whether it holds here.
+        here: Our numbers, in words.
+        effect: What was measured; None where nothing was.
+        threshold: What the effect had to exceed.
+        reason: Why the claim was not run, failed, or cannot be told; "" otherwise.
     """
 
     verdict: Verdict
@@ -131,9 +148,14 @@ class Judgement:
 class Claim:
     """One claim of the paper, as data.
 
-    key : unique;   item : the stage whose result it is judged by
-    where : in the paper;   words : the claim;   paper : the paper's own numbers
-    rule : in words, what must be above what;   judge : that stage's typed result -> Judgement
+    Attributes:
+        key: Its name, unique.
+        item: The stage whose result it is judged by.
+        where: The place in the paper.
+        words: The claim.
+        paper: The paper's own numbers.
+        rule: In words, what must be above what.
+        judge: Judges the typed result of that stage.
     """
 
     key: str

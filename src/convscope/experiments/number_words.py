@@ -26,9 +26,17 @@ def points(share: float) -> str:
 
 
 def plus_minus(mean: float, deviation: float | None, *, digits: int = 1, unit: float = 0.01) -> str:
-    """0.865 and 0.005 as "86.5 ± 0.5": in hundredths, unless `unit` is another.
+    """Write a mean and its deviation, in hundredths: 0.865 and 0.005 as "86.5 ± 0.5".
 
-    deviation : None where there is no spread, of which nothing is said
+    Args:
+        mean: The mean.
+        deviation: Its spread; None where there is none, of which nothing is written.
+        digits: After the point.
+        unit: What is written as 1.
+
+    Example:
+        >>> plus_minus(0.865, 0.005)
+        '86.5 ± 0.5'
     """
     said = minus(f"{mean / unit:.{digits}f}")
     return said if deviation is None else f"{said} ± {deviation / unit:.{digits}f}"

@@ -202,7 +202,14 @@ class _Meter:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Raises  BadOption: none, or one given twice."""
+    """Refuse a list of seeds that is empty or has one twice.
+
+    Args:
+        seeds: The seeds of several trainings.
+
+    Raises:
+        BadOption: There is none, or one is given twice.
+    """
     if not seeds or len(set(seeds)) < len(seeds):
         raise BadOption(f"trainings from seeds {list(seeds)}: give at least one, each once")
 

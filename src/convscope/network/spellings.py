@@ -118,9 +118,14 @@ def _name(target: Any) -> str:
 
 
 def ingredient(target: Any, bound: Mapping[str, Any]) -> tuple[Op, dict[str, Any]] | None:
-    """An operation that is read only as a part of an activation, and its settings.
+    """Read an operation that only makes sense as a part of an activation, with its settings.
 
-    target, bound : an ATen overload and its arguments by name.   None: it is no such part.
+    Args:
+        target: An ATen overload.
+        bound: Its arguments by name.
+
+    Returns:
+        The operation and its settings; None where it is no such part.
     """
     if not is_ingredient(target):
         return None

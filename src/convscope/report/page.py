@@ -33,12 +33,19 @@ DIGITS = 5  # significant digits of a value on the page; tables.safetensors has 
 
 
 def write_page(atlas_dir: str | Path) -> Path:
-    """Write the page of a finished atlas into its folder; gives the path of index.html.
+    """Write the page of a finished atlas into its folder.
 
     Each file is replaced as a whole and index.html comes last, so a page that opens is complete.
     The same atlas always gives the same bytes; an older page is replaced.
 
-    Raises  BadInput: no atlas there, or an unfinished or damaged one.
+    Args:
+        atlas_dir: The atlas.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        BadInput: There is no atlas, or it is unfinished or damaged.
     """
     atlas = open_atlas(atlas_dir)
     for place in ("page", "data"):

@@ -24,9 +24,13 @@ SHIFT = 0.14  # of a row, between curves: equal ones both show
 
 @dataclass(frozen=True)
 class _Curve:
-    """A classifier's scores, from the first layer on; shares.
+    """A classifier's scores, from the first layer on, as shares.
 
-    below, above : what its bars reach on both sides
+    Attributes:
+        classifier: Its name.
+        values: A score for each layer.
+        below: How far the bars reach below the scores.
+        above: How far the bars reach above the scores.
     """
 
     classifier: str

@@ -140,7 +140,8 @@ class Sheet:
 class _Row:
     """Panels beside each other, drawn and measured; `place` puts them where they belong.
 
-    height : inches of the whole row
+    Attributes:
+        height: Of the whole row, in inches.
     """
 
     def __init__(
@@ -169,10 +170,13 @@ class _Row:
 
 
 class _Cell:
-    """A panel, drawn and measured. Inches.
+    """A panel, drawn and measured, in inches.
 
-    margins : what the axes' numbers and names take on the left, right, above and below
-    width : of the axes;   above, below : what the panel needs above and below the axes' top
+    Attributes:
+        margins: What the axes' numbers and names take on the left, right, above and below.
+        width: Of the axes.
+        above: What the panel needs above the axes' top.
+        below: What the panel needs below the axes' top.
     """
 
     def __init__(self, figure: Figure, panel: Panel, letters: Iterator[str]) -> None:

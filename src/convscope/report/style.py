@@ -59,9 +59,14 @@ def color_of(index: int) -> str:
 
 
 def tiled(tiles: Sequence[Pixels], seam: int) -> Pixels:
-    """Pictures (h, w, 3) of one size in rows, as many in a row as make a square of them.
+    """Lay pictures out in rows, as many in a row as make a square of them.
 
-    seam : pixels of white between two; rows that would be empty are left out
+    Args:
+        tiles: Pictures of one size.
+        seam: Pixels of white between two; rows that would be empty are left out.
+
+    Shape:
+        tiles: (h, w, 3) each.
     """
     columns = math.ceil(math.sqrt(len(tiles)))
     rows = math.ceil(len(tiles) / columns)
@@ -87,9 +92,14 @@ def render(figure: Figure, form: str = "png") -> bytes:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write the figure; a crash leaves the old file or the new one.
+    """Write a figure; a crash leaves the old file or the new one.
 
-    Raises  BadOption: the path does not end in .png, .pdf or .svg.
+    Args:
+        figure: The figure.
+        path: The file.
+
+    Raises:
+        BadOption: The path does not end in .png, .pdf or .svg.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:

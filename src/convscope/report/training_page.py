@@ -36,12 +36,19 @@ ACROSS, SEAM = 8, 6  # filters in a row, and pixels between two
 
 
 def write_training_page(run_folder: str | os.PathLike[str]) -> Path:
-    """Write the page of a run into its folder, at any moment of it; gives the path of index.html.
+    """Write the page of a training run into its folder, at any moment of it.
 
     Each file is replaced as a whole; nothing of the run is changed. The same run always gives the
     same bytes.
 
-    Raises  BadData: no run there.
+    Args:
+        run_folder: The run.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        BadData: There is no run.
     """
     folder = Path(run_folder)
     run = read_run(folder)

@@ -30,11 +30,17 @@ class Quantity(StrEnum):
 
 @dataclass(frozen=True)
 class RowClaim:
-    """key : unique;   words : as the paper would say it;   weights : by row of Table 2
-    sign : +1 or -1, of the weighted sum where the claim is true
-    total : what the weighted sum is, in words
-    otherwise : a claim that is enough as well; only if both fail does this one
-    also : a claim that must hold as well
+    """A claim about rows of Table 2: the sign of a weighted sum of their errors.
+
+    Attributes:
+        key: Its name, unique.
+        words: The claim as the paper would put it.
+        weights: The weight of each row's error in the sum.
+        sign: +1 or -1: that of the sum where the claim is true.
+        total: What the weighted sum is, in words.
+        quantity: Which error of a row is meant.
+        otherwise: A claim that is enough as well; only if both fail does this one.
+        also: A claim that must hold as well.
     """
 
     key: str

@@ -40,9 +40,14 @@ Outcomes = Mapping[str, Sequence[dict[str, Any]]]
 
 
 def planned(architecture: Architecture, variants: Iterable[Variant] | None = None) -> Planned:
-    """What would be trained: the whole network, then each variant; None is the paper's Table 2.
+    """List what would be trained: the whole network, then each variant.
 
-    Raises  BadOption: a variant that cannot be made, or two that are one.
+    Args:
+        architecture: The whole network.
+        variants: What to change in it; None: the paper's Table 2.
+
+    Raises:
+        BadOption: A variant cannot be made, or two are the same.
     """
     chosen = table2(architecture) if variants is None else tuple(variants)
     plan: list[tuple[Variant, Architecture]] = [(NONE, architecture)]
@@ -101,6 +106,10 @@ def ablate(
 
     Source:
         Zeiler & Fergus 2014, §5.1 and Table 2.
+
+    Example:
+        >>> images = convscope.open_images("scenes:train"), convscope.open_images("scenes:val")
+        >>> convscope.ablate("zfnet-small", images, recipe_named("small"), "ablation", seeds=[0])
     """
     if isinstance(architecture, str):
         architecture = architecture_named(architecture)

@@ -82,6 +82,10 @@ def correspond(
 
     Source:
         arXiv:1311.2901, §4.4, Table 1
+
+    Example:
+        >>> faces = align_parts(images, marked_images(images), preprocess)
+        >>> convscope.correspond(network, faces, fill=0.0).to_dict()
     """
     count = len(faces.names)
     if count < 2:

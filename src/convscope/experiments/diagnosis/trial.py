@@ -65,9 +65,11 @@ class Attempt:
 class Trial:
     """What `try_remedies` returns; `before` and `after` hold the seeds in the same order.
 
-    after : empty where no remedy could be applied; `before` then holds the network that was
-        diagnosed, if it was trained for that
-    examined : that network, which the findings are of; None if they were given
+    Attributes:
+        before: The network as it was, trained; where no remedy could be applied, the one that was
+            diagnosed, if it was trained for that.
+        after: The network with the remedies, trained; empty where none could be applied.
+        examined: The network that the findings are of; None if they were given.
     """
 
     change: Change

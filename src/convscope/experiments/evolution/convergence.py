@@ -27,11 +27,14 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 @dataclass(frozen=True)
 class Convergence:
-    """When a layer's maps came to stay as they end. Every number is a kept epoch.
+    """When a layer's maps came to stay as they are at the end. Every number is a kept epoch.
 
-    epochs : of each map
-    lower, median, upper : quartiles over the maps
-    to_the_end : share of maps that still changed between the last two kept epochs
+    Attributes:
+        epochs: The convergence epoch of each map.
+        lower: Lower quartile over the maps.
+        median: Median over the maps.
+        upper: Upper quartile over the maps.
+        to_the_end: Share of maps that still changed between the last two kept epochs.
     """
 
     epochs: tuple[int, ...]
@@ -53,14 +56,17 @@ class Convergence:
 class Trend:
     """Whether a higher layer converges later: a rank correlation over all maps.
 
-    rho : Spearman's, of a map's layer (counted from the bottom) with its convergence epoch; None
-        where all maps converge at one epoch or there is one layer only. Positive: lower ones first
-    low, high : 95 % interval, maps resampled within their layers
-    p : two-sided, epochs permuted over all maps
-    maps : how many
-
     All maps are of one network, so the interval and p speak of the maps of this training, not of
     trainings to come.
+
+    Attributes:
+        rho: Spearman's correlation of a map's layer (counted from the bottom) with its convergence
+            epoch. Positive: lower ones first. None where all maps converge at one epoch or there
+            is one layer only.
+        low: Lower end of the 95 % interval, maps resampled within their layers.
+        high: Upper end of the interval.
+        p: Two-sided, epochs permuted over all maps.
+        maps: How many maps.
     """
 
     rho: float | None

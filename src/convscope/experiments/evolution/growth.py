@@ -109,6 +109,10 @@ def evolve(
 
     Source:
         Zeiler & Fergus 2014, §4.1 and Fig. 4.
+
+    Example:
+        >>> images = convscope.open_images("scenes:train")
+        >>> convscope.evolve("runs/demo/zfnet", images, layers=["conv5"]).epochs
     """
     _check(maps, measured, threshold)
     path = Path(str(run).removeprefix("run:")).expanduser()
@@ -332,7 +336,7 @@ class _Study:
 
 
 def _lead(epoch: int, winners: Winners, channel: int, before: int, images: ImageSet) -> Lead:
-    """before : the image that led until then, -1 where none did"""
+    """A map's strongest activation at an epoch; `before` is the image that led, -1 where none."""
     image = int(winners.image[channel])
     if image < 0:
         return Lead(epoch, None, "", "", None, None, None, changed=False)

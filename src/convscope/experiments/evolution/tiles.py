@@ -110,7 +110,7 @@ def _drawn(
 def _winner(
     subject: OpenedEpoch, sight: Sight, layer: str, winners: Winners, channel: int, place: int
 ) -> Winner:
-    """place : where the tile goes, as the winner's `rank`"""
+    """A map's winner as the renderer takes it; its rank is the place where its tile goes."""
     row, column = winners.place(channel)
     return Winner(
         layer=layer,

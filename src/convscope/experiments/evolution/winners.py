@@ -95,9 +95,16 @@ class Sight:
 
 @dataclass(frozen=True, eq=False)
 class Winners:
-    """Where each map of a layer is strongest over all images: arrays (C,).
+    """Where each map of a layer is strongest over all images.
 
-    image : -1 for a dead map, one that is above zero in no image;   row, column : on its grid
+    Attributes:
+        value: The activation.
+        image: The number of the image; -1 for a dead map, one that is above zero in no image.
+        row: On the layer's grid.
+        column: On the layer's grid.
+
+    Shape:
+        Arrays: (C,).
     """
 
     value: NDArray[np.float64]

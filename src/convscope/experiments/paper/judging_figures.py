@@ -171,8 +171,13 @@ def _compared(
 ) -> Judgement:
     """The network that has more of something, by the claim, less the other one.
 
-    measured : of each filter or map, whose mean is one trained network's value; empty: not known,
-        for that reason
+    Args:
+        found: The diagnoses.
+        more: The network that has more of it.
+        what: What is compared, in words.
+        measured: Gives a value for each filter or map, whose mean is one trained network's value;
+            none where it is not known.
+        reason: Why it may not be known.
     """
     shares = {}
     for name, networks in {"ZFNet": found.zfnet, "AlexNet": found.alexnet}.items():

@@ -21,9 +21,11 @@ LEAST = 3  # images that must excite a map, for its pairs to mean something
 
 @dataclass(frozen=True)
 class Purity:
-    """A layer: the share of pairs of one class among each map's strongest images.
+    """How pure a layer is: the share of pairs of one class among each map's strongest images.
 
-    maps : one for each map that enough images excite;   untrained : the same before training
+    Attributes:
+        maps: The share of each map that enough images excite.
+        untrained: The same before training.
     """
 
     layer: str

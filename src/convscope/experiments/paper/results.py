@@ -36,9 +36,11 @@ __all__ = [
 class Trained:
     """A network of the plan after its training.
 
-    name : of the plan: zfnet, alexnet, or `free` (ZFNet without renormalisation)
-    renormalised : how often a filter was scaled back
-    errors : by epoch, shares of the validation images
+    Attributes:
+        name: In the plan: zfnet, alexnet, or `free` (ZFNet without renormalisation).
+        training: The training.
+        renormalised: How often a filter was scaled back.
+        errors: The validation error after each epoch, a share of the images.
     """
 
     name: str
@@ -70,10 +72,13 @@ class Trainings:
 class Fig5:
     """Fig. 5: ZFNet, the same without renormalisation, and AlexNet; all diagnosed on one set.
 
-    zfnet, alexnet : by seed
-    free : by seed, where renormalisation scaled a filter back; elsewhere ZFNet itself is what would
-        come of a training without it
-    shown : by name, the first seed's, with what is drawn of it; `free` only where it was trained
+    Attributes:
+        zfnet: By seed.
+        alexnet: By seed.
+        free: By seed, where renormalisation scaled a filter back; elsewhere ZFNet itself is what
+            would come of a training without it.
+        shown: By name, the first seed's, with what is drawn of it; `free` only where it was
+            trained.
     """
 
     zfnet: tuple[Diagnosis, ...]
@@ -122,9 +127,13 @@ LEARNED_WITH = ("Grounds that say nothing", "Grounds that tell the class")
 class Surroundings:
     """Two networks that learned alike, on the same images whose ground is their class's own.
 
-    plain : learned with grounds that say nothing;   telling : with those that tell the class
-    errors : of both, in that order, on validation images whose grounds say nothing
-    accuracy : of `telling` where grounds tell the class
+    Attributes:
+        plain: The one that learned with grounds that say nothing.
+        telling: The one that learned with grounds that tell the class.
+        errors: Of both, in that order, on validation images whose grounds say nothing.
+        accuracy: Of `telling`, where grounds tell the class.
+        preprocesses: How the networks want their images.
+        classes: The names of the classes.
     """
 
     plain: OcclusionStudy
@@ -156,10 +165,11 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Averages:
-    """Table 1.
+    """Table 1: what averaging several networks gains.
 
-    zfnets : ZFNets as they are (a), and with wider layers 3, 4, 5 (b)
-    alexnets : None where there is one only
+    Attributes:
+        zfnets: ZFNets as they are (a), and with wider layers 3, 4, 5 (b).
+        alexnets: AlexNets; None where there is one only.
     """
 
     zfnets: Ensemble

@@ -53,7 +53,15 @@ class Data:
 
 
 def data_of(data: str, budget: Budget) -> Data:
-    """Raises  BadOption: other scenes than `scenes`, or no folder with train/ and val/."""
+    """Find the images of a reproduction.
+
+    Args:
+        data: `scenes`, or a folder with train/ and val/.
+        budget: How many images.
+
+    Raises:
+        BadOption: It is other scenes than `scenes`, or no folder with train/ and val/.
+    """
     if data == SCENES:
         return Data(
             f"scenes:train:{budget.images}",
@@ -213,9 +221,14 @@ class RunContext:
         return self.out / "training" / f"{name}-{self.seed if seed is None else seed}"
 
     def model(self, name: str, seed: int | None = None) -> Model:
-        """A trained network, default of the first seed; `untrained` is ZFNet before its first step.
+        """Open a trained network.
 
-        Raises  BadData: it was not trained.
+        Args:
+            name: In the plan; `untrained` is ZFNet before its first step.
+            seed: Of its training; by default the first.
+
+        Raises:
+            BadData: It was not trained.
         """
         folder = self.run("zfnet" if name == UNTRAINED else name, seed)
         if not (folder / WEIGHTS).exists():

@@ -46,9 +46,13 @@ class Elsewhere:
 def stored(
     maps: OcclusionMaps, elsewhere: Sequence[Elsewhere], without: tuple[float, float] | None
 ) -> Arrays:
-    """All that is known of an image, but for the picture itself.
+    """Collect all that is known of an image, but for the picture itself, as arrays.
 
-    without : the target's probability without its object, and without its ground; None: unknown
+    Args:
+        maps: The occlusion maps.
+        elsewhere: What was measured at other positions.
+        without: The target's probability without its object, and without its ground; None where
+            that is unknown.
     """
     arrays = {name: getattr(maps, name).numpy() for name in MAPS}
     arrays |= {name: np.array(getattr(maps, name), np.float64) for name in NUMBERS}

@@ -113,7 +113,7 @@ class SensitivityStudy(Study):
         )
 
     def _check_folder(self, context: Context) -> None:
-        """Raises  BadOption: the folder compares two networks, and one is asked for."""
+        """Refuse, with BadOption, a folder that compares two networks where one is asked for."""
         out = context.out
         if self.against is None and out is not None and (out / AGAINST).exists():
             raise BadOption(
@@ -121,7 +121,7 @@ class SensitivityStudy(Study):
             )
 
     def _sessions(self, context: Context) -> list[Session]:
-        """Raises  BadOption: the two networks' classes differ."""
+        """The sessions of one or two networks; BadOption where their classes differ."""
         sessions = [context.session(self.model, self.reading)]
         if self.against is not None:
             sessions.append(context.session(self.against, self.reading))

@@ -101,6 +101,11 @@ def sensitivity(
 
     Source:
         Zeiler & Fergus 2014, §4.2, Fig. 6
+
+    Example:
+        >>> images = convscope.open_images("scenes:val")
+        >>> selection = correctly_classified([(network, preprocess)], images, count=5)
+        >>> convscope.sensitivity(network, images, preprocess, selection.chosen).to_dict()
     """
     if not chosen:
         raise BadData(f"{images.spec}: no image was chosen to be looked at")

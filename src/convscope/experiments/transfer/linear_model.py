@@ -60,7 +60,14 @@ class Span:
 
     @classmethod
     def of(cls, features: Floats) -> Span:
-        """features : (N, D), worth the turn where N < D"""
+        """Turn features into the space that they span, which is worth it where N < D.
+
+        Args:
+            features: One row per image.
+
+        Shape:
+            features: (N, D).
+        """
         centre = features.mean(0)
         centred = features - centre
         gram = torch.from_numpy(centred @ centred.T).double()

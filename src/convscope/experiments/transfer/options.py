@@ -106,11 +106,16 @@ class Measuring:
         )
 
     def parts(self, images: ImageSet, tests: ImageSet | None, **others: object) -> int:
-        """For images of several classes each: into how many they are dealt.
+        """Choose into how many parts images of several classes each are dealt.
 
-        others : by name, further options of the verb that are for images of one class each; None
-            where they were not given
-        Raises  BadOption: an option that has no meaning for these images was given.
+        Args:
+            images: The images.
+            tests: A test set; None where there is none.
+            others: Further options of the verb, by name, that are for images of one class each;
+                None where they were not given.
+
+        Raises:
+            BadOption: An option that has no meaning for these images was given.
         """
         given = {"classifier": self.classifier, "test_per_class": self.test_per_class, **others}
         named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
@@ -144,7 +149,11 @@ class Overlap:
     ] = False
 
     def check(self) -> None:
-        """Raises  BadOption: nothing to be a duplicate of."""
+        """Refuse options about duplicates where there is nothing to be a duplicate of.
+
+        Raises:
+            BadOption: There is nothing to be a duplicate of.
+        """
         if self.drop_duplicates and self.against is None:
             raise BadOption("--drop-duplicates: say with --against what the network was trained on")
 

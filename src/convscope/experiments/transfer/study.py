@@ -75,7 +75,7 @@ class FeatureStudy(Study):
         self.overlap.check()
 
     def _open(self, context: Context) -> _Opened:
-        """Raises  BadData: no such set or class; BadOption: no class in --drop."""
+        """Open the model and the images; BadData or BadOption where a set or class is missing."""
         from convscope.images.subsets import without_classes
 
         session = context.session(self.model, self.reading)
