@@ -23,7 +23,6 @@ __all__ = [
     "Rate",
     "bootstrap",
     "contrast",
-    "detection",
     "interval",
     "jackknife",
     "left_out",
@@ -31,7 +30,8 @@ __all__ = [
     "over_folds",
     "rank_correlation",
     "rank_correlations",
-    "ranks",
+    "rank_values",
+    "roc_auc",
     "sign_test",
 ]  # fmt: skip
 
@@ -285,7 +285,7 @@ def interval(value: float, without: Sequence[float]) -> tuple[float, float] | tu
     return value - half, value + half
 
 
-def detection(scores: ArrayLike, positive: ArrayLike) -> float:
+def roc_auc(scores: ArrayLike, positive: ArrayLike) -> float:
     """Compute the area under the ROC curve: how often a positive scores above a negative.
 
     Ties count half. 0.5 is chance, and is returned where all samples are positive or none is.
@@ -298,11 +298,11 @@ def detection(scores: ArrayLike, positive: ArrayLike) -> float:
     count, others = int(where.sum()), int((~where).sum())
     if not count or not others:
         return 0.5
-    total = ranks(np.ravel(scores))[where].sum() - count * (count + 1) / 2
+    total = rank_values(np.ravel(scores))[where].sum() - count * (count + 1) / 2
     return float(total / (count * others))
 
 
-def ranks(values: ArrayLike) -> NDArray[np.float64]:
+def rank_values(values: ArrayLike) -> NDArray[np.float64]:
     """Rank the values of each row: 1 for the smallest; equal values share the mean of their ranks.
 
     Shape:
@@ -323,7 +323,7 @@ def rank_correlations(first: ArrayLike, rows: ArrayLike) -> NDArray[np.float64]:
     Shape:
         first: (N,). rows: (D, N). The result: (D,).
     """
-    a, b = ranks(first), ranks(rows)
+    a, b = rank_values(first), rank_values(rows)
     a, b = a - a.mean(), b - b.mean(-1, keepdims=True)
     sizes = np.sqrt((a**2).sum() * (b**2).sum(-1))
     return np.divide(b @ a, sizes, out=np.full(len(b), np.nan), where=sizes > 0)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from convscope.experiments.ablation.table import Ablation, Row
+from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.number_words import NONE, spread_words
 from convscope.experiments.published import NAMES
 from convscope.report.chart import chart, inside, name_rows, row_height, value_rows
@@ -103,7 +103,7 @@ def _between(axes: Axes, row: int) -> None:
         axes.axhline(row - 0.5, color=RULE, linewidth=0.4, zorder=0)
 
 
-def _measured(axes: Axes, at: int, row: Row) -> None:
+def _measured(axes: Axes, at: int, row: VariantRow) -> None:
     for field, color, shift in (("train_error", TRAIN, -SHIFT), ("error", VAL, SHIFT)):
         values = [100 * value for value in row.values(field)]
         if not values:
@@ -120,7 +120,7 @@ def _measured(axes: Axes, at: int, row: Row) -> None:
         inside(axes, 0.02, at, "diverged", data="y", va="center")
 
 
-def _numbers(row: Row) -> str:
+def _numbers(row: VariantRow) -> str:
     """Top-5 error, weights, time."""
     top5, seconds = row.values("top5_error"), row.values("seconds")
     time = f"{statistics.fmean(seconds):.0f} s" if seconds else NONE

@@ -40,7 +40,7 @@ def write_evolution_page(evolution: Evolution, folder: str | Path) -> Path:
         replace_file(folder / "page" / name, resource(name))
     replace_file(folder / "page" / "data.js", call("start", page_data(evolution)))
     index = folder / "index.html"
-    words = template("evolution.html.j2").render(page_words(evolution))
+    words = template("evolution.html.j2").render(evolution_page_words(evolution))
     replace_file(index, words.encode())
     return index
 
@@ -94,7 +94,7 @@ def _lead(lead: Lead) -> dict[str, Any]:
 # ---- what the template says -------------------------------------------------------------------
 
 
-def page_words(evolution: Evolution) -> dict[str, Any]:
+def evolution_page_words(evolution: Evolution) -> dict[str, Any]:
     """Everything that the template says."""
     epochs = evolution.epochs
     return {

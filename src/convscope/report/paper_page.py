@@ -41,11 +41,11 @@ def write_paper_page(found: Reproduction) -> Path:
     for name in OWN_FILES:
         replace_file(folder / "page" / name, resource(name))
     index = folder / "index.html"
-    replace_file(index, template("paper.html.j2").render(page_words(found)).encode())
+    replace_file(index, template("paper.html.j2").render(paper_page_words(found)).encode())
     return index
 
 
-def page_words(found: Reproduction) -> dict[str, Any]:
+def paper_page_words(found: Reproduction) -> dict[str, Any]:
     """Everything that the template says."""
     return {
         "standfirst": _standfirst(found),

@@ -22,7 +22,7 @@ from convscope.experiments.number_words import duration, percent
 from convscope.images.preprocess import Preprocess
 from convscope.models.weights import Weights, read_weights
 from convscope.report.embedded_data import resource, template
-from convscope.report.style import render
+from convscope.report.style import figure_bytes
 from convscope.report.training_figure import exact, training_figure
 from convscope.store.atomic import replace_file
 from convscope.training.checkpoint import Checkpoint, Epoch, Run, RunStatus, read_run
@@ -56,9 +56,11 @@ def write_training_page(run_folder: str | os.PathLike[str]) -> Path:
     for name in OWN_FILES:
         replace_file(folder / "page" / name, resource(name))
     kept = [_filters(folder, checkpoint) for checkpoint in run.checkpoints]
-    curves = b64encode(render(training_figure(run))).decode()
+    curves = b64encode(figure_bytes(training_figure(run))).decode()
     index = folder / "index.html"
-    replace_file(index, template("training.html.j2").render(page_words(run, kept, curves)).encode())
+    replace_file(
+        index, template("training.html.j2").render(training_page_words(run, kept, curves)).encode()
+    )
     return index
 
 
@@ -111,7 +113,7 @@ def _colours(weights: Weights) -> Preprocess:
 # ---- words ------------------------------------------------------------------------------------
 
 
-def page_words(run: Run, kept: Iterable[Kept], curves: str) -> dict[str, Any]:
+def training_page_words(run: Run, kept: Iterable[Kept], curves: str) -> dict[str, Any]:
     """Everything that the template says."""
     return {
         "title": run.architecture.name,

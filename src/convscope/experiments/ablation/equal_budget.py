@@ -15,7 +15,7 @@ import torch
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption, NonFinite
 from convscope.experiments.ablation.claims import Judged, judge
-from convscope.experiments.ablation.table import Ablation, Row
+from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import (
     NONE,
     Variant,
@@ -158,13 +158,15 @@ def _outcomes(runner: TrainingRunner, plan: Planned, recipes: Sequence[Recipe]) 
     return {variant.name: [next(found) for _ in recipes] for variant, _ in plan}
 
 
-def _row(architecture: Architecture, variant: Variant, made: Architecture, done: Outcomes) -> Row:
+def _row(
+    architecture: Architecture, variant: Variant, made: Architecture, done: Outcomes
+) -> VariantRow:
     found, whole = done[variant.name], _errors(done[NONE.name])
     errors = _errors(found)
     effect = None
     if variant != NONE and errors and whole:
         effect = contrast([(1.0, errors), (-1.0, whole)])
-    return Row(
+    return VariantRow(
         variant=variant,
         architecture=made,
         parameters=parameters_of(made),
@@ -179,7 +181,7 @@ def _errors(done: Sequence[dict[str, Any]]) -> list[float]:
     return [each["error"] for each in done if "diverged" not in each]
 
 
-def _claims(rows: Sequence[Row]) -> tuple[Judged, ...]:
+def _claims(rows: Sequence[VariantRow]) -> tuple[Judged, ...]:
     known = {
         row.paper.variant.name: (row.values("train_error"), row.values("error"))
         for row in rows

@@ -42,7 +42,7 @@ from convscope.experiments.evolution.result import (
     MapEvolution,
 )
 from convscope.experiments.evolution.similarity import filter_distances, projection_cosines
-from convscope.experiments.evolution.tiles import Tiles, draw, kept_tiles
+from convscope.experiments.evolution.tiles import Tiles, draw_tiles, kept_tiles
 from convscope.experiments.evolution.winners import Sight, Winners, find_winners
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import DECONVNET, Rules
@@ -273,7 +273,7 @@ class _Study:
         )
         place = self.folder and self.folder / "tiles" / f"epoch-{epoch:04d}.safetensors"
         tiles = kept_tiles(
-            place, list(end), lambda: draw(checkpoint.subject, self.sight, winners, drawn),
+            place, list(end), lambda: draw_tiles(checkpoint.subject, self.sight, winners, drawn),
             self.sight.ranks,
         )  # fmt: skip
         return _EpochState(winners, near, tiles)

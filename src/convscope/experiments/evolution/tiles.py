@@ -24,7 +24,7 @@ from convscope.experiments.evolution.winners import Sight, Winners
 from convscope.images.pictures import GREY, crop, shown_box
 from convscope.models.weights import write_weights
 
-__all__ = ["Tiles", "draw", "kept_tiles"]
+__all__ = ["Tiles", "draw_tiles", "kept_tiles"]
 
 Pixels = NDArray[np.uint8]
 KINDS = ("patches", "projections")
@@ -44,7 +44,7 @@ class Tiles:
         return cls(*(np.full(shape, GREY, np.uint8) for _ in range(2)))
 
 
-def draw(
+def draw_tiles(
     subject: OpenedEpoch,
     sight: Sight,
     winners: Mapping[str, Winners],

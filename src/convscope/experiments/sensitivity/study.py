@@ -77,7 +77,11 @@ class SensitivityStudy(Study):
     ] = None
 
     def run(self, context: Context) -> Outcome:
-        from convscope.experiments.sensitivity.result import NetworkStudy, Sensitivity, compare
+        from convscope.experiments.sensitivity.result import (
+            NetworkStudy,
+            Sensitivity,
+            compare_networks,
+        )
 
         self._check_folder(context)
         sessions = self._sessions(context)
@@ -102,7 +106,7 @@ class SensitivityStudy(Study):
             Sensitivity(
                 images.spec,
                 tuple(studies),
-                compare(*found) if len(found) == 2 else None,
+                compare_networks(*found) if len(found) == 2 else None,
                 tuple(sorted(skipped)),
             ),
             about={**sessions[0].record(), "images": images.spec, "fill": "grey"},
