@@ -15,9 +15,7 @@ import convscope
 
 SOURCE = Path(convscope.__file__).parent
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.parent.name != "ops")
-OLD_GRAMMAR = re.compile(
-    r"^\s*[\w, ]+ : |(Raises|Source|Returns|Yields)  |;   \w+ : ", re.MULTILINE
-)
+OLD_GRAMMAR = re.compile(r"[\w)] : |(Raises|Source|Returns|Yields)  |[;.]   \w")
 """`name : what it is;   other : ...` and `Raises  Error`, which no generator understands."""
 
 RUN = [

@@ -8,11 +8,12 @@ tell. claims.py has the claims.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from convscope.experiments.number_words import minus, signed_number
+from convscope.record import Record
 from convscope.stats import contrast, over_folds
 
 __all__ = [
@@ -32,7 +33,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Effect:
+class Effect(Record):
     """How much speaks for a claim.
 
     Attributes:
@@ -101,7 +102,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgement(Record):
     """What came of a claim.
 
     Attributes:
@@ -126,10 +127,6 @@ class Judgement:
         if not self.threshold:
             return self.effect.words()
         return f"{self.effect.words(sign=False)}, threshold {self.threshold:g}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {**asdict(self), "verdict": str(self.verdict)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Judgement:

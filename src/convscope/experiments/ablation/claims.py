@@ -112,7 +112,14 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with what came out. evidence : in words, points of error."""
+    """A claim with what came out.
+
+    Attributes:
+        claim: The claim.
+        verdict: Whether it holds here.
+        contrast: The weighted sum that it is about.
+        evidence: The numbers in words, points of error.
+    """
 
     claim: RowClaim
     verdict: Verdict

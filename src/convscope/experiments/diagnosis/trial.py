@@ -42,7 +42,13 @@ TOGETHER = 50
 
 @dataclass(frozen=True)
 class Attempt:
-    """One trained network. faults : layer and kind of every fault that its own diagnosis finds"""
+    """One trained network.
+
+    Attributes:
+        training: Its errors.
+        parameters: How many it has.
+        faults: Layer and kind of every fault that its own diagnosis finds.
+    """
 
     training: Training
     parameters: int

@@ -7,13 +7,14 @@ epoch, the last column the end of training.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convscope.experiments.number_words import minus
+from convscope.record import Record
 from convscope.stats import rank_correlations
 
 __all__ = ["Convergence", "Trend", "converged", "lower_first", "similar_from", "unchanged_from"]
@@ -26,7 +27,7 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
-class Convergence:
+class Convergence(Record):
     """When a layer's maps came to stay as they are at the end. Every number is a kept epoch.
 
     Attributes:
@@ -43,17 +44,13 @@ class Convergence:
     upper: int
     to_the_end: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "epochs": list(self.epochs)}
-
     def words(self) -> str:
         """Such as "epoch 5 (quartiles 3 to 7)"."""
         return f"epoch {self.median} (quartiles {self.lower} to {self.upper})"
 
 
 @dataclass(frozen=True)
-class Trend:
+class Trend(Record):
     """Whether a higher layer converges later: a rank correlation over all maps.
 
     All maps are of one network, so the interval and p speak of the maps of this training, not of
@@ -74,10 +71,6 @@ class Trend:
     high: float | None
     p: float | None
     maps: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
     def words(self) -> str:
         """The finding in a sentence."""
@@ -114,7 +107,12 @@ def _holds_from(holds: Array) -> NDArray[np.int64]:
 
 
 def converged(columns: Array, epochs: Sequence[int]) -> Convergence | None:
-    """A layer's convergence from its maps' columns; None of no maps. epochs : of the columns"""
+    """Summarise when a layer's maps converged; None where there are no maps.
+
+    Args:
+        columns: Of each map, the number of its convergence epoch among the kept ones.
+        epochs: The kept epochs.
+    """
     if len(columns) == 0:
         return None
     found = np.asarray(epochs)[columns]

@@ -39,7 +39,12 @@ class Tiles:
 
     @classmethod
     def grey(cls, maps: int, window: tuple[int, int]) -> Tiles:
-        """Tiles without anything on them. window : (height, width) in pixels"""
+        """Make tiles without anything on them.
+
+        Args:
+            maps: How many.
+            window: (height, width) in pixels.
+        """
         shape = (maps, *tile_shape(window), 3)
         return cls(*(np.full(shape, GREY, np.uint8) for _ in range(2)))
 

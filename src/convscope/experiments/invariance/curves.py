@@ -100,12 +100,17 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class Invariance(Result):
-    """The paper's Fig. 5 of the first version, in numbers.
+    """The numbers of Fig. 5 of the paper's first version.
 
-    names, targets (N,) : the pictures, and the class whose probability is followed
-    known (N,) : whether that is the true label; else it is what the network says of the picture
-    apart (L,) : mean distance between different pictures, over `pairs` of them: what chance gives;
-        None where there is one picture only
+    Attributes:
+        layers: The layers.
+        names: The pictures.
+        targets: The class of each picture whose probability is followed.
+        known: Whether that is the true label; otherwise it is what the network predicts.
+        curves: What each kind of motion does.
+        apart: Of each layer, the mean distance between different pictures: what chance gives; None
+            where there is one picture only.
+        pairs: How many pairs of different pictures that is over.
     """
 
     layers: tuple[str, ...]
@@ -320,9 +325,11 @@ def _moves(
     base: Sequence[Tensor],
     target: int,
 ) -> Arrays:
-    """Of one picture, under each motion's number: distance (L, S), probability (S,), and pictures
-    (K, H, W, 3) to show.   base : its features where it stands
-    """  # fmt: skip
+    """Measure one picture under each motion, whose number the arrays' names begin with.
+
+    They are distance (L, S), from the features where the picture stands, `base`; probability (S,);
+    and pictures (K, H, W, 3) to show.
+    """
     found: Arrays = {}
     for k, motion in enumerate(motions):
         images = one.moved(motion)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from convscope.experiments.claims import Judgement
+from convscope.record import Record
 
 __all__ = ["FULL", "QUICK", "Budget", "StageOutcome", "Table"]
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Record):
     """How much of everything the reproduction of the paper does, in numbers.
 
     They hold for scenes; a folder of images gives as many as it has, but never more than `most`.
@@ -80,10 +81,6 @@ class Budget:
     scratch_epochs: int
     several: int
     probed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 FULL = Budget(
@@ -157,7 +154,7 @@ QUICK = Budget(
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(Record):
     """Our numbers beside the paper's.
 
     Attributes:
@@ -180,7 +177,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class StageOutcome:
+class StageOutcome(Record):
     """What came of a stage: all that the page says of it.
 
     Attributes:
@@ -210,11 +207,6 @@ class StageOutcome:
     words: tuple[str, ...] = ()
     reason: str = ""
     error: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        judgements = {key: each.to_dict() for key, each in self.judgements.items()}
-        return {**asdict(self), "judgements": judgements}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StageOutcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from convscope.experiments.correspondence.result import Correspondence
@@ -16,6 +16,7 @@ from convscope.experiments.sensitivity.result import OcclusionStudy
 from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.images.preprocess import Preprocess
+from convscope.record import Record
 
 __all__ = [
     "LEARNED_WITH",
@@ -33,7 +34,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Record):
     """A network of the plan after its training.
 
     Attributes:
@@ -50,7 +51,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Trainings:
+class Trainings(Record):
     """All that was trained to be looked into, at equal budget."""
 
     runs: tuple[Trained, ...]
@@ -62,10 +63,6 @@ class Trainings:
     def of(self, name: str) -> tuple[Trained, ...]:
         """The runs of a network, by seed."""
         return tuple(run for run in self.runs if run.name == name)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +161,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Averages:
+class Averages(Record):
     """Table 1: what averaging several networks gains.
 
     Attributes:
@@ -174,13 +171,6 @@ class Averages:
 
     zfnets: Ensemble
     alexnets: Ensemble | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "zfnets": self.zfnets.to_dict(),
-            "alexnets": None if self.alexnets is None else self.alexnets.to_dict(),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +187,12 @@ class InvarianceResult:
 
 @dataclass(frozen=True, eq=False)
 class Fig2:
-    """Fig. 2: how alike the strongest images are. atlas : its folder"""
+    """Fig. 2: how alike the strongest images are.
+
+    Attributes:
+        grouping: The numbers.
+        atlas: The folder of the atlas.
+    """
 
     grouping: Grouping
     atlas: str
@@ -208,24 +203,16 @@ class Fig2:
 
 
 @dataclass(frozen=True, eq=False)
-class CorrespondenceResult:
+class CorrespondenceResult(Record):
     """Table 1 of the first version, and the same of the network before training."""
 
     trained: Correspondence
     untrained: Correspondence
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, without pictures."""
-        return {"trained": self.trained.to_dict(), "untrained": self.untrained.to_dict()}
-
 
 @dataclass(frozen=True)
-class MultiResult:
+class MultiResult(Record):
     """Table 5, and the same of the network before training."""
 
     trained: MultiTransfer
     untrained: MultiTransfer
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"trained": self.trained.to_dict(), "untrained": self.untrained.to_dict()}

@@ -73,7 +73,16 @@ def stored(
 
 
 def maps_from(arrays: Mapping[str, NDArray[Any]], image: Tensor, fill: Fill) -> OcclusionMaps:
-    """The maps that were stored.   image (3, H, W), fill : as they were swept, preprocessed"""
+    """Restore the maps that `stored` made arrays of.
+
+    Args:
+        arrays: The arrays.
+        image: The image as it was swept, preprocessed.
+        fill: What the occluder showed, in the same units.
+
+    Shape:
+        image: (3, H, W).
+    """
     known: dict[str, Any] = {name: torch.from_numpy(arrays[name]) for name in MAPS}
     known |= {name: float(arrays[name]) for name in NUMBERS}
     (tall, wide), (down, across) = arrays["occluder"].tolist()

@@ -78,7 +78,15 @@ class Protocol:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One draw. order : int64 (classes, most), training images by class; test : int64 (n,)"""
+    """One random draw of images to learn from and to test on.
+
+    Attributes:
+        order: The training images of each class, in the order in which they are taken.
+        test: The test images.
+
+    Shape:
+        order: int64 (classes, most). test: int64 (n,).
+    """
 
     order: Indices
     test: Indices

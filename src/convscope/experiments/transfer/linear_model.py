@@ -36,7 +36,15 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """A linear classifier. weights : (D, C); bias : (C,)"""
+    """A linear classifier.
+
+    Attributes:
+        weights: Of each feature for each class.
+        bias: Of each class.
+
+    Shape:
+        weights: (D, C). bias: (C,).
+    """
 
     weights: NDArray[Any]
     bias: NDArray[Any]

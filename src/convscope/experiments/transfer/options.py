@@ -94,7 +94,13 @@ class Measuring:
     def protocol(
         self, per_class: tuple[int, ...], classifier: ClassifierName, seed: int
     ) -> Protocol:
-        """For images of one class each.   classifier : if none was asked for"""
+        """Make the protocol for images of one class each.
+
+        Args:
+            per_class: Numbers of training images per class.
+            classifier: The one that is taken if none was asked for.
+            seed: Of the folds.
+        """
         from convscope.experiments.transfer.folds import Protocol
 
         return Protocol(

@@ -66,7 +66,12 @@ SOLVER = "torch"
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """Features by layer. tested : of the images to test on, which may be `learned` again"""
+    """Features by layer.
+
+    Attributes:
+        learned: Of the images to learn from.
+        tested: Of the images to test on, which may be `learned` again.
+    """
 
     learned: Mapping[str, Features]
     tested: Mapping[str, Features]
