@@ -61,8 +61,8 @@ class Effect(Record):
             over: What they are, such as "seeds".
             unit: "points", or "" for a plain number.
         """
-        found = contrast([(1.0, values)])
-        return cls(found.value, found.low, found.high, unit, len(values), over)
+        difference = contrast([(1.0, values)])
+        return cls(difference.value, difference.low, difference.high, unit, len(values), over)
 
     @classmethod
     def over_folds(
@@ -76,17 +76,19 @@ class Effect(Record):
             tested: Images that a fold is tested on.
             unit: "points", or "" for a plain number.
         """
-        found = over_folds(values, learned, tested)
-        low, high = (None, None) if found.count < 2 else (found.low, found.high)
-        return cls(found.mean, low, high, unit, found.count, "folds")
+        estimate = over_folds(values, learned, tested)
+        low, high = (None, None) if estimate.count < 2 else (estimate.low, estimate.high)
+        return cls(estimate.mean, low, high, unit, estimate.count, "folds")
 
     @classmethod
     def between(
         cls, more: Sequence[float], less: Sequence[float], over: str, unit: str = ""
     ) -> Effect:
         """The mean of one group less that of another (Welch's interval)."""
-        found = contrast([(1.0, more), (-1.0, less)])
-        return cls(found.value, found.low, found.high, unit, len(more) + len(less), over)
+        difference = contrast([(1.0, more), (-1.0, less)])
+        return cls(
+            difference.value, difference.low, difference.high, unit, len(more) + len(less), over
+        )
 
     def words(self, *, sign: bool = True) -> str:
         """Such as "+3.1 points (95 %: +1.0 to +5.2, over 5 folds)"."""

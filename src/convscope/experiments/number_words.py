@@ -46,15 +46,17 @@ def spread_words(values: Sequence[float]) -> str:
     """Shares as their mean ± standard deviation in hundredths; of one the mean, of none NONE."""
     if not values:
         return NONE
-    found = mean_of(values)
-    return plus_minus(found.mean, found.deviation)
+    estimate = mean_of(values)
+    return plus_minus(estimate.mean, estimate.deviation)
 
 
-def interval_words(found: Estimate, digits: int = 2, unit: float = 1) -> str:
+def interval_words(estimate: Estimate, digits: int = 2, unit: float = 1) -> str:
     """Such as "0.63 to 0.78"; of a single value, which has no interval, "no interval of one"."""
-    if found.low is None or found.high is None:
+    if estimate.low is None or estimate.high is None:
         return "no interval of one"
-    low, high = (f"{round(end / unit, digits) + 0.0:.{digits}f}" for end in (found.low, found.high))
+    low, high = (
+        f"{round(end / unit, digits) + 0.0:.{digits}f}" for end in (estimate.low, estimate.high)
+    )
     return minus(f"{low} to {high}")
 
 

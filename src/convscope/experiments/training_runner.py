@@ -230,6 +230,6 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
     """Mean and sample standard deviation (None of one value), and the values."""
     if not values:
         return None
-    found = mean_of(values)
-    deviation = found.deviation if len(values) > 1 else None
-    return {"mean": found.mean, "std": deviation, "values": list(values)}
+    estimate = mean_of(values)
+    deviation = estimate.deviation if len(values) > 1 else None
+    return {"mean": estimate.mean, "std": deviation, "values": list(values)}

@@ -144,16 +144,16 @@ def _layer(layer: LayerEvolution) -> dict[str, Any]:
 def _settles(layer: LayerEvolution) -> str:
     if "projection" not in layer.convergence:
         return ""
-    found = layer.convergence
+    convergence = layer.convergence
     words = (
         f"Half of the {len(layer.measured)} measured maps look as at the end from "
-        f"{found['projection'].words()} on"
+        f"{convergence['projection'].words()} on"
     )
-    if found["projection"].to_the_end > 0:
-        words += f"; {percent(found['projection'].to_the_end)} changed until the end"
-    words += f". Their winning image stays from epoch {found['image'].median} on"
-    if "filter" in found:
-        words += f"; their own filters have all but arrived by epoch {found['filter'].median}"
+    if convergence["projection"].to_the_end > 0:
+        words += f"; {percent(convergence['projection'].to_the_end)} changed until the end"
+    words += f". Their winning image stays from epoch {convergence['image'].median} on"
+    if "filter" in convergence:
+        words += f"; their own filters have all but arrived by epoch {convergence['filter'].median}"
     return words + "."
 
 

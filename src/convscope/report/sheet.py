@@ -272,7 +272,7 @@ class _Legend:
     def __call__(self, axes: Axes) -> None:
         """As many columns as fit; a label that is longer than a line goes on in the next."""
         axes.set_axis_off()
-        size, words = SIZES["text"], [str(each.get_label()) for each in self.handles]
+        size, words = SIZES["text"], [str(handle.get_label()) for handle in self.handles]
         labels = [wrapped(label, self.room - 0.5, size) for label in words]
         for columns in range(len(words), 0, -1):
             legend = axes.legend(

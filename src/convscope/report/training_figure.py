@@ -56,7 +56,7 @@ def training_curves(run: Run) -> dict[str, tuple[ChartLine, ...]]:
     """By the chart's title: loss, error, learning rate and renormalised filters, by epoch."""
 
     def points(name: str, wrong: bool = False) -> list[tuple[int, float]]:
-        values = ((each.epoch, float(getattr(each, name))) for each in run.history)
+        values = ((epoch.epoch, float(getattr(epoch, name))) for epoch in run.history)
         return [(epoch, 1 - value if wrong else value) for epoch, value in values]
 
     return {
@@ -82,7 +82,9 @@ def training_figure(run: Run) -> Figure:
     """
     panels = []
     for title, curves in training_curves(run).items():
-        said = [Note(each.name, each.last, swatch=each.color) for each in curves if each.points]
+        said = [
+            Note(curve.name, curve.last, swatch=curve.color) for curve in curves if curve.points
+        ]
         draw = partial(_draw, title=title, curves=curves, epochs=run.recipe.epochs)
         panels.append(Panel(draw, title, said, height=TALL))
     sheet = Sheet()

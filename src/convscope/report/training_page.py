@@ -137,7 +137,7 @@ def training_page_words(run: Run, kept: Iterable[Kept], curves: str) -> dict[str
 
 def _standfirst(run: Run) -> str:
     done, all_ = len(run.history), run.recipe.epochs
-    seconds = sum(each.seconds for each in run.history)
+    seconds = sum(epoch.seconds for epoch in run.history)
     words = (
         f"{done} of {all_} epochs over {run.data['count']:,} images of {len(run.classes)} classes"
     )
@@ -166,7 +166,7 @@ def _recipe(run: Run) -> list[tuple[str, str, str]]:
 
 
 def _facts(run: Run) -> dict[str, str]:
-    seconds = sum(each.seconds for each in run.history)
+    seconds = sum(epoch.seconds for epoch in run.history)
     facts = {
         "Learned from": _data(run.data),
         "Validated on": _data(run.validation),

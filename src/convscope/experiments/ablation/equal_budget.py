@@ -178,7 +178,7 @@ def _row(
 
 
 def _errors(done: Sequence[dict[str, Any]]) -> list[float]:
-    return [each["error"] for each in done if "diverged" not in each]
+    return [outcome["error"] for outcome in done if "diverged" not in outcome]
 
 
 def _claims(rows: Sequence[VariantRow]) -> tuple[Judged, ...]:

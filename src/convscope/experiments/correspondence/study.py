@@ -112,7 +112,7 @@ class CorrespondStudy(Study):
             count=self.count,
         )
         context.facts({**session.facts(), "images": _facts(images.spec, pictures)})
-        found = correspond(
+        correspondence = correspond(
             session.network,
             pictures,
             fill=preprocess.fill(FILL),
@@ -126,9 +126,9 @@ class CorrespondStudy(Study):
             progress=context.progress,
         )
         return Outcome(
-            found,
+            correspondence,
             about={**session.record(), "images": images.spec, "fill": FILL},
-            subtitle=f"{session.title()} · {images.spec} · {found.cover()}",
+            subtitle=f"{session.title()} · {images.spec} · {correspondence.cover()}",
             classes=session.model.classes,
             random_weights=session.model.random_weights,
         )

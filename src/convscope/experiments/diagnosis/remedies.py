@@ -58,7 +58,7 @@ def remedied(
         findings: What the diagnosis found.
         notes: Whether to act on notes, too, and not on faults alone.
     """
-    heeded = [each for each in findings if notes or each.severity is Severity.FAULT]
+    heeded = [finding for finding in findings if notes or finding.severity is Severity.FAULT]
     applied: list[str] = []
     done: set[tuple[str, Remedy]] = set()
     new, first = architecture, architecture.convolutions[0]
@@ -80,12 +80,12 @@ def remedied(
     if radius is None and any(Remedy.RENORMALISE in each.remedies for each in heeded):
         radius = RADIUS
         applied.append(f"filters renormalised to RMS {RADIUS}")
-        done |= {(each.layer, Remedy.RENORMALISE) for each in findings}
+        done |= {(finding.layer, Remedy.RENORMALISE) for finding in findings}
     left = [
-        _proposed(each, remedy)
-        for each in findings
-        for remedy in each.remedies
-        if (each.layer, remedy) not in done
+        _proposed(finding, remedy)
+        for finding in findings
+        for remedy in finding.remedies
+        if (finding.layer, remedy) not in done
     ]
     return Change(new, replace(recipe, radius=radius), tuple(applied), tuple(left))
 

@@ -67,9 +67,9 @@ def top_projections(
     units = [Unit(activation, int(k)) for k in chosen]
     if not units:
         return TopProjections(layer, (), ())
-    found = project(trace, units, images=[int(image[unit.channel]) for unit in units])
+    projections = project(trace, units, images=[int(image[unit.channel]) for unit in units])
     height, width = images.shape[-2:]
     seen = []
-    for pixels, sides in zip(found.projection, found.box.tolist(), strict=True):
+    for pixels, sides in zip(projections.projection, projections.box.tolist(), strict=True):
         seen.append(crop(pixels.float().cpu(), shown_box(Box(*sides), height, width), 0.0))
-    return TopProjections(layer, found.units, tuple(seen))
+    return TopProjections(layer, projections.units, tuple(seen))

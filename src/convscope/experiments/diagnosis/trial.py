@@ -239,6 +239,6 @@ def _tests(lesson: TrainingData) -> Iterator[Tensor]:
 
 def _summary(attempts: Sequence[Attempt]) -> dict[str, Any]:
     return {
-        "error": spread([each.training.error for each in attempts]),
-        "attempts": [each.to_dict() for each in attempts],
+        "error": spread([attempt.training.error for attempt in attempts]),
+        "attempts": [attempt.to_dict() for attempt in attempts],
     }

@@ -166,8 +166,8 @@ def _group(
 def _average(outputs: Sequence[Chances]) -> NDArray[np.float64]:
     """The mean of probabilities, summed in one order."""
     total = np.zeros(outputs[0].shape, np.float64)
-    for each in outputs:
-        total += each
+    for output in outputs:
+        total += output
     return total / len(outputs)
 
 

@@ -197,7 +197,7 @@ class _Study:
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        return tuple(each.kept.epoch for each in self.checkpoints)
+        return tuple(checkpoint.kept.epoch for checkpoint in self.checkpoints)
 
     @property
     def end(self) -> OpenedEpoch:
@@ -224,7 +224,10 @@ class _Study:
         images = self.sight.images
         return {
             "study": "evolve",
-            "kept": {str(each.kept.epoch): each.kept.sha256[:12] for each in self.checkpoints},
+            "kept": {
+                str(checkpoint.kept.epoch): checkpoint.kept.sha256[:12]
+                for checkpoint in self.checkpoints
+            },
             "images": f"{len(images)}, identity {images.identity()[:12]}",
             "layers": list(self.sight.activations),
             "maps": self.maps,
@@ -307,7 +310,7 @@ class _Study:
             field=layer.field.size,
             window=window,
             cell=cell_size(window),
-            dead=tuple(int(each.dead.sum()) for each in winners),
+            dead=tuple(int(winner.dead.sum()) for winner in winners),
             dead_at_end=tuple(np.flatnonzero(winners[-1].dead).tolist()),
             rows=tuple(
                 MapEvolution(

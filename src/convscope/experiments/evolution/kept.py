@@ -72,8 +72,8 @@ def kept_epochs(
         BadData: Fewer than two epochs were kept, or a file is gone.
     """
     found = {
-        each.epoch: KeptEpoch(each.epoch, folder / each.file, each.sha256)
-        for each in run.checkpoints
+        checkpoint.epoch: KeptEpoch(checkpoint.epoch, folder / checkpoint.file, checkpoint.sha256)
+        for checkpoint in run.checkpoints
     }
     if run.weights_sha256 is not None:
         last = run.recipe.epochs

@@ -86,7 +86,7 @@ class EvolveStudy(Study):
                 "device": str(device),
             }
         )
-        found = evolve(
+        evolution = evolve(
             folder,
             images,
             layers=None if self.layers is None else split_names(self.layers, "--layers"),
@@ -114,8 +114,10 @@ class EvolveStudy(Study):
             "device": str(device),
             "seed": running.seed,
         }
-        subtitle = f"{found.run} · {found.images:,} images of {found.data} · {found.rules}"
-        return Outcome(found, about, subtitle)
+        subtitle = (
+            f"{evolution.run} · {evolution.images:,} images of {evolution.data} · {evolution.rules}"
+        )
+        return Outcome(evolution, about, subtitle)
 
 
 def _learned(run: Run, images: ImageSet) -> str:

@@ -174,9 +174,9 @@ def _write(path: Path, layers: Sequence[str], made: Mapping[str, Tiles]) -> None
 
 def _read(path: Path, layers: Sequence[str]) -> dict[str, Tiles]:
     try:
-        found = load_file(path)
+        tensors = load_file(path)
         return {
-            name: Tiles(*(found[f"{number}/{kind}"].numpy() for kind in KINDS))
+            name: Tiles(*(tensors[f"{number}/{kind}"].numpy() for kind in KINDS))
             for number, name in enumerate(layers)
         }
     except (SafetensorError, OSError, KeyError) as error:

@@ -187,13 +187,13 @@ class Invariance(Result):
         }
 
 
-def _shares(found: Invariance, curves: Curves, layer: int) -> str:
-    early = found.early(curves)[layer]
+def _shares(result: Invariance, curves: Curves, layer: int) -> str:
+    early = result.early(curves)[layer]
     words = f"{plus_minus(early.mean, early.deviation, digits=0)} %"
     words = f"{words.rjust(9)} of its largest distance after a tenth"
     if curves.motions.motion not in SETTLED:
         return words
-    line = found.linearity(curves)[layer]
+    line = result.linearity(curves)[layer]
     return f"{words}, R² of a line {plus_minus(line.mean, line.deviation, digits=2, unit=1)}"
 
 
@@ -263,7 +263,7 @@ def invariance(
             "others": array_fingerprint(_pixels(others)),
             "targets": targets,
             "layers": list(names),
-            "amounts": {str(each.motion): list(each.amounts) for each in motions},
+            "amounts": {str(motion.motion): list(motion.amounts) for motion in motions},
         }
     total = len(moving) * sum(len(m.amounts) for m in motions)
 

@@ -86,7 +86,7 @@ class InvarianceStudy(Study):
                 "edges": EDGES,
             }
         )
-        found = invariance(
+        result = invariance(
             network,
             preprocess,
             samples,
@@ -99,7 +99,7 @@ class InvarianceStudy(Study):
             progress=context.progress,
         )
         return Outcome(
-            found,
+            result,
             about={**session.record(), "images": self.images, "edges": EDGES},
             subtitle=f"{session.title()} · {given}",
             classes=session.model.classes,

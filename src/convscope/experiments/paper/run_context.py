@@ -302,7 +302,7 @@ class RunContext:
                 self.running,
                 resume=True,
                 progress=self.say(what) if what else self.progress,
-                opened={each.model.spec: each for each in sessions},
+                opened={session.model.spec: session for session in sessions},
                 sets={each.spec: each for each in (self.train, self.val)},
                 beside=beside,
             )

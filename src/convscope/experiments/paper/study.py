@@ -147,10 +147,10 @@ def reproduce(
             there = results.has(stage.key)
             outcome = _outcome(stage, lab, results, draw)
             outcomes.append(outcome)
-            found = Reproduction(str(folder), data, budget, seed, tuple(outcomes))
+            reproduction = Reproduction(str(folder), data, budget, seed, tuple(outcomes))
             if tell:
-                tell(found, outcome, number, len(STAGES), there)
-    return found
+                tell(reproduction, outcome, number, len(STAGES), there)
+    return reproduction
 
 
 def _outcome(

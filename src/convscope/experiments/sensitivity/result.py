@@ -123,7 +123,7 @@ class OcclusionStudy:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        found: dict[str, Any] = plain(
+        record: dict[str, Any] = plain(
             {
                 "occluder": {"size": self.occluder.size, "stride": self.occluder.stride},
                 "images": self.rows,
@@ -135,7 +135,7 @@ class OcclusionStudy:
                 "energy_percentile_where_activity_lowest": self.percentile,
             }
         )
-        return found
+        return record
 
     @property
     def hardly(self) -> int:
@@ -256,7 +256,7 @@ class Sensitivity(Record, Result):
 
     def words(self) -> list[str]:
         """A block for each network, and which of two is better."""
-        lines = [line for each in self.networks for line in ("", *each.words())][1:]
+        lines = [line for network in self.networks for line in ("", *network.words())][1:]
         if self.compared is None:
             return lines
         gap = self.compared.difference

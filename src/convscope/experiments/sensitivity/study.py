@@ -100,7 +100,7 @@ class SensitivityStudy(Study):
             )
             for number, (name, session) in enumerate(zip(_names(sessions), sessions, strict=True))
         ]
-        found = [each.study for each in studies]
+        found = [study.study for study in studies]
         skipped = {*selection.unreadable, *(name for each in found for name in each.skipped)}
         return Outcome(
             Sensitivity(

@@ -64,10 +64,10 @@ def fit_linear(
     met = targets if loss is Loss.SIGMOID else np.searchsorted(there, targets)
     begin = start if start is None or len(there) == classes else _only(start, there)
     place = torch.device(device)
-    found = by_torch(features, met, loss, cost, len(there), begin, tolerance, place)
+    fitted = by_torch(features, met, loss, cost, len(there), begin, tolerance, place)
     if len(there) == classes:
-        return found
-    return _spread(found.weights.T, found.bias, there, classes)
+        return fitted
+    return _spread(fitted.weights.T, fitted.bias, there, classes)
 
 
 def _only(model: Linear, there: NDArray[np.int64]) -> Linear:
