@@ -17,7 +17,7 @@ from PIL import Image
 
 from convscope.atlas.store import open_atlas
 from convscope.report.feature_grid import feature_grid_figure
-from convscope.report.style import render
+from convscope.report.style import figure_bytes
 
 TARGET = Path(__file__).with_name("demo.webp")
 LAYERS = ("conv1", "conv3", "conv5")
@@ -34,7 +34,7 @@ def main() -> None:
         subtitle="Each map's nine strongest image patches, and beside them what in these patches "
         "excited it: their projections through the network, down to the pixels.",
     )
-    with Image.open(io.BytesIO(render(plate))) as maps:
+    with Image.open(io.BytesIO(figure_bytes(plate))) as maps:
         above = _scaled(maps)
     with Image.open(sorted(demo.glob("pictures/occlusion-*.png"))[0]) as occlusion:
         below = _scaled(occlusion)

@@ -14,7 +14,6 @@ from convscope.stats import (
     Rate,
     bootstrap,
     contrast,
-    detection,
     interval,
     jackknife,
     left_out,
@@ -22,7 +21,8 @@ from convscope.stats import (
     over_folds,
     rank_correlation,
     rank_correlations,
-    ranks,
+    rank_values,
+    roc_auc,
     sign_test,
 )
 
@@ -47,15 +47,15 @@ def test_a_rate_s_interval_is_wilson_s() -> None:
 
 
 def test_detection_is_how_often_a_positive_beats_a_negative() -> None:
-    assert detection([1, 2, 3, 4], [False, False, True, True]) == 1
-    assert detection([4, 3, 2, 1], [False, False, True, True]) == 0
-    assert detection([1, 2, 2, 3], [False, True, False, True]) == pytest.approx(3.5 / 4)
-    assert detection([5, 5, 5], [True, False, True]) == 0.5
-    assert detection([1, 2], [True, True]) == 0.5
+    assert roc_auc([1, 2, 3, 4], [False, False, True, True]) == 1
+    assert roc_auc([4, 3, 2, 1], [False, False, True, True]) == 0
+    assert roc_auc([1, 2, 2, 3], [False, True, False, True]) == pytest.approx(3.5 / 4)
+    assert roc_auc([5, 5, 5], [True, False, True]) == 0.5
+    assert roc_auc([1, 2], [True, True]) == 0.5
 
 
 def test_equals_share_their_ranks() -> None:
-    assert ranks([30, 10, 20, 10]).tolist() == [4, 1.5, 3, 1.5]
+    assert rank_values([30, 10, 20, 10]).tolist() == [4, 1.5, 3, 1.5]
     assert rank_correlation([1, 2, 3], [10, 100, 1000]) == pytest.approx(1)
     assert rank_correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
     assert rank_correlation([1, 1, 1], [1, 2, 3]) == 0

@@ -5,29 +5,29 @@ from __future__ import annotations
 import pytest
 
 from convscope.errors import BadOption
-from convscope.text import listed, numbers, table
+from convscope.text import split_integers, split_names, table
 
 
 def test_names_stand_between_commas():
-    assert listed(" conv1, conv5,", "--layers") == ("conv1", "conv5")
-    assert listed('"a,b", c', "--layers") == ("a,b", "c")
+    assert split_names(" conv1, conv5,", "--layers") == ("conv1", "conv5")
+    assert split_names('"a,b", c', "--layers") == ("a,b", "c")
 
 
 @pytest.mark.parametrize("words", ["", ",", " , "])
 def test_a_list_without_a_name_is_refused_with_its_option(words):
     with pytest.raises(BadOption, match=r"^--layers .* names nothing"):
-        listed(words, "--layers")
+        split_names(words, "--layers")
 
 
 def test_numbers_stand_between_commas_and_keep_their_order():
-    assert numbers("15, 1,5", "--per-class") == (15, 1, 5)
-    assert numbers("0,8", "--epochs", least=0) == (0, 8)
+    assert split_integers("15, 1,5", "--per-class") == (15, 1, 5)
+    assert split_integers("0,8", "--epochs", least=0) == (0, 8)
 
 
 @pytest.mark.parametrize("words", ["", "few", "1,2.5", "-1", "0"])
 def test_what_is_no_number_or_too_small_is_refused_with_its_option(words):
     with pytest.raises(BadOption, match=r"^--per-class .* whole numbers, 1 at least"):
-        numbers(words, "--per-class")
+        split_integers(words, "--per-class")
 
 
 def test_columns_are_as_wide_as_their_widest_cell():

@@ -154,7 +154,7 @@ def _study(name: str) -> Any:
     if name.startswith("_") or name in ("experiments", "errors"):
         return None
     studies = import_module(".experiments.registry", __name__).STUDIES
-    found = next((each for each in studies if each.verb.replace("-", "_") == name), None)
+    found = next((study for study in studies if study.verb.replace("-", "_") == name), None)
     return found and import_module(".experiments.study", __name__).as_function(found)
 
 

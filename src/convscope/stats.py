@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from convscope.record import Record, key
 
 __all__ = [
     "Contrast",
@@ -23,7 +24,6 @@ __all__ = [
     "Rate",
     "bootstrap",
     "contrast",
-    "detection",
     "interval",
     "jackknife",
     "left_out",
@@ -31,7 +31,8 @@ __all__ = [
     "over_folds",
     "rank_correlation",
     "rank_correlations",
-    "ranks",
+    "rank_values",
+    "roc_auc",
     "sign_test",
 ]  # fmt: skip
 
@@ -40,7 +41,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Record):
     """A mean with its standard deviation and its 95 % interval.
 
     The deviation and the interval are None for a single value, which has no spread.
@@ -59,19 +60,9 @@ class Estimate:
     high: float | None
     count: int
 
-    def to_dict(self) -> dict[str, float | None]:
-        """Convert to a JSON-able dictionary."""
-        return {
-            "mean": self.mean,
-            "deviation": self.deviation,
-            "low": self.low,
-            "high": self.high,
-            "count": self.count,
-        }
-
 
 @dataclass(frozen=True)
-class Rate:
+class Rate(Record):
     """How often something happened, and how often chance would have let it happen.
 
     Attributes:
@@ -85,7 +76,7 @@ class Rate:
 
     hits: int
     count: int
-    expected: float
+    expected: float = field(metadata=key("expected_rate"))
     low: float
     high: float
     p: float
@@ -117,20 +108,9 @@ class Rate:
         """Hits per trial, 0 to 1."""
         return self.hits / self.count
 
-    def to_dict(self) -> dict[str, float]:
-        """Convert to a JSON-able dictionary."""
-        return {
-            "hits": self.hits,
-            "count": self.count,
-            "expected_rate": self.expected,
-            "low": self.low,
-            "high": self.high,
-            "p": self.p,
-        }
-
 
 @dataclass(frozen=True)
-class Contrast:
+class Contrast(Record):
     """A weighted sum of means over seeds, in shares of the images (0.01 is a percentage point).
 
     Attributes:
@@ -144,16 +124,7 @@ class Contrast:
     value: float
     low: float | None
     high: float | None
-    spreads: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to a JSON-able dictionary."""
-        return {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "in_seed_deviations": self.spreads,
-        }
+    spreads: float | None = field(metadata=key("in_seed_deviations"))
 
 
 def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
@@ -285,7 +256,7 @@ def interval(value: float, without: Sequence[float]) -> tuple[float, float] | tu
     return value - half, value + half
 
 
-def detection(scores: ArrayLike, positive: ArrayLike) -> float:
+def roc_auc(scores: ArrayLike, positive: ArrayLike) -> float:
     """Compute the area under the ROC curve: how often a positive scores above a negative.
 
     Ties count half. 0.5 is chance, and is returned where all samples are positive or none is.
@@ -298,11 +269,11 @@ def detection(scores: ArrayLike, positive: ArrayLike) -> float:
     count, others = int(where.sum()), int((~where).sum())
     if not count or not others:
         return 0.5
-    total = ranks(np.ravel(scores))[where].sum() - count * (count + 1) / 2
+    total = rank_values(np.ravel(scores))[where].sum() - count * (count + 1) / 2
     return float(total / (count * others))
 
 
-def ranks(values: ArrayLike) -> NDArray[np.float64]:
+def rank_values(values: ArrayLike) -> NDArray[np.float64]:
     """Rank the values of each row: 1 for the smallest; equal values share the mean of their ranks.
 
     Shape:
@@ -323,7 +294,7 @@ def rank_correlations(first: ArrayLike, rows: ArrayLike) -> NDArray[np.float64]:
     Shape:
         first: (N,). rows: (D, N). The result: (D,).
     """
-    a, b = ranks(first), ranks(rows)
+    a, b = rank_values(first), rank_values(rows)
     a, b = a - a.mean(), b - b.mean(-1, keepdims=True)
     sizes = np.sqrt((a**2).sum() * (b**2).sum(-1))
     return np.divide(b @ a, sizes, out=np.full(len(b), np.nan), where=sizes > 0)

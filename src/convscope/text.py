@@ -8,10 +8,10 @@ from typing import Any
 
 from convscope.errors import BadOption
 
-__all__ = ["listed", "numbers", "table"]
+__all__ = ["split_integers", "split_names", "table"]
 
 
-def listed(words: str, option: str) -> tuple[str, ...]:
+def split_names(words: str, option: str) -> tuple[str, ...]:
     """Split a comma-separated list of names; a name with a comma in it stands in double quotes.
 
     Args:
@@ -22,7 +22,7 @@ def listed(words: str, option: str) -> tuple[str, ...]:
         BadOption: There is no name in it.
 
     Example:
-        >>> listed("conv1, conv5", "--layers")
+        >>> split_names("conv1, conv5", "--layers")
         ('conv1', 'conv5')
     """
     fields = next(csv.reader([words], skipinitialspace=True), [])
@@ -32,7 +32,7 @@ def listed(words: str, option: str) -> tuple[str, ...]:
     return names
 
 
-def numbers(words: str, option: str, least: int = 1) -> tuple[int, ...]:
+def split_integers(words: str, option: str, least: int = 1) -> tuple[int, ...]:
     """Split a comma-separated list of whole numbers.
 
     Args:
@@ -44,7 +44,7 @@ def numbers(words: str, option: str, least: int = 1) -> tuple[int, ...]:
         BadOption: There is something else in it, or a number below `least`.
 
     Example:
-        >>> numbers("1,5,15", "--per-class")
+        >>> split_integers("1,5,15", "--per-class")
         (1, 5, 15)
     """
     parts = [part.strip() for part in words.split(",") if part.strip()]

@@ -298,16 +298,16 @@ def paper(
     from convscope.report.paper_figures import draw_stage
     from convscope.report.paper_page import write_paper_page
 
-    def tell(found: Reproduction, *_: object) -> None:
-        write_paper_page(found)
+    def tell(reproduction: Reproduction, *_: object) -> None:
+        write_paper_page(reproduction)
 
-    found = reproduce(
+    result = reproduce(
         out, data, QUICK if quick else FULL, resume=resume, draw=draw_stage, tell=tell, seed=seed,
         workers=workers_or(Running(workers=workers)), device=choose_device(_one_of(Device, device)),
         progress=progress,
     )  # fmt: skip
-    write_paper_page(found)
-    return found
+    write_paper_page(result)
+    return result
 
 
 def demo(
@@ -354,7 +354,7 @@ def _one_of(kind: type[Choice], value: str) -> Choice:
     try:
         return kind(value)
     except ValueError:
-        known = ", ".join(str(each.value) for each in kind)
+        known = ", ".join(str(member.value) for member in kind)
         raise BadOption(f"{kind.__name__.lower()} {value!r}: give one of {known}") from None
 
 

@@ -23,7 +23,7 @@ from convscope.experiments.claims import (
 from convscope.experiments.correspondence.result import Alike, Baseline
 from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt, Trial
-from convscope.experiments.ensemble.combined import Comparison, Group, Score, Scoring, Size
+from convscope.experiments.ensemble.combined import Group, McNemarTest, Score, Scoring, Size
 from convscope.experiments.evolution.convergence import lower_first
 from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform, TransformRange
@@ -213,7 +213,7 @@ def told_apart(plain: Sequence[float], telling: Sequence[float]) -> Surroundings
 def averaged(gained: int, lost: int) -> Any:
     """Of 400 images; the best member always ties with the average."""
     size = Size(1, 2, 0.3, 0.1, 0.3, 0.3, 0.1, 0.1)
-    against = Comparison("a", 7, 7, 1.0)
+    against = McNemarTest("a", 7, 7, 1.0)
     gain = mean_of([1.0] * gained + [-1.0] * lost + [0.0] * (400 - gained - lost))
     group = Group("zfnet", ("a", "b"), Score(0.2, 0.1, 0.0, 0.0), (size,), gain, against)
     scoring = Scoring(1, {}, (group,), np.zeros((2, 2)))

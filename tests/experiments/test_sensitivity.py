@@ -18,7 +18,7 @@ from convscope.experiments.sensitivity.correctly_classified import (
     truth_of,
 )
 from convscope.experiments.sensitivity.pointing_game import HARDLY, agreement, on_object, point
-from convscope.experiments.sensitivity.result import OcclusionStudy, compare
+from convscope.experiments.sensitivity.result import OcclusionStudy, compare_networks
 from convscope.experiments.sensitivity.sweeps import sensitivity
 from convscope.geometry.box import Box
 from convscope.images.datasets import open_images
@@ -96,7 +96,7 @@ def test_a_network_that_looks_at_the_ground_is_exposed() -> None:
     assert beside.probability.detection.mean < 0.5
     assert beside.covered()["object"].mean == pytest.approx(beside.covered()["nothing"].mean)
     on = study(eyes_on(OBJECT), pictures(6))
-    compared = compare(on, beside)
+    compared = compare_networks(on, beside)
     assert compared is not None and compared.better == 6
     assert compared.difference.low is not None and compared.difference.low > 0.4
     assert compared.p == pytest.approx(2 / 2**6)
@@ -105,7 +105,7 @@ def test_a_network_that_looks_at_the_ground_is_exposed() -> None:
 def test_studies_of_different_images_are_not_compared() -> None:
     network = eyes_on(OBJECT)
     with pytest.raises(BadData, match="different images"):
-        compare(study(network, pictures(2)), study(network, pictures(3)))
+        compare_networks(study(network, pictures(2)), study(network, pictures(3)))
 
 
 def test_chance_is_the_share_of_positions_whose_centre_is_on_the_object() -> None:
@@ -297,7 +297,7 @@ def test_a_map_is_shown_in_the_images_that_excite_it_most_besides() -> None:
     names = [[other.name for other in row.elsewhere] for row in found.rows]
     assert names == [["3.png", "0.png"], ["1.png", "3.png"]]
     assert found.rows[0].elsewhere[0].activation == pytest.approx(200 / 255)
-    assert found.probability is None and compare(found, found) is None
+    assert found.probability is None and compare_networks(found, found) is None
     assert json.loads(json.dumps(found.to_dict()))["probability_map"] is None
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from convscope.atlas.store import open_atlas
-from convscope.experiments.ablation.table import Ablation, Row
+from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.sign_distance import correspond
@@ -35,8 +35,7 @@ from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.sensitivity.correctly_classified import Chosen
 from convscope.experiments.sensitivity.pointing_game import Agreement, PointingGame, Scores
-from convscope.experiments.sensitivity.result import OcclusionStudy
-from convscope.experiments.sensitivity.result import Row as OccludedImage
+from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
 from convscope.experiments.sensitivity.stored import Elsewhere
 from convscope.experiments.study import Chart
 from convscope.experiments.training_runner import Training
@@ -313,7 +312,9 @@ def ablated(rows: int, seeds: int, *, papers: bool = True) -> Figure:
         long = replace(variant, name=f"{i} {CLASS if i % 2 else WORD}")
         paper = paper_row(net, changed) if papers else None
         made.append(
-            Row(long, changed, parameters_of(changed), trainings if i else (), (), None, paper)
+            VariantRow(
+                long, changed, parameters_of(changed), trainings if i else (), (), None, paper
+            )
         )
     found = Ablation(net, SMALL, (0, 1, 2), FILE, "scenes:val", (60, 20), 0.9, tuple(made), ())
     return ablation_figure(found)

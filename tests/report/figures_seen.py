@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from convscope.report.style import render
+from convscope.report.style import figure_bytes
 
 
 def drawn(figure: Figure) -> np.ndarray:
     """(H, W, 3), 0 to 255."""
-    return np.asarray(Image.open(io.BytesIO(render(figure))).convert("RGB")).astype(float)
+    return np.asarray(Image.open(io.BytesIO(figure_bytes(figure))).convert("RGB")).astype(float)
 
 
 def drawn_texts(figure: Figure) -> list[Text]:
@@ -29,7 +29,7 @@ def drawn_texts(figure: Figure) -> list[Text]:
         draw(text, *args, **how)
 
     with patch.object(Text, "draw", recorded):
-        render(figure)
+        figure_bytes(figure)
     return [text for text in found.values() if text.get_visible() and text.get_text().strip()]
 
 

@@ -11,7 +11,7 @@ from convscope.experiments.diagnosis.top_projections import top_projections
 from convscope.images.preprocess import Preprocess
 from convscope.network.network import Network, open_network
 from convscope.report.diagnosis_figure import diagnosis_figure
-from convscope.report.style import render
+from convscope.report.style import figure_bytes
 from report.figures_seen import words
 
 PREPROCESS = Preprocess((3, 40, 40))
@@ -43,7 +43,7 @@ def test_one_network_with_images_shows_all_panels():
     for panel in ("First-layer filters", "Second layer", "spatial frequency", "RMS", "6 images"):
         assert panel in said
     assert "Nyquist of" in said
-    assert render(figure)[:4] == b"\x89PNG"
+    assert figure_bytes(figure)[:4] == b"\x89PNG"
 
 
 def test_two_networks_are_drawn_on_one_scale_and_without_images_less_is_shown():

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from convscope import report
-from convscope.report.style import render
+from convscope.report.style import figure_bytes
 from report.figures_made import FIGURES, Case, contacts, occluded
 from report.figures_seen import drawn_texts
 
@@ -109,9 +109,9 @@ def test_every_figure_that_the_report_offers_is_drawn_here() -> None:
 def test_a_figure_is_the_same_picture_whatever_fonts_the_machine_has(
     request: pytest.FixtureRequest,
 ) -> None:
-    before = render(occluded(3))
+    before = figure_bytes(occluded(3))
     request.getfixturevalue("bare")
-    assert render(occluded(3)) == before
+    assert figure_bytes(occluded(3)) == before
 
 
 def test_words_that_overlap_are_found() -> None:

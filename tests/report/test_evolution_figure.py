@@ -10,7 +10,7 @@ from matplotlib.patches import Polygon, Rectangle
 
 from convscope.errors import BadInput
 from convscope.report.evolution_figure import CHANGED, CONVERGED, evolution_figure
-from convscope.report.style import render
+from convscope.report.style import figure_bytes
 from evolved import evolution, layer
 from report.figures_seen import words
 
@@ -76,7 +76,7 @@ def test_a_layer_whose_maps_are_all_dead_says_so() -> None:
 
 def test_it_becomes_a_picture_whatever_the_names_are() -> None:
     found = evolution(layers=(layer("$x_1$ 犬 <b>", (7, 7), (1, 1)),))
-    assert render(evolution_figure(found, title="$\\frac$"))[:4] == b"\x89PNG"
+    assert figure_bytes(evolution_figure(found, title="$\\frac$"))[:4] == b"\x89PNG"
 
 
 def test_more_than_a_page_can_hold_is_refused() -> None:

@@ -17,7 +17,7 @@ from convscope.network.unit import Unit
 from convscope.report.occlusion_figure import occlusion_figure, spread
 from convscope.report.projection_figure import projection_figure
 from convscope.report.sheet import Sheet
-from convscope.report.style import render, save
+from convscope.report.style import figure_bytes, save
 from report.figures_made import (
     CLASSES,
     HEIGHT,
@@ -122,16 +122,16 @@ def test_maps_that_do_not_vary_are_drawn_without_a_warning():
     maps = some_maps()
     maps.probability.zero_()
     maps.activity.fill_(maps.base_activity)
-    assert len(render(occlusion_figure(maps, unit_preprocess())))
+    assert len(figure_bytes(occlusion_figure(maps, unit_preprocess())))
 
 
 def test_the_same_numbers_make_the_same_file():
-    assert render(occlusion()) == render(occlusion())
+    assert figure_bytes(occlusion()) == figure_bytes(occlusion())
 
 
 def test_figures_leave_matplotlibs_settings_alone():
     before = dict(mpl.rcParams)
-    render(occlusion())
+    figure_bytes(occlusion())
     assert dict(mpl.rcParams) == before
 
 
@@ -203,4 +203,6 @@ def test_another_kind_of_file_is_refused(tmp_path):
 
 
 def test_letters_that_no_typeface_holds_are_drawn_without_a_warning():
-    assert render(occlusion_figure(some_maps(), unit_preprocess(), classes=["犬 𓃠"] * CLASSES))
+    assert figure_bytes(
+        occlusion_figure(some_maps(), unit_preprocess(), classes=["犬 𓃠"] * CLASSES)
+    )

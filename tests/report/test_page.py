@@ -14,7 +14,7 @@ import torch
 
 from convscope.atlas import store
 from convscope.errors import BadInput
-from convscope.report.page import layer_table, page_summary, project_command, title_of, write_page
+from convscope.report.page import layer_arrays, page_summary, project_command, title_of, write_page
 
 MAPS, TOP, EMPTY_FROM = 34, 9, 6  # of the atlas in conftest.py: map 0 has six activations
 
@@ -76,7 +76,7 @@ def test_a_layers_script_holds_its_table_with_empty_ranks_as_null(atlas: Path) -
     slug, table = arguments((atlas / "data" / "slug0.js").read_bytes())
     opened = store.open_atlas(atlas)
     assert slug == "slug0"
-    assert table == layer_table(opened, opened.manifest.layers[0])
+    assert table == layer_arrays(opened, opened.manifest.layers[0])
     expected = opened.layers["conv1"]
     assert table["value"][:TOP] == [
         *(pytest.approx(float(v), rel=1e-4) for v in expected.value[0, :EMPTY_FROM]),

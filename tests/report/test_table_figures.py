@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from convscope.experiments.ablation.table import Ablation, Row
+from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
 from convscope.experiments.ensemble.averaging import ALL
 from convscope.experiments.ensemble.combined import combine
@@ -22,7 +22,7 @@ from report.figures_seen import drawn, inside, words
 NET = ARCHITECTURES["zfnet-small"]
 
 
-def row(number: int, seeds: int) -> Row:
+def row(number: int, seeds: int) -> VariantRow:
     variant = TABLE2[number].variant
     made = variant.applied(NET)
     trainings = tuple(
@@ -32,10 +32,12 @@ def row(number: int, seeds: int) -> Row:
         for s in range(seeds)
     )
     diverged = () if seeds else ((0, "the loss is nan"),)
-    return Row(variant, made, parameters_of(made), trainings, diverged, None, paper_row(NET, made))
+    return VariantRow(
+        variant, made, parameters_of(made), trainings, diverged, None, paper_row(NET, made)
+    )
 
 
-def ablation(*rows: Row) -> Ablation:
+def ablation(*rows: VariantRow) -> Ablation:
     return Ablation(NET, SMALL, (0, 1, 2), "scenes", "scenes:val", (60, 20), 0.9, rows, ())
 
 

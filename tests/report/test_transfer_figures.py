@@ -10,7 +10,7 @@ from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
 from convscope.report.probe_figure import depth_figure, probe_figure
-from convscope.report.style import render
+from convscope.report.style import figure_bytes
 from convscope.report.transfer_figure import precision_figure, transfer_figure
 from report.figures_seen import words
 
@@ -38,7 +38,7 @@ def test_the_learning_curve_shows_each_classifier_with_its_bars(per_class: tuple
     assert heights == pytest.approx([100 * (0.3 + 0.015 * n) for n in per_class])
     for name in ("softmax", "linear SVM", "from scratch", "75.0 ± 2.0 at 30"):
         assert name in words(figure)
-    assert render(figure)[:4] == b"\x89PNG"
+    assert figure_bytes(figure)[:4] == b"\x89PNG"
 
 
 def test_the_depth_curve_names_every_layer_and_its_features() -> None:
@@ -49,7 +49,7 @@ def test_the_depth_curve_names_every_layer_and_its_features() -> None:
     protocol = Protocol((30,), classifiers=BOTH)
     figure = probe_figure(LayerProbe(layers, ("a",) * 9, 9, 9, 0.1, protocol, points, rises))
     assert all(name in words(figure) for name in (*names, "flatten, 1,600", "30 images per class"))
-    render(figure)
+    figure_bytes(figure)
 
 
 def test_average_precision_is_drawn_by_class_with_its_mean_and_interval() -> None:
@@ -59,5 +59,5 @@ def test_average_precision_is_drawn_by_class_with_its_mean_and_interval() -> Non
     figure = precision_figure(found)
     bars = [bar.get_width() for bar in figure.axes[0].patches]
     assert bars == pytest.approx([90, 80, 70, 60, 50, 60])
-    render(figure)
+    figure_bytes(figure)
     assert "low" in words(depth_figure(found)) and "60.0 at best" in words(depth_figure(found))

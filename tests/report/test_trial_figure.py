@@ -10,7 +10,7 @@ from convscope.experiments.diagnosis.remedies import Change
 from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.training_runner import Training
 from convscope.models.architectures import ARCHITECTURES
-from convscope.report.style import render
+from convscope.report.style import figure_bytes
 from convscope.report.trial_figure import trial_figure
 from convscope.training.recipe import SMALL
 
@@ -35,7 +35,7 @@ def test_means_spreads_and_the_interval_of_the_difference_are_written():
     assert "91.0 ± 1.0 %" in said
     assert "90.0 ± 1.0 %" in said
     assert "difference −1.0 points, 95 % interval −3.5 to +1.5 (3 seeds)" in said
-    assert render(figure)[:4] == b"\x89PNG"
+    assert figure_bytes(figure)[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("errors", [(0.9, 0.92, 0.91), (0.02, 0.03, 0.02)])

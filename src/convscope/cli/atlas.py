@@ -21,7 +21,7 @@ from convscope.experiments.options import (
     Running,
 )
 from convscope.experiments.session import Session, choose_device, open_session
-from convscope.text import listed
+from convscope.text import split_names
 
 if TYPE_CHECKING:
     from convscope.atlas.build import Search
@@ -71,7 +71,7 @@ def atlas(
         convscope atlas run:runs/demo/zfnet scenes:val --out atlas
         convscope atlas torchvision:resnet18 photos/ --out atlas --resume
     """
-    layers = None if mining.layers is None else listed(mining.layers, "--layers")
+    layers = None if mining.layers is None else split_names(mining.layers, "--layers")
     device = choose_device(running.device)
     from convscope.atlas.build import Search, write_atlas
     from convscope.distributed import processes

@@ -63,13 +63,13 @@ def paper(
     screen.facts({"images": data, "budget": budget.name, "device": str(device)})
 
     def tell(
-        found: Reproduction, outcome: StageOutcome, number: int, total: int, there: bool
+        reproduction: Reproduction, outcome: StageOutcome, number: int, total: int, there: bool
     ) -> None:
-        write_paper_page(found)
+        write_paper_page(reproduction)
         screen.say(_line(outcome, number, total, there))
 
     with screen.progress(out) as progress:
-        found = reproduce(
+        result = reproduce(
             out,
             data,
             budget,
@@ -81,12 +81,12 @@ def paper(
             device=device,
             progress=progress,
         )
-    page = write_paper_page(found)
-    screen.say("", *_scorecard(found), "", f"Open {page}")
-    screen.result({**found.to_dict(), "page": str(page)})
-    for outcome in found.failures:
+    page = write_paper_page(result)
+    screen.say("", *_scorecard(result), "", f"Open {page}")
+    screen.result({**result.to_dict(), "page": str(page)})
+    for outcome in result.failures:
         screen.warn(f"{outcome.key} failed: {outcome.error}; try again with --resume")
-    if found.failures:
+    if result.failures:
         raise typer.Exit(FAILED)
 
 
@@ -96,15 +96,15 @@ def _line(outcome: StageOutcome, number: int, total: int, there: bool) -> str:
         return f"{line}: FAILED, {outcome.error}"
     if outcome.reason:
         return f"{line}: not run, {outcome.reason}"
-    verdicts = ", ".join(str(each.verdict) for each in outcome.judgements.values())
+    verdicts = ", ".join(str(judgement.verdict) for judgement in outcome.judgements.values())
     took = "already done" if there else f"{outcome.seconds:.0f} s"
     return f"{line}: {took}; {verdicts}" if verdicts else f"{line}: {took}"
 
 
-def _scorecard(found: Reproduction) -> list[str]:
+def _scorecard(reproduction: Reproduction) -> list[str]:
     """A claim a line, with the effect below it."""
     lines, item = [], ""
-    for claim, judgement in found.scorecard:
+    for claim, judgement in reproduction.scorecard:
         where = claim.where.partition(", §")[0]
         lines += [""] if item not in ("", claim.item) else []
         item = claim.item
@@ -112,5 +112,7 @@ def _scorecard(found: Reproduction) -> list[str]:
         for words in (judgement.said, judgement.here, judgement.reason):
             if words:
                 lines.append(f"{'':14}{words}")
-    counts = ", ".join(f"{verdict}: {count}" for verdict, count in found.tally.items() if count)
+    counts = ", ".join(
+        f"{verdict}: {count}" for verdict, count in reproduction.tally.items() if count
+    )
     return [*lines, "", counts]

@@ -174,9 +174,9 @@ def train(
                     keeping=storing.policy(), ranks=ranks, progress=progress,
                 )  # fmt: skip
         except (NonFinite, KeyboardInterrupt):
-            write_page(out, ranks)  # of what there is
+            write_run_page(out, ranks)  # of what there is
             raise
-        write_page(out, ranks)
+        write_run_page(out, ranks)
         report(screen, result, recipe)
 
 
@@ -200,7 +200,7 @@ def _facts(
     }
 
 
-def write_page(run: Path, ranks: Ranks) -> None:
+def write_run_page(run: Path, ranks: Ranks) -> None:
     """Write the run's page, in the first process, where there is a run."""
     from convscope.report.training_page import write_training_page
 

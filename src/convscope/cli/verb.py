@@ -130,7 +130,7 @@ def _add(
     def command(**values: Any) -> None:
         for group, kind in groups.items():
             names = [field.name for field in dataclasses.fields(kind)]
-            values[group] = kind(**{each: values.pop(each) for each in names})
+            values[group] = kind(**{name: values.pop(name) for name in names})
         run(**values)
 
     spread = [each for given in parameters for each in _spread(given)]

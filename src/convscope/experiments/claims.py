@@ -8,11 +8,12 @@ tell. claims.py has the claims.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from convscope.experiments.number_words import minus, signed_number
+from convscope.record import Record
 from convscope.stats import contrast, over_folds
 
 __all__ = [
@@ -32,12 +33,16 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Effect:
+class Effect(Record):
     """How much speaks for a claim.
 
-    low, high : its 95 % interval; None where there is a single value, and so no spread
-    unit : "points" (hundredths, shown as such), or "" for a plain number
-    count, over : what the spread is over, such as 5 "folds"
+    Attributes:
+        value: The measured effect.
+        low: Lower end of its 95 % interval; None where there is a single value, and so no spread.
+        high: Upper end of the interval.
+        unit: "points" (hundredths, shown as such), or "" for a plain number.
+        count: How many values the spread is over.
+        over: What those values are, such as "folds".
     """
 
     value: float
@@ -49,29 +54,41 @@ class Effect:
 
     @classmethod
     def of(cls, values: Sequence[float], over: str, unit: str = "") -> Effect:
-        """A mean and its t-interval over independent values."""
-        found = contrast([(1.0, values)])
-        return cls(found.value, found.low, found.high, unit, len(values), over)
+        """Compute a mean and its t-interval over independent values.
+
+        Args:
+            values: The values.
+            over: What they are, such as "seeds".
+            unit: "points", or "" for a plain number.
+        """
+        difference = contrast([(1.0, values)])
+        return cls(difference.value, difference.low, difference.high, unit, len(values), over)
 
     @classmethod
     def over_folds(
         cls, values: Sequence[float], learned: int, tested: int, unit: str = ""
     ) -> Effect:
-        """A mean over random folds of one set (stats.over_folds).
+        """Compute a mean over random folds of one set, and its interval (`stats.over_folds`).
 
-        learned, tested : images in a fold
+        Args:
+            values: One for each fold.
+            learned: Images that a fold learns from.
+            tested: Images that a fold is tested on.
+            unit: "points", or "" for a plain number.
         """
-        found = over_folds(values, learned, tested)
-        low, high = (None, None) if found.count < 2 else (found.low, found.high)
-        return cls(found.mean, low, high, unit, found.count, "folds")
+        estimate = over_folds(values, learned, tested)
+        low, high = (None, None) if estimate.count < 2 else (estimate.low, estimate.high)
+        return cls(estimate.mean, low, high, unit, estimate.count, "folds")
 
     @classmethod
     def between(
         cls, more: Sequence[float], less: Sequence[float], over: str, unit: str = ""
     ) -> Effect:
         """The mean of one group less that of another (Welch's interval)."""
-        found = contrast([(1.0, more), (-1.0, less)])
-        return cls(found.value, found.low, found.high, unit, len(more) + len(less), over)
+        difference = contrast([(1.0, more), (-1.0, less)])
+        return cls(
+            difference.value, difference.low, difference.high, unit, len(more) + len(less), over
+        )
 
     def words(self, *, sign: bool = True) -> str:
         """Such as "+3.1 points (95 %: +1.0 to +5.2, over 5 folds)"."""
@@ -87,12 +104,15 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgement(Record):
     """What came of a claim.
 
-    here : our numbers, in words;   effect : None where nothing was measured
-    threshold : what the effect had to exceed
-    reason : why it was not run, failed, or cannot be told; "" else
+    Attributes:
+        verdict: Whether it holds here.
+        here: Our numbers, in words.
+        effect: What was measured; None where nothing was.
+        threshold: What the effect had to exceed.
+        reason: Why the claim was not run, failed, or cannot be told; "" otherwise.
     """
 
     verdict: Verdict
@@ -109,10 +129,6 @@ class Judgement:
         if not self.threshold:
             return self.effect.words()
         return f"{self.effect.words(sign=False)}, threshold {self.threshold:g}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {**asdict(self), "verdict": str(self.verdict)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Judgement:
@@ -131,9 +147,14 @@ class Judgement:
 class Claim:
     """One claim of the paper, as data.
 
-    key : unique;   item : the stage whose result it is judged by
-    where : in the paper;   words : the claim;   paper : the paper's own numbers
-    rule : in words, what must be above what;   judge : that stage's typed result -> Judgement
+    Attributes:
+        key: Its name, unique.
+        item: The stage whose result it is judged by.
+        where: The place in the paper.
+        words: The claim.
+        paper: The paper's own numbers.
+        rule: In words, what must be above what.
+        judge: Judges the typed result of that stage.
     """
 
     key: str

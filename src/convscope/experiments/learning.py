@@ -78,8 +78,19 @@ class RecipeOptions:
 
 
 def choose_recipe(learning: RecipeOptions, arch: str, data: str, running: Running) -> Recipe:
-    """The recipe by name or file, or by the network's and the data's, with what was asked for
-    changed. Raises  BadOption: an unknown name, or a value outside its range."""
+    """Choose the recipe to train with, and change what was asked for.
+
+    The recipe is the one named, one from a file, or else the one that fits the network and data.
+
+    Args:
+        learning: The options of the verb.
+        arch: The name of the architecture.
+        data: What to learn from, as on the command line.
+        running: The options that all verbs share.
+
+    Raises:
+        BadOption: There is no such recipe, or a value is outside its range.
+    """
     from convscope.training.recipe import recipe_named
     from convscope.training.recipe_file import changed, read_recipe
 
@@ -111,9 +122,16 @@ def recipe_preview(recipe: Recipe) -> Preview:
 def open_training_images(
     data: str, val: str | None, architecture: Architecture, seed: int
 ) -> tuple[ImageSet, ImageSet]:
-    """The images to learn from, and those to validate on; scenes drawn at the input's size.
+    """Open the images to learn from and those to validate on; scenes are drawn at the input's size.
 
-    Raises  BadOption: nothing says what to validate on.
+    Args:
+        data: The images to learn from, as on the command line.
+        val: The images to validate on; None where the data says which.
+        architecture: Says how large the input is.
+        seed: Of what is drawn at random.
+
+    Raises:
+        BadOption: Nothing says what to validate on.
     """
     from convscope.images.datasets import open_images
 

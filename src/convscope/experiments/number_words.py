@@ -26,9 +26,17 @@ def points(share: float) -> str:
 
 
 def plus_minus(mean: float, deviation: float | None, *, digits: int = 1, unit: float = 0.01) -> str:
-    """0.865 and 0.005 as "86.5 ± 0.5": in hundredths, unless `unit` is another.
+    """Write a mean and its deviation, in hundredths: 0.865 and 0.005 as "86.5 ± 0.5".
 
-    deviation : None where there is no spread, of which nothing is said
+    Args:
+        mean: The mean.
+        deviation: Its spread; None where there is none, of which nothing is written.
+        digits: After the point.
+        unit: What is written as 1.
+
+    Example:
+        >>> plus_minus(0.865, 0.005)
+        '86.5 ± 0.5'
     """
     said = minus(f"{mean / unit:.{digits}f}")
     return said if deviation is None else f"{said} ± {deviation / unit:.{digits}f}"
@@ -38,15 +46,17 @@ def spread_words(values: Sequence[float]) -> str:
     """Shares as their mean ± standard deviation in hundredths; of one the mean, of none NONE."""
     if not values:
         return NONE
-    found = mean_of(values)
-    return plus_minus(found.mean, found.deviation)
+    estimate = mean_of(values)
+    return plus_minus(estimate.mean, estimate.deviation)
 
 
-def interval_words(found: Estimate, digits: int = 2, unit: float = 1) -> str:
+def interval_words(estimate: Estimate, digits: int = 2, unit: float = 1) -> str:
     """Such as "0.63 to 0.78"; of a single value, which has no interval, "no interval of one"."""
-    if found.low is None or found.high is None:
+    if estimate.low is None or estimate.high is None:
         return "no interval of one"
-    low, high = (f"{round(end / unit, digits) + 0.0:.{digits}f}" for end in (found.low, found.high))
+    low, high = (
+        f"{round(end / unit, digits) + 0.0:.{digits}f}" for end in (estimate.low, estimate.high)
+    )
     return minus(f"{low} to {high}")
 
 

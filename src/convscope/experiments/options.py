@@ -19,7 +19,7 @@ __all__ = [
     "CacheOption",
     "DataArgument",
     "Device",
-    "Fit",
+    "FitName",
     "FolderOption",
     "ImageArgument",
     "LayersOption",
@@ -145,7 +145,7 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
-class Fit(StrEnum):
+class FitName(StrEnum):
     """How a picture becomes the input's size."""
 
     CROP = "crop"
@@ -171,7 +171,7 @@ class Reading:
         ),
     ] = None
     fit: Annotated[
-        Fit | None,
+        FitName | None,
         typer.Option(
             help="crop (smallest side to input/0.875, centre crop), stretch (resize to the "
             "input), none (the picture must have that size).",

@@ -50,8 +50,12 @@ class Errors(NamedTuple):
 
 
 class Table2Row(NamedTuple):
-    """changes : as ablation/variants.py reads them
-    alexnet : of the replication of Krizhevsky et al.;   None where the paper has no number
+    """A row of the paper's Table 2.
+
+    Attributes:
+        changes: To the network, as ablation/variants.py reads them.
+        alexnet: Errors of the replication of Krizhevsky et al.; None where the paper has no number.
+        zfnet: Errors of the paper's own network; None where it has no number.
     """
 
     changes: str

@@ -24,7 +24,10 @@ __all__ = ["Sample", "draw_samples", "in_random_order", "open_samples", "true_la
 class Sample:
     """A picture, upright RGB.
 
-    label : its class among the network's outputs, or None where that is not known
+    Attributes:
+        name: Its name in its set.
+        picture: The picture.
+        label: Its class among the network's outputs; None where that is not known.
     """
 
     name: str
@@ -35,11 +38,19 @@ class Sample:
 def draw_samples(
     images: ImageSet, count: int, network: Network, classes: Sequence[str] | None, *, seed: int = 0
 ) -> tuple[Sample, ...]:
-    """Pictures of a set, drawn at random without repetition; unreadable ones are passed over.
+    """Draw pictures of a set at random, without repetition; unreadable ones are passed over.
 
     Each is of a class that was not drawn yet, as long as there are such.
-    classes : the names of the network's outputs, if known
-    Raises  BadData: not one can be read.
+
+    Args:
+        images: The set.
+        count: How many pictures.
+        network: Says how many classes there are.
+        classes: The names of the network's outputs, if known.
+        seed: Of the choice.
+
+    Raises:
+        BadData: Not one picture can be read.
     """
     samples: list[Sample] = []
     for index in _varied(images, seed):
@@ -92,11 +103,19 @@ def true_label(
 def open_samples(
     session: Session, specs: Sequence[str], count: int, more: int
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """(the pictures to look at, `more` others to compare them with).
+    """Open the pictures to look at, and others to compare them with.
 
-    specs : image files and DATA#NAME, all of which are looked at; or one set of images, of which
-        `count` are drawn, and the others after them
-    Raises  BadData, BadImage: nothing there, or nothing readable; BadOption: several sets.
+    Args:
+        session: The network, and how it reads images.
+        specs: Image files and DATA#NAME, all of which are looked at; or one set of images, of
+            which `count` are drawn, and the others after them.
+        count: How many pictures to look at, out of a set.
+        more: How many others.
+
+    Raises:
+        BadData: There is no such set, or nothing in it can be read.
+        BadImage: An image is missing or cannot be read.
+        BadOption: Several sets are given.
     """
     if len(specs) == 1 and not _is_picture(specs[0]):
         images = session.images(specs[0])

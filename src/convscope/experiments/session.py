@@ -79,7 +79,14 @@ class Session:
         return f"{name}{'@' if weights else ''}{Path(weights).name}{whose}"
 
     def images(self, spec: str) -> ImageSet:
-        """A set of images, scenes drawn at the input's size.   Raises  BadData: no such set."""
+        """Open a set of images; scenes are drawn at the input's size.
+
+        Args:
+            spec: The set, as on the command line.
+
+        Raises:
+            BadData: There is no such set.
+        """
         if spec in self.sets:
             return self.sets[spec]
         from convscope.images.datasets import open_images
@@ -87,9 +94,14 @@ class Session:
         return open_images(spec, size=self.model.input_shape[-1], seed=self.seed)
 
     def picture(self, spec: str) -> Picture:
-        """An image file, or DATA#NAME, one image of a data set, by its name or its number.
+        """Open one image.
 
-        Raises  BadImage: missing or corrupt, or no such image in the set; BadData: no such set.
+        Args:
+            spec: An image file, or DATA#NAME: one image of a data set, by its name or its number.
+
+        Raises:
+            BadImage: The image is missing or corrupt, or the set has none of that name.
+            BadData: There is no such set.
         """
         from convscope.images.files import read_picture
 
@@ -103,7 +115,17 @@ class Session:
         return Picture(images.name(index), loaded.image, loaded.notes, images.label(index))
 
     def tensor(self, picture: Picture) -> Tensor:
-        """(1, 3, H, W) as the network wants it. Raises  BadImage: it cannot be fitted."""
+        """Preprocess a picture as the network takes it.
+
+        Args:
+            picture: The picture.
+
+        Shape:
+            The result: (1, 3, H, W).
+
+        Raises:
+            BadImage: It cannot be fitted to the input.
+        """
         try:
             return self.model.preprocess.tensor(picture.image).unsqueeze(0).to(self.device)
         except BadImage as error:
@@ -114,7 +136,11 @@ class Session:
 class Picture:
     """One image, upright RGB, with the words for it.
 
-    label : its class in its data set, or None
+    Attributes:
+        name: What it is called.
+        image: The image.
+        notes: What had to be done to read it, such as leaving out an alpha channel.
+        label: Its class in its data set; None where it has none.
     """
 
     name: str
@@ -128,8 +154,19 @@ class Picture:
 
 
 def open_session(spec: str, reading: Reading, running: Running) -> Session:
-    """Raises  BadModel and its kin: an unknown model, weights that do not fit, an op outside the
-    table; BadOption: input, preprocess, fit or device."""
+    """Open a model as the options of a verb say.
+
+    Args:
+        spec: The model, as on the command line.
+        reading: How images are read.
+        running: Device, seed, batch size and workers.
+
+    Raises:
+        BadModel: There is no such model, or it cannot be read.
+        BadCheckpoint: Its weights do not fit.
+        UnsupportedOp: It uses an operation that is not in the op table.
+        BadOption: Input, preprocess, fit or device is not one that is allowed.
+    """
     device = choose_device(running.device)
     from convscope.methods.classes import class_names
     from convscope.models.zoo import open_model
@@ -150,7 +187,14 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
 
 
 def choose_device(device: Device) -> torch.device:
-    """Raises  BadOption: cuda was asked for and is not there."""
+    """Return the device to run on.
+
+    Args:
+        device: The device of the option.
+
+    Raises:
+        BadOption: cuda was asked for and is not there.
+    """
     import torch
 
     there = torch.cuda.is_available()

@@ -202,7 +202,14 @@ class _Meter:
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Raises  BadOption: none, or one given twice."""
+    """Refuse a list of seeds that is empty or has one twice.
+
+    Args:
+        seeds: The seeds of several trainings.
+
+    Raises:
+        BadOption: There is none, or one is given twice.
+    """
     if not seeds or len(set(seeds)) < len(seeds):
         raise BadOption(f"trainings from seeds {list(seeds)}: give at least one, each once")
 
@@ -223,6 +230,6 @@ def spread(values: Sequence[float]) -> dict[str, Any] | None:
     """Mean and sample standard deviation (None of one value), and the values."""
     if not values:
         return None
-    found = mean_of(values)
-    deviation = found.deviation if len(values) > 1 else None
-    return {"mean": found.mean, "std": deviation, "values": list(values)}
+    estimate = mean_of(values)
+    deviation = estimate.deviation if len(values) > 1 else None
+    return {"mean": estimate.mean, "std": deviation, "values": list(values)}

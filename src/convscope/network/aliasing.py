@@ -45,7 +45,7 @@ class Memory:
         return self._holder[fx]
 
     def add(self, fx: Any, op: Op | None = None, base: Any = None) -> None:
-        """Take note of a node. op, base : its operation and first operand; none for the images."""
+        """Take note of a node, with its operation and first operand; the images have none."""
         self._holder[fx] = self._first[fx] = self._layout[fx] = fx
         if op is None:
             return

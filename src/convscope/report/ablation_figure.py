@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from convscope.experiments.ablation.table import Ablation, Row
+from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.number_words import NONE, spread_words
 from convscope.experiments.published import NAMES
 from convscope.report.chart import chart, inside, name_rows, row_height, value_rows
@@ -28,64 +28,67 @@ PAPER_END = 80  # of the paper's axis, %
 MARKS = {"zfnet": "o", "alexnet": "s"}
 
 
-def ablation_figure(found: Ablation, *, title: str = "", subtitle: str = "") -> Figure:
+def ablation_figure(ablation: Ablation, *, title: str = "", subtitle: str = "") -> Figure:
     """A row per variant: (a) its errors here, (b) the paper's, then top-5, weights and time.
 
     (a) a mark is the mean over the seeds, its bar one standard deviation up and down, the small
     dots are the seeds. Dotted: the whole network's validation error; dashed: guessing.
     """
-    sheet = Sheet(title or "Ablation", subtitle or _described(found), width=WIDTH)
-    names = [row.variant.name for row in found.rows]
+    sheet = Sheet(title or "Ablation", subtitle or _described(ablation), width=WIDTH)
+    names = [row.variant.name for row in ablation.rows]
     height = len(names) * max(LINE, row_height(names, NAME))
     words = "The paper's, ImageNet, %"
-    papers = Panel(partial(_draw_paper, found=found), words, height=height, width=0.75)
-    if not _columns(found):
+    papers = Panel(partial(_draw_paper, ablation=ablation), words, height=height, width=0.75)
+    if not _columns(ablation):
         papers = Panel(None, words, [Note("none of these rows is the paper's", color=FAINT)])
     sheet.row(
-        [Panel(partial(_draw_here, found=found), "Top-1 error here, %", height=height), papers]
+        [
+            Panel(partial(_draw_here, ablation=ablation), "Top-1 error here, %", height=height),
+            papers,
+        ]
     )
     sheet.text("Beside (a): validation top-5 error, %; weights; time to train", color=FAINT)
-    sheet.legend(_key(found))
+    sheet.legend(_key(ablation))
     return sheet.figure()
 
 
-def _described(found: Ablation) -> str:
-    count = len(found.seeds)
+def _described(ablation: Ablation) -> str:
+    count = len(ablation.seeds)
     return (
-        f"{found.architecture.name}, {found.recipe.epochs} epochs each, "
-        f"{count} seed{'s' if count > 1 else ''} · {found.images[0]:,} images of {found.data}, "
-        f"tested on {found.images[1]:,}"
+        f"{ablation.architecture.name}, {ablation.recipe.epochs} epochs each, "
+        f"{count} seed{'s' if count > 1 else ''} · {ablation.images[0]:,} images of "
+        f"{ablation.data}, tested on {ablation.images[1]:,}"
     )
 
 
-def _columns(found: Ablation) -> list[str]:
+def _columns(ablation: Ablation) -> list[str]:
     """The columns of the paper's table that some row is in."""
-    papers = {row.paper.beside(row.architecture.name)[0] for row in found.rows if row.paper}
+    papers = {row.paper.beside(row.architecture.name)[0] for row in ablation.rows if row.paper}
     return sorted(papers, reverse=True)
 
 
-def _draw_here(axes: Axes, found: Ablation) -> None:
+def _draw_here(axes: Axes, ablation: Ablation) -> None:
     chart(axes, lines="")
-    name_rows(axes, [row.variant.name for row in found.rows], NAME)
-    value_rows(axes, [_numbers(row) for row in found.rows])
-    end = _end(found)
+    name_rows(axes, [row.variant.name for row in ablation.rows], NAME)
+    value_rows(axes, [_numbers(row) for row in ablation.rows])
+    end = _end(ablation)
     axes.set_xlim(0, end)
-    whole = found.rows[0].values("error")
+    whole = ablation.rows[0].values("error")
     if whole:
         mean = 100 * statistics.fmean(whole)
         axes.axvline(mean, color=VAL, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
-    if 100 * found.chance <= end:
-        axes.axvline(100 * found.chance, **CHANCE)
-    for i, row in enumerate(found.rows):
+    if 100 * ablation.chance <= end:
+        axes.axvline(100 * ablation.chance, **CHANCE)
+    for i, row in enumerate(ablation.rows):
         _between(axes, i)
         _measured(axes, i, row)
 
 
-def _draw_paper(axes: Axes, found: Ablation) -> None:
+def _draw_paper(axes: Axes, ablation: Ablation) -> None:
     chart(axes, lines="")
-    axes.set(xlim=(0, PAPER_END), ylim=(len(found.rows) - 0.5, -0.5), yticks=[])
+    axes.set(xlim=(0, PAPER_END), ylim=(len(ablation.rows) - 0.5, -0.5), yticks=[])
     axes.spines["left"].set_visible(False)
-    for i, row in enumerate(found.rows):
+    for i, row in enumerate(ablation.rows):
         _between(axes, i)
         if row.paper is not None:
             column, (train, top1, _) = row.paper.beside(row.architecture.name)
@@ -103,7 +106,7 @@ def _between(axes: Axes, row: int) -> None:
         axes.axhline(row - 0.5, color=RULE, linewidth=0.4, zorder=0)
 
 
-def _measured(axes: Axes, at: int, row: Row) -> None:
+def _measured(axes: Axes, at: int, row: VariantRow) -> None:
     for field, color, shift in (("train_error", TRAIN, -SHIFT), ("error", VAL, SHIFT)):
         values = [100 * value for value in row.values(field)]
         if not values:
@@ -120,7 +123,7 @@ def _measured(axes: Axes, at: int, row: Row) -> None:
         inside(axes, 0.02, at, "diverged", data="y", va="center")
 
 
-def _numbers(row: Row) -> str:
+def _numbers(row: VariantRow) -> str:
     """Top-5 error, weights, time."""
     top5, seconds = row.values("top5_error"), row.values("seconds")
     time = f"{statistics.fmean(seconds):.0f} s" if seconds else NONE
@@ -135,21 +138,23 @@ def _counted(weights: int) -> str:
     return str(weights)
 
 
-def _end(found: Ablation) -> int:
+def _end(ablation: Ablation) -> int:
     """The next ten above every error, %."""
-    errors = [e for row in found.rows for e in (*row.values("error"), *row.values("train_error"))]
+    errors = [
+        e for row in ablation.rows for e in (*row.values("error"), *row.values("train_error"))
+    ]
     return min(100, 10 * (int(100 * max([*errors, 0.0]) / 10) + 1))
 
 
-def _key(found: Ablation) -> list[Line2D]:
+def _key(ablation: Ablation) -> list[Line2D]:
     marks = [
         Line2D([], [], color=TRAIN, marker="o", markersize=4, label="training images"),
         Line2D([], [], color=VAL, marker="o", markersize=4, label="validation images"),
         Line2D([], [], color=VAL, linewidth=0.7, linestyle=(0, (1, 2)), label="the first row's"),
     ]
-    if 100 * found.chance <= _end(found):
+    if 100 * ablation.chance <= _end(ablation):
         marks.append(Line2D([], [], **CHANCE, label="guessing"))
-    for name in _columns(found):
+    for name in _columns(ablation):
         words = f"paper: {NAMES[name]}"
         marks.append(Line2D([], [], color=FAINT, linestyle="", label=words, **_mark(name)))
     return marks

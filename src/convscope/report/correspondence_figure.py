@@ -20,7 +20,9 @@ ACROSS, MOST = 8, 16  # pictures in a row, and in all
 NAMES = 1.9  # inches: the parts' names
 
 
-def correspondence_figure(found: Correspondence, *, title: str = "", subtitle: str = "") -> Figure:
+def correspondence_figure(
+    correspondence: Correspondence, *, title: str = "", subtitle: str = ""
+) -> Figure:
     """Table 1 of arXiv:1311.2901.
 
     (a) the pictures with what was covered in each, a colour per part; then for each layer Δ of
@@ -28,15 +30,17 @@ def correspondence_figure(found: Correspondence, *, title: str = "", subtitle: s
     each picture and the same in all, with the middle 95 % of their draws. Left is more alike.
     """
     sheet = Sheet(title or "Correspondence of parts", subtitle, width=PAGE)
-    count = len(found.faces.names)
+    count = len(correspondence.faces.names)
     words = f"Covered, one at a time, in {count} pictures"
     words += f", of which {MOST} are shown" if count > MOST else ""
-    sheet.row([Panel(partial(_draw_pictures, found=found), words)])
-    sheet.legend([Patch(color=color_of(k), label=part) for k, part in enumerate(found.parts)])
-    for layer in found.layers:
+    sheet.row([Panel(partial(_draw_pictures, correspondence=correspondence), words)])
+    sheet.legend(
+        [Patch(color=color_of(k), label=part) for k, part in enumerate(correspondence.parts)]
+    )
+    for layer in correspondence.layers:
         words = f"Δ in {layer}: share of values that a cover changes differently in two pictures"
-        height = row_height(_names(found), NAMES) * len(_names(found))
-        draw = partial(_draw_layer, found=found, layer=layer)
+        height = row_height(_names(correspondence), NAMES) * len(_names(correspondence))
+        draw = partial(_draw_layer, correspondence=correspondence, layer=layer)
         sheet.row([Panel(draw, words, height=height)])
     sheet.text(
         "Coloured bar: 95 % interval over the pictures; grey bar: 95 % of the draws of places. "
@@ -46,16 +50,16 @@ def correspondence_figure(found: Correspondence, *, title: str = "", subtitle: s
     return sheet.figure()
 
 
-def _draw_pictures(axes: Axes, found: Correspondence) -> None:
-    shown = min(MOST, len(found.faces.names))
-    height, width = found.faces.pixels.shape[1:3]
+def _draw_pictures(axes: Axes, correspondence: Correspondence) -> None:
+    shown = min(MOST, len(correspondence.faces.names))
+    height, width = correspondence.faces.pixels.shape[1:3]
     mosaic = Mosaic(axes, -(-shown // ACROSS), ACROSS, tall=height / width)
     for i in range(shown):
         place = divmod(i, ACROSS)
-        mosaic.show(*place, found.faces.pixels[i])
+        mosaic.show(*place, correspondence.faces.pixels[i])
         left, top = mosaic.corner(*place)
-        for k, part in enumerate(found.parts):
-            box = found.boxes[part][i]
+        for k, part in enumerate(correspondence.parts):
+            box = correspondence.boxes[part][i]
             corner = (left + box.left / width, top + box.top / width)
             for color, weight in (("white", 2.0), (color_of(k), 1.1)):
                 axes.add_patch(
@@ -66,16 +70,16 @@ def _draw_pictures(axes: Axes, found: Correspondence) -> None:
                 )  # fmt: skip
 
 
-def _names(found: Correspondence) -> list[str]:
-    return [*found.parts, "random, another in each", "random, the same in all"]
+def _names(correspondence: Correspondence) -> list[str]:
+    return [*correspondence.parts, "random, another in each", "random, the same in all"]
 
 
-def _draw_layer(axes: Axes, found: Correspondence, layer: str) -> None:
+def _draw_layer(axes: Axes, correspondence: Correspondence, layer: str) -> None:
     chart(axes, lines="")
-    parts = [found.table[layer][part] for part in found.parts]
-    baselines = (found.random[layer], found.same[layer])
+    parts = [correspondence.table[layer][part] for part in correspondence.parts]
+    baselines = (correspondence.random[layer], correspondence.same[layer])
     colors = [INK] * len(parts) + [FAINT] * len(baselines)
-    name_rows(axes, _names(found), NAMES, colors)
+    name_rows(axes, _names(correspondence), NAMES, colors)
     said = [f"{_delta(one)}   p {_p(one.p_own)}, {_p(one.p_same)}" for one in parts]
     value_rows(axes, [*said, *map(_delta, baselines)], colors)
     for y, one in enumerate(parts):
@@ -86,7 +90,7 @@ def _draw_layer(axes: Axes, found: Correspondence, layer: str) -> None:
         ends = [baseline.low, baseline.high]
         axes.plot(ends, [y, y], color=OTHER, linewidth=5, solid_capstyle="butt")
         axes.plot([baseline.delta], [y], marker="|", markersize=7, color=INK)
-    axes.axvline(found.random[layer].delta, **CHANCE)
+    axes.axvline(correspondence.random[layer].delta, **CHANCE)
     axes.margins(x=0.06)
     axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
 

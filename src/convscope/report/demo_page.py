@@ -38,9 +38,15 @@ def contact_figure(pictures: Sequence[Image.Image], names: Sequence[str]) -> Fig
 
 
 def write_tour(folder: str | Path, facts: Mapping[str, Any]) -> Path:
-    """Write index.html and tour.css into the demo's folder; the path of the page.
+    """Write index.html and tour.css into the demo's folder.
 
-    facts : what page/tour.html.j2 names;   its `pictures` : the folder of the figures, in `folder`
+    Args:
+        folder: The demo's folder.
+        facts: What page/tour.html.j2 names; its `pictures` are the folder of the figures, in
+            `folder`.
+
+    Returns:
+        The path of the page.
     """
     folder = Path(folder)
     replace_file(folder / "tour.css", resource("tour.css"))

@@ -48,13 +48,13 @@ def diagnosis_figure(
     """
     sheet = Sheet(title, subtitle)
     ends = (_end(networks, _dead_end), _end(networks, _unsteady_end))
-    for each in networks:
-        sheet.notes(_verdict(each))
-        panels = [*_filters(each), *_second(each), _spectrum(each.diagnosis)]
+    for network in networks:
+        sheet.notes(_verdict(network))
+        panels = [*_filters(network), *_second(network), _spectrum(network.diagnosis)]
         panels += [Panel()] * (4 - len(panels))
         sheet.row(panels)
-        seen = _layers(each.diagnosis, ends) if each.diagnosis.images else [Panel(), Panel()]
-        sheet.row([_strengths(each.diagnosis), *seen])
+        seen = _layers(network.diagnosis, ends) if network.diagnosis.images else [Panel(), Panel()]
+        sheet.row([_strengths(network.diagnosis), *seen])
     return sheet.figure()
 
 
@@ -63,20 +63,20 @@ def diagnosis_figure(
 
 def _verdict(each: Examined) -> list[Note]:
     """The network, how many faults it has, and the first findings; the terminal has all of them."""
-    found = each.diagnosis.findings
+    findings = each.diagnosis.findings
     faults = len(each.diagnosis.faults)
-    notes = [_count(faults, "fault"), _count(len(found) - faults, "note")]
-    said = f"{notes[0]} and {notes[1]}" if found else "Nothing was found to be wrong."
+    notes = [_count(faults, "fault"), _count(len(findings) - faults, "note")]
+    said = f"{notes[0]} and {notes[1]}" if findings else "Nothing was found to be wrong."
     lines = [
         Note(each.title, size="panel", bold=True),
         Note(said, color=RED if faults else INK, size="panel", bold=True),
     ]
-    for finding in found[:SAID]:
+    for finding in findings[:SAID]:
         fault = finding.severity is Severity.FAULT
         words = minus(f"{finding.layer}, {finding.kind}: {finding.words}")
         lines.append(Note(words, swatch=RED if fault else OTHER, color=INK if fault else FAINT))
-    if len(found) > SAID:
-        lines.append(Note(f"and {len(found) - SAID} more", color=FAINT))
+    if len(findings) > SAID:
+        lines.append(Note(f"and {len(findings) - SAID} more", color=FAINT))
     return lines
 
 
@@ -247,4 +247,4 @@ def _unsteady_end(layer: LayerDiagnosis) -> float:
 
 def _end(networks: Sequence[Examined], of: Callable[[LayerDiagnosis], float]) -> float:
     """The end of an axis that holds every layer of all networks."""
-    return max(of(layer) for each in networks for layer in each.diagnosis.layers)
+    return max(of(layer) for network in networks for layer in network.diagnosis.layers)

@@ -57,49 +57,51 @@ class Drawn:
 Figures = Mapping[str, Figure]
 
 
-def _invariance(found: Invariance, outcome: Outcome) -> Figures:
-    figure = invariance_figure(found, classes=outcome.classes, subtitle=outcome.subtitle)
+def _invariance(invariance: Invariance, outcome: Outcome) -> Figures:
+    figure = invariance_figure(invariance, classes=outcome.classes, subtitle=outcome.subtitle)
     return {"invariance": figure}
 
 
-def _diagnosis(found: Examination, outcome: Outcome) -> Figures:
+def _diagnosis(examination: Examination, outcome: Outcome) -> Figures:
     figures = {}
-    if found.networks:
-        figures["diagnosis"] = diagnosis_figure(list(found.networks), subtitle=outcome.subtitle)
-    if found.trial is not None and found.trial.after:
-        figures["trial"] = trial_figure(found.trial)
+    if examination.networks:
+        figures["diagnosis"] = diagnosis_figure(
+            list(examination.networks), subtitle=outcome.subtitle
+        )
+    if examination.trial is not None and examination.trial.after:
+        figures["trial"] = trial_figure(examination.trial)
     return figures
 
 
-def _transfer(found: Transfer, outcome: Outcome) -> Figures:
-    return {"transfer": transfer_figure(found, title="Transfer", subtitle=outcome.subtitle)}
+def _transfer(transfer: Transfer, outcome: Outcome) -> Figures:
+    return {"transfer": transfer_figure(transfer, title="Transfer", subtitle=outcome.subtitle)}
 
 
-def _layers(found: LayerProbe, outcome: Outcome) -> Figures:
-    return {"probe": probe_figure(found, title="Feature analysis", subtitle=outcome.subtitle)}
+def _layers(probe: LayerProbe, outcome: Outcome) -> Figures:
+    return {"probe": probe_figure(probe, title="Feature analysis", subtitle=outcome.subtitle)}
 
 
-def _several_classes(found: MultiTransfer, outcome: Outcome) -> Figures:
+def _several_classes(transfer: MultiTransfer, outcome: Outcome) -> Figures:
     if outcome.more["verb"] == "probe":
-        figure = depth_figure(found, title="Feature analysis", subtitle=outcome.subtitle)
+        figure = depth_figure(transfer, title="Feature analysis", subtitle=outcome.subtitle)
         return {"probe": figure}
     title = "Transfer: several classes an image"
-    return {"transfer": precision_figure(found, title=title, subtitle=outcome.subtitle)}
+    return {"transfer": precision_figure(transfer, title=title, subtitle=outcome.subtitle)}
 
 
-def _correspondence(found: Correspondence, outcome: Outcome) -> Figures:
-    return {"correspondence": correspondence_figure(found, subtitle=outcome.subtitle)}
+def _correspondence(correspondence: Correspondence, outcome: Outcome) -> Figures:
+    return {"correspondence": correspondence_figure(correspondence, subtitle=outcome.subtitle)}
 
 
-def _ensemble(found: Ensemble, outcome: Outcome) -> Figures:
-    return {"ensemble": ensemble_figure(found)}
+def _ensemble(ensemble: Ensemble, outcome: Outcome) -> Figures:
+    return {"ensemble": ensemble_figure(ensemble)}
 
 
-def _sensitivity(found: Sensitivity, outcome: Outcome) -> Figures:
+def _sensitivity(sensitivity: Sensitivity, outcome: Outcome) -> Figures:
     """Rows of each network, and their scores where the truth is known."""
     figures = {}
     files = ("sensitivity", AGAINST)
-    studies = {each.name: each.study for each in found.networks}
+    studies = {network.name: network.study for network in sensitivity.networks}
     for file, study, (title, model) in zip(
         files, studies.values(), outcome.more["models"], strict=False
     ):
@@ -107,22 +109,22 @@ def _sensitivity(found: Sensitivity, outcome: Outcome) -> Figures:
             study,
             model.preprocess,
             classes=model.classes,
-            subtitle=f"{title} · {found.images} · occluder {study.occluder}",
+            subtitle=f"{title} · {sensitivity.images} · occluder {study.occluder}",
         )
-    first = found.networks[0].study
+    first = sensitivity.networks[0].study
     if first.probability is not None:
-        words = f"{len(first.rows)} images of {found.images} · occluder {first.occluder}"
+        words = f"{len(first.rows)} images of {sensitivity.images} · occluder {first.occluder}"
         figures["scores"] = scores_figure(studies, subtitle=words)
     return figures
 
 
-def _ablation(found: Ablation, outcome: Outcome) -> Figures:
-    return {"ablation": ablation_figure(found)}
+def _ablation(ablation: Ablation, outcome: Outcome) -> Figures:
+    return {"ablation": ablation_figure(ablation)}
 
 
-def _evolution(found: Evolution, outcome: Outcome) -> Figures:
-    title = f"Feature evolution of {found.architecture}"
-    return {"evolution": evolution_figure(found, title=title, subtitle=outcome.subtitle)}
+def _evolution(evolution: Evolution, outcome: Outcome) -> Figures:
+    title = f"Feature evolution of {evolution.architecture}"
+    return {"evolution": evolution_figure(evolution, title=title, subtitle=outcome.subtitle)}
 
 
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {

@@ -24,29 +24,29 @@ CELL, NAMES = 0.26, 2.6  # inches: of a pair in the table of differences, and it
 MOST = 16  # networks that this table shows
 
 
-def ensemble_figure(found: Ensemble, *, title: str = "", subtitle: str = "") -> Figure:
+def ensemble_figure(ensemble: Ensemble, *, title: str = "", subtitle: str = "") -> Figure:
     """(a) top-1 and (b) top-5 error by the number of networks averaged, (c) how they differ.
 
     A line is the mean over the subsets of that size, its band the best and worst of them; dashed
     for one crop where ten were taken too. The cross is the standard error of the whole average.
     """
-    subtitle = subtitle or _described(found)
-    if len(found.scorings) > 1:
+    subtitle = subtitle or _described(ensemble)
+    if len(ensemble.scorings) > 1:
         subtitle += " · 10 crops; dashed 1 crop"
     sheet = Sheet(title or "Ensembles", subtitle)
     fields = {"error": "Top-1 error, %"}
-    if len(found.classes) > 5:
+    if len(ensemble.classes) > 5:
         fields["top5_error"] = "Top-5 error, %"
     sheet.row([
-        Panel(partial(_draw_curves, scorings=found.scorings, field=field), words, height=TALL)
+        Panel(partial(_draw_curves, scorings=ensemble.scorings, field=field), words, height=TALL)
         for field, words in fields.items()
     ])  # fmt: skip
-    for i, group in enumerate(found.scorings[-1].groups):
+    for i, group in enumerate(ensemble.scorings[-1].groups):
         sheet.notes([Note(_words(group), swatch=color_of(i)), Note(_tested(group), color=FAINT)])
-    names = list(found.scorings[-1].singles)
+    names = list(ensemble.scorings[-1].singles)
     if len(names) <= MOST:
         cell = max(CELL, row_height(names, NAMES))
-        draw = partial(_draw_differences, scoring=found.scorings[-1])
+        draw = partial(_draw_differences, scoring=ensemble.scorings[-1])
         side = cell * len(names)
         beside = Panel(width=max(0.1, PAGE - NAMES - side))
         words = "Images labelled differently, %"
@@ -54,10 +54,10 @@ def ensemble_figure(found: Ensemble, *, title: str = "", subtitle: str = "") -> 
     return sheet.figure()
 
 
-def _described(found: Ensemble) -> str:
-    whose = ", some of random weights" if found.random else ""
-    kinds = ", ".join(f"{len(members)} × {kind}" for kind, members in found.kinds.items())
-    return f"{kinds}{whose} · {found.images:,} images of {found.data}"
+def _described(ensemble: Ensemble) -> str:
+    whose = ", some of random weights" if ensemble.random else ""
+    kinds = ", ".join(f"{len(members)} × {kind}" for kind, members in ensemble.kinds.items())
+    return f"{kinds}{whose} · {ensemble.images:,} images of {ensemble.data}"
 
 
 def _draw_curves(axes: Axes, scorings: Sequence[Scoring], field: str) -> None:

@@ -30,15 +30,20 @@ CHANGED, CONVERGED = LABELS[1], LABELS[0]
 
 
 def evolution_figure(evolution: Evolution, *, title: str = "", subtitle: str = "") -> Figure:
-    """A block for each layer: rows of feature maps, columns of kept epochs, from left to right.
+    """Draw a block for each layer: rows of feature maps, columns of kept epochs, left to right.
 
     Each tile is the projection of the map's strongest activation over all images at that epoch,
     scaled around grey by its own largest value. A red corner marks an image that was not the
     winner before, a blue line the epoch from which on half of the layer's measured maps are what
     they are at the end. The last panel holds that for all layers, with quartiles.
-    title, subtitle : say which network, and over which images
 
-    Raises  BadInput: more tiles than a page can hold.
+    Args:
+        evolution: What became of the features.
+        title: Which network it is.
+        subtitle: Over which images.
+
+    Raises:
+        BadInput: There are more tiles than a page can hold.
     """
     count = len(evolution.epochs)
     tiles = sum(len(layer.rows) for layer in evolution.layers) * count

@@ -40,7 +40,7 @@ def write_evolution_page(evolution: Evolution, folder: str | Path) -> Path:
         replace_file(folder / "page" / name, resource(name))
     replace_file(folder / "page" / "data.js", call("start", page_data(evolution)))
     index = folder / "index.html"
-    words = template("evolution.html.j2").render(page_words(evolution))
+    words = template("evolution.html.j2").render(evolution_page_words(evolution))
     replace_file(index, words.encode())
     return index
 
@@ -94,7 +94,7 @@ def _lead(lead: Lead) -> dict[str, Any]:
 # ---- what the template says -------------------------------------------------------------------
 
 
-def page_words(evolution: Evolution) -> dict[str, Any]:
+def evolution_page_words(evolution: Evolution) -> dict[str, Any]:
     """Everything that the template says."""
     epochs = evolution.epochs
     return {
@@ -144,16 +144,16 @@ def _layer(layer: LayerEvolution) -> dict[str, Any]:
 def _settles(layer: LayerEvolution) -> str:
     if "projection" not in layer.convergence:
         return ""
-    found = layer.convergence
+    convergence = layer.convergence
     words = (
         f"Half of the {len(layer.measured)} measured maps look as at the end from "
-        f"{found['projection'].words()} on"
+        f"{convergence['projection'].words()} on"
     )
-    if found["projection"].to_the_end > 0:
-        words += f"; {percent(found['projection'].to_the_end)} changed until the end"
-    words += f". Their winning image stays from epoch {found['image'].median} on"
-    if "filter" in found:
-        words += f"; their own filters have all but arrived by epoch {found['filter'].median}"
+    if convergence["projection"].to_the_end > 0:
+        words += f"; {percent(convergence['projection'].to_the_end)} changed until the end"
+    words += f". Their winning image stays from epoch {convergence['image'].median} on"
+    if "filter" in convergence:
+        words += f"; their own filters have all but arrived by epoch {convergence['filter'].median}"
     return words + "."
 
 

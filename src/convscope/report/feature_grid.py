@@ -37,11 +37,19 @@ def feature_grid_figure(
     title: str = "",
     subtitle: str = "",
 ) -> Figure:
-    """A row per layer, `maps` feature maps each, drawn at random from those that were active in
-    enough images.
+    """Draw a row per layer: feature maps drawn at random from those active in enough images.
 
-    layers : default: all of the atlas;   seed : of the choice of maps
-    Raises  NoSuchLayer;  BadOption: no maps asked for.
+    Args:
+        atlas: The atlas.
+        layers: Which layers; by default all of the atlas.
+        maps: How many feature maps of each layer.
+        seed: Of the choice of maps.
+        title: Which network it is.
+        subtitle: Over which images.
+
+    Raises:
+        NoSuchLayer: The atlas has no such layer.
+        BadOption: No maps are asked for.
     """
     if maps < 1:
         raise BadOption(f"a plate of {maps} maps a layer: give at least 1")

@@ -19,7 +19,11 @@ COLUMN = 1026  # pixels of a page's column; a wider figure may leave it
 class Shown:
     """A figure, for the macro of page/figure.html.j2.
 
-    file : beside the page;   words : for who cannot see it;   width, height : pixels of the page
+    Attributes:
+        file: Its file, beside the page.
+        words: What it shows, for who cannot see it.
+        width: In pixels of the page.
+        height: In pixels of the page.
     """
 
     file: str

@@ -23,13 +23,13 @@ TRAINED, UNTRAINED = LABELS[0], LABELS[1]
 SHIFT = 0.19
 
 
-def grouping_figure(found: Grouping, *, title: str = "", subtitle: str = "") -> Figure:
+def grouping_figure(grouping: Grouping, *, title: str = "", subtitle: str = "") -> Figure:
     """A dot for each feature map, beside those of the network before training; bars are means."""
     title = title or "Are a map's strongest images of one kind?"
-    sheet = Sheet(title, subtitle or f"{found.images:,} images", width=6.6)
-    names = [layer.layer for layer in found.layers]
+    sheet = Sheet(title, subtitle or f"{grouping.images:,} images", width=6.6)
+    names = [layer.layer for layer in grouping.layers]
     height = max(LINE, row_height(names, NAMES)) * len(names)
-    sheet.row([Panel(partial(_draw, found=found), height=height)])
+    sheet.row([Panel(partial(_draw, grouping=grouping), height=height)])
     sheet.legend([
         Line2D([], [], color=TRAINED, linewidth=2.2, label="trained"),
         Line2D([], [], color=UNTRAINED, linewidth=2.2, label="before training"),
@@ -38,14 +38,14 @@ def grouping_figure(found: Grouping, *, title: str = "", subtitle: str = "") -> 
     return sheet.figure()
 
 
-def _draw(axes: Axes, found: Grouping) -> None:
-    words = f"pairs of one class among each map's {found.top} strongest images, %"
+def _draw(axes: Axes, grouping: Grouping) -> None:
+    words = f"pairs of one class among each map's {grouping.top} strongest images, %"
     chart(axes, words, lines="x")
-    name_rows(axes, [layer.layer for layer in found.layers], NAMES)
-    for at, layer in enumerate(found.layers):
+    name_rows(axes, [layer.layer for layer in grouping.layers], NAMES)
+    for at, layer in enumerate(grouping.layers):
         _dots(axes, at - SHIFT, layer.maps, TRAINED)
         _dots(axes, at + SHIFT, layer.untrained, UNTRAINED)
-    axes.axvline(100 * found.chance, **CHANCE)
+    axes.axvline(100 * grouping.chance, **CHANCE)
     axes.set_xlim(-2, 102)
 
 

@@ -32,7 +32,7 @@ CAPTIONS = {
 
 
 def invariance_figure(
-    found: Invariance,
+    invariance: Invariance,
     *,
     classes: Sequence[str] | None = None,
     title: str = "",
@@ -45,9 +45,9 @@ def invariance_figure(
     moved, a dashed line where different pictures are on average; last, the class's probability.
     """
     sheet = Sheet(title or "Feature invariance", subtitle)
-    for curves in found.curves:
+    for curves in invariance.curves:
         shown = Panel(partial(_draw_pictures, curves=curves), CAPTIONS[curves.motions.motion])
-        layers = [_distances(found, curves, layer) for layer in range(len(found.layers))]
+        layers = [_distances(invariance, curves, layer) for layer in range(len(invariance.layers))]
         lowest = f"lowest, on average {curves.probability.min(1).mean():.2f}"
         last = Panel(
             partial(_draw_curves, curves=curves, values=curves.probability, most=1.02, apart=None),
@@ -56,7 +56,7 @@ def invariance_figure(
             height=TALL,
         )
         sheet.grid([shown, *layers, last], ACROSS)
-    sheet.legend(_names(found, classes))
+    sheet.legend(_names(invariance, classes))
     return sheet.figure()
 
 
@@ -71,17 +71,17 @@ def _draw_pictures(axes: Axes, curves: Curves) -> None:
     mosaic.name_columns([number(round(amount, 2)) for amount in amounts])
 
 
-def _distances(found: Invariance, curves: Curves, layer: int) -> Panel:
+def _distances(invariance: Invariance, curves: Curves, layer: int) -> Panel:
     values = curves.distance[:, layer]
-    apart = None if found.apart is None else found.apart[layer]
+    apart = None if invariance.apart is None else invariance.apart[layer]
     most = max(float(values.max()), apart or 0.0) * 1.06 or 1.0
-    early = found.early(curves)[layer]
+    early = invariance.early(curves)[layer]
     said = [Note(f"{_share(early)} of the largest after a tenth of the range")]
     if curves.motions.motion in SETTLED:
-        line = found.linearity(curves)[layer]
+        line = invariance.linearity(curves)[layer]
         said.append(Note(f"a straight line's R² {_spread(line)}", color=FAINT))
     draw = partial(_draw_curves, curves=curves, values=values, most=most, apart=apart)
-    return Panel(draw, f"Distance in {found.layers[layer]}", said, height=TALL)
+    return Panel(draw, f"Distance in {invariance.layers[layer]}", said, height=TALL)
 
 
 def _draw_curves(
@@ -99,21 +99,21 @@ def _draw_curves(
         ticks(axes, x=[0, 90, 180, 270, 360])
 
 
-def _names(found: Invariance, classes: Sequence[str] | None) -> list[Line2D]:
+def _names(invariance: Invariance, classes: Sequence[str] | None) -> list[Line2D]:
     """What the colours and the dashes are."""
     lines = []
     for i, (name, label, known) in enumerate(
-        zip(found.names[:LISTED], found.targets, found.known, strict=False)
+        zip(invariance.names[:LISTED], invariance.targets, invariance.known, strict=False)
     ):
         what = f"class {label}" if classes is None else classes[label].split(",")[0]
         words = f"{name}, {'' if known else 'taken for '}{what}"
         lines.append(Line2D([], [], color=color_of(i), linewidth=1.6, label=words))
-    if len(found.names) > LISTED:
-        more = len(found.names) - LISTED
+    if len(invariance.names) > LISTED:
+        more = len(invariance.names) - LISTED
         words = f"in grey: {more} more picture{'s' if more > 1 else ''}"
         lines.append(Line2D([], [], color=OTHER, linewidth=1.6, label=words))
-    if found.apart is not None:
-        words = f"dashed: mean distance between different pictures, {found.pairs} pairs"
+    if invariance.apart is not None:
+        words = f"dashed: mean distance between different pictures, {invariance.pairs} pairs"
         lines.append(Line2D([], [], **CHANCE, label=words))
     return lines
 

@@ -42,15 +42,20 @@ def occlusion_figure(
     title: str = "",
     subtitle: str = "",
 ) -> Figure:
-    """The row of the paper's Fig. 6 for one image.
+    """Draw the row of the paper's Fig. 6 for one image.
 
     (a) the image, the occluder drawn to scale where the target's probability is lowest; (b) the
     summed activity of a feature map, by occluder position; (c) the projection of that map from the
     image; (d) the target's probability and (e) the most probable class, by occluder position.
     A pixel of (b), (d), (e) shows the value for the occluder whose visible part has its centre
     nearest to that pixel.
-    preprocess : turns the maps' image and projection back into colours
-    classes : names by index;   title, subtitle : say which image, and which network
+
+    Args:
+        maps: The occlusion maps.
+        preprocess: Turns the maps' image and projection back into colours.
+        classes: The names of the classes, by number from 0.
+        title: Which image it is.
+        subtitle: Which network.
     """
     unit = maps.unit
     where = "" if unit.position is None else f"@{unit.row},{unit.column}"

@@ -33,25 +33,34 @@ DIGITS = 5  # significant digits of a value on the page; tables.safetensors has 
 
 
 def write_page(atlas_dir: str | Path) -> Path:
-    """Write the page of a finished atlas into its folder; gives the path of index.html.
+    """Write the page of a finished atlas into its folder.
 
     Each file is replaced as a whole and index.html comes last, so a page that opens is complete.
     The same atlas always gives the same bytes; an older page is replaced.
 
-    Raises  BadInput: no atlas there, or an unfinished or damaged one.
+    Args:
+        atlas_dir: The atlas.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        BadInput: There is no atlas, or it is unfinished or damaged.
     """
     atlas = open_atlas(atlas_dir)
     for place in ("page", "data"):
         (atlas.folder / place).mkdir(exist_ok=True)
     for record in atlas.manifest.layers:
-        table = call("receive", record.slug, layer_table(atlas, record))
+        table = call("receive", record.slug, layer_arrays(atlas, record))
         replace_file(atlas.folder / "data" / f"{record.slug}.js", table)
     for name in OWN_FILES:
         replace_file(atlas.folder / "page" / name, resource(name))
     summary = call("start", page_summary(atlas.manifest))
     replace_file(atlas.folder / "page" / "data.js", summary)
     index = atlas.folder / "index.html"
-    replace_file(index, template("template.html.j2").render(page_words(atlas.manifest)).encode())
+    replace_file(
+        index, template("template.html.j2").render(atlas_page_words(atlas.manifest)).encode()
+    )
     return index
 
 
@@ -79,7 +88,7 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def layer_table(atlas: Atlas, record: LayerRecord) -> dict[str, Any]:
+def layer_arrays(atlas: Atlas, record: LayerRecord) -> dict[str, Any]:
     """A layer's numbers, flat: entry channel * K + rank. Empty ranks have image -1, value null.
 
     `images` lists [name, class name] of the images that occur; `image` points into that list, so
@@ -135,7 +144,7 @@ def title_of(spec: str) -> str:
     return PurePosixPath(name).name or spec
 
 
-def page_words(manifest: Manifest) -> dict[str, Any]:
+def atlas_page_words(manifest: Manifest) -> dict[str, Any]:
     """Everything that the template says about an atlas."""
     layers = manifest.layers
     maps = sum(record.channels for record in layers)

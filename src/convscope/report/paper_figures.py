@@ -67,20 +67,21 @@ def draw_stage(stage: str, result: Any, folder: Path) -> Sequence[tuple[str, str
     return [(f"{name}.png", words) for name, (words, _) in shown.items()]
 
 
-def _trainings(found: Trainings, folder: Path) -> Shown:
-    for run in found.runs:
+def _trainings(trainings: Trainings, folder: Path) -> Shown:
+    for run in trainings.runs:
         write_training_page(folder.parent / run.training.run)
-    words = f"{found.images:,} images of {found.classes} classes, tested on {found.validation:,}"
-    figure = trainings_figure(found, subtitle=words)
+    images = f"{trainings.images:,} images of {trainings.classes} classes"
+    words = f"{images}, tested on {trainings.validation:,}"
+    figure = trainings_figure(trainings, subtitle=words)
     return {"trainings": ("Validation error of every network, by epoch", figure)}
 
 
-def _features(found: Fig2, folder: Path) -> Shown:
-    write_page(found.atlas)
-    atlas = open_atlas(found.atlas)
+def _features(fig2: Fig2, folder: Path) -> Shown:
+    write_page(fig2.atlas)
+    atlas = open_atlas(fig2.atlas)
     words = (
         f"Left of each pair: the nine image patches that excite the map most, of "
-        f"{found.grouping.images:,}. Right: their projections."
+        f"{fig2.grouping.images:,}. Right: their projections."
     )
     title = "Feature maps, drawn at random"
     return {
@@ -90,46 +91,46 @@ def _features(found: Fig2, folder: Path) -> Shown:
         ),
         "grouping": (
             "How alike each map's strongest images are, before and after training",
-            grouping_figure(found.grouping),
+            grouping_figure(fig2.grouping),
         ),
     }
 
 
-def _evolution(found: Evolution, folder: Path) -> Shown:
-    write_evolution_page(found, folder / "evolution")
-    words = f"the strongest activations among {found.images:,} images it learned from"
+def _evolution(evolution: Evolution, folder: Path) -> Shown:
+    write_evolution_page(evolution, folder / "evolution")
+    words = f"the strongest activations among {evolution.images:,} images it learned from"
     try:
-        figure = evolution_figure(found, subtitle=words)
+        figure = evolution_figure(evolution, subtitle=words)
     except BadInput:  # more tiles than a figure holds: the page has them
         return {}
     return {"evolution": ("Projections of randomly drawn maps at each kept epoch", figure)}
 
 
-def _filters(found: Fig5, folder: Path) -> Shown:
+def _filters(diagnoses: Fig5, folder: Path) -> Shown:
     pairs = {"architecture": ("AlexNet and ZFNet", ("alexnet", "zfnet"))}
-    if "free" in found.shown:
+    if "free" in diagnoses.shown:
         words = "ZFNet without and with renormalisation"
         pairs = {"renormalisation": (words, ("free", "zfnet")), **pairs}
     shown: Shown = {}
     for name, (words, names) in pairs.items():
-        both = [found.shown[each] for each in names]
+        both = [diagnoses.shown[name] for name in names]
         images = both[0].diagnosis.images
         figure = diagnosis_figure(both, title=words, subtitle=f"{images:,} images")
         shown[name] = (words, figure)
     return shown
 
 
-def _remedied(found: Trial, _: Path) -> Shown:
-    if not found.after:
+def _remedied(trial: Trial, _: Path) -> Shown:
+    if not trial.after:
         return {}
-    return {"remedy": ("Error of every seed before and after the remedies", trial_figure(found))}
+    return {"remedy": ("Error of every seed before and after the remedies", trial_figure(trial))}
 
 
-def _occlusion(found: Fig6, _: Path) -> Shown:
-    study, classes = found.study, found.classes
+def _occlusion(fig6: Fig6, _: Path) -> Shown:
+    study, classes = fig6.study, fig6.classes
     few = replace(study, rows=study.rows[:ROWS])
     words = f"occluder {study.occluder}; {len(few.rows)} of {len(study.rows)} images"
-    rows = sensitivity_figure(few, found.preprocess, classes=classes, subtitle=words)
+    rows = sensitivity_figure(few, fig6.preprocess, classes=classes, subtitle=words)
     shown: Shown = {"sensitivity": ("Occlusion maps, an image a row", rows)}
     if study.probability is not None:
         words = f"{len(study.rows)} images, occluder {study.occluder}"
@@ -138,10 +139,10 @@ def _occlusion(found: Fig6, _: Path) -> Shown:
     return shown
 
 
-def _surroundings(found: Surroundings, _: Path) -> Shown:
-    studies = (found.plain, found.telling)
+def _surroundings(surroundings: Surroundings, _: Path) -> Shown:
+    studies = (surroundings.plain, surroundings.telling)
     scored = {LEARNED_WITH[i]: study for i, study in enumerate(studies)}
-    words = f"{len(found.plain.rows)} images, occluder {found.plain.occluder}"
+    words = f"{len(surroundings.plain.rows)} images, occluder {surroundings.plain.occluder}"
     shown: Shown = {
         "scores": ("How well each network's fall finds the object",
                    scores_figure(scored, subtitle=words)),
@@ -150,14 +151,18 @@ def _surroundings(found: Surroundings, _: Path) -> Shown:
         few = replace(study, rows=study.rows[:PAIRS])
         title = f"Learned with {LEARNED_WITH[i].lower()}"
         figure = sensitivity_figure(
-            few, found.preprocesses[i], classes=found.classes, title=title, subtitle=words
+            few,
+            surroundings.preprocesses[i],
+            classes=surroundings.classes,
+            title=title,
+            subtitle=words,
         )
         shown[("plain", "telling")[i]] = (f"Occlusion maps. {title}", figure)
     return shown
 
 
-def _moved(found: InvarianceResult, _: Path) -> Shown:
-    study, count = found.study, min(CURVES, len(found.study.names))
+def _moved(invariance: InvarianceResult, _: Path) -> Shown:
+    study, count = invariance.study, min(CURVES, len(invariance.study.names))
     few = replace(
         study,
         names=study.names[:count],
@@ -165,16 +170,16 @@ def _moved(found: InvarianceResult, _: Path) -> Shown:
         known=study.known[:count],
         curves=tuple(
             replace(
-                each,
-                distance=each.distance[:count],
-                probability=each.probability[:count],
-                pictures=each.pictures[:count],
+                curve,
+                distance=curve.distance[:count],
+                probability=curve.probability[:count],
+                pictures=curve.pictures[:count],
             )
-            for each in study.curves
+            for curve in study.curves
         ),
     )
     words = f"{count} of {len(study.names)} pictures"
-    figure = invariance_figure(few, classes=found.classes, subtitle=words)
+    figure = invariance_figure(few, classes=invariance.classes, subtitle=words)
     return {"invariance": ("Distance of the features and probability, by motion", figure)}
 
 
@@ -184,26 +189,27 @@ def _correspondence(both: CorrespondenceResult, _: Path) -> Shown:
     return {"correspondence": ("What was covered, and Δ of each part", figure)}
 
 
-def _transfer(found: Transfer, _: Path) -> Shown:
-    words = f"features of {found.layer}, {found.images:,} images of {len(found.classes)} classes"
-    figure = transfer_figure(found, subtitle=words)
+def _transfer(transfer: Transfer, _: Path) -> Shown:
+    images = f"{transfer.images:,} images of {len(transfer.classes)} classes"
+    words = f"features of {transfer.layer}, {images}"
+    figure = transfer_figure(transfer, subtitle=words)
     return {"transfer": ("Accuracy by images per class", figure)}
 
 
-def _several(found: MultiResult, _: Path) -> Shown:
-    words = f"{found.trained.images:,} images of several objects"
-    figure = precision_figure(found.trained, subtitle=words)
+def _several(transfers: MultiResult, _: Path) -> Shown:
+    words = f"{transfers.trained.images:,} images of several objects"
+    figure = precision_figure(transfers.trained, subtitle=words)
     return {"precision": ("Average precision of each class", figure)}
 
 
-def _depth(found: LayerProbe, _: Path) -> Shown:
-    words = f"{found.images:,} images of {len(found.classes)} classes"
-    return {"depth": ("Accuracy by layer", probe_figure(found, subtitle=words))}
+def _depth(probe: LayerProbe, _: Path) -> Shown:
+    words = f"{probe.images:,} images of {len(probe.classes)} classes"
+    return {"depth": ("Accuracy by layer", probe_figure(probe, subtitle=words))}
 
 
-def _averages(found: Averages, _: Path) -> Shown:
-    words = f"{found.zfnets.images:,} images"
-    figure = ensemble_figure(found.zfnets, subtitle=words)
+def _averages(averages: Averages, _: Path) -> Shown:
+    words = f"{averages.zfnets.images:,} images"
+    figure = ensemble_figure(averages.zfnets, subtitle=words)
     return {"ensemble": ("Error by the number of networks", figure)}
 
 

@@ -31,40 +31,42 @@ KINDS = {
 }
 
 
-def write_paper_page(found: Reproduction) -> Path:
+def write_paper_page(reproduction: Reproduction) -> Path:
     """Write the page into the run's folder, at any moment of it; gives the path of index.html.
 
     Each file is replaced as a whole. The same run always gives the same bytes.
     """
-    folder = Path(found.out)
+    folder = Path(reproduction.out)
     (folder / "page").mkdir(parents=True, exist_ok=True)
     for name in OWN_FILES:
         replace_file(folder / "page" / name, resource(name))
     index = folder / "index.html"
-    replace_file(index, template("paper.html.j2").render(page_words(found)).encode())
+    replace_file(index, template("paper.html.j2").render(paper_page_words(reproduction)).encode())
     return index
 
 
-def page_words(found: Reproduction) -> dict[str, Any]:
+def paper_page_words(reproduction: Reproduction) -> dict[str, Any]:
     """Everything that the template says."""
     return {
-        "standfirst": _standfirst(found),
+        "standfirst": _standfirst(reproduction),
         "tally": [
-            (KINDS[verdict], str(verdict), count) for verdict, count in found.tally.items() if count
+            (KINDS[verdict], str(verdict), count)
+            for verdict, count in reproduction.tally.items()
+            if count
         ],
-        "complete": found.complete,
-        "failures": [outcome.title for outcome in found.failures],
-        "facts": _facts(found),
-        "card": [_row(claim, judgement) for claim, judgement in found.scorecard],
-        "stages": [_stage(outcome, Path(found.out)) for outcome in found.outcomes],
+        "complete": reproduction.complete,
+        "failures": [outcome.title for outcome in reproduction.failures],
+        "facts": _facts(reproduction),
+        "card": [_row(claim, judgement) for claim, judgement in reproduction.scorecard],
+        "stages": [_stage(outcome, Path(reproduction.out)) for outcome in reproduction.outcomes],
         "convscope": __version__,
-        "quick": found.budget.name == "quick",
-        "scenes": found.data == "scenes",
+        "quick": reproduction.budget.name == "quick",
+        "scenes": reproduction.data == "scenes",
     }
 
 
-def _standfirst(found: Reproduction) -> str:
-    tally = found.tally
+def _standfirst(reproduction: Reproduction) -> str:
+    tally = reproduction.tally
     known = sum(tally[each] for each in (Verdict.HOLDS, Verdict.FAILS, Verdict.UNCLEAR))
     words = f"{tally[Verdict.HOLDS]} of {known} claims of the paper hold here"
     if tally[Verdict.FAILS]:
@@ -79,15 +81,18 @@ def _standfirst(found: Reproduction) -> str:
     return f"{words}."
 
 
-def _facts(found: Reproduction) -> dict[str, str]:
-    budget = found.budget
-    seconds = sum(outcome.seconds for outcome in found.outcomes)
+def _facts(reproduction: Reproduction) -> dict[str, str]:
+    budget = reproduction.budget
+    first = reproduction.seed
+    seconds = sum(outcome.seconds for outcome in reproduction.outcomes)
     return {
-        "Images": "rendered scenes, with known truth" if found.data == "scenes" else found.data,
+        "Images": "rendered scenes, with known truth"
+        if reproduction.data == "scenes"
+        else reproduction.data,
         "Learned from": f"{budget.images:,} scenes, {budget.epochs} epochs"
-        if found.data == "scenes"
+        if reproduction.data == "scenes"
         else f"{budget.folder_epochs} epochs",
-        "Networks": f"ZFNet and AlexNet made small, {budget.seeds} seeds from {found.seed} on",
+        "Networks": f"ZFNet and AlexNet made small, {budget.seeds} seeds from {first} on",
         "Budget": budget.name,
         "Time": duration(seconds),
     }

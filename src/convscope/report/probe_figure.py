@@ -24,9 +24,13 @@ SHIFT = 0.14  # of a row, between curves: equal ones both show
 
 @dataclass(frozen=True)
 class _Curve:
-    """A classifier's scores, from the first layer on; shares.
+    """A classifier's scores, from the first layer on, as shares.
 
-    below, above : what its bars reach on both sides
+    Attributes:
+        classifier: Its name.
+        values: A score for each layer.
+        below: How far the bars reach below the scores.
+        above: How far the bars reach above the scores.
     """
 
     classifier: str
@@ -35,21 +39,21 @@ class _Curve:
     above: Sequence[float]
 
 
-def probe_figure(found: LayerProbe, *, title: str = "", subtitle: str = "") -> Figure:
+def probe_figure(probe: LayerProbe, *, title: str = "", subtitle: str = "") -> Figure:
     """Accuracy by layer, from the first down: a curve per classifier, one standard deviation over
     the folds as bars; the dashed line is what guessing reaches."""
     curves = []
-    for classifier, points in found.points.items():
+    for classifier, points in probe.points.items():
         spread = [point.std for point in points]
         curves.append(_Curve(classifier, [point.mean for point in points], spread, spread))
-    names = [f"{layer.name} ({layer.pooling}, {layer.length:,})" for layer in found.layers]
-    words = f"accuracy, mean over classes, %, {found.protocol.per_class[0]} images per class"
-    return _figure(curves, names, found.chance, words, title, subtitle)
+    names = [f"{layer.name} ({layer.pooling}, {layer.length:,})" for layer in probe.layers]
+    words = f"accuracy, mean over classes, %, {probe.protocol.per_class[0]} images per class"
+    return _figure(curves, names, probe.chance, words, title, subtitle)
 
 
-def depth_figure(found: MultiTransfer, *, title: str = "", subtitle: str = "") -> Figure:
+def depth_figure(transfer: MultiTransfer, *, title: str = "", subtitle: str = "") -> Figure:
     """Mean average precision by layer, with its interval over images."""
-    layers = found.layers
+    layers = transfer.layers
     curve = _Curve(
         "logistic",
         [layer.mean for layer in layers],
@@ -57,7 +61,7 @@ def depth_figure(found: MultiTransfer, *, title: str = "", subtitle: str = "") -
         [max(layer.high - layer.mean, 0) for layer in layers],
     )
     names = [f"{layer.layer} ({layer.length:,})" for layer in layers]
-    return _figure([curve], names, found.chance, "mean average precision, %", title, subtitle)
+    return _figure([curve], names, transfer.chance, "mean average precision, %", title, subtitle)
 
 
 def _figure(

@@ -37,16 +37,26 @@ def projection_figure(
     title: str = "",
     subtitle: str = "",
 ) -> Figure:
-    """For each unit: what it sees of its image, beside its projection.
+    """Draw for each unit what it sees of its image, beside its projection.
 
     Both show the unit's receptive field, edges padded with grey and never shifted; along an axis
     where the field is larger than the image, the image. A projection is scaled around grey by its
     own largest absolute value, the largest `CLIP` of its values cut off. Small fields are enlarged
     pixel by pixel.
-    pictures : uint8 RGB (H, W, 3), as the network sees them, one for each row of the trace
-    preprocess : says in which order the network has its colours
-    names : words for each picture, such as its file and class
-    Raises  BadInput: no unit, or more than a page can hold.
+
+    Args:
+        projections: The projections.
+        pictures: The images as the network sees them, one for each row of the trace.
+        preprocess: Says in which order the network has its colours.
+        names: Words for each picture, such as its file and class.
+        title: Which network it is.
+        subtitle: Over which images.
+
+    Shape:
+        pictures: uint8 RGB (H, W, 3) each.
+
+    Raises:
+        BadInput: There is no unit, or more than a page can hold.
     """
     count = len(projections.units)
     if not 1 <= count <= MOST_UNITS:

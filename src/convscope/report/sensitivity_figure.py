@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.number_words import interval_words, minus, percent
-from convscope.experiments.sensitivity.result import OcclusionStudy, Row
+from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
 from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
@@ -76,7 +76,7 @@ def sensitivity_figure(
     return sheet.figure()
 
 
-def _draw_projections(axes: Axes, row: Row, preprocess: Preprocess) -> None:
+def _draw_projections(axes: Axes, row: OccludedImage, preprocess: Preprocess) -> None:
     """The map's projection from this image, framed, and from others, in a square of four."""
     maps = row.maps
     found = [(maps.projection, maps.box), *((e.projection, e.box) for e in row.elsewhere[:3])]
@@ -91,7 +91,7 @@ def _draw_projections(axes: Axes, row: Row, preprocess: Preprocess) -> None:
         mosaic.show(*divmod(i, 2), pixels, edge, weight)
 
 
-def _words(row: Row, classes: Names) -> list[Note]:
+def _words(row: OccludedImage, classes: Names) -> list[Note]:
     """What is beside an image's pictures: its name and its numbers."""
     maps, found = row.maps, row.probability
     lowest, least = float(maps.probability.min()), float(maps.activity.min())

@@ -140,7 +140,8 @@ class Sheet:
 class _Row:
     """Panels beside each other, drawn and measured; `place` puts them where they belong.
 
-    height : inches of the whole row
+    Attributes:
+        height: Of the whole row, in inches.
     """
 
     def __init__(
@@ -169,10 +170,13 @@ class _Row:
 
 
 class _Cell:
-    """A panel, drawn and measured. Inches.
+    """A panel, drawn and measured, in inches.
 
-    margins : what the axes' numbers and names take on the left, right, above and below
-    width : of the axes;   above, below : what the panel needs above and below the axes' top
+    Attributes:
+        margins: What the axes' numbers and names take on the left, right, above and below.
+        width: Of the axes.
+        above: What the panel needs above the axes' top.
+        below: What the panel needs below the axes' top.
     """
 
     def __init__(self, figure: Figure, panel: Panel, letters: Iterator[str]) -> None:
@@ -268,7 +272,7 @@ class _Legend:
     def __call__(self, axes: Axes) -> None:
         """As many columns as fit; a label that is longer than a line goes on in the next."""
         axes.set_axis_off()
-        size, words = SIZES["text"], [str(each.get_label()) for each in self.handles]
+        size, words = SIZES["text"], [str(handle.get_label()) for handle in self.handles]
         labels = [wrapped(label, self.room - 0.5, size) for label in words]
         for columns in range(len(words), 0, -1):
             legend = axes.legend(

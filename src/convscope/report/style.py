@@ -26,8 +26,24 @@ from convscope.experiments.number_words import minus
 from convscope.store.atomic import replace_file
 
 __all__ = [
-    "CHANCE", "CLIP", "DPI", "FAINT", "FONT", "INK", "LABELS", "MAP", "OTHER", "RULE", "SIZES",
-    "color_of", "number", "quiet", "render", "save", "tiled", "write_figure",
+    "CHANCE",
+    "CLIP",
+    "DPI",
+    "FAINT",
+    "FONT",
+    "INK",
+    "LABELS",
+    "MAP",
+    "OTHER",
+    "RULE",
+    "SIZES",
+    "color_of",
+    "figure_bytes",
+    "number",
+    "quiet",
+    "save",
+    "tiled",
+    "write_figure",
 ]  # fmt: skip
 
 Pixels = NDArray[np.uint8]
@@ -59,9 +75,14 @@ def color_of(index: int) -> str:
 
 
 def tiled(tiles: Sequence[Pixels], seam: int) -> Pixels:
-    """Pictures (h, w, 3) of one size in rows, as many in a row as make a square of them.
+    """Lay pictures out in rows, as many in a row as make a square of them.
 
-    seam : pixels of white between two; rows that would be empty are left out
+    Args:
+        tiles: Pictures of one size.
+        seam: Pixels of white between two; rows that would be empty are left out.
+
+    Shape:
+        tiles: (h, w, 3) each.
     """
     columns = math.ceil(math.sqrt(len(tiles)))
     rows = math.ceil(len(tiles) / columns)
@@ -78,7 +99,7 @@ def number(value: float) -> str:
     return minus(f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}")
 
 
-def render(figure: Figure, form: str = "png") -> bytes:
+def figure_bytes(figure: Figure, form: str = "png") -> bytes:
     """The figure as the bytes of a file."""
     content = io.BytesIO()
     with quiet():
@@ -87,14 +108,19 @@ def render(figure: Figure, form: str = "png") -> bytes:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write the figure; a crash leaves the old file or the new one.
+    """Write a figure; a crash leaves the old file or the new one.
 
-    Raises  BadOption: the path does not end in .png, .pdf or .svg.
+    Args:
+        figure: The figure.
+        path: The file.
+
+    Raises:
+        BadOption: The path does not end in .png, .pdf or .svg.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise BadOption(f"{path}: a figure is written as {', '.join(FORMATS)}")
-    replace_file(path, render(figure, path.suffix[1:].lower()))
+    replace_file(path, figure_bytes(figure, path.suffix[1:].lower()))
 
 
 @contextmanager
@@ -116,5 +142,5 @@ def write_figure(path: Path, figure: Figure, about: Mapping[str, Any]) -> None:
     chunk = PngImagePlugin.PngInfo()
     chunk.add_itxt("about", json.dumps(dict(about)))
     content = io.BytesIO()
-    Image.open(io.BytesIO(render(figure))).convert("RGB").save(content, "PNG", pnginfo=chunk)
+    Image.open(io.BytesIO(figure_bytes(figure))).convert("RGB").save(content, "PNG", pnginfo=chunk)
     replace_file(path, content.getvalue())

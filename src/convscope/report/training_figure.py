@@ -17,7 +17,7 @@ from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import LABELS, OTHER
 from convscope.training.checkpoint import Run
 
-__all__ = ["Curve", "exact", "training_curves", "training_figure"]
+__all__ = ["ChartLine", "exact", "training_curves", "training_figure"]
 
 TALL = 1.6  # inches: a chart
 TRAINING, VALIDATION, TOP5 = LABELS[0], LABELS[1], OTHER
@@ -30,7 +30,7 @@ Points = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True)
-class Curve:
+class ChartLine:
     """One line of a chart.
 
     Args:
@@ -52,25 +52,25 @@ class Curve:
         return percent(value, 1) if self.share and math.isfinite(value) else exact(value)
 
 
-def training_curves(run: Run) -> dict[str, tuple[Curve, ...]]:
+def training_curves(run: Run) -> dict[str, tuple[ChartLine, ...]]:
     """By the chart's title: loss, error, learning rate and renormalised filters, by epoch."""
 
     def points(name: str, wrong: bool = False) -> list[tuple[int, float]]:
-        values = ((each.epoch, float(getattr(each, name))) for each in run.history)
+        values = ((epoch.epoch, float(getattr(epoch, name))) for epoch in run.history)
         return [(epoch, 1 - value if wrong else value) for epoch, value in values]
 
     return {
         "Loss (nats)": (
-            Curve("training, with dropout", TRAINING, points("loss")),
-            Curve("validation", VALIDATION, points("val_loss")),
+            ChartLine("training, with dropout", TRAINING, points("loss")),
+            ChartLine("validation", VALIDATION, points("val_loss")),
         ),
         "Error, %": (
-            Curve("training, with dropout", TRAINING, points("accuracy", wrong=True), True),
-            Curve("validation", VALIDATION, points("val_accuracy", wrong=True), True),
-            Curve("validation, top-5", TOP5, points("val_top5", wrong=True), True),
+            ChartLine("training, with dropout", TRAINING, points("accuracy", wrong=True), True),
+            ChartLine("validation", VALIDATION, points("val_accuracy", wrong=True), True),
+            ChartLine("validation, top-5", TOP5, points("val_top5", wrong=True), True),
         ),
-        LOGARITHMIC: (Curve("at each epoch's last step", TRAINING, points("learning_rate")),),
-        COUNTED: (Curve("filters scaled back, times", TRAINING, points("renormalised")),),
+        LOGARITHMIC: (ChartLine("at each epoch's last step", TRAINING, points("learning_rate")),),
+        COUNTED: (ChartLine("filters scaled back, times", TRAINING, points("renormalised")),),
     }
 
 
@@ -82,7 +82,9 @@ def training_figure(run: Run) -> Figure:
     """
     panels = []
     for title, curves in training_curves(run).items():
-        said = [Note(each.name, each.last, swatch=each.color) for each in curves if each.points]
+        said = [
+            Note(curve.name, curve.last, swatch=curve.color) for curve in curves if curve.points
+        ]
         draw = partial(_draw, title=title, curves=curves, epochs=run.recipe.epochs)
         panels.append(Panel(draw, title, said, height=TALL))
     sheet = Sheet()
@@ -90,7 +92,7 @@ def training_figure(run: Run) -> Figure:
     return sheet.figure()
 
 
-def _draw(axes: Axes, title: str, curves: Sequence[Curve], epochs: int) -> None:
+def _draw(axes: Axes, title: str, curves: Sequence[ChartLine], epochs: int) -> None:
     chart(axes, "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_xlim(0.5, epochs + 0.5)
@@ -119,7 +121,7 @@ def _draw(axes: Axes, title: str, curves: Sequence[Curve], epochs: int) -> None:
     inside(axes, 0.5, 0.5, words, ha="center", va="center")
 
 
-def _shown(curve: Curve, positive: bool = False) -> list[tuple[int, float]]:
+def _shown(curve: ChartLine, positive: bool = False) -> list[tuple[int, float]]:
     """The points that a chart can show; on a logarithmic axis only those above 0."""
     return [
         point

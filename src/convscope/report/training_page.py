@@ -22,7 +22,7 @@ from convscope.experiments.number_words import duration, percent
 from convscope.images.preprocess import Preprocess
 from convscope.models.weights import Weights, read_weights
 from convscope.report.embedded_data import resource, template
-from convscope.report.style import render
+from convscope.report.style import figure_bytes
 from convscope.report.training_figure import exact, training_figure
 from convscope.store.atomic import replace_file
 from convscope.training.checkpoint import Checkpoint, Epoch, Run, RunStatus, read_run
@@ -36,12 +36,19 @@ ACROSS, SEAM = 8, 6  # filters in a row, and pixels between two
 
 
 def write_training_page(run_folder: str | os.PathLike[str]) -> Path:
-    """Write the page of a run into its folder, at any moment of it; gives the path of index.html.
+    """Write the page of a training run into its folder, at any moment of it.
 
     Each file is replaced as a whole; nothing of the run is changed. The same run always gives the
     same bytes.
 
-    Raises  BadData: no run there.
+    Args:
+        run_folder: The run.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        BadData: There is no run.
     """
     folder = Path(run_folder)
     run = read_run(folder)
@@ -49,9 +56,11 @@ def write_training_page(run_folder: str | os.PathLike[str]) -> Path:
     for name in OWN_FILES:
         replace_file(folder / "page" / name, resource(name))
     kept = [_filters(folder, checkpoint) for checkpoint in run.checkpoints]
-    curves = b64encode(render(training_figure(run))).decode()
+    curves = b64encode(figure_bytes(training_figure(run))).decode()
     index = folder / "index.html"
-    replace_file(index, template("training.html.j2").render(page_words(run, kept, curves)).encode())
+    replace_file(
+        index, template("training.html.j2").render(training_page_words(run, kept, curves)).encode()
+    )
     return index
 
 
@@ -104,7 +113,7 @@ def _colours(weights: Weights) -> Preprocess:
 # ---- words ------------------------------------------------------------------------------------
 
 
-def page_words(run: Run, kept: Iterable[Kept], curves: str) -> dict[str, Any]:
+def training_page_words(run: Run, kept: Iterable[Kept], curves: str) -> dict[str, Any]:
     """Everything that the template says."""
     return {
         "title": run.architecture.name,
@@ -128,7 +137,7 @@ def page_words(run: Run, kept: Iterable[Kept], curves: str) -> dict[str, Any]:
 
 def _standfirst(run: Run) -> str:
     done, all_ = len(run.history), run.recipe.epochs
-    seconds = sum(each.seconds for each in run.history)
+    seconds = sum(epoch.seconds for epoch in run.history)
     words = (
         f"{done} of {all_} epochs over {run.data['count']:,} images of {len(run.classes)} classes"
     )
@@ -157,7 +166,7 @@ def _recipe(run: Run) -> list[tuple[str, str, str]]:
 
 
 def _facts(run: Run) -> dict[str, str]:
-    seconds = sum(each.seconds for each in run.history)
+    seconds = sum(epoch.seconds for epoch in run.history)
     facts = {
         "Learned from": _data(run.data),
         "Validated on": _data(run.validation),

@@ -23,27 +23,27 @@ COLORS = {"zfnet": LABELS[0], "alexnet": LABELS[1], "free": LABELS[2], "wide": L
 DASHED = (0, (4, 2))
 
 
-def trainings_figure(found: Trainings, *, title: str = "", subtitle: str = "") -> Figure:
+def trainings_figure(trainings: Trainings, *, title: str = "", subtitle: str = "") -> Figure:
     """Validation error by epoch, a line for each training."""
     sheet = Sheet(title or "How they learned", subtitle, width=WIDTH)
-    sheet.row([Panel(partial(_draw, found=found), height=TALL)])
+    sheet.row([Panel(partial(_draw, trainings=trainings), height=TALL)])
     sheet.legend([
-        Line2D([], [], color=COLORS[name], linestyle=_style(name), label=_words(found, name))
+        Line2D([], [], color=COLORS[name], linestyle=_style(name), label=_words(trainings, name))
         for name in NAMES
-        if found.of(name)
+        if trainings.of(name)
     ])  # fmt: skip
     return sheet.figure()
 
 
-def _draw(axes: Axes, found: Trainings) -> None:
+def _draw(axes: Axes, trainings: Trainings) -> None:
     chart(axes, "epoch", "validation error, %")
-    for run in reversed(found.runs):
+    for run in reversed(trainings.runs):
         errors = [100 * error for error in run.errors]
         epochs = list(range(1, len(errors) + 1))
         color = COLORS[run.name]
         axes.plot(epochs, errors, color=color, linewidth=1.4, linestyle=_style(run.name))
         axes.plot(epochs[-1:], errors[-1:], "o", color=color, markersize=4)
-    axes.set_xlim(0.8, found.epochs + 0.2)
+    axes.set_xlim(0.8, trainings.epochs + 0.2)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
 
@@ -52,9 +52,9 @@ def _style(name: str) -> Any:
     return DASHED if name == "free" else "-"
 
 
-def _words(found: Trainings, name: str) -> str:
+def _words(trainings: Trainings, name: str) -> str:
     """The network, and where each of its trainings ended."""
-    runs = found.of(name)
+    runs = trainings.of(name)
     what = f"{NAMES[name]}: {FIRST_LAYERS[name]}" if name in FIRST_LAYERS else NAMES[name]
     last = ", ".join(f"{100 * run.training.error:.1f}" for run in runs)
     return f"{what}; {last} %, {len(runs)} seed{'s' if len(runs) > 1 else ''}"

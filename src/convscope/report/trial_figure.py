@@ -36,14 +36,15 @@ def trial_figure(trial: Trial) -> Figure:
 def _draw(axes: Axes, trial: Trial) -> None:
     chart(axes, up="validation error, %")
     errors = [
-        [100 * each.training.error for each in attempts] for attempts in (trial.before, trial.after)
+        [100 * attempt.training.error for attempt in attempts]
+        for attempts in (trial.before, trial.after)
     ]
     for pair in zip(*errors, strict=True):
         axes.plot((0, 1), pair, color=LABELS[0], marker="o", markersize=3, linewidth=0.8, alpha=0.6)
     for at, values in zip((-0.06, 1.06), errors, strict=True):
-        found = mean_of(values)
+        estimate = mean_of(values)
         axes.errorbar(
-            at, found.mean, yerr=found.deviation if len(values) > 1 else None, color=INK,
+            at, estimate.mean, yerr=estimate.deviation if len(values) > 1 else None, color=INK,
             marker="_", markersize=14, linewidth=1.4, capsize=4,
         )  # fmt: skip
     axes.set(xlim=(-0.4, 1.4), ylim=(0, 1.15 * max(1.0, *map(max, errors))))

@@ -56,7 +56,7 @@ def _fitting(word: str, room: float, size: float, weight: str) -> int:
             low = middle
         else:
             high = middle - 1
-    joint = max((word.rfind(each, 0, low) for each in JOINTS), default=-1) + 1
+    joint = max((word.rfind(joint, 0, low) for joint in JOINTS), default=-1) + 1
     return joint if joint > low // 2 else low
 
 

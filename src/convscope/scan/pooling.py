@@ -1,10 +1,10 @@
 """How a layer's value becomes a vector of features.
 
-flatten     the whole layer, as in the paper's feature analysis
-mean, max   a number per feature map;   mean+max  both, side by side
-grid2       the mean over each cell of a 2×2 grid laid over the map (any number)
-auto        flatten up to LIMIT values, beyond that the finest grid that stays below it: the
-            place of a feature in the image still counts, and memory stays bounded
+- flatten: the whole layer, as in the paper's feature analysis.
+- mean, max: a number per feature map; mean+max: both, side by side.
+- grid2: the mean over each cell of a 2×2 grid laid over the map (any number).
+- auto: flatten up to LIMIT values, beyond that the finest grid that stays below it: the place of a
+  feature in the image still counts, and memory stays bounded.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from convscope.scenes.canvas import TILE_SIDE, Light, cutting
 from convscope.scenes.rng import Rng, hsv
-from convscope.scenes.shapes import Field
+from convscope.scenes.shapes import PixelValues
 
 Plane = NDArray[np.float64]  # (SIDE, SIDE), or (SIDE, SIDE, 3) for colours 0..255
 
@@ -25,7 +25,7 @@ SIDE = TILE_SIDE
 ROWS, COLUMNS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float64)
 
 
-def background(kind: str, size: int, dice: Rng, light: Light) -> Field:
+def background(kind: str, size: int, dice: Rng, light: Light) -> PixelValues:
     """Draw a random piece of one kind of ground.
 
     Args:
@@ -49,7 +49,7 @@ def background(kind: str, size: int, dice: Rng, light: Light) -> Field:
     return _tinted(pixels, dice, free=kind in PAINTED) * _falloff(size, dice, light)
 
 
-def _tinted(pixels: Field, dice: Rng, free: bool) -> Field:
+def _tinted(pixels: PixelValues, dice: Rng, free: bool) -> PixelValues:
     """Give the ground this picture's colours: painted grounds take any, others vary a little."""
     bright = dice.between(0.82, 1.24)
     gains = [bright * dice.between(0.90, 1.10) for _ in range(3)]
@@ -60,11 +60,11 @@ def _tinted(pixels: Field, dice: Rng, free: bool) -> Field:
         paint = np.array(hsv(hue, saturation, 1.15), dtype=np.float32)[:, None, None]
         pixels = pixels + (grey * paint - pixels) * mixture
     pixels = pixels + (grey - pixels) * pale
-    tinted: Field = pixels * np.array(gains, dtype=np.float32)[:, None, None]
+    tinted: PixelValues = pixels * np.array(gains, dtype=np.float32)[:, None, None]
     return tinted
 
 
-def _falloff(size: int, dice: Rng, light: Light) -> Field:
+def _falloff(size: int, dice: Rng, light: Light) -> PixelValues:
     """Light the ground: more on the light's side, less in the corners, (size, size)."""
     steps = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / size) - 1
     slope, corner = dice.between(0.0, 0.22) * light.strength, dice.between(0.0, 0.10)
@@ -191,7 +191,7 @@ def sand(generator: np.random.Generator) -> Image.Image:
     return _picture(_between((164, 130, 88), (238, 212, 164), light))
 
 
-def noise(generator: np.random.Generator) -> Image.Image:
+def coloured_noise(generator: np.random.Generator) -> Image.Image:
     """Draw coloured noise of several grains, like a badly tuned screen."""
     channels = []
     for _ in range(3):
@@ -295,7 +295,7 @@ DRAWN: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "waves": waves,
     "sky": sky,
     "sand": sand,
-    "noise": noise,
+    "noise": coloured_noise,
     "wood": wood,
     "leaves": leaves,
     "tiles": tiles,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from convscope.scenes.rng import Colour, Rng
-from convscope.scenes.shapes import Field, Point, Shape
+from convscope.scenes.shapes import PixelValues, Point, Shape
 
 Parts = dict[str, Point]  # the names of an object's parts, and where they are in its own unit
 
@@ -51,7 +51,7 @@ class Pose:
         cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
         return self.row + sin * x + cos * y, self.column + cos * x - sin * y
 
-    def local(self, rows: slice, columns: slice) -> tuple[Field, Field]:
+    def local(self, rows: slice, columns: slice) -> tuple[PixelValues, PixelValues]:
         """Compute the object's coordinates at the centres of some pixels: x and y, each (h, w)."""
         cos, sin = math.cos(self.angle) / self.scale, math.sin(self.angle) / self.scale
         middles = [np.arange(s.start, s.stop, dtype=np.float32) for s in (rows, columns)]
@@ -189,24 +189,24 @@ class Pen:
             return None
         return slice(first_row, last_row), slice(first_column, last_column)
 
-    def _cover(self, distance: Field) -> Field:
+    def _cover(self, distance: PixelValues) -> PixelValues:
         """Compute how much of each pixel lies inside the outline, 0..1."""
         return np.minimum(np.maximum(0.5 - distance * self.pose.scale, 0), 1)
 
     def _lit(
         self,
-        flat: Field,
+        flat: PixelValues,
         shape: Shape,
-        distance: Field,
+        distance: PixelValues,
         window: tuple[slice, slice],
         finish: Finish,
-    ) -> Field:
+    ) -> PixelValues:
         """Compute the surface's colour under the light, (3, h, w)."""
         left, top, right, bottom = shape.bounds
         x, y = self._x[window], self._y[window]
         middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
         half_x, half_y = (right - left) / 2, (bottom - top) / 2
-        light: Field = np.ones(1, dtype=np.float32)
+        light: PixelValues = np.ones(1, dtype=np.float32)
         if finish.shade:
             tilt = finish.shade * self.light.strength
             slope_x, slope_y = tilt * self._light_x / half_x, tilt * self._light_y / half_y
@@ -239,7 +239,7 @@ class Canvas:
         owner: int8 (H, W); -1 for background and decoration, else the index given to `lay`.
     """
 
-    def __init__(self, background: Field, noise: Field, light: Light) -> None:
+    def __init__(self, background: PixelValues, noise: PixelValues, light: Light) -> None:
         self.pixels, self.noise, self.light = background, noise, light
         self.size = background.shape[-1]
         self.owner = np.full((self.size, self.size), -1, dtype=np.int8)
@@ -257,7 +257,7 @@ class Canvas:
         pixels += pen.layer[:3]
         self.owner[pen.region][alpha > 0.5] = owner
 
-    def _shadow(self, alpha: Field, scale: float) -> Field:
+    def _shadow(self, alpha: PixelValues, scale: float) -> PixelValues:
         """Compute the shadow's darkness, 0..1: the outline, shifted from the light and blurred."""
         reach = SHADOW_REACH / 2 * scale
         right, down = round(-self.light.x * reach), round(-self.light.y * reach)
@@ -268,7 +268,7 @@ class Canvas:
         return np.asarray(soft, dtype=np.float32) * np.float32(1 / 255)
 
 
-def quantised(values: Field) -> NDArray[np.uint8]:
+def quantised(values: PixelValues) -> NDArray[np.uint8]:
     """Round numbers 0..1 to bytes 0..255; what lies outside is cut off."""
     return (np.minimum(np.maximum(values, 0), 1) * 255 + 0.5).astype(np.uint8)
 
@@ -305,7 +305,7 @@ def _noise_tile(by: int) -> Image.Image:
     return Image.fromarray((127.5 + 127.5 * spread).astype(np.uint8))
 
 
-def noise(size: int, dice: Rng, share: float = 0.5) -> Field:
+def noise(size: int, dice: Rng, share: float = 0.5) -> PixelValues:
     """Take a random piece of the noise tile.
 
     Args:

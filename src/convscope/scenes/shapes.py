@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.floating[Any]]  # float32, one number per pixel of a window, (h, w)
+PixelValues = NDArray[np.floating[Any]]  # float32, one number per pixel of a window, (h, w)
 Point = tuple[float, float]  # (x, y)
 Bounds = tuple[float, float, float, float]  # (left, top, right, bottom)
 
@@ -40,7 +40,7 @@ class Shape:
         bounds: (left, top, right, bottom) that hold the whole region.
     """
 
-    distance: Callable[[Field, Field], Field]
+    distance: Callable[[PixelValues, PixelValues], PixelValues]
     bounds: Bounds
 
     def __or__(self, other: Shape) -> Shape:
@@ -87,7 +87,7 @@ class Shape:
         cos, sin = math.cos(angle), math.sin(angle)
         px, py = about
 
-        def distance(x: Field, y: Field) -> Field:
+        def distance(x: PixelValues, y: PixelValues) -> PixelValues:
             dx, dy = x - px, y - py
             return self.distance(cos * dx + sin * dy + px, cos * dy - sin * dx + py)
 
@@ -111,7 +111,7 @@ class Shape:
 def circle(x: float, y: float, radius: float) -> Shape:
     """Return a circle around (x, y)."""
 
-    def distance(px: Field, py: Field) -> Field:
+    def distance(px: PixelValues, py: PixelValues) -> PixelValues:
         dx, dy = px - x, py - y
         return np.sqrt(dx * dx + dy * dy) - radius
 
@@ -122,7 +122,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, angle: float = 0.0) -> Sha
     """Return an ellipse of half-axes rx, ry around (x, y), turned by `angle` radians."""
     ax, ay, bx, by = 1 / rx, 1 / ry, 1 / rx**2, 1 / ry**2
 
-    def distance(px: Field, py: Field) -> Field:
+    def distance(px: PixelValues, py: PixelValues) -> PixelValues:
         dx, dy = px - x, py - y
         u, v = dx * ax, dy * ay
         reach = np.sqrt(u * u + v * v)
@@ -139,7 +139,7 @@ def box(left: float, top: float, right: float, bottom: float, corner: float = 0.
     x, y = (left + right) / 2, (top + bottom) / 2
     half_width, half_height = (right - left) / 2 - corner, (bottom - top) / 2 - corner
 
-    def distance(px: Field, py: Field) -> Field:
+    def distance(px: PixelValues, py: PixelValues) -> PixelValues:
         dx, dy = np.abs(px - x) - half_width, np.abs(py - y) - half_height
         if not corner:
             return np.maximum(dx, dy)
@@ -165,8 +165,8 @@ def polygon(points: Sequence[Point], spread: float = 0.0) -> Shape:
         reach = spread / max(1 + ux * vx + uy * vy, 0.05)  # a sharp corner moves far
         corners.append((corner[0] + (ux + vx) * reach, corner[1] + (uy + vy) * reach))
 
-    def distance(px: Field, py: Field) -> Field:
-        sides: Field = (a * px + b * py - c).max(axis=0)  # (edges, h, w) -> (h, w)
+    def distance(px: PixelValues, py: PixelValues) -> PixelValues:
+        sides: PixelValues = (a * px + b * py - c).max(axis=0)  # (edges, h, w) -> (h, w)
         return sides
 
     return Shape(distance, _around(corners))
@@ -186,11 +186,11 @@ def strokes(segments: Sequence[tuple[float, float, float, float]], width: float)
     ex_inverse, ey_inverse = ex * inverse, ey * inverse
     half = width / 2
 
-    def distance(px: Field, py: Field) -> Field:
+    def distance(px: PixelValues, py: PixelValues) -> PixelValues:
         dx, dy = px - ax, py - ay  # (segments, h, w)
         along = np.minimum(np.maximum(dx * ex_inverse + dy * ey_inverse, 0), 1)
         dx, dy = dx - along * ex, dy - along * ey
-        nearest: Field = (dx * dx + dy * dy).min(axis=0)  # (h, w)
+        nearest: PixelValues = (dx * dx + dy * dy).min(axis=0)  # (h, w)
         return np.sqrt(nearest) - half
 
     ends = [(x, y) for s in segments for x, y in (s[:2], s[2:])]
@@ -205,7 +205,7 @@ def drop(start: Point, end: Point, start_radius: float, end_radius: float) -> Sh
     inverse = 1 / max(ex * ex + ey * ey, TINY)
     taper = end_radius - start_radius
 
-    def distance(px: Field, py: Field) -> Field:
+    def distance(px: PixelValues, py: PixelValues) -> PixelValues:
         dx, dy = px - sx, py - sy
         along = np.minimum(np.maximum(dx * (ex * inverse) + dy * (ey * inverse), 0), 1)
         dx, dy = dx - along * ex, dy - along * ey
@@ -221,7 +221,7 @@ def drop(start: Point, end: Point, start_radius: float, end_radius: float) -> Sh
 def fused(a: Shape, b: Shape, softness: float) -> Shape:
     """Return both shapes, grown together where they meet, over about `softness`."""
 
-    def distance(x: Field, y: Field) -> Field:
+    def distance(x: PixelValues, y: PixelValues) -> PixelValues:
         da, db = a.distance(x, y), b.distance(x, y)
         gap = np.maximum(softness - np.abs(da - db), 0)
         return np.minimum(da, db) - gap * gap * (0.25 / softness)
@@ -242,7 +242,7 @@ def repeated(cell: Shape, dx: float, dy: float, bounds: Bounds) -> Shape:
     """
     left, top = bounds[:2]
 
-    def distance(x: Field, y: Field) -> Field:
+    def distance(x: PixelValues, y: PixelValues) -> PixelValues:
         x, y = x - left, y - top
         return cell.distance(x - np.floor(x / dx) * dx, y - np.floor(y / dy) * dy)
 

@@ -42,7 +42,7 @@ from convscope.training.pictures import (
     Pictures,
     View,
     check_labels,
-    mean_of,
+    mean_of_sum,
     view_of,
 )
 
@@ -215,7 +215,7 @@ class _Writer:
                 f"{self.images.spec}: none of its {count} images can be read, "
                 f"such as {name}: {reason}"
             )
-        mean = mean_of(torch.from_numpy(self.sum), count - len(done.skipped))
+        mean = mean_of_sum(torch.from_numpy(self.sum), count - len(done.skipped))
         contents = {
             "spec": self.images.spec,
             "identity": self.images.identity(),

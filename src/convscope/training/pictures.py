@@ -25,7 +25,7 @@ __all__ = [
     "View",
     "check_labels",
     "load_pictures",
-    "mean_of",
+    "mean_of_sum",
     "mean_picture",
     "view_of",
 ]
@@ -127,10 +127,10 @@ def mean_picture(pixels: Tensor) -> Tensor:
     total = torch.zeros(pixels.shape[1:], dtype=torch.int64)
     for part in pixels.split(CHUNK):
         total += part.sum(dim=0, dtype=torch.int64)
-    return mean_of(total, len(pixels))
+    return mean_of_sum(total, len(pixels))
 
 
-def mean_of(total: Tensor, count: int) -> Tensor:
+def mean_of_sum(total: Tensor, count: int) -> Tensor:
     """Divide a sum of pictures by their number.
 
     Shape:

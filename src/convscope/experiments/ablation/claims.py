@@ -30,11 +30,17 @@ class Quantity(StrEnum):
 
 @dataclass(frozen=True)
 class RowClaim:
-    """key : unique;   words : as the paper would say it;   weights : by row of Table 2
-    sign : +1 or -1, of the weighted sum where the claim is true
-    total : what the weighted sum is, in words
-    otherwise : a claim that is enough as well; only if both fail does this one
-    also : a claim that must hold as well
+    """A claim about rows of Table 2: the sign of a weighted sum of their errors.
+
+    Attributes:
+        key: Its name, unique.
+        words: The claim as the paper would put it.
+        weights: The weight of each row's error in the sum.
+        sign: +1 or -1: that of the sum where the claim is true.
+        total: What the weighted sum is, in words.
+        quantity: Which error of a row is meant.
+        otherwise: A claim that is enough as well; only if both fail does this one.
+        also: A claim that must hold as well.
     """
 
     key: str
@@ -106,7 +112,14 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with what came out. evidence : in words, points of error."""
+    """A claim with what came out.
+
+    Attributes:
+        claim: The claim.
+        verdict: Whether it holds here.
+        contrast: The weighted sum that it is about.
+        evidence: The numbers in words, points of error.
+    """
 
     claim: RowClaim
     verdict: Verdict
@@ -141,8 +154,10 @@ def judge(rows: Rows) -> tuple[Judged, ...]:
 
 def _judged(claim: RowClaim, rows: Rows) -> Judged:
     values = {name: _values(claim.quantity, rows[name]) for name in claim.weights}
-    found = contrast([(weight, values[name]) for name, weight in claim.weights.items()])
-    judged = Judged(claim, _verdict(found, claim.sign), found, _evidence(claim, values, found))
+    difference = contrast([(weight, values[name]) for name, weight in claim.weights.items()])
+    judged = Judged(
+        claim, _verdict(difference, claim.sign), difference, _evidence(claim, values, difference)
+    )
     if claim.also is not None and judged.verdict is Verdict.HOLDS:
         beside = _judged(claim.also, rows)
         return judged if beside.verdict is Verdict.HOLDS else beside
@@ -155,10 +170,10 @@ def _judged(claim: RowClaim, rows: Rows) -> Judged:
     return replace(judged, verdict=Verdict.FAILS if both == {Verdict.FAILS} else Verdict.UNCLEAR)
 
 
-def _verdict(found: Contrast, sign: int) -> Verdict:
-    if found.low is None or found.high is None:
+def _verdict(difference: Contrast, sign: int) -> Verdict:
+    if difference.low is None or difference.high is None:
         return Verdict.UNCLEAR
-    ends = (sign * found.low, sign * found.high)
+    ends = (sign * difference.low, sign * difference.high)
     return Verdict.HOLDS if min(ends) > 0 else Verdict.FAILS if max(ends) < 0 else Verdict.UNCLEAR
 
 
@@ -169,15 +184,15 @@ def _values(quantity: Quantity, errors: tuple[Sequence[float], Sequence[float]])
     return [v - t for t, v in zip(train, val, strict=True)]
 
 
-def _evidence(claim: RowClaim, values: Mapping[str, Sequence[float]], found: Contrast) -> str:
+def _evidence(claim: RowClaim, values: Mapping[str, Sequence[float]], difference: Contrast) -> str:
     means = {name: 100 * statistics.fmean(each) for name, each in values.items()}
     if claim.quantity is Quantity.GAP:
         said = [f"{name}: a gap of {mean:.1f} points" for name, mean in means.items()]
     else:
         said = [f"{n}: {m - means[_NONE]:+.1f} points" for n, m in means.items() if n != _NONE]
     lines = "; ".join(sorted(said, key=len))
-    total = f"{lines}; {claim.total} {100 * found.value:+.1f}"
-    if found.low is None or found.high is None:
+    total = f"{lines}; {claim.total} {100 * difference.value:+.1f}"
+    if difference.low is None or difference.high is None:
         return f"{total}, of one seed: there is no spread to set it against"
-    size = "" if found.spreads is None else f", {found.spreads:+.1f} seed deviations"
-    return f"{total} (95 %: {100 * found.low:+.1f} to {100 * found.high:+.1f}{size})"
+    size = "" if difference.spreads is None else f", {difference.spreads:+.1f} seed deviations"
+    return f"{total} (95 %: {100 * difference.low:+.1f} to {100 * difference.high:+.1f}{size})"

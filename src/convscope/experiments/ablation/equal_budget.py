@@ -15,7 +15,7 @@ import torch
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption, NonFinite
 from convscope.experiments.ablation.claims import Judged, judge
-from convscope.experiments.ablation.table import Ablation, Row
+from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import (
     NONE,
     Variant,
@@ -40,9 +40,14 @@ Outcomes = Mapping[str, Sequence[dict[str, Any]]]
 
 
 def planned(architecture: Architecture, variants: Iterable[Variant] | None = None) -> Planned:
-    """What would be trained: the whole network, then each variant; None is the paper's Table 2.
+    """List what would be trained: the whole network, then each variant.
 
-    Raises  BadOption: a variant that cannot be made, or two that are one.
+    Args:
+        architecture: The whole network.
+        variants: What to change in it; None: the paper's Table 2.
+
+    Raises:
+        BadOption: A variant cannot be made, or two are the same.
     """
     chosen = table2(architecture) if variants is None else tuple(variants)
     plan: list[tuple[Variant, Architecture]] = [(NONE, architecture)]
@@ -101,6 +106,10 @@ def ablate(
 
     Source:
         Zeiler & Fergus 2014, §5.1 and Table 2.
+
+    Example:
+        >>> images = convscope.open_images("scenes:train"), convscope.open_images("scenes:val")
+        >>> convscope.ablate("zfnet-small", images, recipe_named("small"), "ablation", seeds=[0])
     """
     if isinstance(architecture, str):
         architecture = architecture_named(architecture)
@@ -149,13 +158,15 @@ def _outcomes(runner: TrainingRunner, plan: Planned, recipes: Sequence[Recipe]) 
     return {variant.name: [next(found) for _ in recipes] for variant, _ in plan}
 
 
-def _row(architecture: Architecture, variant: Variant, made: Architecture, done: Outcomes) -> Row:
+def _row(
+    architecture: Architecture, variant: Variant, made: Architecture, done: Outcomes
+) -> VariantRow:
     found, whole = done[variant.name], _errors(done[NONE.name])
     errors = _errors(found)
     effect = None
     if variant != NONE and errors and whole:
         effect = contrast([(1.0, errors), (-1.0, whole)])
-    return Row(
+    return VariantRow(
         variant=variant,
         architecture=made,
         parameters=parameters_of(made),
@@ -167,10 +178,10 @@ def _row(architecture: Architecture, variant: Variant, made: Architecture, done:
 
 
 def _errors(done: Sequence[dict[str, Any]]) -> list[float]:
-    return [each["error"] for each in done if "diverged" not in each]
+    return [outcome["error"] for outcome in done if "diverged" not in outcome]
 
 
-def _claims(rows: Sequence[Row]) -> tuple[Judged, ...]:
+def _claims(rows: Sequence[VariantRow]) -> tuple[Judged, ...]:
     known = {
         row.paper.variant.name: (row.values("train_error"), row.values("error"))
         for row in rows

@@ -142,8 +142,8 @@ class AblateStudy(Study):
             )  # fmt: skip
 
         lesson = load() if self.cache is None else ranks.in_turn(load)
-        found = ablate(
+        ablation = ablate(
             architecture, lesson, recipe, context.out, variants=variants, seeds=seeds,
             device=context.device, progress=context.progress, resume=context.resume, ranks=ranks,
         )  # fmt: skip
-        return Outcome(found, {"convscope": __version__, "device": str(context.device)})
+        return Outcome(ablation, {"convscope": __version__, "device": str(context.device)})

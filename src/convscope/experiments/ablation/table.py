@@ -18,14 +18,14 @@ from convscope.stats import Contrast
 from convscope.text import table
 from convscope.training.recipe import Recipe
 
-__all__ = ["Ablation", "Row"]
+__all__ = ["Ablation", "VariantRow"]
 
 AT_CHANCE = 0.02  # share of the images by which training must beat the most frequent class
 ERRORS = ("train_error", "error", "top5_error", "crops_error", "crops_top5_error")
 
 
 @dataclass(frozen=True)
-class Row:
+class VariantRow:
     """A row of the table.
 
     Attributes:
@@ -97,7 +97,7 @@ class Ablation(Record, Result):
     validation: str
     images: tuple[int, int]
     chance: float
-    rows: tuple[Row, ...]
+    rows: tuple[VariantRow, ...]
     claims: tuple[Judged, ...]
 
     @property
@@ -142,7 +142,7 @@ class Ablation(Record, Result):
                 yield f"{row.variant.name}, seed {seed}, diverged and does not count: {why}"
 
 
-def _more(row: Row) -> list[str]:
+def _more(row: VariantRow) -> list[str]:
     """The cells after the errors: effect in points, size, time, the paper's errors."""
     seconds = row.values("seconds")
     paper = ["", "", ""]

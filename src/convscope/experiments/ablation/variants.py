@@ -41,9 +41,11 @@ _FACTOR = re.compile(rf"{_LAYERS}[*×](\d+(?:\.\d+)?(?:/\d*[1-9]\d*)?)")
 
 @dataclass(frozen=True)
 class Width:
-    """A layer's feature maps or units: a number, or (a Fraction) a multiple of the network's own.
+    """A layer's number of feature maps or units: a number, or a multiple of the network's own.
 
-    layer : in the paper's count, 1 to 7
+    Attributes:
+        layer: In the paper's count, 1 to 7.
+        value: The number; a Fraction is a multiple of the network's own.
     """
 
     layer: int
@@ -63,7 +65,14 @@ class Width:
 class Variant:
     """What is changed in a network, and what that is called.
 
-    without : layers that are left out;   widths : of layers that stay
+    Attributes:
+        name: What the table calls it.
+        without: Layers that are left out, in the paper's count.
+        widths: The widths of layers that stay.
+
+    Example:
+        >>> Variant.parse("narrow: -3 6,7*0.5").without
+        (3,)
     """
 
     name: str
@@ -77,9 +86,17 @@ class Variant:
 
     @classmethod
     def parse(cls, line: str) -> Variant:
-        """A row of the table. Without `NAME:` the changes are the name.
+        """Read a row of the table, `NAME: CHANGES`. Without `NAME:` the changes are the name.
 
-        Raises  BadOption: something else than such changes, or one layer changed twice.
+        Args:
+            line: The row.
+
+        Raises:
+            BadOption: It is something else than such changes, or changes one layer twice.
+
+        Example:
+            >>> Variant.parse("-7").name
+            '-7'
         """
         name, colon, changes = line.rpartition(":")
         name = (name if colon else line).strip().strip("'\"")
@@ -102,7 +119,14 @@ class Variant:
         return cls(name or "none", tuple(sorted(without)), tuple(widths))
 
     def applied(self, architecture: Architecture) -> Architecture:
-        """The changed network. Raises  BadOption: no such layer, or one that cannot be changed."""
+        """Make the changed network.
+
+        Args:
+            architecture: The whole network.
+
+        Raises:
+            BadOption: There is no such layer, or it cannot be changed.
+        """
         maps = {layer.number: (layer.maps, layer.groups) for layer in architecture.convolutions}
         units = {layer.number: layer.units for layer in architecture.dense}
         try:
@@ -128,9 +152,13 @@ NONE = Variant("none")
 
 
 def read_variants(path: str | os.PathLike[str]) -> tuple[Variant, ...]:
-    """A table from a file: lines `NAME: CHANGES`, or a YAML mapping of names to changes.
+    """Read a table of variants from a file: lines `NAME: CHANGES`, or YAML with changes by name.
 
-    Raises  BadOption: not such a file, a row that cannot be read, or a name given twice.
+    Args:
+        path: The file.
+
+    Raises:
+        BadOption: It is no such file, a row cannot be read, or a name is given twice.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

@@ -98,7 +98,7 @@ class Correspondence(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, without pictures."""
-        found: dict[str, Any] = plain(
+        record: dict[str, Any] = plain(
             {
                 "images": self.faces.names,
                 "left_out": self.faces.left_out,
@@ -121,7 +121,7 @@ class Correspondence(Result):
                 },
             }
         )
-        return found
+        return record
 
     def cover(self) -> str:
         """The cover's size in words."""

@@ -82,6 +82,10 @@ def correspond(
 
     Source:
         arXiv:1311.2901, §4.4, Table 1
+
+    Example:
+        >>> faces = align_parts(images, marked_images(images), preprocess)
+        >>> convscope.correspond(network, faces, fill=0.0).to_dict()
     """
     count = len(faces.names)
     if count < 2:
@@ -122,7 +126,7 @@ def correspond(
     rows = np.random.default_rng((seed, 1)).integers(0, places, (draws, count))
     found = ranks.from_first(
         lambda: {
-            name: _compare([each.pop(str(k)) for each in signs], faces.parts, rows)
+            name: _compare([sign.pop(str(k)) for sign in signs], faces.parts, rows)
             for k, name in enumerate(names)
         }
     )
@@ -169,7 +173,7 @@ def hamming(*signs: Tensor) -> tuple[Tensor, Tensor]:
     rows, values = sum(map(len, signs)), signs[0].shape[1]
     differ, either = (torch.zeros(rows, rows, dtype=torch.float64) for _ in range(2))
     for start in range(0, values, CHUNK):
-        numbers = torch.cat([each[:, start : start + CHUNK] for each in signs]).float()
+        numbers = torch.cat([sign[:, start : start + CHUNK] for sign in signs]).float()
         moved = numbers.abs()
         both = moved @ moved.T  # exact, as all counts are below 2^24
         count = moved.sum(1)
@@ -215,7 +219,7 @@ def _compare(
         rows: (draws, N), the random place that is drawn for each picture.
     """
     count, covers = len(signs), len(signs[0])
-    changed = np.stack([(each != 0).mean(1) for each in signs])  # (N, P)
+    changed = np.stack([(sign != 0).mean(1) for sign in signs])  # (N, P)
     shape = (count, covers, count, covers)
     table, among = (h.numpy().reshape(shape) for h in hamming(*map(torch.from_numpy, signs)))
     first = len(parts)

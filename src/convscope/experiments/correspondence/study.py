@@ -11,7 +11,7 @@ import typer
 from convscope.errors import BadOption
 from convscope.experiments.options import DataArgument, ModelArgument, Reading
 from convscope.experiments.study import Context, Outcome, Study
-from convscope.text import listed
+from convscope.text import split_names
 
 if TYPE_CHECKING:
     from convscope.experiments.correspondence.aligned_parts import AlignedParts
@@ -89,9 +89,9 @@ class CorrespondStudy(Study):
 
     def check(self) -> None:
         if self.points is not None:
-            listed(self.points, "--points")
+            split_names(self.points, "--points")
         if self.layers is not None:
-            listed(self.layers, "--layers")
+            split_names(self.layers, "--layers")
 
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.correspondence.aligned_parts import align_parts
@@ -107,16 +107,16 @@ class CorrespondStudy(Study):
             images,
             marked_images(images, self.parts, subject=self.subject),
             preprocess,
-            parts=None if self.points is None else listed(self.points, "--points"),
+            parts=None if self.points is None else split_names(self.points, "--points"),
             crop=self.crop or None,
             count=self.count,
         )
         context.facts({**session.facts(), "images": _facts(images.spec, pictures)})
-        found = correspond(
+        correspondence = correspond(
             session.network,
             pictures,
             fill=preprocess.fill(FILL),
-            layers=None if self.layers is None else listed(self.layers, "--layers"),
+            layers=None if self.layers is None else split_names(self.layers, "--layers"),
             size=self.size,
             places=self.places,
             seed=session.seed,
@@ -126,9 +126,9 @@ class CorrespondStudy(Study):
             progress=context.progress,
         )
         return Outcome(
-            found,
+            correspondence,
             about={**session.record(), "images": images.spec, "fill": FILL},
-            subtitle=f"{session.title()} · {images.spec} · {found.cover()}",
+            subtitle=f"{session.title()} · {images.spec} · {correspondence.cover()}",
             classes=session.model.classes,
             random_weights=session.model.random_weights,
         )

@@ -57,7 +57,14 @@ class Diagnosis(Record):
         return tuple(f for f in self.findings if f.severity is Severity.FAULT)
 
     def layer(self, name: str) -> LayerDiagnosis:
-        """Raises  NoSuchLayer: no convolutional layer of that name."""
+        """Return what was found in one layer.
+
+        Args:
+            name: A convolutional layer.
+
+        Raises:
+            NoSuchLayer: No convolutional layer has that name.
+        """
         found = {layer.name: layer for layer in self.layers}
         if name not in found:
             raise NoSuchLayer(f"no convolutional layer {name!r}: there are {', '.join(found)}")
@@ -90,6 +97,11 @@ def diagnose(
 
     Source:
         Zeiler & Fergus 2014, §4.1 and Fig. 5.
+
+    Example:
+        >>> diagnosis = convscope.diagnose(network, image[None])
+        >>> [layer.name for layer in diagnosis.layers]
+        ['conv1', 'conv2']
     """
     names = network.conv_layers()
     if not names:

@@ -24,11 +24,17 @@ PROJECTED = 32  # of its maps
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """A network and its diagnosis.
+    """A network and its diagnosis, with what a figure shows besides.
 
-    filters : (K, 3, h, w), of the layer that looks at the pixels, or None
-    preprocess : says in which order the network has its colours
-    second : projections of the next layer, or None
+    Attributes:
+        title: Its name in the figure.
+        diagnosis: The diagnosis.
+        preprocess: How the network wants its images, the order of colours among it.
+        filters: Those of the layer that looks at the pixels, or None.
+        second: Projections of the next layer, or None.
+
+    Shape:
+        filters: (K, 3, h, w).
     """
 
     title: str

@@ -40,16 +40,19 @@ NOISE_QUANTILE = 0.05  # of random filters lies below the flatness from which a 
 
 @dataclass(frozen=True)
 class Strength(Record):
-    """How unequally the filters of a layer speak.
+    """How unequal the filters of a layer are in strength.
 
-    rms : of each filter's weights
-    strength : what the comparison is about: the RMS, or, where a batch norm follows and so undoes
-        any scale of the filter, the size of that norm's own scale
-    ratio : largest to median strength; 0 where the median is 0
-    top_share : of the summed squared strengths that the strongest twentieth holds (one at least)
-    gini : of the squared strengths, 0 where all are equal, towards 1 where one has all
-    above_radius : filters whose RMS exceeds the paper's 0.1, which is meant for pixels in
-        [-128, 128]
+    Attributes:
+        rms: Root mean square of each filter's weights.
+        strength: What the comparison is about: the RMS, or, where a batch norm follows and so
+            undoes any scale of the filter, the size of that norm's own scale.
+        ratio: Largest to median strength; 0 where the median is 0.
+        top_share: What the strongest twentieth (one at least) holds of the summed squared
+            strengths.
+        gini: Gini's coefficient of the squared strengths: 0 where all are equal, towards 1 where
+            one filter has all.
+        above_radius: How many filters have an RMS above the paper's 0.1, which is meant for pixels
+            in [-128, 128].
     """
 
     rms: tuple[float, ...]
@@ -65,12 +68,14 @@ class Strength(Record):
 class Twins(Record):
     """Filters that look for the same thing.
 
-    pairs : (lower, higher, cosine) of the same sign, closest first, among filters that read the
-        same maps;   groups : the maps joined by such pairs
-    redundant : maps that could go and leave one of each group
-    opposite : pairs of the same shape and the other sign, which is no fault before a rectifier
-    cosine : from which two filters count as twins: 0.95, or more where filters of so few weights
-        are that alike by chance
+    Attributes:
+        pairs: (lower, higher, cosine) of filters of the same sign, closest first, among filters
+            that read the same maps.
+        groups: The maps joined by such pairs.
+        redundant: How many maps could go and leave one of each group.
+        opposite: Pairs of the same shape and the other sign, which is no fault before a rectifier.
+        cosine: From which two filters count as twins: 0.95, or more where filters of so few
+            weights are that alike by chance.
     """
 
     pairs: tuple[tuple[int, int, float], ...]
@@ -84,12 +89,15 @@ class Twins(Record):
 class Spectrum(Record):
     """Which spatial frequencies the filters that look at the pixels answer to.
 
-    frequency, density : the mean filter's power at radial frequencies (cycles per pixel), each
-        filter scaled to power 1 beforehand; a bank of random numbers has density 1 everywhere
-    shares : of that power in the bands low, mid, high (`BANDS`)
-    tuned : number of filters whose peak lies in each band;   peak : of each filter
-    colour : share of the filters' energy that is not the same in all three planes
-    noise : filters as flat as random numbers (null where filters are too small to tell)
+    Attributes:
+        frequency: Radial frequencies, in cycles per pixel.
+        density: The mean filter's power at each of them, each filter scaled to power 1 beforehand;
+            a bank of random numbers has density 1 everywhere.
+        shares: The shares of that power in the bands low, mid, high (`BANDS`).
+        tuned: How many filters have their peak in each band.
+        peak: The peak frequency of each filter.
+        colour: The share of the filters' energy that is not the same in all three planes.
+        noise: Filters as flat as random numbers; None where filters are too small to tell.
     """
 
     frequency: tuple[float, ...]
@@ -147,9 +155,11 @@ def twins_of(node: Node) -> Twins:
 
 
 def filter_spectrum(node: Node, *, noise: bool = True) -> Spectrum:
-    """The spectrum of filters (K, 3, h, w) that look at the pixels.
+    """Compute the spectrum of the filters of a layer that looks at the pixels.
 
-    noise : whether to ask which filters are no more than noise
+    Args:
+        node: The layer's convolution, with filters (K, 3, h, w).
+        noise: Whether to ask which filters are no more than noise.
     """
     weight = _weight(node)
     spectrum = power(weight)

@@ -94,10 +94,13 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Finding(Record):
-    """One thing that was found in one layer.
+    """One fault, or one thing to know, in one layer.
 
-    units : the feature maps concerned;   words : a sentence;   evidence : its numbers, JSON-able
-    remedies : in the order in which to try them
+    Attributes:
+        units: The feature maps concerned.
+        words: The finding, a sentence.
+        evidence: Its numbers, JSON-able.
+        remedies: In the order in which to try them.
     """
 
     layer: str

@@ -22,8 +22,11 @@ SMALLEST = 3
 class Change:
     """What remedies turn an architecture and a recipe into.
 
-    applied : what was done, a phrase each, none if nothing was
-    left : proposed and not done, a phrase each, with the layer and what was found there
+    Attributes:
+        architecture: The changed network.
+        recipe: The changed recipe.
+        applied: What was done, a phrase each; none if nothing was.
+        left: What was proposed and not done, a phrase each, with the layer and its finding.
     """
 
     architecture: Architecture
@@ -39,7 +42,7 @@ def remedied(
     *,
     notes: bool = False,
 ) -> Change:
-    """The network that the faults among the findings ask for, at the same training budget.
+    """Make the network that the faults among the findings ask for, at the same training budget.
 
     A remedy is applied where its finding was made: filter and stride are made smaller in the first
     layer if the fault is there. A smaller stride makes every map above larger; so the second layer
@@ -49,9 +52,13 @@ def remedied(
     the paper (§3). A lower learning rate or a longer training would change the budget and are left
     to the user, as are other layers' filters and strides.
 
-    notes : act on notes, too
+    Args:
+        architecture: The network that was diagnosed.
+        recipe: What it was trained with.
+        findings: What the diagnosis found.
+        notes: Whether to act on notes, too, and not on faults alone.
     """
-    heeded = [each for each in findings if notes or each.severity is Severity.FAULT]
+    heeded = [finding for finding in findings if notes or finding.severity is Severity.FAULT]
     applied: list[str] = []
     done: set[tuple[str, Remedy]] = set()
     new, first = architecture, architecture.convolutions[0]
@@ -73,12 +80,12 @@ def remedied(
     if radius is None and any(Remedy.RENORMALISE in each.remedies for each in heeded):
         radius = RADIUS
         applied.append(f"filters renormalised to RMS {RADIUS}")
-        done |= {(each.layer, Remedy.RENORMALISE) for each in findings}
+        done |= {(finding.layer, Remedy.RENORMALISE) for finding in findings}
     left = [
-        _proposed(each, remedy)
-        for each in findings
-        for remedy in each.remedies
-        if (each.layer, remedy) not in done
+        _proposed(finding, remedy)
+        for finding in findings
+        for remedy in finding.remedies
+        if (finding.layer, remedy) not in done
     ]
     return Change(new, replace(recipe, radius=radius), tuple(applied), tuple(left))
 

@@ -85,7 +85,17 @@ class TryOptions:
 
 
 def check_trial(trying: TryOptions, model: str, data: str | None, against: str | None) -> None:
-    """Raises  BadOption: what --try needs is missing, or options that need --try are there."""
+    """Refuse options that do not go together with --try.
+
+    Args:
+        trying: The options of the trial.
+        model: The model, as on the command line.
+        data: The images; None where none are given.
+        against: The network to compare with; None where none is given.
+
+    Raises:
+        BadOption: What --try needs is missing, or options that need --try are there.
+    """
     if not trying.try_:
         given = {
             "--val": trying.val,

@@ -46,15 +46,19 @@ Counts = dict[str, dict[str, NDArray[Any]]]
 class Activity(Record):
     """What a layer's maps answered to all images.
 
-    images, positions : how many of each were seen
-    dead : maps that never left zero (without a rectifier: that never changed)
-    nearly_dead : active at fewer than 0.1 % of the positions, and not dead; None where a rectifier
-        is missing or too few positions were seen to say so
-    active : per map, the share of positions where it was above zero; None without a rectifier
-    images_active : per map, the share of images in which it was above zero somewhere; as above
-    top_share : of all squared activation that the strongest twentieth of the maps holds
-    missed : a map that answers in this share of images or more would have been seen alive with
-        95 % confidence (the rule of three, 3 / images)
+    Attributes:
+        images: How many images were looked at.
+        positions: How many positions of a map, over all images.
+        dead: Maps that never left zero; without a rectifier, that never changed.
+        nearly_dead: Maps active at fewer than 0.1 % of the positions, and not dead; None where a
+            rectifier is missing or too few positions were looked at to tell.
+        active: For each map, the share of positions where it was above zero; None without a
+            rectifier.
+        images_active: For each map, the share of images in which it was above zero somewhere; None
+            without a rectifier.
+        top_share: What the strongest twentieth of the maps holds of all squared activation.
+        missed: A map that answers in this share of images or more would have been seen alive with
+            95 % confidence (the rule of three, 3 / images).
     """
 
     images: int
@@ -87,7 +91,14 @@ class Tally:
         self.lowest = torch.full((maps,), torch.inf)
 
     def add(self, maps: Tensor) -> None:
-        """maps : (N, K, H, W) activations of N images."""
+        """Count the activations of some images.
+
+        Args:
+            maps: The activations.
+
+        Shape:
+            maps: (N, K, H, W).
+        """
         high, low = maps.amax((2, 3)), maps.amin((2, 3))
         self.highest = torch.maximum(self.highest, high.amax(0).cpu())
         self.lowest = torch.minimum(self.lowest, low.amin(0).cpu())
@@ -211,12 +222,22 @@ def is_rectified(node: Node) -> bool:
 
 @torch.no_grad()
 def measured_folding(network: Network, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-    """layer -> (K,): the share of each map's answer that the layer's stride folds over.
+    """Measure the share of each map's answer that the layer's stride folds over (aliasing).
 
     Each strided convolution is run at stride 1; of the spectrum of every map's answer (its mean
     taken off, a Hann window laid over it), the share of power beyond the Nyquist frequency of the
     real stride is what the strided layer cannot tell from lower frequencies.
-    images : (N, C, H, W) preprocessed.   Layers on grids below 8 x 8 positions are left out.
+
+    Args:
+        network: The network.
+        images: The images, preprocessed.
+        layers: Strided convolutions; those on grids below 8 x 8 positions are left out.
+
+    Returns:
+        The share of each map, by layer.
+
+    Shape:
+        images: (N, C, H, W). A layer's shares: (K,).
     """
     nodes = {name: network.nodes[name] for name in layers}
     nodes = {name: node for name, node in nodes.items() if min(node.below[0][1:]) >= SMALLEST_GRID}
@@ -232,7 +253,7 @@ def measured_folding(network: Network, images: Tensor, layers: Iterable[str]) ->
 
 @torch.no_grad()
 def unsteadiness(network: Network, images: Tensor, layers: Mapping[str, str]) -> dict[str, Tensor]:
-    """layer -> (K,): how much of each map is not where it was when the image moves, 0..1.
+    """Measure how much of each map is not where it was when the image moves, 0 to 1.
 
     The image is shifted by half a step of the layer's grid, the worst case, along rows and along
     columns. A map that its grid carries in full can then be had from the unshifted map by
@@ -240,8 +261,18 @@ def unsteadiness(network: Network, images: Tensor, layers: Mapping[str, str]) ->
     over the sum of their variances, at most 1: 0 for a map that moves with the image, 1 for one
     whose values have nothing to do with each other, or change their sign.
     Positions within three steps of the edge are left out. Maps that hardly vary are NaN.
-    layers : name -> the layer whose value is its activation, as in `Network.activation`
-    images : (N, C, H, W) preprocessed.   Grids of stride 1 or below 8 x 8 are left out.
+
+    Args:
+        network: The network.
+        images: The images, preprocessed.
+        layers: By layer, the one whose value is its activation, as in `Network.activation`. Grids
+            of stride 1 or below 8 x 8 are left out.
+
+    Returns:
+        The unsteadiness of each map, by layer.
+
+    Shape:
+        images: (N, C, H, W). A layer's values: (K,).
     """
     shifts: dict[tuple[int, int], list[str]] = {}
     for name, activation in layers.items():
@@ -265,13 +296,13 @@ class _Comparison:
     """A layer's maps of shifted images beside what interpolation makes of the unshifted ones."""
 
     def __init__(self, fraction: float) -> None:
-        """fraction : of a grid step, by which the image was shifted"""
+        """Start without maps; the image was shifted by this fraction of a grid step."""
         self.weights = interpolation(fraction)
         self.count = 0
         self.sums: Tensor | float = 0.0
 
     def add(self, still: Tensor, moved: Tensor, axis: int) -> None:
-        """still, moved : (K, H, W); axis : 1 for a shift along rows, 2 along columns"""
+        """Take in maps (K, H, W); axis is 1 for a shift along rows, 2 along columns."""
         still, moved = (
             maps.double().cpu().movedim(axis, 2)[:, TAPS:-TAPS] for maps in (still, moved)
         )

@@ -115,10 +115,10 @@ class DiagnoseStudy(Study):
             self._examined(context, number, session) for number, session in enumerate(sessions)
         )
         records = tuple(session.record() for session in sessions)
-        found = Examination(self.data, networks, records)
+        examination = Examination(self.data, networks, records)
         if self.trying.try_ and self.data:
-            return self._tried(context, found, self.data)
-        return Outcome(found, about=records[0], subtitle=self._subtitle())
+            return self._tried(context, examination, self.data)
+        return Outcome(examination, about=records[0], subtitle=self._subtitle())
 
     def _subtitle(self) -> str:
         said = "from the weights alone" if self.data is None else f"on {self.data}"
@@ -153,10 +153,10 @@ class DiagnoseStudy(Study):
                 "batch_size": scan.batch_size,
             }
         with open_results(kept, settings, resume=context.resume, ranks=ranks) as results:
-            found = examine(network, preprocess, title, scan, commits=checkpoint_in(results))
-        for _, name, reason in found.diagnosis.skipped:
+            examined = examine(network, preprocess, title, scan, commits=checkpoint_in(results))
+        for _, name, reason in examined.diagnosis.skipped:
             context.warn(f"skipped {name}: {reason}")
-        return found
+        return examined
 
     def _tried(self, context: Context, found: Examination | None, data: str) -> Outcome:
         """The remedy applied, with the diagnosis that asks for it if there is one."""

@@ -24,7 +24,12 @@ __all__ = ["TopProjections", "top_projections"]
 class TopProjections:
     """Some units of a layer, each in the image where its map is strongest.
 
-    layer : as asked for;   projections : float32 (3, h, w) each, what the unit sees, signed
+    Attributes:
+        layer: The layer that was asked for.
+        projections: What each unit sees of its image, signed.
+
+    Shape:
+        projections: (3, h, w) each, float32.
     """
 
     layer: str
@@ -36,12 +41,20 @@ class TopProjections:
 def top_projections(
     network: Network, images: Tensor, layer: str, *, maps: int = 16
 ) -> TopProjections:
-    """The deconvnet's view of maps spread evenly over a layer; those that never answer are left
-    out.
+    """Project maps spread evenly over a layer; maps that never answer are left out.
 
-    layer : a convolution, whose activation is looked at
-    images : (N, 3, H, W) preprocessed, few: all of them are run at once
-    Raises  NoSuchLayer;  BadInput: no image, or the layer has no grid.
+    Args:
+        network: The network.
+        images: Preprocessed, few: all of them are run at once.
+        layer: A convolution, whose activation is looked at.
+        maps: How many maps at most.
+
+    Shape:
+        images: (N, 3, H, W).
+
+    Raises:
+        NoSuchLayer: There is no such layer.
+        BadInput: There is no image, or the layer has no grid.
     """
     activation = network.activation(layer)
     if not len(images) or len(network.layer(activation).shape) != 3:
@@ -54,9 +67,9 @@ def top_projections(
     units = [Unit(activation, int(k)) for k in chosen]
     if not units:
         return TopProjections(layer, (), ())
-    found = project(trace, units, images=[int(image[unit.channel]) for unit in units])
+    projections = project(trace, units, images=[int(image[unit.channel]) for unit in units])
     height, width = images.shape[-2:]
     seen = []
-    for pixels, sides in zip(found.projection, found.box.tolist(), strict=True):
+    for pixels, sides in zip(projections.projection, projections.box.tolist(), strict=True):
         seen.append(crop(pixels.float().cpu(), shown_box(Box(*sides), height, width), 0.0))
-    return TopProjections(layer, found.units, tuple(seen))
+    return TopProjections(layer, projections.units, tuple(seen))

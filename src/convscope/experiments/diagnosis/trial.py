@@ -42,7 +42,13 @@ TOGETHER = 50
 
 @dataclass(frozen=True)
 class Attempt:
-    """One trained network. faults : layer and kind of every fault that its own diagnosis finds"""
+    """One trained network.
+
+    Attributes:
+        training: Its errors.
+        parameters: How many it has.
+        faults: Layer and kind of every fault that its own diagnosis finds.
+    """
 
     training: Training
     parameters: int
@@ -65,9 +71,11 @@ class Attempt:
 class Trial:
     """What `try_remedies` returns; `before` and `after` hold the seeds in the same order.
 
-    after : empty where no remedy could be applied; `before` then holds the network that was
-        diagnosed, if it was trained for that
-    examined : that network, which the findings are of; None if they were given
+    Attributes:
+        before: The network as it was, trained; where no remedy could be applied, the one that was
+            diagnosed, if it was trained for that.
+        after: The network with the remedies, trained; empty where none could be applied.
+        examined: The network that the findings are of; None if they were given.
     """
 
     change: Change
@@ -231,6 +239,6 @@ def _tests(lesson: TrainingData) -> Iterator[Tensor]:
 
 def _summary(attempts: Sequence[Attempt]) -> dict[str, Any]:
     return {
-        "error": spread([each.training.error for each in attempts]),
-        "attempts": [each.to_dict() for each in attempts],
+        "error": spread([attempt.training.error for attempt in attempts]),
+        "attempts": [attempt.to_dict() for attempt in attempts],
     }

@@ -41,16 +41,16 @@ def trial_words(trial: Trial) -> list[str]:
 
 def _rows(when: str, attempts: Sequence[Attempt]) -> list[str]:
     return [
-        f"{when:6}  seed {each.training.seed}  error {each.training.error:6.1%}  "
-        f"train {each.training.train_error:6.1%}  {each.parameters:,} weights  "
-        f"{each.training.seconds:.0f} s  faults: {'; '.join(each.faults) or 'none'}"
-        for each in attempts
+        f"{when:6}  seed {attempt.training.seed}  error {attempt.training.error:6.1%}  "
+        f"train {attempt.training.train_error:6.1%}  {attempt.parameters:,} weights  "
+        f"{attempt.training.seconds:.0f} s  faults: {'; '.join(attempt.faults) or 'none'}"
+        for attempt in attempts
     ]
 
 
 def _outcome(trial: Trial) -> str:
     before, after = (
-        spread_words([each.training.error for each in attempts])
+        spread_words([attempt.training.error for attempt in attempts])
         for attempts in (trial.before, trial.after)
     )
     said = f"validation error in % {before} before, {after} after: difference "

@@ -75,6 +75,10 @@ def ensemble(
 
     Source:
         Zeiler & Fergus 2014, §5.1 and Table 1
+
+    Example:
+        >>> images = convscope.open_images("scenes:val")
+        >>> convscope.ensemble(["run:runs/zfnet", "run:runs/alexnet"], images).to_dict()
     """
     if crops not in (1, 10):
         raise BadOption(f"{crops} crops: give 1 or 10")
@@ -201,7 +205,7 @@ def _names(models: Sequence[Model]) -> list[str]:
 
 
 def _classes(names: Sequence[str], models: Sequence[Model], images: ImageSet) -> tuple[str, ...]:
-    """Raises  BadModel, BadData: not the same classes everywhere."""
+    """The names of the classes; BadModel or BadData unless they are the same everywhere."""
     if images.classes is None or any(images.label(i) is None for i in range(len(images))):
         raise BadData(f"{images.spec} has no label for every image: give a folder per class")
     for name, model in zip(names, models, strict=True):
@@ -218,7 +222,7 @@ def _classes(names: Sequence[str], models: Sequence[Model], images: ImageSet) ->
 
 
 def _check_outputs(name: str, chances: Chances, classes: Sequence[str], images: ImageSet) -> None:
-    """Raises  BadModel: a network that names no classes tells another number of them."""
+    """Refuse, with BadModel, a network without class names that tells another number of classes."""
     if chances.shape[1] != len(classes):
         raise BadModel(
             f"{name} tells {chances.shape[1]} classes, but {images.spec} has "

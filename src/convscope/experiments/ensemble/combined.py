@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from convscope.record import Record
 from convscope.stats import Estimate, mean_of, sign_test
 
-__all__ = ["Comparison", "Group", "Score", "Scoring", "Size", "combine"]
+__all__ = ["Group", "McNemarTest", "Score", "Scoring", "Size", "combine"]
 
 MOST_SUBSETS = 200  # of one size; where there are more, as many are drawn
 
@@ -60,7 +60,7 @@ class Size(Record):
 
 
 @dataclass(frozen=True)
-class Comparison(Record):
+class McNemarTest(Record):
     """The average against one network on the same images: McNemar's exact test.
 
     Attributes:
@@ -95,7 +95,7 @@ class Group(Record):
     score: Score
     sizes: tuple[Size, ...]
     gain: Estimate
-    best: Comparison
+    best: McNemarTest
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _group(
     rescued, lost = int((right & ~alone).sum()), int((alone & ~right).sum())
     p = sign_test([1.0] * rescued + [-1.0] * lost)
     sizes = [_size(count, outputs, labels, seed) for count in range(1, len(outputs) + 1)]
-    compared = Comparison(best, rescued, lost, p)
+    compared = McNemarTest(best, rescued, lost, p)
     wrong = np.mean([output.argmax(1) != labels for output in outputs], 0)  # (N,)
     gain = mean_of((wrong - ~right).tolist())
     return Group(name, tuple(members), _score(average, labels), tuple(sizes), gain, compared)
@@ -166,8 +166,8 @@ def _group(
 def _average(outputs: Sequence[Chances]) -> NDArray[np.float64]:
     """The mean of probabilities, summed in one order."""
     total = np.zeros(outputs[0].shape, np.float64)
-    for each in outputs:
-        total += each
+    for output in outputs:
+        total += output
     return total / len(outputs)
 
 

@@ -32,10 +32,21 @@ def chances_of(
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> dict[int, Chances]:
-    """Probabilities, float32 (N, classes), of the middle of each picture (under 1) and, if asked
-    for, averaged over ten crops (under 10).
+    """Compute the probabilities that a network gives to pictures.
 
-    pixels : uint8 (N, S, S, 3), pictures through `view_of` of the model's preprocessing
+    Args:
+        model: The network, and how it wants its images.
+        pixels: Pictures through `view_of` of the model's preprocessing.
+        crops: 1, or 10 to average ten crops as well.
+        device: Where to run.
+        progress: Is told how many pictures are done.
+
+    Returns:
+        Under 1 the probabilities of the middle of each picture; under 10, if asked for, those
+        averaged over ten crops.
+
+    Shape:
+        pixels: uint8 (N, S, S, 3). Probabilities: float32 (N, classes).
     """
     head = _head(model)
     module, size = model.module.to(device).eval(), model.input_shape[1]
@@ -68,8 +79,7 @@ def _head(model: Model) -> Head | None:
 
 
 def _probabilities(module: nn.Module, head: Head | None, images: Tensor) -> Tensor:
-    """(N, classes).   Raises  BadModel: the output is not one tensor, or it cannot be known whether
-    it is probabilities already."""
+    """The probabilities (N, classes) of some images; BadModel where the output gives none."""
     output = module(images.contiguous(memory_format=torch.channels_last))
     if not isinstance(output, Tensor):
         raise BadModel(f"the network returns a {type(output).__name__}, not one tensor of scores")

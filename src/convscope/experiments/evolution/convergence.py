@@ -7,13 +7,14 @@ epoch, the last column the end of training.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convscope.experiments.number_words import minus
+from convscope.record import Record
 from convscope.stats import rank_correlations
 
 __all__ = ["Convergence", "Trend", "converged", "lower_first", "similar_from", "unchanged_from"]
@@ -26,12 +27,15 @@ QUARTILES = (0.25, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
-class Convergence:
-    """When a layer's maps came to stay as they end. Every number is a kept epoch.
+class Convergence(Record):
+    """When a layer's maps came to stay as they are at the end. Every number is a kept epoch.
 
-    epochs : of each map
-    lower, median, upper : quartiles over the maps
-    to_the_end : share of maps that still changed between the last two kept epochs
+    Attributes:
+        epochs: The convergence epoch of each map.
+        lower: Lower quartile over the maps.
+        median: Median over the maps.
+        upper: Upper quartile over the maps.
+        to_the_end: Share of maps that still changed between the last two kept epochs.
     """
 
     epochs: tuple[int, ...]
@@ -40,27 +44,26 @@ class Convergence:
     upper: int
     to_the_end: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**asdict(self), "epochs": list(self.epochs)}
-
     def words(self) -> str:
         """Such as "epoch 5 (quartiles 3 to 7)"."""
         return f"epoch {self.median} (quartiles {self.lower} to {self.upper})"
 
 
 @dataclass(frozen=True)
-class Trend:
+class Trend(Record):
     """Whether a higher layer converges later: a rank correlation over all maps.
-
-    rho : Spearman's, of a map's layer (counted from the bottom) with its convergence epoch; None
-        where all maps converge at one epoch or there is one layer only. Positive: lower ones first
-    low, high : 95 % interval, maps resampled within their layers
-    p : two-sided, epochs permuted over all maps
-    maps : how many
 
     All maps are of one network, so the interval and p speak of the maps of this training, not of
     trainings to come.
+
+    Attributes:
+        rho: Spearman's correlation of a map's layer (counted from the bottom) with its convergence
+            epoch. Positive: lower ones first. None where all maps converge at one epoch or there
+            is one layer only.
+        low: Lower end of the 95 % interval, maps resampled within their layers.
+        high: Upper end of the interval.
+        p: Two-sided, epochs permuted over all maps.
+        maps: How many maps.
     """
 
     rho: float | None
@@ -68,10 +71,6 @@ class Trend:
     high: float | None
     p: float | None
     maps: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
     def words(self) -> str:
         """The finding in a sentence."""
@@ -108,7 +107,12 @@ def _holds_from(holds: Array) -> NDArray[np.int64]:
 
 
 def converged(columns: Array, epochs: Sequence[int]) -> Convergence | None:
-    """A layer's convergence from its maps' columns; None of no maps. epochs : of the columns"""
+    """Summarise when a layer's maps converged; None where there are no maps.
+
+    Args:
+        columns: Of each map, the number of its convergence epoch among the kept ones.
+        epochs: The kept epochs.
+    """
     if len(columns) == 0:
         return None
     found = np.asarray(epochs)[columns]

@@ -42,7 +42,7 @@ from convscope.experiments.evolution.result import (
     MapEvolution,
 )
 from convscope.experiments.evolution.similarity import filter_distances, projection_cosines
-from convscope.experiments.evolution.tiles import Tiles, draw, kept_tiles
+from convscope.experiments.evolution.tiles import Tiles, draw_tiles, kept_tiles
 from convscope.experiments.evolution.winners import Sight, Winners, find_winners
 from convscope.images.image_set import ImageSet
 from convscope.methods.rules import DECONVNET, Rules
@@ -109,6 +109,10 @@ def evolve(
 
     Source:
         Zeiler & Fergus 2014, §4.1 and Fig. 4.
+
+    Example:
+        >>> images = convscope.open_images("scenes:train")
+        >>> convscope.evolve("runs/demo/zfnet", images, layers=["conv5"]).epochs
     """
     _check(maps, measured, threshold)
     path = Path(str(run).removeprefix("run:")).expanduser()
@@ -193,7 +197,7 @@ class _Study:
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        return tuple(each.kept.epoch for each in self.checkpoints)
+        return tuple(checkpoint.kept.epoch for checkpoint in self.checkpoints)
 
     @property
     def end(self) -> OpenedEpoch:
@@ -220,7 +224,10 @@ class _Study:
         images = self.sight.images
         return {
             "study": "evolve",
-            "kept": {str(each.kept.epoch): each.kept.sha256[:12] for each in self.checkpoints},
+            "kept": {
+                str(checkpoint.kept.epoch): checkpoint.kept.sha256[:12]
+                for checkpoint in self.checkpoints
+            },
             "images": f"{len(images)}, identity {images.identity()[:12]}",
             "layers": list(self.sight.activations),
             "maps": self.maps,
@@ -269,7 +276,7 @@ class _Study:
         )
         place = self.folder and self.folder / "tiles" / f"epoch-{epoch:04d}.safetensors"
         tiles = kept_tiles(
-            place, list(end), lambda: draw(checkpoint.subject, self.sight, winners, drawn),
+            place, list(end), lambda: draw_tiles(checkpoint.subject, self.sight, winners, drawn),
             self.sight.ranks,
         )  # fmt: skip
         return _EpochState(winners, near, tiles)
@@ -303,7 +310,7 @@ class _Study:
             field=layer.field.size,
             window=window,
             cell=cell_size(window),
-            dead=tuple(int(each.dead.sum()) for each in winners),
+            dead=tuple(int(winner.dead.sum()) for winner in winners),
             dead_at_end=tuple(np.flatnonzero(winners[-1].dead).tolist()),
             rows=tuple(
                 MapEvolution(
@@ -332,7 +339,7 @@ class _Study:
 
 
 def _lead(epoch: int, winners: Winners, channel: int, before: int, images: ImageSet) -> Lead:
-    """before : the image that led until then, -1 where none did"""
+    """A map's strongest activation at an epoch; `before` is the image that led, -1 where none."""
     image = int(winners.image[channel])
     if image < 0:
         return Lead(epoch, None, "", "", None, None, None, changed=False)

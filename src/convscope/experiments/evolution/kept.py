@@ -36,9 +36,13 @@ class KeptEpoch:
     sha256: str
 
     def open(self, device: str | torch.device = "cpu") -> OpenedEpoch:
-        """The network with these weights.
+        """Open the network with the weights of this epoch.
 
-        Raises  BadCheckpoint: the file is not the one that the run wrote.
+        Args:
+            device: Where to run it.
+
+        Raises:
+            BadCheckpoint: The file is not the one that the run wrote.
         """
         weights = read_weights(self.path)
         architecture, preprocess = weights.architecture, weights.preprocess
@@ -56,15 +60,20 @@ class KeptEpoch:
 def kept_epochs(
     folder: Path, run: Run, wanted: Iterable[int] | None = None
 ) -> tuple[KeptEpoch, ...]:
-    """The epochs whose weights a run kept, ascending, the final weights among them.
+    """List the epochs whose weights a run kept, ascending, the final weights among them.
 
-    wanted : these epochs only
-    Raises  BadOption: an epoch that was not kept, or fewer than two.
-            BadData: fewer than two were kept, or a file is gone.
+    Args:
+        folder: The run's folder.
+        run: The run.
+        wanted: List these epochs only.
+
+    Raises:
+        BadOption: A wanted epoch was not kept, or fewer than two are wanted.
+        BadData: Fewer than two epochs were kept, or a file is gone.
     """
     found = {
-        each.epoch: KeptEpoch(each.epoch, folder / each.file, each.sha256)
-        for each in run.checkpoints
+        checkpoint.epoch: KeptEpoch(checkpoint.epoch, folder / checkpoint.file, checkpoint.sha256)
+        for checkpoint in run.checkpoints
     }
     if run.weights_sha256 is not None:
         last = run.recipe.epochs

@@ -39,10 +39,16 @@ of upper layers in a short training, would else look converged from the start.
 class Lead(Record):
     """The strongest activation of a map over all images, at a kept epoch.
 
-    image : its index, None where the map is above zero in no image (`dead`); name, label : the
-        image's name and class, "" where there is none
-    value : the activation;   row, column : the unit's place on the layer's grid
-    changed : another image than at the last kept epoch at which the map was not dead
+    Attributes:
+        epoch: The kept epoch.
+        image: The number of the image; None where the map is above zero in no image (`dead`).
+        name: The image's name, "" where there is none.
+        label: The image's class, "" where there is none.
+        value: The activation.
+        row: Of the unit, on the layer's grid.
+        column: Of the unit, on the layer's grid.
+        changed: Whether it is another image than at the last kept epoch at which the map was not
+            dead.
     """
 
     epoch: int
@@ -61,11 +67,17 @@ class Lead(Record):
 
 @dataclass(frozen=True, eq=False)
 class MapEvolution:
-    """One row of Fig. 4.
+    """One row of Fig. 4: what became of a feature map.
 
-    leads : one for each kept epoch
-    patches, projections : uint8 (E, th, tw, 3), tiles as an atlas has them; grey where dead
-    converged : the map's convergence epoch by measure
+    Attributes:
+        channel: The map.
+        leads: One for each kept epoch.
+        patches: Tiles of the images, as an atlas has them; grey where the map is dead.
+        projections: Tiles of the projections; grey where the map is dead.
+        converged: The map's convergence epoch by measure.
+
+    Shape:
+        patches, projections: uint8 (E, th, tw, 3).
     """
 
     channel: int
@@ -90,16 +102,26 @@ class MapEvolution:
 
 @dataclass(frozen=True, eq=False)
 class LayerEvolution:
-    """One block of Fig. 4.
+    """One block of Fig. 4: what became of a layer.
 
-    channels : feature maps in all;   field : (height, width) of what a unit sees, pixels
-    window : the same as far as pictures show it;   cell : side of a tile's cell, pixels
-    dead : at each kept epoch, how many maps were above zero in no image
-    dead_at_end : which are so at the end; they are never drawn or measured
-    rows : the maps that are drawn
-    measured : the maps that convergence is measured on, those drawn among them
-    similarity : by measure, float (M, E), against the end; of `image` 1 where it is the same
-    convergence : by measure, over `measured`; a measure that the layer does not allow is left out
+    Attributes:
+        name: The layer.
+        activation: The layer whose value is its activation.
+        channels: How many feature maps it has.
+        field: (height, width) of what a unit sees, in pixels.
+        window: The same as far as pictures show it.
+        cell: Side of a tile's cell, in pixels.
+        dead: At each kept epoch, how many maps were above zero in no image.
+        dead_at_end: Which maps are so at the end; they are never drawn or measured.
+        rows: The maps that are drawn.
+        measured: The maps that convergence is measured on, those drawn among them.
+        similarity: By measure, of each map at each epoch with the end; of `image` 1 where it is
+            the same.
+        convergence: By measure, over `measured`; a measure that the layer does not allow is left
+            out.
+
+    Shape:
+        similarity: float (M, E) for each measure.
     """
 
     name: str
@@ -137,14 +159,25 @@ class LayerEvolution:
 
 @dataclass(frozen=True, eq=False)
 class Evolution(Result):
-    """What became of a network's features while it was trained. Source: the paper's Fig. 4.
+    """What became of a network's features while it was trained.
 
-    epochs : that were kept, ascending; 0 is before the first step, the last is the end so far
-    status : of the run: running, finished or diverged
-    threshold : the similarity from which on a map counts as what it is at the end
-    layers : from the bottom up;   trends : by measure, whether lower layers converge first
-    data, images, skipped : the set, how many images, and those that could not be read
-        (name, reason)
+    Attributes:
+        run: The name of the run.
+        architecture: Its architecture.
+        status: Of the run: running, finished or diverged.
+        epochs: Those that were kept, ascending; 0 is before the first step, the last is the end so
+            far.
+        threshold: The similarity from which on a map counts as what it is at the end.
+        rules: The method of projection.
+        seed: Of the choice of maps.
+        data: The set of images.
+        images: How many images were looked at.
+        skipped: (name, reason) of those that could not be read.
+        layers: From the bottom up.
+        trends: By measure, whether lower layers converge first.
+
+    Source:
+        Zeiler & Fergus 2014, Fig. 4.
     """
 
     run: str

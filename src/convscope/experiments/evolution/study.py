@@ -10,7 +10,7 @@ import typer
 
 from convscope.experiments.options import DataArgument, LayersOption, RulesName, RulesOption
 from convscope.experiments.study import Context, Outcome, Study
-from convscope.text import listed, numbers
+from convscope.text import split_integers, split_names
 from convscope.version import __version__
 
 if TYPE_CHECKING:
@@ -86,13 +86,15 @@ class EvolveStudy(Study):
                 "device": str(device),
             }
         )
-        found = evolve(
+        evolution = evolve(
             folder,
             images,
-            layers=None if self.layers is None else listed(self.layers, "--layers"),
+            layers=None if self.layers is None else split_names(self.layers, "--layers"),
             maps=self.maps,
             measured=self.measured,
-            epochs=None if self.epochs is None else numbers(self.epochs, "--epochs", least=0),
+            epochs=None
+            if self.epochs is None
+            else split_integers(self.epochs, "--epochs", least=0),
             threshold=self.threshold,
             rules=rules_named(self.rules),
             out=context.out,
@@ -112,8 +114,10 @@ class EvolveStudy(Study):
             "device": str(device),
             "seed": running.seed,
         }
-        subtitle = f"{found.run} · {found.images:,} images of {found.data} · {found.rules}"
-        return Outcome(found, about, subtitle)
+        subtitle = (
+            f"{evolution.run} · {evolution.images:,} images of {evolution.data} · {evolution.rules}"
+        )
+        return Outcome(evolution, about, subtitle)
 
 
 def _learned(run: Run, images: ImageSet) -> str:

@@ -24,7 +24,7 @@ from convscope.experiments.evolution.winners import Sight, Winners
 from convscope.images.pictures import GREY, crop, shown_box
 from convscope.models.weights import write_weights
 
-__all__ = ["Tiles", "draw", "kept_tiles"]
+__all__ = ["Tiles", "draw_tiles", "kept_tiles"]
 
 Pixels = NDArray[np.uint8]
 KINDS = ("patches", "projections")
@@ -39,12 +39,17 @@ class Tiles:
 
     @classmethod
     def grey(cls, maps: int, window: tuple[int, int]) -> Tiles:
-        """Tiles without anything on them. window : (height, width) in pixels"""
+        """Make tiles without anything on them.
+
+        Args:
+            maps: How many.
+            window: (height, width) in pixels.
+        """
         shape = (maps, *tile_shape(window), 3)
         return cls(*(np.full(shape, GREY, np.uint8) for _ in range(2)))
 
 
-def draw(
+def draw_tiles(
     subject: OpenedEpoch,
     sight: Sight,
     winners: Mapping[str, Winners],
@@ -110,7 +115,7 @@ def _drawn(
 def _winner(
     subject: OpenedEpoch, sight: Sight, layer: str, winners: Winners, channel: int, place: int
 ) -> Winner:
-    """place : where the tile goes, as the winner's `rank`"""
+    """A map's winner as the renderer takes it; its rank is the place where its tile goes."""
     row, column = winners.place(channel)
     return Winner(
         layer=layer,
@@ -169,9 +174,9 @@ def _write(path: Path, layers: Sequence[str], made: Mapping[str, Tiles]) -> None
 
 def _read(path: Path, layers: Sequence[str]) -> dict[str, Tiles]:
     try:
-        found = load_file(path)
+        tensors = load_file(path)
         return {
-            name: Tiles(*(found[f"{number}/{kind}"].numpy() for kind in KINDS))
+            name: Tiles(*(tensors[f"{number}/{kind}"].numpy() for kind in KINDS))
             for number, name in enumerate(layers)
         }
     except (SafetensorError, OSError, KeyError) as error:

@@ -75,14 +75,14 @@ class Sight:
             BadData: an image cannot be read any more.
         """
         size = self.batch(subject.network)
-        found = batches(
+        loaded = batches(
             self.images,
             subject.preprocess,
             batch_size=size,
             workers=self.workers,
             indices=self.ranks.hand(self.ranks.deal(sorted(wanted), size)),
         )
-        for batch in found:
+        for batch in loaded:
             if batch.skipped:
                 lost = batch.skipped[0]
                 raise BadData(
@@ -95,9 +95,16 @@ class Sight:
 
 @dataclass(frozen=True, eq=False)
 class Winners:
-    """Where each map of a layer is strongest over all images: arrays (C,).
+    """Where each map of a layer is strongest over all images.
 
-    image : -1 for a dead map, one that is above zero in no image;   row, column : on its grid
+    Attributes:
+        value: The activation.
+        image: The number of the image; -1 for a dead map, one that is above zero in no image.
+        row: On the layer's grid.
+        column: On the layer's grid.
+
+    Shape:
+        Arrays: (C,).
     """
 
     value: NDArray[np.float64]
@@ -136,7 +143,7 @@ def find_winners(subject: OpenedEpoch, sight: Sight, commits: Commits | None) ->
     Raises:
         BadData: no image can be read.
     """
-    found = Strongest(subject.network, sight.activations, top=1)
+    observer = Strongest(subject.network, sight.activations, top=1)
     seen = Scan(
         subject.network,
         sight.images,
@@ -146,12 +153,12 @@ def find_winners(subject: OpenedEpoch, sight: Sight, commits: Commits | None) ->
         ranks=sight.ranks,
         progress=sight.progress,
         what=f"epoch {subject.epoch}: images",
-    ).run(found, commits=commits)
+    ).run(observer, commits=commits)
     if len(seen.skipped) == len(sight.images):
         raise nothing_readable(sight.images, seen)
     return {
         "skipped": [[name, reason] for _, name, reason in seen.skipped],
-        "layers": {name: _piece(table) for name, table in found.tables.items()},
+        "layers": {name: _piece(table) for name, table in observer.tables.items()},
     }
 
 

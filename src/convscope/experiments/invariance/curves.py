@@ -51,11 +51,16 @@ SETTLED = (
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """What one motion does. N pictures, L layers, S amounts.
+    """What one kind of motion does to the features of N pictures, in L layers, by S amounts.
 
-    distance : (N, L, S), Euclidean, between the features of the picture as it is and moved
-    probability : (N, S), of each picture's class
-    shown (K,) : indices of amounts;   pictures : uint8 (N, K, H, W, 3), moved by these
+    Attributes:
+        distance: Euclidean, between the features of the picture as it is and moved.
+        probability: Of each picture's class.
+        shown: The indices of the amounts that pictures show.
+        pictures: The pictures moved by these amounts.
+
+    Shape:
+        distance: (N, L, S). probability: (N, S). shown: (K,). pictures: uint8 (N, K, H, W, 3).
     """
 
     motions: TransformRange
@@ -95,12 +100,17 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class Invariance(Result):
-    """The paper's Fig. 5 of the first version, in numbers.
+    """The numbers of Fig. 5 of the paper's first version.
 
-    names, targets (N,) : the pictures, and the class whose probability is followed
-    known (N,) : whether that is the true label; else it is what the network says of the picture
-    apart (L,) : mean distance between different pictures, over `pairs` of them: what chance gives;
-        None where there is one picture only
+    Attributes:
+        layers: The layers.
+        names: The pictures.
+        targets: The class of each picture whose probability is followed.
+        known: Whether that is the true label; otherwise it is what the network predicts.
+        curves: What each kind of motion does.
+        apart: Of each layer, the mean distance between different pictures: what chance gives; None
+            where there is one picture only.
+        pairs: How many pairs of different pictures that is over.
     """
 
     layers: tuple[str, ...]
@@ -177,13 +187,13 @@ class Invariance(Result):
         }
 
 
-def _shares(found: Invariance, curves: Curves, layer: int) -> str:
-    early = found.early(curves)[layer]
+def _shares(result: Invariance, curves: Curves, layer: int) -> str:
+    early = result.early(curves)[layer]
     words = f"{plus_minus(early.mean, early.deviation, digits=0)} %"
     words = f"{words.rjust(9)} of its largest distance after a tenth"
     if curves.motions.motion not in SETTLED:
         return words
-    line = found.linearity(curves)[layer]
+    line = result.linearity(curves)[layer]
     return f"{words}, R² of a line {plus_minus(line.mean, line.deviation, digits=2, unit=1)}"
 
 
@@ -200,16 +210,35 @@ def invariance(
     ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> Invariance:
-    """How do features answer as pictures are shifted, enlarged and turned?
+    """Measure how features answer as pictures are shifted, enlarged and turned.
 
-    layers : default: the activation of the first convolution, and what the classifier reads (the
-        paper's 1 and 7). A convolution or linear layer stands for its activation.
-    others : more pictures, for the distance between different ones
-    motions : default: the paper's, `papers_transforms`
-    out, resume : a folder that keeps what each picture gave: an interrupted study goes on there
-    Raises  NoSuchLayer; BadData: no pictures; BadInput: the network does not classify;
-        NonFinite: a layer makes NaN or infinity; FolderInUse: as `ResultStore`.
-    Source: arXiv:1311.2901, §4.1, Fig. 5
+    Args:
+        network: A network that classifies.
+        preprocess: How it wants its images.
+        samples: The pictures.
+        layers: Which layers; by default the activation of the first convolution, and what the
+            classifier reads (the paper's 1 and 7). A convolution or linear layer stands for its
+            activation.
+        others: More pictures, for the distance between different ones.
+        motions: The motions; by default the paper's, `papers_transforms`.
+        out: A folder that keeps what each picture gave.
+        resume: Go on with an interrupted study in that folder.
+        ranks: The processes that share the pictures.
+        progress: Is told how many pictures are done.
+
+    Raises:
+        NoSuchLayer: There is no such layer.
+        BadData: There are no pictures.
+        BadInput: The network does not classify.
+        NonFinite: A layer makes NaN or infinity.
+        FolderInUse: The folder holds something else, or a study of other settings.
+
+    Source:
+        Zeiler & Fergus, arXiv:1311.2901, §4.1, Fig. 5.
+
+    Example:
+        >>> samples = draw_samples(convscope.open_images("photos/"), 5, network, None)
+        >>> convscope.invariance(network, preprocess, samples).to_dict()
     """
     if not samples:
         raise BadData("no pictures: invariance needs one or more")
@@ -234,7 +263,7 @@ def invariance(
             "others": array_fingerprint(_pixels(others)),
             "targets": targets,
             "layers": list(names),
-            "amounts": {str(each.motion): list(each.amounts) for each in motions},
+            "amounts": {str(motion.motion): list(motion.amounts) for motion in motions},
         }
     total = len(moving) * sum(len(m.amounts) for m in motions)
 
@@ -262,11 +291,16 @@ def invariance(
 
 
 def first_and_last(network: Network) -> tuple[str, str]:
-    """The activation of the first convolution, and the features that the classes are told by.
+    """Name the activation of the first convolution, and the features that the classifier reads.
 
     A network whose last weights are a convolution and which then pools, as SqueezeNet, has no such
     features without places: what the pooling leaves, the classes' scores, stands for them.
-    Raises  BadOption: there is no convolution, or nothing between it and the classes.
+
+    Args:
+        network: The network.
+
+    Raises:
+        BadOption: There is no convolution, or nothing between it and the classes.
     """
     convolutions = network.conv_layers()
     if not convolutions:
@@ -291,9 +325,11 @@ def _moves(
     base: Sequence[Tensor],
     target: int,
 ) -> Arrays:
-    """Of one picture, under each motion's number: distance (L, S), probability (S,), and pictures
-    (K, H, W, 3) to show.   base : its features where it stands
-    """  # fmt: skip
+    """Measure one picture under each motion, whose number the arrays' names begin with.
+
+    They are distance (L, S), from the features where the picture stands, `base`; probability (S,);
+    and pictures (K, H, W, 3) to show.
+    """
     found: Arrays = {}
     for k, motion in enumerate(motions):
         images = one.moved(motion)

@@ -9,7 +9,7 @@ import typer
 
 from convscope.experiments.options import ModelArgument, Reading
 from convscope.experiments.study import Context, Outcome, Study
-from convscope.text import listed
+from convscope.text import split_names
 
 __all__ = ["InvarianceStudy"]
 
@@ -66,7 +66,7 @@ class InvarianceStudy(Study):
 
     def check(self) -> None:
         if self.layers is not None:
-            listed(self.layers, "--layers")
+            split_names(self.layers, "--layers")
 
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.invariance.curves import first_and_last, invariance
@@ -77,7 +77,7 @@ class InvarianceStudy(Study):
         network, preprocess = session.network, session.model.preprocess
         samples, others = open_samples(session, self.images, self.count, OTHERS)
         given = self.images[0] if len(self.images) == 1 else f"{len(self.images)} pictures"
-        names = listed(self.layers, "--layers") if self.layers else first_and_last(network)
+        names = split_names(self.layers, "--layers") if self.layers else first_and_last(network)
         context.facts(
             {
                 **session.facts(),
@@ -86,7 +86,7 @@ class InvarianceStudy(Study):
                 "edges": EDGES,
             }
         )
-        found = invariance(
+        result = invariance(
             network,
             preprocess,
             samples,
@@ -99,7 +99,7 @@ class InvarianceStudy(Study):
             progress=context.progress,
         )
         return Outcome(
-            found,
+            result,
             about={**session.record(), "images": self.images, "edges": EDGES},
             subtitle=f"{session.title()} · {given}",
             classes=session.model.classes,

@@ -43,8 +43,9 @@ class Transform(StrEnum):
 class TransformRange:
     """One motion by several amounts, one of which is none at all.
 
-    amounts : pixels of the input, downward is positive; the enlargement, 1 for none; degrees,
-        counter-clockwise
+    Attributes:
+        amounts: Of a shift: pixels of the input, downward is positive. Of an enlargement: the
+            factor, 1 for none. Of a turn: degrees, counter-clockwise.
     """
 
     motion: Transform
@@ -70,12 +71,20 @@ class TransformRange:
 
 
 def papers_transforms(height: int, steps: int = STEPS) -> tuple[TransformRange, ...]:
-    """The paper's: ±60 of 224 pixels down, 1 to 1.8 times as large, once around.
+    """Make the paper's motions: ±60 of 224 pixels down, 1 to 1.8 times as large, once around.
 
-    height : of the input, pixels;   steps : from none to the largest. The paper does not state its
-        own; ours are 6 pixels, 0.08 and 18 degrees. A tenth of the range is always among the
-        amounts; of a shift, the whole pixels around it.
-    Raises  BadOption: fewer than 2 steps.     Source: Zeiler & Fergus, arXiv:1311.2901, Fig. 5
+    The paper does not state its steps; ours are 6 pixels, 0.08 and 18 degrees. A tenth of the range
+    is always among the amounts; of a shift, the whole pixels around it.
+
+    Args:
+        height: Of the input, in pixels.
+        steps: How many, from none to the largest amount.
+
+    Raises:
+        BadOption: There are fewer than 2 steps.
+
+    Source:
+        Zeiler & Fergus, arXiv:1311.2901, Fig. 5.
     """
     if steps < 2:
         raise BadOption(f"{steps} steps: a curve needs 2 or more")
@@ -96,7 +105,11 @@ def papers_transforms(height: int, steps: int = STEPS) -> tuple[TransformRange, 
 class Moving:
     """One picture that can be moved before the network looks at it.
 
-    fill : (3, H, W), preprocessed: what lies beyond the picture
+    Attributes:
+        fill: What lies beyond the picture, preprocessed.
+
+    Shape:
+        fill: (3, H, W).
     """
 
     def __init__(self, picture: Image.Image, preprocess: Preprocess) -> None:

@@ -91,11 +91,14 @@ def correspondence_fades(both: CorrespondenceResult) -> Judgement:
     return judged(here, Effect(lower - upper, low, high, "points", pictures, "images"))
 
 
-def _below_random(found: Correspondence, layer: str) -> tuple[float, list[float]]:
+def _below_random(correspondence: Correspondence, layer: str) -> tuple[float, list[float]]:
     """By what share Δ, mean over the parts, is below that of random places; the same without each
     picture.
     """  # fmt: skip
-    parts, random = [found.table[layer][part] for part in found.parts], found.random[layer]
+    parts, random = (
+        [correspondence.table[layer][part] for part in correspondence.parts],
+        correspondence.random[layer],
+    )
 
     def share(deltas: Sequence[float], elsewhere: float) -> float:
         return 1 - fmean(deltas) / elsewhere if elsewhere else 0.0
@@ -110,17 +113,17 @@ def _below_random(found: Correspondence, layer: str) -> tuple[float, list[float]
 # ---- Tables 1 and 2 -----------------------------------------------------------------------------
 
 
-def training_beats(found: Trainings) -> Judgement:
+def training_beats(trainings: Trainings) -> Judgement:
     zfnet, alexnet = (
-        [run.training.error for run in found.of(name)] for name in ("zfnet", "alexnet")
+        [run.training.error for run in trainings.of(name)] for name in ("zfnet", "alexnet")
     )
     gains = [b - a for a, b in zip(zfnet, alexnet, strict=True)]
     here = f"validation error: ZFNet {spread_words(zfnet)} %, AlexNet {spread_words(alexnet)} %"
     return judged(here, Effect.of(gains, "seeds", "points"))
 
 
-def table1_averages(found: Ensemble) -> Judgement:
-    group = found.scorings[-1].groups[0]
+def table1_averages(ensemble: Ensemble) -> Judgement:
+    group = ensemble.scorings[-1].groups[0]
     tested, gain = group.best, group.gain
     alone = group.sizes[0].error
     here = (
@@ -132,15 +135,15 @@ def table1_averages(found: Ensemble) -> Judgement:
 
 
 def table2_claim(key: str) -> Callable[[Ablation], Judgement]:
-    def judge(found: Ablation) -> Judgement:
-        told = next((each for each in found.claims if each.claim.key == key), None)
+    def judge(ablation: Ablation) -> Judgement:
+        told = next((claim for claim in ablation.claims if claim.claim.key == key), None)
         if told is None:
             return not_run("the rows that it speaks of were not trained")
         contrast, sign = told.contrast, told.claim.sign
         low = high = None
         if contrast.low is not None and contrast.high is not None:
             low, high = sorted((sign * contrast.low, sign * contrast.high))
-        seeds = len(found.seeds)
+        seeds = len(ablation.seeds)
         effect = Effect(sign * contrast.value, low, high, "points", seeds, "seeds")
         reason = (untold(effect) or UNTOLD) if told.verdict is Verdict.UNCLEAR else ""
         return Judgement(told.verdict, minus(told.evidence), effect, reason=reason)
@@ -151,13 +154,13 @@ def table2_claim(key: str) -> Callable[[Ablation], Judgement]:
 # ---- Tables 3 to 5, Fig. 9, Table 7 -------------------------------------------------------------
 
 
-def _curve(found: Transfer, classifier: str) -> list[Point]:
-    points = [point for point in found.points if point.classifier == classifier]
+def _curve(transfer: Transfer, classifier: str) -> list[Point]:
+    points = [point for point in transfer.points if point.classifier == classifier]
     return sorted(points, key=lambda point: point.per_class)
 
 
-def transfer_features_win(found: Transfer) -> Judgement:
-    scratch, learned = _curve(found, "scratch"), _curve(found, "softmax")
+def transfer_features_win(transfer: Transfer) -> Judgement:
+    scratch, learned = _curve(transfer, "scratch"), _curve(transfer, "softmax")
     if not scratch or not learned:
         return not_run("no network was trained from scratch to compare with")
     pairs = {point.per_class: point for point in learned}
@@ -168,11 +171,11 @@ def transfer_features_win(found: Transfer) -> Judgement:
         for point in scratch
     )
     here = f"features against from scratch, %: {said} per class"
-    return judged(here, _over_folds(gains.tolist(), found, most.per_class, "points"))
+    return judged(here, _over_folds(gains.tolist(), transfer, most.per_class, "points"))
 
 
-def transfer_few_suffice(found: Transfer) -> Judgement:
-    scratch, learned = _curve(found, "scratch"), _curve(found, "softmax")
+def transfer_few_suffice(transfer: Transfer) -> Judgement:
+    scratch, learned = _curve(transfer, "scratch"), _curve(transfer, "softmax")
     if not scratch or not learned:
         return not_run("no network was trained from scratch to compare with")
     few = min(learned, key=lambda point: (abs(point.per_class - FEW), point.per_class))
@@ -182,32 +185,32 @@ def transfer_few_suffice(found: Transfer) -> Judgement:
         f"{_accuracy(few)} % from {few.per_class} images per class; from scratch "
         f"{_accuracy(most)} % from {most.per_class}"
     )
-    return judged(here, _over_folds(gains.tolist(), found, few.per_class, "points"))
+    return judged(here, _over_folds(gains.tolist(), transfer, few.per_class, "points"))
 
 
-def multi_learned(found: MultiResult) -> Judgement:
-    best = max(found.trained.layers, key=lambda layer: layer.mean)
-    before = next(layer for layer in found.untrained.layers if layer.layer == best.layer)
+def multi_learned(transfers: MultiResult) -> Judgement:
+    best = max(transfers.trained.layers, key=lambda layer: layer.mean)
+    before = next(layer for layer in transfers.untrained.layers if layer.layer == best.layer)
     here = (
         f"mean average precision {100 * best.mean:.1f} over {len(best.classes)} classes; before "
-        f"training {100 * before.mean:.1f}, guessing {100 * found.trained.chance:.1f}"
+        f"training {100 * before.mean:.1f}, guessing {100 * transfers.trained.chance:.1f}"
     )
     gain = best.mean - before.mean
     down = math.hypot(best.mean - best.low, before.high - before.mean)
     up = math.hypot(best.high - best.mean, before.mean - before.low)
-    images = found.trained.test_images
+    images = transfers.trained.test_images
     return judged(here, Effect(gain, gain - down, gain + up, "points", images, "images"))
 
 
 def depth_deeper(classifier: str) -> Callable[[LayerProbe], Judgement]:
-    def judge(found: LayerProbe) -> Judgement:
-        points = found.points.get(classifier, ())
+    def judge(probe: LayerProbe) -> Judgement:
+        points = probe.points.get(classifier, ())
         if len(points) < 2:
             return not_run(f"{classifier} was not put on several layers")
         by_fold = zip(*(point.accuracies for point in points), strict=True)
         rises = [rank_correlation(range(len(points)), fold) for fold in by_fold]
         here = "accuracy, %: " + ", ".join(f"{p.layer} {100 * p.mean:.1f}" for p in points)
-        return judged(here, _over_folds(rises, found, points[0].per_class))
+        return judged(here, _over_folds(rises, probe, points[0].per_class))
 
     return judge
 

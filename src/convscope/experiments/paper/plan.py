@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from convscope.experiments.claims import Judgement
+from convscope.record import Record
 
 __all__ = ["FULL", "QUICK", "Budget", "StageOutcome", "Table"]
 
 
 @dataclass(frozen=True)
-class Budget:
-    """Numbers, of scenes; a folder of images gives as many as it has, but never more than `most`.
+class Budget(Record):
+    """How much of everything the reproduction of the paper does, in numbers.
 
-    images, validation : that the networks learn from, and are tested on
-    epochs, kept : of each training, and those whose weights stay for Fig. 4
-    dropout : of layers 6 and 7; None: the paper's. A training of few steps does not need it, and it
-        would keep these layers from learning anything
-    seeds : trainings of ZFNet and of AlexNet;   wide : of ZFNet with wider layers 3, 4, 5
-    most, folder_epochs : images of a folder (None: all), and epochs on them in place of `epochs`
-    looked_at : validation images of the atlas;   evolved, measured : training images of Fig. 4,
-        and the maps of each layer that are measured
-    diagnosed : validation images of Fig. 5;   occluded : images of Fig. 6
-    turned, steps : images of the invariance study, and amounts of each motion
-    faces, places : pictures with parts, and random places to compare with
-    ablated_epochs, ablated_seeds : of Table 2;   ablated_rows : of it, those that the claims speak
-        of, besides the whole network; None: all
-    transferred, per_class, folds, tested : images of other classes, images per class to learn from,
-        random folds, test images per class;   scratch_epochs : of the baseline
-    several : images with several objects
-    probed : images per class of Table 7
+    They hold for scenes; a folder of images gives as many as it has, but never more than `most`.
+
+    Attributes:
+        name: Of the budget.
+        images: Images that the networks learn from.
+        validation: Images that they are tested on.
+        epochs: Of each training.
+        kept: Epochs whose weights stay for Fig. 4.
+        dropout: Of layers 6 and 7; None: the paper's. A training of few steps does not need it, and
+            it would keep these layers from learning anything.
+        seeds: Trainings of ZFNet and of AlexNet.
+        wide: Trainings of ZFNet with wider layers 3, 4, 5.
+        most: Images of a folder; None: all.
+        folder_epochs: Epochs on a folder's images, in place of `epochs`.
+        looked_at: Validation images of the atlas.
+        evolved: Training images of Fig. 4.
+        measured: Maps of each layer that are measured for Fig. 4.
+        diagnosed: Validation images of Fig. 5.
+        occluded: Images of Fig. 6.
+        turned: Images of the invariance study.
+        steps: Amounts of each motion of the invariance study.
+        faces: Pictures with parts.
+        places: Random places to compare parts with.
+        ablated_epochs: Epochs of Table 2.
+        ablated_seeds: Trainings of each row of Table 2.
+        ablated_rows: Rows of Table 2, those that the claims speak of, besides the whole network;
+            None: all.
+        transferred: Images of other classes, for transfer.
+        per_class: Images per class to learn from.
+        folds: Random folds.
+        tested: Test images per class.
+        scratch_epochs: Epochs of the baseline that learns from scratch.
+        several: Images with several objects.
+        probed: Images per class of Table 7.
     """
 
     name: str
@@ -63,10 +81,6 @@ class Budget:
     scratch_epochs: int
     several: int
     probed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 FULL = Budget(
@@ -140,10 +154,16 @@ QUICK = Budget(
 
 
 @dataclass(frozen=True)
-class Table:
-    """Ours beside the paper's. rows : as many cells as `head`;   note : below it
+class Table(Record):
+    """Our numbers beside the paper's.
 
-    Raises  ValueError: a row of another length.
+    Attributes:
+        head: The headings.
+        rows: As many cells each as there are headings.
+        note: A line below the table.
+
+    Raises:
+        ValueError: A row has another length.
     """
 
     head: tuple[str, ...]
@@ -157,13 +177,22 @@ class Table:
 
 
 @dataclass(frozen=True)
-class StageOutcome:
-    """What came of a stage, all that the page says of it.
+class StageOutcome(Record):
+    """What came of a stage: all that the page says of it.
 
-    judgements : by the claim's key;   pictures : files in the stage's folder, with what they show
-    pages : (words, path below the run's folder) of pages of their own
-    words : findings, a sentence each;   command : that does the stage alone
-    reason : why it was not run, or "";   error : why it failed, or ""
+    Attributes:
+        key: The stage.
+        title: Its title.
+        where: Its place in the paper.
+        seconds: How long it took.
+        command: What does the stage alone.
+        judgements: What came of the claims, by the claim's key.
+        table: Our numbers beside the paper's.
+        pictures: Files in the stage's folder, with what they show.
+        pages: (words, path below the run's folder) of pages of their own.
+        words: The findings, a sentence each.
+        reason: Why the stage was not run, or "".
+        error: Why the stage failed, or "".
     """
 
     key: str
@@ -178,11 +207,6 @@ class StageOutcome:
     words: tuple[str, ...] = ()
     reason: str = ""
     error: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        judgements = {key: each.to_dict() for key, each in self.judgements.items()}
-        return {**asdict(self), "judgements": judgements}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> StageOutcome:

@@ -8,11 +8,12 @@ by colour or brightness alone: so it is measured beside the trained one, on the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from convscope.record import Record
 
 __all__ = ["Grouping", "Purity", "chance_of", "purities"]
 
@@ -20,10 +21,12 @@ LEAST = 3  # images that must excite a map, for its pairs to mean something
 
 
 @dataclass(frozen=True)
-class Purity:
-    """A layer: the share of pairs of one class among each map's strongest images.
+class Purity(Record):
+    """How pure a layer is: the share of pairs of one class among each map's strongest images.
 
-    maps : one for each map that enough images excite;   untrained : the same before training
+    Attributes:
+        maps: The share of each map that enough images excite.
+        untrained: The same before training.
     """
 
     layer: str
@@ -32,21 +35,33 @@ class Purity:
 
 
 @dataclass(frozen=True)
-class Grouping:
-    """Bottom up. chance : share of pairs of one class among all images; images, top : how many"""
+class Grouping(Record):
+    """How pure the layers are, from the bottom up.
+
+    Attributes:
+        layers: The layers.
+        chance: The share of pairs of one class among all images.
+        images: How many images there are.
+        top: How many of the strongest images of each map were looked at.
+    """
 
     layers: tuple[Purity, ...]
     chance: float
     images: int
     top: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
-
 
 def purities(images: Tensor, values: Tensor, labels: Sequence[int | None]) -> tuple[float, ...]:
-    """Of each map.   images, values : (C, K), the strongest first; only those above 0 excite it"""
+    """Compute the purity of each map of a layer that enough images excite.
+
+    Args:
+        images: The images of each map, the strongest first.
+        values: Their activations; only images above 0 excite the map.
+        labels: The class of each image; None where it is not known.
+
+    Shape:
+        images, values: (C, K).
+    """
     found = []
     for row, strengths in zip(images.tolist(), values.tolist(), strict=True):
         pairs_seen = zip(row, strengths, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from convscope.experiments.correspondence.result import Correspondence
@@ -16,6 +16,7 @@ from convscope.experiments.sensitivity.result import OcclusionStudy
 from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.images.preprocess import Preprocess
+from convscope.record import Record
 
 __all__ = [
     "LEARNED_WITH",
@@ -33,12 +34,14 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Record):
     """A network of the plan after its training.
 
-    name : of the plan: zfnet, alexnet, or `free` (ZFNet without renormalisation)
-    renormalised : how often a filter was scaled back
-    errors : by epoch, shares of the validation images
+    Attributes:
+        name: In the plan: zfnet, alexnet, or `free` (ZFNet without renormalisation).
+        training: The training.
+        renormalised: How often a filter was scaled back.
+        errors: The validation error after each epoch, a share of the images.
     """
 
     name: str
@@ -48,7 +51,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Trainings:
+class Trainings(Record):
     """All that was trained to be looked into, at equal budget."""
 
     runs: tuple[Trained, ...]
@@ -61,19 +64,18 @@ class Trainings:
         """The runs of a network, by seed."""
         return tuple(run for run in self.runs if run.name == name)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, eq=False)
 class Fig5:
     """Fig. 5: ZFNet, the same without renormalisation, and AlexNet; all diagnosed on one set.
 
-    zfnet, alexnet : by seed
-    free : by seed, where renormalisation scaled a filter back; elsewhere ZFNet itself is what would
-        come of a training without it
-    shown : by name, the first seed's, with what is drawn of it; `free` only where it was trained
+    Attributes:
+        zfnet: By seed.
+        alexnet: By seed.
+        free: By seed, where renormalisation scaled a filter back; elsewhere ZFNet itself is what
+            would come of a training without it.
+        shown: By name, the first seed's, with what is drawn of it; `free` only where it was
+            trained.
     """
 
     zfnet: tuple[Diagnosis, ...]
@@ -122,9 +124,13 @@ LEARNED_WITH = ("Grounds that say nothing", "Grounds that tell the class")
 class Surroundings:
     """Two networks that learned alike, on the same images whose ground is their class's own.
 
-    plain : learned with grounds that say nothing;   telling : with those that tell the class
-    errors : of both, in that order, on validation images whose grounds say nothing
-    accuracy : of `telling` where grounds tell the class
+    Attributes:
+        plain: The one that learned with grounds that say nothing.
+        telling: The one that learned with grounds that tell the class.
+        errors: Of both, in that order, on validation images whose grounds say nothing.
+        accuracy: Of `telling`, where grounds tell the class.
+        preprocesses: How the networks want their images.
+        classes: The names of the classes.
     """
 
     plain: OcclusionStudy
@@ -155,22 +161,16 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Averages:
-    """Table 1.
+class Averages(Record):
+    """Table 1: what averaging several networks gains.
 
-    zfnets : ZFNets as they are (a), and with wider layers 3, 4, 5 (b)
-    alexnets : None where there is one only
+    Attributes:
+        zfnets: ZFNets as they are (a), and with wider layers 3, 4, 5 (b).
+        alexnets: AlexNets; None where there is one only.
     """
 
     zfnets: Ensemble
     alexnets: Ensemble | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "zfnets": self.zfnets.to_dict(),
-            "alexnets": None if self.alexnets is None else self.alexnets.to_dict(),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +187,12 @@ class InvarianceResult:
 
 @dataclass(frozen=True, eq=False)
 class Fig2:
-    """Fig. 2: how alike the strongest images are. atlas : its folder"""
+    """Fig. 2: how alike the strongest images are.
+
+    Attributes:
+        grouping: The numbers.
+        atlas: The folder of the atlas.
+    """
 
     grouping: Grouping
     atlas: str
@@ -198,24 +203,16 @@ class Fig2:
 
 
 @dataclass(frozen=True, eq=False)
-class CorrespondenceResult:
+class CorrespondenceResult(Record):
     """Table 1 of the first version, and the same of the network before training."""
 
     trained: Correspondence
     untrained: Correspondence
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able, without pictures."""
-        return {"trained": self.trained.to_dict(), "untrained": self.untrained.to_dict()}
-
 
 @dataclass(frozen=True)
-class MultiResult:
+class MultiResult(Record):
     """Table 5, and the same of the network before training."""
 
     trained: MultiTransfer
     untrained: MultiTransfer
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {"trained": self.trained.to_dict(), "untrained": self.untrained.to_dict()}

@@ -44,7 +44,14 @@ WIDER = "layers 3,4,5 wider"  # the row of Table 2 that Table 1 calls (b)
 
 @dataclass(frozen=True)
 class Data:
-    """Where images come from, as DATA. transfer : None where there is none"""
+    """Where images come from, as DATA on the command line.
+
+    Attributes:
+        train: The images to learn from.
+        val: The images to test on.
+        transfer: Images of other classes; None where there are none.
+        several: Images of several classes each; None where there are none.
+    """
 
     train: str
     val: str
@@ -53,7 +60,15 @@ class Data:
 
 
 def data_of(data: str, budget: Budget) -> Data:
-    """Raises  BadOption: other scenes than `scenes`, or no folder with train/ and val/."""
+    """Find the images of a reproduction.
+
+    Args:
+        data: `scenes`, or a folder with train/ and val/.
+        budget: How many images.
+
+    Raises:
+        BadOption: It is other scenes than `scenes`, or no folder with train/ and val/.
+    """
     if data == SCENES:
         return Data(
             f"scenes:train:{budget.images}",
@@ -72,7 +87,17 @@ def data_of(data: str, budget: Budget) -> Data:
 
 @dataclass(eq=False)
 class RunContext:
-    """One run of the plan. out : its folder;   networks are opened when they are first needed."""
+    """One run of the plan; networks are opened when they are first needed.
+
+    Attributes:
+        out: The folder of the run.
+        data: `scenes`, or a folder.
+        budget: How much of everything is done.
+        seed: Of everything random.
+        device: Where networks run.
+        workers: Threads that read images.
+        progress: Is told what goes on.
+    """
 
     out: Path
     data: str
@@ -202,7 +227,15 @@ class RunContext:
         what: str,
         lesson: TrainingData | None = None,
     ) -> TrainingResult:
-        """A finished training of any network.   lesson : None is that of all networks"""
+        """Train any network, or take the training up where it stopped.
+
+        Args:
+            architecture: The network.
+            recipe: What it is trained with.
+            folder: The run.
+            what: What the training is called in progress.
+            lesson: What it learns from; None: what all networks learn from.
+        """
         return train_on(
             architecture, lesson or self.lesson, recipe, folder,
             device=self.device, keeping=KEEPING, progress=self.say(what),
@@ -213,9 +246,14 @@ class RunContext:
         return self.out / "training" / f"{name}-{self.seed if seed is None else seed}"
 
     def model(self, name: str, seed: int | None = None) -> Model:
-        """A trained network, default of the first seed; `untrained` is ZFNet before its first step.
+        """Open a trained network.
 
-        Raises  BadData: it was not trained.
+        Args:
+            name: In the plan; `untrained` is ZFNet before its first step.
+            seed: Of its training; by default the first.
+
+        Raises:
+            BadData: It was not trained.
         """
         folder = self.run("zfnet" if name == UNTRAINED else name, seed)
         if not (folder / WEIGHTS).exists():
@@ -264,7 +302,7 @@ class RunContext:
                 self.running,
                 resume=True,
                 progress=self.say(what) if what else self.progress,
-                opened={each.model.spec: each for each in sessions},
+                opened={session.model.spec: session for session in sessions},
                 sets={each.spec: each for each in (self.train, self.val)},
                 beside=beside,
             )

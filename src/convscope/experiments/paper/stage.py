@@ -17,10 +17,14 @@ __all__ = ["Stage", "StageResult", "command", "recipe_words"]
 
 @dataclass(frozen=True, eq=False)
 class StageResult:
-    """What a stage found.
+    """What a stage gave.
 
-    result : typed, with `to_dict`;   table : ours beside the paper's;   words : findings
-    command : that does the stage alone;   pages : (words, path in the stage's folder)
+    Attributes:
+        result: The typed result, with `to_dict`.
+        command: What does the stage alone.
+        table: Our numbers beside the paper's.
+        words: The findings, a sentence each.
+        pages: (words, path in the stage's folder) of pages of their own.
     """
 
     result: Any
@@ -32,10 +36,14 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Stage:
-    """One figure or table.
+    """One figure or table of the paper.
 
-    key : also its folder;   where : in the paper
-    work : does it;   lacks : why these data do not allow it, "" where they do
+    Attributes:
+        key: Its name, and that of its folder.
+        title: Its title.
+        where: Its place in the paper.
+        work: Does it.
+        lacks: Why these data do not allow it; "" where they do.
     """
 
     key: str

@@ -74,18 +74,18 @@ def run_fig2(lab: RunContext, folder: Path) -> StageResult:
 def run_fig4(lab: RunContext, folder: Path) -> StageResult:
     """Fig. 4."""
     images = lab.some(lab.train, lab.budget.evolved)
-    found = evolve(
+    evolution = evolve(
         lab.run("zfnet"), images,
         measured=lab.budget.measured, out=folder / "evolution", resume=True, seed=lab.seed,
         workers=lab.workers, device=lab.device, progress=lab.progress,
     )  # fmt: skip
-    words = tuple(f"By {measure}: {trend.words()}." for measure, trend in found.trends.items())
+    words = tuple(f"By {measure}: {trend.words()}." for measure, trend in evolution.trends.items())
     alone = command(
         "evolve", lab.run("zfnet"), images.spec, "--measured", lab.budget.measured,
         seed=lab.seed, out="evolution",
     )  # fmt: skip
     pages = (("the epochs under a slider", "evolution/index.html"),)
-    return StageResult(found, alone, words=words, pages=pages)
+    return StageResult(evolution, alone, words=words, pages=pages)
 
 
 def run_fig5(lab: RunContext, folder: Path) -> StageResult:
@@ -109,7 +109,7 @@ def run_fig5(lab: RunContext, folder: Path) -> StageResult:
         if name not in shown:
             shown[name] = _examined(lab, name)
         diagnoses[name, seed] = shown[name].diagnosis
-    found = Fig5(
+    fig5 = Fig5(
         zfnet=tuple(diagnoses["zfnet", seed] for seed in lab.seeds),
         alexnet=tuple(diagnoses["alexnet", seed] for seed in lab.seeds),
         free=tuple(diagnoses.get(("free", seed)) for seed in lab.seeds),
@@ -120,7 +120,7 @@ def run_fig5(lab: RunContext, folder: Path) -> StageResult:
         for each in shown.values()
         for finding in each.diagnosis.faults
     )
-    return StageResult(found, study.command(seed=lab.seed, out="diagnosis"), words=words)
+    return StageResult(fig5, study.command(seed=lab.seed, out="diagnosis"), words=words)
 
 
 def _examined(lab: RunContext, name: str) -> Examined:

@@ -58,7 +58,7 @@ def run_training(lab: RunContext, folder: Path) -> StageResult:
     runs = []
     for name, seed in lab.plan:  # each step of it may depend on the trainings before
         runs.append(_trained(lab, name, lab.learned(name, seed)))
-    found = Trainings(
+    trainings = Trainings(
         tuple(runs), len(lab.lesson.pictures), len(lab.lesson.validation), lab.epochs,
         len(lab.lesson.pictures.classes),
     )  # fmt: skip
@@ -74,7 +74,7 @@ def run_training(lab: RunContext, folder: Path) -> StageResult:
         )
         for run in runs
     )
-    return StageResult(found, alone, tables.trainings_table(found), pages=pages)
+    return StageResult(trainings, alone, tables.trainings_table(trainings), pages=pages)
 
 
 def _trained(lab: RunContext, name: str, done: TrainingResult) -> Trained:
@@ -95,12 +95,12 @@ def run_correspondence(lab: RunContext, folder: Path) -> StageResult:
         )
         for name in ("zfnet", UNTRAINED)
     }  # fmt: skip
-    found = CorrespondenceResult(*(
+    correspondence = CorrespondenceResult(*(
         lab.do(study, folder / name, networks=[name], what=name).of(Correspondence)
         for name, study in studies.items()
     ))  # fmt: skip
     alone = studies["zfnet"].command(seed=lab.seed, out="correspondence")
-    return StageResult(found, alone, tables.correspondence_table(found))
+    return StageResult(correspondence, alone, tables.correspondence_table(correspondence))
 
 
 def run_table1(lab: RunContext, folder: Path) -> StageResult:
@@ -116,9 +116,9 @@ def run_table1(lab: RunContext, folder: Path) -> StageResult:
     alexnets = None
     if len(lab.seeds) > 1:
         alexnets = lab.do(theirs, folder / "alexnets", networks=()).of(Ensemble)
-    found = Averages(lab.do(ours, folder / "zfnets", networks=()).of(Ensemble), alexnets)
+    averages = Averages(lab.do(ours, folder / "zfnets", networks=()).of(Ensemble), alexnets)
     alone = ours.command(seed=lab.seed, out="ensemble")
-    return StageResult(found, alone, tables.averages_table(found))
+    return StageResult(averages, alone, tables.averages_table(averages))
 
 
 def run_table2(lab: RunContext, folder: Path) -> StageResult:
@@ -129,14 +129,14 @@ def run_table2(lab: RunContext, folder: Path) -> StageResult:
     seeds = range(lab.seed, lab.seed + lab.budget.ablated_seeds)
     rows = lab.budget.ablated_rows
     chosen = [row for row in table2(architecture) if rows is None or row.name in rows]
-    found = ablate(
+    ablation = ablate(
         architecture, lab.lesson, recipe, folder / "ablation",
         variants=chosen, seeds=tuple(seeds), device=lab.device, progress=lab.progress, resume=True,
     )  # fmt: skip
     words = tuple(
-        f"{each.claim.words}: {each.verdict} ({minus(each.evidence)})."
-        for each in found.claims
-        if each.claim.key not in JUDGED
+        f"{claim.claim.words}: {claim.verdict} ({minus(claim.evidence)})."
+        for claim in ablation.claims
+        if claim.claim.key not in JUDGED
     )
     alone = command(
         "ablate", "--arch", architecture.name, "--data", lab.train.spec, "--val", lab.val.spec,
@@ -144,7 +144,7 @@ def run_table2(lab: RunContext, folder: Path) -> StageResult:
         *(() if rows is None else (word for row in chosen for word in ("--variant", _row(row)))),
         seed=lab.seed, out="ablation",
     )  # fmt: skip
-    return StageResult(found, alone, tables.ablation_table(found), words)
+    return StageResult(ablation, alone, tables.ablation_table(ablation), words)
 
 
 def _row(variant: Variant) -> str:
@@ -165,13 +165,13 @@ def run_transfer(lab: RunContext, folder: Path) -> StageResult:
         scratch=lab.architecture("zfnet").name,
         scratch_epochs=lab.budget.scratch_epochs,
     )  # fmt: skip
-    found = lab.do(study, folder / "transfer", beside=folder).of(Transfer)
-    words = [f"Features of {found.layer}: {found.length:,} an image."]
-    if found.duplicates is not None:
-        count = len(found.duplicates)
+    transfer = lab.do(study, folder / "transfer", beside=folder).of(Transfer)
+    words = [f"Features of {transfer.layer}: {transfer.length:,} an image."]
+    if transfer.duplicates is not None:
+        count = len(transfer.duplicates)
         words.append(f"{count} images that were learned before are left out of the tests.")
     alone = study.command(seed=lab.seed, out="transfer")
-    return StageResult(found, alone, tables.transfer_table(found), tuple(words))
+    return StageResult(transfer, alone, tables.transfer_table(transfer), tuple(words))
 
 
 def run_multi(lab: RunContext, folder: Path) -> StageResult:
@@ -198,9 +198,9 @@ def run_depth(lab: RunContext, folder: Path) -> StageResult:
     study = ProbeStudy(
         f"run:{lab.run('zfnet')}", images.spec, measuring=measuring, per_class=per_class
     )
-    found = lab.do(study, folder / "probe", beside=folder).of(LayerProbe)
+    probe = lab.do(study, folder / "probe", beside=folder).of(LayerProbe)
     alone = study.command(seed=lab.seed, out="probe")
-    return StageResult(found, alone, tables.depth_table(found))
+    return StageResult(probe, alone, tables.depth_table(probe))
 
 
 def _measured(

@@ -38,7 +38,7 @@ def run_remedy(lab: RunContext, folder: Path) -> StageResult:
         before += [attempted(run, lab.lesson, lab.device)[0] for run in runs[1:]]
         tried = [_remedied(lab, change, seed, folder) for seed in lab.seeds]
         after = [attempted(run, lab.lesson, lab.device)[0] for run in tried]
-    found = Trial(change, alexnet, findings, tuple(before), tuple(after))
+    trial = Trial(change, alexnet, findings, tuple(before), tuple(after))
     words = [f"{finding.layer}, {finding.kind}: {finding.words}." for finding in findings]
     words += [f"Done: {each}." for each in change.applied]
     words += [f"Left: {each}." for each in change.left]
@@ -47,7 +47,7 @@ def run_remedy(lab: RunContext, folder: Path) -> StageResult:
         "--notes", "--seeds", len(lab.seeds), "--recipe", lab.run("alexnet") / RECIPE,
         seed=lab.seed, out="remedy",
     )  # fmt: skip
-    return StageResult(found, alone, trial_table(found), tuple(words))
+    return StageResult(trial, alone, trial_table(trial), tuple(words))
 
 
 def _remedied(lab: RunContext, change: Change, seed: int, folder: Path) -> TrainingResult:
@@ -72,12 +72,12 @@ def run_surroundings(lab: RunContext, folder: Path) -> StageResult:
     study = occlusion_of(lab, val.spec, f"run:{run}")
     outcome = lab.do(study)
     (_, plain), (_, telling) = outcome.more["models"]
-    first, second = (each.study for each in outcome.of(Sensitivity).networks)
+    first, second = (network.study for network in outcome.of(Sensitivity).networks)
     elsewhere = evaluate(
         telling.module.to(lab.device), lab.lesson.validation, lesson.mean, architecture.input_size,
         device=lab.device,
     )  # fmt: skip
-    found = Surroundings(
+    surroundings = Surroundings(
         first, second,
         errors=(1 - lab.learned("zfnet", lab.seed).history[-1].val_accuracy, 1 - elsewhere.top1),
         accuracy=done.history[-1].val_accuracy,
@@ -93,17 +93,18 @@ def run_surroundings(lab: RunContext, folder: Path) -> StageResult:
         f"{len(first.rows)} images that both name correctly; {outcome.more['passed']} passed over."
     )
     return StageResult(
-        found, f"{learning}\n{looking}", words=(passing, *_surroundings_words(found))
+        surroundings, f"{learning}\n{looking}", words=(passing, *_surroundings_words(surroundings))
     )
 
 
-def _surroundings_words(found: Surroundings) -> list[str]:
+def _surroundings_words(surroundings: Surroundings) -> list[str]:
+    plain, telling = map(percent, surroundings.errors)
     words = [
-        f"The network whose images' ground told the class errs in {percent(1 - found.accuracy)} of "
-        f"such images, and in {percent(found.errors[1])} of those whose ground says nothing; the "
-        f"other one there in {percent(found.errors[0])}."
+        f"The network whose images' ground told the class errs in "
+        f"{percent(1 - surroundings.accuracy)} of such images, and in {telling} of those whose "
+        f"ground says nothing; the other one there in {plain}."
     ]
-    for name, study in zip(LEARNED_WITH, (found.plain, found.telling), strict=True):
+    for name, study in zip(LEARNED_WITH, (surroundings.plain, surroundings.telling), strict=True):
         seen = study.covered()
         words.append(
             f"{name}: probability of the class {seen['nothing'].mean:.2f}, with the object covered "

@@ -115,15 +115,27 @@ def reproduce(
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> Reproduction:
-    """Every figure and table of the paper, beside its own numbers, and what its claims come to.
+    """Make every figure and table of the paper, beside its own numbers, and judge its claims.
 
-    data : `scenes`, or a folder with train/ and val/ in folders of classes, and perhaps transfer/,
-        images of other classes; what it does not allow is not run, with the reason
-    resume : go on with a run of the same settings; finished stages are not done again
-    draw : writes a stage's pictures and pages, while its result is at hand
-    tell : is told of each stage;   progress : of what goes on inside it
+    Args:
+        out: The folder of the run.
+        data: `scenes`, or a folder with train/ and val/ in folders of classes, and perhaps
+            transfer/, images of other classes. What it does not allow is not run, with the reason.
+        budget: How much of everything is done.
+        resume: Go on with a run of the same settings; finished stages are not done again.
+        draw: Writes a stage's pictures and pages while its result is at hand.
+        tell: Is told of each stage.
+        seed: Of everything random.
+        workers: Processes that read images.
+        device: Where to run.
+        progress: Is told what goes on inside a stage.
 
-    Raises  FolderInUse: `out` holds something, or a run of other settings;  BadOption: data.
+    Raises:
+        FolderInUse: `out` holds something, or a run of other settings.
+        BadOption: The data is of another kind.
+
+    Example:
+        >>> convscope.reproduce("paper").tally
     """
     folder = Path(out)
     data_of(data, budget)
@@ -135,10 +147,10 @@ def reproduce(
             there = results.has(stage.key)
             outcome = _outcome(stage, lab, results, draw)
             outcomes.append(outcome)
-            found = Reproduction(str(folder), data, budget, seed, tuple(outcomes))
+            reproduction = Reproduction(str(folder), data, budget, seed, tuple(outcomes))
             if tell:
-                tell(found, outcome, number, len(STAGES), there)
-    return found
+                tell(reproduction, outcome, number, len(STAGES), there)
+    return reproduction
 
 
 def _outcome(

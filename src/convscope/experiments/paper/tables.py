@@ -43,7 +43,7 @@ __all__ = [
 Row = tuple[str, ...]
 
 
-def trainings_table(found: Trainings) -> Table:
+def trainings_table(trainings: Trainings) -> Table:
     """Table 1 as far as single networks go."""
     rows = []
     theirs, replication = TABLE1["Krizhevsky et al., 1 net"], TABLE1["replication, 1 net"]
@@ -55,7 +55,7 @@ def trainings_table(found: Trainings) -> Table:
         ),
     }
     for name, paper in published.items():
-        runs = [run.training for run in found.of(name)]
+        runs = [run.training for run in trainings.of(name)]
         rows.append(
             (
                 f"{NAMES[name]}, {FIRST_LAYERS[name]}",
@@ -69,42 +69,43 @@ def trainings_table(found: Trainings) -> Table:
     return Table(
         ("1 network", "train", "val top-1", "paper", "val top-5", "paper"),
         tuple(rows),
-        f"Errors, %; mean ± standard deviation over {len(found.of('zfnet'))} seeds. Here "
-        f"{found.classes} classes and {found.images:,} images, there 1,000 and 1.3 million.",
+        f"Errors, %; mean ± standard deviation over {len(trainings.of('zfnet'))} seeds. Here "
+        f"{trainings.classes} classes and {trainings.images:,} images, there 1,000 and 1.3 "
+        "million.",
     )
 
 
-def averages_table(found: Averages) -> Table:
+def averages_table(averages: Averages) -> Table:
     """Table 1, averages."""
-    kinds = list(found.zfnets.kinds.values())
+    kinds = list(averages.zfnets.kinds.values())
     rows = [
-        _alone("1 net (a), ZFNet", found.zfnets, kinds[0], "ZFNet, 1 net"),
-        *_together("(a)", found.zfnets, kinds[0], "5 ZFNets (a)"),
+        _alone("1 net (a), ZFNet", averages.zfnets, kinds[0], "ZFNet, 1 net"),
+        *_together("(a)", averages.zfnets, kinds[0], "5 ZFNets (a)"),
     ]
     if len(kinds) > 1:
         (wide,) = kinds[1:]
         words = "layers 3,4,5 with 512,1024,512 maps (b)"
-        rows.append(_alone("1 net (b), wider layers 3, 4, 5", found.zfnets, wide, words))
-        rows += _together("(b)", found.zfnets, wide, "")
+        rows.append(_alone("1 net (b), wider layers 3, 4, 5", averages.zfnets, wide, words))
+        rows += _together("(b)", averages.zfnets, wide, "")
         both = (*kinds[0], *wide)
-        rows += _together("(a) and (b) together", found.zfnets, both, "6 nets, (a) and (b)")
-    if found.alexnets is not None:
-        (names,) = found.alexnets.kinds.values()
-        rows.append(_alone("1 net, AlexNet", found.alexnets, names, "Krizhevsky et al., 1 net"))
-        rows += _together("AlexNet", found.alexnets, names, "Krizhevsky et al., 5 nets")
-    crops = found.zfnets.scorings[-1].crops
+        rows += _together("(a) and (b) together", averages.zfnets, both, "6 nets, (a) and (b)")
+    if averages.alexnets is not None:
+        (names,) = averages.alexnets.kinds.values()
+        rows.append(_alone("1 net, AlexNet", averages.alexnets, names, "Krizhevsky et al., 1 net"))
+        rows += _together("AlexNet", averages.alexnets, names, "Krizhevsky et al., 5 nets")
+    crops = averages.zfnets.scorings[-1].crops
     return Table(
         ("networks", "val top-1", "paper", "val top-5", "paper"),
         tuple(rows),
         f"Errors, %, of averaged softmax outputs, {crops} crop{'s' if crops > 1 else ''} an image; "
         f"of one network the mean ± standard deviation over the seeds. Here "
-        f"{found.zfnets.images:,} images of {len(found.zfnets.classes)} classes; the paper's "
+        f"{averages.zfnets.images:,} images of {len(averages.zfnets.classes)} classes; the paper's "
         "numbers are of 5 networks, and of 6 for (a) and (b).",
     )
 
 
-def _alone(words: str, found: Ensemble, names: Sequence[str], paper: str) -> tuple[str, ...]:
-    scores = [found.scorings[-1].singles[name] for name in names]
+def _alone(words: str, ensemble: Ensemble, names: Sequence[str], paper: str) -> tuple[str, ...]:
+    scores = [ensemble.scorings[-1].singles[name] for name in names]
     top1, top5, _ = TABLE1[paper]
     error = spread_words([score.error for score in scores])
     top5_error = spread_words([score.top5_error for score in scores])
@@ -112,10 +113,10 @@ def _alone(words: str, found: Ensemble, names: Sequence[str], paper: str) -> tup
 
 
 def _together(
-    words: str, found: Ensemble, names: Sequence[str], paper: str
+    words: str, ensemble: Ensemble, names: Sequence[str], paper: str
 ) -> list[tuple[str, ...]]:
     """The row of an average, if these networks are one."""
-    groups = [each for each in found.scorings[-1].groups if set(each.members) == set(names)]
+    groups = [group for group in ensemble.scorings[-1].groups if set(group.members) == set(names)]
     known = (NONE, NONE)
     if paper:
         top1, top5, _ = TABLE1[paper]
@@ -127,12 +128,12 @@ def _together(
     ]  # fmt: skip
 
 
-def trial_table(found: Trial) -> Table:
+def trial_table(trial: Trial) -> Table:
     """AlexNet before and after its remedies, beside the paper's own step to ZFNet."""
     rows = []
     named = (
-        ("AlexNet", found.before, "replication, 1 net"),
-        ("with the remedies", found.after, "ZFNet, 1 net"),
+        ("AlexNet", trial.before, "replication, 1 net"),
+        ("with the remedies", trial.after, "ZFNet, 1 net"),
     )
     for words, attempts, paper in named:
         if attempts:
@@ -141,30 +142,30 @@ def trial_table(found: Trial) -> Table:
                 (
                     words,
                     f"{attempts[0].parameters:,}",
-                    spread_words([each.training.train_error for each in attempts]),
-                    spread_words([each.training.error for each in attempts]),
+                    spread_words([attempt.training.train_error for attempt in attempts]),
+                    spread_words([attempt.training.error for attempt in attempts]),
                     f"{top1:.1f}",
-                    spread_words([each.training.top5_error for each in attempts]),
+                    spread_words([attempt.training.top5_error for attempt in attempts]),
                     f"{top5:.1f}",
-                    f"{sum(bool(each.faults) for each in attempts)} of {len(attempts)}",
+                    f"{sum(bool(attempt.faults) for attempt in attempts)} of {len(attempts)}",
                 )
             )
     return Table(
         ("network", "weights", "train", "val top-1", "paper", "val top-5", "paper", "with a fault"),
         tuple(rows),
-        f"Errors, %; mean ± standard deviation over {len(found.before)} seeds. The paper's: its "
+        f"Errors, %; mean ± standard deviation over {len(trial.before)} seeds. The paper's: its "
         "replication of AlexNet, and ZFNet, 1 network each.",
     )
 
 
-def ablation_table(found: Ablation) -> Table:
+def ablation_table(ablation: Ablation) -> Table:
     """Table 2."""
     rows = []
-    for row in found.rows:
+    for row in ablation.rows:
         paper = ("",) * 2
         if row.paper is not None:
-            column, (train, top1, _) = row.paper.beside(found.architecture.name)
-            mark = "" if found.architecture.name.startswith(column) else " (ZFNet)"
+            column, (train, top1, _) = row.paper.beside(ablation.architecture.name)
+            mark = "" if ablation.architecture.name.startswith(column) else " (ZFNet)"
             paper = (f"{train:.1f}{mark}", f"{top1:.1f}{mark}")
         weights = f"{row.parameters:,}"
         here = (spread_words(row.values("train_error")), spread_words(row.values("error")))
@@ -172,20 +173,20 @@ def ablation_table(found: Ablation) -> Table:
     return Table(
         ("change", "weights", "train", "paper", "val top-1", "paper"),
         tuple(rows),
-        f"{found.architecture.name.partition(' ')[0]}; errors, %, mean ± standard deviation over "
-        f"{len(found.seeds)} seeds; always saying the most frequent class errs in "
-        f"{percent(found.chance)}.",
+        f"{ablation.architecture.name.partition(' ')[0]}; errors, %, mean ± standard deviation "
+        f"over {len(ablation.seeds)} seeds; always saying the most frequent class errs in "
+        f"{percent(ablation.chance)}.",
     )
 
 
-def transfer_table(found: Transfer) -> Table:
+def transfer_table(transfer: Transfer) -> Table:
     """Tables 3 and 4."""
-    counts = sorted({*found.protocol.per_class, *TABLE4["softmax"]})
+    counts = sorted({*transfer.protocol.per_class, *TABLE4["softmax"]})
     rows: list[tuple[str, ...]] = []
     names = {"svm": "features, linear SVM", "softmax": "features, softmax",
              "scratch": "from scratch"}  # fmt: skip
     for classifier, name in names.items():
-        own = {p.per_class: p for p in found.points if p.classifier == classifier}
+        own = {p.per_class: p for p in transfer.points if p.classifier == classifier}
         if not own:
             continue
         here = (_accuracy(own.get(n)) for n in counts)
@@ -199,8 +200,8 @@ def transfer_table(found: Transfer) -> Table:
         ("images per class", *map(str, counts)),
         tuple(rows),
         f"Accuracy averaged over the classes, %; mean ± standard deviation over "
-        f"{found.protocol.folds} folds. Here {len(found.classes)} classes, guessing "
-        f"{percent(found.chance)}.",
+        f"{transfer.protocol.folds} folds. Here {len(transfer.classes)} classes, guessing "
+        f"{percent(transfer.chance)}.",
     )
 
 
@@ -209,7 +210,7 @@ def several_table(both: MultiResult) -> Table:
     found = both.trained
     best = max(found.layers, key=lambda layer: layer.mean)
     start = next(layer for layer in both.untrained.layers if layer.layer == best.layer)
-    before = {each.name: each.precision for each in start.classes}
+    before = {score.name: score.precision for score in start.classes}
     rows: list[tuple[str, ...]] = [
         (
             each.name,
@@ -235,18 +236,18 @@ def several_table(both: MultiResult) -> Table:
     )
 
 
-def depth_table(found: LayerProbe) -> Table:
+def depth_table(probe: LayerProbe) -> Table:
     """Table 7."""
-    curves = {name: {p.layer: p for p in points} for name, points in found.points.items()}
+    curves = {name: {p.layer: p for p in points} for name, points in probe.points.items()}
     rows = []
-    for layer in found.layers:
+    for layer in probe.layers:
         paper = _published(layer.name)
         here = [_accuracy(curves.get(name, {}).get(layer.name)) for name in ("svm", "softmax")]
         rows.append((layer.name, f"{layer.length:,}", here[0], paper[0], here[1], paper[1]))
     return Table(
         ("layer", "features", "SVM", "paper", "softmax", "paper"),
         tuple(rows),
-        f"Accuracy, %, {found.protocol.per_class[0]} images per class here; the paper's on "
+        f"Accuracy, %, {probe.protocol.per_class[0]} images per class here; the paper's on "
         "Caltech-101 with 30 / Caltech-256 with 60.",
     )
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from convscope.methods.occlusion import OcclusionMaps
 from convscope.record import Record, key
-from convscope.stats import Estimate, Rate, detection, mean_of, rank_correlation
+from convscope.stats import Estimate, Rate, mean_of, rank_correlation, roc_auc
 
 __all__ = [
     "HARDLY", "Agreement", "PointingGame", "Scores", "agreement", "on_object", "point", "scores",
@@ -110,7 +110,7 @@ def point(
     return PointingGame(
         hit=bool(order.max() > 0 and on.ravel()[int(order.argmax())]),
         chance=float(on.mean()),
-        detection=detection(order, on),
+        detection=roc_auc(order, on),
         inside=float(fall[on].mean()) if on.any() else 0.0,
         outside=float(fall[~on].mean()) if not on.all() else 0.0,
         most=float(fall.max()),

@@ -23,11 +23,18 @@ from convscope.methods.occlusion import OcclusionMaps
 from convscope.record import Record, not_in_json, plain
 from convscope.stats import Estimate, mean_of, sign_test
 
-__all__ = ["Comparison", "NetworkStudy", "OcclusionStudy", "Row", "Sensitivity", "compare"]
+__all__ = [
+    "NetworkDifference",
+    "NetworkStudy",
+    "OccludedImage",
+    "OcclusionStudy",
+    "Sensitivity",
+    "compare_networks",
+]
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class OccludedImage:
     """One image: the row of Fig. 6, and how it compares with the truth.
 
     Attributes:
@@ -106,7 +113,7 @@ class OcclusionStudy:
         skipped: names of the images that could not be read, in the search for others.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[OccludedImage, ...]
     occluder: Occluder
     probability: Scores | None
     activity: Scores | None
@@ -116,7 +123,7 @@ class OcclusionStudy:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        found: dict[str, Any] = plain(
+        record: dict[str, Any] = plain(
             {
                 "occluder": {"size": self.occluder.size, "stride": self.occluder.stride},
                 "images": self.rows,
@@ -128,7 +135,7 @@ class OcclusionStudy:
                 "energy_percentile_where_activity_lowest": self.percentile,
             }
         )
-        return found
+        return record
 
     @property
     def hardly(self) -> int:
@@ -171,7 +178,7 @@ class OcclusionStudy:
 
 
 @dataclass(frozen=True)
-class Comparison(Record):
+class NetworkDifference(Record):
     """Two networks on the same images: the first's detection minus the second's, image by image.
 
     Attributes:
@@ -185,7 +192,7 @@ class Comparison(Record):
     p: float
 
 
-def compare(first: OcclusionStudy, second: OcclusionStudy) -> Comparison | None:
+def compare_networks(first: OcclusionStudy, second: OcclusionStudy) -> NetworkDifference | None:
     """Which of two networks' probability maps finds the object; None without a truth.
 
     Raises:
@@ -201,7 +208,7 @@ def compare(first: OcclusionStudy, second: OcclusionStudy) -> Comparison | None:
     if not differences:
         return None
     better = sum(value > 0 for value in differences)
-    return Comparison(mean_of(differences), better, sign_test(differences))
+    return NetworkDifference(mean_of(differences), better, sign_test(differences))
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,12 +251,12 @@ class Sensitivity(Record, Result):
 
     images: str
     networks: tuple[NetworkStudy, ...]
-    compared: Comparison | None
+    compared: NetworkDifference | None
     skipped: tuple[str, ...] = not_in_json()
 
     def words(self) -> list[str]:
         """A block for each network, and which of two is better."""
-        lines = [line for each in self.networks for line in ("", *each.words())][1:]
+        lines = [line for network in self.networks for line in ("", *network.words())][1:]
         if self.compared is None:
             return lines
         gap = self.compared.difference

@@ -46,9 +46,13 @@ class Elsewhere:
 def stored(
     maps: OcclusionMaps, elsewhere: Sequence[Elsewhere], without: tuple[float, float] | None
 ) -> Arrays:
-    """All that is known of an image, but for the picture itself.
+    """Collect all that is known of an image, but for the picture itself, as arrays.
 
-    without : the target's probability without its object, and without its ground; None: unknown
+    Args:
+        maps: The occlusion maps.
+        elsewhere: What was measured at other positions.
+        without: The target's probability without its object, and without its ground; None where
+            that is unknown.
     """
     arrays = {name: getattr(maps, name).numpy() for name in MAPS}
     arrays |= {name: np.array(getattr(maps, name), np.float64) for name in NUMBERS}
@@ -69,7 +73,16 @@ def stored(
 
 
 def maps_from(arrays: Mapping[str, NDArray[Any]], image: Tensor, fill: Fill) -> OcclusionMaps:
-    """The maps that were stored.   image (3, H, W), fill : as they were swept, preprocessed"""
+    """Restore the maps that `stored` made arrays of.
+
+    Args:
+        arrays: The arrays.
+        image: The image as it was swept, preprocessed.
+        fill: What the occluder showed, in the same units.
+
+    Shape:
+        image: (3, H, W).
+    """
     known: dict[str, Any] = {name: torch.from_numpy(arrays[name]) for name in MAPS}
     known |= {name: float(arrays[name]) for name in NUMBERS}
     (tall, wide), (down, across) = arrays["occluder"].tolist()

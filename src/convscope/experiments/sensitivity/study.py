@@ -77,7 +77,11 @@ class SensitivityStudy(Study):
     ] = None
 
     def run(self, context: Context) -> Outcome:
-        from convscope.experiments.sensitivity.result import NetworkStudy, Sensitivity, compare
+        from convscope.experiments.sensitivity.result import (
+            NetworkStudy,
+            Sensitivity,
+            compare_networks,
+        )
 
         self._check_folder(context)
         sessions = self._sessions(context)
@@ -96,13 +100,13 @@ class SensitivityStudy(Study):
             )
             for number, (name, session) in enumerate(zip(_names(sessions), sessions, strict=True))
         ]
-        found = [each.study for each in studies]
+        found = [study.study for study in studies]
         skipped = {*selection.unreadable, *(name for each in found for name in each.skipped)}
         return Outcome(
             Sensitivity(
                 images.spec,
                 tuple(studies),
-                compare(*found) if len(found) == 2 else None,
+                compare_networks(*found) if len(found) == 2 else None,
                 tuple(sorted(skipped)),
             ),
             about={**sessions[0].record(), "images": images.spec, "fill": "grey"},
@@ -113,7 +117,7 @@ class SensitivityStudy(Study):
         )
 
     def _check_folder(self, context: Context) -> None:
-        """Raises  BadOption: the folder compares two networks, and one is asked for."""
+        """Refuse, with BadOption, a folder that compares two networks where one is asked for."""
         out = context.out
         if self.against is None and out is not None and (out / AGAINST).exists():
             raise BadOption(
@@ -121,7 +125,7 @@ class SensitivityStudy(Study):
             )
 
     def _sessions(self, context: Context) -> list[Session]:
-        """Raises  BadOption: the two networks' classes differ."""
+        """The sessions of one or two networks; BadOption where their classes differ."""
         sessions = [context.session(self.model, self.reading)]
         if self.against is not None:
             sessions.append(context.session(self.against, self.reading))

@@ -19,7 +19,7 @@ from convscope.errors import BadData
 from convscope.experiments.samples import in_random_order
 from convscope.experiments.sensitivity.correctly_classified import Chosen, Truth, probabilities
 from convscope.experiments.sensitivity.pointing_game import agreement, on_object, point, scores
-from convscope.experiments.sensitivity.result import OcclusionStudy, Row
+from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
 from convscope.experiments.sensitivity.stored import (
     Elsewhere,
     elsewhere_from,
@@ -101,6 +101,11 @@ def sensitivity(
 
     Source:
         Zeiler & Fergus 2014, §4.2, Fig. 6
+
+    Example:
+        >>> images = convscope.open_images("scenes:val")
+        >>> selection = correctly_classified([(network, preprocess)], images, count=5)
+        >>> convscope.sensitivity(network, images, preprocess, selection.chosen).to_dict()
     """
     if not chosen:
         raise BadData(f"{images.spec}: no image was chosen to be looked at")
@@ -168,7 +173,9 @@ def _strongest(scan: Scan, layer: str, top: int) -> Arrays:
     return table
 
 
-def _study(rows: tuple[Row, ...], occluder: Occluder, skipped: tuple[str, ...]) -> OcclusionStudy:
+def _study(
+    rows: tuple[OccludedImage, ...], occluder: Occluder, skipped: tuple[str, ...]
+) -> OcclusionStudy:
     probability = [row.probability for row in rows if row.probability is not None]
     activity = [row.activity for row in rows if row.activity is not None]
     return OcclusionStudy(
@@ -199,8 +206,8 @@ def _without(network: Network, maps: OcclusionMaps, mask: Mask) -> tuple[float, 
     return bare, alone
 
 
-def _row(name: str, one: Chosen, maps: OcclusionMaps, arrays: Arrays, mask: Mask) -> Row:
-    row = Row(name, one, maps, elsewhere_from(arrays), agreement(maps))
+def _row(name: str, one: Chosen, maps: OcclusionMaps, arrays: Arrays, mask: Mask) -> OccludedImage:
+    row = OccludedImage(name, one, maps, elsewhere_from(arrays), agreement(maps))
     if mask is None:
         return row
     on = on_object(mask, maps)

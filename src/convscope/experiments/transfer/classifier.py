@@ -36,9 +36,8 @@ CHOSEN_ON = 10_000  # samples, at most
 class FeatureScaling(StrEnum):
     """How features become comparable.
 
-    LENGTH : each image's features are divided by their Euclidean norm
-    STANDARD : each feature has mean 0 and variance 1 over the training images, then all are
-        divided by the square root of their number
+    LENGTH divides each image's features by their Euclidean norm. STANDARD gives each feature mean
+    0 and variance 1 over the training images, then divides all by the square root of their number.
     """
 
     LENGTH = "length"
@@ -81,13 +80,24 @@ def fit_probe(
     costs: Sequence[float] = COSTS,
     device: str | torch.device = "cpu",
 ) -> Probe:
-    """The probe of some images, its scaling and C chosen by cross-validation among them alone.
+    """Fit a linear probe; its scaling and C are chosen by cross-validation among its images alone.
 
-    indices : int64 (n,), which rows of the features
-    targets : int64 (n,), their classes, or (n, classes) for `sigmoid` (`ImageSet.targets`)
-    seed : of the partition for the cross-validation
+    Args:
+        features: The features of all images.
+        indices: Which rows of the features to learn from.
+        targets: Their classes; for `sigmoid` a column per class (`ImageSet.targets`).
+        loss: What is minimised.
+        classes: How many classes there are.
+        seed: Of the partition for the cross-validation.
+        scalings: The scalings to choose from.
+        costs: The values of C to choose from.
+        device: Where to fit.
 
-    Raises  BadData: fewer than two classes.
+    Shape:
+        indices: int64 (n,). targets: int64 (n,), or (n, classes) for `sigmoid`.
+
+    Raises:
+        BadData: There are fewer than two classes.
     """
     if loss is not Loss.SIGMOID and len(np.unique(targets)) < 2:
         raise BadData("a probe needs images of at least two classes to tell apart")

@@ -32,8 +32,20 @@ def by_torch(
     tolerance: float,
     device: torch.device,
 ) -> Linear:
-    """targets : int64 (N,), each of 0, 1, ... present; for `sigmoid` as `fit_linear`'s
-    start : where it begins;   tolerance : as `fit_linear`'s
+    """Minimise the formula of `linear.py` in torch; `fit_linear` says what each argument is.
+
+    Args:
+        features: One row per image.
+        targets: The classes, 0, 1, ... all present; for `sigmoid` as in `fit_linear`.
+        loss: What is minimised.
+        cost: The formula's C.
+        classes: How many classes there are.
+        start: Where the search begins; None: at zero.
+        tolerance: Of the largest entry of the gradient.
+        device: Where to fit.
+
+    Shape:
+        targets: int64 (N,).
     """
     count = features.shape[0]
     if count > 2 * IN_MEMORY and start is None:  # a part first: it is near the answer

@@ -36,11 +36,15 @@ Indices = NDArray[np.int64]
 class Protocol:
     """How transfer is measured.
 
-    per_class : numbers of training images per class;   folds : random draws of them
-    test_per_class : test images per class at most, as the paper's 50 for Caltech-101
-    classifiers : softmax, svm, or both;   seed : of the draws
+    Attributes:
+        per_class: Numbers of training images per class.
+        folds: How many random draws of them.
+        test_per_class: Test images per class at most, as the paper's 50 for Caltech-101.
+        classifiers: softmax, svm, or both.
+        seed: Of the draws.
 
-    Raises  BadOption: a number below 1, none, or another classifier.
+    Raises:
+        BadOption: A number is below 1, there is none, or a classifier is another one.
     """
 
     per_class: tuple[int, ...] = (1, 5, 15, 30)
@@ -74,7 +78,15 @@ class Protocol:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One draw. order : int64 (classes, most), training images by class; test : int64 (n,)"""
+    """One random draw of images to learn from and to test on.
+
+    Attributes:
+        order: The training images of each class, in the order in which they are taken.
+        test: The test images.
+
+    Shape:
+        order: int64 (classes, most). test: int64 (n,).
+    """
 
     order: Indices
     test: Indices
@@ -92,10 +104,17 @@ def draw_folds(
     without: Set[int] = frozenset(),
     test_without: Set[int] = frozenset(),
 ) -> list[Fold]:
-    """The folds of a labelled set, or of two: training images from `images`, tests from `test`.
+    """Draw the folds of a labelled set, or of two.
 
-    without, test_without : images that are in no fold, such as unreadable ones
-    Raises  BadData: no labels, or a class with too few images.
+    Args:
+        images: Where training images come from.
+        protocol: How many images of each class, and how many folds.
+        test: Where tests come from; None: from `images`.
+        without: Images that are in no fold, such as unreadable ones.
+        test_without: The same for the images of `test`.
+
+    Raises:
+        BadData: There are no labels, or a class has too few images.
     """
     labels = labels_of(images)
     most = max(protocol.per_class)
@@ -121,10 +140,20 @@ def draw_folds(
 
 
 def draw_parts(targets: Indices, parts: int, dice: np.random.Generator) -> list[Indices]:
-    """A partition in which each class's images are spread as evenly as can be.
+    """Draw a partition in which each class's images are spread as evenly as can be.
 
-    targets : (N, classes), 1 where an image shows a class. Images with the rarest class come first,
-    each goes to the part that has fewest of it (iterative stratification, Sechidis et al. 2011).
+    Images with the rarest class come first, and each goes to the part that has fewest of it.
+
+    Args:
+        targets: 1 where an image shows a class.
+        parts: How many parts.
+        dice: Draws where parts are equal.
+
+    Shape:
+        targets: (N, classes).
+
+    Source:
+        Iterative stratification, Sechidis et al. 2011.
     """
     shows = targets == 1
     waiting = np.ones(len(targets), bool)
@@ -146,7 +175,17 @@ def draw_parts(targets: Indices, parts: int, dice: np.random.Generator) -> list[
 
 
 def labels_of(images: ImageSet) -> Indices:
-    """int64 (N,), each image's class. Raises  BadData: one has none, or several."""
+    """Return each image's class.
+
+    Args:
+        images: A labelled set.
+
+    Shape:
+        The result: int64 (N,).
+
+    Raises:
+        BadData: An image has no class, or several.
+    """
     labels = [images.label(index) for index in range(len(images))]
     known = [-1 if label is None else label for label in labels]
     if images.classes is None or images.multi_label or min(known) < 0:

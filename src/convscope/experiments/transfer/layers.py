@@ -108,14 +108,32 @@ def probe(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> LayerProbe:
-    """How well each layer's features tell the classes of a set of images.
+    """Measure how well each layer's features tell the classes of a set of images.
 
-    protocol : with one number of images per class
-    layers : default those between which everything passes (network.hidden)
-    test, duplicates, drop_duplicates : as `transfer`'s
+    Args:
+        reader: Reads the features of a model.
+        images: A labelled set.
+        protocol: How it is measured, with one number of images per class.
+        layers: Which layers; by default those between which everything passes
+            (network/feature_layers.py).
+        test: A set that tests come from; by default `images`.
+        duplicates: As in `transfer`.
+        drop_duplicates: As in `transfer`.
+        out: A folder that keeps each result.
+        resume: Go on with an interrupted study in that folder.
 
-    Raises  BadOption: several numbers per class;  BadData: no labels, or too few images in a class.
-            NoSuchLayer;  FolderInUse.
+    Raises:
+        BadOption: Several numbers of images per class are given.
+        BadData: There are no labels, or too few images in a class.
+        NoSuchLayer: There is no such layer.
+        FolderInUse: The folder holds something else, or a study of other settings.
+
+    Source:
+        Zeiler & Fergus 2014, Table 7.
+
+    Example:
+        >>> reader = convscope.LayerReader(model, "cache")
+        >>> convscope.probe(reader, convscope.open_images("birds/")).to_dict()
     """
     protocol = protocol or Protocol(per_class=(30,), classifiers=(Loss.SOFTMAX, Loss.SVM))
     if len(protocol.per_class) != 1:

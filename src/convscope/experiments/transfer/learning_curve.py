@@ -84,7 +84,15 @@ class Transfer(FeatureResult):
     against: str | None = not_in_json(default=None)
 
     def point(self, classifier: str, per_class: int) -> Point:
-        """Raises  KeyError: not measured."""
+        """Return one point of the curve.
+
+        Args:
+            classifier: softmax or svm.
+            per_class: How many training images of each class.
+
+        Raises:
+            KeyError: It was not measured.
+        """
         for point in self.points:
             if (point.classifier, point.per_class) == (classifier, per_class):
                 return point
@@ -123,16 +131,33 @@ def transfer(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> Transfer:
-    """The accuracy of new classes told by one layer's features, by images per class.
+    """Measure the accuracy of new classes told by one layer's features, by images per class.
 
-    layer : default the last hidden one;   test : tests come from this set (default: from `images`)
-    duplicates : of `images` (or of `test`) with the network's own training images
-        (images/duplicates.py); drop_duplicates leaves them out of the tests
-    scratch : the baseline that learns everything from the same images
-    out, resume : a folder that keeps each fold's result, so that a study goes on (pieces.py);
-        another baseline is trained, beside those that are there
+    Args:
+        reader: Reads the features of a model.
+        images: A labelled set of the new classes.
+        protocol: How it is measured.
+        layer: Which layer; by default the last hidden one.
+        test: A set that tests come from; by default `images`.
+        duplicates: Images of `images` (or of `test`) that the network itself was trained on
+            (images/duplicates.py).
+        drop_duplicates: Leave these out of the tests.
+        scratch: The baseline that learns everything from the same images.
+        out: A folder that keeps each fold's result. Another baseline is trained beside those that
+            are there.
+        resume: Go on with an interrupted study in that folder.
 
-    Raises  BadData: no labels, or a class with too few images;  NoSuchLayer;  FolderInUse.
+    Raises:
+        BadData: There are no labels, or a class has too few images.
+        NoSuchLayer: There is no such layer.
+        FolderInUse: The folder holds something else, or a study of other settings.
+
+    Source:
+        Zeiler & Fergus 2014, §5.2.
+
+    Example:
+        >>> reader = convscope.LayerReader(model, "cache")
+        >>> convscope.transfer(reader, convscope.open_images("birds/")).point("softmax", 15)
     """
     protocol = protocol or Protocol()
     network, ranks = reader.network, reader.ranks

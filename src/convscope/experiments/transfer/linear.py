@@ -42,12 +42,20 @@ def fit_linear(
     tolerance: float = 1e-4,
     device: str | torch.device = "cpu",
 ) -> Linear:
-    """The minimum of the module's formula.
+    """Fit a linear classifier: find the minimum of the module's formula.
 
-    features : (N, D), best with a mean squared norm of 1
-    targets : int64 (N,), classes; for `sigmoid` (N, C), 1, 0, or -1 for what does not count
-    cost : the formula's C;   start : where it begins
-    tolerance : of the largest entry of the gradient of the mean loss, as scikit-learn's
+    Args:
+        features: One row per image, best with a mean squared norm of 1.
+        targets: The classes; for `sigmoid` a column per class: 1, 0, or -1 for what does not count.
+        loss: What is minimised.
+        cost: The formula's C.
+        classes: How many classes there are.
+        start: Where the search begins; None: at zero.
+        tolerance: Of the largest entry of the gradient of the mean loss, as scikit-learn's.
+        device: Where to fit.
+
+    Shape:
+        features: (N, D). targets: int64 (N,), or (N, C) for `sigmoid`.
     """
     length = features.shape[1]
     there = np.arange(classes) if loss is Loss.SIGMOID else np.unique(targets)
@@ -56,10 +64,10 @@ def fit_linear(
     met = targets if loss is Loss.SIGMOID else np.searchsorted(there, targets)
     begin = start if start is None or len(there) == classes else _only(start, there)
     place = torch.device(device)
-    found = by_torch(features, met, loss, cost, len(there), begin, tolerance, place)
+    fitted = by_torch(features, met, loss, cost, len(there), begin, tolerance, place)
     if len(there) == classes:
-        return found
-    return _spread(found.weights.T, found.bias, there, classes)
+        return fitted
+    return _spread(fitted.weights.T, fitted.bias, there, classes)
 
 
 def _only(model: Linear, there: NDArray[np.int64]) -> Linear:

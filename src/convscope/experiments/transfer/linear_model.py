@@ -36,7 +36,15 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """A linear classifier. weights : (D, C); bias : (C,)"""
+    """A linear classifier.
+
+    Attributes:
+        weights: Of each feature for each class.
+        bias: Of each class.
+
+    Shape:
+        weights: (D, C). bias: (C,).
+    """
 
     weights: NDArray[Any]
     bias: NDArray[Any]
@@ -60,7 +68,14 @@ class Span:
 
     @classmethod
     def of(cls, features: Floats) -> Span:
-        """features : (N, D), worth the turn where N < D"""
+        """Turn features into the space that they span, which is worth it where N < D.
+
+        Args:
+            features: One row per image.
+
+        Shape:
+            features: (N, D).
+        """
         centre = features.mean(0)
         centred = features - centre
         gram = torch.from_numpy(centred @ centred.T).double()

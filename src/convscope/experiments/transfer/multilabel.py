@@ -138,14 +138,33 @@ def transfer_several(
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> MultiTransfer:
-    """Average precision of classes told by each layer's features (VOC 2012's definition).
+    """Measure the average precision of classes told by each layer's features.
 
-    layers : default the last hidden one;   parts, repeats : of the dealing, without a test set
-    least : classes that fewer images show, in either set, are left out
-    duplicates, drop_duplicates : as `transfer`'s; without a test set, what is dropped is not
-        learned from either
+    Args:
+        reader: Reads the features of a model.
+        images: A set whose images show several classes each.
+        layers: Which layers; by default the last hidden one.
+        test: A set that tests come from; by default parts of `images`.
+        parts: Into how many parts the images are dealt, without a test set.
+        repeats: How often they are dealt, without a test set.
+        least: Classes that fewer images show, in either set, are left out.
+        seed: Of the dealing.
+        duplicates: As in `transfer`.
+        drop_duplicates: As in `transfer`; without a test set, what is dropped is not learned from
+            either.
+        out: A folder that keeps each result.
+        resume: Go on with an interrupted study in that folder.
 
-    Raises  BadData: labels of another kind, or no class that `least` images show;  FolderInUse.
+    Raises:
+        BadData: The labels are of another kind, or no class is shown by `least` images.
+        FolderInUse: The folder holds something else, or a study of other settings.
+
+    Source:
+        The VOC 2012 development kit, §3.4.1; Zeiler & Fergus 2014, §5.2.
+
+    Example:
+        >>> reader = convscope.LayerReader(model, "cache")
+        >>> convscope.transfer_several(reader, convscope.open_images("voc:VOC2012")).to_dict()
     """
     ranks = reader.ranks
     names = tuple(layers or [last_hidden_layer(reader.network)])

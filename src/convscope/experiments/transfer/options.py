@@ -94,7 +94,13 @@ class Measuring:
     def protocol(
         self, per_class: tuple[int, ...], classifier: ClassifierName, seed: int
     ) -> Protocol:
-        """For images of one class each.   classifier : if none was asked for"""
+        """Make the protocol for images of one class each.
+
+        Args:
+            per_class: Numbers of training images per class.
+            classifier: The one that is taken if none was asked for.
+            seed: Of the folds.
+        """
         from convscope.experiments.transfer.folds import Protocol
 
         return Protocol(
@@ -106,11 +112,16 @@ class Measuring:
         )
 
     def parts(self, images: ImageSet, tests: ImageSet | None, **others: object) -> int:
-        """For images of several classes each: into how many they are dealt.
+        """Choose into how many parts images of several classes each are dealt.
 
-        others : by name, further options of the verb that are for images of one class each; None
-            where they were not given
-        Raises  BadOption: an option that has no meaning for these images was given.
+        Args:
+            images: The images.
+            tests: A test set; None where there is none.
+            others: Further options of the verb, by name, that are for images of one class each;
+                None where they were not given.
+
+        Raises:
+            BadOption: An option that has no meaning for these images was given.
         """
         given = {"classifier": self.classifier, "test_per_class": self.test_per_class, **others}
         named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
@@ -144,7 +155,11 @@ class Overlap:
     ] = False
 
     def check(self) -> None:
-        """Raises  BadOption: nothing to be a duplicate of."""
+        """Refuse options about duplicates where there is nothing to be a duplicate of.
+
+        Raises:
+            BadOption: There is nothing to be a duplicate of.
+        """
         if self.drop_duplicates and self.against is None:
             raise BadOption("--drop-duplicates: say with --against what the network was trained on")
 

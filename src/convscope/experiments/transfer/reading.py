@@ -66,7 +66,12 @@ SOLVER = "torch"
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """Features by layer. tested : of the images to test on, which may be `learned` again"""
+    """Features by layer.
+
+    Attributes:
+        learned: Of the images to learn from.
+        tested: Of the images to test on, which may be `learned` again.
+    """
 
     learned: Mapping[str, Features]
     tested: Mapping[str, Features]
@@ -80,9 +85,16 @@ class Readings:
     def folds(
         self, images: ImageSet, protocol: Protocol, test: ImageSet | None, doubles: Set[int]
     ) -> list[Fold]:
-        """Drawn from what could be read.   doubles : images that are left out of the tests
+        """Draw the folds from the images that could be read.
 
-        Raises  as `draw_folds`.
+        Args:
+            images: Where training images come from.
+            protocol: How many images of each class, and how many folds.
+            test: Where tests come from; None: from `images`.
+            doubles: Images that are left out of the tests.
+
+        Raises:
+            BadData: There are no labels, or a class has too few images.
         """
         unread, unread_tests = self.unread
         return draw_folds(
@@ -114,6 +126,11 @@ class LayerReader:
         pooling, flips, half: as `FeatureSettings` has them.
         cache: a folder for features, shared by any number of studies; None keeps them in memory.
         batch_size, workers, progress, ranks: as `Scan` has them.
+
+    Example:
+        >>> model = convscope.open_model("run:runs/demo/zfnet")
+        >>> reader = convscope.LayerReader(model, model.network(), cache="features")
+        >>> reader.read(convscope.open_images("scenes:val"), ["pool5"])["pool5"].values.shape
     """
 
     model: Model
@@ -145,7 +162,13 @@ class LayerReader:
     def settings(
         self, images: ImageSet, test: ImageSet | None, doubles: Set[int]
     ) -> dict[str, Any]:
-        """What results depend on, JSON-able.   doubles : images that are left out of the tests"""
+        """Return what results depend on, JSON-able.
+
+        Args:
+            images: Where training images come from.
+            test: Where tests come from; None: from `images`.
+            doubles: Images that are left out of the tests.
+        """
         return {
             "images": labelled_identity(images),
             "test": None if test is None else labelled_identity(test),

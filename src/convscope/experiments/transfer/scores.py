@@ -27,13 +27,23 @@ def mean_class_accuracy(
 
 
 def average_precision(scores: NDArray[Any], truth: NDArray[np.int64]) -> float:
-    """The area under the interpolated precision-recall curve, as PASCAL VOC since 2010.
+    """Compute the area under the interpolated precision-recall curve, as PASCAL VOC since 2010.
 
     Precision at a recall is the best precision at that recall or a higher one. Images of one score
     enter together, so their order does not matter.
 
-    scores : (N,), the larger, the surer;  truth : 1 shows the class, 0 does not, -1 does not count
-    Returns NaN where no image shows the class.   Source: the VOC 2012 development kit, §3.4.1
+    Args:
+        scores: The larger, the surer.
+        truth: 1 where an image shows the class, 0 where it does not, -1 where it does not count.
+
+    Returns:
+        The average precision; NaN where no image shows the class.
+
+    Shape:
+        scores, truth: (N,).
+
+    Source:
+        The VOC 2012 development kit, §3.4.1.
     """
     counts = truth >= 0
     scores, shows = scores[counts], truth[counts] == 1

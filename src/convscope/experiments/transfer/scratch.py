@@ -45,12 +45,14 @@ def for_few_images(recipe: Recipe) -> Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Scratch:
-    """Trains an architecture on a fold's images; `transfer`'s argument of that name.
+    """Trains an architecture on a fold's images: the baseline of `transfer`.
 
-    architecture : a name of models/architectures.py;   test : where the tests come from, if not
-        from `images`;   folder : for the runs, each removed once it is measured
-    recipe : a rate that would fall at the validation's plateaus falls by a cosine: there are no
-        images to validate on but those that are learned from
+    Attributes:
+        architecture: A name of models/architectures.py.
+        recipe: What to train with. A rate that would fall at the validation's plateaus falls by a
+            cosine: there are no images to validate on but those that are learned from.
+        test: Where tests come from, if not from `images`.
+        folder: For the runs; each is removed once it is measured.
     """
 
     architecture: str

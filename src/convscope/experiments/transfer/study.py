@@ -21,7 +21,7 @@ from convscope.experiments.transfer.options import (
     Overlap,
     TestOption,
 )
-from convscope.text import listed, numbers
+from convscope.text import split_integers, split_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,11 +75,11 @@ class FeatureStudy(Study):
         self.overlap.check()
 
     def _open(self, context: Context) -> _Opened:
-        """Raises  BadData: no such set or class; BadOption: no class in --drop."""
+        """Open the model and the images; BadData or BadOption where a set or class is missing."""
         from convscope.images.subsets import without_classes
 
         session = context.session(self.model, self.reading)
-        dropped = () if self.drop is None else listed(self.drop, "--drop")
+        dropped = () if self.drop is None else split_names(self.drop, "--drop")
 
         def images(spec: str) -> ImageSet:
             return without_classes(session.images(spec), dropped)
@@ -235,7 +235,7 @@ class TransferStudy(FeatureStudy):
         return self._outcome(opened, found, found.layer)
 
     def _counts(self) -> tuple[int, ...]:
-        return numbers(self.per_class or CURVE, "--per-class")
+        return split_integers(self.per_class or CURVE, "--per-class")
 
     def _baseline(self, opened: _Opened, context: Context) -> Scratch | None:
         """What learns all from the same images, if it was asked for."""
@@ -327,4 +327,4 @@ class ProbeStudy(FeatureStudy):
         )
 
     def _names(self) -> tuple[str, ...] | None:
-        return None if self.layers is None else listed(self.layers, "--layers")
+        return None if self.layers is None else split_names(self.layers, "--layers")

@@ -252,7 +252,15 @@ class SavedActivations(ABC):
 
 
 class SavedInMaps(SavedActivations):
-    """Cut out of the maps of a whole forward pass.   images (U,) : the row each unit is seen in."""
+    """Windows cut out of the maps of a whole forward pass.
+
+    Attributes:
+        trace: The forward pass.
+        images: The row of the trace that each unit is seen in.
+
+    Shape:
+        images: (U,).
+    """
 
     def __init__(
         self, cone: ReceptiveWindows, positions: Tensor, trace: Trace, images: Tensor
