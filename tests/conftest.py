@@ -25,12 +25,6 @@ settings.register_profile(
 settings.load_profile("convscope")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Fewer random networks where the slow tests are left out."""
-    if config.option.markexpr == "not slow":
-        os.environ.setdefault("CONVSCOPE_EXAMPLES", "40")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put modules with slow tests first, so that no process is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
@@ -42,6 +36,7 @@ def pytest_collection_finish() -> None:
 
     Most of it is torch's; what its export imports late is imported here, as most tests need it.
     """
+    importlib.import_module("exports").export_once()
     if WORKER:
         importlib.import_module("torch._dynamo")
         gc.collect()

@@ -28,6 +28,7 @@ import torch
 import warm
 from convscope.distributed import processes
 from convscope.errors import ConvscopeError
+from exports import export_once
 from folders import content
 from forks import become, free_port
 
@@ -85,6 +86,7 @@ def all_find_the_same(function: str, folder: Path, dies: str) -> Any:
 def main() -> None:
     name, folder, *words = sys.argv[1:]
     torch.set_num_threads(1)
+    export_once()
     module, _, function = name.partition(":")
     home = import_module(module)
     work = getattr(home, function)

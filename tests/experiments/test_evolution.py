@@ -22,10 +22,11 @@ from convscope.images.image_set import ImageSet
 from convscope.images.pictures import GREY
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
+from convscope.network.network import open_network
 from convscope.progress import Progress
 from convscope.scan import engine
 from convscope.training.checkpoint import RunStatus, read_run
-from grown import DEAD, EPOCHS, SETTLED, SHARES, network_at, write_pictures, write_run
+from grown import ARCHITECTURE, DEAD, EPOCHS, SETTLED, SHARES, network_at, write_pictures, write_run
 from work_together import all_find_the_same
 
 SETTINGS = {"layers": ["conv1", "conv2"], "maps": 7, "workers": 0, "batch_size": 3}
@@ -261,6 +262,11 @@ def test_what_cannot_be_asked_for_is_refused(
 
 
 # ---- several processes --------------------------------------------------------------------------
+
+
+def prepare() -> None:
+    """Export the network once for all processes."""
+    open_network(network_at(0), ARCHITECTURE.input_shape)
 
 
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, object]:
