@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +27,26 @@ settings.register_profile(
 settings.load_profile("convscope")
 
 
+TOGETHER = {"forward", "incremental", "fields"}
+"""Modules of tests/network that open torchvision's networks: in one process, they do so once."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A module's tests in one process, as by `--dist loadscope`, and those of some modules."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Modules(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module: str = super()._split_scope(nodeid)
+            name = module.removeprefix("tests/network/test_").removesuffix(".py")
+            return "torchvision's networks" if name in TOGETHER else module
+
+    return Modules(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put modules with slow tests first, so that no process is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
@@ -41,3 +63,9 @@ def pytest_collection_finish() -> None:
         importlib.import_module("torch._dynamo")
         gc.collect()
         gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """End the process that waits for scripts, if one was started."""
+    if "warm" in sys.modules:
+        sys.modules["warm"].stop()

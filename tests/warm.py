@@ -89,7 +89,7 @@ def run(
     return subprocess.CompletedProcess(list(words), process.wait(), *said)
 
 
-_servers: list[socket.socket] = []
+_servers: list[tuple[socket.socket, subprocess.Popen[bytes]]] = []
 
 
 def _server() -> socket.socket:
@@ -100,10 +100,16 @@ def _server() -> socket.socket:
         env = {**os.environ, "OMP_NUM_THREADS": "1"}  # it has no threads that a fork would lose
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=env)
         theirs.close()
-        _servers.append(ours)
-        atexit.register(process.wait)
-        atexit.register(ours.close)
-    return _servers[0]
+        _servers.append((ours, process))
+    return _servers[0][0]
+
+
+def stop() -> None:
+    """End the server, if there is one, when all that it started has ended."""
+    for ours, process in _servers:
+        ours.close()
+        process.wait()
+    _servers.clear()
 
 
 # ---- the process that waits ---------------------------------------------------------------------
