@@ -7,10 +7,13 @@ python docs/reference.py --check    exit with 1 if it is stale
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
+# before typer is imported, which reads them then
+PLAIN = {"TERMINAL_WIDTH": "96", "NO_COLOR": "1", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
 TARGET = Path(__file__).with_name("cli.md")
 INTRODUCTION = """\
 # The command line
@@ -24,6 +27,7 @@ stderr says what and the remedy), 130 interrupted. `python -m convscope` is the 
 
 def reference() -> str:
     """The whole page, Markdown."""
+    os.environ.update(PLAIN)
     from convscope.cli.app import VERBS
 
     sections = [_section(()), *(_section((name,)) for name in VERBS)]
@@ -37,13 +41,12 @@ def _section(verb: tuple[str, ...]) -> str:
 
 def _help(verb: tuple[str, ...]) -> str:
     """What --help prints, 96 columns wide, without colour."""
-    plain = {"TERMINAL_WIDTH": "96", "NO_COLOR": "1", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
-    command = [sys.executable, "-m", "convscope", *verb, "--help"]
-    done = subprocess.run(
-        command, env={**os.environ, **plain, "PYTHONIOENCODING": "utf-8"}, capture_output=True,
-        encoding="utf-8", check=True,
-    )  # fmt: skip
-    return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines()).strip("\n")
+    from convscope.cli.app import main
+
+    with redirect_stdout(StringIO()) as said:
+        main((*verb, "--help"))
+    lines = said.getvalue().strip("\n").splitlines()
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
 def main() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,10 +27,24 @@ settings.register_profile(
 settings.load_profile("convscope")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Fewer random networks where the slow tests are left out."""
-    if config.option.markexpr == "not slow":
-        os.environ.setdefault("CONVSCOPE_EXAMPLES", "40")
+TOGETHER = {"forward", "incremental", "fields"}
+"""Modules of tests/network that open torchvision's networks: in one process, they do so once."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A module's tests in one process, as by `--dist loadscope`, and those of some modules."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Modules(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module: str = super()._split_scope(nodeid)
+            name = module.removeprefix("tests/network/test_").removesuffix(".py")
+            return "torchvision's networks" if name in TOGETHER else module
+
+    return Modules(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,7 +58,14 @@ def pytest_collection_finish() -> None:
 
     Most of it is torch's; what its export imports late is imported here, as most tests need it.
     """
+    importlib.import_module("exports").export_once()
     if WORKER:
         importlib.import_module("torch._dynamo")
         gc.collect()
         gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """End the process that waits for scripts, if one was started."""
+    if "warm" in sys.modules:
+        sys.modules["warm"].stop()

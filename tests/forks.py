@@ -6,10 +6,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import torch
 
+import warm
 from convscope.distributed import Ranks, processes
 
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -24,8 +27,27 @@ def free_port() -> int:
 
 def become(rank: int, count: int, port: int) -> None:
     """Say to this process which of them it is."""
+    os.environ.update(_told(rank, count, port))
+
+
+def _told(rank: int, count: int, port: int) -> dict[str, str]:
     words = (str(rank), str(rank), str(count), "127.0.0.1", str(port))
-    os.environ.update(zip(NAMES, words, strict=True))
+    return dict(zip(NAMES, words, strict=True))
+
+
+def convscope_together(
+    count: int, *words: object, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> list[CompletedProcess[str]]:
+    """What `convscope` with these words says in each of `count` processes that join."""
+    port, started = free_port(), []
+    for rank in range(count):
+        here = {**(env or os.environ), **_told(rank, count, port)}
+        started.append(warm.start("-m", "convscope", *words, cwd=cwd, env=here))
+    said = [process.communicate() for process in started]
+    return [
+        CompletedProcess(list(words), process.wait(), *each)
+        for process, each in zip(started, said, strict=True)
+    ]
 
 
 def forked(count: int, work: Callable[[Ranks], None], prepare: Callable[[int], None]) -> list[int]:

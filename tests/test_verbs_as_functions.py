@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import convscope
+import warm
 from convscope.cli.app import VERBS, main
 from convscope.errors import BadInput, BadOption
 from convscope.methods.occluder import Occluder
@@ -34,7 +33,8 @@ from convscope.atlas.store import open_atlas
 import convscope.atlas.build as build
 assert atlas is convscope.atlas and callable(atlas) and atlas.build is build
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = warm.run("-c", code)
+    assert done.returncode == 0, done.stderr
 
 
 def test_layers_takes_words_a_model_or_a_network(capsys) -> None:

@@ -7,7 +7,7 @@ process DIES kills itself, as `kill -9` does, when progress is told for the MOME
 line of JSON for each word: the exit codes, what the function returned in each process (None where
 it did not), and what was said on stderr.
 
-A test calls `work_together`.
+A test calls `work_together`, or `all_find_the_same`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,9 +25,11 @@ from typing import Any
 
 import torch
 
+import warm
 from convscope.distributed import processes
 from convscope.errors import ConvscopeError
-from convscope.network.network import open_network
+from exports import export_once
+from folders import content
 from forks import become, free_port
 
 Progress = Callable[[str, int, int], None]
@@ -51,20 +52,46 @@ class Said:
 
 def work_together(function: str, folder: Path, words: Sequence[str]) -> list[Said]:
     """See the module's words; the function is called in processes of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, function, str(folder), *words],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    done = warm.run(__file__, function, folder, *words)
     assert done.returncode == 0, done.stderr
     return [Said(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def all_find_the_same(function: str, folder: Path, dies: str) -> Any:
+    """Check that one, two and four processes find the same, also after a kill.
+
+    Args:
+        function: As `work_together` takes it.
+        folder: Of the studies that the function writes.
+        dies: The process of two that is killed and the moment, RANK@MOMENT; one then goes on alone.
+
+    Returns:
+        What the function finds.
+    """
+    kill = f"killed=2:{dies}"
+    alone, two, four, killed, resumed = work_together(
+        function, folder, ["one=1", "two=2", "four=4", kill, "killed=1"]
+    )
+    rank = int(dies.partition("@")[0])
+    assert alone.codes == [0] and killed.codes[rank] == -9 and killed.codes[1 - rank] == 1
+    assert len(killed.said) == 1 and "--resume" in killed.said[0]
+    for each in (two, four, resumed):
+        assert set(each.codes) == {0} and not each.said
+        assert all(found == alone.found[0] for found in each.found)
+    for name in ("two", "four", "killed"):
+        assert content(folder / name) == content(folder / "one")
+    return alone.found[0]
 
 
 def main() -> None:
     name, folder, *words = sys.argv[1:]
     torch.set_num_threads(1)
+    export_once()
     module, _, function = name.partition(":")
-    work = getattr(import_module(module), function)
-    open_network(torch.nn.Conv2d(3, 1, 1), (3, 4, 4))  # torch imports parts of it late
+    home = import_module(module)
+    work = getattr(home, function)
+    if prepare := getattr(home, "prepare", None):
+        prepare()  # once for all processes
     for word in words:
         place, _, count = word.partition("=")
         count, _, death = count.partition(":")

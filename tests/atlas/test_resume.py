@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import warm
 from convscope.atlas import build as scan
 from convscope.atlas import render as depict
 from convscope.atlas.build import build_atlas
@@ -93,20 +92,19 @@ def test_stopped_at_every_step_in_turn_it_ends_with_the_same_bytes(tiny, picture
 def test_kill_9_at_several_moments_ends_with_the_same_bytes(tiny, pictures, tmp_path, whole):
     out = tmp_path / "a"
     conftest = Path(__file__).with_name("conftest.py")
+    scans = warm.start(SCRIPT, conftest, pictures, out)
 
-    command = [sys.executable, SCRIPT, conftest, pictures, out]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as scans:
+    def run(moment: int, when: str) -> int:
+        print(moment, when, file=scans.stdin, flush=True)
+        return int(scans.stdout.readline())
 
-        def run(moment: int, when: str) -> int:
-            print(moment, when, file=scans.stdin, flush=True)
-            return int(scans.stdout.readline())
-
-        for moment, when in [(1, "before"), (3, "after"), (8, "before"), (27, "after")]:
-            assert run(moment, when) == -9
-            with pytest.raises(BadInput, match="no atlas in" if moment == 1 else "unfinished"):
-                scan.open_atlas(out)
-        assert run(0, "never") == 0
+    for moment, when in [(1, "before"), (3, "after"), (8, "before"), (27, "after")]:
+        assert run(moment, when) == -9
+        with pytest.raises(BadInput, match="no atlas in" if moment == 1 else "unfinished"):
+            scan.open_atlas(out)
+    assert run(0, "never") == 0
+    scans.communicate()
+    assert scans.wait() == 0
     assert content(out) == whole[0]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import torch
 from PIL import Image
 
 import scan_together
+import warm
 from convscope.atlas import render as depict
 from convscope.atlas.build import Search, build_atlas, write_atlas
 from convscope.distributed import Ranks
@@ -68,12 +67,8 @@ def whole(tmp_path_factory, tiny, mixed):
 
 def together(pictures: Path, folder: Path, *words: str) -> list[Said]:
     """See scan_together.py."""
-    command = [
-        str(word)
-        for word in (sys.executable, scan_together.__file__, CONFTEST, pictures, folder, *words)
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert not done.stderr, done.stderr
+    done = warm.run(scan_together.__file__, CONFTEST, pictures, folder, *words)
+    assert done.returncode == 0 and not done.stderr, done.stderr
     return [Said(**json.loads(line)) for line in done.stdout.splitlines()]
 
 

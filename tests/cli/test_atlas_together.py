@@ -1,4 +1,4 @@
-"""`convscope atlas` by several processes, as torchrun starts them."""
+"""`convscope atlas` by several processes: as torchrun starts them, and ends them after a kill."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from folders import content
+from forks import convscope_together
 
 ARGUMENTS = (
-    "atlas", "mynet:build@mynet.safetensors", "scenes:val:120",
+    "atlas", "mynet:build@mynet.safetensors", "scenes:val:48",
     "--input", "3x96x96", "--preprocess", "unit", "--device", "cpu", "--batch-size", "8",
 )  # fmt: skip
 TORCHRUN = (
@@ -64,9 +65,10 @@ def test_torchrun_writes_the_same_atlas_also_after_a_kill_and_one_process_speaks
     _, errors = run.communicate(timeout=120)
     assert run.returncode != 0
     assert len(lines(errors)) == 1 and "--resume" in lines(errors)[0], errors
-    run = started(*TORCHRUN, *ARGUMENTS, "--out", "together", "--resume")
-    words, errors = run.communicate(timeout=120)
-    assert run.returncode == 0 and not lines(errors), errors
+    first, second = convscope_together(2, *ARGUMENTS, "--out", "together", "--resume")
+    assert first.returncode == second.returncode == 0
+    assert not lines(first.stderr + second.stderr), first.stderr + second.stderr
+    words = first.stdout + second.stdout
     assert words.count("Open together") == 1 and "processes  2" in words
     took = re.compile(r"in \d+ (?:seconds|minutes)")
     for folder in ("alone", "together"):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+import warm
 
 from .conftest import OPTIONS
 
@@ -222,8 +222,6 @@ def test_a_folder_that_nothing_could_be_read_from_leaves_no_atlas(broken, convsc
 @pytest.mark.parametrize("case", ["a model's name with a slip", "weights with NaN"])
 def test_the_same_holds_for_a_real_process(case, broken):
     arguments, words = CASES[case]
-    answer = subprocess.run(
-        [sys.executable, "-m", "convscope", *arguments], capture_output=True, text=True, check=False
-    )
+    answer = warm.run("-m", "convscope", *arguments)
     assert answer.returncode == 2
     assert answer.stderr.count("\n") == 1 and all(word in answer.stderr for word in words)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+
+import warm
 
 from .conftest import NETWORK
 
@@ -31,12 +31,7 @@ FOREIGN = [command for command in COMMANDS if "mynet" not in command[1]]
 @pytest.mark.slow
 def test_the_reference_of_the_command_line_is_what_help_prints():
     """If not: `make docs`."""
-    checked = subprocess.run(
-        [sys.executable, ROOT / "docs" / "reference.py", "--check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    checked = warm.run(ROOT / "docs" / "reference.py", "--check")
     assert checked.returncode == 0, checked.stderr
 
 

@@ -6,18 +6,19 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
 from PIL import Image
 
 import convscope
+import warm
 from convscope.images.datasets import open_images
 from convscope.models.zoo import open_model
 from convscope.network.network import open_network
+from forks import convscope_together
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "how-to" / "experiment.md").read_text(encoding="utf-8")
@@ -44,17 +45,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(
-    house: Path, *words: str, count: int = 1, python: str = ""
-) -> subprocess.CompletedProcess[str]:
-    way = ["-m", "convscope", *words]
-    if count > 1:
-        way = ["-m", "torch.distributed.run", "--nproc-per-node", str(count), *way]
-    return subprocess.run(
-        [sys.executable, *(["-c", python] if python else way)],
-        env={**os.environ, "PYTHONPATH": str(house), "OMP_NUM_THREADS": "1"},
-        cwd=house, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def run(house: Path, *words: str) -> CompletedProcess[str]:
+    return warm.run("-m", "convscope", *words, cwd=house, env=of(house))
+
+
+def of(house: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(house), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.slow
@@ -82,8 +78,8 @@ def test_one_file_and_one_line_add_a_verb_with_all_that_verbs_have(house: Path):
 
     refused = run(house, "sparsity", "zfnet-small", DATA, "--out", "one", "--resume")
     assert refused.returncode == 2 and "layers is" in refused.stderr
-    both = run(house, *asked, "--out", "two", count=2)
-    assert both.returncode == 0, both.stderr
+    both = convscope_together(2, *asked, "--out", "two", cwd=house, env=of(house))
+    assert [each.returncode for each in both] == [0, 0], both
     for file in ("result.json", "study.json"):
         assert (house / "two" / file).read_bytes() == (house / "one" / file).read_bytes()
 
@@ -91,6 +87,6 @@ def test_one_file_and_one_line_add_a_verb_with_all_that_verbs_have(house: Path):
 @pytest.mark.slow
 def test_the_study_is_a_function_too(house: Path):
     code = CALL.replace("run:runs/demo/zfnet", "zfnet-small").replace("scenes:val", DATA)
-    said = run(house, python=code)
+    said = warm.run("-c", code, cwd=house, env=of(house))
     assert said.returncode == 0, said.stderr
     assert 0 <= float(said.stdout) <= 1

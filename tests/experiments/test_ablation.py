@@ -21,6 +21,7 @@ from convscope.images.datasets import open_images
 from convscope.models.architectures import Architecture, Convolution, Dense
 from convscope.models.zoo import open_model
 from convscope.progress import Progress
+from convscope.scenes.backgrounds import KINDS, _tile
 from convscope.stats import contrast
 from convscope.training.checkpoint import read_run
 from convscope.training.recipe import SMALL
@@ -245,6 +246,12 @@ def test_seeds_must_be_there_and_differ(lesson: TrainingData, tmp_path: Path):
     for seeds in ((), (1, 1)):
         with pytest.raises(BadOption, match="each once"):
             studied(lesson, tmp_path / "x", seeds=seeds)
+
+
+def prepare() -> None:
+    """Draw the grounds of scenes once for all processes."""
+    for background in KINDS:
+        _tile(background, 1)
 
 
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, object]:

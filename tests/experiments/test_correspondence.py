@@ -28,8 +28,7 @@ from convscope.images.placing import placing
 from convscope.images.preprocess import Fit, Preprocess, Scaling
 from convscope.progress import Progress
 from experiments.painted import Painted
-from folders import content
-from work_together import work_together
+from work_together import all_find_the_same
 
 from .looking import (
     SIDE,
@@ -193,18 +192,7 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
 
 
 def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
-    alone, *others = work_together(
-        "experiments.test_correspondence:shared", tmp_path,
-        ["one=1", "two=2", "four=4", "killed=2:1@2", "killed=1"],
-    )  # fmt: skip
-    killed = others.pop(2)
-    assert alone.codes == [0] and killed.codes[1] == -9 and killed.codes[0] == 1
-    assert len(killed.said) == 1 and "--resume" in killed.said[0]
-    for each in others:
-        assert set(each.codes) == {0} and not each.said
-        assert all(found == alone.found[0] for found in each.found)
-    for folder in ("two", "four", "killed"):
-        assert content(tmp_path / folder) == content(tmp_path / "one")
+    all_find_the_same("experiments.test_correspondence:shared", tmp_path, "1@2")
 
 
 def test_the_memory_that_signs_would_take_is_limited(monkeypatch) -> None:

@@ -31,8 +31,7 @@ from convscope.progress import Progress
 from convscope.training.loop import train
 from convscope.training.recipe import SMALL
 from experiments.painted import SIDE, Painted
-from folders import content
-from work_together import work_together
+from work_together import all_find_the_same
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CONVSCOPE_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -250,19 +249,8 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
 
 
 def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
-    alone, *others = work_together(
-        "experiments.test_ensemble:shared", tmp_path,
-        ["one=1", "two=2", "four=4", "killed=2:1@2", "killed=1"],
-    )  # fmt: skip
-    killed = others.pop(2)
-    assert alone.codes == [0] and killed.codes[1] == -9 and killed.codes[0] == 1
-    assert len(killed.said) == 1 and "--resume" in killed.said[0]
-    for each in others:
-        assert set(each.codes) == {0} and not each.said
-        assert all(found == alone.found[0] for found in each.found)
-    for folder in ("two", "four", "killed"):
-        assert content(tmp_path / folder) == content(tmp_path / "one")
-    assert alone.found[0]["skipped"] == ["0002"] and alone.found[0]["images"] == 9
+    found = all_find_the_same("experiments.test_ensemble:shared", tmp_path, "1@2")
+    assert found["skipped"] == ["0002"] and found["images"] == 9
 
 
 def test_outputs_of_too_many_classes_are_refused_before_they_are_kept(tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ from convscope.images.image_set import ImageSet
 from convscope.images.pictures import GREY
 from convscope.images.preprocess import Fit, Preprocess
 from convscope.images.scaling import Scaling
+from convscope.network.network import open_network
 from convscope.progress import Progress
 from convscope.scan import engine
 from convscope.training.checkpoint import RunStatus, read_run
-from folders import content
-from grown import DEAD, EPOCHS, SETTLED, SHARES, network_at, write_pictures, write_run
-from work_together import work_together
+from grown import ARCHITECTURE, DEAD, EPOCHS, SETTLED, SHARES, network_at, write_pictures, write_run
+from work_together import all_find_the_same
 
 SETTINGS = {"layers": ["conv1", "conv2"], "maps": 7, "workers": 0, "batch_size": 3}
 
@@ -264,6 +264,11 @@ def test_what_cannot_be_asked_for_is_refused(
 # ---- several processes --------------------------------------------------------------------------
 
 
+def prepare() -> None:
+    """Export the network once for all processes."""
+    open_network(network_at(0), ARCHITECTURE.input_shape)
+
+
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, object]:
     """The study by one of several processes, over the run and pictures beside its folder."""
     run, images = folder.parent / "run", open_images(str(folder.parent / "pictures"))
@@ -280,19 +285,8 @@ def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Pa
     write_run(tmp_path / "run")
     write_pictures(tmp_path / "pictures")
     (tmp_path / "pictures" / "plain" / "broken.png").write_bytes(b"no picture")
-    alone, *others = work_together(
-        "experiments.test_evolution:shared", tmp_path,
-        ["one=1", "two=2", "four=4", "killed=2:1@2", "killed=1"],
-    )  # fmt: skip
-    killed = others.pop(2)
-    assert alone.codes == [0] and killed.codes[1] == -9 and killed.codes[0] == 1
-    assert len(killed.said) == 1 and "--resume" in killed.said[0]
-    assert [each["name"] for each in alone.found[0]["skipped"]] == ["plain/broken.png"]
-    for each in others:
-        assert set(each.codes) == {0} and not each.said
-        assert all(found == alone.found[0] for found in each.found)
-    for name in ("two", "four", "killed"):
-        assert content(tmp_path / name) == content(tmp_path / "one")
+    found = all_find_the_same("experiments.test_evolution:shared", tmp_path, "1@2")
+    assert [each["name"] for each in found["skipped"]] == ["plain/broken.png"]
 
 
 def test_the_folder_of_a_scan_that_an_earlier_version_began_is_removed(

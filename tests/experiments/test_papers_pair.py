@@ -22,7 +22,7 @@ SECOND = Convolution(2, 16, 3, padding=1, pooled=True, normalised=True)
 LARGE = Convolution(1, 32, 11, stride=4, padding=4, pooled=True, normalised=True)
 FINE = Convolution(1, 32, 7, stride=2, padding=3, pooled=True, normalised=True)
 RECIPE = replace(
-    SMALL, epochs=8, batch_size=16, learning_rate=0.002, weight_decay=2e-3, keep_epochs=()
+    SMALL, epochs=10, batch_size=16, learning_rate=0.002, weight_decay=2e-3, keep_epochs=()
 )
 
 
@@ -33,7 +33,7 @@ def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> tuple[Diagnosis, Diag
         Architecture(name, SIDE, (first, SECOND), (Dense(6, 64),), classes=12, dropout=0.0)
         for name, first in (("large", LARGE), ("fine", FINE))
     ]
-    images = open_images("scenes:train:1500", size=SIDE)
+    images = open_images("scenes:train:800", size=SIDE)
     seen = open_images("scenes:val:200", size=SIDE)
     lesson = load_training_data(pair[0], images, seen, RECIPE)
     found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import textwrap
 import warnings
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import warm
 from convscope.errors import BadData, BadImage, BadModel
 from convscope.images.datasets import TorchvisionImages, open_images
 from convscope.images.torchvision_import import import_torchvision
@@ -118,13 +118,7 @@ SCRIPT = """
 
 def run(script: str, path: Path) -> str:
     """What a Python of its own prints, with the packages in `path` before all others."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={"PYTHONPATH": str(path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = warm.run("-c", textwrap.dedent(script), env={"PYTHONPATH": str(path)})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 __all__ = ["EXAMPLES", "SpaceToDepth", "graphs"]
 
-EXAMPLES = int(os.environ.get("CONVSCOPE_EXAMPLES", "300"))
-"""How many networks are drawn: 300, and a few for the tests that should be fast."""
+EXAMPLES = int(os.environ.get("CONVSCOPE_EXAMPLES", "80"))
+"""How many networks are drawn. More of them, such as 1000, are for changes to what they try."""
 
 
 class Residual(nn.Module):

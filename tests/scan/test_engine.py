@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import warm
 from convscope.errors import NonFinite
 from convscope.network.network import Network, open_network
 from convscope.scan import engine
@@ -252,8 +251,7 @@ def test_a_value_that_is_no_number_is_an_error_that_names_layer_and_image() -> N
 
 def processes(folder: Path, *words: str) -> list[list[int]]:
     """The exit codes of each word's processes: see scan_processes.py."""
-    command = [sys.executable, str(SCRIPT), str(folder), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = warm.run(SCRIPT, folder, *words)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 
 import trainee
+import warm
 from convscope.errors import FolderInUse, NonFinite
 from convscope.models.weights import read_weights
 from convscope.training import loop
@@ -34,8 +33,8 @@ def whole(tmp_path_factory) -> Path:
 
 def said(*arguments: object) -> tuple[dict, str]:
     """What a trainee in its own process printed: its result, and stderr."""
-    command = [sys.executable, trainee.__file__, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = warm.run(trainee.__file__, *arguments)
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr
 
 
