@@ -49,7 +49,7 @@ from convscope.geometry.box import Box
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.methods.occluder import Occluder
-from convscope.methods.occlusion import OcclusionMaps
+from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps
 from convscope.methods.project import Projections
 from convscope.models.architectures import ARCHITECTURES
 from convscope.network.network import open_network
@@ -124,19 +124,21 @@ def some_maps(
     rows, columns = occluder.grid(*shape)
     grid = (len(rows), len(columns))
     return OcclusionMaps(
-        probability=noise(*grid),
-        log_odds=noise(*grid).double().logit(),
-        label=torch.arange(grid[0] * grid[1]).reshape(grid) % classes,
+        answer=ClassMaps(
+            target=min(2, classes - 1),
+            probability=noise(*grid),
+            log_odds=noise(*grid).double().logit(),
+            label=torch.arange(grid[0] * grid[1]).reshape(grid) % classes,
+            base_probabilities=torch.linspace(0, 1, classes).softmax(0),
+            base_log_odds=1.5,
+        ),
         activity=100 * noise(*grid),
         rows=rows,
         columns=columns,
-        target=min(2, classes - 1),
         unit=unit or Unit("features.12.expand3x3_activation", 130, 3, 4),
         projection=noise(3, *shape) - 0.5,
         activation=12.34,
         box=Box(-4, 5, 20, 29),
-        base_probabilities=torch.linspace(0, 1, classes).softmax(0),
-        base_log_odds=1.5,
         base_activity=90.0,
         image=noise(3, *shape),
         fill=torch.full((3, *shape), 0.5),

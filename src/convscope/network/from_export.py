@@ -22,13 +22,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export.graph_signature import OutputKind, TensorArgument
-from torch.utils._pytree import tree_flatten_with_path, tree_unflatten
+from torch.utils._pytree import tree_flatten_with_path, tree_leaves, tree_unflatten
 
 from convscope.errors import BadModel, UnsupportedOp
 from convscope.network.aliasing import Memory, writes_in_place
 from convscope.network.constants import Constants
 from convscope.network.node import Node, Op
 from convscope.network.ops import LRN, op_of
+from convscope.network.plain import plain, returning_plain
 from convscope.network.spellings import ingredient, is_ingredient, read_spellings
 
 __all__ = ["INPUT", "Reading", "read_network"]
@@ -37,6 +38,8 @@ INPUT = ".input"
 """Name of the image itself, below every node: no module's, as no part of its name is empty."""
 
 aten = torch.ops.aten
+_LEAVES = (Tensor, int, float, complex, bool, str, bytes, type(None))
+"""What forward() may return inside of containers."""
 _RESHAPES = (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.default)
 
 
@@ -77,10 +80,17 @@ def _export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     image = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)
     batch = {0: torch.export.Dim("batch", min=1, max=2**20)}
+    export = partial(torch.export.export, module, (image,), dynamic_shapes=(batch,), strict=False)
     # without gradients, a `with torch.no_grad()` in forward() leaves no trace in the graph
     with _evaluating(module), _quiet(), torch.no_grad():
         try:
-            return torch.export.export(module, (image,), dynamic_shapes=(batch,), strict=False)
+            try:
+                return export()
+            except Exception:
+                if not _returns_other_containers(module, image):
+                    raise
+                with returning_plain(module):
+                    return export()
         except Exception as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason")
             size = "x".join(map(str, input_shape))
@@ -89,6 +99,15 @@ def _export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
                 f"({type(error).__name__}: {reason.strip()}): check the input shape, and that "
                 "forward() takes one batch of images and does not branch on its values"
             ) from error
+
+
+def _returns_other_containers(module: nn.Module, image: Tensor) -> bool:
+    """Whether forward() returns objects that torch.export does not know."""
+    try:
+        returned = module(image)
+    except Exception:
+        return False
+    return not all(isinstance(leaf, _LEAVES) for leaf in tree_leaves(returned))
 
 
 @contextmanager
@@ -157,6 +176,8 @@ class _Reader:
 
     def _read(self, fx: Any, lrn: dict[str, Any] | None) -> None:
         tensors: dict[str, Tensor] = {}
+        if fx.meta["val"].dim() == 0 or fx.meta["val"].shape[0] != _batch(self.program):
+            raise UnsupportedOp(_refusal(fx, "mixes the images of a batch"))
         if lrn is not None:
             op, settings, operands = LRN, lrn["settings"], [lrn["value"]]
         else:
@@ -166,8 +187,6 @@ class _Reader:
             op, settings = self._operation(fx, bound)
             operands = _operands(bound)
             tensors = {key: value for key, value in bound.items() if isinstance(value, Tensor)}
-        if fx.meta["val"].dim() == 0 or fx.meta["val"].shape[0] != _batch(self.program):
-            raise UnsupportedOp(_refusal(fx, "mixes the images of a batch"))
         inputs = [self._value_of(operand, fx) for operand in operands]
         self.drafts[fx] = Node(
             name=fx.name,
@@ -318,14 +337,11 @@ def _returned(program: Any) -> dict[str, str]:
     """What forward() returns: where each value stands in it -> its fx name."""
     specs = program.graph_signature.output_specs
     values = [spec.arg for spec in specs if spec.kind is OutputKind.USER_OUTPUT]
-    nested = tree_unflatten(values, program.call_spec.out_spec)
-    paths = tree_flatten_with_path(nested)[0]
+    nested = plain(tree_unflatten(list(range(len(values))), program.call_spec.out_spec))
     return {
-        ".".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", "")))) for k in path): (
-            value.name
-        )
-        for path, value in paths
-        if isinstance(value, TensorArgument)
+        ".".join(str(getattr(k, "key", getattr(k, "idx", ""))) for k in path): values[index].name
+        for path, index in tree_flatten_with_path(nested)[0]
+        if isinstance(values[index], TensorArgument)
     }
 
 

@@ -197,17 +197,25 @@ def inside(axes: Axes, x: float, y: float, words: str, *, data: str = "", **how:
     axes.text(x, y, words, transform=places[data], **{**kept, **how})
 
 
-def scale(axes: Axes, low: float, high: float, base: float) -> None:
-    """A slim bar of the map's colours below a picture, a mark where the unoccluded image is."""
+def scale(axes: Axes, low: float, high: float, base: float, quantity: str = "") -> None:
+    """A slim bar of the map's colours below a picture, a mark where the unoccluded image is.
+
+    Args:
+        axes: Of the picture.
+        low: The number of the darkest colour.
+        high: The number of the brightest.
+        base: The unoccluded image's.
+        quantity: What the numbers are, in between.
+    """
     bar = axes.inset_axes((0, -0.075, 1, 0.035))
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=MAP, aspect="auto", extent=(0, 1, 0, 1))
-    bar.set(xticks=[0, 1], yticks=[])
-    bar.set_xticklabels([number(low), number(high)])
+    bar.set(xticks=[0, 0.5, 1], yticks=[])
+    bar.set_xticklabels([number(low), quantity, number(high)])
     bar.tick_params(
         length=0, pad=1.5, labelsize=SIZES["small"], labelcolor=FAINT, labelfontfamily=FONT
     )
-    for label, ha in zip(bar.get_xticklabels(), ("left", "right"), strict=True):
-        label.set(ha=ha)
+    for label, ha in zip(bar.get_xticklabels(), ("left", "center", "right"), strict=True):
+        label.set(ha=ha, parse_math=False)
     for spine in bar.spines.values():
         spine.set(color=OTHER, linewidth=0.4)
     if high > low:
