@@ -21,7 +21,7 @@ from convscope.network import from_export
 
 def export_once() -> None:
     """From now on, in this process."""
-    whole, known = from_export._export, {}
+    whole, known = from_export.export, {}
 
     @wraps(whole)
     def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
@@ -39,7 +39,7 @@ def export_once() -> None:
             }
         return SimpleNamespace(**known[key], constants={}, state_dict=_tensors(module))
 
-    from_export._export = export
+    from_export.export = export
 
 
 def _key(module: nn.Module, input_shape: tuple[int, int, int]) -> Hashable | None:

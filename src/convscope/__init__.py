@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from .images.datasets import open_images
     from .images.duplicates import near_duplicates
     from .images.preprocess import Preprocess
-    from .methods.project import Projections, project
+    from .methods.project import Projections, TargetProjections, project, project_target
     from .methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
+    from .methods.targets import Target
     from .models.zoo import open_model
     from .network.network import Layer, Network, open_network
     from .network.trace import Trace
@@ -46,6 +47,8 @@ _HOMES = {
     "DECONVNET": "methods.rules",
     "GRADIENT": "methods.rules",
     "GUIDED": "methods.rules",
+    "Target": "methods.targets",
+    "TargetProjections": "methods.project",
     "Layer": "network.network",
     "LayerReader": "experiments.transfer.reading",
     "Network": "network.network",
@@ -73,6 +76,7 @@ _HOMES = {
     "paper": "verbs",
     "probe": "experiments.transfer.layers",
     "project": "methods.project",
+    "project_target": "methods.project",
     "reproduce": "experiments.paper.study",
     "sensitivity": "experiments.sensitivity.sweeps",
     "train": "verbs",
@@ -90,6 +94,8 @@ __all__ = [
     "Preprocess",
     "Projections",
     "Rules",
+    "Target",
+    "TargetProjections",
     "Trace",
     "Unit",
     "ablate",
@@ -111,6 +117,7 @@ __all__ = [
     "paper",
     "probe",
     "project",
+    "project_target",
     "reproduce",
     "sensitivity",
     "train",

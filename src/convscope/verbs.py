@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from convscope.experiments.paper.study import Reproduction
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
-    from convscope.methods.occlusion import OcclusionMaps
+    from convscope.methods.occlusion_maps import OcclusionMaps
     from convscope.methods.rules import Rules
+    from convscope.methods.targets import TargetLike
     from convscope.models.zoo import Model
     from convscope.network.network import Network
     from convscope.progress import Progress
@@ -70,7 +71,7 @@ def occlude(
     size: int | None = None,
     stride: int | None = None,
     fill: str = "grey",
-    target: int | str | None = None,
+    target: TargetLike | str | None = None,
     layer: str | None = None,
     unit: str | None = None,
     method: str = "incremental",
@@ -87,7 +88,8 @@ def occlude(
             tensor (3, H, W).
         size, stride: the occluder's side and step, in pixels.
         fill: its colour, as `convscope occlude --fill` has it.
-        target: the class to watch, by index or name; None is the predicted one.
+        target: the class to watch, by index or name; None is the predicted one. Or any function of
+            the output for one image, without the axis of the batch, to one number.
         layer, unit: watch this layer's strongest feature map, or this unit's; one of them.
         method: incremental, or full.
         precision: float32, or bfloat16, which rounds.
@@ -96,7 +98,8 @@ def occlude(
         progress: called with (what, done, total).
 
     Returns:
-        The maps of the paper's Fig. 6, in numbers.
+        The maps of the paper's Fig. 6, in numbers; `value` is what was watched, `quantity` what it
+        is: the probability of a class, the log-odds where that hardly changes, or a target's value.
 
     Raises:
         BadModel, BadImage, BadOption: what was given cannot be opened, or does not fit.
@@ -106,6 +109,7 @@ def occlude(
 
     Example:
         >>> convscope.occlude("run:runs/demo/zfnet", "dog.jpg", target="dog").probability.min()
+        >>> convscope.occlude(model, image, target=lambda scores: scores[3] - scores[5]).value
     """
     from torch import Tensor
 
@@ -115,9 +119,8 @@ def occlude(
     from convscope.methods.occlusion import occlude as sweep_occluder
     from convscope.methods.sweep import Method, SweepPrecision
 
-    watching = Occluding(
-        target=None if target is None else str(target), layer=layer, unit=unit, fill=fill
-    )
+    words = target if isinstance(target, str) else None
+    watching = Occluding(target=words, layer=layer, unit=unit, fill=fill)
     watching.check()
     session = _session(model, device)
     if isinstance(image, str):
@@ -129,7 +132,7 @@ def occlude(
         session.network, image.to(session.device), Occluder.fitting(height, width, size, stride),
         fill=read_fill(fill, session), batch_size=batch_size, progress=progress,
         method=_one_of(Method, method), precision=_one_of(SweepPrecision, precision),
-        **watching.watched(session),
+        **{**watching.watched(session), **({} if words else {"target": target})},
     )  # fmt: skip
 
 

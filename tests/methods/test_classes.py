@@ -175,3 +175,33 @@ def test_one_name_is_that_of_class_1() -> None:
     for network, given, count in ((one, ["a", "b", "c"], 2), (three, ["a"], 3), (three, "abcd", 3)):
         with pytest.raises(BadOption, match=rf"{len(given)} class names, .* tells {count} classes"):
             class_names(network, list(given))
+
+
+def test_maps_and_values_have_names_too() -> None:
+    def maps(count: int, task: str = "auto") -> Network:
+        return open_network(nn.Conv2d(3, count, 3).eval(), (3, 16, 16), task=task)
+
+    assert class_names(maps(3), ["sky", "", "road"]) == ("sky", "", "road")
+    assert class_names(maps(1), ["road"]) == ("not road", "road")
+    assert class_names(maps(1, "regress"), ["depth"]) == ("depth",)
+    for network, given in ((maps(3), ["a", "b"]), (maps(3, "regress"), ["a"]), (maps(1), "abc")):
+        with pytest.raises(BadOption, match=f"{len(given)} (class )?names, but"):
+            class_names(network, list(given))
+    _, three = opened(3)
+    with pytest.raises(BadOption, match="0 class names"):
+        class_names(three, [])
+
+
+def test_values_are_no_classes() -> None:
+    network = open_network(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), (3, 4, 4), task="regress")
+    with pytest.raises(BadInput, match="read as values, not as classes"):
+        Head.of(network)
+
+
+def test_labels_of_their_own_do_not_add_up() -> None:
+    head = Head(3, normalised=False, separate=True)
+    scores = torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64)
+    each = [1 / (1 + math.exp(-score)) for score in scores.tolist()]
+    assert head.probabilities(scores).tolist() == pytest.approx(each)
+    assert [float(head.log_odds(scores, i)) for i in range(3)] == scores.tolist()
+    assert int(head.labels(scores)) == 2

@@ -48,8 +48,9 @@ from convscope.geometry.box import Box
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.methods.occluder import Occluder
-from convscope.methods.occlusion import OcclusionMaps
+from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
 from convscope.methods.project import Projections
+from convscope.methods.targets import Target, Watched
 from convscope.models.architectures import ARCHITECTURES
 from convscope.network.network import open_network
 from convscope.network.unit import Unit
@@ -123,19 +124,21 @@ def some_maps(
     rows, columns = occluder.grid(*shape)
     grid = (len(rows), len(columns))
     return OcclusionMaps(
-        probability=noise(*grid),
-        log_odds=noise(*grid).double().logit(),
-        label=torch.arange(grid[0] * grid[1]).reshape(grid) % classes,
+        answer=ClassMaps(
+            target=min(2, classes - 1),
+            probability=noise(*grid),
+            log_odds=noise(*grid).double().logit(),
+            label=torch.arange(grid[0] * grid[1]).reshape(grid) % classes,
+            base_probabilities=torch.linspace(0, 1, classes).softmax(0),
+            base_log_odds=1.5,
+        ),
         activity=100 * noise(*grid),
         rows=rows,
         columns=columns,
-        target=min(2, classes - 1),
         unit=unit or Unit("features.12.expand3x3_activation", 130, 3, 4),
         projection=noise(3, *shape) - 0.5,
         activation=12.34,
         box=Box(-4, 5, 20, 29),
-        base_probabilities=torch.linspace(0, 1, classes).softmax(0),
-        base_log_odds=1.5,
         base_activity=90.0,
         image=noise(3, *shape),
         fill=torch.full((3, *shape), 0.5),
@@ -174,6 +177,34 @@ def occluded(classes: int, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> Figure:
     preprocess = unit_preprocess(shape=shape)
     return occlusion_figure(
         maps, preprocess, classes=classes_named(classes), title=FILE, subtitle=RUN
+    )
+
+
+def targeted(quantity: str, classes: int = 0, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> Figure:
+    """Maps of a target's value; of maps of so many classes, if any."""
+    maps = some_maps(unit=Unit(LAYER, 4095, 111, 112), shape=shape)
+    predicted = torch.arange(12).reshape(3, 4) % classes if classes else None
+    watched = Watched(
+        Target(lambda output: output, CLASS, quantity=quantity), 1 if classes else None,
+        "where it is predicted, 12 % of the map", (1, 2) if classes else None, predicted,
+    )  # fmt: skip
+    answer = TargetMaps(20 * noise(*maps.activity.shape) - 10, -1.5, watched)
+    return occlusion_figure(
+        replace(maps, answer=answer), unit_preprocess(shape=shape),
+        classes=classes_named(classes) if classes else None, title=FILE, subtitle=RUN,
+    )  # fmt: skip
+
+
+def sure() -> Figure:
+    """Maps of a network whose probability is 1 everywhere."""
+    maps = some_maps(unit=Unit(LAYER, 4095, 111, 112), classes=3)
+    answer = replace(
+        maps.classes, probability=torch.ones_like(maps.probability), base_log_odds=17.5,
+        log_odds=12 + 5 * noise(*maps.activity.shape).double(),
+        base_probabilities=torch.tensor([0.0, 0.0, 1.0]),
+    )  # fmt: skip
+    return occlusion_figure(
+        replace(maps, answer=answer), unit_preprocess(), classes=classes_named(3), title=FILE
     )
 
 
@@ -430,6 +461,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "100 classes": Case(lambda _: occluded(100), (LAYER, FILE, f"{WORD} 99")),
         "upright": Case(lambda _: occluded(3, (40, 10)), (LAYER, FILE, CLASS, WORD)),
         "across": Case(lambda _: occluded(3, (10, 40)), (LAYER, FILE, CLASS, WORD)),
+        "a function": Case(lambda _: targeted("cosine similarity"), (LAYER, FILE, CLASS, RUN)),
+        "a long word": Case(lambda _: targeted(WORD, shape=(40, 10)), (LAYER, FILE, CLASS)),
+        "maps of classes": Case(lambda _: targeted("mean logit", 7), (LAYER, f"{WORD} 1")),
+        "sure": Case(lambda _: sure(), (LAYER, FILE, f"{CLASS} 2")),
     },
     sensitivity_figure: {
         "one": Case(lambda _: sensitive(1), (FILE, LAYER, CLASS)),

@@ -13,6 +13,7 @@ from convscope.errors import BadInput, BadOption
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.methods.occluder import Occluder
+from convscope.methods.occlusion_maps import ClassMaps
 from convscope.network.unit import Unit
 from convscope.report.occlusion_figure import occlusion_figure, spread
 from convscope.report.projection_figure import projection_figure
@@ -26,6 +27,8 @@ from report.figures_made import (
     some_maps,
     some_picture,
     some_projections,
+    sure,
+    targeted,
     unit_preprocess,
 )
 from report.figures_seen import drawn, texts
@@ -123,6 +126,55 @@ def test_maps_that_do_not_vary_are_drawn_without_a_warning():
     maps.probability.zero_()
     maps.activity.fill_(maps.base_activity)
     assert len(figure_bytes(occlusion_figure(maps, unit_preprocess())))
+
+
+def test_where_the_network_is_sure_the_row_shows_log_odds_and_says_so():
+    figure = sure()
+    assert panel(figure, 3).std() > 5
+    said = " ".join(texts(figure))
+    for words in ("Log-odds of", "log-odds", "17.5 to 12", "the probability hardly changes"):
+        assert words in said
+    assert "Probability of" not in said
+
+
+def test_a_targets_value_stands_where_the_probability_would():
+    figure = targeted("mean logit", 3)
+    said = " ".join(texts(figure))
+    for words in ("Mean logit of", "Predicted classes", "Where it is predicted", "Highest", "−1.5"):
+        assert words in said
+    assert panel(figure, 3).std() > 5 and panel(figure, 4).std() > 5
+    alone = targeted("cosine similarity")
+    said = " ".join(texts(alone))
+    assert "Cosine similarity of" in said and "redicted classes" not in said
+
+
+@pytest.mark.parametrize(
+    ("lowest", "odds", "shown"),
+    [
+        (0.89, 5.0, "probability"),  # a tenth of the scale: seen
+        (0.91, 5.0, "log-odds"),
+        (1.0, 5.0, "log-odds"),
+        (1.0, 9.995, "probability"),  # nothing changes: log-odds would be of one colour as well
+    ],
+)
+def test_log_odds_are_shown_where_the_probability_has_one_colour(lowest, odds, shown):
+    maps = some_maps(classes=2)
+    grid = maps.activity.shape
+    answer = ClassMaps(
+        1, torch.ones(grid), torch.full(grid, 10.0).double(), maps.label,
+        torch.tensor([0.0, 1.0]), 10.0,
+    )  # fmt: skip
+    answer.probability[1, 2], answer.log_odds[1, 2] = lowest, odds
+    maps = replace(maps, answer=answer)
+    assert maps.quantity == shown
+    assert maps.value is (answer.probability if shown == "probability" else answer.log_odds)
+    assert maps.base_value == (1.0 if shown == "probability" else 10.0)
+
+
+def test_a_class_without_a_name_has_its_number():
+    maps = some_maps()
+    said = texts(occlusion_figure(maps, unit_preprocess(), classes=[""] * CLASSES))
+    assert "Probability of class 2" in said and "class 0" in said
 
 
 def test_the_same_numbers_make_the_same_file():

@@ -107,7 +107,8 @@ def _facts(session: Session, images: ImageSet, search: Search, ranks: Ranks) -> 
         "images": f"{images.spec}: {len(images)}",
         "rules": rules.name,
     }
-    looked_at = [network.activation(name) for name in search.layers or network.conv_layers()]
+    names = search.layers or network.conv_layers(all_outputs=True)
+    looked_at = [network.activation(name) for name in names]
     if same_for_all := about_images(network, looked_at, rules):
         facts["pictures"] = same_for_all
     if ranks.count > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,9 +28,19 @@ from convscope.experiments.session import Picture, Session, open_session
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from convscope.methods.occlusion import OcclusionMaps
+    from convscope.methods.occlusion_maps import OcclusionMaps
+    from convscope.methods.targets import ClassAt
 
-__all__ = ["Occluding", "find_class", "occlude", "occlusion_row", "read_fill", "sweep_image"]
+__all__ = [
+    "Occluding",
+    "background_class",
+    "find_class",
+    "find_target",
+    "occlude",
+    "occlusion_row",
+    "read_fill",
+    "sweep_image",
+]
 
 
 class MethodName(StrEnum):
@@ -58,7 +69,8 @@ class Occluding:
         size: the occluder's side in pixels; None is a seventh of the input's.
         stride: its step in pixels; None is a quarter of its side.
         fill: its colour.
-        target: the class that is watched, by index or name; None is the predicted one.
+        target: the class that is watched, by index or name; None is the predicted one. Of maps
+            also with a position, CLASS@ROW,COLUMN.
         layer: the layer whose strongest feature map is watched; None is the last convolution.
         unit: the feature map that is watched instead.
         method: recompute what the occluder touches, or everything.
@@ -79,7 +91,9 @@ class Occluding:
         str | None,
         typer.Option(
             metavar="CLASS",
-            help="The class to watch, by index or name. Default: the predicted one.",
+            help="The class to watch, by index or name; of maps of classes also at one position, "
+            "CLASS@ROW,COLUMN; of a regression the number of the value. Default: the predicted "
+            "class; of maps, the one that is predicted at most positions.",
         ),
     ] = None
     layer: WatchOption = None
@@ -121,7 +135,8 @@ class Occluding:
         return {
             "layer": None if self.layer is None else network.layer(self.layer).name,
             "unit": None if self.unit is None else network.unit(self.unit),
-            "target": None if self.target is None else find_class(self.target, session),
+            "target": None if self.target is None else find_target(self.target, session),
+            "background": background_class(session.model.classes),
         }
 
 
@@ -133,7 +148,8 @@ def occlude(
         typer.Option(
             metavar="FILE",
             help=".png, the row of the paper's Fig. 6; or .npz, the maps probability, label, "
-            "activity (positions down, positions across), with rows, columns, target, unit.",
+            "activity (positions down, positions across), with rows, columns, target, unit; where "
+            "no class is watched, value instead of probability.",
             show_default=False,
         ),
     ],
@@ -144,21 +160,28 @@ def occlude(
     """Slide a box over an image and see what the network's answer rests on.
 
     Maps, by the box's position: activity of the strongest feature map, probability of a class,
-    most probable class; and that feature map's projection beside them.
+    most probable class; and that feature map's projection beside them. Where the probability hardly
+    changes, its log-odds are drawn; where the network ends in maps or in values, what is watched is
+    a mean score or a value, and the axis says so (docs/how-to/outputs.md).
 
     Examples:
 
         convscope occlude run:runs/demo/zfnet dog.jpg --out dog.png
         convscope occlude torchvision:vgg16 dog.jpg --target 235 --out dog.npz
+        convscope occlude mine:segment street.jpg --target car --out car.png
     """
     check_output(out, (".png", ".npz"))
     occluding.check()
+    from convscope.methods.targets import about_answer
+
     screen = Screen(running.as_json)
     session = open_session(model, reading, running)
     watched = occluding.watched(session)
     fill = read_fill(occluding.fill, session)
     picture = session.picture(image)
-    screen.facts({**session.facts(), "image": picture.describe()})
+    answer = about_answer(session.network)
+    told = {} if answer is None else {"answer": answer}
+    screen.facts({**session.facts(), **told, "image": picture.describe()})
     how = {"method": occluding.method, "precision": occluding.precision}
     maps = sweep_image(
         screen, session, picture, (occluding.size, occluding.stride),
@@ -169,10 +192,10 @@ def occlude(
         write_arrays(out, maps.arrays(), record)
     else:
         write_figure(out, occlusion_row(maps, session, picture), record)
-    summary = _summary(maps, session)
+    found = _summary(maps, session)
     rounding = [] if maps.rounding is None else [f"bfloat16 {maps.rounding}"]
-    screen.say("", *_words(summary), *rounding, "", f"Written: {out}")
-    screen.result({**record, **summary, "out": str(out)})
+    screen.say("", *_words(found), *rounding, "", f"Written: {out}")
+    screen.result({**record, **found, "out": str(out)})
 
 
 def sweep_image(
@@ -218,8 +241,33 @@ def occlusion_row(maps: OcclusionMaps, session: Session, picture: Picture) -> An
     )
 
 
+def find_target(words: str, session: Session) -> ClassAt:
+    """What is watched, of the words CLASS or CLASS@ROW,COLUMN.
+
+    Args:
+        words: the class, and for maps of classes a position on their grid.
+        session: the network and its class names.
+
+    Raises:
+        BadOption: no such class; the nearest names are offered.
+    """
+    from convscope.methods.targets import ClassAt
+
+    name, position = ClassAt.split(words)
+    names = session.model.classes or ()
+    if position is None or words.strip().lower() in (each.strip().lower() for each in names):
+        return ClassAt(find_class(words, session))
+    return ClassAt(find_class(name, session), position)
+
+
+def background_class(classes: Sequence[str] | None) -> int | None:
+    """The index of the class that is called background, if one is."""
+    names = [name.strip(" _").lower() for name in classes or ()]
+    return names.index("background") if "background" in names else None
+
+
 def find_class(words: str, session: Session) -> int:
-    """The index of a class that is given by its index or its name.
+    """The index of a class, or of a value, that is given by its index or its name.
 
     Args:
         words: the index, or any of the names that commas separate in the class's name.
@@ -228,23 +276,24 @@ def find_class(words: str, session: Session) -> int:
     Raises:
         BadOption: no such class; the nearest names are offered.
     """
-    from convscope.methods.classes import Head
+    from convscope.methods.targets import choices
 
-    count = Head.of(session.network).classes
+    what, count = choices(session.network)
     if words.isdecimal():
         if int(words) < count:
             return int(words)
-        raise BadOption(f"--target {words}: the network has classes 0 to {count - 1}")
+        raise BadOption(f"--target {words}: the network has {what} 0 to {count - 1}")
     classes = session.model.classes
     if classes is None:
         raise BadOption(
-            f"--target {words!r}: this model's classes have no names; give an index, "
+            f"--target {words!r}: this model's {what} have no names; give an index, "
             f"0 to {count - 1}, or name them with --classes FILE"
         )
     known = {
         name.strip().lower(): index
         for index in reversed(range(len(classes)))
         for name in (classes[index], *classes[index].split(","))
+        if name.strip()
     }
     if words.strip().lower() not in known:
         near = difflib.get_close_matches(words.lower(), known, n=3, cutoff=0.5)
@@ -284,32 +333,69 @@ def read_fill(words: str, session: Session) -> Tensor | float:
 
 
 def _summary(maps: OcclusionMaps, session: Session) -> dict[str, Any]:
-    """The numbers that matter most, JSON-able."""
-    row, column = divmod(int(maps.log_odds.argmin()), maps.log_odds.shape[1])
-    classes = session.model.classes
+    """The numbers that matter most, JSON-able.
+
+    `quantity` says what `value` is: what the figure shows of the target.
+    """
+    row, column = divmod(int(maps.score.argmin()), maps.score.shape[1])
+    rounding = None if maps.rounding is None else asdict(maps.rounding)
     return {
-        "target": maps.target,
-        "target_name": None if classes is None else classes[maps.target],
-        "probability": maps.base_probability,
-        "lowest_probability": float(maps.probability.min()),
+        **_answer(maps, session.model.classes),
+        "quantity": maps.quantity,
+        "value": maps.base_value,
+        "lowest_value": float(maps.value.min()),
+        "highest_value": float(maps.value.max()),
         "lowest_at": [int(maps.rows[row]), int(maps.columns[column])],
         "unit": str(maps.unit),
         "activity": maps.base_activity,
         "lowest_activity": float(maps.activity.min()),
         "size": list(maps.occluder.size),
         "stride": list(maps.occluder.stride),
-        "positions": list(maps.probability.shape),
-        "rounding": None if maps.rounding is None else asdict(maps.rounding),
+        "positions": list(maps.value.shape),
+        "rounding": rounding,
+    }
+
+
+def _answer(maps: OcclusionMaps, classes: Sequence[str] | None) -> dict[str, Any]:
+    """What was watched, and of a class its probability."""
+    from convscope.methods.occlusion_maps import TargetMaps
+
+    index = maps.target_index
+    if isinstance(maps.answer, TargetMaps):
+        watched = maps.answer.watched
+        named = watched.target.name if classes is None or index is None else classes[index]
+        return {"target": index, "target_name": named, "where": watched.where or None}
+    return {
+        "target": index,
+        "target_name": None if classes is None else classes[maps.target],
+        "probability": maps.base_probability,
+        "lowest_probability": float(maps.probability.min()),
     }
 
 
 def _words(summary: dict[str, Any]) -> list[str]:
     """The summary for a person."""
-    name = f" ({summary['target_name']})" if summary["target_name"] else ""
     row, column = summary["lowest_at"]
+    at = f"with the occluder at row {row}, column {column}"
+    if "probability" in summary:
+        name = f" ({summary['target_name']})" if summary["target_name"] else ""
+        answer = [
+            f"class {summary['target']}{name}: probability {summary['probability']:.3f}, down to "
+            f"{summary['lowest_probability']:.3f} {at}"
+        ]
+        if summary["quantity"] == "log-odds":
+            answer.append(
+                f"the probability hardly changes: its log-odds are drawn, {summary['value']:.2f}, "
+                f"down to {summary['lowest_value']:.2f}"
+            )
+    else:
+        where = f" {summary['where']}" if summary["where"] else ""
+        answer = [
+            f"{summary['target_name']}: {summary['quantity']}{where} {summary['value']:.4g}, down "
+            f"to {summary['lowest_value']:.4g} {at}, up to {summary['highest_value']:.4g} elsewhere"
+        ]
     return [
-        f"class {summary['target']}{name}: probability {summary['probability']:.3f}, down to "
-        f"{summary['lowest_probability']:.3f} with the occluder at row {row}, column {column}",
+        *answer,
         f"{summary['unit']}: summed activity {summary['activity']:.4g}, "
         f"down to {summary['lowest_activity']:.4g}",
     ]

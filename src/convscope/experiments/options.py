@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from convscope.network.task import Task
+
 __all__ = [
     "VALIDATION",
     "ArchOption",
@@ -196,6 +198,15 @@ class Reading:
             rich_help_panel=_MODEL,
         ),
     ] = None
+    task: Annotated[
+        Task,
+        typer.Option(
+            help="What the numbers that the network returns are: classify (scores of classes), "
+            "multilabel (a sigmoid each), regress (values, no probabilities); auto: as the "
+            "network's end says, see docs/how-to/outputs.md.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = Task.AUTO
 
 
 @dataclasses.dataclass(frozen=True)

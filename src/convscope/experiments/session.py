@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.errors import BadImage, BadOption
 from convscope.experiments.options import Device, Reading, Running
+from convscope.network.task import Task
 from convscope.version import __version__
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Session:
             "device": str(self.device),
             "seed": self.seed,
             **({"output": self.network.output} if self.network.about_outputs() else {}),
+            **({"task": str(self.network.task)} if self.network.task is not Task.AUTO else {}),
         }
 
     def title(self) -> str:
@@ -179,6 +181,7 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
         classes=reading.classes,
         seed=running.seed,
         output=reading.output,
+        task=reading.task,
     )
     network = model.network()
     if model.classes is not None:

@@ -8,12 +8,20 @@
                                     its sigmoid, class 0 the rest
     one number out of a sigmoid     the probability of class 1, class 0 has the rest
 
+That is what the network's end says (task "auto"). What a graph cannot show is told with `Task`:
+
+    multilabel                      each of several scores is the log-odds of its class by itself,
+                                    as `BCEWithLogitsLoss` learns it: it has its sigmoid
+    classify                        the first of these rows, as "auto"
+    regress                         the numbers are values, and no probabilities are made of them
+
 So a network of one number tells two classes, everywhere, and `target` 1 is the one that a large
 number speaks for. Two class names are those of 0 and 1; a single name is that of class 1, and
 class 0 is called "not NAME".
 
-Refused by name: an output with places, a softmax over one number (it is 1 for every image), and a
-part of a log-softmax (what was cut off is missing from the sum).
+Refused by name: an output with places (`methods.targets` has its classes), values, a softmax over
+one number (it is 1 for every image), and a part of a log-softmax (what was cut off is missing from
+the sum).
 """
 
 from __future__ import annotations
@@ -26,9 +34,10 @@ from torch import Tensor
 
 from convscope.errors import BadInput, BadOption
 from convscope.network.from_export import INPUT
-from convscope.network.network import Network
+from convscope.network.graph import Graph
+from convscope.network.task import Task
 
-__all__ = ["Head", "class_names"]
+__all__ = ["Head", "class_names", "is_normalised"]
 
 LEAST, MOST = torch.finfo(torch.float32).tiny, 1 - 2.0**-24
 """The probabilities nearest to 0 and 1 that float32 tells from them."""
@@ -41,19 +50,26 @@ class Head:
     Attributes:
         outputs: Numbers that the network gives for an image.
         normalised: Whether they are probabilities already.
+        separate: Whether each class is judged by itself, so that several may be there at once.
     """
 
     outputs: int
     normalised: bool
+    separate: bool = False
 
     @classmethod
-    def of(cls, network: Network) -> Head:
+    def of(cls, network: Graph) -> Head:
         """Find out how the output of a network is to be read.
 
         Raises:
             BadInput: The network ends in something that is no score per class.
         """
         layer = network.layer(network.output)
+        if network.task is Task.REGRESS:
+            raise BadInput(
+                f"the network's answer, {layer.name!r}, is read as values, not as classes: leave "
+                "the task regress out, or open a network that classifies"
+            )
         sizes = [size for size in layer.shape if size > 1]
         if layer.grid != (1, 1) or len(sizes) > 1:
             size = "x".join(map(str, layer.shape))
@@ -61,7 +77,8 @@ class Head:
                 f"the network ends in {layer.name!r}, {size}, and not in a score per class: "
                 "open a network that classifies, or sweep with classify=False"
             )
-        return cls(max([1, *sizes]), _normalised(network, network.output, cut=False))
+        separate = network.task is Task.MULTILABEL
+        return cls(max([1, *sizes]), is_normalised(network), separate)
 
     @property
     def classes(self) -> int:
@@ -86,7 +103,9 @@ class Head:
         Shape: (..., outputs) -> (..., classes).
         """
         if not self.single:
-            return output if self.normalised else output.softmax(-1)
+            if self.normalised:
+                return output
+            return output.sigmoid() if self.separate else output.softmax(-1)
         if self.normalised:
             return torch.cat([1 - output, output], -1)
         return torch.cat([(-output).sigmoid(), output.sigmoid()], -1)
@@ -114,6 +133,8 @@ class Head:
             return odds if target == 1 else -odds
         if self.normalised:
             return _logit(output[..., target])
+        if self.separate:
+            return output[..., target]
         others = torch.cat([output[..., :target], output[..., target + 1 :]], -1)
         return output[..., target] - others.logsumexp(-1)
 
@@ -162,8 +183,10 @@ class Head:
         return tuple(given)
 
 
-def class_names(network: Network, given: Sequence[str]) -> tuple[str, ...]:
-    """Name the classes of a network; where it tells no classes, the names stay as they are.
+def class_names(network: Graph, given: Sequence[str]) -> tuple[str, ...]:
+    """Name the classes of a network, also of its maps, or the values of a regression.
+
+    An answer that is neither, such as (tokens, channels), keeps the names as they are.
 
     Args:
         network: The network that tells the classes.
@@ -176,6 +199,17 @@ def class_names(network: Network, given: Sequence[str]) -> tuple[str, ...]:
         >>> class_names(network, ["cat", "dog"])
         ('cat', 'dog')
     """
+    layer = network.layer(network.output)
+    if network.task is Task.REGRESS:
+        count = layer.channels
+        if len(given) != count:
+            raise BadOption(
+                f"{len(given)} names, but the network's answer has {count} values: give a name "
+                "for each, by index from 0"
+            )
+        return tuple(given)
+    if len(layer.shape) == 3:
+        return Head(layer.channels, normalised=False).names(given)
     try:
         head = Head.of(network)
     except BadInput:
@@ -183,12 +217,21 @@ def class_names(network: Network, given: Sequence[str]) -> tuple[str, ...]:
     return head.names(given)
 
 
+def is_normalised(network: Graph) -> bool:
+    """Whether a network's answer is probabilities already.
+
+    Raises:
+        BadInput: It is no scores either: a softmax over one number, a part of a log-softmax.
+    """
+    return _normalised(network, network.output, cut=False)
+
+
 def _logit(probability: Tensor) -> Tensor:
     share = probability.clip(LEAST, MOST)
     return share.log() - (-share).log1p()
 
 
-def _normalised(network: Network, name: str, *, cut: bool) -> bool:
+def _normalised(network: Graph, name: str, *, cut: bool) -> bool:
     """Whether a layer's values are probabilities; BadInput where they are no scores either.
 
     Args:

@@ -24,7 +24,15 @@ from convscope.network.local.receptive_windows import (
 from convscope.network.node import Node, WindowRule
 from convscope.network.trace import Trace
 
-__all__ = ["Start", "cone_for", "crops_pay", "descend", "descend_in_windows", "group_size"]
+__all__ = [
+    "Start",
+    "cone_for",
+    "crops_pay",
+    "descend",
+    "descend_from",
+    "descend_in_windows",
+    "group_size",
+]
 
 MEMORY = 16 * 2**20
 """Bytes that the signals of one group of units may take at one layer: more fall out of the
@@ -120,7 +128,8 @@ def group_size(network: Graph, layer: str, cone: ReceptiveWindows | None) -> int
         cone: The receptive cone that they go down in; None: over whole maps.
     """
     sizes = [
-        shape[0] * (cone.size(name)[0] * cone.size(name)[1] if cone else _area(shape))
+        (shape[0] if shape else 1)
+        * (cone.size(name)[0] * cone.size(name)[1] if cone else _area(shape))
         for node in network.below([layer])
         for name, shape in zip((node.name, *node.inputs), (node.shape, *node.below), strict=True)
     ]
@@ -139,9 +148,26 @@ def descend(trace: Trace, start: Start, images: Tensor, rules: Rules) -> Tensor:
     Shape:
         images: (U,). The result: (U, C, H, W), in pixels.
     """
-    network = trace.network
-    signals = {start.layer: start.on_map(network.layer(start.layer).shape)}
-    for node in reversed(network.below([start.layer])):
+    on_map = start.on_map(trace.network.layer(start.layer).shape)
+    return descend_from(trace, {start.layer: on_map}, images, rules)
+
+
+def descend_from(
+    trace: Trace, signals: Mapping[str, Tensor], images: Tensor, rules: Rules
+) -> Tensor:
+    """Carry signals that start at whole layers down to the pixels, together.
+
+    Args:
+        trace: The forward pass that the images were seen in.
+        signals: The signal at each layer where one starts.
+        images: The row of the trace of each signal.
+        rules: The method of projection.
+
+    Shape:
+        signals: (U, *shape) of its layer. images: (U,). The result: (U, C, H, W), in pixels.
+    """
+    network, signals = trace.network, dict(signals)
+    for node in reversed(network.below(signals)):
         saved = _SavedRows(trace, node, images)
         parts = rules[node](node, signals.pop(node.name), saved)
         for below, part in zip(node.inputs, parts, strict=True):

@@ -5,19 +5,14 @@ Zeiler & Fergus 2014, §4.2, Fig. 6
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
-from convscope.methods.classes import Head
 from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, fill_planes
+from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.methods.sweep import (
@@ -29,6 +24,7 @@ from convscope.methods.sweep import (
     refuse_not_finite,
     sweep,
 )
+from convscope.methods.targets import ClassAt, TargetLike, as_target, watched
 from convscope.network.network import Network
 from convscope.network.unit import Unit
 from convscope.progress import Progress
@@ -46,100 +42,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class OcclusionMaps:
-    """The numbers of the paper's Fig. 6 for one image, at R x C positions of the occluder.
-
-    Attributes:
-        probability: Of the class `target`, for each position.
-        log_odds: log p/(1-p) of the target. It still tells positions apart where p is rounded to 1.
-        label: The most probable class.
-        activity: The feature map of `unit`, summed over its positions.
-        rows: Top of the occluder, in image pixels.
-        columns: Left side of the occluder, in image pixels.
-        target: The class that is watched.
-        unit: The strongest unit of the map that is watched, in the image without the occluder.
-        projection: That unit's projection, in the scale of the preprocessed image, signed.
-        activation: The unit's value.
-        box: Its receptive field, in image pixels, not clipped to the image.
-        base_probabilities: Of every class, for the image without the occluder.
-        base_log_odds: Of the target, for the image without the occluder.
-        base_activity: Of the map, for the image without the occluder.
-        image: The image, preprocessed.
-        fill: What the occluder shows, preprocessed.
-        occluder: The size and the stride of the box.
-        rounding: What was lost by fewer bits; None in float32.
-
-    Shape:
-        probability, activity: (R, C). log_odds: (R, C), float64. label: (R, C), int64.
-        rows: (R,), int64. columns: (C,), int64. base_probabilities: (classes,).
-        projection, image, fill: (3, H, W).
-
-    Source:
-        Zeiler & Fergus 2014, Fig. 6.
-    """
-
-    probability: Tensor
-    log_odds: Tensor
-    label: Tensor
-    activity: Tensor
-    rows: Tensor
-    columns: Tensor
-    target: int
-    unit: Unit
-    projection: Tensor
-    activation: float
-    box: Box
-    base_probabilities: Tensor
-    base_log_odds: float
-    base_activity: float
-    image: Tensor
-    fill: Tensor
-    occluder: Occluder
-    rounding: Rounding | None = None
-
-    @property
-    def base_probability(self) -> float:
-        """Of the target, in the image as it is."""
-        return float(self.base_probabilities[self.target])
-
-    @property
-    def base_label(self) -> int:
-        """The most probable class of the image as it is."""
-        return int(self.base_probabilities.argmax())
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Convert to named arrays, as the maps are saved: `np.savez(path, **maps.arrays())`.
-
-        Returns:
-            The maps probability, log_odds, label and activity (R, C); rows (R,) and columns (C,);
-            target; unit, as text; size, (h, w) of the occluder; and base_probability,
-            base_log_odds, base_label and base_activity of the image without the occluder.
-        """
-        return {
-            "probability": self.probability.numpy(),
-            "log_odds": self.log_odds.numpy(),
-            "label": self.label.numpy(),
-            "activity": self.activity.numpy(),
-            "rows": self.rows.numpy(),
-            "columns": self.columns.numpy(),
-            "target": np.array(self.target, dtype=np.int64),
-            "unit": np.array(str(self.unit)),
-            "size": np.array(self.occluder.size, dtype=np.int64),
-            "base_probability": np.array(self.base_probability),
-            "base_log_odds": np.array(self.base_log_odds),
-            "base_label": np.array(self.base_label, dtype=np.int64),
-            "base_activity": np.array(self.base_activity),
-        }
-
-
 def occlude(
     network: Network,
     image: Tensor,
     occluder: Occluder | None = None,
     *,
     fill: Fill,
-    target: int | None = None,
+    target: TargetLike | None = None,
+    background: int | None = None,
     layer: str | None = None,
     unit: Unit | str | None = None,
     rules: Rules = DECONVNET,
@@ -154,12 +64,15 @@ def occlude(
     the box covered: where the probability of the class drops, the class was read.
 
     Args:
-        network: A network that classifies.
+        network: A network that classifies, or any other with a target.
         image: The image, preprocessed.
         occluder: The box and its step; by default `Occluder.fitting` the image.
         fill: What the box shows, in preprocessed units: a number, a number for each channel, or
             planes as large as the image.
-        target: The class to watch; by default the one that is predicted.
+        target: The class to watch; by default the one that is predicted. Or any function of the
+            output for one image, to one number. `methods.targets` has what there is besides: a
+            class of maps, a value of a regression.
+        background: The class of maps that is not watched by default, unless there is no other.
         layer: The layer whose strongest feature map is watched; by default the last convolutional
             one. A convolution stands for its activation, after batch norm and nonlinearity.
         unit: The feature map to watch, instead of the layer's strongest one. Its strongest
@@ -176,7 +89,8 @@ def occlude(
     Raises:
         NoSuchLayer: There is no such layer.
         NoSuchUnit: There is no such feature map or position.
-        BadInput: The image has another shape, or the network does not end in a score per class.
+        BadInput: The image has another shape, or the network ends in something that needs a
+            function for its target.
         BadOption: A fill, class, batch size, method or precision is not one that is allowed.
         NonFinite: The network makes NaN or infinity of this image.
 
@@ -187,46 +101,61 @@ def occlude(
         >>> maps = occlude(network, image, Occluder(16, 8), fill=0.0, target=1)
         >>> maps.probability.shape
         torch.Size([4, 4])
+        >>> occlude(network, image, fill=0.0, target=lambda scores: scores[3] - scores[1]).value
     """
     image = one_image(network, image)
     occluder = occluder or Occluder.fitting(*image.shape[-2:])
-    if target is not None:
-        Head.of(network).check(target)
-    watched = strongest_map(network, image, layer) if unit is None else network.unit(unit)
-    watched = _activation_of(network, watched)
-    projected = project(network.trace(image, [watched.layer]), watched, rules)
+    wish = as_target(target)
+    seen = watched(network, image, wish, background=background)
+    feature = strongest_map(network, image, layer) if unit is None else network.unit(unit)
+    feature = _activation_of(network, feature)
+    projected = project(network.trace(image, [feature.layer]), feature, rules)
     result = sweep(
         network,
         image,
         occluder,
         fill=fill,
-        units=[watched],
+        units=[feature],
+        target=None if seen is None else seen.target,
         batch_size=batch_size,
         method=method,
         precision=precision,
         progress=progress,
     )
-    base = result.base_probabilities()
-    target = int(base.argmax()) if target is None else target
+    answer: ClassMaps | TargetMaps
+    if seen is None:
+        answer = _class_maps(result, wish.index if isinstance(wish, ClassAt) else None)
+    else:
+        assert result.values is not None and result.base_value is not None
+        answer = TargetMaps(result.values, result.base_value, seen)
     return OcclusionMaps(
-        probability=result.probability(target),
-        log_odds=result.log_odds(target),
-        label=result.label(),
+        answer=answer,
         activity=result.activity[..., 0],
         rows=result.rows,
         columns=result.columns,
-        target=target,
         unit=projected.units[0],
         projection=projected.projection[0].cpu(),
         activation=float(projected.activation[0]),
         box=Box(*(int(side) for side in projected.box[0])),
-        base_probabilities=base,
-        base_log_odds=result.base_log_odds(target),
         base_activity=float(result.base_activity[0]),
         image=widened(image.cpu()),
         fill=widened(fill_planes(fill, image).cpu()),
         occluder=occluder,
         rounding=result.rounding,
+    )
+
+
+def _class_maps(result: Sweep, target: int | None) -> ClassMaps:
+    """What a sweep says of a class.   target : None is the most probable one of the image"""
+    base = result.base_probabilities()
+    target = int(base.argmax()) if target is None else target
+    return ClassMaps(
+        target=target,
+        probability=result.probability(target),
+        log_odds=result.log_odds(target),
+        label=result.label(),
+        base_probabilities=base,
+        base_log_odds=result.base_log_odds(target),
     )
 
 

@@ -12,16 +12,24 @@ from torch import Tensor
 
 from convscope.errors import BadInput, NonFinite
 from convscope.geometry.box import Box
-from convscope.methods.descent import Start, cone_for, descend, descend_in_windows, group_size
+from convscope.methods.descent import (
+    Start,
+    cone_for,
+    descend,
+    descend_from,
+    descend_in_windows,
+    group_size,
+)
 from convscope.methods.numbers import widened
-from convscope.methods.rules import DECONVNET, InitialSignal, Rules
+from convscope.methods.rules import DECONVNET, GRADIENT, InitialSignal, Rules
+from convscope.methods.targets import Function, Target
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 from convscope.network.local.receptive_windows import SavedActivations, SavedInCrops, SavedInMaps
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 
-__all__ = ["Projections", "project", "project_fields"]
+__all__ = ["Projections", "TargetProjections", "project", "project_fields", "project_target"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +144,76 @@ def project(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class TargetProjections:
+    """What `project_target` returns, a row per image.
+
+    projection : (U, C, H, W), in the scale of the preprocessed image, signed, not rectified
+    value : (U,), the target's value;   target : what was projected
+    images : (U,) int64, the row of the trace each was seen in
+    """
+
+    projection: Tensor
+    value: Tensor
+    target: Target
+    images: Tensor
+
+
+@torch.no_grad()
+def project_target(
+    trace: Trace,
+    target: Target | Function,
+    rules: Rules = GRADIENT,
+    *,
+    images: Sequence[int] | int | None = None,
+) -> TargetProjections:
+    """Project a function of the output down to pixels, in some images of a trace.
+
+    The walk starts at the outputs that the target takes, with its derivative by them; of rules
+    that start with the activation, such as the deconvnet, with the derivative times the output. For
+    a target that is one of the outputs this is the projection of that unit.
+
+    Args:
+        trace: a forward pass, from `Network.trace`.
+        target: a function of one image's output, without the axis of the batch, to one number,
+            which torch can differentiate; or a `Target`, which names the outputs that it takes.
+        rules: of the projection.
+        images: rows of the trace; default: all.
+
+    Raises:
+        BadOption: the target returns no number, or has no derivative, or takes no such output.
+        BadInput: no such images.
+        NonFinite: the value is NaN or infinite.
+
+    Example:
+        >>> network = convscope.open_network(module, (3, 224, 224))
+        >>> margin = lambda scores: scores[3] - scores[5]
+        >>> convscope.project_target(network.trace(image), margin).projection
+    """
+    network = trace.network
+    target = target if isinstance(target, Target) else Target(target)
+    layers = target.layers(network)
+    rows = _image_rows(trace, range(len(trace)) if images is None else images, None)
+    size = min(group_size(network, layer, None) for layer in layers)
+    values, pixels = [], []
+    for i in range(0, len(rows), size):
+        at = torch.tensor(rows[i : i + size], device=trace[INPUT].device)
+        outputs = [trace[layer][at] for layer in layers]
+        value, slopes = target.gradients(outputs)
+        signals: dict[str, Tensor] = {}
+        for layer, output, slope in zip(layers, outputs, slopes, strict=True):
+            start = slope * output if rules.seed is InitialSignal.ACTIVATION else slope
+            signals[layer] = signals[layer] + start if layer in signals else start
+        values.append(value)
+        pixels.append(descend_from(trace, signals, at, rules))
+    found = torch.cat(values)
+    if not torch.isfinite(found).all():
+        raise NonFinite(f"target {target.name!r} is NaN or infinite: check it, and the weights")
+    return TargetProjections(
+        widened(torch.cat(pixels)), widened(found), target, torch.tensor(rows, dtype=torch.int64)
+    )
+
+
 def project_fields(
     trace: Trace, start: Start, images: Tensor, rules: Rules, *, from_crops: bool = False
 ) -> Iterator[tuple[Box, Tensor]]:
@@ -203,7 +281,8 @@ def _box(network: Graph, unit: Unit) -> tuple[int, int, int, int]:
     return field.box(unit.position or (0, 0)).as_tuple()
 
 
-def _image_rows(trace: Trace, images: Sequence[int] | int | None, count: int) -> list[int]:
+def _image_rows(trace: Trace, images: Sequence[int] | int | None, count: int | None) -> list[int]:
+    """A row of the trace for each of `count` units; None: as many as there are images."""
     if images is None:
         if len(trace) != 1:
             raise BadInput(
@@ -211,6 +290,7 @@ def _image_rows(trace: Trace, images: Sequence[int] | int | None, count: int) ->
                 f"the {count} units is to be seen in"
             )
         images = 0
+    count = (1 if isinstance(images, int) else len(images)) if count is None else count
     rows = [images] * count if isinstance(images, int) else [int(row) for row in images]
     if len(rows) != count or any(not 0 <= row < len(trace) for row in rows):
         raise BadInput(

@@ -5,7 +5,7 @@ The experiment is that of Zeiler & Fergus 2014, §4.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NoReturn
@@ -18,7 +18,9 @@ from convscope.geometry.box import Box
 from convscope.methods.classes import Head
 from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, covered, fill_planes
+from convscope.methods.targets import Target
 from convscope.network.from_export import INPUT
+from convscope.network.local.grouping import BoxGrid
 from convscope.network.local.incremental import IncrementalSweep
 from convscope.network.network import Network
 from convscope.network.unit import Unit
@@ -30,6 +32,9 @@ MEMORY = 24 * 2**20
 """Bytes of the largest activation of one batch of occluded images. The C library hands blocks over
 32 MiB back to the system each time, which made SqueezeNet twice as slow."""
 LARGEST_BATCH = 16
+HELD = 256 * 2**20
+"""Bytes of outputs that an incremental run holds at once: maps of classes for every position may
+be gigabytes, of which a target makes one number each."""
 CHECKED = 16
 """Positions at which a sweep in fewer bits is compared with float32."""
 
@@ -61,14 +66,21 @@ class Rounding:
         probability: The largest difference of a probability.
         labels: At how many positions the most probable class is another one.
         checked: How many positions were compared, spread evenly.
+
+    A target has neither classes nor probabilities: `logits` is the largest difference of its value.
     """
 
     logits: float
-    probability: float
-    labels: int
+    probability: float | None
+    labels: int | None
     checked: int
 
     def __str__(self) -> str:
+        if self.probability is None:
+            return (
+                f"against float32 at {self.checked} positions: values differ by at most "
+                f"{self.logits:.2g}"
+            )
         return (
             f"against float32 at {self.checked} positions: logits differ by at most "
             f"{self.logits:.2g}, probabilities by {self.probability:.2g}, "
@@ -91,12 +103,15 @@ class Sweep:
         units: The units whose maps `activity` holds.
         normalised: Whether the output is probabilities already: the network ends in a softmax or a
             sigmoid.
+        separate: Whether each class is judged by itself (task multilabel).
+        values: Of a target, which was asked for instead of classes.
+        base_value: The target's value for the image without the occluder.
         rounding: What was lost by fewer bits; None for float32, and where the classes were not
             asked for.
 
     Shape:
         rows: (R,), int64. columns: (C,), int64. logits: (R, C, outputs). activity: (R, C, U).
-        base_logits: (outputs,). base_activity: (U,).
+        base_logits: (outputs,). base_activity: (U,). values: (R, C).
     """
 
     rows: Tensor
@@ -108,6 +123,9 @@ class Sweep:
     units: tuple[Unit, ...]
     normalised: bool
     rounding: Rounding | None = None
+    separate: bool = False
+    values: Tensor | None = None
+    base_value: float | None = None
 
     @property
     def head(self) -> Head:
@@ -116,7 +134,7 @@ class Sweep:
         Raises:
             BadInput: The classes were not asked for.
         """
-        return Head(_output(self.logits).shape[-1], self.normalised)
+        return Head(_output(self.logits).shape[-1], self.normalised, self.separate)
 
     def probability(self, target: int) -> Tensor:
         """Compute the probability of one class at every position.
@@ -184,8 +202,9 @@ class Job:
         fill: What the occluder shows, in the same units.
         occluder: The box and its step.
         units: The units whose feature maps are wanted, summed.
-        classify: Whether the network's output is wanted.
+        classify: Whether the classes are wanted.
         batch_size: Images at a time in a full run; None: as many as fit in `MEMORY`.
+        target: A number of the output that is wanted instead of the classes.
 
     Shape:
         image, fill: (C, H, W).
@@ -198,12 +217,19 @@ class Job:
     units: tuple[Unit, ...]
     classify: bool
     batch_size: int | None
+    target: Target | None = None
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The layers that hold the answer."""
+        if self.target is not None:
+            return self.target.layers(self.network)
+        return (self.network.output,) if self.classify else ()
 
     @property
     def layers(self) -> list[str]:
         """Those whose values answer the job; nothing above them needs to run."""
-        output = [self.network.output] if self.classify else []
-        return list(dict.fromkeys([*output, *(unit.layer for unit in self.units)]))
+        return list(dict.fromkeys([*self.outputs, *(unit.layer for unit in self.units)]))
 
     @property
     def boxes(self) -> list[Box]:
@@ -229,19 +255,29 @@ class Job:
         """Run the network on some images.
 
         Returns:
-            The network's output, None if it is not wanted, and the activity of the units.
+            The classes or the target, None if neither is wanted, and the activity of the units.
 
         Shape:
-            images: (N, C, H, W). The result: (N, outputs) and (N, U).
+            images: (N, C, H, W). The result: (N, numbers) and (N, U).
         """
         images = images.contiguous(memory_format=torch.channels_last)  # faster on most machines
         values = self.network.values(images, self.layers)
         activity = images.new_zeros((len(images), len(self.units)))
         for i, unit in enumerate(self.units):
             activity[:, i] = values[unit.layer][:, unit.channel].reshape(len(images), -1).sum(1)
+        return self.read(values), activity
+
+    def read(self, values: Mapping[str, Tensor]) -> Tensor | None:
+        """Numbers for each of N images out of what the layers of the answer hold.
+
+        values : layer -> (N, ...).   Returns  (N, classes), or (N, 1) of a target; None if neither
+        is wanted
+        """
+        if self.target is not None:
+            return self.target.values([values[name] for name in self.outputs])[:, None]
         if not self.classify:
-            return None, activity
-        return Head.of(self.network).vectors(values[self.network.output]), activity
+            return None
+        return Head.of(self.network).vectors(values[self.network.output])
 
 
 def sweep(
@@ -252,6 +288,7 @@ def sweep(
     fill: Fill,
     units: Sequence[Unit | str] = (),
     classify: bool = True,
+    target: Target | None = None,
     batch_size: int | None = None,
     method: Method | str = Method.INCREMENTAL,
     precision: SweepPrecision | str = SweepPrecision.FLOAT32,
@@ -268,6 +305,7 @@ def sweep(
         units: Feature maps to sum over their positions. A layer stands for itself, not for its
             activation, and a unit's own position is not looked at.
         classify: False runs the network no further than the units need, and leaves `logits` out.
+        target: A number of the output to work out at each position, into `values`; no classes then.
         batch_size: Images at a time in a full run; by default as many as fit in the memory budget.
         method: How the network is run; both give the same numbers.
         precision: The numbers that the network is run in. bfloat16 rounds; the image without the
@@ -298,6 +336,7 @@ def sweep(
         raise BadOption(f"precision {precision!r}: it is {', '.join(SweepPrecision)}")
     if batch_size is not None and batch_size < 1:
         raise BadOption(f"batch size {batch_size}: it is 1 or more")
+    classify = classify and target is None
     head = Head.of(network) if classify else None
     image = one_image(network, image)
     check_finite(INPUT, image)
@@ -309,35 +348,42 @@ def sweep(
         tuple(network.unit(unit) for unit in units),
         classify,
         batch_size,
+        target,
     )
-    base_logits, base_activity = job.answers(image[None])
-    base_logits = None if base_logits is None else widened(base_logits)
-    base_activity = widened(base_activity)
-    if not all(_finite(values) for values in (base_logits, base_activity)):
-        refuse_not_finite(network, image)
+    base, base_activity = job.answers(image[None])
+    base = None if base is None else widened(base[0].cpu())
+    base_activity = widened(base_activity[0].cpu())
+    if not all(_finite(found) for found in (base, base_activity)):
+        refuse_not_finite(network, image, target)
     exact = precision == SweepPrecision.FLOAT32
-    logits, activity = METHODS[Method(method)](
+    answers, activity = METHODS[Method(method)](
         job if exact else job.to(torch.bfloat16), _counting(progress, job)
     )
-    logits, activity = None if logits is None else widened(logits), widened(activity)
-    if not all(_finite(values) for values in (logits, activity)):
+    answers, activity = None if answers is None else widened(answers), widened(activity)
+    if not all(_finite(found) for found in (answers, activity)):
         raise NonFinite("NaN or infinity under the occluder, not without it: try another fill")
     rows, columns = occluder.grid(*image.shape[-2:])
-    return Sweep(
+    found = Sweep(
         rows=rows,
         columns=columns,
-        logits=logits,
+        logits=None,
         activity=activity,
-        base_logits=None if base_logits is None else base_logits[0].cpu(),
-        base_activity=base_activity[0].cpu(),
+        base_logits=None,
+        base_activity=base_activity,
         units=job.units,
         normalised=head is not None and head.normalised,
-        rounding=None if exact or logits is None else _rounding(job, logits),
+        separate=head is not None and head.separate,
+        rounding=None if exact or answers is None else _rounding(job, answers),
     )
+    if answers is None or base is None:
+        return found
+    if target is None:
+        return replace(found, logits=answers, base_logits=base)
+    return replace(found, values=answers[..., 0], base_value=float(base[0]))
 
 
 Answers = tuple[Tensor | None, Tensor]
-"""The network's output (..., classes), None if it was not asked for, and activity (..., U)."""
+"""The answer (..., numbers), None if it was not asked for, and activity (..., U)."""
 
 
 def run_full(job: Job, count: Callable[[int], None]) -> Answers:
@@ -368,16 +414,33 @@ def run_incremental(job: Job, count: Callable[[int], None]) -> Answers:
     sums: dict[str, list[int]] = {}
     for unit in job.units:
         sums.setdefault(unit.layer, []).append(unit.channel)
-    boxes = job.occluder.intervals(*job.image.shape[-2:])
-    outputs = [job.network.output] if job.classify else []
-    variants = IncrementalSweep(job.network, boxes, outputs, sums)
+    whole = job.occluder.intervals(*job.image.shape[-2:])
+    found = [_run_rows(job, sums, boxes, count) for boxes in _rows_at_once(job, whole)]
+    answers = [answer for answer, _ in found if answer is not None]
+    return torch.cat(answers) if answers else None, torch.cat([activity for _, activity in found])
+
+
+def _run_rows(
+    job: Job, sums: Mapping[str, list[int]], boxes: BoxGrid, count: Callable[[int], None]
+) -> Answers:
+    """Answers (r, C, ...) of some rows of the occluder's positions."""
+    variants = IncrementalSweep(job.network, boxes, dict.fromkeys(job.outputs), sums)
     values, activities = variants.run(job.image, job.fill, count)
-    activity = torch.zeros(*job.shape, len(job.units), dtype=job.image.dtype)
+    activity = torch.zeros(*boxes.shape, len(job.units), dtype=job.image.dtype)
     for i, unit in enumerate(job.units):
         place = sums[unit.layer].index(unit.channel)
         activity[..., i] = activities[unit.layer][..., place].cpu()
-    logits = values[job.network.output].reshape(*job.shape, -1).cpu() if job.classify else None
-    return logits, activity
+    answer = job.read({name: value.flatten(0, 1) for name, value in values.items()})
+    return None if answer is None else answer.cpu().unflatten(0, boxes.shape), activity
+
+
+def _rows_at_once(job: Job, whole: BoxGrid) -> Iterator[BoxGrid]:
+    """Positions whose outputs fit `HELD` together, a row of them at least."""
+    image = sum(torch.Size(job.network.layer(name).shape).numel() for name in job.outputs)
+    row = max(1, image * len(whole.columns) * job.network.dtype.itemsize)
+    some = max(1, HELD // row)
+    for first in range(0, len(whole.rows), some):
+        yield BoxGrid(whole.rows[first : first + some], whole.columns)
 
 
 METHODS: dict[Method, Callable[[Job, Callable[[int], None]], Answers]] = {
@@ -398,19 +461,22 @@ def full_batch_size(network: Network, layers: Sequence[str]) -> int:
     return max(1, min(LARGEST_BATCH, MEMORY // largest))
 
 
-def _rounding(job: Job, logits: Tensor) -> Rounding:
-    """The sweep's logits (R, C, outputs) against float32, at some positions."""
+def _rounding(job: Job, answers: Tensor) -> Rounding:
+    """The sweep's answers (R, C, numbers) against float32, at some positions."""
     if job.image.dtype.itemsize < torch.float32.itemsize:
         job = job.to(torch.float32)
     boxes = job.boxes
     chosen = torch.linspace(0, len(boxes) - 1, min(CHECKED, len(boxes))).long()
     true, _ = job.answers(covered(job.image, [boxes[i] for i in chosen.tolist()], job.fill))
     assert true is not None
-    rounded, true = logits.flatten(0, 1)[chosen], true.cpu()
+    rounded, true = answers.flatten(0, 1)[chosen], true.cpu()
+    apart = float((rounded - true).abs().max())
+    if job.target is not None:
+        return Rounding(logits=apart, probability=None, labels=None, checked=len(chosen))
     head = Head.of(job.network)
     shares = [head.probabilities(logits) for logits in (rounded, true)]
     return Rounding(
-        logits=float((rounded - true).abs().max()),
+        logits=apart,
         probability=float((shares[0] - shares[1]).abs().max()),
         labels=int((head.labels(rounded) != head.labels(true)).sum()),
         checked=len(chosen),
@@ -473,12 +539,13 @@ def check_finite(name: str, values: Tensor) -> None:
         raise NonFinite(f"{what} NaN or infinity: check the weights and the image")
 
 
-def refuse_not_finite(network: Network, image: Tensor) -> NoReturn:
+def refuse_not_finite(network: Network, image: Tensor, target: Target | None = None) -> NoReturn:
     """Name the first layer, in order of execution, that holds NaN or infinity.
 
     Args:
         network: The network.
         image: The image that it makes NaN or infinity of.
+        target: The number of the output that was asked for, if it was one.
 
     Raises:
         NonFinite: Always.
@@ -486,4 +553,6 @@ def refuse_not_finite(network: Network, image: Tensor) -> NoReturn:
     trace = network.trace(image)
     for layer in network.layers:
         check_finite(layer.name, trace[layer.name])
+    if target is not None:
+        raise NonFinite(f"target {target.name!r} is NaN or infinite for this image")
     raise NonFinite("a feature map's sum over its positions overflows: use a wider float type")

@@ -29,6 +29,7 @@ from convscope.models.architectures import ARCHITECTURES, Architecture, build
 from convscope.models.sources import LoadedModule, from_factory, from_timm, from_torchvision
 from convscope.models.weights import Weights, load_weights, module_sha256, read_weights
 from convscope.network.network import Network, open_network
+from convscope.network.task import Task
 
 __all__ = ["Model", "open_model"]
 
@@ -53,6 +54,7 @@ class Model:
         classes: names of the outputs, if known.
         notes: what a user should know about how it was opened, a sentence each.
         output: which of several outputs is its answer (see `open_network`); None is the first.
+        task: what the numbers of its answer are meant as.
     """
 
     module: nn.Module
@@ -63,6 +65,7 @@ class Model:
     classes: tuple[str, ...] | None
     notes: tuple[str, ...] = ()
     output: str | int | None = None
+    task: Task = Task.AUTO
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -76,7 +79,7 @@ class Model:
             BadModel: the module cannot be read (see `open_network`).
             BadOption: no such output, or there are not as many names as classes.
         """
-        network = open_network(self.module, self.input_shape, output=self.output)
+        network = open_network(self.module, self.input_shape, output=self.output, task=self.task)
         count = network.layer(network.output).channels
         names = len(self.classes or ())
         if self.classes is not None and names != count and (names, count) != (2, 1):
@@ -146,6 +149,7 @@ def open_model(
     classes: str | Path | Iterable[str] | None = None,
     seed: int = 0,
     output: str | int | None = None,
+    task: str | Task = Task.AUTO,
 ) -> Model:
     """Open any MODEL of the command line.
 
@@ -159,6 +163,7 @@ def open_model(
         classes: names, or a file of them with a line or JSON entry per class.
         seed: of the weights, where none are given.
         output: which of several outputs is its answer, by name or number; default: the first.
+        task: what the numbers of its answer are meant as: auto, classify, multilabel or regress.
 
     Raises:
         BadModel: unknown name, or a factory that fails.
@@ -171,6 +176,8 @@ def open_model(
         >>> network = model.network()
     """
     wish = InputOptions(_shape(input), preprocess, _fit(fit))
+    if task not in list(Task):
+        raise BadOption(f"task {task!r}: it is {', '.join(Task)}")
     names = read_classes(classes) if isinstance(classes, str | Path) else classes
     loaded = _load(spec, wish, seed)
     loaded.module.eval()
@@ -184,6 +191,7 @@ def open_model(
         classes=tuple(names) if names is not None else loaded.classes,
         notes=loaded.notes,
         output=output,
+        task=Task(task),
     )
 
 

@@ -13,14 +13,17 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from convscope.errors import BadModel
 from convscope.network.ops import op_of
+from convscope.network.plain import returning_plain
 
 __all__ = ["export", "is_tensor", "module_path", "of_images", "refusal", "target_of"]
 
@@ -40,6 +43,8 @@ REGIONS = frozenset(
      "wrap_with_set_grad_enabled")
 )  # fmt: skip
 """Blocks of forward() under a setting that changes no value, but for autocast's precision."""
+_LEAVES = (Tensor, int, float, complex, bool, str, bytes, type(None))
+"""What forward() may return inside of containers."""
 TORCH = str(Path(torch.__file__).parent)
 ROUNDS = 4
 """How often what an operation is made of is taken apart again."""
@@ -52,11 +57,10 @@ def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
     """
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     image = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)
-    batch = {0: torch.export.Dim("batch", min=1, max=2**20)}
     # without gradients, a `with torch.no_grad()` in forward() leaves no trace in the graph
     with _evaluating(module), _quiet(), torch.no_grad():
         try:
-            program = torch.export.export(module, (image,), dynamic_shapes=(batch,), strict=False)
+            program = _exported(module, image)
         except Exception as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason")
             size = "x".join(map(str, input_shape))
@@ -68,6 +72,28 @@ def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
         for old, new in _opened(program.graph_module):
             program.graph_signature.replace_all_uses(old, new)
         return _taken_apart(program)
+
+
+def _exported(module: nn.Module, image: Tensor) -> Any:
+    """The exported program; containers that torch.export does not know come back as plain ones."""
+    batch = {0: torch.export.Dim("batch", min=1, max=2**20)}
+    run = partial(torch.export.export, module, (image,), dynamic_shapes=(batch,), strict=False)
+    try:
+        return run()
+    except Exception:
+        if not _returns_other_containers(module, image):
+            raise
+        with returning_plain(module):
+            return run()
+
+
+def _returns_other_containers(module: nn.Module, image: Tensor) -> bool:
+    """Whether forward() returns objects that torch.export does not know."""
+    try:
+        returned = module(image)
+    except Exception:
+        return False
+    return not all(isinstance(leaf, _LEAVES) for leaf in tree_leaves(returned))
 
 
 @contextmanager

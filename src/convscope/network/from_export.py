@@ -33,6 +33,7 @@ from convscope.network.export import (
 from convscope.network.folding import Folding
 from convscope.network.node import Node, Op
 from convscope.network.ops import COPY, LRN, op_of
+from convscope.network.plain import plain
 from convscope.network.spellings import read_spellings
 
 __all__ = ["INPUT", "Reading", "read_network"]
@@ -112,6 +113,8 @@ class _Reader:
 
     def _read(self, fx: Any, lrn: dict[str, Any] | None) -> None:
         tensors: dict[str, Tensor] = {}
+        if _mixes_images(fx, _batch(self.program)):
+            raise UnsupportedOp(refusal(fx, "mixes the images of a batch"))
         if lrn is not None:
             op, settings, operands = LRN, lrn["settings"], [lrn["value"]]
         else:
@@ -122,8 +125,6 @@ class _Reader:
             op, settings = self._settings(fx, row, bound)
             operands = _operands(bound)
             tensors = _tensors(bound)
-        if _mixes_images(fx, _batch(self.program)):
-            raise UnsupportedOp(refusal(fx, "mixes the images of a batch"))
         if writes_in_place(fx) and fx.args[0].name in self.stored:
             raise UnsupportedOp(refusal(fx, "writes into a constant what depends on the images"))
         inputs = [self._value_of(operand, fx) for operand in operands]
@@ -245,14 +246,11 @@ def _returned(program: Any) -> dict[str, str]:
     """What forward() returns: where each value stands in it -> its fx name."""
     specs = program.graph_signature.output_specs
     values = [spec.arg for spec in specs if spec.kind is OutputKind.USER_OUTPUT]
-    nested = tree_unflatten(values, program.call_spec.out_spec)
-    paths = tree_flatten_with_path(nested)[0]
+    nested = plain(tree_unflatten(list(range(len(values))), program.call_spec.out_spec))
     return {
-        ".".join(str(getattr(k, "key", getattr(k, "idx", getattr(k, "name", "")))) for k in path): (
-            value.name
-        )
-        for path, value in paths
-        if isinstance(value, TensorArgument)
+        ".".join(str(getattr(k, "key", getattr(k, "idx", ""))) for k in path): values[index].name
+        for path, index in tree_flatten_with_path(nested)[0]
+        if isinstance(values[index], TensorArgument)
     }
 
 

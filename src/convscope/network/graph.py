@@ -12,11 +12,12 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor
 
-from convscope.errors import BadInput, NoSuchLayer, NoSuchUnit
+from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
 from convscope.network.constants import Constants, moved
 from convscope.network.from_export import INPUT
 from convscope.network.node import Node
+from convscope.network.task import Task
 from convscope.network.unit import Unit
 
 __all__ = ["Graph", "Layer"]
@@ -76,6 +77,7 @@ class Graph:
         input_shape: (C, H, W) of the images.
         output: the layer that is the network's answer: its scores, if it classifies.
         outputs: all that it returns, name -> layer; the name is "" where that is one value.
+        task: what the numbers of its answer are meant as.
     """
 
     def __init__(
@@ -85,12 +87,14 @@ class Graph:
         outputs: Mapping[str, str],
         output: str,
         constants: Constants | None = None,
+        task: Task = Task.AUTO,
     ) -> None:
         self._nodes: dict[str, Node] = {node.name: node for node in nodes}
         self._constants = constants
         self.input_shape = input_shape
         self.outputs = dict(outputs)
         self.output = output
+        self.task = Task(task)
         fields = _receptive_fields(self.nodes.values(), input_shape[-2:])
         self._layers = {
             name: Layer(name, node.kind, node.shape, fields[name], self._shown(node.inputs))
@@ -138,13 +142,15 @@ class Graph:
             for now, before in zip(new.tensors.values(), old.tensors.values(), strict=True)
         )
         constants = self._constants if stays else None
-        return type(self)(nodes, self.input_shape, self.outputs, self.output, constants)
+        return type(self)(nodes, self.input_shape, self.outputs, self.output, constants, self.task)
 
     def identity(self) -> str:
         """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""
         whole = hashlib.sha256()
         if len(self.outputs) > 1:
             whole.update(f"{self.output}\n".encode())
+        if self.task is not Task.AUTO:
+            whole.update(f"{self.task}\n".encode())
         for node in self.nodes.values():
             settings = sorted((key, str(value)) for key, value in node.settings.items())
             inputs = self._shown(node.inputs)
@@ -210,9 +216,29 @@ class Graph:
                 )
         return unit
 
-    def conv_layers(self) -> tuple[str, ...]:
-        """Names of the convolutional layers that the output depends on, bottom up."""
-        return tuple(node.name for node in self.below([self.output]) if node.op.convolves)
+    def conv_layers(self, *, all_outputs: bool = False) -> tuple[str, ...]:
+        """Names of the convolutional layers that the answer depends on, bottom up.
+
+        all_outputs : those that any other output depends on, too
+        """
+        tops = self.outputs.values() if all_outputs else [self.output]
+        return tuple(node.name for node in self.below(tops) if node.op.convolves)
+
+    def output_layer(self, wish: str | int) -> str:
+        """The layer that holds an output, by the output's name or its number from 0.
+
+        Raises  BadOption: with the outputs there are.
+        """
+        if wish in self.outputs:
+            return self.outputs[str(wish)]
+        if str(wish).isdecimal() and int(wish) < len(self.outputs):
+            return list(self.outputs.values())[int(wish)]
+        if len(self.outputs) == 1:
+            raise BadOption(f"output {wish}: this network has one output: leave it out, or give 0")
+        raise BadOption(
+            f"no output {wish} of this network: it returns {', '.join(self.outputs)}; give a "
+            f"name, or a number, 0 to {len(self.outputs) - 1}"
+        )
 
     def about_outputs(self) -> str | None:
         """Which of several outputs is taken for the network's answer; None if there is but one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from convscope.errors import BadInput, BadOption
 from convscope.network.from_export import read_network
 from convscope.network.graph import Graph, Layer
 from convscope.network.local.receptive_windows import ReceptiveWindows, receptive_windows_of
+from convscope.network.task import Task
 from convscope.network.trace import Trace
 
 __all__ = ["Layer", "Network", "open_network"]
@@ -75,7 +76,11 @@ class Network(Graph):
 
 
 def open_network(
-    module: nn.Module, input_shape: tuple[int, int, int], *, output: str | int | None = None
+    module: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    output: str | int | None = None,
+    task: Task | str = Task.AUTO,
 ) -> Network:
     """Read a PyTorch module into a `Network`, through `torch.export`.
 
@@ -86,11 +91,12 @@ def open_network(
         input_shape: (C, H, W) of the images it takes.
         output: Which of several outputs is the network's answer, by its name or its number from
             0; by default the first that it returns. The others are layers like any other.
+        task: What the numbers of its answer are meant as: auto, classify, multilabel or regress.
 
     Raises:
         BadModel: The module cannot be exported.
         UnsupportedOp: It uses an operation that is not in the op table.
-        BadOption: There is no such output.
+        BadOption: There is no such output, or task.
 
     Example:
         >>> network = convscope.open_network(module, (3, 32, 32))
@@ -99,25 +105,14 @@ def open_network(
     """
     if len(input_shape) != 3 or any(n < 1 for n in input_shape):
         raise BadInput(f"input_shape is {tuple(input_shape)}: give (channels, height, width)")
+    if task not in list(Task):
+        raise BadOption(f"task {task!r}: it is {', '.join(Task)}")
     read = read_network(module, input_shape)
-    chosen = _chosen(read.outputs, output)
-    return Network(read.nodes, input_shape, read.outputs, chosen, read.constants)
-
-
-def _chosen(outputs: Mapping[str, str], wish: str | int | None) -> str:
-    """The layer of the output that is asked for by name or number."""
-    if wish is None:
-        return next(iter(outputs.values()))
-    if wish in outputs:
-        return outputs[str(wish)]
-    if str(wish).isdecimal() and int(wish) < len(outputs):
-        return list(outputs.values())[int(wish)]
-    if len(outputs) == 1:
-        raise BadOption(f"output {wish}: this network has one output: leave it out, or give 0")
-    raise BadOption(
-        f"no output {wish} of this network: it returns {', '.join(outputs)}; give a name, or a "
-        f"number, 0 to {len(outputs) - 1}"
-    )
+    first = next(iter(read.outputs.values()))
+    network = Network(read.nodes, input_shape, read.outputs, first, read.constants, Task(task))
+    if output is not None:
+        network.output = network.output_layer(output)
+    return network
 
 
 def _row(layer: Layer) -> dict[str, object]:

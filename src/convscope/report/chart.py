@@ -25,6 +25,7 @@ Pixels = NDArray[np.uint8]
 
 SHARP = 48  # pixels: pictures up to this side show their single pixels
 ROUND = (1, 2, 2.5, 5, 10)  # what the numbers along an axis are multiples of
+QUANTITY = 1.8  # inches: what the numbers of a scale are, below it
 LINE, LEAST = 0.125, 0.2  # inches: a line of a name, the lowest row
 
 
@@ -197,12 +198,25 @@ def inside(axes: Axes, x: float, y: float, words: str, *, data: str = "", **how:
     axes.text(x, y, words, transform=places[data], **{**kept, **how})
 
 
-def scale(axes: Axes, low: float, high: float, base: float) -> None:
-    """A slim bar of the map's colours below a picture, a mark where the unoccluded image is."""
+def scale(axes: Axes, low: float, high: float, base: float, quantity: str = "") -> None:
+    """A slim bar of the map's colours below a picture, a mark where the unoccluded image is.
+
+    Args:
+        axes: Of the picture.
+        low: The number of the darkest colour.
+        high: The number of the brightest.
+        base: The unoccluded image's.
+        quantity: What the numbers are, below them.
+    """
     bar = axes.inset_axes((0, -0.075, 1, 0.035))
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=MAP, aspect="auto", extent=(0, 1, 0, 1))
     bar.set(xticks=[0, 1], yticks=[])
     bar.set_xticklabels([number(low), number(high)])
+    if quantity:
+        bar.set_xlabel(
+            wrapped(quantity, QUANTITY, SIZES["small"]), labelpad=0.5, fontsize=SIZES["small"],
+            color=FAINT, family=FONT, parse_math=False,
+        )  # fmt: skip
     bar.tick_params(
         length=0, pad=1.5, labelsize=SIZES["small"], labelcolor=FAINT, labelfontfamily=FONT
     )

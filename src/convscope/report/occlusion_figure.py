@@ -18,19 +18,22 @@ from convscope.geometry.box import Box
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
 from convscope.methods.occluder import covered
-from convscope.methods.occlusion import OcclusionMaps
+from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
+from convscope.methods.targets import Watched
 from convscope.report.chart import picture, scale
 from convscope.report.sheet import LANDSCAPE, Note, Panel, Sheet
 from convscope.report.style import CLIP, FAINT, INK, LABELS, MAP, OTHER, number
 
 __all__ = [
-    "class_name", "draw_activity", "draw_image", "draw_labels", "draw_probability",
-    "draw_projection", "label_notes", "occlusion_figure", "probability_words", "spread",
+    "class_name", "draw_activity", "draw_image", "draw_labels", "draw_projection", "draw_value",
+    "label_notes", "occlusion_figure", "probability_words", "spread", "target_name",
 ]  # fmt: skip
 
 Names = Sequence[str] | None
 
 LISTED = 5  # classes that the legend names
+COSTS, LOWEST = "Occluder where it costs most", "Occluder where the value is lowest"
+SHOWN = "Shown in log-odds: the probability hardly changes"
 MOST_PROBABLE = 4  # classes named for the unoccluded image
 
 
@@ -47,6 +50,9 @@ def occlusion_figure(
     (a) the image, the occluder drawn to scale where the target's probability is lowest; (b) the
     summed activity of a feature map, by occluder position; (c) the projection of that map from the
     image; (d) the target's probability and (e) the most probable class, by occluder position.
+    Where the network is sure, so that the probability would be of one colour, (d) shows its
+    log-odds (`ClassMaps.sure`). Of a target that is no class, (d) shows the value; (e) is left out,
+    or shows the classes that maps of them tell in the unoccluded image.
     A pixel of (b), (d), (e) shows the value for the occluder whose visible part has its centre
     nearest to that pixel.
 
@@ -58,20 +64,21 @@ def occlusion_figure(
         subtitle: Which network.
     """
     unit = maps.unit
-    where = "" if unit.position is None else f"@{unit.row},{unit.column}"
+    at = "" if unit.position is None else f"@{unit.row},{unit.column}"
+    where = COSTS if isinstance(maps.answer, ClassMaps) else LOWEST
     sheet = Sheet(title or "Occlusion sensitivity", subtitle, width=LANDSCAPE)
     sheet.row([
         Panel(partial(draw_image, maps=maps, preprocess=preprocess),
-              "Occluder where it costs most", _unoccluded(maps, classes)),
+              where, _unoccluded(maps, classes)),
         Panel(partial(draw_activity, maps=maps),
               f"Activity of feature map {unit.channel}", _activity(maps)),
         Panel(partial(draw_projection, maps=maps, preprocess=preprocess),
-              f"Projection of unit {unit.channel}{where}",
+              f"Projection of unit {unit.channel}{at}",
               [Note("Activation", number(maps.activation)),
                Note("Receptive field", f"{maps.box.height}×{maps.box.width} px")]),
-        Panel(partial(draw_probability, maps=maps),
-              f"Probability of {class_name(maps.target, classes)}", _probability(maps)),
-        Panel(partial(draw_labels, maps=maps), "Most probable class", label_notes(maps, classes)),
+        Panel(partial(draw_value, maps=maps),
+              f"{_capital(maps.quantity)} of {target_name(maps, classes)}", _value(maps)),
+        *_labels(maps, classes),
     ])  # fmt: skip
     return sheet.figure()
 
@@ -94,8 +101,8 @@ def _nearest(corners: torch.Tensor, size: int, extent: int) -> torch.Tensor:
 
 
 def draw_image(axes: Axes, maps: OcclusionMaps, preprocess: Preprocess) -> None:
-    """The image, the occluder where the target's log-odds are lowest."""
-    worst = divmod(int(maps.log_odds.argmin()), maps.log_odds.shape[1])
+    """The image, the occluder where the target's value or log-odds are lowest."""
+    worst = divmod(int(maps.score.argmin()), maps.score.shape[1])
     box = maps.occluder.box(*worst).clip(*maps.image.shape[-2:])
     picture(axes, preprocess.to_uint8(covered(maps.image, [box], maps.fill)[0]))
     _outline(axes, box)
@@ -107,7 +114,7 @@ def draw_activity(axes: Axes, maps: OcclusionMaps, bar: bool = True) -> None:
     high = max(float(maps.activity.max()), maps.base_activity)
     _map(axes, spread(maps.activity, maps), low, high)
     if bar:
-        scale(axes, low, high, maps.base_activity)
+        scale(axes, low, high, maps.base_activity, "activity")
 
 
 def draw_projection(axes: Axes, maps: OcclusionMaps, preprocess: Preprocess) -> None:
@@ -120,23 +127,45 @@ def draw_projection(axes: Axes, maps: OcclusionMaps, preprocess: Preprocess) -> 
         _outline(axes, seen)
 
 
-def draw_probability(axes: Axes, maps: OcclusionMaps, bar: bool = True) -> None:
-    """The target's probability, dark where it is 0; `bar` : with its scale."""
-    high = max(float(maps.probability.max()), maps.base_probability)
-    _map(axes, spread(maps.probability, maps), 0.0, high)
+def draw_value(axes: Axes, maps: OcclusionMaps, bar: bool = True) -> None:
+    """The target's probability, dark where it is 0; or its log-odds, or another value, dark where
+    it is lowest.   bar : with its scale"""
+    low = min(float(maps.value.min()), maps.base_value)
+    high = max(float(maps.value.max()), maps.base_value)
+    low = 0.0 if isinstance(maps.answer, ClassMaps) and not maps.answer.sure else low
+    _map(axes, spread(maps.value, maps), low, high)
     if bar:
-        scale(axes, 0.0, high, maps.base_probability)
+        scale(axes, low, high, maps.base_value, maps.quantity)
 
 
 def draw_labels(axes: Axes, maps: OcclusionMaps) -> None:
     """The most probable class, in the colours of `label_notes`."""
-    order = _by_area(maps)
+    order = _by_area(maps.label, maps.base_label)
+    _classes(axes, spread(_colors(maps.label, order), maps))
+
+
+def _draw_predicted(axes: Axes, watched: Watched) -> None:
+    """The class at each position of the network's maps, a cross at the one that is watched."""
+    assert watched.predicted is not None
+    predicted = watched.predicted.cpu()
+    _classes(axes, _colors(predicted, _by_area(predicted)).numpy())
+    if watched.position is not None:
+        row, column = watched.position
+        for color, weight in ((INK, 2.0), ("white", 0.8)):
+            axes.plot([column + 0.5], [row + 0.5], "+", color=color, markeredgewidth=weight)
+
+
+def _colors(labels: torch.Tensor, order: list[tuple[int, int]]) -> torch.Tensor:
+    """For each label the number of its colour."""
     color_of = torch.full((max(label for label, _ in order) + 1,), LISTED)
     for color, (label, _) in enumerate(order[:LISTED]):
         color_of[label] = color
-    colors = ListedColormap([*LABELS[:LISTED], OTHER])
-    labels = spread(color_of[maps.label], maps)
-    picture(axes, labels, cmap=colors, vmin=0, vmax=LISTED, interpolation="nearest")
+    return color_of[labels]
+
+
+def _classes(axes: Axes, colors: NDArray[np.generic]) -> None:
+    known = ListedColormap([*LABELS[:LISTED], OTHER])
+    picture(axes, colors, cmap=known, vmin=0, vmax=LISTED, interpolation="nearest")
 
 
 def _map(axes: Axes, values: NDArray[np.generic], low: float, high: float) -> None:
@@ -154,11 +183,27 @@ def _outline(axes: Axes, box: Box) -> None:
 # ---- what stands below them -------------------------------------------------------------------
 
 
+def _labels(maps: OcclusionMaps, classes: Names) -> list[Panel]:
+    """The panel of the most probable classes, if the network tells any."""
+    if isinstance(maps.answer, ClassMaps):
+        return [Panel(partial(draw_labels, maps=maps), "Most probable class",
+                      label_notes(maps, classes))]  # fmt: skip
+    predicted = maps.answer.watched.predicted
+    if predicted is None:
+        return []
+    notes = _area_notes(predicted, _by_area(predicted), classes)
+    draw = partial(_draw_predicted, watched=maps.answer.watched)
+    return [Panel(draw, "Predicted classes, unoccluded", notes)]
+
+
 def _unoccluded(maps: OcclusionMaps, classes: Names) -> list[Note]:
+    head = Note("Unoccluded", color=FAINT)
+    if isinstance(maps.answer, TargetMaps):
+        return [head, Note(_capital(maps.quantity), number(maps.base_value))]
     best = maps.base_probabilities.topk(min(MOST_PROBABLE, len(maps.base_probabilities)))
     said = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     found = [Note(class_name(label, classes), probability_words(value)) for label, value in said]
-    return [Note("Unoccluded", color=FAINT), *found]
+    return [head, *found]
 
 
 def _activity(maps: OcclusionMaps) -> list[Note]:
@@ -171,12 +216,21 @@ def _activity(maps: OcclusionMaps) -> list[Note]:
     ]
 
 
-def _probability(maps: OcclusionMaps) -> list[Note]:
+def _value(maps: OcclusionMaps) -> list[Note]:
+    if isinstance(maps.answer, TargetMaps):
+        where = maps.answer.watched.where
+        return [
+            Note("Unoccluded", number(maps.base_value)),
+            Note("Lowest", number(float(maps.value.min()))),
+            Note("Highest", number(float(maps.value.max()))),
+            *([Note(_capital(where), color=FAINT)] if where else []),
+        ]
     least = minus(f"{maps.base_log_odds:.1f} to {float(maps.log_odds.min()):.1f}")
     return [
         Note("Unoccluded", probability_words(maps.base_probability)),
         Note("Lowest", probability_words(float(maps.probability.min()))),
         Note("In log-odds", least),
+        *([Note(SHOWN, color=FAINT)] if maps.answer.sure else []),
     ]
 
 
@@ -184,7 +238,18 @@ def label_notes(
     maps: OcclusionMaps, classes: Names, listed: int = LISTED, size: str = "text"
 ) -> list[Note]:
     """The classes that are most probable somewhere, with their colours and areas."""
-    order, total = _by_area(maps), maps.label.numel()
+    order = _by_area(maps.label, maps.base_label)
+    return _area_notes(maps.label, order, classes, listed, size)
+
+
+def _area_notes(
+    labels: torch.Tensor,
+    order: list[tuple[int, int]],
+    classes: Names,
+    listed: int = LISTED,
+    size: str = "text",
+) -> list[Note]:
+    total = labels.numel()
     notes = [
         Note(class_name(label, classes), _share(count / total), swatch=LABELS[i], size=size)
         for i, (label, count) in enumerate(order[: min(listed, LISTED)])
@@ -196,11 +261,11 @@ def label_notes(
     return notes
 
 
-def _by_area(maps: OcclusionMaps) -> list[tuple[int, int]]:
-    """(class, positions) of each most probable class: the unoccluded image's, then the largest."""
-    found, counts = maps.label.unique(return_counts=True)
+def _by_area(labels: torch.Tensor, first: int | None = None) -> list[tuple[int, int]]:
+    """(class, positions) of each class: that of the unoccluded image first, then the largest."""
+    found, counts = labels.unique(return_counts=True)
     pairs = zip(found.tolist(), counts.tolist(), strict=True)
-    return sorted(pairs, key=lambda pair: (pair[0] != maps.base_label, -pair[1], pair[0]))
+    return sorted(pairs, key=lambda pair: (pair[0] != first, -pair[1], pair[0]))
 
 
 def _share(area: float) -> str:
@@ -209,10 +274,25 @@ def _share(area: float) -> str:
 
 
 def class_name(label: int, classes: Names) -> str:
-    """The first of a class's names, which stand between commas."""
+    """The first of a class's names, which stand between commas; its number if it has none."""
     if classes is None or label >= len(classes):
         return f"class {label}"
-    return " ".join(classes[label].split(",")[0].split())
+    return " ".join(classes[label].split(",")[0].split()) or f"class {label}"
+
+
+def target_name(maps: OcclusionMaps, classes: Names) -> str:
+    """What is watched: the name of a class or of a value, or the target's own."""
+    if isinstance(maps.answer, ClassMaps):
+        return class_name(maps.answer.target, classes)
+    watched = maps.answer.watched
+    if watched.index is None or classes is None:
+        return watched.target.name
+    return class_name(watched.index, classes)
+
+
+def _capital(words: str) -> str:
+    """With a capital letter at the beginning, the others as they are."""
+    return words[:1].upper() + words[1:]
 
 
 def probability_words(probability: float) -> str:

@@ -21,7 +21,7 @@ from convscope.report.occlusion_figure import (
     draw_activity,
     draw_image,
     draw_labels,
-    draw_probability,
+    draw_value,
     label_notes,
     probability_words,
 )
@@ -67,7 +67,7 @@ def sensitivity_figure(
             partial(draw_image, maps=row.maps, preprocess=preprocess),
             partial(draw_activity, maps=row.maps, bar=False),
             partial(_draw_projections, row=row, preprocess=preprocess),
-            partial(draw_probability, maps=row.maps, bar=False),
+            partial(draw_value, maps=row.maps, bar=False),
             partial(draw_labels, maps=row.maps),
         )
         captions = CAPTIONS if i == 0 else [""] * len(CAPTIONS)
@@ -109,6 +109,9 @@ def _words(row: OccludedImage, classes: Names) -> list[Note]:
     if found is not None:
         where = "on" if found.hit else "beside"
         said.append(f"log-odds fall most {where} it, ROC area {found.detection:.2f}")
+    if maps.classes.sure:
+        odds = f"{maps.base_log_odds:.1f}, lowest {float(maps.log_odds.min()):.1f}"
+        said.append(minus(f"hardly changes, so d shows its log-odds: {odds}"))
     unit = f"{maps.unit.layer}/{maps.unit.channel}"
     said.append(f"{unit}: activity {number(maps.base_activity)}, lowest {number(least)}")
     said.append(minus(f"falls with its projection, rank {row.agreement.correlation:.2f}"))

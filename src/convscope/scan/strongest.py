@@ -134,13 +134,13 @@ def layers_with_maps(network: Network, asked: Iterable[str] | None) -> tuple[str
 
     Args:
         network: that has them.
-        asked: their names; None is every convolutional layer.
+        asked: their names; None is every convolutional layer, of all outputs.
 
     Raises:
         BadOption: there are none, or one has no feature maps.
         NoSuchLayer: with the nearest names.
     """
-    wanted = set(network.conv_layers() if asked is None else asked)
+    wanted = set(network.conv_layers(all_outputs=True) if asked is None else asked)
     if not wanted:
         raise BadOption("there are no layers to look at; name some that have feature maps")
     for name in wanted:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Fill, Occluder, fill_planes
-from convscope.methods.occlusion import OcclusionMaps
+from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps
 from convscope.network.unit import Unit
 from convscope.store.results import Arrays
 
@@ -21,6 +21,7 @@ __all__ = ["Elsewhere", "elsewhere_from", "maps_from", "stored"]
 
 MAPS = ("probability", "log_odds", "label", "activity", "rows", "columns", "projection",
         "base_probabilities")  # fmt: skip
+OF_CLASSES = ("probability", "log_odds", "label", "base_probabilities", "base_log_odds")
 NUMBERS = ("base_log_odds", "base_activity", "activation")
 
 
@@ -87,10 +88,10 @@ def maps_from(arrays: Mapping[str, NDArray[Any]], image: Tensor, fill: Fill) -> 
     known |= {name: float(arrays[name]) for name in NUMBERS}
     (tall, wide), (down, across) = arrays["occluder"].tolist()
     return OcclusionMaps(
+        answer=ClassMaps(int(arrays["target"]), **{name: known.pop(name) for name in OF_CLASSES}),
         **known,
         unit=Unit.parse(str(arrays["unit"])),
         box=_box(arrays["box"]),
-        target=int(arrays["target"]),
         image=image,
         fill=fill_planes(fill, image),
         occluder=Occluder((tall, wide), (down, across)),
