@@ -101,7 +101,9 @@ def occlude(
         >>> maps = occlude(network, image, Occluder(16, 8), fill=0.0, target=1)
         >>> maps.probability.shape
         torch.Size([4, 4])
-        >>> occlude(network, image, fill=0.0, target=lambda scores: scores[3] - scores[1]).value
+        >>> margin = lambda scores: scores[1] - scores[0]
+        >>> occlude(network, image, Occluder(16, 8), fill=0.0, target=margin).value.shape
+        torch.Size([4, 4])
     """
     image = one_image(network, image)
     occluder = occluder or Occluder.fitting(*image.shape[-2:])
@@ -146,7 +148,7 @@ def occlude(
 
 
 def _class_maps(result: Sweep, target: int | None) -> ClassMaps:
-    """What a sweep says of a class.   target : None is the most probable one of the image"""
+    """What a sweep tells of a class; by default of the most probable one of the image."""
     base = result.base_probabilities()
     target = int(base.argmax()) if target is None else target
     return ClassMaps(

@@ -148,9 +148,18 @@ def project(
 class TargetProjections:
     """What `project_target` returns, a row per image.
 
-    projection : (U, C, H, W), in the scale of the preprocessed image, signed, not rectified
-    value : (U,), the target's value;   target : what was projected
-    images : (U,) int64, the row of the trace each was seen in
+    Attributes:
+        projection: In the scale of the preprocessed image, signed, not rectified.
+        value: The target's value in each image.
+        target: What was projected.
+        images: The row of the trace that each was seen in.
+
+    Shape:
+        projection: (U, C, H, W). value: (U,). images: (U,), int64.
+
+    Example:
+        >>> convscope.project_target(trace, lambda scores: scores[1]).value.shape
+        torch.Size([1])
     """
 
     projection: Tensor
@@ -186,9 +195,9 @@ def project_target(
         NonFinite: the value is NaN or infinite.
 
     Example:
-        >>> network = convscope.open_network(module, (3, 224, 224))
-        >>> margin = lambda scores: scores[3] - scores[5]
-        >>> convscope.project_target(network.trace(image), margin).projection
+        >>> margin = lambda scores: scores[1] - scores[0]
+        >>> convscope.project_target(trace, margin).projection.shape
+        torch.Size([1, 3, 32, 32])
     """
     network = trace.network
     target = target if isinstance(target, Target) else Target(target)

@@ -268,10 +268,16 @@ class Job:
         return self.read(values), activity
 
     def read(self, values: Mapping[str, Tensor]) -> Tensor | None:
-        """Numbers for each of N images out of what the layers of the answer hold.
+        """Read the answer for each of N images out of what the answer's layers hold.
 
-        values : layer -> (N, ...).   Returns  (N, classes), or (N, 1) of a target; None if neither
-        is wanted
+        Args:
+            values: The layers' values.
+
+        Returns:
+            One number per class, or the target's; None if neither is wanted.
+
+        Shape:
+            values: (N, ...) each. The result: (N, classes) or (N, 1).
         """
         if self.target is not None:
             return self.target.values([values[name] for name in self.outputs])[:, None]

@@ -356,7 +356,7 @@ class _Maps:
 
     @classmethod
     def of(cls, network: Graph) -> _Maps:
-        """Raises  BadInput: they end in a softmax over one channel."""
+        """A network's maps of classes; BadInput where they end in a softmax over one channel."""
         values = network.task is Task.REGRESS
         normalised = not values and is_normalised(network)
         channels = network.layer(network.output).channels
@@ -393,7 +393,7 @@ class _Maps:
 
 
 def _check(at: ClassAt, count: int, what: str, grid: tuple[int, int] | None) -> None:
-    """Raises  BadOption: no such class, or position."""
+    """Refuse, with BadOption, a class or position that there is not."""
     if not 0 <= at.index < count:
         raise BadOption(f"target {at.index}: the network has {what} 0 to {count - 1}")
     if at.position is None:

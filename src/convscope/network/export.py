@@ -51,9 +51,14 @@ ROUNDS = 4
 
 
 def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
-    """The exported program of `module` in evaluation mode.   The module comes back as it was.
+    """Export a module in evaluation mode. The module comes back as it was.
 
-    Raises  BadModel: it cannot be exported.
+    Args:
+        module: The module.
+        input_shape: (C, H, W) of its images.
+
+    Raises:
+        BadModel: It cannot be exported.
     """
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     image = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)

@@ -29,9 +29,10 @@ OTHER_BATCH = 3
 class Folding:
     """Takes the constants of an exported graph, in order.
 
-    batch : the symbol that stands for the number of images
-    sources : fx name -> parameter, buffer, or constant of the module
-    learned : those names whose values may be trained; what is computed from them is added
+    Args:
+        batch: The symbol that stands for the number of images.
+        sources: The module's parameters, buffers and constants, by name in the graph.
+        learned: Those names whose values may be trained; what is computed from them is added.
     """
 
     def __init__(self, batch: Any, sources: dict[str, Tensor], learned: set[str]) -> None:
@@ -57,7 +58,11 @@ class Folding:
     def take(self, fx: Any) -> None:
         """Fold one node. A number that depends on the size of the batch is left alone.
 
-        Raises  UnsupportedOp: it draws at random, or is not the same for every image.
+        Args:
+            fx: The node.
+
+        Raises:
+            UnsupportedOp: It draws at random, or is not the same for every image.
         """
         inputs = fx.all_input_nodes
         if fx.meta.get("val") is None:
@@ -113,10 +118,7 @@ class Folding:
         return values[fx.name]
 
     def _call(self, fx: Any, values: Any, images: int, copy: bool = False) -> Any:
-        """What a node gives for a batch of so many images.
-
-        values : name -> constant;   copy : leave them as they are
-        """
+        """What a node gives for a batch of so many images; `copy` spares the constants."""
 
         def argument(node: Any) -> Any:
             if node.name in values:

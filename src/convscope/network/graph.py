@@ -217,17 +217,22 @@ class Graph:
         return unit
 
     def conv_layers(self, *, all_outputs: bool = False) -> tuple[str, ...]:
-        """Names of the convolutional layers that the answer depends on, bottom up.
+        """List the convolutional layers that the answer depends on, bottom up.
 
-        all_outputs : those that any other output depends on, too
+        Args:
+            all_outputs: List those that any other output depends on, too.
         """
         tops = self.outputs.values() if all_outputs else [self.output]
         return tuple(node.name for node in self.below(tops) if node.op.convolves)
 
     def output_layer(self, wish: str | int) -> str:
-        """The layer that holds an output, by the output's name or its number from 0.
+        """Find the layer that holds an output.
 
-        Raises  BadOption: with the outputs there are.
+        Args:
+            wish: The output's name, or its number from 0.
+
+        Raises:
+            BadOption: There is no such output; the message has those that there are.
         """
         if wish in self.outputs:
             return self.outputs[str(wish)]

@@ -128,8 +128,13 @@ def draw_projection(axes: Axes, maps: OcclusionMaps, preprocess: Preprocess) -> 
 
 
 def draw_value(axes: Axes, maps: OcclusionMaps, bar: bool = True) -> None:
-    """The target's probability, dark where it is 0; or its log-odds, or another value, dark where
-    it is lowest.   bar : with its scale"""
+    """Draw the target's probability, dark where it is 0; or another value, dark where it is lowest.
+
+    Args:
+        axes: Where to draw.
+        maps: The occlusion maps.
+        bar: Whether to draw the scale beside it.
+    """
     low = min(float(maps.value.min()), maps.base_value)
     high = max(float(maps.value.max()), maps.base_value)
     low = 0.0 if isinstance(maps.answer, ClassMaps) and not maps.answer.sure else low
