@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import product
 from unittest.mock import patch
 
@@ -29,6 +30,7 @@ SHAPE = (3, *SIZE)
 BOXES = BoxGrid(((0, 3), (4, 7), (5, 6), (11, 14)), ((0, 2), (3, 6), (10, 13)))
 
 
+@cache
 def opened(name: str, rectify: bool = True) -> tuple[ByPosition, Network]:
     torch.manual_seed(0)
     module = ByPosition(FORMS[name], rectify).double().eval().requires_grad_(False)
