@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convscope.geometry.box import Box
+from convscope.geometry.table import Table, windows_below
 from convscope.geometry.window import IDENTITY, Field, Status, Window
 
 sliding = st.builds(
@@ -24,7 +25,15 @@ upsampling = st.builds(
     st.integers(1, 3),
     st.fractions(-2, 2, max_denominator=4),
 )
-windows = st.one_of(sliding, upsampling)
+mirrors = st.builds(lambda size, step, start: Window(size, -step, start),
+                    st.integers(1, 3), st.integers(1, 3), st.integers(0, 20))  # fmt: skip
+windows = st.one_of(sliding, upsampling, mirrors)
+tables = st.builds(
+    lambda reads, extent: Table(*zip(*((a % extent, min(a % extent + n, extent)) for a, n in reads),
+                                     strict=True), extent=extent),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4)), min_size=1, max_size=12),
+    st.integers(1, 12),
+)  # fmt: skip
 
 
 def read(window: Window, index: int) -> range:
@@ -116,3 +125,57 @@ def test_boxes_intersect_join_and_clip() -> None:
     assert a.hull(b) == Box(-2, 0, 9, 5)
     assert a.clip(3, 3) == Box(0, 1, 3, 3)
     assert a.intersect(Box(50, 50, 60, 60)).empty
+
+
+@given(tables, st.integers(-3, 14), st.integers(1, 6))
+def test_a_table_answers_what_its_intervals_say(table: Table, first: int, count: int) -> None:
+    """Both directions, against sets; outputs that are not there read nothing."""
+    reads = [set(range(a, b)) for a, b in zip(table.first, table.last, strict=True)]
+    wanted = set().union(*(reads[i] for i in range(first, first + count) if 0 <= i < len(reads)))
+    low, high = table.need((np.array([first]), np.array([first + count])))
+    assert set(range(low[0], high[0])) >= wanted
+    assert (low[0], high[0]) == ((min(wanted), max(wanted) + 1) if wanted else (0, 0))
+    changed = set(range(first, first + count))
+    touched = [i for i, read in enumerate(reads) if read & changed]
+    low, high = table.affected((np.array([first]), np.array([first + count])), len(reads))
+    assert (low[0], high[0]) == ((touched[0], touched[-1] + 1) if touched else (0, 0))
+
+
+@given(tables, st.fractions(-2, 3, max_denominator=4).filter(bool))
+def test_the_window_of_a_table_holds_each_interval_and_an_exact_one_is_it(
+    table: Table, stride: Fraction
+) -> None:
+    window = table.window(stride)
+    for i, (first, last) in enumerate(zip(table.first, table.last, strict=True)):
+        if first < last:
+            assert window.first(i) <= first and last <= window.first(i) + window.size
+            inside = window.first(i) >= 0 and window.first(i) + window.size <= table.extent
+            if window.status is Status.EXACT and inside:
+                assert (first, last) == (window.first(i), window.first(i) + window.size)
+
+
+@given(windows, st.integers(1, 9))
+def test_the_window_of_what_a_window_reads_is_that_window_or_no_larger(
+    window: Window, outputs: int
+) -> None:
+    """Written down output by output, shifted into a map that holds all of it."""
+    firsts = [window.first(i) for i in range(outputs)]
+    shift = -min(firsts)
+    first = [a + shift for a in firsts]
+    table = Table(first, [a + window.size for a in first], extent=max(first) + window.size + 1)
+    found = table.window(window.stride)
+    assert found.status is Status.EXACT
+    assert found.size == window.size
+    assert [found.first(i) for i in range(outputs)] == first
+
+
+@given(st.one_of(windows, tables), st.lists(st.integers(0, 10), min_size=1), st.integers(1, 5))
+def test_windows_below_hold_what_is_needed_and_are_of_one_size(
+    reach: Window | Table, first: list[int], size: int
+) -> None:
+    low, below = windows_below(reach, np.array(first), size)
+    needed = reach.need((np.array(first), np.array(first) + size))
+    for at, a, b in zip(low, *needed, strict=True):
+        assert b <= a or (at <= a and b <= at + below)
+    if isinstance(reach, Table):
+        assert (low >= 0).all() and (low + below <= max(reach.extent, below)).all()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -49,6 +51,35 @@ class SpaceToDepth(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x[:, :, : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
         return torch.cat([x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)], 1)
+
+
+PLACED: dict[str, Callable[[Tensor], Tensor]] = {
+    "mirrored": lambda x: F.pad(x, (1, 0, 1, 1), "reflect"),
+    "repeated": lambda x: F.pad(x, (2, -1, 0, 1), "replicate"),
+    "circular": lambda x: F.pad(x, (1, 1, 1, 1), "circular"),
+    "filled": lambda x: F.pad(x, (1, 0, 0, 2, 0, 1), value=0.5)[:, :-1],
+    "doubled": lambda x: F.interpolate(x, scale_factor=2),
+    "bilinear": lambda x: F.interpolate(x, scale_factor=1.5, mode="bilinear"),
+    "bicubic": lambda x: F.interpolate(x, size=(11, 12), mode="bicubic"),
+    "averaged": lambda x: F.adaptive_avg_pool2d(x, (5, 7)),
+    "largest": lambda x: F.adaptive_max_pool2d(x, (5, 7)),
+    "uncounted": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    "upside down": lambda x: x.flip(1, 2),
+    "rolled": lambda x: x.roll((1, -2), (2, 3)),
+    "repeated rows": lambda x: x.repeat_interleave(2, 2)[:, :, :, 1:],
+    "skipped": lambda x: x + F.interpolate(F.max_pool2d(x, 2), size=x.shape[2:]),
+}
+
+
+class Placed(nn.Module):
+    """What windows do where they are told where they lie: borders, sizes, orders of positions."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+
+    def forward(self, x: Tensor) -> Tensor:
+        return PLACED[self.form](x)
 
 
 class Trident(nn.Module):
@@ -139,7 +170,7 @@ def _blocks(
 ) -> tuple[nn.Module, int]:
     """gates : also what windows cannot follow."""
     kinds = ["conv", "conv", "depthwise", "max", "avg", "residual", "concat", "trident", "lrn"]
-    kinds += ["crop", "space to depth"]
+    kinds += ["crop", "space to depth", "placed", "transposed"]
     kind = draw(st.sampled_from([*kinds, "gate", "position"] if gates else kinds))
     if kind == "conv":
         groups = draw(st.sampled_from([g for g in (1, 2, 3) if channels % g == 0]))
@@ -191,6 +222,16 @@ def _blocks(
     if kind == "crop":
         pairs = [st.tuples(st.integers(low, 2), st.integers(low, 2)) for low in (0, 1)]
         return Crop(draw(pairs[0]), draw(st.integers(0, 2)), draw(pairs[1])), channels
+    if kind == "placed":
+        return Placed(draw(st.sampled_from(list(PLACED)))), channels
+    if kind == "transposed":
+        stride = draw(st.integers(1, 3))
+        conv = nn.ConvTranspose2d(
+            channels, 4, (draw(st.integers(1, 4)), draw(st.integers(1, 4))), stride,
+            padding=draw(st.integers(0, 1)), output_padding=draw(st.integers(0, stride - 1)),
+            dilation=draw(st.integers(1, 2)),
+        )  # fmt: skip
+        return nn.Sequential(conv, nn.ReLU()), 4
     if kind == "space to depth":
         return SpaceToDepth(), 4 * channels
     if kind == "position":

@@ -127,7 +127,7 @@ def check_the_adjoints(network: Network, layer: str) -> None:
         rule = node.op.adjoint_on_window
         if node.pointwise or node.op.adjoint_looks(node) or "bias" in node.tensors:
             continue
-        size = cone.edges[node.name][0].part[2:]
+        size = cone.edges[node.name][0].size
         x = torch.randn(1, node.below[0][0], *size, dtype=torch.float64)
         y = torch.randn(1, node.shape[0], *cone.size(node.name), dtype=torch.float64)
         assert rule is not None

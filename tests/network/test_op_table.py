@@ -96,11 +96,6 @@ def opened(name: str) -> tuple[nn.Sequential, Network]:
         return module, open_network(module, SHAPE)
 
 
-def test_the_tables_own_rows_do_not_know_these_operations() -> None:
-    for overload in (aten.pixel_unshuffle.default, aten.roll.default):
-        assert ops.op_of(overload) is None
-
-
 @pytest.mark.parametrize("name", ROWS)
 def test_a_sweep_through_it_is_what_the_module_says(name: str) -> None:
     module, network = opened(name)
@@ -159,7 +154,9 @@ def test_the_row_of_contributing_has_the_windows_of_the_formula() -> None:
 def test_what_is_elementwise_is_pointwise_and_what_goes_down_on_windows_goes_up_on_them() -> None:
     for op in ops.OPS:
         assert op.pointwise or not op.elementwise, op.kind
-        assert op.on_window is not None or op.adjoint_on_window is None, op.kind
+        upward = op.on_window is not None or op.on_window_at is not None
+        assert upward or op.adjoint_on_window is None, op.kind
+        assert (op.on_window_at is None) == (op.reach is None), op.kind
         assert op.adjoint is not None or op.adjoint_on_window is None, op.kind
 
 

@@ -47,13 +47,33 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "softmax over the batch": (lambda net, x: F.softmax(net.conv(x), 0), "images of a batch"),
     "one image of the batch": (lambda net, x: net.conv(x)[:1], "images of a batch"),
     "random dropout": (lambda net, x: F.dropout(net.conv(x)), "training=self.training"),
-    "pooling with indices": (
-        lambda net, x: F.max_pool2d(x, 2, return_indices=True)[0],
-        "aten.max_pool2d_with_indices.default",
+    "the switches of a pool": (
+        lambda net, x: F.max_pool2d(x, 2, return_indices=True)[1] * 0.5,
+        "reads getitem_1, which is no feature map",
+    ),
+    "unpooling of regions that overlap": (
+        lambda net, x: F.max_unpool2d(*F.max_pool2d(x, 3, 2, return_indices=True), 3, 2),
+        "unpools regions that overlap",
+    ),
+    "unpooling by other switches": (
+        lambda net, x: F.max_unpool2d(
+            F.max_pool2d(x, 2), F.adaptive_max_pool2d(x, 6, return_indices=True)[1], 2
+        ),
+        "takes the switches of an adaptive max pool",
     ),
     "a number of the batch": (lambda net, x: net.conv(x) * x.shape[0], "computed at run time"),
-    "reflected padding": (lambda net, x: F.pad(x, (1, 1, 1, 1), "reflect"), "pads by 'reflect'"),
-    "padded channels": (lambda net, x: F.pad(x, (0, 0, 0, 0, 1, 1)), "pads along channels"),
+    "a flipped batch": (lambda net, x: net.conv(x).flip(0), "mixes the images of a batch"),
+    "a rolled batch": (lambda net, x: net.conv(x).roll(1), "mixes the images of a batch"),
+    "a batch turned around": (lambda net, x: x.rot90(2, (0, 1)), "mixes the images of a batch"),
+    "two lists of indices": (lambda net, x: x[:, [0, 1], [2, 3]], "more than one list of indices"),
+    "a filter in three dimensions": (
+        lambda net, x: F.conv3d(x[:, None], net.conv.weight[:, None]),
+        "aten.conv3d.default",
+    ),
+    "a sampling grid": (
+        lambda net, x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1)),
+        "aten.grid_sampler.default",
+    ),
 }
 
 

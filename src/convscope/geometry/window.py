@@ -47,7 +47,8 @@ class Window:
 
     Attributes:
         size: How many inputs an output reads, from the first to the last.
-        stride: Steps, in inputs, from an output's window to the next one's; 0 if it is global.
+        stride: Steps, in inputs, from an output's window to the next one's; 0 if it is global,
+            negative where the axis is mirrored.
         start: The first input of output 0; below 0 in the padding.
         status: How sure the window is.
 
@@ -112,6 +113,8 @@ class Window:
             interval: Output indices, half-open: integers, or integer arrays of equal shape.
         """
         first, last = interval
+        if self.stride < 0:  # a mirror: the last output reads first
+            return self.first(last - 1), self.first(first) + self.size
         return self.first(first), self.first(last - 1) + self.size
 
     def affected(self, interval: Interval, extent: int) -> Interval:
@@ -132,8 +135,11 @@ class Window:
             return first * 0, extent * inside
         # output i reads [first(i), first(i) + size): it is touched where first(i) < last and
         # first(i) > first_of_interval - size; `floor(x) < n` is `x < n` for an integer n.
-        low = -((start - (first - self.size + 1) * scale) // stride)
-        high = -((start - last * scale) // stride)
+        least, most = (first - self.size + 1) * scale - start, last * scale - start
+        if stride < 0:
+            low, high = most // stride + 1, least // stride + 1
+        else:
+            low, high = -(-least // stride), -(-most // stride)
         return _clip(low, extent), _clip(high, extent)
 
     def after(self, below: Window) -> Window:
@@ -145,21 +151,23 @@ class Window:
         Returns:
             The composed window; an upper bound where rounding twice makes it larger than need be.
         """
-        reach = (self.size - 1) * below.stride
+        reach = (self.size - 1) * abs(below.stride)
         start = below.start + self.start * below.stride
+        if below.stride < 0:  # a mirror below: the last of what is read comes first
+            start -= reach
         status = self.status | below.status
         slack = Fraction(0)
         whole_steps = self.stride.denominator == self.start.denominator == 1
         shift_only = below.stride == 1 and below.start.denominator == 1
         if not (whole_steps or shift_only):  # flooring twice: leave room for the first floor
             steps = math.lcm(self.stride.denominator, self.start.denominator)
-            slack = below.stride * Fraction(steps - 1, steps)
+            slack = abs(below.stride) * Fraction(steps - 1, steps)
         if slack or (reach + slack).denominator != 1:
             status = status | Status.UPPER_BOUND
         return Window(
             size=below.size + math.ceil(reach + slack),
             stride=self.stride * below.stride,
-            start=start - slack,
+            start=start - slack if below.stride > 0 else start,
             status=status,
         )
 

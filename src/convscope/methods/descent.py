@@ -214,7 +214,7 @@ def descend_in_windows(
                 ours.add(edge.below)
             elif node.name in alone and _keeps_channels(node, rules):
                 alone.add(edge.below)
-            signals[edge.below] = cone.join(signals.get(edge.below), edge, part)
+            signals[edge.below] = cone.join(signals.get(edge.below), edge, part, seen.positions)
     return signals[INPUT]
 
 

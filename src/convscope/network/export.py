@@ -46,6 +46,11 @@ REGIONS = frozenset(
 _LEAVES = (Tensor, int, float, complex, bool, str, bytes, type(None))
 """What forward() may return inside of containers."""
 TORCH = str(Path(torch.__file__).parent)
+BY_NAME = frozenset(
+    (aten.conv3d.default, aten.conv3d.padding, aten.conv_transpose3d.input,
+     aten.grid_sampler.default)
+)  # fmt: skip
+"""What is refused by its own name: its parts would not be read either, and say less."""
 ROUNDS = 4
 """How often what an operation is made of is taken apart again."""
 
@@ -172,7 +177,8 @@ def _taken_apart(program: Any) -> Any:
         if not lacking - taken.keys():
             break
         known = torch.export.default_decompositions()
-        more = {target: known[target] for target in lacking - taken.keys() if target in known}
+        apart = lacking - taken.keys() - BY_NAME
+        more = {target: known[target] for target in apart if target in known}
         if not more:
             break
         taken.update(more)

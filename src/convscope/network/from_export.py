@@ -42,6 +42,7 @@ INPUT = ".input"
 """Name of the image itself, below every node: no module's, as no part of its name is empty."""
 
 aten = torch.ops.aten
+_POOLS_WITH_SWITCHES = (aten.max_pool2d_with_indices.default, aten.adaptive_max_pool2d.default)
 _RESHAPES = (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.default)
 
 
@@ -101,7 +102,7 @@ class _Reader:
                 continue
             elif fx not in self.images:
                 self.stored.take(fx)
-            elif is_tensor(fx):
+            elif is_tensor(fx) and not _is_switches(fx):
                 self._read(fx, lrn.get(fx))
         outputs = self._output_values()
         self._join_spellings({fx.name for fx in outputs.values()})
@@ -169,6 +170,8 @@ class _Reader:
         return value
 
     def _value_of(self, operand: Any, fx: Any) -> Any:
+        if operand not in self.memory:
+            raise UnsupportedOp(refusal(fx, f"reads {operand.name}, which is no feature map"))
         if self.memory.is_stale(operand):
             raise UnsupportedOp(refusal(fx, "reads memory that was overwritten through a view"))
         return self.memory.holder(operand)
@@ -280,6 +283,27 @@ def _shape(fx: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in fx.meta["val"].shape[1:])
 
 
+def _is_switches(fx: Any) -> bool:
+    """Whether it is where the maxima of a pool came from: read together with the pool's input."""
+    piece = fx.target is operator.getitem
+    return piece and fx.args[0].target in _POOLS_WITH_SWITCHES and fx.args[1] == 1
+
+
+def _bind_unpool(fx: Any, bound: dict[str, Any]) -> dict[str, Any]:
+    """An unpooling as a function of two maps: its own, and the one that the switches are of."""
+    switches = bound.pop("indices")
+    if not (isinstance(switches, torch.fx.Node) and _is_switches(switches)):
+        raise UnsupportedOp(refusal(fx, "takes switches that are not a max pool's own"))
+    pool = _bind(switches.args[0])
+    if "kernel_size" not in pool:
+        raise UnsupportedOp(refusal(fx, "takes the switches of an adaptive max pool"))
+    return {
+        **{key: value for key, value in pool.items() if key != "self"},
+        **bound,
+        "pooled": pool["self"],
+    }
+
+
 def _bind(fx: Any) -> dict[str, Any]:
     """The call's arguments by the names of the ATen schema, defaults filled in."""
     if fx.target is operator.getitem:
@@ -290,12 +314,14 @@ def _bind(fx: Any) -> dict[str, Any]:
     bound = {a.name: a.default_value if a.has_default_value() else None for a in schema}
     bound.update(zip((a.name for a in schema), fx.args, strict=False))
     bound.update(fx.kwargs)
-    return bound
+    return _bind_unpool(fx, bound) if fx.target is aten.max_unpool2d.default else bound
 
 
 def _bind_piece(source: Any, index: int) -> dict[str, Any]:
-    """A piece of a chunk or split, as the arguments of the slice that it is."""
+    """A piece of a chunk, split or unbind, as the arguments of the cut that it is."""
     whole, pieces = _bind(source), source.meta["val"]
+    if source.target is aten.unbind.int:
+        return {"self": whole["self"], "dim": whole["dim"], "index": index}
     lengths = [piece.shape[whole["dim"]] for piece in pieces]
     start = sum(lengths[:index])
     end = start + lengths[index]

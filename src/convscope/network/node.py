@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+import numpy as np
 from torch import Tensor
 
-from convscope.geometry.window import Field, Window
+from convscope.geometry.table import Reach, windows_below
+from convscope.geometry.window import Field
+from convscope.network.axis_map import AxisMap
 from convscope.network.constants import stamp
+from convscope.network.place import Place
 
 __all__ = ["Node", "Op", "Rule", "Run", "Saved", "SavedWindows", "WindowRule", "patch_size"]
 
@@ -31,6 +35,7 @@ class SavedWindows(Saved, Protocol):
     """What a downward rule may ask of the forward pass where signals go down in windows.
 
     Attributes:
+        place: Where the windows lie, above and below.
         channels: The channel of each signal, where it is still its unit's one value; or None.
         scratch: Memory that a rule may keep from one group of units to the next, under its own
             name.
@@ -38,6 +43,9 @@ class SavedWindows(Saved, Protocol):
     Shape:
         channels: (U,).
     """
+
+    @property
+    def place(self) -> Place: ...
 
     @property
     def channels(self) -> Tensor | None: ...
@@ -79,11 +87,23 @@ class Node:
         """The reach of this operation into each of its inputs."""
         return tuple(self.op.field(self, i) for i in range(len(self.inputs)))
 
+    @cached_property
+    def reaches(self) -> tuple[tuple[Reach, Reach], ...]:
+        """The same position by position where no affine map says it: (rows, columns) per input."""
+        if self.placed and self.op.reach is not None:
+            return tuple(self.op.reach(self, i) for i in range(len(self.inputs)))
+        return tuple(field.axes for field in self.fields())
+
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.op.forward(self, *inputs)
 
-    def forward_on_window(self, *patches: Tensor) -> Tensor:
-        """`forward` on patches that already hold what lies outside the maps."""
+    def forward_on_window(self, *patches: Tensor, place: Place | None = None) -> Tensor:
+        """`forward` on patches that already hold what lies outside the maps.
+
+        place : where they lie, for a node that is `placed`
+        """
+        if self.placed and self.op.on_window_at is not None and place is not None:
+            return self.op.on_window_at(self, place, *patches)
         return (self.op.on_window or self.op.forward)(self, *patches)
 
     @property
@@ -105,12 +125,32 @@ class Node:
     @cached_property
     def on_windows(self) -> bool:
         """Whether this operation can run on a window of its grid, its border taken care of."""
-        return self.pointwise or (self.op.on_window is not None and self._has_windows)
+        alike = self.op.on_window is not None and self._has_windows
+        return self.pointwise or alike or self.placed
+
+    @cached_property
+    def placed(self) -> bool:
+        """Whether it runs on windows where it is told where they lie: positions are not alike."""
+        if self.op.on_window_at is None or not self._are_maps or self.op.reach is None:
+            return False
+        if self.op.on_window is not None and self.op.windowable(self):
+            return False
+        reaches = (self.op.reach(self, i) for i in range(len(self.inputs)))
+        return not any(axis.is_whole for axes in reaches for axis in axes)
+
+    @property
+    def _are_maps(self) -> bool:
+        return all(len(shape) == 3 for shape in (self.shape, *self.below))
 
     @property
     def _has_windows(self) -> bool:
-        maps = all(len(shape) == 3 for shape in (self.shape, *self.below))
-        return maps and self.op.windowable(self)
+        return self._are_maps and self.op.windowable(self)
+
+    @cached_property
+    def axis_maps(self) -> tuple[tuple[AxisMap | None, AxisMap | None], ...]:
+        """Of an operation that is linear along each axis: (rows, columns) for each input."""
+        assert self.op.axes is not None
+        return tuple(self.op.axes(self, i) for i in range(len(self.inputs)))
 
     def derived(self, key: str, make: Callable[[Node], Any]) -> Any:
         """What `make` computes from the node's weight, kept until that is written to."""
@@ -166,6 +206,13 @@ class Op:
     border: float = 0.0
     adjoint_on_window: WindowRule | None = None
     """`adjoint` for signals in windows: down to the whole patch that `on_window` reads."""
+    reach: Callable[[Node, int], tuple[Reach, Reach]] | None = None
+    """`field` position by position, where no affine map says what is read: a table per axis."""
+    on_window_at: Callable[..., Tensor] | None = None
+    """(node, place, *patches) -> output: `on_window` where positions are not alike. Patches lie in
+    the maps, as `reach` says."""
+    axes: Callable[[Node, int], tuple[AxisMap | None, AxisMap | None]] | None = None
+    """What it does along rows and along columns, for an operation that is linear in both."""
     stays_inside: bool = False
     """On windows, too, `adjoint` brings signals only to positions that the map below has."""
     windowable: Callable[[Node], bool] = lambda node: True
@@ -243,9 +290,6 @@ class Op:
 def patch_size(node: Node, size: Sequence[int], index: int = 0) -> tuple[int, int]:
     """(rows, columns) of the input patch that an output window of that size reads."""
 
-    def along(window: Window, extent: int) -> int:
-        first, last = window.need((0, extent))
-        return int(last - first)
-
     rows, columns = node.op.field(node, index).axes
-    return along(rows, size[-2]), along(columns, size[-1])
+    first = np.zeros(1, np.int64)
+    return windows_below(rows, first, size[-2])[1], windows_below(columns, first, size[-1])[1]

@@ -28,7 +28,8 @@ class Step:
         posts: The pointwise nodes after it.
         inputs: The names of the steps that it reads.
         windowed: Whether it, and all below, can run on windows.
-        run: From patches that already hold the border to the result, with all posts applied.
+        run: From patches that already hold the border to the result, with all posts applied; of
+            a head that is `placed`, with place=, where they lie.
         grid: The (rows, columns) of the result.
         cost: Multiply-adds over the whole map.
 
@@ -60,7 +61,7 @@ class Step:
 
     def full(self, *inputs: Tensor) -> Tensor:
         """On whole maps (P, C, H, W) or vectors (P, C)."""
-        if self.head.op.on_window is None:  # there is no border
+        if self.head.op.on_window is None and not self.head.placed:  # there is no border
             return self.run(*inputs)
         return _then(self.posts, self.head.forward(*inputs))
 
@@ -108,7 +109,9 @@ def fused_steps(network: Network, wanted: Iterable[str]) -> list[Step]:
 def _runner(head: Node, posts: tuple[Node, ...]) -> Run:
     """The step as one function on patches; the head's own padding is taken to be in the patch."""
     if head.op.fused is None:
-        return lambda *patches: _then(posts, head.forward_on_window(*patches))
+        return lambda *patches, place=None: _then(
+            posts, head.forward_on_window(*patches, place=place)
+        )
     run, left = head.op.fused(head, posts)
     return lambda *patches: _then(left, run(*patches))
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.geometry.window import Window
+from convscope.geometry.table import Reach, windows_below
 from convscope.network.from_export import INPUT
 from convscope.network.local.fusion import Step
 
@@ -57,15 +57,14 @@ class Side:
             self._planned[key] = make()
         return self._planned[key]  # type: ignore[return-value]
 
-    def need(self, step: str, window: Window) -> tuple[Tensor, int]:
+    def need(self, step: str, reach: Reach) -> tuple[Tensor, int]:
         """First index, per member, and size of the input that the step's windows read."""
 
         def make() -> tuple[Tensor, int]:
-            first = self.first[step]
-            low, high = window.need((first, first + self.size[step]))
-            return low, int(high[0] - low[0])
+            low, size = windows_below(reach, self.first[step].numpy(), self.size[step])
+            return torch.from_numpy(low), size
 
-        return self.plan(("need", step, window), make)
+        return self.plan(("need", step, reach), make)
 
     def holds(self, step: str, need: tuple[Tensor, int]) -> bool:
         """Whether the windows of `step` are exactly the patches needed."""
@@ -118,8 +117,8 @@ class Axis:
         for step in steps:
             n = step.grid[axis]
             reached = [
-                (field.rows, field.columns)[axis].affected((low[below], high[below]), n)
-                for field, below in zip(step.head.fields(), step.inputs, strict=True)
+                axes[axis].affected((low[below], high[below]), n)
+                for axes, below in zip(step.head.reaches, step.inputs, strict=True)
             ]
             some = (
                 [np.where(b > a, a, n) for a, b in reached],

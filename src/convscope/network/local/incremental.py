@@ -27,6 +27,7 @@ from convscope.network.local.patches import Base, copy_windows, overlap, overlay
 from convscope.network.network import Network
 from convscope.network.node import Node
 from convscope.network.ops.fused import dense
+from convscope.network.place import Corner, Place
 
 __all__ = ["BoxGrid", "IncrementalSweep", "Work"]
 
@@ -58,6 +59,28 @@ class _Group:
 
     def __len__(self) -> int:
         return self.shape[0] * self.shape[1]
+
+    def needs(self, step: Step, index: int) -> list[tuple[Tensor, int]]:
+        """Along rows and columns: where the patches that a step reads begin, and their size."""
+        sides = (self.rows, self.columns)
+        return [
+            side.need(step.name, reach)
+            for side, reach in zip(sides, step.head.reaches[index], strict=True)
+        ]
+
+    def place(self, step: Step) -> Place:
+        """Where a step's windows lie, and the patches that it reads."""
+        needs = [self.needs(step, i) for i in range(len(step.inputs))]
+        return Place(
+            self._corners(self.rows.first[step.name], self.columns.first[step.name]),
+            (self.rows.size[step.name], self.columns.size[step.name]),
+            tuple(self._corners(rows[0], columns[0]) for rows, columns in needs),
+            tuple((rows[1], columns[1]) for rows, columns in needs),
+        )
+
+    def _corners(self, rows: Tensor, columns: Tensor) -> Corner:
+        """Of every variant, rows by rows."""
+        return rows.repeat_interleave(len(columns)), columns.repeat(len(rows))
 
     def clear(self) -> None:
         self.windows.clear()
@@ -165,7 +188,11 @@ class IncrementalSweep:
         group.windows[INPUT] = _variants(group, base.rows[INPUT], change)
         for step in self.windowed:
             patches = [self._gather(group, base, step, i) for i in range(len(step.inputs))]
-            result = step.run(*(patch.permute(0, 3, 1, 2) for patch in patches))
+            patches = [patch.permute(0, 3, 1, 2) for patch in patches]
+            if step.head.placed:
+                result = step.run(*patches, place=group.place(step))
+            else:
+                result = step.run(*patches)
             group.windows[step.name] = result.permute(0, 2, 3, 1)
         for step in self.middle:
             inputs = [self._whole(group, base, name) for name in step.inputs]
@@ -174,12 +201,8 @@ class IncrementalSweep:
     def _gather(self, group: _Group, base: Base, step: Step, index: int) -> Tensor:
         """The input patch (P, h, w, C) that a step's window needs, border included."""
         below = step.inputs[index]
-        field = step.head.fields()[index]
         sides = (group.rows, group.columns)
-        needs = [
-            side.need(step.name, window)
-            for side, window in zip(sides, (field.rows, field.columns), strict=True)
-        ]
+        needs = group.needs(step, index)
         if all(side.holds(below, need) for side, need in zip(sides, needs, strict=True)):
             return group.windows[below]
         size = (needs[0][1], needs[1][1])

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from convscope.geometry.table import windows_below
 from convscope.network.from_export import INPUT
 from convscope.network.local.fusion import Step
 from convscope.network.local.grouping import Side, WindowRun, runs
@@ -39,10 +41,10 @@ class Base:
         key = (step.name, index)
         if key not in self._padded:
             values = self.rows[step.inputs[index]]
-            field = step.head.fields()[index]
             pads = []
-            for axis, window in enumerate((field.rows, field.columns)):
-                first, last = window.need((0, step.grid[axis]))
+            for axis, reach in enumerate(step.head.reaches[index]):
+                low, size = windows_below(reach, np.zeros(1, np.int64), step.grid[axis])
+                first, last = int(low[0]), int(low[0]) + size
                 pads.append((max(0, -first), max(0, last - values.shape[axis])))
             (top, bottom), (left, right) = pads
             if any((top, bottom, left, right)):

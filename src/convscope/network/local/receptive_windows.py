@@ -1,9 +1,11 @@
 """A unit's receptive cone: the window of every layer below that the unit can see.
 
-A unit of a layer reads, at each layer below, one window that moves with the unit's position and has
-the same size for all units of the layer. So signals of many units, of any images, go down together
-as equal-size windows, and a crop of the image as large as the receptive field is enough to compute
-what the unit saw. The geometry is `geometry.window`, the same as for receptive fields.
+A unit of a layer reads, at each layer below, one window, and the windows of all units of the layer
+are made equally large. So signals of many units, of any images, go down together as equal-size
+windows, and a crop of the image as large as the receptive field is enough to compute what the unit
+saw. Where a window lies is counted for each position of the layer's grid (`geometry.window` and
+`geometry.table` say what an operation reads), so that up-sampling, mirrored borders or a roll keep
+their windows: these need not move with the unit by whole steps.
 """
 
 from __future__ import annotations
@@ -13,32 +15,66 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from convscope.geometry.box import Box
-from convscope.geometry.window import Field, Status
+from convscope.geometry.table import Reach, windows_below
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 from convscope.network.node import Node, SavedWindows
 from convscope.network.ops.pooling import max_pool_switches, switch_places
+from convscope.network.place import Corner, Place, rewindow
 from convscope.network.trace import Trace
 
 __all__ = ["ReceptiveWindows", "SavedActivations", "SavedInCrops", "SavedInMaps"]
 
+Array = np.ndarray
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """Windows along one axis, one per position of the layer: all of one size.
+
+    first : (positions,) int64, the first index of each;   size : how many indices each has
+    """
+
+    first: Array
+    size: int
+
+    def below(self, reach: Reach) -> _Axis:
+        """What these windows read of the layer below."""
+        return _Axis(*windows_below(reach, self.first, self.size))
+
+    def hull(self, other: _Axis) -> _Axis:
+        """Windows that hold both."""
+        first = np.minimum(self.first, other.first)
+        last = np.maximum(self.first + self.size, other.first + other.size)
+        return _Axis(first, int((last - first).max()))
+
+
+Axes = tuple[_Axis, _Axis]
+
+
+@dataclass(frozen=True, eq=False)
 class _Edge:
     """The way from a node down to one of its inputs, in windows.
 
     Attributes:
         below: The name of the input.
-        part: The region of the input's window that the node's window reads: (top, left, height,
-            width) within that window, the same for every unit.
+        axes: The windows of the input that the node's windows read.
+        part: (top, left, height, width) of these within the input's own windows, where they are
+            the same for every unit; else None.
     """
 
     below: str
-    part: tuple[int, int, int, int]
+    axes: Axes
+    part: tuple[int, int, int, int] | None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.axes[0].size, self.axes[1].size
 
 
 class ReceptiveWindows:
@@ -47,14 +83,14 @@ class ReceptiveWindows:
     Attributes:
         network: The network.
         layer: The layer.
-        windows: A window along each axis for every node below (and "input"), as the layer's own
-            positions see it.
+        axes: The windows along rows and along columns for every node below (and "input"), one for
+            each position of the layer's grid.
     """
 
-    def __init__(self, network: Graph, layer: str, windows: Mapping[str, Field]) -> None:
+    def __init__(self, network: Graph, layer: str, axes: Mapping[str, Axes]) -> None:
         self.network = network
         self.layer = layer
-        self.windows = windows
+        self.axes = axes
         self.nodes = network.below([layer])
         self.extent = {INPUT: network.input_shape[-2:]}
         self.extent.update({node.name: network.layer(node.name).grid for node in self.nodes})
@@ -62,41 +98,42 @@ class ReceptiveWindows:
 
     @classmethod
     def of(cls, network: Graph, layer: str) -> ReceptiveWindows | None:
-        """Find a layer's cone; None where some layer below does not move with the unit.
+        """Find a layer's cone; None where some layer below does not run on windows.
 
         Args:
             network: The network.
             layer: The layer.
         """
-        windows: dict[str, Field] = {layer: Field()}
+        grid = network.layer(layer).grid
+        rows, columns = (_Axis(np.arange(n), 1) for n in grid)
+        axes: dict[str, Axes] = {layer: (rows, columns)}
         for node in reversed(network.below([layer])):
             if not node.on_windows:
                 return None
-            for reach, below in zip(node.fields(), node.inputs, strict=True):
-                seen = _through(windows[node.name], reach)
-                if seen is None:
-                    return None
-                if below in windows:
-                    joined = windows[below].hull(seen, (0, 0))
-                    if joined.status is not Status.EXACT:
-                        return None
-                    seen = joined
-                windows[below] = seen
-        return cls(network, layer, windows)
+            for reaches, below in zip(node.reaches, node.inputs, strict=True):
+                seen = _below(axes[node.name], reaches)
+                if below in axes:
+                    (rows, columns), (other, across) = seen, axes[below]
+                    seen = rows.hull(other), columns.hull(across)
+                axes[below] = seen
+        return cls(network, layer, axes)
 
     def _edges(self, node: Node) -> tuple[_Edge, ...]:
         edges = []
-        for reach, below in zip(node.fields(), node.inputs, strict=True):
-            seen = _through(self.windows[node.name], reach)
-            assert seen is not None
-            hull = self.windows[below]
-            top = int(seen.rows.start - hull.rows.start)
-            left = int(seen.columns.start - hull.columns.start)
-            edges.append(_Edge(below, (top, left, *seen.size)))
+        for reaches, below in zip(node.reaches, node.inputs, strict=True):
+            seen = _below(self.axes[node.name], reaches)
+            shifts = [
+                axis.first - hull.first for axis, hull in zip(seen, self.axes[below], strict=True)
+            ]
+            part = None
+            if all((shift == shift[0]).all() for shift in shifts):
+                part = (int(shifts[0][0]), int(shifts[1][0]), seen[0].size, seen[1].size)
+            edges.append(_Edge(below, seen, part))
         return tuple(edges)
 
     def size(self, name: str) -> tuple[int, int]:
-        return self.windows[name].size
+        rows, columns = self.axes[name]
+        return rows.size, columns.size
 
     def share(self) -> float:
         """Values in the cone's windows, as a share of those in the whole maps below."""
@@ -127,8 +164,17 @@ class ReceptiveWindows:
         Shape:
             positions: (U, 2). The result: rows (U,), columns (U,).
         """
-        field = self.windows[name]
-        return field.rows.first(positions[:, 0]), field.columns.first(positions[:, 1])
+        return _first(self.axes[name], positions)
+
+    def place(self, node: Node, positions: Tensor) -> Place:
+        """Where a node's windows lie, and what they read."""
+        edges = self.edges[node.name]
+        return Place(
+            self.first(node.name, positions),
+            self.size(node.name),
+            tuple(_first(edge.axes, positions) for edge in edges),
+            tuple(edge.size for edge in edges),
+        )
 
     def inside(self, name: str, positions: Tensor) -> Tensor | None:
         """Tell which values of some units' windows lie in the map; None where all do.
@@ -161,7 +207,14 @@ class ReceptiveWindows:
     def inside_part(self, edge: _Edge, positions: Tensor) -> Tensor | None:
         """`inside`, for the region of the input's window that an edge leads to."""
         mask = self.inside(edge.below, positions)
-        return None if mask is None else _cut(mask, edge)
+        return None if mask is None else self.cut(mask, edge, positions)
+
+    def cut(self, value: Tensor, edge: _Edge, positions: Tensor) -> Tensor:
+        """The region of the input's windows that an edge leads to."""
+        if edge.part is not None:
+            return _cut(value, edge.part)
+        at, to = self.first(edge.below, positions), _first(edge.axes, positions)
+        return rewindow(value, at, to, edge.size)
 
     def boxes(self, positions: Tensor) -> list[Box]:
         """The receptive fields of units, in image pixels, not clipped."""
@@ -172,14 +225,18 @@ class ReceptiveWindows:
             for top, left in zip(rows.tolist(), columns.tolist(), strict=True)
         ]
 
-    def join(self, signal: Tensor | None, edge: _Edge, part: Tensor) -> Tensor:
+    def join(self, signal: Tensor | None, edge: _Edge, part: Tensor, positions: Tensor) -> Tensor:
         """Add what an edge brings to the signal of the input's whole window."""
         size = self.size(edge.below)
+        if edge.part is None:
+            at, to = _first(edge.axes, positions), self.first(edge.below, positions)
+            part = rewindow(part, at, to, size)
         if part.shape[-2:] == size:
             return part if signal is None else signal + part
+        assert edge.part is not None
         # a copy, because a sum brings the same memory to both of its inputs
         joined = part.new_zeros((*part.shape[:2], *size)) if signal is None else signal.clone()
-        _cut(joined, edge).add_(part)
+        _cut(joined, edge.part).add_(part)
         return joined
 
     def take(self, values: Tensor, name: str, images: Tensor, positions: Tensor) -> Tensor:
@@ -206,7 +263,8 @@ class ReceptiveWindows:
             if node.name in values:
                 continue
             patches = [self.patch(node, i, values, positions) for i in range(len(node.inputs))]
-            value = node.forward_on_window(*patches)
+            place = self.place(node, positions) if node.placed else None
+            value = node.forward_on_window(*patches, place=place)
             mask = self.inside(node.name, positions)
             values[node.name] = value if mask is None else value.masked_fill(~mask, 0)
 
@@ -220,7 +278,7 @@ class ReceptiveWindows:
             mask = self.inside(edge.below, positions)
             if mask is not None:
                 value = value.masked_fill(~mask, node.op.border)
-        return _cut(value, edge)
+        return self.cut(value, edge, positions)
 
 
 def receptive_windows_of(network: Graph, layer: str) -> ReceptiveWindows | None:
@@ -304,7 +362,11 @@ class _SeenAt:
 
     def input(self, index: int = 0) -> Tensor:
         edge = self.seen.cone.edges[self.node.name][index]
-        return _cut(self.seen.window(edge.below), edge)
+        return self.seen.cone.cut(self.seen.window(edge.below), edge, self.seen.positions)
+
+    @property
+    def place(self) -> Place:
+        return self.seen.cone.place(self.node, self.seen.positions)
 
     def output(self) -> Tensor:
         return self.seen.window(self.node.name)
@@ -316,16 +378,19 @@ class _SeenAt:
 # --- pieces ---------------------------------------------------------------------------------------
 
 
-def _through(upper: Field, reach: Field) -> Field | None:
-    """A window seen through one operation, if it moves by whole steps and is exact."""
-    seen = upper.after(reach)
-    for window in (seen.rows, seen.columns):
-        whole_steps = window.start.denominator == window.stride.denominator == 1
-        if window.status is not Status.EXACT or not whole_steps:
-            return None
-    return seen
+def _below(axes: Axes, reaches: tuple[Reach, Reach]) -> Axes:
+    rows, columns = (axis.below(reach) for axis, reach in zip(axes, reaches, strict=True))
+    return rows, columns
 
 
-def _cut(value: Tensor, edge: _Edge) -> Tensor:
-    top, left, height, width = edge.part
+def _first(axes: Axes, positions: Tensor) -> Corner:
+    rows, columns = (
+        torch.from_numpy(axis.first).to(positions.device)[positions[:, a]]
+        for a, axis in enumerate(axes)
+    )
+    return rows, columns
+
+
+def _cut(value: Tensor, part: tuple[int, int, int, int]) -> Tensor:
+    top, left, height, width = part
     return value[..., top : top + height, left : left + width]

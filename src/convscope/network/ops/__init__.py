@@ -20,10 +20,15 @@ from convscope.network.ops.elementwise import ELEMENTWISE
 from convscope.network.ops.filters import FILTERS
 from convscope.network.ops.joining import JOINING
 from convscope.network.ops.normalising import LRN, NORMALISING
+from convscope.network.ops.padding import PADDING
+from convscope.network.ops.picking import PICKING
 from convscope.network.ops.pooling import POOLING
 from convscope.network.ops.products import PRODUCTS
 from convscope.network.ops.reducing import REDUCING
+from convscope.network.ops.resampling import RESAMPLING
 from convscope.network.ops.shaping import SHAPING
+from convscope.network.ops.spreading import SPREADING
+from convscope.network.ops.whole_maps import WHOLE_MAPS
 
 __all__ = ["COPY", "LRN", "OPS", "op_of"]
 
@@ -31,11 +36,16 @@ OPS: tuple[Op, ...] = (
     *FILTERS,
     *NORMALISING,
     *POOLING,
+    *RESAMPLING,
+    *SPREADING,
     *REDUCING,
     *JOINING,
     *PRODUCTS,
     *SHAPING,
+    *PADDING,
+    *PICKING,
     *COPYING,
+    *WHOLE_MAPS,
     *ACTIVATIONS,
     *ELEMENTWISE,
 )

@@ -1,9 +1,8 @@
-"""Op table: pooling, averaging, resampling."""
+"""Op table: pooling and averaging."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -11,21 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convscope.geometry.window import IDENTITY, Field, Status, Window
+from convscope.geometry.window import Field
 from convscope.network.node import Node, Op, Saved, SavedWindows, patch_size
+from convscope.network.ops.by_axes import along_each, by_axes, resample_back
 from convscope.network.ops.shared import (
     across,
     aten,
     linear_adjoint,
     linear_adjoint_on_window,
     pair,
-    same,
-    same_adjoint,
     sliding,
 )
 
 
-def _read_pool(bound: dict[str, Any]) -> dict[str, Any]:
+def read_pool(bound: dict[str, Any]) -> dict[str, Any]:
     kernel = pair(bound["kernel_size"])
     return {
         "kernel": kernel,
@@ -56,6 +54,9 @@ def max_pool_switches(node: Node, value: Tensor, *, on_window: bool = False) -> 
     on_window : the value is a patch that holds the border already
     """
     s = node.settings
+    if "kernel" not in s:
+        size = (node.shape[-2], node.shape[-1])
+        return F.adaptive_max_pool2d(value, size, return_indices=True)[1]
     padding, ceil_mode = ((0, 0), False) if on_window else (s["padding"], s["ceil_mode"])
     return F.max_pool2d(
         value, s["kernel"], s["stride"], padding, s["dilation"], ceil_mode, return_indices=True
@@ -144,6 +145,17 @@ def _avg_pool_on_window(node: Node, patch: Tensor) -> Tensor:
     return F.avg_pool2d(patch, s["kernel"], s["stride"], divisor_override=s["divisor_override"])
 
 
+def _avg_pool_along(node: Node, maps: Tensor, axis: int) -> Tensor:
+    s = node.settings
+    kernel, stride, padding = s["kernel"][axis], s["stride"][axis], s["padding"][axis]
+    ceil_mode, counted = s["ceil_mode"], s["count_include_pad"]
+    return F.avg_pool2d(maps, (kernel, 1), (stride, 1), (padding, 0), ceil_mode, counted)
+
+
+def _avg_pool_back(node: Node, signal: Tensor, saved: SavedWindows) -> tuple[Tensor, ...]:
+    return (resample_back if node.placed else linear_adjoint_on_window)(node, signal, saved)
+
+
 def _constant_divisor(node: Node) -> bool:
     """Whether every output is divided by the same number, at the border too."""
     s = node.settings
@@ -153,29 +165,6 @@ def _constant_divisor(node: Node) -> bool:
     )
     no_pad = s["padding"] == (0, 0) or s["count_include_pad"]
     return (inside and no_pad) or s["divisor_override"] is not None
-
-
-def _adaptive_field(node: Node, index: int) -> Field:
-    return Field(
-        *(
-            _adaptive_window(below, above)
-            for below, above in zip(node.below[0][-2:], node.shape[-2:], strict=True)
-        )
-    )
-
-
-def _adaptive_window(below: int, above: int) -> Window:
-    if above == 1:
-        return Window.whole(below) if below > 1 else IDENTITY
-    first = [i * below // above for i in range(above)]
-    last = [-((-(i + 1) * below) // above) for i in range(above)]
-    sizes = {b - a for a, b in zip(first, last, strict=True)}
-    status = Status.EXACT if len(sizes) == 1 else Status.UPPER_BOUND
-    return Window(max(sizes), Fraction(below, above), Fraction(0), status)
-
-
-def _adaptive_avg_pool(node: Node, value: Tensor) -> Tensor:
-    return F.adaptive_avg_pool2d(value, (node.shape[-2], node.shape[-1]))
 
 
 def _read_mean(bound: dict[str, Any]) -> dict[str, Any]:
@@ -190,81 +179,17 @@ def _mean_field(node: Node, index: int) -> Field:
     return across(node, index, node.settings["axes"])
 
 
-def _read_upsample(bound: dict[str, Any]) -> dict[str, Any]:
-    """scales : per axis, or None where the size was given: 5 x 1.5 rounds to 7, but steps by 1/1.5.
-
-    align_corners : of bilinear up-sampling only
-    """
-    scales = bound.get("scale_factors") or (bound.get("scales_h"), bound.get("scales_w"))
-    return {
-        "scales": tuple(scales) if all(scales) else None,
-        "align_corners": bound.get("align_corners"),
-    }
-
-
-def _steps(node: Node) -> tuple[Fraction, Fraction]:
-    """Rows and columns below per row and column above."""
-    if node.settings["scales"] is not None:
-        rows, columns = (1 / Fraction(s).limit_denominator(1000) for s in node.settings["scales"])
-    else:
-        rows, columns = (Fraction(node.below[0][a], node.shape[a]) for a in (-2, -1))
-    return rows, columns
-
-
-def _nearest_field(node: Node, index: int) -> Field:
-    return Field(*map(_nearest_window, _steps(node)))
-
-
-def _nearest_window(step: Fraction) -> Window:
-    """PyTorch works out floor(i * step) in float32: exactly so for factors up to 40."""
-    if step.numerator == 1 and step.denominator <= 40:
-        return Window(1, step)
-    return Window(3, step, Fraction(-1), Status.UPPER_BOUND)
-
-
-def _upsample(mode: str) -> Callable[[Node, Tensor], Tensor]:
-    def forward(node: Node, value: Tensor) -> Tensor:
-        scales, size = node.settings["scales"], node.shape[-2:]
-        return F.interpolate(
-            value,
-            size=None if scales else size,
-            scale_factor=scales,
-            mode=mode,
-            align_corners=node.settings["align_corners"],
-        )
-
-    return forward
-
-
-def _bilinear_field(node: Node, index: int) -> Field:
-    """Two neighbours per axis; at the border one of them is clamped, hence the room to spare."""
-    windows = []
-    for a, stride in zip((-2, -1), _steps(node), strict=True):
-        if node.settings["align_corners"]:
-            stride = Fraction(node.below[0][a] - 1, max(node.shape[a] - 1, 1))
-            windows.append(Window(3, stride, -Fraction(1, 2), Status.UPPER_BOUND))
-        else:
-            start = stride / 2 - Fraction(1, 2)
-            windows.append(Window(4, stride, start - 1, Status.UPPER_BOUND))
-    return Field(*windows)
-
-
 POOLING: tuple[Op, ...] = (
-    Op("max_pool", (aten.max_pool2d.default,), _max_pool, unpool, sliding, _read_pool,
-       on_window=_max_pool_on_window, border=-math.inf, adjoint_on_window=_unpool_on_window,
-       stays_inside=True, adjoint_looks=lambda node: True, pools=True, switches=True,
-       keeps_maxima=_covers),
-    Op("avg_pool", (aten.avg_pool2d.default,), _avg_pool, linear_adjoint, sliding, _read_pool,
-       on_window=_avg_pool_on_window, adjoint_on_window=linear_adjoint_on_window,
-       windowable=_constant_divisor, pools=True),
-    Op("adaptive_avg_pool", (aten.adaptive_avg_pool2d.default,), _adaptive_avg_pool,
-       linear_adjoint, _adaptive_field, on_window=same, adjoint_on_window=same_adjoint,
-       stays_inside=True, windowable=lambda node: node.below[0] == node.shape, pools=True),
+    Op("max_pool", (aten.max_pool2d.default, aten.max_pool2d_with_indices.default), _max_pool,
+       unpool, sliding, read_pool, on_window=_max_pool_on_window, border=-math.inf,
+       adjoint_on_window=_unpool_on_window, stays_inside=True, adjoint_looks=lambda node: True,
+       pools=True, switches=True, keeps_maxima=_covers),
+    by_axes("avg_pool", (aten.avg_pool2d.default,), _avg_pool,
+            along_each(_avg_pool_along, lambda node, axis: Fraction(node.settings["stride"][axis])),
+            field=sliding, read=read_pool, on_window=_avg_pool_on_window,
+            adjoint_on_window=_avg_pool_back, stays_inside=False,
+            windowable=_constant_divisor, pools=True),
     Op("mean", (aten.mean.dim,), _mean, linear_adjoint, _mean_field, _read_mean,
        on_window=_mean, adjoint_on_window=linear_adjoint_on_window, stays_inside=True,
        windowable=lambda node: _mean_field(node, 0) == Field(), pools=True),
-    Op("upsample", (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default),
-       _upsample("nearest"), linear_adjoint, _nearest_field, _read_upsample),
-    Op("upsample_bilinear", (aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default),
-       _upsample("bilinear"), linear_adjoint, _bilinear_field, _read_upsample),
 )  # fmt: skip

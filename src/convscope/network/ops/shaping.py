@@ -1,11 +1,10 @@
-"""Op table: reshaping, cutting, padding, and operations that change nothing at test time."""
+"""Op table: reshaping, cutting, and operations that change nothing at test time."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.geometry.window import IDENTITY, Field, Window
@@ -33,6 +32,11 @@ def _reshape_field(node: Node, index: int) -> Field:
 
 def _reshape(node: Node, value: Tensor) -> Tensor:
     return value.reshape(value.shape[0], *node.shape)
+
+
+def _read_view(bound: dict[str, Any]) -> dict[str, Any]:
+    bound.pop("other", None)  # lends nothing but its shape
+    return {}
 
 
 def _reshape_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
@@ -94,12 +98,24 @@ def _read_permute(bound: dict[str, Any]) -> dict[str, Any]:
     return {"axes": tuple(bound["dims"])}
 
 
+def _read_movedim(bound: dict[str, Any]) -> dict[str, Any]:
+    rank = bound["self"].meta["val"].dim()
+    source, target = (
+        [axis % rank for axis in (given if isinstance(given, (list, tuple)) else [given])]
+        for given in (bound["source"], bound["destination"])
+    )
+    moved = dict(zip(target, source, strict=True))
+    others = iter(axis for axis in range(rank) if axis not in source)
+    return {"axes": tuple(moved[i] if i in moved else next(others) for i in range(rank))}
+
+
 def _permute(node: Node, value: Tensor) -> Tensor:
     return value.permute(node.settings["axes"])
 
 
 def _read_transpose(bound: dict[str, Any]) -> dict[str, Any]:
-    return {"axes": (bound["dim0"], bound["dim1"])}
+    first, second = (bound.get(f"dim{i}", bound.get(f"axis{i}", i - 2)) for i in (0, 1))
+    return {"axes": (first, second)}
 
 
 def _transpose(node: Node, value: Tensor) -> Tensor:
@@ -116,29 +132,6 @@ def _axes_field(node: Node, index: int) -> Field:
     return Field() if keeps_grid else whole(node, index)
 
 
-def _read_pad(bound: dict[str, Any]) -> dict[str, Any]:
-    pads = [*bound["pad"], 0, 0, 0, 0][: max(4, len(bound["pad"]))]
-    mode = bound.get("mode", "constant")
-    if mode != "constant":
-        raise NotImplementedError(f"pads by {mode!r}, where only constants are supported")
-    if any(pads[4:]):
-        raise NotImplementedError("pads along channels")
-    return {"pads": tuple(pads[:4]), "fill": bound["value"] or 0.0}
-
-
-def _pad(node: Node, value: Tensor) -> Tensor:
-    return F.pad(value, node.settings["pads"], value=node.settings["fill"])
-
-
-def _pad_field(node: Node, index: int) -> Field:
-    left, _, top, _ = node.settings["pads"]
-    return Field(Window.sliding(1, padding=top), Window.sliding(1, padding=left))
-
-
-def _pad_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
-    return (F.pad(signal, [-p for p in node.settings["pads"]]),)
-
-
 def _read_dropout(bound: dict[str, Any]) -> dict[str, Any]:
     if bound["train"] and bound["p"] > 0:
         raise NotImplementedError("drops at random at test time too (say training=self.training)")
@@ -150,9 +143,9 @@ SHAPING: tuple[Op, ...] = (
        reshapes=True, flattens=True),
     Op("view", (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squeeze.dims,
                 aten.squeeze.default, aten.unsqueeze.default, aten.unflatten.int,
-                aten._unsafe_view.default),
+                aten._unsafe_view.default, aten.view_as.default, aten.reshape_as.default),
        _reshape, _reshape_adjoint, _reshape_field,
-       reshapes=True),
+       read=_read_view, reshapes=True),
     Op("slice", (aten.slice.Tensor, aten.chunk.default, aten.split.Tensor,
                  aten.split_with_sizes.default, aten.tensor_split.sections,
                  aten.tensor_split.indices),
@@ -161,15 +154,16 @@ SHAPING: tuple[Op, ...] = (
     Op("slice", (aten.narrow.default,), _slice, _slice_adjoint, _slice_field, _read_narrow,
        cuts=True, on_window=_slice_on_window, adjoint_on_window=linear_adjoint_on_window,
        stays_inside=True),
-    Op("select", (aten.select.int,), _select, linear_adjoint, across_axis, _read_select,
-       cuts=True),
+    Op("select", (aten.select.int, aten.unbind.int), _select, linear_adjoint, across_axis,
+       _read_select, cuts=True),
     Op("permute", (aten.permute.default,), _permute, linear_adjoint, _axes_field, _read_permute,
        permutes=True),
-    Op("transpose", (aten.transpose.int,), _transpose, linear_adjoint, _axes_field,
+    Op("permute", (aten.movedim.int, aten.movedim.intlist, aten.moveaxis.int,
+                   aten.moveaxis.intlist),
+       _permute, linear_adjoint, _axes_field, _read_movedim, permutes=True),
+    Op("transpose", (aten.transpose.int, aten.swapaxes.default, aten.swapdims.default,
+                     aten.mT.default), _transpose, linear_adjoint, _axes_field,
        _read_transpose, permutes=True),
-    Op("pad", (aten.pad.default, aten.constant_pad_nd.default), _pad, _pad_adjoint, _pad_field,
-       _read_pad, on_window=same, adjoint_on_window=same_adjoint,
-       windowable=lambda node: node.settings["fill"] == 0),
     Op("dropout", (aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default,
                    aten.feature_dropout_.default, aten.alpha_dropout.default), same,
        same_adjoint, read=_read_dropout, passes_through=True, pointwise=True, elementwise=True),
