@@ -31,7 +31,7 @@ EARLY = (
     "pydantic", "rich.console", "safetensors.torch", "scipy.stats", "torch", "torch._dynamo",
     "torch.distributed", "typer", "yaml",
 )  # fmt: skip
-LONGEST = 300  # seconds: one that hangs is killed, with all that it started
+LONGEST = 600  # seconds: one that hangs is killed, with all that it started
 
 
 class Started:

@@ -22,7 +22,7 @@ SQUARE = np.zeros((50, 100, 3), np.uint8)
     "words",
     ["short", "a long sentence that goes on", "x" * 90, "one/two/three.four_five" * 6, "", "a  b"],
 )
-@pytest.mark.parametrize("room", [0.02, 0.5, 1.0])
+@pytest.mark.parametrize("room", [-1.0, 0.02, 0.5, 1.0])
 def test_wrapped_words_keep_every_letter_and_every_line_has_room(words: str, room: float) -> None:
     lines = wrapped(words, room, SIZE).split("\n")
     assert "".join(words.split()) == "".join("".join(lines).split())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from PIL import Image
@@ -107,3 +109,7 @@ def test_a_study_has_a_row_an_image_and_its_scores() -> None:
     assert "Falls most on the object" in words(both) and inside(both)
     assert "hardly" in words(both) and "probability hardly falls" in said
     assert drawn(both).std() > 5
+    assert found.probability is not None
+    area = replace(found.probability.detection, low=-9.0, high=12.0)  # of two unlike images
+    unsure = replace(found, probability=replace(found.probability, detection=area))
+    assert inside(scores_figure({"first": unsure}))

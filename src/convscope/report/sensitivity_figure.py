@@ -173,7 +173,8 @@ def _draw_areas(axes: Axes, known: Mapping[str, OcclusionStudy]) -> None:
         axes.plot(areas, y + shake, "o", color=OTHER, markersize=3, zorder=1, clip_on=False)
         mean = study.probability.detection
         if mean.low is not None and mean.high is not None:
-            axes.plot([mean.low, mean.high], [y, y], color=color_of(y), linewidth=2, clip_on=False)
+            # of few images it may be wider than the axis, which cuts it
+            axes.plot([mean.low, mean.high], [y, y], color=color_of(y), linewidth=2)
         axes.plot([mean.mean], [y], "o", color=color_of(y), markersize=5.5, clip_on=False)
 
 

@@ -39,7 +39,7 @@ def wrapped(words: str, room: float, size: float, weight: str = "normal") -> str
             continue
         if lines[-1]:
             lines.append("")
-        while text_width(word, size, weight) > room:
+        while len(word) > 1 and text_width(word, size, weight) > room:
             head = _fitting(word, room, size, weight)
             lines[-1], word = word[:head], word[head:]
             lines.append("")
