@@ -29,11 +29,17 @@ NOTHING = 0.01
 class ClassMaps:
     """What a network that classifies says at R x C positions of the occluder.
 
-    target : the class that is watched
-    probability : (R, C), of that class;   label : (R, C) int64, the most probable class
-    log_odds : (R, C) float64, log p/(1-p) of the target: it goes on telling positions apart where p
-        is rounded to 1
-    base_probabilities (classes,), base_log_odds : for the image as it is
+    Attributes:
+        target: The class that is watched.
+        probability: Of that class, for each position.
+        log_odds: log p/(1-p) of the target. It still tells positions apart where p is rounded to 1.
+        label: The most probable class.
+        base_probabilities: Of every class, for the image without the occluder.
+        base_log_odds: Of the target, for the image without the occluder.
+
+    Shape:
+        probability: (R, C). log_odds: (R, C), float64. label: (R, C), int64.
+        base_probabilities: (classes,).
     """
 
     target: int
@@ -63,8 +69,13 @@ class ClassMaps:
 class TargetMaps:
     """A target's value at R x C positions of the occluder.
 
-    values : (R, C);   base_value : for the image as it is
-    watched : the target, and what is known of it
+    Attributes:
+        values: The value for each position.
+        base_value: For the image without the occluder.
+        watched: The target, and what is known of it.
+
+    Shape:
+        values: (R, C).
     """
 
     values: Tensor
@@ -74,19 +85,31 @@ class TargetMaps:
 
 @dataclass(frozen=True, eq=False)
 class OcclusionMaps:
-    """The paper's Fig. 6 for one image, in numbers. R x C positions of the occluder.
+    """The numbers of the paper's Fig. 6 for one image, at R x C positions of the occluder.
 
-    answer : what the network says: of a class, or the value of a target. `probability`, `log_odds`,
-        `label` and `target` are the class's; `value` and `base_value` are there for both, and
-        `quantity` says what they are
-    activity : (R, C), the feature map of `unit` summed over its positions
-    rows (R,), columns (C,) : int64, top-left of the occluder in image pixels
-    unit : the map's strongest unit in the image as it is
-    projection : (3, H, W), that unit's projection, in the scale of the preprocessed image, signed
-    activation : the unit's value;   box : its receptive field, not clipped to the image
-    base_activity : for the image as it is
-    image, fill : (3, H, W), preprocessed
-    rounding : what a sweep in fewer bits lost
+    Attributes:
+        answer: What the network says: of a class, or the value of a target. `probability`,
+            `log_odds`, `label` and `target` are the class's; `value` and `base_value` are there for
+            both, and `quantity` says what they are.
+        activity: The feature map of `unit`, summed over its positions.
+        rows: Top of the occluder, in image pixels.
+        columns: Left side of the occluder, in image pixels.
+        unit: The strongest unit of the map that is watched, in the image without the occluder.
+        projection: That unit's projection, in the scale of the preprocessed image, signed.
+        activation: The unit's value.
+        box: Its receptive field, in image pixels, not clipped to the image.
+        base_activity: Of the map, for the image without the occluder.
+        image: The image, preprocessed.
+        fill: What the occluder shows, preprocessed.
+        occluder: The size and the stride of the box.
+        rounding: What was lost by fewer bits; None in float32.
+
+    Shape:
+        activity: (R, C). rows: (R,), int64. columns: (C,), int64. projection, image, fill:
+        (3, H, W).
+
+    Source:
+        Zeiler & Fergus 2014, Fig. 6.
     """
 
     answer: ClassMaps | TargetMaps
@@ -142,7 +165,11 @@ class OcclusionMaps:
 
     @property
     def classes(self) -> ClassMaps:
-        """Raises  BadInput: it is a target's value that was watched."""
+        """What is known of the class that was watched.
+
+        Raises:
+            BadInput: It is a target's value that was watched.
+        """
         if isinstance(self.answer, TargetMaps):
             raise BadInput(
                 f"these maps hold the {self.quantity} of {self.answer.watched.target.name}, not "
@@ -191,15 +218,17 @@ class OcclusionMaps:
         return int(self.base_probabilities.argmax())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The maps, and what they are measured against, as they are saved.
+        """Convert to named arrays, as the maps are saved: `np.savez(path, **maps.arrays())`.
 
-        activity (R, C); rows, columns; unit (text); size (h, w) of the occluder; base_activity of
-        the image as it is; and of the answer
+        Returns:
+            The map activity (R, C); rows (R,) and columns (C,); unit, as text; size, (h, w) of the
+            occluder; base_activity of the image without the occluder; and of the answer
 
-        - of a class: probability, log_odds, label (R, C); target; base_probability, base_log_odds,
-          base_label;
-        - of a target: value (R, C); base_value; quantity and target (text); predicted (h, w), the
-          class at each position of the output's maps for the image as it is, if it has classes.
+            - of a class: probability, log_odds and label (R, C); target; base_probability,
+              base_log_odds and base_label;
+            - of a target: value (R, C); base_value; quantity and target, as text; and predicted
+              (h, w), the class at each position of the output's maps for the image without the
+              occluder, if it has classes.
         """
         return {
             **self._answer_arrays(),

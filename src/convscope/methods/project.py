@@ -148,9 +148,14 @@ def project(
 class TargetProjections:
     """What `project_target` returns, a row per image.
 
-    projection : (U, C, H, W), in the scale of the preprocessed image, signed, not rectified
-    value : (U,), the target's value;   target : what was projected
-    images : (U,) int64, the row of the trace each was seen in
+    Attributes:
+        projection: In the scale of the preprocessed image, signed, not rectified.
+        value: The target's value.
+        target: What was projected.
+        images: The row of the trace that each was seen in.
+
+    Shape:
+        projection: (U, C, H, W). value: (U,). images: (U,), int64.
     """
 
     projection: Tensor
