@@ -391,7 +391,7 @@ def _words(summary: dict[str, Any]) -> list[str]:
     else:
         where = f" {summary['where']}" if summary["where"] else ""
         answer = [
-            f"{summary['target_name']}: {summary['quantity']}{where} {summary['value']:.4g}, down "
+            f"{summary['target_name']}: {summary['quantity']}{where}: {summary['value']:.4g}, down "
             f"to {summary['lowest_value']:.4g} {at}, up to {summary['highest_value']:.4g} elsewhere"
         ]
     return [

@@ -217,15 +217,17 @@ class OcclusionMaps:
         return int(self.base_probabilities.argmax())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The maps, and what they are measured against, as they are saved.
+        """Convert to named arrays, as the maps are saved: `np.savez(path, **maps.arrays())`.
 
-        activity (R, C); rows, columns; unit (text); size (h, w) of the occluder; base_activity of
-        the image as it is; and of the answer
+        Returns:
+            The map activity (R, C); rows (R,) and columns (C,); unit, as text; size, (h, w) of the
+            occluder; base_activity of the image without the occluder; and of the answer
 
-        - of a class: probability, log_odds, label (R, C); target; base_probability, base_log_odds,
-          base_label;
-        - of a target: value (R, C); base_value; quantity and target (text); predicted (h, w), the
-          class at each position of the output's maps for the image as it is, if it has classes.
+            - of a class: probability, log_odds and label (R, C); target; base_probability,
+              base_log_odds and base_label;
+            - of a target: value (R, C); base_value; quantity and target, as text; and predicted
+              (h, w), the class at each position of the output's maps for the image without the
+              occluder, if it has classes.
         """
         return {
             **self._answer_arrays(),

@@ -292,7 +292,7 @@ def _of_numbers(network: Graph, at: ClassAt) -> Watched:
             "watch a function of it (from Python, target=)"
         )
     _check(at, count, "values", None)
-    target = Target(lambda output: output.reshape(-1)[at.index], f"output {at.index}")
+    target = Target(lambda output: output.reshape(-1)[at.index], f"number {at.index}")
     return Watched(target, at.index)
 
 
