@@ -144,6 +144,21 @@ class Graph:
         constants = self._constants if stays else None
         return type(self)(nodes, self.input_shape, self.outputs, self.output, constants, self.task)
 
+    def with_tensors(self, changed: Mapping[str, Mapping[str, Tensor]]) -> Self:
+        """Return the same network with other numbers in some layers; this one stays as it is.
+
+        Args:
+            changed: layer -> tensors by name ("weight", "bias", ...); a tensor that is not named
+                stays.
+        """
+        nodes = [
+            replace(node, tensors={**node.tensors, **changed[node.name]})
+            if node.name in changed
+            else node
+            for node in self.nodes.values()
+        ]
+        return type(self)(nodes, self.input_shape, self.outputs, self.output)
+
     def identity(self) -> str:
         """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""
         whole = hashlib.sha256()

@@ -55,6 +55,22 @@ class Trace:
                 below = (self._values[name] for name in node.inputs)
                 self._values[node.name] = node.forward(*below)
 
+    def under(self, network: Graph, changed: Iterable[str]) -> Trace:
+        """The same images in a network that differs in the weights of some layers alone.
+
+        Args:
+            network: the other network, as `Graph.with_tensors` gives it.
+            changed: its layers that differ. What does not depend on them is not run again.
+        """
+        touched = set(changed)
+        for node in self.network.nodes.values():
+            if touched & set(node.inputs):
+                touched.add(node.name)
+        other = Trace(network, {n: v for n, v in self._values.items() if n not in touched})
+        other._switches = {n: v for n, v in self._switches.items() if n not in touched}
+        other._places = {n: v for n, v in self._places.items() if n not in touched}
+        return other
+
     def __len__(self) -> int:
         """Number of images."""
         return len(self._values[INPUT])

@@ -95,6 +95,8 @@ class IncrementalSweep:
         boxes: The boxes that change, one for each variant.
         outputs: Layers whose values are wanted for every variant.
         sums: Channels whose feature maps are wanted, summed over positions, by layer.
+        points: The position (row, column) at which all channels of a layer are wanted, by layer; a
+            layer has either sums or a point.
     """
 
     def __init__(
@@ -103,14 +105,16 @@ class IncrementalSweep:
         boxes: BoxGrid,
         outputs: Iterable[str] = (),
         sums: Mapping[str, Sequence[int]] | None = None,
+        points: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         self.network = network
         self.boxes = boxes
         self.outputs = tuple(outputs)
         self.sums = {name: list(channels) for name, channels in (sums or {}).items()}
-        self.steps = fused_steps(network, (*self.outputs, *self.sums))
+        self.points = dict(points or {})
+        self.steps = fused_steps(network, (*self.outputs, *self.sums, *self.points))
         self.windowed = [step for step in self.steps if step.windowed]
-        self.tail = _tail(self.steps, self.sums)
+        self.tail = _tail(self.steps, (*self.sums, *self.points))
         self.from_grid = _dense_from_grid(self.steps, self.tail)
         self.ending = self._ending()
         self.middle = [s for s in self.steps if not s.windowed and s.name not in self.tail]
@@ -137,16 +141,18 @@ class IncrementalSweep:
             progress: Is called with the number of variants just done.
 
         Returns:
-            The values of `outputs` and the `sums`, by layer.
+            The values of `outputs`; and the `sums`, or what is at the `points`, by layer.
 
         Shape:
-            image, change: (C, H, W). Values: (R, K, *shape). Sums: (R, K, channels).
+            image, change: (C, H, W). Values: (R, K, *shape). Sums and points: (R, K, channels).
             (R, K) is boxes.shape.
         """
         base = Base(self.network, self.windowed, image)
         counts = self.boxes.shape
         values: dict[str, Tensor] = {}
-        sums = {n: image.new_empty(*counts, len(c)) for n, c in self.sums.items()}
+        read = {n: image.new_empty(*counts, len(c)) for n, c in self.sums.items()}
+        for name in self.points:
+            read[name] = image.new_empty(*counts, self.network.layer(name).channels)
         for group in self.groups:
             self._advance(group, base, change)
             where = (group.rows.members[:, None], group.columns.members[None, :])
@@ -159,13 +165,15 @@ class IncrementalSweep:
                         values[name] = values[name].permute(0, 1, 4, 2, 3)
                 values[name][where] = value
             for name, channels in self.sums.items():
-                sums[name][where] = self._sum(group, base, name, channels)
+                read[name][where] = self._sum(group, base, name, channels)
+            for name, position in self.points.items():
+                read[name][where] = self._at(group, base, name, position)
             group.clear()
             if progress is not None:
                 progress(len(group))
         for step in self.ending:
             values[step.name] = self._run_tail(step, values, base)
-        return {name: values[name] for name in self.outputs}, sums
+        return {name: values[name] for name in self.outputs}, read
 
     # -- one group
 
@@ -243,6 +251,24 @@ class IncrementalSweep:
         new = group.windows[name][..., channels].sum((1, 2)).unflatten(0, group.shape)
         total, old = base.window_sums(name, channels, group.rows, group.columns)
         return total + (new - old).to(new.dtype)
+
+    def _at(self, group: _Group, base: Base, name: str, position: tuple[int, int]) -> Tensor:
+        """All channels of a layer at one position of its grid, (rows, columns, C)."""
+        if name not in group.windows:
+            value = self._whole(group, base, name)
+            value = value[..., position[0], position[1]] if value.dim() == 4 else value
+            return value.unflatten(0, group.shape)
+        inside, indices = [], []
+        for side, index in zip((group.rows, group.columns), position, strict=True):
+            offset = index - side.first[name]
+            inside.append((offset >= 0) & (offset < side.size[name]))
+            indices.append(offset.clamp(0, side.size[name] - 1))
+        down, across = indices
+        windows = group.windows[name].unflatten(0, group.shape)
+        members = torch.arange(len(down))[:, None], torch.arange(len(across))[None, :]
+        new = windows[(*members, down[:, None], across[None, :])]
+        changed = (inside[0][:, None] & inside[1][None, :])[..., None].to(new.device)
+        return torch.where(changed, new, base.rows[name][position])
 
     # -- the dense end, once for all variants
 

@@ -1,0 +1,174 @@
+"""Contrastive occlusion: which part of an image is one unit's own, and not its neighbours' too.
+
+A projection shows where an activation comes from, and all strong units of a position come from much
+the same place. Here a box is slid over the unit's receptive field. What the unit loses, less what
+its strongest neighbours at the same position lose, is the unit's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from convscope.errors import BadInput
+from convscope.geometry.box import Box
+from convscope.methods.numbers import widened
+from convscope.methods.occluder import Fill, Occluder, fill_planes
+from convscope.methods.sweep import one_image
+from convscope.network.local.grouping import BoxGrid
+from convscope.network.local.incremental import IncrementalSweep
+from convscope.network.network import Network
+from convscope.network.trace import Trace
+from convscope.network.unit import Unit
+
+__all__ = ["NEIGHBOURS", "ContrastiveMap", "contrastive_occlusion", "strong_neighbours"]
+
+NEIGHBOURS = 8
+"""With how many other units of the position a unit is compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastiveMap:
+    """What a unit, and its neighbours, lose with a box at each of R x C positions.
+
+    Attributes:
+        drop: (R, C), the share of the unit's activation that is lost, 1 - covered / whole; below 0
+            where the box makes it stronger.
+        neighbours_drop: (R, C), the mean of the same over the neighbours.
+        unit: at its position.
+        neighbours: the units it is compared with, the strongest first.
+        activation: the unit's value in the image as it is.
+        rows: (R,) int64, top of the box in image pixels.
+        columns: (C,) int64, left of the box in image pixels.
+        occluder: the box's size and step.
+        field: the unit's receptive field, not clipped to the image.
+    """
+
+    drop: Tensor
+    neighbours_drop: Tensor
+    unit: Unit
+    neighbours: tuple[Unit, ...]
+    activation: float
+    rows: Tensor
+    columns: Tensor
+    occluder: Occluder
+    field: Box
+
+    @property
+    def contrast(self) -> Tensor:
+        """(R, C), what is the unit's own: its drop less its neighbours'."""
+        return self.drop - self.neighbours_drop
+
+
+@torch.no_grad()
+def contrastive_occlusion(
+    network: Network,
+    image: Tensor,
+    unit: Unit | str,
+    occluder: Occluder | None = None,
+    *,
+    fill: Fill,
+    neighbours: int = NEIGHBOURS,
+) -> ContrastiveMap:
+    """Find the part of an image that is one unit's own.
+
+    One incremental sweep answers for the unit and its neighbours together.
+
+    Args:
+        network: The network.
+        image: Preprocessed.
+        unit: Without a position it stands for its map's strongest one in the image.
+        occluder: By default a box of a seventh of the receptive field's side, moved by half of it.
+        fill: What the box shows, in preprocessed units: a number, (C,), or (C, H, W).
+        neighbours: How many other channels of the position, the strongest, it is compared with.
+
+    Raises:
+        NoSuchLayer, NoSuchUnit: there is none of that name.
+        BadInput: the unit, or every other unit of its position, is not above zero in this image.
+        BadOption: the fill has another shape.
+
+    Shape:
+        image: (C, H, W).
+
+    Example:
+        >>> found = contrastive_occlusion(network, image, "conv5/12", fill=0.0)
+        >>> row, column = divmod(int(found.contrast.argmax()), found.contrast.shape[1])
+    """
+    image = one_image(network, image)
+    trace = network.trace(image, [Unit.parse(unit).layer])
+    unit = trace.strongest(network.unit(unit), 0)
+    others = strong_neighbours(trace, unit, 0, neighbours)
+    before = _at(trace, unit)
+    activation = float(before[unit.channel])
+    if activation <= 0:
+        raise BadInput(f"{unit} is {activation:g} in this image: only what is above zero can fall")
+    if not others:
+        raise BadInput(f"no other unit of {unit.layer} is above zero at the position of {unit}")
+    field = network.layer(unit.layer).field.box(unit.position or (0, 0))
+    seen = field.clip(*image.shape[-2:])
+    occluder = occluder or _fitting(seen)
+    boxes = _boxes_inside(seen, occluder)
+    points = {unit.layer: unit.position or (0, 0)}
+    planes = fill_planes(fill, image)
+    _, covered = IncrementalSweep(network, boxes, points=points).run(image, planes)
+    channels = torch.tensor([unit.channel, *(other.channel for other in others)])
+    drop = 1 - widened(covered[unit.layer][..., channels] / before[channels]).cpu()
+    return ContrastiveMap(
+        drop=drop[..., 0],
+        neighbours_drop=drop[..., 1:].mean(-1),
+        unit=unit,
+        neighbours=others,
+        activation=activation,
+        rows=torch.tensor([top for top, _ in boxes.rows]),
+        columns=torch.tensor([left for left, _ in boxes.columns]),
+        occluder=occluder,
+        field=field,
+    )
+
+
+def strong_neighbours(trace: Trace, unit: Unit, image: int, count: int) -> tuple[Unit, ...]:
+    """Find the strongest other units of a unit's position, as far as they are above zero.
+
+    Args:
+        trace: A forward pass that reached the unit's layer.
+        unit: At a position, if its layer has any.
+        image: The row of the trace.
+        count: How many at most.
+
+    Returns:
+        Units of other channels of the same position, the strongest first; of equals, the lowest
+        channel first.
+    """
+    values = _at(trace, unit, image).clone()
+    values[unit.channel] = -torch.inf
+    values = values.nan_to_num(-torch.inf)
+    order = values.argsort(descending=True, stable=True)[:count]
+    return tuple(
+        Unit(unit.layer, channel, unit.row, unit.column)
+        for channel in order[values[order] > 0].tolist()
+    )
+
+
+def _at(trace: Trace, unit: Unit, image: int = 0) -> Tensor:
+    """(C,), all channels of a unit's position."""
+    values = trace[unit.layer][image]
+    return values if values.dim() == 1 else values[(slice(None), *(unit.position or (0, 0)))]
+
+
+def _fitting(seen: Box) -> Occluder:
+    size = max(1, seen.height // 7), max(1, seen.width // 7)
+    return Occluder(size, (max(1, size[0] // 2), max(1, size[1] // 2)))
+
+
+def _boxes_inside(seen: Box, occluder: Occluder) -> BoxGrid:
+    """The boxes that start within what the unit sees of the image, cut by its edge."""
+    sides = [
+        tuple((first, min(first + size, last)) for first in range(low, last, step))
+        for low, last, size, step in zip(
+            (seen.top, seen.left), (seen.bottom, seen.right), occluder.size, occluder.stride,
+            strict=True,
+        )
+    ]  # fmt: skip
+    return BoxGrid(*sides)

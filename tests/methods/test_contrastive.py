@@ -1,0 +1,73 @@
+"""Contrastive occlusion: the unit's fall less its neighbours', against brute force."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from convscope.errors import BadInput
+from convscope.methods.contrastive import contrastive_occlusion
+from convscope.methods.occluder import Occluder
+from convscope.network.network import Network, open_network
+
+SHAPE = (3, 24, 26)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    torch.manual_seed(3)
+    module = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 12, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(12 * 12 * 13, 5),
+    )  # fmt: skip
+    return open_network(module.double(), SHAPE)
+
+
+@pytest.fixture(scope="module")
+def image() -> torch.Tensor:
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def test_it_is_what_brute_force_gives(network: Network, image: torch.Tensor) -> None:
+    found = contrastive_occlusion(network, image, "4/2", Occluder(3, 2), fill=0.25)
+    row, column = found.unit.position or (0, 0)
+    before = network.values(image[None], ["4"])["4"][0, :, row, column]
+    others = [c for c in before.argsort(descending=True).tolist() if c != 2 and before[c] > 0][:8]
+    assert [unit.channel for unit in found.neighbours] == others
+    assert found.activation == pytest.approx(float(before[2]))
+    for i, top in enumerate(found.rows.tolist()):
+        for j, left in enumerate(found.columns.tolist()):
+            covered = image.clone()
+            bottom, right = min(top + 3, found.field.bottom), min(left + 3, found.field.right)
+            covered[:, top:bottom, left:right] = 0.25
+            after = network.values(covered[None], ["4"])["4"][0, :, row, column]
+            drop = 1 - after / before
+            expected = float(drop[2] - drop[others].mean())
+            assert float(found.contrast[i, j]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_dense_unit_is_seen_over_the_whole_image(network: Network, image: torch.Tensor) -> None:
+    positive = int(network.values(image[None], ["6"])["6"][0].argmax())
+    found = contrastive_occlusion(network, image, f"6/{positive}", fill=0.0)
+    assert (found.field.height, found.field.width) == SHAPE[1:]
+    assert found.contrast.shape == (len(found.rows), len(found.columns))
+
+
+def test_two_units_that_are_one_have_no_contrast(image: torch.Tensor) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 2, 5), nn.ReLU()).double()
+    with torch.no_grad():
+        module[0].weight[1] = module[0].weight[0]
+        module[0].bias.fill_(1.0)
+    found = contrastive_occlusion(open_network(module, SHAPE), image, "1/0", fill=0.0)
+    assert float(found.drop.abs().max()) > 0.1
+    assert float(found.contrast.abs().max()) < 1e-12
+
+
+def test_what_cannot_fall_is_refused(network: Network, image: torch.Tensor) -> None:
+    values = network.values(image[None], ["4"])["4"][0]
+    silent = (values == 0).nonzero()[0].tolist()
+    with pytest.raises(BadInput, match="only what is above zero can fall"):
+        contrastive_occlusion(
+            network, image, "4/{}@{},{}".format(*silent), Occluder(3, 3), fill=0.0
+        )
