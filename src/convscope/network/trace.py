@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from convscope.errors import NonFinite
+from convscope.errors import BadInput, NonFinite
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 from convscope.network.ops.pooling import max_pool_switches, switch_places
@@ -62,6 +62,31 @@ class Trace:
             network: the other network, as `Graph.with_tensors` gives it.
             changed: its layers that differ. What does not depend on them is not run again.
         """
+        return self._without(changed, network)
+
+    def replaced(self, layer: str, values: Tensor) -> Trace:
+        """The same images with other values at one layer: what is above it follows from those.
+
+        Args:
+            layer: its name; nothing below it is run again.
+            values: instead of its own.
+
+        Raises:
+            BadInput: they have another shape.
+
+        Shape:
+            values: (N, C, H, W), or (N, C), as `trace[layer]`.
+        """
+        if values.shape != self[layer].shape:
+            found, expected = (tuple(some.shape) for some in (values, self[layer]))
+            raise BadInput(f"values of {layer} are {found}: the trace holds {expected}")
+        key = self.network.resolve(layer)
+        other = self._without([key], self.network)
+        other._values[key] = values
+        return other
+
+    def _without(self, changed: Iterable[str], network: Graph) -> Trace:
+        """What is known without some layers, and all that depends on them."""
         touched = set(changed)
         for node in self.network.nodes.values():
             if touched & set(node.inputs):
