@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .network.network import Layer, Network, open_network
     from .network.trace import Trace
     from .network.unit import Unit
-    from .verbs import atlas, demo, layers, occlude, paper, train
+    from .verbs import atlas, check, demo, layers, occlude, paper, train
 
 _HOMES = {
     "DECONVNET": "methods.rules",
@@ -60,6 +60,7 @@ _HOMES = {
     "ablate": "experiments.ablation.equal_budget",
     "atlas": "verbs",
     "build_atlas": "atlas.build",
+    "check": "verbs",
     "correspond": "experiments.correspondence.sign_distance",
     "demo": "verbs",
     "diagnose": "experiments.diagnosis.diagnosis",
@@ -101,6 +102,7 @@ __all__ = [
     "ablate",
     "atlas",
     "build_atlas",
+    "check",
     "correspond",
     "demo",
     "diagnose",

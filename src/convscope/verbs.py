@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from convscope.atlas.store import Atlas
+    from convscope.experiments.checking import CheckedUnit
     from convscope.experiments.paper.study import Reproduction
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
     from convscope.methods.occlusion_maps import OcclusionMaps
+    from convscope.methods.checks import CheckSettings
     from convscope.methods.rules import Rules
     from convscope.methods.targets import TargetLike
     from convscope.models.zoo import Model
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from convscope.training.loop import TrainingResult
     from convscope.training.recipe import Recipe
 
-__all__ = ["atlas", "demo", "layers", "occlude", "paper", "train"]
+__all__ = ["atlas", "check", "demo", "layers", "occlude", "paper", "train"]
 
 Place = str | os.PathLike[str]
 Choice = TypeVar("Choice", bound=Enum)
@@ -134,6 +136,59 @@ def occlude(
         method=_one_of(Method, method), precision=_one_of(SweepPrecision, precision),
         **{**watching.watched(session), **({} if words else {"target": target})},
     )  # fmt: skip
+
+
+def check(
+    model: str | Model,
+    image: str | Image.Image,
+    units: str | Iterable[str],
+    *,
+    rules: str | Rules = "deconvnet",
+    settings: CheckSettings | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[CheckedUnit]:
+    """Measure how far the projections of units can be trusted, as `convscope check` does.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        image: an IMAGE of the command line, a picture, or DATA: each unit is then seen in the
+            image that excites its feature map most.
+        units: their addresses, `layer/channel` or, in one image, `layer/channel@row,column`.
+        rules: the method of projection, or its name.
+        settings: how carefully; None is the default.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total).
+
+    Returns:
+        For each unit the image it was seen in, and what was measured: place, specific and own
+        weights, with their intervals.
+
+    Raises:
+        NoSuchLayer, NoSuchUnit, BadModel, BadImage, BadData, BadOption: what was given cannot be
+            opened, or does not fit.
+
+    Source:
+        Sixt et al. 2020; Nie et al. 2018; Adebayo et al. 2018.
+
+    Example:
+        >>> [unit] = convscope.check("run:runs/demo/zfnet", "dog.jpg", "conv5/12")
+        >>> unit.trust.specific.mean, unit.trust.sentence
+    """
+    from convscope.experiments.checking import check_units
+    from convscope.experiments.session import Picture
+    from convscope.methods.checks import CheckSettings
+    from convscope.methods.rules import rules_named
+
+    session = _session(model, device)
+    return check_units(
+        session,
+        image if isinstance(image, str) else Picture("the image", image),
+        [units] if isinstance(units, str) else list(units),
+        rules_named(rules) if isinstance(rules, str) else rules,
+        settings or CheckSettings(),
+        progress,
+    )
 
 
 def atlas(

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from convscope.cli.atlas import atlas
+from convscope.cli.check import check
 from convscope.cli.demo import demo
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
@@ -65,7 +66,7 @@ def _convscope(
 
 
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
-    **{verb.__name__: verb for verb in (demo, layers, project, atlas, occlude, train)},
+    **{verb.__name__: verb for verb in (demo, layers, project, check, atlas, occlude, train)},
     **{study.verb: study for study in STUDIES},
     paper.__name__: paper,
 }

@@ -44,7 +44,7 @@ def label_losses(network: Graph, output: Tensor, labels: Tensor) -> Tensor:
         )
     rows = head.vectors(output).double()
     labels = labels.to(rows.device)
-    if head.single or head.normalised:
+    if head.single or head.normalised or head.separate:
         own = head.probabilities(rows).gather(1, labels[:, None])[:, 0]
         return -own.clamp(min=torch.finfo(torch.float64).tiny).log()
     return torch.nn.functional.cross_entropy(rows, labels, reduction="none")

@@ -1,0 +1,111 @@
+"""How far the pictures of units can be trusted: in one image, or each in its strongest of a set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import BadData, BadOption
+from convscope.experiments.session import Picture, Session
+from convscope.progress import Progress
+
+if TYPE_CHECKING:
+    from convscope.methods.checks import CheckSettings, Trust
+    from convscope.methods.rules import Rules
+    from convscope.network.unit import Unit
+
+__all__ = ["CheckedUnit", "check_units"]
+
+
+@dataclass(frozen=True)
+class CheckedUnit:
+    """What was measured of one unit's picture, and the image that it was seen in."""
+
+    image: str
+    trust: Trust
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to a JSON-able dictionary."""
+        return {**self.trust.to_dict(), "image": self.image}
+
+
+def check_units(
+    session: Session,
+    source: str | Picture,
+    units: Sequence[Unit | str],
+    rules: Rules,
+    settings: CheckSettings,
+    progress: Progress | None = None,
+) -> list[CheckedUnit]:
+    """Measure how far the pictures of units can be trusted.
+
+    Args:
+        session: The network that has them.
+        source: An IMAGE or DATA of the command line, or a picture. Of DATA, each unit is seen in
+            the image that excites its feature map most.
+        units: Feature maps, or units at a position of one image.
+        rules: The method of projection.
+        settings: How carefully.
+        progress: Is called with (what, done, total).
+
+    Raises:
+        NoSuchLayer, NoSuchUnit: There is no such unit.
+        BadImage, BadData: There is no such image, or none that can be read.
+        BadOption: A position is given, but no single image.
+    """
+    from convscope.methods.checks import Checker
+
+    network = session.network
+    wanted = [network.unit(unit) for unit in units]
+    checker = Checker(network, rules, settings)
+    if isinstance(source, Picture) or _is_picture(source):
+        picture = source if isinstance(source, Picture) else session.picture(source)
+        trace = network.trace(session.tensor(picture), [unit.layer for unit in wanted])
+        return [CheckedUnit(picture.name, trust) for trust in checker.check(trace, wanted)]
+    found = []
+    for unit, number in zip(
+        wanted, _strongest_images(session, source, wanted, progress), strict=True
+    ):
+        picture = session.picture(f"{source}#{number}")
+        trace = network.trace(session.tensor(picture), [unit.layer])
+        [trust] = checker.check(trace, unit)
+        found.append(CheckedUnit(picture.name, trust))
+        if progress is not None:
+            progress("units", len(found), len(wanted))
+    return found
+
+
+def _strongest_images(
+    session: Session, source: str, units: Sequence[Unit], progress: Progress | None
+) -> list[int]:
+    """For each unit the number of the image that excites its map most."""
+    from convscope.scan.strongest import strongest
+
+    placed = next((unit for unit in units if unit.position is not None), None)
+    if placed is not None:
+        raise BadOption(
+            f"{placed}: a position belongs to one image; give an image in place of {source}, or "
+            f"the feature map {placed.layer}/{placed.channel}"
+        )
+    layers = {unit.layer: unit.layer for unit in units}
+    tables = strongest(
+        session.network, session.images(source), session.model.preprocess, layers, 1,
+        progress=progress,
+    )  # fmt: skip
+    numbers = [int(tables[unit.layer].image[unit.channel, 0]) for unit in units]
+    for unit, number in zip(units, numbers, strict=True):
+        if number < 0:
+            raise BadData(f"{unit}: no image of {source} gives it a finite value")
+    return numbers
+
+
+def _is_picture(source: str) -> bool:
+    """Whether the word names one image, and not a set of them."""
+    from convscope.images.files import EXTENSIONS
+
+    path = Path(source)
+    if path.exists():
+        return path.is_file() and path.suffix.lower() in EXTENSIONS
+    return "#" in source or path.suffix.lower() in EXTENSIONS
