@@ -1,0 +1,1 @@
+"""Activation maximisation: objective × parametrisation × transforms × loop."""

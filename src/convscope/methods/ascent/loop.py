@@ -1,0 +1,343 @@
+"""The loop: pictures climb an objective, all of a batch in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from convscope.errors import BadOption
+from convscope.methods.ascent.objectives import (
+    Objective,
+    before_activation,
+    diversity,
+    small,
+    units,
+)
+from convscope.methods.ascent.parametrisations import (
+    Canvas,
+    Count,
+    FourierPictures,
+    MagnitudePictures,
+    Pictures,
+    PixelPictures,
+    SpherePictures,
+    magnitude_of,
+)
+from convscope.methods.ascent.transforms import STILL, Transforms
+from convscope.network.from_export import INPUT
+from convscope.network.graph import Graph
+from convscope.network.local.receptive_windows import receptive_windows_of
+from convscope.progress import Progress, silent
+
+__all__ = ["Ascent", "AscentSettings", "Forward", "Method", "forward_to", "maximise", "optimise"]
+
+BATCH = 8
+"""Pictures that are optimised together."""
+WORTH_WINDOWS = 0.85
+
+
+class Method(StrEnum):
+    """How a picture is parametrised and kept like an image."""
+
+    FOURIER = "fourier"
+    """Frequencies of decorrelated colours (Olah et al. 2017)."""
+    MACO = "maco"
+    """Phases only, magnitudes of the user's own images (Fel et al. 2023)."""
+    ERHAN = "erhan"
+    """Pixels of a bounded norm (Erhan et al. 2009)."""
+    CLASS = "class"
+    """Pixels with a penalty on their norm, S - λ ‖I‖² (Simonyan et al. 2013)."""
+
+
+@dataclass(frozen=True, eq=False)
+class AscentSettings:
+    """How pictures are optimised.
+
+    Attributes:
+        method: the parametrisation.
+        steps: how many are taken.
+        size: (rows, columns) of the canvas; None is the receptive field, or the image where that
+            is smaller.
+        negative: what makes a unit small is looked for instead.
+        variants: pictures for each unit, made unlike each other.
+        transforms: None is the method's own.
+        norm: of a picture by Erhan's method, in preprocessed units; None is a quarter of the
+            distance from black to white.
+        penalty: λ of the class model, divided by the number of values of a picture.
+        examples: (N, C, H, W), preprocessed images whose magnitudes MACO keeps.
+        seed: of everything that is drawn.
+    """
+
+    method: Method = Method.FOURIER
+    steps: int = 128
+    size: tuple[int, int] | None = None
+    negative: bool = False
+    variants: int = 1
+    transforms: Transforms | None = None
+    norm: float | None = None
+    penalty: float = 1.0
+    examples: Tensor | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            BadOption: steps, size, variants, or no examples for MACO.
+        """
+        if self.steps < 1 or self.variants < 1:
+            raise BadOption(f"{self.steps} steps, {self.variants} variants: 1 or more")
+        if self.size is not None and min(self.size) < 1:
+            raise BadOption(f"size {self.size}: 1 pixel or more")
+        if self.method is Method.MACO and (self.examples is None or len(self.examples) == 0):
+            raise BadOption("maco keeps the magnitudes of images: give some (--data)")
+
+
+@dataclass(frozen=True, eq=False)
+class Ascent:
+    """Optimised pictures of one layer.
+
+    Attributes:
+        picture: (U, C, h, w), in preprocessed units.
+        value: (U,), what was maximised, at the picture as it is.
+        activation: (U,), the value of the unit's activation there.
+        layer: that was optimised: the one before its rectifier.
+        channels: of the U pictures; a unit's variants follow each other.
+        objective: in words.
+    """
+
+    picture: Tensor
+    value: Tensor
+    activation: Tensor
+    layer: str
+    channels: tuple[int, ...]
+    objective: str
+
+
+Forward = Callable[[Tensor, Sequence[str]], Mapping[str, Tensor]]
+"""(pictures in their frame, layers) -> their values, differentiable."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What a unit in the middle of its layer sees, and how to run the network on that alone.
+
+    Attributes:
+        size: (rows, columns) of what it sees.
+        forward: from such pictures to values.
+        top: of the frame in the image.
+        left: likewise.
+    """
+
+    size: tuple[int, int]
+    forward: Forward
+    top: int = 0
+    left: int = 0
+
+
+def forward_to(network: Graph, layer: str) -> Frame:
+    """How to run a network up to the unit in the middle of a layer.
+
+    Its receptive field alone, where that is smaller than the image and moves with the unit; else
+    the whole image.
+
+    Args:
+        network: The network.
+        layer: The layer.
+    """
+    cone = receptive_windows_of(network, layer)
+    rows, columns = network.layer(layer).grid
+    if cone is not None and cone.share() < WORTH_WINDOWS:
+        positions = torch.tensor([[rows // 2, columns // 2]], device=network.device)
+        [box] = cone.boxes(positions)
+
+        def in_windows(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+            at = positions.expand(len(pictures), 2)
+            inside = cone.inside(INPUT, at)
+            values = {INPUT: pictures if inside is None else pictures * inside}
+            for name in layers:
+                cone.run(name, values, at)
+            return {**values, INPUT: pictures}
+
+        return Frame(cone.size(INPUT), in_windows, box.top, box.left)
+
+    def whole(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        values = {INPUT: pictures}
+        for node in network.below(layers):
+            values[node.name] = node.forward(*(values[name] for name in node.inputs))
+        return values
+
+    height, width = network.input_shape[-2:]
+    return Frame((height, width), whole)
+
+
+def optimise(
+    pictures: Pictures,
+    objective: Objective,
+    frame: Frame,
+    transforms: Transforms,
+    *,
+    grey: Tensor,
+    steps: int,
+    generator: torch.Generator,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Let pictures climb an objective.
+
+    Args:
+        pictures: Are changed.
+        objective: To be made large.
+        frame: How the network is run.
+        transforms: Drawn anew at every step.
+        grey: What lies around the pictures, (C, h, w) in preprocessed units.
+        steps: How many are taken.
+        generator: For the draws, on the CPU.
+        progress: Is called with the number of the step.
+    """
+    for step in range(steps):
+        with torch.enable_grad():
+            shown = transforms(pictures.images(), grey, frame.size, generator)
+            total = objective.value(frame.forward(shown, objective.layers)).sum()
+            [gradient] = torch.autograd.grad(total, [pictures.parameter])
+        pictures.step(gradient)
+        if progress is not None:
+            progress(step + 1)
+
+
+def maximise(
+    network: Graph,
+    layer: str,
+    channels: Sequence[int] | None,
+    canvas: Canvas,
+    settings: AscentSettings = AscentSettings(),
+    *,
+    progress: Progress = silent,
+) -> Ascent:
+    """Make the pictures that excite units of one layer most.
+
+    Args:
+        network: The network.
+        layer: A convolution, its activation, or a layer of scores. What is optimised is the value
+            before the rectifier, of the unit in the middle.
+        channels: Which feature maps; None is all of them.
+        canvas: The colours, as large as the image; it is cut to the size that is used.
+        settings: How.
+        progress: Is called with ("pictures", done, total).
+
+    Raises:
+        NoSuchLayer: There is none of that name.
+        BadOption: Settings that cannot work.
+
+    Source:
+        Erhan et al. 2009; Simonyan et al. 2013; Olah et al. 2017; Fel et al. 2023.
+
+    Example:
+        >>> found = maximise(network, "conv5", [12], canvas)
+        >>> found.picture.shape, float(found.activation)
+    """
+    settings.check()
+    target = before_activation(network, layer)
+    frame = forward_to(network, target)
+    canvas = _cut(canvas, frame, settings.size)
+    wanted = list(range(network.layer(target).channels)) if channels is None else list(channels)
+    every = [channel for channel in wanted for _ in range(settings.variants)]
+    per_batch = max(1, BATCH // settings.variants) * settings.variants
+    found = []
+    for start in range(0, len(every), per_batch):
+        batch = every[start : start + per_batch]
+        generator = torch.Generator().manual_seed(settings.seed)
+        count = Count(len(batch) // settings.variants, settings.variants)
+        pictures = _pictures(canvas, settings, count, generator)
+        objective = _objective(target, batch, canvas, settings)
+        done = start * settings.steps
+
+        def tell(step: int, done: int = done, count: int = len(batch)) -> None:
+            progress("steps", done + step * count, len(every) * settings.steps)
+
+        optimise(
+            pictures, objective, frame, _transforms(settings),
+            grey=canvas.grey, steps=settings.steps, generator=generator, progress=tell,
+        )  # fmt: skip
+        found.append(_result(network, layer, target, batch, pictures, frame, canvas))
+    picture, value, activation = (torch.cat(parts) for parts in zip(*found, strict=True))
+    words = _objective(target, every, canvas, settings).description
+    return Ascent(picture, value, activation, target, tuple(every), words)
+
+
+def _pictures(
+    canvas: Canvas, settings: AscentSettings, count: Count, generator: torch.Generator
+) -> Pictures:
+    if settings.method is Method.MACO:
+        assert settings.examples is not None
+        resized = torch.nn.functional.interpolate(
+            settings.examples.to(canvas.low), canvas.shape[1:], mode="bilinear", antialias=True
+        )
+        return MagnitudePictures(canvas, magnitude_of(canvas, resized), count, generator)
+    if settings.method is Method.ERHAN:
+        norm = settings.norm or float((canvas.high - canvas.low).norm()) / 4
+        return SpherePictures(canvas, norm, count, generator)
+    if settings.method is Method.CLASS:
+        return PixelPictures(canvas, count)
+    return FourierPictures(canvas, count, generator)
+
+
+def _objective(
+    layer: str, channels: Sequence[int], canvas: Canvas, settings: AscentSettings
+) -> Objective:
+    objective = units(layer, channels)
+    if settings.negative:
+        objective = -objective
+    if settings.method is Method.CLASS:
+        objective = objective - small(settings.penalty / canvas.low.numel())
+    if settings.variants > 1:
+        objective = objective + diversity(layer, len(channels) // settings.variants)
+    return objective
+
+
+def _transforms(settings: AscentSettings) -> Transforms:
+    if settings.transforms is not None:
+        return settings.transforms
+    still = settings.method in (Method.ERHAN, Method.CLASS)  # as published
+    return STILL if still else Transforms()
+
+
+@torch.no_grad()
+def _result(
+    network: Graph,
+    layer: str,
+    target: str,
+    channels: Sequence[int],
+    pictures: Pictures,
+    frame: Frame,
+    canvas: Canvas,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The pictures, and the units' values and activations there."""
+    images = pictures.images().detach()
+    shown = STILL(images, canvas.grey, frame.size, torch.Generator())
+    activation = network.activation(layer)
+    frames = frame.forward(shown, [target])
+    value = units(target, channels).value(frames)
+    if activation == target:
+        return images, value, value
+    node = network.nodes[activation]
+    own = node.forward(frames[target]) if node.inputs == (target,) else None
+    return images, value, value if own is None else units(target, channels).value({target: own})
+
+
+def _cut(canvas: Canvas, frame: Frame, size: tuple[int, int] | None) -> Canvas:
+    """The canvas where the frame lies, of the size that is asked for."""
+    extent = canvas.shape[1:]
+    height, width = size or (min(frame.size[0], extent[0]), min(frame.size[1], extent[1]))
+    top = frame.top + (frame.size[0] - height) // 2
+    left = frame.left + (frame.size[1] - width) // 2
+    rows = torch.arange(top, top + height).clamp(0, extent[0] - 1)
+    columns = torch.arange(left, left + width).clamp(0, extent[1] - 1)
+
+    def part(planes: Tensor) -> Tensor:
+        return planes[:, rows[:, None], columns[None, :]]
+
+    return Canvas(part(canvas.low), part(canvas.high), canvas.reversed_colours)
