@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from convscope.experiments.paper.study import Reproduction
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
-    from convscope.methods.occlusion_maps import OcclusionMaps
     from convscope.methods.checks import CheckSettings
+    from convscope.methods.occlusion_maps import OcclusionMaps
     from convscope.methods.rules import Rules
     from convscope.methods.targets import TargetLike
     from convscope.models.zoo import Model

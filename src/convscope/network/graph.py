@@ -157,9 +157,7 @@ class Graph:
             else node
             for node in self.nodes.values()
         ]
-        return type(self)(
-            nodes, self.input_shape, self.outputs, self.output, task=self.task
-        )
+        return type(self)(nodes, self.input_shape, self.outputs, self.output, task=self.task)
 
     def identity(self) -> str:
         """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""
