@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .network.network import Layer, Network, open_network
     from .network.trace import Trace
     from .network.unit import Unit
-    from .verbs import atlas, check, demo, layers, occlude, paper, train
+    from .verbs import atlas, check, demo, layers, occlude, paper, train, visualize
 
 _HOMES = {
     "DECONVNET": "methods.rules",
@@ -83,6 +83,7 @@ _HOMES = {
     "train": "verbs",
     "transfer": "experiments.transfer.learning_curve",
     "transfer_several": "experiments.transfer.multilabel",
+    "visualize": "verbs",
 }
 
 __all__ = [
@@ -125,6 +126,7 @@ __all__ = [
     "train",
     "transfer",
     "transfer_several",
+    "visualize",
 ]
 
 

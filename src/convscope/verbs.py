@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from convscope.experiments.checking import CheckedUnit
     from convscope.experiments.paper.study import Reproduction
     from convscope.experiments.session import Session
+    from convscope.experiments.visualizing import OptimisedPicture
     from convscope.images.image_set import ImageSet
+    from convscope.methods.ascent.loop import AscentSettings
     from convscope.methods.checks import CheckSettings
     from convscope.methods.occlusion_maps import OcclusionMaps
     from convscope.methods.rules import Rules
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from convscope.training.loop import TrainingResult
     from convscope.training.recipe import Recipe
 
-__all__ = ["atlas", "check", "demo", "layers", "occlude", "paper", "train"]
+__all__ = ["atlas", "check", "demo", "layers", "occlude", "paper", "train", "visualize"]
 
 Place = str | os.PathLike[str]
 Choice = TypeVar("Choice", bound=Enum)
@@ -189,6 +191,53 @@ def check(
         settings or CheckSettings(),
         progress,
     )
+
+
+def visualize(
+    model: str | Model,
+    targets: str | Iterable[str],
+    *,
+    data: str | None = None,
+    atlas: Place | None = None,
+    settings: AscentSettings | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> list[OptimisedPicture]:
+    """Make the pictures that excite units, layers or classes most, as `convscope visualize` does.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        targets: units (`layer/channel`), layers, and classes by index or name.
+        data: DATA of the command line: MACO keeps the magnitudes of its images, and the largest
+            activation over them is told.
+        atlas: a finished atlas of the network, which knows that too.
+        settings: how; None is the default.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total).
+
+    Returns:
+        The pictures in the order of the targets.
+
+    Raises:
+        NoSuchUnit, BadOption, BadModel, BadData: what was given cannot be opened, or does not fit.
+
+    Source:
+        Erhan et al. 2009; Simonyan et al. 2013; Olah et al. 2017; Fel et al. 2023.
+
+    Example:
+        >>> [found] = convscope.visualize("run:runs/demo/zfnet", "conv5/12")
+        >>> found.rgb.shape, found.activation
+    """
+    from convscope.experiments.visualizing import find_targets, visualize_targets
+    from convscope.methods.ascent.loop import AscentSettings
+    from convscope.progress import silent
+
+    session = _session(model, device)
+    wanted = find_targets(session, [targets] if isinstance(targets, str) else targets)
+    return visualize_targets(
+        session, wanted, settings or AscentSettings(),
+        data=data, atlas=None if atlas is None else Path(atlas), progress=progress or silent,
+    )  # fmt: skip
 
 
 def atlas(

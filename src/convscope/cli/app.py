@@ -24,6 +24,7 @@ from convscope.cli.paper import paper
 from convscope.cli.project import project
 from convscope.cli.train import train
 from convscope.cli.verb import command_of, register
+from convscope.cli.visualize import visualize
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
 from convscope.experiments.registry import STUDIES
 from convscope.experiments.study import Study
@@ -66,7 +67,10 @@ def _convscope(
 
 
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
-    **{verb.__name__: verb for verb in (demo, layers, project, check, atlas, occlude, train)},
+    **{
+        verb.__name__: verb
+        for verb in (demo, layers, project, check, visualize, atlas, occlude, train)
+    },
     **{study.verb: study for study in STUDIES},
     paper.__name__: paper,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -14,6 +13,7 @@ import typer
 from convscope.cli.outputs import check_output, write_arrays, write_figure
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
+from convscope.experiments.naming import find_class
 from convscope.experiments.options import (
     ImageArgument,
     ModelArgument,
@@ -264,42 +264,6 @@ def background_class(classes: Sequence[str] | None) -> int | None:
     """The index of the class that is called background, if one is."""
     names = [name.strip(" _").lower() for name in classes or ()]
     return names.index("background") if "background" in names else None
-
-
-def find_class(words: str, session: Session) -> int:
-    """The index of a class, or of a value, that is given by its index or its name.
-
-    Args:
-        words: the index, or any of the names that commas separate in the class's name.
-        session: the network and its class names.
-
-    Raises:
-        BadOption: no such class; the nearest names are offered.
-    """
-    from convscope.methods.targets import choices
-
-    what, count = choices(session.network)
-    if words.isdecimal():
-        if int(words) < count:
-            return int(words)
-        raise BadOption(f"--target {words}: the network has {what} 0 to {count - 1}")
-    classes = session.model.classes
-    if classes is None:
-        raise BadOption(
-            f"--target {words!r}: this model's {what} have no names; give an index, "
-            f"0 to {count - 1}, or name them with --classes FILE"
-        )
-    known = {
-        name.strip().lower(): index
-        for index in reversed(range(len(classes)))
-        for name in (classes[index], *classes[index].split(","))
-        if name.strip()
-    }
-    if words.strip().lower() not in known:
-        near = difflib.get_close_matches(words.lower(), known, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"give an index, 0 to {count - 1}"
-        raise BadOption(f"--target {words!r}: no such class; {hint}")
-    return known[words.strip().lower()]
 
 
 def read_fill(words: str, session: Session) -> Tensor | float:

@@ -108,6 +108,7 @@ class Ascent:
         layer: that was optimised: the one before its rectifier.
         channels: of the U pictures; a unit's variants follow each other.
         objective: in words.
+        canvas: of the pictures' size, which says what is black and white.
     """
 
     picture: Tensor
@@ -116,6 +117,7 @@ class Ascent:
     layer: str
     channels: tuple[int, ...]
     objective: str
+    canvas: Canvas
 
 
 Forward = Callable[[Tensor, Sequence[str]], Mapping[str, Tensor]]
@@ -265,7 +267,7 @@ def maximise(
         found.append(_result(network, layer, target, batch, pictures, frame, canvas))
     picture, value, activation = (torch.cat(parts) for parts in zip(*found, strict=True))
     words = _objective(target, every, canvas, settings).description
-    return Ascent(picture, value, activation, target, tuple(every), words)
+    return Ascent(picture, value, activation, target, tuple(every), words, canvas)
 
 
 def _pictures(
