@@ -22,7 +22,7 @@ def test_units_a_layer_and_a_class_are_written_as_arrays(place, convscope) -> No
         MODEL[0],
         "4/3",
         "0",
-        "2",
+        "class:2",
         *FAST,
         "--data",
         "photos",

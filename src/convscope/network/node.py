@@ -100,7 +100,9 @@ class Node:
     def forward_on_window(self, *patches: Tensor, place: Place | None = None) -> Tensor:
         """`forward` on patches that already hold what lies outside the maps.
 
-        place : where they lie, for a node that is `placed`
+        Args:
+            patches: One for each input.
+            place: Where they lie, for a node that is `placed`.
         """
         if self.placed and self.op.on_window_at is not None and place is not None:
             return self.op.on_window_at(self, place, *patches)

@@ -18,8 +18,11 @@ Corner = tuple[Tensor, Tensor]
 class Place:
     """Windows of a node's map, and the patches of each input that they need.
 
-    above, size : corners, and (rows, columns) of all of them
-    below, sizes : the same for each input
+    Attributes:
+        above: The corners of the windows.
+        size: (rows, columns) of all of them.
+        below: For each input, the corners of its patches.
+        sizes: For each input, (rows, columns) of all of its patches.
     """
 
     above: Corner

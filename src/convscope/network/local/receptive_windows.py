@@ -37,7 +37,12 @@ Array = np.ndarray
 class _Axis:
     """Windows along one axis, one per position of the layer: all of one size.
 
-    first : (positions,) int64, the first index of each;   size : how many indices each has
+    Attributes:
+        first: The first index of each.
+        size: How many indices each has.
+
+    Shape:
+        first: (positions,), int64.
     """
 
     first: Array
