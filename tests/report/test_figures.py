@@ -188,10 +188,10 @@ def test_figures_leave_matplotlibs_settings_alone():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 14])
-def test_every_unit_has_a_patch_and_a_projection(count):
+def test_every_unit_has_a_patch_a_spotlight_and_a_projection(count):
     figure = projection_figure(some_projections(count), [some_picture()], unit_preprocess())
-    assert sum(len(axes.images) for axes in figure.axes) == 2 * count
-    assert all(panel(figure, number).std() > 5 for number in (0, 2 * count - 1))
+    assert sum(len(axes.images) for axes in figure.axes) == 3 * count
+    assert all(panel(figure, number).std() > 5 for number in (0, 1, 3 * count - 1))
     said = texts(figure)
     for i in range(count):
         assert f"conv5/{i}@6,6" in said
@@ -209,7 +209,7 @@ def test_what_a_field_sees_outside_the_image_is_grey_and_stays_in_place():
 
 def test_small_fields_keep_their_pixels_sharp():
     figure = projection_figure(some_projections(1, side=3), [some_picture()], unit_preprocess())
-    colours = np.unique(panel(figure, 1).reshape(-1, 3), axis=0)
+    colours = np.unique(panel(figure, 2).reshape(-1, 3), axis=0)
     assert len(colours) <= 9 + 1  # grey where the field leaves the image
 
 
@@ -219,7 +219,7 @@ def test_projections_of_a_bgr_network_are_shown_in_rgb():
     projections.projection[:, 0, :10, 30:39] = 1.0  # the network's first colour: blue
     picture = some_picture()
     for scaling, channel in ((Scaling.CAFFE, 2), (Scaling.PAPER, 0)):
-        shown = panel(projection_figure(projections, [picture], unit_preprocess(scaling)), 1)
+        shown = panel(projection_figure(projections, [picture], unit_preprocess(scaling)), 2)
         assert shown[-20, 20].argmax() == channel
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from convscope.atlas.store import Atlas
 from convscope.errors import BadOption
-from convscope.report.projection_figure import draw_pair
+from convscope.report.projection_figure import draw_row
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import FAINT, tiled
 
@@ -64,7 +64,7 @@ def feature_grid_figure(
         ]
         panels = [
             Panel(
-                partial(draw_pair, pair=_blocks(atlas, name, channel)),
+                partial(draw_row, pictures=_blocks(atlas, name, channel)),
                 notes=[Note(f"{name}/{channel}", color=FAINT, size="small")],
                 width=PAIR,
             )

@@ -17,14 +17,19 @@ from convscope.geometry.box import Box
 from convscope.images.pictures import GREY, crop, grey_scaled, shown_box
 from convscope.images.preprocess import Preprocess
 from convscope.methods.project import Projections
+from convscope.methods.spotlight import spotlight
 from convscope.report.chart import Mosaic
 from convscope.report.sheet import PAGE, Note, Panel, Sheet
 from convscope.report.style import CLIP, FAINT, number
 
-__all__ = ["draw_pair", "projection_figure"]
+__all__ = ["draw_row", "projection_figure"]
 
 Pixels = NDArray[np.uint8]
 
+LEGEND = (
+    "Left: what the unit sees. Middle: the same, lit where its projection has energy (derived: "
+    "blurred and cut off). Right: the projection itself."
+)
 MOST_UNITS = 600  # a page that matplotlib can still draw
 
 
@@ -37,9 +42,10 @@ def projection_figure(
     title: str = "",
     subtitle: str = "",
 ) -> Figure:
-    """Draw for each unit what it sees of its image, beside its projection.
+    """Draw for each unit what it sees of its image, the spotlight on it, and its projection.
 
-    Both show the unit's receptive field, edges padded with grey and never shifted; along an axis
+    The spotlight is what it sees, lit by the blurred energy of the projection: derived, and said
+    so. All show the unit's receptive field, edges padded with grey and never shifted; along an axis
     where the field is larger than the image, the image. A projection is scaled around grey by its
     own largest absolute value, the largest `CLIP` of its values cut off. Small fields are enlarged
     pixel by pixel.
@@ -61,36 +67,38 @@ def projection_figure(
     count = len(projections.units)
     if not 1 <= count <= MOST_UNITS:
         raise BadInput(f"{count} units in one figure: give 1 to {MOST_UNITS}")
-    columns = min(count, 3 if count > 4 else 2)
+    columns = min(count, 2)
     sheet = Sheet(title or "Projections", subtitle, width=PAGE if count > 1 else 0.7 * PAGE)
+    sheet.notes([Note(LEGEND, color=FAINT)])
     panels = []
     for i in range(count):
         image = int(projections.images[i])
-        pair = _pair(projections, i, pictures[image], preprocess)
+        views = _views(projections, i, pictures[image], preprocess)
         notes = _notes(projections, i, names[image] if names else "")
-        panels.append(Panel(partial(draw_pair, pair=pair), notes=notes))
+        panels.append(Panel(partial(draw_row, pictures=views), notes=notes))
     sheet.grid(panels, columns)
     return sheet.figure()
 
 
-def draw_pair(axes: Axes, pair: Sequence[Pixels]) -> None:
+def draw_row(axes: Axes, pictures: Sequence[Pixels]) -> None:
     """Pictures of one shape beside each other."""
-    tall = max(pixels.shape[0] / pixels.shape[1] for pixels in pair)
-    mosaic = Mosaic(axes, 1, len(pair), tall=min(1.0, tall), gap=0.04)
-    for column, pixels in enumerate(pair):
+    tall = max(pixels.shape[0] / pixels.shape[1] for pixels in pictures)
+    mosaic = Mosaic(axes, 1, len(pictures), tall=min(1.0, tall), gap=0.04)
+    for column, pixels in enumerate(pictures):
         mosaic.show(0, column, pixels)
 
 
-def _pair(
+def _views(
     projections: Projections, i: int, picture: Pixels, preprocess: Preprocess
-) -> tuple[Pixels, Pixels]:
-    """The unit's patch of the picture, and its projection."""
+) -> tuple[Pixels, Pixels, Pixels]:
+    """The unit's patch of the picture, the spotlight on it, and its projection."""
     planes = torch.from_numpy(np.array(picture)).permute(2, 0, 1)  # (3, H, W)
     field = Box(*(int(side) for side in projections.box[i]))
     box = shown_box(field, *picture.shape[:2])
-    projection = preprocess.rgb(projections.projection[i].cpu())
-    patch = crop(planes, box, GREY, within=field).permute(1, 2, 0).numpy()
-    return patch, grey_scaled(crop(projection, box, 0.0), CLIP)
+    projection = crop(preprocess.rgb(projections.projection[i].cpu()), box, 0.0)
+    patch = crop(planes, box, GREY, within=field).permute(1, 2, 0)
+    lit = spotlight(patch[None], projection[None])[0]
+    return patch.numpy(), lit.numpy(), grey_scaled(projection, CLIP)
 
 
 def _notes(projections: Projections, i: int, name: str) -> list[Note]:
