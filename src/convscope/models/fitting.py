@@ -108,9 +108,10 @@ def matches(readings: Mapping[str, Reading], wanted: Wanted, key: str | None) ->
     found = []
     for place, reading in readings.items():
         names = unwrapped(reading)
-        for affixes in _affixes(set(names.values()), set(plain), _asked(place, key)):
-            held = {names[name]: leaf for name, leaf in reading.items()}
-            match = _match(place, held, affixes, wanted, plain)
+        held = {names[name]: leaf for name, leaf in reading.items()}
+        copies = _copies(set(held), set(plain))
+        for affixes in _affixes(set(held), set(plain), _asked(place, key)):
+            match = _match(place, held, affixes, wanted, (plain, copies))
             origin = reading.origin if isinstance(reading, PickledState) else None
             found.append(replace(match, origin=origin))
     return found
@@ -164,17 +165,34 @@ def _prefixes(longer: set[str], shorter: set[str]) -> list[str]:
     return [prefix for prefix, _ in sorted(count.items(), key=lambda e: (-e[1], e[0]))][:TRIED]
 
 
+def _copies(held: set[str], wanted: set[str]) -> tuple[str, ...]:
+    """Prefixes under which a reading has all that is wanted, such as `ema.`"""
+    needed = [name for name in wanted if name.rpartition(".")[2] not in COUNTERS]
+    return tuple(p for p in _prefixes(held, wanted) if all(p + name in held for name in needed))
+
+
 def _match(
     place: str,
     held: Reading,
     affixes: tuple[str, str],
     wanted: Wanted,
-    plain: Mapping[str, str],
+    known: tuple[Mapping[str, str], tuple[str, ...]],
 ) -> Match:
-    """How a reading fits with one prefix taken off its names and another put on."""
-    off, on = affixes
+    """How a reading fits with one prefix taken off its names and another put on.
+
+    Args:
+        place: of the reading in its file.
+        held: its tensors, by name.
+        affixes: what is taken off, and what is put on.
+        wanted: by the network.
+        known: the network's names by those without wrappers, and prefixes of whole copies.
+    """
+    (off, on), (plain, copies) = affixes, known
     inside = {on + k.removeprefix(off): leaf for k, leaf in held.items() if k.startswith(off)}
     beside = [k for k in held if not k.startswith(off)]
+    if not off:  # a copy, such as the moving average, is none of the network's own layers
+        beside = [k for k in inside if copies and k.startswith(copies) and not on]
+        inside = {k: leaf for k, leaf in inside.items() if k not in set(beside)}
     named, notes = respelled({plain.get(k, k): leaf for k, leaf in inside.items()}, wanted.shapes)
     for name in wanted.shapes:
         if name not in named and (twin := _first(wanted.twins.get(name, ()), named)):

@@ -59,6 +59,8 @@ def read_architecture(values: Any) -> Architecture:
             raise TypeError(f"{key} is not a list of up to {MOST_LAYERS} layers")
         for layer in layers:
             _check(layer, kind)
+    if not values["convolutions"]:
+        raise ValueError("it has no convolutions")
     return Architecture.from_dict(values)
 
 

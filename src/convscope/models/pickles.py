@@ -29,7 +29,18 @@ DATA_TYPES = {  # beside weights they are plain data, so nobody needs to be told
 }
 ATTACKS = {  # what such a function does when it is called is never part of weights
     *("builtins", "os", "posix", "nt", "subprocess", "sys", "pty", "socket", "shutil", "ctypes"),
-    *("importlib", "runpy", "webbrowser", "code", "pdb", "commands", "signal", "asyncio"),
+    *(
+        "importlib",
+        "runpy",
+        "webbrowser",
+        "code",
+        "pdb",
+        "commands",
+        "signal",
+        "asyncio",
+        "io",
+        "_io",
+    ),
 }
 HARMLESS_BUILTINS = {"set", "frozenset", "slice", "range", "complex", "bytearray", "object", "dict"}
 HARMLESS_BUILTINS |= {"list", "tuple", "int", "float", "bool", "str", "bytes", "getattr", "type"}

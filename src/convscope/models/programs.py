@@ -27,7 +27,7 @@ __all__ = ["about_file", "from_program", "is_program"]
 
 EXPORT = "export the network again with torch.export.export and torch.export.save"
 OPERATOR = re.compile(
-    r"torch\.ops\.(aten|prim|prims|torchvision|higher_order)\.[A-Za-z]\w*(\.\w+)?"
+    r"torch\.ops\.(aten|prim|prims|torchvision|higher_order)\.\w+(\.[A-Za-z]\w*)?"
 )
 PYTHON = {
     *(f"_operator.{name}" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "neg")),

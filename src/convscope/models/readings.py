@@ -6,6 +6,7 @@ average, what the optimiser keeps.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ Leaf = Tensor | StoredTensor | Unreadable
 Reading = Mapping[str, Leaf]
 """Tensors by name; those of a file that are not read yet, too."""
 
+DEEPEST = 16  # dictionaries in dictionaries, before nobody keeps weights there
+MOST_MODULES, DEEPEST_MODULE = 20_000, 40  # of a network, so that one that holds itself ends
 # where training scripts keep the weights, the likeliest first
 CONTAINERS = (
     *("state_dict", "model_state_dict", "model", "net", "network", "params", "weights", "module"),
@@ -48,10 +51,12 @@ def readings_of(content: Any) -> dict[str, Reading]:
     """
     found: dict[str, Reading] = {}
     seen: set[int] = set()
-    todo: list[tuple[str, Any]] = [("", content)]
+    todo: deque[tuple[str, Any, int]] = deque([("", content, 0)])
     while todo:
-        place, value = todo.pop(0)
+        place, value, depth = todo.popleft()
         if not isinstance(value, dict | list | tuple | Foreign) or id(value) in seen:
+            continue
+        if depth > DEEPEST:
             continue
         seen.add(id(value))
         if isinstance(value, Foreign):
@@ -63,7 +68,8 @@ def readings_of(content: Any) -> dict[str, Reading]:
         items = dict(enumerate(value)) if isinstance(value, list | tuple) else value
         if tensors := {str(k): leaf for k, v in items.items() if (leaf := _leaf(v)) is not None}:
             found.setdefault(place, tensors)
-        todo += [(f"{place}.{key}" if place else str(key), each) for key, each in items.items()]
+        for key, inner in items.items():
+            todo.append((f"{place}.{key}" if place else str(key), inner, depth + 1))
     return found
 
 
@@ -102,21 +108,22 @@ def _state_of(module: Foreign) -> Reading:
 
 
 def _parameters(module: Foreign) -> Iterator[tuple[str, Leaf]]:
-    seen: set[int] = set()
-    todo: list[tuple[str, Any]] = [("", module)]
-    while todo:
-        prefix, one = todo.pop(0)
+    todo: deque[tuple[str, Any]] = deque([("", module)])
+    for _ in range(MOST_MODULES):
+        if not todo:
+            break
+        prefix, one = todo.popleft()
         state = one.state if isinstance(one, Foreign) else None
-        if not isinstance(state, dict) or id(one) in seen:
+        if not isinstance(state, dict):
             continue
-        seen.add(id(one))
         left_out = state.get("_non_persistent_buffers_set", ())
         for group in ("_parameters", "_buffers"):
             for name, value in _entries(state.get(group)):
                 leaf = _leaf(value)
                 if leaf is not None and not (group == "_buffers" and name in left_out):
                     yield f"{prefix}{name}", leaf
-        todo += [(f"{prefix}{name}.", child) for name, child in _entries(state.get("_modules"))]
+        if prefix.count(".") < DEEPEST_MODULE:
+            todo += [(f"{prefix}{name}.", child) for name, child in _entries(state.get("_modules"))]
 
 
 def _entries(value: Any) -> list[tuple[Any, Any]]:

@@ -248,7 +248,7 @@ class Weights:
             said.append(f"a {origin} was pickled whole: its tensors are read, its code is not run")
         elif self.foreign:
             said.append(f"objects beside the weights not made ({_few(self.foreign)})")
-        strange = [k for k, v in self.metadata.items() if (k, v) != ("format", "pt")]
+        strange = sorted(k for k, v in self.metadata.items() if (k, v) != ("format", "pt"))
         if strange and not self.ours:
             said.append(f"its metadata are another program's ({_few(strange)})")
         return tuple(said)
