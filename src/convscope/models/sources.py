@@ -6,6 +6,7 @@ download: without a weights file the weights are what the library draws from the
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -193,7 +194,8 @@ def libraries_with(name: str, *, exactly: bool = True) -> list[str]:
         ['torchvision:resnet18', 'timm:resnet18']
     """
     found = []
-    with suppress(BadModel):
+    with suppress(BadModel), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nothing of theirs is used
         models = import_torchvision().models
         known = models.list_models(module=models)
         found += [f"torchvision:{each}" for each in _similar(name, known, exactly)]

@@ -248,11 +248,10 @@ SOURCES = {"torchvision": from_torchvision, "timm": from_timm, "hub": from_hub}
 
 def _near(name: str) -> str:
     """What a user may have meant by a name that is none of ours."""
-    found = libraries_with(name)
-    if not found:
-        found = get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.5)
-    if not found:
-        found = libraries_with(name, exactly=False)
+    found = get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.75)  # without importing theirs
+    found = found or libraries_with(name)
+    found = found or get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.5)
+    found = found or libraries_with(name, exactly=False)
     return f"did you mean {' or '.join(found)}?" if found else f"MODEL is {FORMS}"
 
 

@@ -1,4 +1,4 @@
-"""Where a module fails on images of a size: the layer, and what it gets. Only for the message."""
+"""Which layer cannot take images of a size, and what it gets. Only for the message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def why_it_fails(module: nn.Module, image: Tensor) -> str | None:
         image: (N, C, H, W), of the size that is asked about.
 
     Returns:
-        In a few words with the remedy; None where it runs, or nothing more is known.
+        In a few words with the remedy; None where it runs, or fails for another reason.
     """
     running: list[tuple[str, nn.Module, str]] = []
     hooks = []
@@ -53,18 +53,18 @@ def why_it_fails(module: nn.Module, image: Tensor) -> str | None:
     return None
 
 
-def _words(running: list[tuple[str, nn.Module, str]], error: str) -> str:
+def _words(running: list[tuple[str, nn.Module, str]], error: str) -> str | None:
     name, layer, shape = running[-1]
     where = f"layer {name!r} ({type(layer).__name__})" if name else "its own forward()"
     gets = f", which gets {shape}" if shape and name else ""
     if TOO_SMALL.search(error):
         return f"the map becomes empty at {where}{gets}: give a larger --input"
-    if isinstance(layer, nn.Linear):
+    if isinstance(layer, nn.Linear) and "cannot be multiplied" in error:
         return (
             f"{where} takes {layer.in_features} numbers{gets}: it was made for another size of "
             "input; give that as --input"
         )
-    return f"it fails at {where}{gets} ({' '.join(error.split())[:200]}): check --input"
+    return None
 
 
 def _shape(given: Any) -> str:
