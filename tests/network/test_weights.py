@@ -138,19 +138,13 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path: Path
     assert not witness.exists()
 
 
-def test_a_pickled_module_is_refused_with_the_remedy(tmp_path: Path):
-    torch.save(tiny(), tmp_path / "w.pt")
-    with pytest.raises(BadCheckpoint, match=r"save model\.state_dict\(\)"):
-        read_weights(tmp_path / "w.pt")
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("w.safetensors", b"", "not a whole safetensors file"),
+        ("w.safetensors", b"", "is empty"),
         ("w.safetensors", b"\xff" * 20, "not a whole safetensors file"),
         ("w.safetensors", b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"),
-        ("w.pt", b"", "neither safetensors nor a readable PyTorch file"),
+        ("w.pt", b"", "is empty"),
         ("w.pt", b"PK\x03\x04 cut short", "neither safetensors nor a readable PyTorch file"),
         ("w.pt", b"hello", "neither safetensors nor a readable PyTorch file"),
     ],
@@ -171,7 +165,7 @@ def test_a_file_cut_short_is_refused(tmp_path: Path):
             read_weights(tmp_path / "w.safetensors")
 
 
-@pytest.mark.parametrize("content", [3, [], {}, {"epoch": 3}, {"a": torch.zeros(1), "b": "text"}])
+@pytest.mark.parametrize("content", [3, [], {}, {"epoch": 3}, "text", {"a": [{"b": None}]}])
 def test_pickles_of_other_things_are_refused(tmp_path: Path, content: object):
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(BadCheckpoint, match="state"):
@@ -219,7 +213,8 @@ def test_weights_in_another_memory_layout_are_written_alike(tmp_path: Path):
 def test_metadata_that_cannot_be_read_is_an_error_that_names_it(
     tmp_path: Path, key: str, value: str
 ):
-    write_weights(tmp_path / "w.safetensors", state(), {key: value})
+    ours = {"format": "convscope-weights/1", key: value}
+    write_weights(tmp_path / "w.safetensors", state(), ours)
     weights = read_weights(tmp_path / "w.safetensors")
     with pytest.raises(BadCheckpoint, match=f"metadata '{key}' cannot be read"):
         getattr(weights, key)

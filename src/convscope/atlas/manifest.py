@@ -38,6 +38,9 @@ class ModelRecord(StoredRecord):
         classes: names of the outputs, if known.
         output: of a network that returns several outputs, the name of the one that is its answer,
             as `--output` takes it; None, and not written, where there is but one.
+        title: what to call it in a heading; None, and not written, where `spec` says it.
+        weights_key: where in the weights file the weights were, as `--weights-key` takes it;
+            None, and not written, where nobody had to say so.
     """
 
     spec: str
@@ -46,12 +49,15 @@ class ModelRecord(StoredRecord):
     parameters: int
     classes: tuple[str, ...] | None
     output: str | None = None
+    title: str | None = None
+    weights_key: str | None = None
 
     @model_serializer(mode="wrap")
-    def _without_a_missing_output(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The fields by name, without an output that is None."""
+    def _without_what_is_missing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields by name, without an output, a title or a key that is None."""
         fields: dict[str, Any] = write(self)
-        return {k: v for k, v in fields.items() if k != "output" or v is not None}
+        optional = ("output", "title", "weights_key")
+        return {k: v for k, v in fields.items() if k not in optional or v is not None}
 
 
 class DataRecord(StoredRecord):

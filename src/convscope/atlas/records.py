@@ -47,6 +47,8 @@ def model_record(model: Model, network: Network) -> ModelRecord:
         parameters=sum(p.numel() for p in model.module.parameters()),
         classes=model.classes,
         output=_chosen_output(network),
+        title=model.title,
+        weights_key=model.weights_key,
     )
 
 

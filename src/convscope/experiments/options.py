@@ -41,9 +41,9 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="zfnet, zfnet-small, alexnet ..., run:DIR, torchvision:NAME, timm:NAME or "
-        "package.module:factory; each may end in @WEIGHTS; else its weights are random, "
-        "and it says so.",
+        help="zfnet, zfnet-small, alexnet ..., run:DIR, torchvision:NAME, timm:NAME, "
+        "package.module:factory or hub:DIR:ENTRY; each may end in @WEIGHTS; else its weights are "
+        "random, and it says so. Or FILE.pt2, an exported program.",
         show_default=False,
     ),
 ]
@@ -207,6 +207,15 @@ class Reading:
             rich_help_panel=_MODEL,
         ),
     ] = Task.AUTO
+    weights_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Where the weights are in a file that holds several: state_dict_ema, "
+            "student.backbone. Default: where they fit, if that is one place.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,12 +72,14 @@ class Session:
             "seed": self.seed,
             **({"output": self.network.output} if self.network.about_outputs() else {}),
             **({"task": str(self.network.task)} if self.network.task is not Task.AUTO else {}),
+            **({"weights_key": model.weights_key} if model.weights_key else {}),
         }
 
     def title(self) -> str:
         """The model in a few words, for a figure."""
         name, _, weights = self.model.spec.partition("@")
         whose = ", random weights" if self.model.random_weights else ""
+        name = self.model.title or name
         return f"{name}{'@' if weights else ''}{Path(weights).name}{whose}"
 
     def images(self, spec: str) -> ImageSet:
@@ -182,6 +184,7 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
         seed=running.seed,
         output=reading.output,
         task=reading.task,
+        weights_key=reading.weights_key,
     )
     network = model.network()
     if model.classes is not None:

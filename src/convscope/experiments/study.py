@@ -338,7 +338,7 @@ def as_function(study: type[Study]) -> Callable[..., Result]:
     return call
 
 
-_READING = {f"--{each.name}" for each in dataclasses.fields(Reading)}
+_READING = {f"--{each.name.replace('_', '-')}" for each in dataclasses.fields(Reading)}
 
 
 def _spread(group: Any) -> Iterator[tuple[Any, str, Any, Any]]:

@@ -38,7 +38,7 @@ def import_torchvision() -> ModuleType:
             raise BadModel("torchvision is not installed: pip install 'convscope[zoo]'") from None
         raise _broken(error) from error
     except RuntimeError as error:
-        if "torchvision::" not in str(error):
+        if not operators_are_missing(error):
             raise _broken(error) from error
     except Exception as error:
         raise _broken(error) from error
@@ -56,6 +56,11 @@ def import_torchvision() -> ModuleType:
         stacklevel=2,
     )
     return module
+
+
+def operators_are_missing(error: BaseException) -> bool:
+    """Whether an import failed because torchvision's compiled operators do not load."""
+    return isinstance(error, RuntimeError) and "torchvision::" in str(error)
 
 
 def _forget_half_imported() -> None:

@@ -1,61 +1,36 @@
-"""Networks that others wrote: torchvision's, timm's, and those of a user's own factory.
+"""Networks of torchvision and timm.
 
 Functions here take a name, weights or None, and a seed, and return what was loaded. They never
-download: without a weights file the weights are what the library, or the user's factory, draws
-from the seed.
+download: without a weights file the weights are what the library draws from the seed.
 """
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import nn
 
 from convscope.errors import BadModel
 from convscope.images.preprocess import CROP_SHARE, Preprocess
 from convscope.images.scaling import RECIPES, CustomScaling, Scaling
 from convscope.images.torchvision_import import import_torchvision
-from convscope.models.weights import Weights, load_weights
+from convscope.models.heads import build_for
+from convscope.models.loaded import LoadedModule, blamed, seeded
+from convscope.models.weights import Weights, read_weights
 
-__all__ = ["LoadedModule", "from_factory", "from_timm", "from_torchvision"]
+__all__ = ["from_timm", "from_torchvision", "libraries_with"]
 
 AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
 # torchvision's weights for these two were ported from TensorFlow and want pixels in [-1, 1];
 # torchvision converts inside the network (transform_input), here the preprocessing does
 SIGNED_PIXELS = CustomScaling(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-# densenet's layers had other names when torchvision's weights were saved
-OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.\w+)$")
-
-
-@dataclass(frozen=True)
-class LoadedModule:
-    """A module and what its origin says about it.
-
-    Attributes:
-        module: with its weights.
-        weights: the file that they are from, if any.
-        random_weights: whether they were drawn at random.
-        preprocess: how it wants its images; None where nothing says so.
-        classes: names of its outputs; None where nothing says so.
-        notes: what a user should know, a sentence each.
-    """
-
-    module: nn.Module
-    weights: Weights | None = None
-    random_weights: bool = False
-    preprocess: Preprocess | None = None
-    classes: tuple[str, ...] | None = None
-    notes: tuple[str, ...] = ()
 
 
 def from_torchvision(name: str, weights: Weights | None, seed: int) -> LoadedModule:
@@ -75,26 +50,21 @@ def from_torchvision(name: str, weights: Weights | None, seed: int) -> LoadedMod
     if name not in known:
         raise _unknown("torchvision", name, known)
     extra = {"aux_logits": False, "init_weights": False} if name in AUXILIARY else {}
-    with _seeded(seed):
-        module = models.get_model(name, weights=None, **extra)
+
+    def make(classes: int | None) -> nn.Module:
+        head = {} if classes is None else {"num_classes": classes}
+        made: nn.Module = models.get_model(name, weights=None, **extra, **head)
+        return made
+
     preprocess = _torchvision_preprocess(models, name)
-    if weights is None:
-        return _random(module, preprocess, seed)
-    notes: tuple[str, ...] = ()
-    if name.startswith("densenet"):
-        tensors = {OLD_DENSENET.sub(r"\1\2", key): t for key, t in weights.tensors.items()}
-        weights = replace(weights, tensors=tensors)
+    with seeded(seed):
+        if weights is None:
+            return _random(make(None), preprocess, seed)
+        spare = AUXILIARY.get(name, ())
+        module, notes = build_for(make, weights, f"torchvision:{name}", spare=spare)
     if name in AUXILIARY:
-        used = weights.without(AUXILIARY[name])
-        notes = (_about_signed_pixels(name),)
-        if dropped := len(weights.tensors) - len(used.tensors):
-            notes += (
-                f"{dropped} tensors of {name}'s auxiliary classifiers are left out: "
-                "they only serve training",
-            )
-        weights = used
+        notes = (_about_signed_pixels(name), *notes)
         preprocess = replace(preprocess, scaling=Scaling.CUSTOM, recipe=SIGNED_PIXELS)
-    load_weights(module, weights, name=f"torchvision:{name}")
     return LoadedModule(module, weights, preprocess=weights.preprocess or preprocess, notes=notes)
 
 
@@ -119,7 +89,7 @@ def from_timm(name: str, weights: Weights | None, seed: int) -> LoadedModule:
     """Make a network of timm, which is fed as its default configuration says.
 
     Args:
-        name: as timm has it.
+        name: as timm has it; or hf-hub:OWNER/NAME, which must lie in the cache; or local-dir:DIR.
         weights: that fill it; None draws them.
         seed: of random weights.
 
@@ -133,17 +103,72 @@ def from_timm(name: str, weights: Weights | None, seed: int) -> LoadedModule:
         from timm.data import resolve_model_data_config
     except ImportError as error:
         raise BadModel("timm is not installed: pip install 'convscope[zoo]'") from error
-    if "/" in name or not timm.is_model(name):  # with a slash timm would ask the network
+    name, folder = _timm_folder(name)
+    if folder is None and ("/" in name or not timm.is_model(name)):  # with a slash it would ask HF
         raise _unknown("timm", name, timm.list_models())
-    with _seeded(seed), _blamed(f"timm:{name}"):
-        module = timm.create_model(name, pretrained=False)
+    spec = f"timm:{name}"
+
+    def make(classes: int | None) -> nn.Module:
+        head: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+        with blamed(spec):
+            made: nn.Module = timm.create_model(folder or name, pretrained=False, **head)
+        return made
+
+    notes: tuple[str, ...]
+    own = _weights_in(folder) if folder and weights is None else weights
+    with seeded(seed):
+        if own is None:
+            module, notes = make(None), (f"random weights, seed {seed}",)
+        else:
+            module, notes = build_for(make, own, spec, headless=True)
+    with blamed(spec):
         config = resolve_model_data_config(module)
     preprocess = _normalised(tuple(config["input_size"]), config["mean"], config["std"])
-    notes = _differences(config)
-    if weights is None:
-        return _random(module, preprocess, seed, notes)
-    load_weights(module, weights, name=f"timm:{name}")
-    return LoadedModule(module, weights, preprocess=weights.preprocess or preprocess, notes=notes)
+    return LoadedModule(
+        module,
+        own,
+        random_weights=own is None,
+        preprocess=(own and own.preprocess) or preprocess,
+        notes=(*notes, *_differences(config)),
+    )
+
+
+def _timm_folder(name: str) -> tuple[str, str | None]:
+    """The model, and where it lies if it is a folder: one of the Hub's cache, or a user's own.
+
+    Raises:
+        BadModel: it is not there.
+    """
+    source, colon, rest = name.partition(":")
+    if source == "local-dir" and colon:
+        if not (Path(rest).expanduser() / "config.json").is_file():
+            raise BadModel(f"timm:{name}: no config.json in {rest}: give a folder that timm saved")
+        return name, f"local-dir:{Path(rest).expanduser()}"
+    if source not in ("hf-hub", "hf_hub") or not colon:
+        return name, None
+    from huggingface_hub import try_to_load_from_cache
+
+    with blamed(f"timm:{name}"):
+        config = try_to_load_from_cache(rest, "config.json")
+    if not isinstance(config, str):
+        raise BadModel(
+            f"timm:{name} is not in the cache of Hugging Face, and Convscope never downloads: "
+            f"fetch it with 'hf download {rest}', then try again"
+        )
+    return name, f"local-dir:{Path(config).parent}"
+
+
+def _weights_in(folder: str) -> Weights:
+    """The weights in a folder of timm's.
+
+    Raises:
+        BadModel: there are none.
+    """
+    path = Path(folder.removeprefix("local-dir:"))
+    for file in ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors"):
+        if (path / file).is_file():
+            return read_weights(path / file)
+    raise BadModel(f"{path} holds no model.safetensors: fetch the whole model, or give @weights")
 
 
 def _differences(config: dict[str, Any]) -> tuple[str, ...]:
@@ -157,69 +182,34 @@ def _differences(config: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def from_factory(spec: str, weights: Weights | None, seed: int) -> LoadedModule:
-    """Make the network of `package.module:factory`: call a function or class, or take a module.
-
-    The current folder is searched too, as `python -m` does.
+def libraries_with(name: str, *, exactly: bool = True) -> list[str]:
+    """The MODEL of a network that torchvision or timm have, as far as they are installed.
 
     Args:
-        spec: package.module:factory.
-        weights: that fill it; None leaves those that the factory made.
-        seed: of what the factory draws with torch.
+        name: that somebody gave, without saying of which library.
+        exactly: only those of this very name; else those of a similar one.
 
-    Raises:
-        BadModel: no such Python module or name, an exception in it, or a result that is not a
-            torch module.
-        BadCheckpoint: the weights do not fit.
+    Example:
+        >>> libraries_with("resnet18")
+        ['torchvision:resnet18', 'timm:resnet18']
     """
-    path, _, name = spec.partition(":")
-    if not all(part.isidentifier() for part in (*path.split("."), *name.split("."))):
-        raise BadModel(f"model '{spec}': give package.module:factory, such as mynets.small:build")
-    with _current_folder(), _seeded(seed):
-        source = _import(path, spec)
-        factory: Any = source
-        for part in name.split("."):
-            if not hasattr(factory, part):
-                raise _unknown_attribute(path, name, source)
-            factory = getattr(factory, part)
-        module = factory
-        if not isinstance(factory, nn.Module):
-            if not callable(factory):
-                raise BadModel(
-                    f"{spec} is of type {type(factory).__name__}: name a function, class or module"
-                )
-            with _blamed(spec):
-                module = factory()
-    if not isinstance(module, nn.Module):
-        raise BadModel(f"{spec} returned {type(module).__name__}, not a torch.nn.Module")
-    if weights is None:
-        return LoadedModule(module, notes=(f"the weights are those that {spec} made",))
-    load_weights(module, weights, name=spec)
-    return LoadedModule(module, weights, preprocess=weights.preprocess, classes=weights.classes)
+    found = []
+    with suppress(BadModel), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nothing of theirs is used
+        models = import_torchvision().models
+        known = models.list_models(module=models)
+        found += [f"torchvision:{each}" for each in _similar(name, known, exactly)]
+        with suppress(ImportError):
+            import timm
+
+            found += [f"timm:{each}" for each in _similar(name, timm.list_models(), exactly)]
+    return found
 
 
-def _import(path: str, spec: str) -> ModuleType:
-    try:
-        with _blamed(spec):
-            return importlib.import_module(path)
-    except BadModel as blamed:
-        cause = blamed.__cause__
-        if (
-            isinstance(cause, ModuleNotFoundError)
-            and cause.name
-            and f"{path}.".startswith(f"{cause.name}.")
-        ):
-            raise BadModel(
-                f"{spec}: no module {cause.name}, neither installed nor in {Path.cwd()}"
-            ) from cause
-        raise
-
-
-def _unknown_attribute(path: str, name: str, source: ModuleType) -> BadModel:
-    public = [attribute for attribute in vars(source) if not attribute.startswith("_")]
-    near = get_close_matches(name, public, n=3)
-    hint = f": did you mean {' or '.join(near)}?" if near else ""
-    return BadModel(f"{path} ({source.__file__}) has no {name}{hint}")
+def _similar(name: str, known: Sequence[str], exactly: bool) -> list[str]:
+    if exactly:
+        return [name] if name in known else []
+    return get_close_matches(name.lower(), known, n=1, cutoff=0.75)
 
 
 def _random(
@@ -241,32 +231,3 @@ def _unknown(source: str, name: str, known: Sequence[str]) -> BadModel:
     near = get_close_matches(name.lower(), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"it has {len(known)} others"
     return BadModel(f"{source} has no network called '{name}': {hint}")
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Let torch draw from a seed; afterwards its generator is as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _blamed(spec: str) -> Iterator[None]:
-    """Turn whatever foreign code raises into a BadModel that names the model."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        words = " ".join(str(error).split())
-        raise BadModel(f"{spec} failed with {type(error).__name__}: {words}") from error
-
-
-@contextmanager
-def _current_folder() -> Iterator[None]:
-    """Let Python find modules in the current folder, too."""
-    before = list(sys.path)
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before

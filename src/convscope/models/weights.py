@@ -1,7 +1,8 @@
 """Weights on disk: reading a file, filling a module with it, writing a network to a file.
 
-Reading prefers safetensors; pickles (`.pt`, `.pth`) are read without running the code inside them.
-Nothing is loaded in part: whatever does not match is an error that lists it.
+A file is safetensors, or what torch.save or pickle wrote, read without running the code inside it.
+Nothing is loaded in part: whatever does not match is an error that lists it, and whatever was done
+to make people's names fit is said.
 
 Our own files are safetensors whose string metadata say how to use them: `format`, `architecture`
 (JSON), `parameters`, `input` (3x72x72), `preprocess` (JSON; a mean picture travels beside the
@@ -13,9 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,11 @@ from torch import Tensor, nn
 from convscope.errors import BadCheckpoint
 from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convnet
+from convscope.models.fitting import Match, Wanted, matches, unwrapped, wanted_by
+from convscope.models.metadata import read_architecture, read_fact, read_names, read_preprocess
+from convscope.models.readings import Reading, main_reading, readings_of, tensor_of
+from convscope.models.respelling import Computed
+from convscope.models.torch_files import read_torch_file, what_it_is
 from convscope.store.atomic import replace_file
 from convscope.store.fingerprint import file_fingerprint
 
@@ -43,9 +49,9 @@ __all__ = [
 FORMAT = "convscope-weights/1"
 MEAN = "preprocess.mean"  # a tensor that is not the network's
 MOMENTUM = "momentum/"  # begins the names of tensors that only a resumed training needs
-WRAPPERS = ("module.", "_orig_mod.")  # DataParallel's and torch.compile's prefixes
-NESTED = ("state_dict", "model_state_dict", "model")  # where training scripts keep the weights
 SHOWN = 4  # names listed in a message before it says how many more
+COMPUTED_IN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+SAVE = "save model.state_dict(), best as .safetensors"
 
 T = TypeVar("T")
 
@@ -57,34 +63,55 @@ class Weights:
     Attributes:
         path: of the file.
         sha256: of the file's bytes, hex.
-        tensors: by parameter name; floating ones are float32, wrappers' prefixes are stripped.
-        metadata: the file's strings; empty for files that Convscope did not write.
+        readings: every dictionary of tensors in it, by its place; "" is the file itself.
+        metadata: the file's strings; empty for files that are not safetensors.
         mean: the mean picture (3, H, W), pixels 0..255; None where there is none.
+        key: where in the file the weights are, if the user says so.
+        foreign: names of classes of objects beside the tensors, which were not made.
     """
 
     path: Path
     sha256: str
-    tensors: dict[str, Tensor]
-    metadata: dict[str, str]
+    readings: Mapping[str, Reading]
+    metadata: Mapping[str, str] = field(default_factory=dict)
     mean: Tensor | None = None
+    key: str | None = None
+    foreign: tuple[str, ...] = ()
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """The likeliest dictionary of tensors: floating ones are float32, wrappers' names are out.
+
+        Raises:
+            BadCheckpoint: one of them cannot be read.
+        """
+        reading = main_reading(self.readings)
+        names = unwrapped(reading)
+        tensors = {names[name]: self._read(name, leaf) for name, leaf in reading.items()}
+        return {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
+
+    @property
+    def ours(self) -> bool:
+        """Whether Convscope wrote the file."""
+        return self.metadata.get("format") == FORMAT
 
     @property
     def architecture(self) -> Architecture | None:
         """The network that the weights belong to, if the file says so."""
-        return self._fact("architecture", Architecture.from_dict)
+        return self._fact("architecture", read_architecture)
 
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Names of the network's outputs, if the file has them."""
-        return self._fact("classes", _names)
+        return self._fact("classes", read_names)
 
     @property
     def preprocess(self) -> Preprocess | None:
         """How the network was fed while it was trained, if the file says so."""
-        return self._fact("preprocess", lambda values: Preprocess.from_dict(values, self.mean))
+        return self._fact("preprocess", lambda values: read_preprocess(values, self.mean))
 
     def _fact(self, key: str, read: Callable[[Any], T]) -> T | None:
-        """An entry of the metadata, read from its JSON value.
+        """An entry of the metadata, read from its JSON value; None of what another program wrote.
 
         Raises:
             BadCheckpoint: it cannot be read.
@@ -92,24 +119,148 @@ class Weights:
         if key not in self.metadata:
             return None
         try:
-            return read(json.loads(self.metadata[key]))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return read_fact(self.metadata[key], read)
+        except ValueError as error:
+            if not self.ours:
+                return None
             raise BadCheckpoint(
                 f"{self.path}: its metadata '{key}' cannot be read ({error}); "
                 "write the file again with convscope, or drop the metadata"
             ) from error
 
-    def without(self, prefixes: tuple[str, ...]) -> Weights:
-        """The same weights but for tensors whose names start with one of these prefixes."""
-        kept = {k: v for k, v in self.tensors.items() if not k.startswith(prefixes)}
-        return replace(self, tensors=kept)
+    def fill(self, wanted: Wanted, name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+        """The tensors for a network, by its names.
+
+        Args:
+            wanted: by the network.
+            name: of the model, for messages.
+
+        Returns:
+            The tensors, and what was done to make them fit, a few words each.
+
+        Raises:
+            BadCheckpoint: tensors are missing, left over, of another shape or kind, or hold NaN or
+                infinity; or two parts of the file fit.
+        """
+        match = self.match(wanted, name)
+        tensors = {key: self._read(key, leaf) for key, leaf in match.found.items()}
+        self._check_kinds(tensors, wanted)
+        bad = [key for key, tensor in tensors.items() if not tensor.isfinite().all()]
+        if bad:
+            raise BadCheckpoint(
+                f"{self.path} holds NaN or infinity: {_listed('in', bad)}; "
+                "its training diverged or the file is damaged: use an earlier checkpoint"
+            )
+        kinds = {str(tensors[k].dtype) for k in wanted.floating if k in tensors} - {"torch.float32"}
+        saved = [f"saved in {', '.join(sorted(kinds)).replace('torch.', '')}"] if kinds else []
+        return tensors, (*match.notes, *saved, *self._about_others(match.origin))
+
+    def find(self, wanted: Wanted, name: str) -> Match | None:
+        """Where the tensors for a network are, without reading them; None where they are not.
+
+        Args:
+            wanted: by the network.
+            name: of the model, for messages.
+
+        Raises:
+            BadCheckpoint: two parts of the file fit.
+        """
+        fitting = [each for each in matches(self.readings, wanted, self.key) if each.fits]
+        if len(fitting) < 2:
+            return fitting[0] if fitting else None
+        keys = ", ".join(match.key for match in fitting)
+        raise BadCheckpoint(
+            f"{self.path} holds weights for {name} {len(fitting)} times, as {keys}: "
+            f"choose with --weights-key, such as --weights-key {fitting[0].key}"
+        )
+
+    def match(self, wanted: Wanted, name: str) -> Match:
+        """Where the tensors for a network are, without reading them.
+
+        Args:
+            wanted: by the network.
+            name: of the model, for messages.
+
+        Raises:
+            BadCheckpoint: not all that it wants is there, or more.
+        """
+        if match := self.find(wanted, name):
+            return match
+        found = matches(self.readings, wanted, self.key)
+        if not found:
+            held = ", ".join(place or "." for place in list(self.readings)[:SHOWN])
+            raise BadCheckpoint(f"{self.path} has nothing under {self.key!r}: it holds {held}")
+        match = max(found, key=lambda each: each.nearness)
+        fit = len(match.found) - len(match.reshaped)
+        shapes = [
+            f"{key}: file {_shape(match.found[key].shape or ())}, model "
+            f"{_shape(wanted.shapes[key])}"
+            for key in match.reshaped
+        ]
+        parts = [
+            _listed("missing", match.missing),
+            _listed("unexpected", match.unexpected),
+            _listed("of another shape", shapes),
+        ]
+        raise BadCheckpoint(
+            f"{self.path} does not fit {name}: {fit} of {len(wanted.shapes)} tensors match; "
+            f"{'; '.join(filter(None, parts))}; give the model that these weights were saved from"
+        )
+
+    def _check_kinds(self, tensors: Mapping[str, Tensor], wanted: Wanted) -> None:
+        """Refuse numbers of another kind than the network computes with.
+
+        Raises:
+            BadCheckpoint: there are some.
+        """
+        for key, tensor in tensors.items():
+            if key in wanted.floating and tensor.dtype not in COMPUTED_IN:
+                kind = str(tensor.dtype).removeprefix("torch.")
+                raise BadCheckpoint(
+                    f"{self.path}: {key} holds {kind} numbers, where the network computes with "
+                    "floating-point ones: quantised or damaged; give the weights before that"
+                )
+            if key not in wanted.floating and (tensor.is_complex() or _has_fractions(tensor)):
+                raise BadCheckpoint(
+                    f"{self.path}: {key} holds fractions, where the network counts: the file is "
+                    "damaged, or of another network"
+                )
+
+    def _read(self, name: str, leaf: Any) -> Tensor:
+        """A tensor of the file.
+
+        Raises:
+            BadCheckpoint: it is none that can be read.
+        """
+        try:
+            return leaf.tensor() if isinstance(leaf, Computed) else tensor_of(leaf)
+        except (ValueError, RuntimeError, OSError) as error:
+            words = " ".join(str(error).split())
+            raise BadCheckpoint(
+                f"{self.path}: {name} cannot be read ({words}): save plain dense tensors, best as "
+                ".safetensors"
+            ) from error
+
+    def _about_others(self, origin: str | None) -> tuple[str, ...]:
+        """What in the file is not used."""
+        said = []
+        if origin:
+            said.append(f"a {origin} was pickled whole: its tensors are read, its code is not run")
+        elif self.foreign:
+            said.append(f"objects beside the weights not made ({_few(self.foreign)})")
+        strange = sorted(k for k, v in self.metadata.items() if (k, v) != ("format", "pt"))
+        if strange and not self.ours:
+            said.append(f"its metadata are another program's ({_few(strange)})")
+        return tuple(said)
 
 
-def read_weights(path: str | os.PathLike[str]) -> Weights:
-    """Read a weights file: safetensors, or a pickled state dict without running its code.
+def read_weights(path: str | os.PathLike[str], key: str | None = None) -> Weights:
+    """Read a weights file: safetensors, or what torch.save or pickle wrote, without running code.
 
     Args:
-        path: of a .safetensors, .pt or .pth file.
+        path: of a .safetensors, .pt, .pth, .ckpt or .pkl file.
+        key: where in the file the weights are, if it holds several: `state_dict_ema`,
+            `student.backbone`; "." is the file itself.
 
     Raises:
         BadCheckpoint: the file is missing, cut short or unsafe, or holds no dictionary of tensors.
@@ -125,57 +276,41 @@ def read_weights(path: str | os.PathLike[str]) -> Weights:
     digest = file_fingerprint(path)
     if path.suffix == ".safetensors" or _looks_like_safetensors(path):
         tensors, metadata = _read_safetensors(path)
-    else:
-        tensors, metadata = _read_pickle(path), {}
-    mean = tensors.pop(MEAN, None)
-    if metadata.get("format") == FORMAT:
-        tensors = {key: t for key, t in tensors.items() if not key.startswith(MOMENTUM)}
-    return Weights(path, digest, _plain(tensors), metadata, mean)
+        mean = tensors.pop(MEAN, None)
+        if metadata.get("format") == FORMAT:
+            tensors = {k: t for k, t in tensors.items() if not k.startswith(MOMENTUM)}
+        return Weights(path, digest, {"": tensors}, metadata, mean, key)
+    file = read_torch_file(path)
+    readings = readings_of(file.content)
+    if not readings:
+        raise BadCheckpoint(f"{path} {_without_tensors(file.content, file.foreign)}")
+    return Weights(path, digest, readings, key=key, foreign=file.foreign)
 
 
-def load_weights(module: nn.Module, weights: Weights, *, name: str) -> None:
+def load_weights(
+    module: nn.Module, weights: Weights, *, name: str, spare: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """Fill every parameter and buffer of a module; all of them or none.
 
     Args:
         module: changed in place.
         weights: that it is filled with.
         name: of the model, for messages.
+        spare: beginnings of names that only serve training, and may be left over.
+
+    Returns:
+        What was done to make them fit, a few words each.
 
     Raises:
-        BadCheckpoint: tensors are missing, left over or of another shape, or one holds NaN or
-            infinity.
+        BadCheckpoint: tensors are missing, left over or of another shape or kind, or one holds NaN
+            or infinity; or the file holds weights for it twice.
 
     Example:
         >>> load_weights(module, read_weights("mine.safetensors"), name="my network")
     """
-    wanted = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
-    held = {key: tuple(tensor.shape) for key, tensor in weights.tensors.items()}
-    # PyTorch before 0.4.1 did not write these counters, and inference does not read them
-    missing = [k for k in wanted if k not in held and not k.endswith("num_batches_tracked")]
-    unexpected = [key for key in held if key not in wanted]
-    reshaped = [
-        f"{key}: file {_shape(held[key])}, model {_shape(wanted[key])}"
-        for key in wanted
-        if key in held and held[key] != wanted[key]
-    ]
-    if missing or unexpected or reshaped:
-        fitting = sum(held.get(key) == shape for key, shape in wanted.items())
-        parts = [
-            _listed("missing", missing),
-            _listed("unexpected", unexpected),
-            _listed("of another shape", reshaped),
-        ]
-        raise BadCheckpoint(
-            f"{weights.path} does not fit {name}: {fitting} of {len(wanted)} tensors match; "
-            f"{'; '.join(filter(None, parts))}; give the model that these weights were saved from"
-        )
-    bad = [key for key, tensor in weights.tensors.items() if not tensor.isfinite().all()]
-    if bad:
-        raise BadCheckpoint(
-            f"{weights.path} holds NaN or infinity: {_listed('in', bad)}; "
-            "its training diverged or the file is damaged: use an earlier checkpoint"
-        )
-    module.load_state_dict(weights.tensors, strict=False)  # all keys were compared above
+    tensors, notes = weights.fill(replace(wanted_by(module), spare=spare), name)
+    module.load_state_dict(tensors, strict=False)  # all names and shapes were compared
+    return notes
 
 
 def write_weights(
@@ -270,72 +405,34 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
-def _names(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise TypeError("not a list of names")
-    return tuple(value)
-
-
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        if path.read_bytes()[:40].startswith(b"version https://git-lfs"):
-            raise BadCheckpoint(
-                f"{path} is a Git LFS pointer, not the weights: run 'git lfs pull' beside it"
-            ) from error
+        with path.open("rb") as opened:
+            said = what_it_is(opened.read(512))
+        words = " ".join(str(error).split())
         raise BadCheckpoint(
-            f"{path} is not a whole safetensors file ({error}): fetch or save it again"
+            f"{path} {said}"
+            if said
+            else f"{path} is not a whole safetensors file ({words}): fetch or save it again"
         ) from error
 
 
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """The state dict of a pickled file; torch refuses anything that would run code.
-
-    Raises:
-        BadCheckpoint: the file cannot be read, or holds something else.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds; each means that we do not read it
-        raise BadCheckpoint(f"{path} {_why_unread(str(error))}") from error
-    for key in NESTED:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content:
-        raise BadCheckpoint(
-            f"{path} holds {_kind(content)}, not a dictionary of tensors: save model.state_dict()"
-        )
-    strangers = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
-    if strangers:
-        raise BadCheckpoint(
-            f"{path} is not a state dict: {_listed('no tensors', strangers)}: "
-            "save model.state_dict(), best as .safetensors"
-        )
-    return {str(key): tensor for key, tensor in content.items()}
-
-
-def _why_unread(message: str) -> str:
-    """What is wrong with a pickle, from torch's error message."""
-    if code := re.search(r"GLOBAL ([\w.]+)", message):
+def _without_tensors(content: object, foreign: Sequence[str]) -> str:
+    """What a file holds that has no tensors, and the remedy."""
+    if foreign:
         return (
-            f"holds more than tensors ({code.group(1)}), and unpickling it would run its code: "
-            "save model.state_dict(), best as .safetensors"
+            f"holds more than tensors ({_few(foreign)}), and unpickling it would run its code: "
+            f"{SAVE}"
         )
-    if "TorchScript" in message:
-        return "is a TorchScript program: save model.state_dict() instead, best as .safetensors"
-    line = message.strip().splitlines()[0] if message.strip() else "empty file"
-    return f"is neither safetensors nor a readable PyTorch file ({line}): save or fetch it again"
+    kind = "an empty dictionary" if content == {} else f"a {type(content).__name__.lstrip('_')}"
+    return f"holds {kind.lower()}, not a dictionary of tensors: save model.state_dict()"
 
 
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without wrappers' prefixes, floating ones as float32."""
-    for _ in WRAPPERS:  # they nest, in either order
-        for prefix in WRAPPERS:
-            if tensors and all(key.startswith(prefix) for key in tensors):
-                tensors = {key.removeprefix(prefix): t for key, t in tensors.items()}
-    return {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
+def _has_fractions(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and not torch.equal(tensor.double(), tensor.double().round())
 
 
 def _looks_like_safetensors(path: Path) -> bool:
@@ -345,15 +442,13 @@ def _looks_like_safetensors(path: Path) -> bool:
 
 
 def _listed(what: str, names: Sequence[str]) -> str:
-    if not names:
-        return ""
+    return f"{len(names)} {what} ({_few(names)})" if names else ""
+
+
+def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{len(names)} {what} ({', '.join(names[:SHOWN])}{more})"
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _kind(value: object) -> str:
-    return "an empty dictionary" if value == {} else f"a {type(value).__name__}"

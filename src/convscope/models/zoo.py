@@ -5,11 +5,14 @@ A Model is a module with its weights, and how it wants its images. MODEL is one 
     zfnet | alexnet | alexnet-dense | zfnet-small | alexnet-small     [@weights | @run-folder]
     run:DIR                                     what `convscope train` left in DIR
     torchvision:NAME, timm:NAME                 [@weights]; nothing is ever downloaded
+    timm:hf-hub:OWNER/NAME, timm:local-dir:DIR  [@weights]; what lies in the cache, or a folder
     package.module:factory                      [@weights]; a function, a class or a module of yours
+    hub:DIR:ENTRY                               [@weights]; an entry of DIR/hubconf.py
+    FILE.pt2                                    a program that torch.export.save wrote
 
 Where no weights are given, they are drawn from the seed, and the Model says so. This file reads
-the specification and decides on the preprocessing; catalogues.py holds torchvision, timm and
-factories.
+the specification and decides on the preprocessing; sources.py holds torchvision and timm,
+factories.py a user's own code, programs.py exported programs.
 """
 
 from __future__ import annotations
@@ -19,14 +22,19 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from convscope.errors import BadCheckpoint, BadModel, BadOption
 from convscope.images.classes import read_classes
 from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, parse_shape
 from convscope.images.scaling import Scaling
-from convscope.models.architectures import ARCHITECTURES, Architecture, build
-from convscope.models.sources import LoadedModule, from_factory, from_timm, from_torchvision
+from convscope.models.architectures import ARCHITECTURES, Architecture, Convnet, build
+from convscope.models.factories import from_factory, from_hub
+from convscope.models.fitting import Wanted, wanted_by
+from convscope.models.loaded import LoadedModule
+from convscope.models.programs import about_file, from_program, is_program
+from convscope.models.sources import from_timm, from_torchvision, libraries_with
 from convscope.models.weights import Weights, load_weights, module_sha256, read_weights
 from convscope.network.network import Network, open_network
 from convscope.network.task import Task
@@ -36,8 +44,8 @@ __all__ = ["Model", "open_model"]
 RUN_WEIGHTS = "weights.safetensors"  # in a run's folder, written when its training is complete
 SMALL = 128  # pixels; networks below are trained on pictures drawn at the input's size
 FORMS = (
-    f"{', '.join(ARCHITECTURES)}, run:DIR, torchvision:NAME, timm:NAME or package.module:factory, "
-    "each but run: also with @weights"
+    f"{', '.join(ARCHITECTURES)}, run:DIR, torchvision:NAME, timm:NAME, package.module:factory, "
+    "hub:DIR:ENTRY, each but run: also with @weights, or FILE.pt2"
 )
 
 
@@ -49,10 +57,13 @@ class Model:
         module: in eval mode; from (N, 3, H, W) to (N, classes).
         preprocess: how pictures become its input.
         spec: the model as it was asked for.
-        weights_sha256: of the weights file; of the tensors themselves where no file was read.
+        weights_sha256: of the weights file; of the tensors themselves where no file was read, or
+            where a key chose them from it.
         random_weights: whether the weights are random numbers from a seed.
         classes: names of the outputs, if known.
         notes: what a user should know about how it was opened, a sentence each.
+        title: what to call it in a heading, if `spec` does not say it.
+        weights_key: where in the weights file the weights are, if the user said so.
         output: which of several outputs is its answer (see `open_network`); None is the first.
         task: what the numbers of its answer are meant as.
     """
@@ -66,6 +77,8 @@ class Model:
     notes: tuple[str, ...] = ()
     output: str | int | None = None
     task: Task = Task.AUTO
+    title: str | None = None
+    weights_key: str | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -150,12 +163,14 @@ def open_model(
     seed: int = 0,
     output: str | int | None = None,
     task: str | Task = Task.AUTO,
+    weights_key: str | None = None,
 ) -> Model:
     """Open any MODEL of the command line.
 
     Args:
-        spec: zfnet, zfnet-small, alexnet, ..., run:DIR, torchvision:NAME, timm:NAME or
-            package.module:factory; each but run: may end in @WEIGHTS.
+        spec: zfnet, zfnet-small, alexnet, ..., run:DIR, torchvision:NAME, timm:NAME,
+            package.module:factory, hub:DIR:ENTRY or FILE.pt2; may end in @WEIGHTS, but for run:
+            and .pt2.
         input: the input's shape, (3, H, W) or "3x224x224". This, `preprocess` and `fit` override
             what the model or its weights say.
         preprocess: imagenet, unit, paper, caffe, a YAML file or a Preprocess.
@@ -164,6 +179,8 @@ def open_model(
         seed: of the weights, where none are given.
         output: which of several outputs is its answer, by name or number; default: the first.
         task: what the numbers of its answer are meant as: auto, classify, multilabel or regress.
+        weights_key: where in the weights file the weights are, where it holds several:
+            state_dict_ema, student.backbone.
 
     Raises:
         BadModel: unknown name, or a factory that fails.
@@ -179,9 +196,11 @@ def open_model(
     if task not in list(Task):
         raise BadOption(f"task {task!r}: it is {', '.join(Task)}")
     names = read_classes(classes) if isinstance(classes, str | Path) else classes
-    loaded = _load(spec, wish, seed)
+    loaded = _load(spec, wish, seed, weights_key)
     loaded.module.eval()
-    digest = loaded.weights.sha256 if loaded.weights else module_sha256(loaded.module)
+    wish = replace(wish, shape=wish.shape or loaded.shape)
+    whole = loaded.weights is not None and weights_key is None  # else the file's hash is not enough
+    digest = loaded.weights.sha256 if loaded.weights and whole else module_sha256(loaded.module)
     return Model(
         module=loaded.module,
         preprocess=wish.settle(loaded.preprocess, spec),
@@ -192,10 +211,12 @@ def open_model(
         notes=loaded.notes,
         output=output,
         task=Task(task),
+        title=loaded.title,
+        weights_key=weights_key,
     )
 
 
-def _load(spec: str, wish: InputOptions, seed: int) -> LoadedModule:
+def _load(spec: str, wish: InputOptions, seed: int, key: str | None) -> LoadedModule:
     """The module that `spec` names, filled with its weights."""
     if spec.startswith("run:"):
         path = _in_run(Path(spec.removeprefix("run:")).expanduser())
@@ -203,19 +224,35 @@ def _load(spec: str, wish: InputOptions, seed: int) -> LoadedModule:
     name, at, path_text = spec.partition("@")
     if at and not path_text:
         raise BadModel(f"{spec}: nothing after the @; give a weights file, or leave the @ out")
-    weights = _weights_at(path_text) if at else None
+    if key is not None and not at:
+        raise BadOption(f"--weights-key {key}: {spec} has no weights file; give one as MODEL@FILE")
+    if is_program(name):
+        if at:
+            raise BadModel(f"{name} has its weights in it: leave @{path_text} out")
+        return from_program(Path(name).expanduser(), wish.shape)
+    weights = _weights_at(path_text, key) if at else None
     if name in ARCHITECTURES:
         return _trained(name, weights, wish) if weights else _untrained(name, wish, seed)
     source, colon, rest = name.partition(":")
-    if source == "torchvision" and colon:
-        return from_torchvision(rest, weights, seed)
-    if source == "timm" and colon:
-        return from_timm(rest, weights, seed)
+    if source in SOURCES and colon:
+        return SOURCES[source](rest, weights, seed)
+    if (said := about_file(name)) is not None:
+        raise BadModel(said)
     if colon:
         return from_factory(name, weights, seed)
-    near = get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"MODEL is {FORMS}"
-    raise BadModel(f"no model is called '{name}': {hint}")
+    raise BadModel(f"no model is called '{name}': {_near(name)}")
+
+
+SOURCES = {"torchvision": from_torchvision, "timm": from_timm, "hub": from_hub}
+
+
+def _near(name: str) -> str:
+    """What a user may have meant by a name that is none of ours."""
+    found = get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.75)  # without importing theirs
+    found = found or libraries_with(name)
+    found = found or get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.5)
+    found = found or libraries_with(name, exactly=False)
+    return f"did you mean {' or '.join(found)}?" if found else f"MODEL is {FORMS}"
 
 
 def _untrained(name: str, wish: InputOptions, seed: int) -> LoadedModule:
@@ -262,15 +299,37 @@ def _trained(name: str | None, weights: Weights, wish: InputOptions) -> LoadedMo
             f"--input {'x'.join(map(str, wish.shape or ()))}: {weights.path} was trained for "
             f"3x{architecture.input_size}x{architecture.input_size}; leave --input out"
         )
-    module = build(architecture, None)
-    load_weights(module, weights, name=architecture.name)
+    module, said = _filled(architecture, weights)
     return LoadedModule(
         module,
         weights=weights,
         preprocess=weights.preprocess or _paper_preprocess(architecture),
         classes=weights.classes,
-        notes=notes,
+        notes=(*notes, *said),
     )
+
+
+def _filled(architecture: Architecture, weights: Weights) -> tuple[nn.Module, tuple[str, ...]]:
+    """One of our networks with its weights, and what was done to make them fit."""
+    weights.match(_wanted(architecture, weights), architecture.name)  # before it takes memory
+    module = build(architecture, None)
+    return module, load_weights(module, weights, name=architecture.name)
+
+
+def _wanted(architecture: Architecture, weights: Weights) -> Wanted:
+    """What an architecture wants to be filled with, whatever its size.
+
+    Raises:
+        BadCheckpoint: it is larger than any network.
+    """
+    try:
+        with torch.device("meta"):
+            return wanted_by(Convnet(architecture))
+    except (RuntimeError, ArithmeticError, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise BadCheckpoint(
+            f"{weights.path}: its metadata 'architecture' describes no network ({words})"
+        ) from error
 
 
 def _fitted_to(weights: Weights, name: str, wish: InputOptions) -> Architecture:
@@ -278,8 +337,10 @@ def _fitted_to(weights: Weights, name: str, wish: InputOptions) -> Architecture:
     architecture = ARCHITECTURES[name]
     if wish.shape is not None:
         architecture = replace(architecture, input_size=wish.shape[1])
-    top = weights.tensors.get("fc8.bias")
-    return architecture if top is None else architecture.with_classes(len(top))
+    free = frozenset(("fc8.weight", "fc8.bias"))
+    match = weights.find(replace(_wanted(architecture, weights), free=free), name)
+    shape = match.found["fc8.bias"].shape if match else None
+    return architecture if not shape else architecture.with_classes(shape[0])
 
 
 def _paper_preprocess(architecture: Architecture) -> Preprocess:
@@ -288,9 +349,9 @@ def _paper_preprocess(architecture: Architecture) -> Preprocess:
     return Preprocess(architecture.input_shape, Scaling.PAPER, fit)
 
 
-def _weights_at(text: str) -> Weights:
+def _weights_at(text: str, key: str | None) -> Weights:
     path = Path(text).expanduser()
-    return read_weights(_in_run(path) if path.is_dir() else path)
+    return read_weights(_in_run(path) if path.is_dir() else path, key)
 
 
 def _in_run(folder: Path) -> Path:

@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from convscope.errors import BadModel
+from convscope.network.exported_module import ExportedModule
+from convscope.network.failing_layer import why_it_fails
 from convscope.network.ops import op_of
 from convscope.network.plain import returning_plain
 
-__all__ = ["export", "is_tensor", "module_path", "of_images", "refusal", "target_of"]
+__all__ = ["export", "is_tensor", "module_path", "of_images", "quiet", "refusal", "target_of"]
 
 aten = torch.ops.aten
 
@@ -51,6 +53,8 @@ BY_NAME = frozenset(
      aten.grid_sampler.default)
 )  # fmt: skip
 """What is refused by its own name: its parts would not be read either, and say less."""
+LOGGERS = ("torch.export", "torch.fx", "torch._dynamo", "torch._subclasses")
+"""Those that write of an export that fails."""
 ROUNDS = 4
 """How often what an operation is made of is taken apart again."""
 
@@ -68,12 +72,15 @@ def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     image = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)
     # without gradients, a `with torch.no_grad()` in forward() leaves no trace in the graph
-    with _evaluating(module), _quiet(), torch.no_grad():
+    with _evaluating(module), quiet(), torch.no_grad():
         try:
-            program = _exported(module, image)
+            read = isinstance(module, ExportedModule)
+            program = module.program if read else _exported(module, image)
         except Exception as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason")
             size = "x".join(map(str, input_shape))
+            if why := why_it_fails(module, image):
+                raise BadModel(f"{type(module).__name__} with {size} images: {why}") from error
             raise BadModel(
                 f"{type(module).__name__} cannot be exported with {size} images "
                 f"({type(error).__name__}: {reason.strip()}): check the input shape, and that "
@@ -119,9 +126,9 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep torch.export's own warnings and log lines away from the user."""
-    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch._dynamo")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # it prints failed graphs
         warnings.simplefilter("ignore")

@@ -72,7 +72,7 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
     wanted = {"name", "slug", "kind", "channels", "grid", "field", "window", "tile"}
     wanted |= {"activation", "non_finite", "dead", "filters", "image_dependent"}
     return {
-        "title": title_of(manifest.model.spec),
+        "title": manifest.model.title or title_of(manifest.model.spec),
         "command": project_command(manifest),
         "images": manifest.data.count - len(manifest.skipped),
         "rules": manifest.rules,
@@ -124,8 +124,11 @@ def project_command(manifest: Manifest) -> dict[str, Any]:
     options = ["--rules", manifest.rules] if manifest.rules != DECONVNET.name else []
     if manifest.model.output is not None:
         options += ["--output", manifest.model.output]
+    if manifest.model.weights_key is not None:
+        options += ["--weights-key", manifest.model.weights_key]
     told = {"--preprocess": "scaling", "--fit": "fit"}
-    if colon and family not in SAYS_ITSELF and all(key in settings for key in told.values()):
+    silent = family not in SAYS_ITSELF if colon else family.endswith(".pt2")
+    if silent and all(key in settings for key in told.values()):
         options += ["--input", "x".join(map(str, manifest.input_shape))]
         options += [word for option, key in told.items() for word in (option, settings[key])]
     return {"model": manifest.model.spec, "data": manifest.data.spec, "options": options}
@@ -149,7 +152,7 @@ def atlas_page_words(manifest: Manifest) -> dict[str, Any]:
     layers = manifest.layers
     maps = sum(record.channels for record in layers)
     return {
-        "title": title_of(manifest.model.spec),
+        "title": manifest.model.title or title_of(manifest.model.spec),
         "scripts": SCRIPTS,
         "top_word": _number(manifest.top),
         "standfirst": (

@@ -1,0 +1,65 @@
+"""What every source of networks gives, and how foreign code is called to get it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from convscope.errors import BadModel
+from convscope.images.preprocess import Preprocess
+from convscope.models.weights import Weights
+
+__all__ = ["LoadedModule", "blamed", "seeded"]
+
+
+@dataclass(frozen=True)
+class LoadedModule:
+    """A module and what its origin says about it.
+
+    Attributes:
+        module: with its weights.
+        weights: the file that they are from, if any.
+        random_weights: whether they were drawn at random.
+        preprocess: how it wants its images; None where nothing says so.
+        classes: names of its outputs; None where nothing says so.
+        notes: what a user should know, a sentence each.
+        title: what to call it in a heading; None where its spec says it.
+        shape: (C, H, W) of the only images that it takes; None where nothing says so.
+    """
+
+    module: nn.Module
+    weights: Weights | None = None
+    random_weights: bool = False
+    preprocess: Preprocess | None = None
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    title: str | None = None
+    shape: tuple[int, int, int] | None = None
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch draw from a seed; afterwards its generator and its defaults are as they were."""
+    device, dtype = torch.get_default_device(), torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            if torch.get_default_device() != device:
+                torch.set_default_device(None if device.type == "cpu" else device)
+
+
+@contextmanager
+def blamed(spec: str) -> Iterator[None]:
+    """Turn whatever foreign code raises into a BadModel that names the model."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        words = " ".join(str(error).split())
+        raise BadModel(f"{spec} failed with {type(error).__name__}: {words}") from error

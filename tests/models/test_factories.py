@@ -1,0 +1,213 @@
+"""A user's own code: wrapped networks, torchvision that does not load, torch.hub's folders."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from convscope.errors import BadCheckpoint, BadModel
+from convscope.models import factories
+from convscope.models.zoo import open_model
+
+CODE = """
+import torch
+from torch import nn
+
+
+class Small(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+
+
+def build():
+    return Small()
+
+
+def parallel():
+    return nn.DataParallel(Small())
+
+
+def compiled():
+    return torch.compile(nn.DataParallel(Small()), backend="eager")
+
+
+def averaged():
+    return torch.optim.swa_utils.AveragedModel(Small())
+
+
+class Lightning(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model, self.loss = Small(), nn.CrossEntropyLoss(torch.ones(4))
+
+    def forward(self, x):
+        return self.model(x)
+
+
+def meta():
+    torch.set_default_device("meta")
+    return Small()
+
+
+def doubled():
+    torch.set_default_dtype(torch.float64)
+    return Small().float()
+
+
+def lazy():
+    return nn.Sequential(nn.LazyConv2d(4, 3))
+
+
+calls = []
+
+
+def sees():
+    calls.append(1)
+    if len(calls) == 1:
+        raise RuntimeError("operator torchvision::nms does not exist")
+    return Small()
+"""
+FED = {"input": "3x16x16", "preprocess": "unit"}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a user's module."""
+    (tmp_path / "theirs.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    yield tmp_path
+    sys.modules.pop("theirs", None)
+
+
+@pytest.mark.parametrize("factory", ["parallel", "compiled", "averaged", "Lightning"])
+def test_a_wrapped_network_loads_its_own_state_dict(place: Path, factory: str):
+    wanted = open_model(f"theirs:{factory}", **FED, seed=3).module
+    import theirs
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        whole = getattr(theirs, factory)()
+    torch.save(whole.state_dict(), place / "w.pt")
+    model = open_model(f"theirs:{factory}@w.pt", **FED)
+    held = model.module.state_dict()
+    assert held.keys() == wanted.state_dict().keys()
+    assert all(torch.equal(held[key], t) for key, t in wanted.state_dict().items())
+
+
+def test_it_is_taken_out_of_its_wrappers_and_that_is_said(place: Path):
+    model = open_model("theirs:compiled", **FED)
+    assert type(model.module).__name__ == "Small"
+    assert "taken out of OptimizedModule and DataParallel" in model.notes
+
+
+@pytest.mark.parametrize(
+    ("factory", "title"), [("build", "Small"), ("parallel", "Small"), ("Lightning", "Lightning")]
+)
+def test_its_title_is_its_class(place: Path, factory: str, title: str):
+    assert open_model(f"theirs:{factory}", **FED).title == title
+
+
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        ("meta", "0.weight is on the meta device, without values: build it on cpu"),
+        ("lazy", "0.weight has no shape yet: run its lazy layer once in the factory"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_parameters_without_values_are_refused(place: Path, factory: str, words: str):
+    with pytest.raises(BadModel, match=words):
+        open_model(f"theirs:{factory}", **FED)
+    assert torch.get_default_device() == torch.device("cpu")
+    assert torch.ones(1).device.type == "cpu"
+
+
+def test_defaults_that_a_factory_leaves_behind_are_put_back(place: Path):
+    open_model("theirs:doubled", **FED)
+    assert torch.get_default_dtype() is torch.float32
+
+
+def test_a_factory_that_meets_torchvision_without_its_operators_is_helped(place, monkeypatch):
+    helped = []
+    monkeypatch.setattr(factories, "import_torchvision", lambda: helped.append(1))
+    open_model("theirs:sees", **FED)
+    assert helped == [1]
+    (place / "late.py").write_text(
+        "import theirs\n"
+        "theirs.calls.append(1)\n"
+        "if len(theirs.calls) == 3:\n"
+        "    raise RuntimeError('operator torchvision::nms does not exist')\n"
+        "build = theirs.build\n"
+    )
+    open_model("late:build", **FED)
+    assert helped == [1, 1]
+    sys.modules.pop("late")
+
+
+# ---- torch.hub's folders
+
+HUBCONF = """
+dependencies = ["torch"]
+from parts import Small
+
+
+def small(pretrained=True, width=4):
+    if pretrained:
+        raise OSError("no network")
+    return Small(width)
+
+
+def _private():
+    return Small(4)
+"""
+PARTS = """
+from torch import nn
+
+
+class Small(nn.Sequential):
+    def __init__(self, width):
+        super().__init__(nn.Conv2d(3, width, 3), nn.ReLU())
+"""
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    """A repository that is written for torch.hub."""
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository/hubconf.py").write_text(HUBCONF)
+    (tmp_path / "repository/parts.py").write_text(PARTS)
+    yield tmp_path / "repository"
+    sys.modules.pop("parts", None)
+
+
+def test_an_entry_of_a_hub_folder_opens_without_a_download(hub: Path):
+    before = list(sys.path)
+    model = open_model(f"hub:{hub}:small", **FED, seed=2)
+    assert model.title == "Small" and "hubconf" not in sys.modules and sys.path == before
+    torch.save({"net": model.module.state_dict()}, hub / "w.pt")
+    again = open_model(f"hub:{hub}:small@{hub}/w.pt", **FED)
+    assert torch.equal(again.module[0].weight, model.module[0].weight)
+    with pytest.raises(BadCheckpoint, match="0 of 2 tensors"):
+        torch.save({"x": torch.ones(1)}, hub / "w.pt")
+        open_model(f"hub:{hub}:small@{hub}/w.pt", **FED)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("hub:{}:smal", "has no smal: did you mean small"),
+        ("hub:{}:_private", "has no _private"),
+        ("hub:{}", "no hubconf.py in"),
+        ("hub:/nowhere:small", "no hubconf.py in '/nowhere': give hub:DIR:ENTRY"),
+        ("{}", "is a folder for torch.hub: give an entry too, as hub:"),
+    ],
+)
+def test_what_a_hub_folder_does_not_have_is_answered(hub: Path, spec: str, words: str):
+    with pytest.raises(BadModel, match=words) as caught:
+        open_model(spec.format(hub), **FED)
+    assert "\n" not in str(caught.value)
