@@ -75,7 +75,7 @@ def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
     with _evaluating(module), quiet(), torch.no_grad():
         try:
             read = isinstance(module, ExportedModule)
-            program = module.program if read else _exported(module, image)
+            program: Any = module.program if read else _exported(module, image)
         except Exception as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), "no reason")
             size = "x".join(map(str, input_shape))
