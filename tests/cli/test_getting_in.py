@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from convscope.atlas.store import open_atlas
-from convscope.report.page import page_words, project_command
+from convscope.report.page import atlas_page_words, project_command
 
 from .conftest import OPTIONS
 
@@ -50,7 +50,7 @@ def test_a_key_chooses_whose_weights_and_the_atlas_says_so(two: Path, convscope)
     assert answer.code == 0, answer.err
     manifest = open_atlas(two / "atlas").manifest
     assert manifest.model.weights_key == "ema" and manifest.model.title == "Finder"
-    assert page_words(manifest)["title"] == "Finder"
+    assert atlas_page_words(manifest)["title"] == "Finder"
     assert "--weights-key ema" in " ".join(project_command(manifest)["options"])
     figure = convscope(
         "project", "mynet:make@two.pt", "dog.jpg", "3/1", *OPTIONS, "--weights-key", "net",

@@ -19,8 +19,8 @@ import torch
 from convscope.errors import BadModel, BadOption
 from convscope.models.loaded import LoadedModule, blamed
 from convscope.models.torch_files import foreign_in
-from convscope.network.exported_module import ExportedModule
 from convscope.network.export import quiet
+from convscope.network.exported_module import ExportedModule
 from convscope.network.network import open_network
 
 __all__ = ["about_file", "from_program", "is_program"]
