@@ -146,7 +146,7 @@ def graphs(draw: st.DrawFn, gates: bool = True) -> tuple[nn.Module, tuple[int, i
                 )
         except RuntimeError:  # the map has become smaller than the kernel
             break
-        if rows < 2 or columns < 2:
+        if not 2 <= min(rows, columns) <= max(rows, columns) <= 48:  # too small, or slow
             break
         blocks.append(block)
     with torch.no_grad():
