@@ -280,12 +280,15 @@ def atlas(
         >>> convscope.atlas("zfnet-small", "scenes:val:48", "atlas", layers=["conv1"])
     """
     from convscope.atlas.build import build_atlas
+    from convscope.experiments.begun import as_begun
     from convscope.experiments.session import choose_device
     from convscope.methods.rules import rules_named
     from convscope.models.zoo import open_model
     from convscope.report.page import write_page
 
     opened = open_model(model) if isinstance(model, str) else model
+    if resume and isinstance(model, str):
+        opened = as_begun(opened, Path(out), None)
     made = build_atlas(
         opened, _images(images, opened.input_shape[-1]), Path(out),
         layers=layers, top=top, batch_size=batch_size, workers=workers, resume=resume,

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 
 from convscope.errors import BadData, BadOption, FolderInUse
+from convscope.experiments.study import Context
 from convscope.experiments.transfer import classifier as probe_module
 from convscope.experiments.transfer.classifier import FeatureScaling, fit_probe
 from convscope.experiments.transfer.folds import Protocol, draw_folds, draw_parts, labels_of
 from convscope.experiments.transfer.layers import probe
 from convscope.experiments.transfer.learning_curve import transfer
 from convscope.experiments.transfer.linear_model import Loss
+from convscope.experiments.transfer.options import Measuring
 from convscope.experiments.transfer.reading import LayerReader
+from convscope.experiments.transfer.study import TransferStudy
 from convscope.images.duplicates import Duplicate
+from convscope.images.subsets import subset_images
 from convscope.scan.features import Features
 from experiments.painted import Painted, opened, xor_images, xor_model
 
@@ -182,3 +186,50 @@ def test_parts_spread_each_class_evenly() -> None:
     assert sorted(np.concatenate(parts).tolist()) == list(range(50))
     counts = np.array([targets[part].sum(0) for part in parts])
     assert (counts.max(0) - counts.min(0) <= 2).all()
+
+
+def test_all_images_are_tested_on_and_each_counts_the_same_in_plain_accuracy() -> None:
+    every = xor_images(120)
+    labels = labels_of(every)
+    few = np.flatnonzero(labels == 0)[:9].tolist()
+    images = subset_images(every, sorted([*few, *np.flatnonzero(labels == 1).tolist()]))
+    protocol = Protocol((4,), folds=2)
+    found = transfer(reader(), images, protocol, layer="1")
+    assert found.test_images == len(images) - 8
+    counts = np.array([9 - 4, len(images) - 9 - 4])
+    point = found.points[0]
+    for fold, mean in enumerate(point.accuracies):  # a naive count of the same predictions
+        rates = _rates(images, protocol, fold)
+        assert mean == pytest.approx(rates.mean())
+        assert point.plain[fold] == pytest.approx((rates * counts).sum() / counts.sum())
+    words = "\n".join(found.words())
+    assert "softmax, of all images" in words
+    assert f"{found.test_images} test images a fold, all that are not learned from" in words
+
+
+def _rates(images: Any, protocol: Protocol, number: int) -> np.ndarray:
+    """The share of each class that a probe of that fold tells."""
+    fold, labels = draw_folds(images, protocol)[number], labels_of(images)
+    features = reader().both(images, None, ["1"]).learned["1"]
+    train = fold.train(4)
+    fitted = fit_probe(features, train, labels[train], Loss.SOFTMAX, classes=2, seed=number)
+    told = fitted.scores(features, fold.test).argmax(1) == labels[fold.test]
+    return np.array([told[labels[fold.test] == each].mean() for each in (0, 1)])
+
+
+def test_a_cap_on_the_tests_is_said_and_plain_accuracy_where_it_is_the_same() -> None:
+    found = transfer(reader(), xor_images(120), Protocol((5,), 2, test_per_class=15), layer="3")
+    words = "\n".join(found.words())
+    assert "30 test images a fold, at most 15 per class" in words
+    assert "the share of all test images told right is the same" in words
+    assert found.points[0].plain == found.points[0].accuracies
+
+
+def test_a_study_that_was_begun_with_a_cap_goes_on_with_it(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(json.dumps({"study": "transfer", "test_per_class": 50}))
+    study = TransferStudy("zfnet", "photos")
+    assert study._measuring(Context(tmp_path, resume=True)).test_per_class == 50
+    assert study._measuring(Context(tmp_path, resume=False)).test_per_class is None
+    assert study._measuring(Context(tmp_path / "new", resume=True)).test_per_class is None
+    asked = TransferStudy("zfnet", "photos", measuring=Measuring(test_per_class=7))
+    assert asked._measuring(Context(tmp_path, resume=True)).test_per_class == 7

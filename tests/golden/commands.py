@@ -80,6 +80,7 @@ class Command:
 MINE = "factory:build@net.safetensors --input 3x32x32"
 LEARNING = "--batch-size 4 --learning-rate 0.005 --set dropout=0 --set radius=none"
 SCRATCH = "--scratch zfnet-small --scratch-epochs 1"
+TESTED = "--test-per-class 50"  # the default when the golden files were made
 
 COMMANDS = (
     Command(
@@ -201,7 +202,7 @@ COMMANDS = (
     Command(
         "transfer",
         f"transfer run:run scenes:transfer:48 --per-class 1,2 --folds 2 --layer fc7 {SCRATCH} "
-        "--out transfer --workers 1",
+        f"{TESTED} --out transfer --workers 1",
         stops="*fc7 softmax 2, fold 0.json",
         changed=("--folds 3", "folds"),
         trains=True,
@@ -214,8 +215,8 @@ COMMANDS = (
     ),
     Command(
         "probe",
-        "probe run:run scenes:transfer:48 --layers fc6,fc7 --per-class 2 --folds 2 --out depth "
-        "--workers 1",
+        f"probe run:run scenes:transfer:48 --layers fc6,fc7 --per-class 2 --folds 2 {TESTED} "
+        "--out depth --workers 1",
         stops="*fc6 svm 2, fold 0.json",
         changed=("--folds 3", "folds"),
     ),

@@ -179,7 +179,7 @@ def test_a_broken_zip_is_named(tmp_path: Path) -> None:
 
 def test_an_entry_that_claims_to_be_huge_is_refused_before_it_is_unpacked(archive: Path) -> None:
     images = ZipImages(str(archive), archive)
-    images._entries[0].file_size = 1 << 40
+    images._places[0].file_size = 1 << 40
     with pytest.raises(BadImage, match=r"ant/1\.png: is too large: 1,099,511,627,776 bytes"):
         images.picture(0)
 

@@ -267,7 +267,7 @@ def test_a_folder_named_like_an_image_is_refused(tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.jpg")
-    with pytest.raises(BadImage, match="is a device or pipe"):
+    with pytest.raises(BadImage, match="is a device, pipe or socket"):
         read_picture(tmp_path / "x.jpg")
 
 
@@ -420,11 +420,14 @@ def test_of_12_bits_the_upper_8_are_kept() -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (tiff(samples(3, np.float32), bits=32, kind=3), "TIFF of a kind that is not read"),
-        (tiff(samples(1, np.float64), bits=64, colours=1, kind=3), "TIFF of a kind"),
-        (tiff(samples(5, np.uint16), bits=16, extra=(0, 0)), "TIFF of a kind that is not read"),
-        (tiff(samples(5)), "TIFF of a kind that is not read"),  # and nobody says what they are
-        (tiff(samples(13), extra=(0,) * 10), "TIFF of a kind that is not read"),
+        (tiff(samples(3, np.float32), bits=32, kind=3), "float32 without a stated range"),
+        (
+            tiff(samples(1, np.float64), bits=64, colours=1, kind=3),
+            "float64 without a stated range",
+        ),
+        (tiff(samples(5, np.uint16), bits=16, extra=(0, 0)), "5 channels, and the network takes 3"),
+        (tiff(samples(5)), "5 channels, and the network takes 3"),
+        (tiff(samples(13), extra=(0,) * 10), "13 channels, and the network takes 3"),
         (tiff(samples(1, np.float32), bits=32, colours=1, kind=3), "32-bit samples without"),
         (tiff(samples(1, np.int16), bits=16, colours=1, kind=2), "signed samples without"),
         (tiff(samples(1, np.int8, 100), colours=1, kind=2), "signed samples without"),

@@ -237,13 +237,17 @@ def test_the_mean_cannot_be_changed_behind_the_records_back() -> None:
     mean = MEAN.copy()
     preprocess = Preprocess((3, 4, 4), Scaling.PAPER, mean=mean)
     mean[:] = 0
-    assert preprocess == EVERY_KIND[3]
+    assert preprocess == Preprocess((3, 4, 4), Scaling.PAPER, mean=MEAN)
     with pytest.raises(ValueError, match="read-only"):
         preprocess.per_pixel_mean[:] = 0
 
 
 def test_it_describes_itself_in_one_line() -> None:
     assert Preprocess((3, 224, 224)).describe() == (
+        "3×224×224; auto: of that size as it is, else resized to cover 256×256, bilinear antialias,"
+        " centre; imagenet: RGB 0..1 minus (0.485, 0.456, 0.406) over (0.229, 0.224, 0.225)"
+    )
+    assert Preprocess((3, 224, 224), fit=Fit.CROP).describe() == (
         "3×224×224; crop: resized to cover 256×256, bilinear antialias, centre;"
         " imagenet: RGB 0..1 minus (0.485, 0.456, 0.406) over (0.229, 0.224, 0.225)"
     )
@@ -266,10 +270,11 @@ def test_the_command_lines_words_choose_a_preprocess() -> None:
     [
         ("torch", "3x4x4", "crop", "it is imagenet, unit, paper, caffe, or a file .yaml"),
         ("custom", "3x4x4", "crop", "it is imagenet"),
-        ("unit", "224", "crop", "it is 3xHEIGHTxWIDTH, such as 3x224x224"),
-        ("unit", "1x28x28", "crop", "networks are fed RGB pictures"),
-        ("unit", "3x0x4", "crop", "3×HEIGHT×WIDTH"),
-        ("unit", "3x4x4", "squash", "it is crop, stretch, none"),
+        ("unit", "224", "crop", "it is CxHEIGHTxWIDTH, such as 3x224x224"),
+        ("imagenet", "1x28x28", "crop", "for 3 channels, the input has 1: use unit, or a FILE"),
+        ("caffe", "4x8x8", "crop", "for 3 channels, the input has 4"),
+        ("unit", "3x0x4", "crop", "CHANNELS×HEIGHT×WIDTH"),
+        ("unit", "3x4x4", "squash", "it is auto, crop, stretch, none"),
         ("missing.yaml", "3x4x4", "crop", "missing.yaml: cannot be read"),
     ],
 )

@@ -231,7 +231,7 @@ def test_training_sees_the_smallest_side_resized_and_the_centre_cut_out():
 def test_the_middle_of_what_training_holds_is_what_the_network_will_see(size, width, height):
     dice = np.random.default_rng(width * height)
     picture = Image.fromarray(dice.integers(0, 256, (height, width, 3), dtype=np.uint8))
-    preprocess = Preprocess((3, size, size))
+    preprocess = Preprocess((3, size, size), fit=Fit.CROP)
     view, side = view_of(preprocess)
     start = middle(side, size)
     held = np.asarray(view(picture))

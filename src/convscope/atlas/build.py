@@ -215,6 +215,9 @@ class _Job:
             self.network, self.images, self.model.preprocess,
             batch_size=batch, workers=search.workers, ranks=self.ranks, progress=self.progress,
         ).run(strongest, commits=None if self.work is None else self.work.tables)  # fmt: skip
+        if self.images.streamed and self.ranks.count > 1:  # each process knows what it has read
+            for digests in self.ranks.gathered(self.images.known_digests()):
+                self.images.recall(digests)
         started = time.monotonic()
         layers = self.ranks.from_first(
             lambda: self._write_tables(activations, strongest.tables, seen, search.rules)
@@ -285,11 +288,12 @@ class _Job:
         return records
 
     def _shows_filters(self, name: str) -> bool:
-        """Whether a layer is a convolution of the image's three colour planes."""
+        """Whether a layer is a convolution of the image's channels."""
         node = self.network.nodes[name]
         weight = node.tensors.get("weight")
         reads_image = node.op.convolves and node.inputs == (INPUT,)
-        return reads_image and weight is not None and tuple(weight.shape[1:2]) == (3,)
+        planes = self.network.input_shape[:1]
+        return reads_image and weight is not None and tuple(weight.shape[1:2]) == planes
 
     def _write_filters(self, records: Iterable[LayerRecord]) -> None:
         for record in records:
@@ -350,8 +354,10 @@ def _check_same_inputs(model: Model, images: ImageSet, ranks: Ranks) -> None:
                 f"process {rank} has other weights of {model.spec} than process 0: give all "
                 f"processes the same file"
             )
-    for digests in ranks.gathered(images.digests(range(ranks.rank, len(images), ranks.count))):
-        images.recall(digests)
+    if not images.streamed:
+        own = range(ranks.rank, len(images), ranks.count)
+        for digests in ranks.gathered(images.digests(own)):
+            images.recall(digests)
 
 
 def _plan(

@@ -112,7 +112,7 @@ def _image(images: ImageSet, index: int) -> ImageRecord:
     label, classes = images.label(index), images.classes
     known = label is not None and classes is not None and 0 <= label < len(classes)
     try:
-        digest = images.digest(index)
+        digest = images.known_digest(index) if images.streamed else images.digest(index)
     except BadImage:  # it cannot be read; the manifest says why
         digest = None
     return ImageRecord(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convscope.cli.screen import Screen
+from convscope.experiments.begun import as_begun
 from convscope.experiments.options import (
     DataArgument,
     FolderOption,
@@ -81,7 +82,9 @@ def atlas(
     search = Search(layers, mining.top, rules, running.batch_size, running.workers)
     with processes(device) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)
-        session = open_session(model, reading, running)
+        session = replace(open_session(model, reading, running), warn=screen.warn)
+        if mining.resume:
+            session = replace(session, model=as_begun(session.model, out, reading.fit))
         images = session.images(data)
         screen.facts(_facts(session, images, search, ranks))
         with screen.progress(out) as progress:

@@ -90,7 +90,6 @@ def _correctly_classified(session: Session, scenes: SceneImages, name: str) -> i
 
 def _projections(session: Session, scenes: SceneImages) -> Any:
     """The strongest unit of each of some layers in a scene of each of some classes."""
-    import numpy as np
     import torch
 
     from convscope.methods.occlusion import strongest_map
@@ -107,7 +106,7 @@ def _projections(session: Session, scenes: SceneImages) -> Any:
     projections = project(trace, units, images=rows)
     return projection_figure(
         projections,
-        [np.array(preprocess.picture(picture)) for picture in pictures],
+        [preprocess.shown(picture) for picture in pictures],
         preprocess,
         names=SHOWN_CLASSES,
         title="The strongest unit of a layer in one scene",

@@ -274,7 +274,7 @@ def read_fill(words: str, session: Session) -> Tensor | float:
         session: how images are preprocessed.
 
     Returns:
-        Planes (3, H, W) in preprocessed units, or 0 for the mean.
+        Planes (C, H, W) in preprocessed units, or 0 for the mean.
 
     Raises:
         BadOption: not a colour.
@@ -284,14 +284,14 @@ def read_fill(words: str, session: Session) -> Tensor | float:
     if words == "mean":
         return 0.0
     levels = [str(GREYS.get(words, words)).strip()] if "," not in words else words.split(",")
-    if len(levels) not in (1, 3) or not all(
-        level.strip().isdecimal() and int(level) <= 255 for level in levels
-    ):
+    if not all(level.strip().isdecimal() and int(level) <= 255 for level in levels):
         raise BadOption(
             f"--fill {words!r}: give {', '.join(GREYS)}, mean, a level 0..255, or R,G,B of 0..255"
         )
-    _, height, width = session.model.input_shape
-    pixels = np.empty((1, height, width, 3), dtype=np.uint8)
+    channels, height, width = session.model.input_shape
+    if len(levels) not in (1, channels):
+        raise BadOption(f"--fill {words!r}: the network takes {channels} channels; give a level")
+    pixels = np.empty((1, height, width, channels), dtype=np.uint8)
     pixels[...] = [int(level) for level in levels]
     return session.model.preprocess.tensors(pixels)[0]
 

@@ -48,7 +48,7 @@ class Projecting:
         Path,
         typer.Option(
             metavar="FILE",
-            help=".png, a figure; or .npz, the arrays projection (units, 3, H, W), activation, "
+            help=".png, a figure; or .npz, the arrays projection (units, C, H, W), activation, "
             "box (top, left, bottom, right in input pixels) and units.",
             show_default=False,
         ),
@@ -108,12 +108,10 @@ def _arrays(projections: Projections) -> dict[str, Any]:
 
 
 def _figure(projections: Projections, session: Session, picture: Picture, rules: str) -> Any:
-    import numpy as np
-
     from convscope.report.projection_figure import projection_figure
 
     preprocess = session.model.preprocess
-    pixels = np.array(preprocess.picture(picture.image))
+    pixels = preprocess.shown(picture.image)
     subtitle = f"{session.title()} · {rules}"
     return projection_figure(
         projections, [pixels], preprocess, title=picture.name, subtitle=subtitle

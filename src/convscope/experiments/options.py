@@ -51,10 +51,12 @@ DataArgument = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A folder of images (ImageFolder layout or flat), a zip of one, a text file of "
-        "paths, scenes:SPLIT (rendered; SPLIT train, val, transfer, multi), torchvision:NAME, or a "
-        "known layout and its folder: caltech:DIR, voc:VOCdevkit/VOC2012:SPLIT, index:DIR "
-        "(index.csv).",
+        help="A folder of images (ImageFolder layout or flat), a zip or tar of one (FILE.zip/train "
+        "is a folder in it), shards (s-{00..99}.tar, here or at an address such as s3://...), a "
+        "text file of paths, each with :N for so many of its images; scenes:SPLIT (rendered; SPLIT "
+        "train, val, transfer, multi), torchvision:NAME, or a known layout and its folder: "
+        "caltech:DIR, voc:VOCdevkit/VOC2012:SPLIT, index:DIR (index.csv). See "
+        "docs/how-to/images.md.",
         show_default=False,
     ),
 ]
@@ -150,6 +152,7 @@ class Device(StrEnum):
 class FitName(StrEnum):
     """How a picture becomes the input's size."""
 
+    AUTO = "auto"
     CROP = "crop"
     STRETCH = "stretch"
     NONE = "none"
@@ -161,23 +164,47 @@ class Reading:
 
     input: Annotated[
         str | None,
-        typer.Option(metavar="3xHxW", help="The input's shape.", rich_help_panel=_MODEL),
+        typer.Option(
+            metavar="CxHxW",
+            help="The input's shape, such as 3x224x224, or 1x28x28 for grey pictures.",
+            rich_help_panel=_MODEL,
+        ),
     ] = None
     preprocess: Annotated[
         str | None,
         typer.Option(
             metavar="HOW",
             help="imagenet (RGB/255, the usual mean and std), unit (RGB/255), paper (RGB 0..255 "
-            "minus the stored mean), caffe (BGR 0..255 minus 104, 117, 123), or a FILE.yaml.",
+            "minus the stored mean), caffe (BGR 0..255 minus 104, 117, 123), or a FILE.yaml "
+            "(docs/how-to/images.md); unit and a file are for any number of channels.",
             rich_help_panel=_MODEL,
         ),
     ] = None
     fit: Annotated[
         FitName | None,
         typer.Option(
-            help="crop (smallest side to input/0.875, centre crop), stretch (resize to the "
-            "input), none (the picture must have that size).",
+            help="auto (a picture that has the input's size as it is, others as crop), crop "
+            "(smallest side to input/0.875, centre crop), stretch (resize to the input), none "
+            "(the picture must have that size). Default: as the weights say, else auto.",
             show_default=False,
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LO,HI",
+            help="The samples that are black and white, of pictures with more than 8 bits a "
+            "sample, floats and arrays. Default: as their files say, where they do.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None
+    show_bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,G,B",
+            help="The channels that pictures show as red, green and blue, counted from 1, or the "
+            "one that they show in grey. Default: the first three, or the first.",
             rich_help_panel=_MODEL,
         ),
     ] = None

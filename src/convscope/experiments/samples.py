@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from convscope.errors import BadData, BadImage, BadOption
 from convscope.experiments.session import Session
+from convscope.images.arrays import ARRAYS
 from convscope.images.image_set import ImageSet
 from convscope.images.listing import is_image_name
+from convscope.images.raster import RGB, AnyPicture, Form
 from convscope.methods.classes import Head
 from convscope.network.network import Network
 
@@ -22,7 +23,7 @@ __all__ = ["Sample", "draw_samples", "in_random_order", "open_samples", "true_la
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A picture, upright RGB.
+    """A picture, upright, in the form that the network takes.
 
     Attributes:
         name: Its name in its set.
@@ -31,12 +32,18 @@ class Sample:
     """
 
     name: str
-    picture: Image.Image
+    picture: AnyPicture
     label: int | None = None
 
 
 def draw_samples(
-    images: ImageSet, count: int, network: Network, classes: Sequence[str] | None, *, seed: int = 0
+    images: ImageSet,
+    count: int,
+    network: Network,
+    classes: Sequence[str] | None,
+    *,
+    seed: int = 0,
+    form: Form = RGB,
 ) -> tuple[Sample, ...]:
     """Draw pictures of a set at random, without repetition; unreadable ones are passed over.
 
@@ -48,6 +55,7 @@ def draw_samples(
         network: Says how many classes there are.
         classes: The names of the network's outputs, if known.
         seed: Of the choice.
+        form: `Preprocess.form`: what pictures are decoded to.
 
     Raises:
         BadData: Not one picture can be read.
@@ -57,7 +65,7 @@ def draw_samples(
         if len(samples) == count:
             break
         try:
-            picture = images.picture(index)
+            picture = images.picture_as(index, form)
         except BadImage:
             continue
         label = true_label(images, index, network, classes)
@@ -120,7 +128,10 @@ def open_samples(
     if len(specs) == 1 and not _is_picture(specs[0]):
         images = session.images(specs[0])
         classes, seed = session.model.classes, session.seed
-        drawn = draw_samples(images, count + more, session.network, classes, seed=seed)
+        drawn = draw_samples(
+            images, count + more, session.network, classes,
+            seed=seed, form=session.model.preprocess.form,
+        )  # fmt: skip
         return drawn[:count], drawn[count:]
     sets = [spec for spec in specs if not _is_picture(spec)]
     if sets:
@@ -139,4 +150,5 @@ def open_samples(
 
 def _is_picture(spec: str) -> bool:
     data, mark, _ = spec.rpartition("#")
-    return bool(data and mark) or (is_image_name(Path(spec).name) and not Path(spec).is_dir())
+    named = is_image_name(Path(spec).name) or Path(spec).suffix.lower() in ARRAYS
+    return bool(data and mark) or (named and not Path(spec).is_dir())

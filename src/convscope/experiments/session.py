@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,10 @@ from convscope.version import __version__
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
     from torch import Tensor
 
     from convscope.images.image_set import ImageSet
+    from convscope.images.raster import AnyPicture
     from convscope.models.zoo import Model
     from convscope.network.network import Network
 
@@ -33,6 +33,7 @@ class Session:
 
     Attributes:
         sets: DATA -> the set of images that is open already.
+        warn: is told what a person must know.
     """
 
     model: Model
@@ -40,6 +41,7 @@ class Session:
     device: torch.device
     seed: int
     sets: Mapping[str, ImageSet] = field(default_factory=dict)
+    warn: Callable[[str], None] = lambda _: None
 
     def facts(self) -> dict[str, str]:
         """What is used, for a person."""
@@ -95,7 +97,10 @@ class Session:
             return self.sets[spec]
         from convscope.images.datasets import open_images
 
-        return open_images(spec, size=self.model.input_shape[-1], seed=self.seed)
+        images = open_images(spec, size=self.model.input_shape[-1], seed=self.seed)
+        for line in images.about_left_out():
+            self.warn(line)
+        return images
 
     def picture(self, spec: str) -> Picture:
         """Open one image.
@@ -111,11 +116,11 @@ class Session:
 
         data, hash_mark, name = spec.rpartition("#")
         if not hash_mark or not data or Path(spec).exists():
-            decoded = read_picture(spec)
+            decoded = read_picture(spec, form=self.model.preprocess.form)
             return Picture(Path(spec).name, decoded.image, decoded.notes)
         images = self.images(data)
         index = _find(images, name)
-        loaded = images.load(index)
+        loaded = images.load(index, self.model.preprocess.form)
         return Picture(images.name(index), loaded.image, loaded.notes, images.label(index))
 
     def tensor(self, picture: Picture) -> Tensor:
@@ -125,7 +130,7 @@ class Session:
             picture: The picture.
 
         Shape:
-            The result: (1, 3, H, W).
+            The result: (1, C, H, W).
 
         Raises:
             BadImage: It cannot be fitted to the input.
@@ -138,7 +143,7 @@ class Session:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One image, upright RGB, with the words for it.
+    """One image, upright, with the words for it.
 
     Attributes:
         name: What it is called.
@@ -148,7 +153,7 @@ class Picture:
     """
 
     name: str
-    image: Image.Image
+    image: AnyPicture
     notes: tuple[str, ...] = ()
     label: int | None = None
 
@@ -180,6 +185,8 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
         input=reading.input,
         preprocess=reading.preprocess,
         fit=reading.fit,
+        range=reading.range,
+        show_bands=reading.show_bands,
         classes=reading.classes,
         seed=running.seed,
         output=reading.output,

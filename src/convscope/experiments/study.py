@@ -208,12 +208,16 @@ class Context:
                 the table.
             BadOption: input, preprocess, fit or device.
         """
+        from convscope.experiments.begun import as_begun
         from convscope.experiments.session import open_session
 
         opened = self.opened.get(model)
         if opened is None:
             opened = open_session(model, reading, self.running)
-        return dataclasses.replace(opened, sets=self.sets)
+            if self.resume and self.out is not None:
+                begun = as_begun(opened.model, self.out, reading.fit)
+                opened = dataclasses.replace(opened, model=begun)
+        return dataclasses.replace(opened, sets=self.sets, warn=self.warn)
 
     def images(self, spec: str, *, size: int) -> ImageSet:
         """The images of a DATA, scenes drawn at that size.
@@ -225,7 +229,10 @@ class Context:
             return self.sets[spec]
         from convscope.images.datasets import open_images
 
-        return open_images(spec, size=size, seed=self.running.seed)
+        images = open_images(spec, size=size, seed=self.running.seed)
+        for line in images.about_left_out():
+            self.warn(line)
+        return images
 
 
 class Study(ABC):

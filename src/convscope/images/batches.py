@@ -66,7 +66,7 @@ class Batch:
     """The readable images among `batch_size` consecutive ones, in order.
 
     Attributes:
-        tensors: float32 (n, 3, H, W), as the network wants them. n is 0 where none was readable:
+        tensors: float32 (n, C, H, W), as the network wants them. n is 0 where none was readable:
             such a batch comes too, so that its `skipped` are counted.
         indices: int64 (n,), into the ImageSet.
         digests: SHA-256, hex, of the bytes of each of the n images.
@@ -92,7 +92,7 @@ class Batch:
             first: The number of the first one; the others follow.
 
         Shape:
-            tensors: float32 (n, 3, H, W).
+            tensors: float32 (n, C, H, W).
         """
         indices = torch.arange(first, first + len(tensors))
         return cls(tensors, indices, ("",) * len(tensors))
@@ -230,8 +230,9 @@ class _Filling:
 def _fill(images: ImageSet, preprocess: Preprocess, index: int, row: NDArray[np.float32]) -> _Row:
     """Decode and preprocess one image into its row."""
     try:
-        loaded = images.load(index)
+        loaded = images.load(index, preprocess.form)
         preprocess.scaled(np.asarray(preprocess.picture(loaded.image)), out=row)
+        notes = (*loaded.notes, *preprocess.fit_notes(loaded.image))
     except BadImage as error:
         return _Row(images.known_digest(index), failure=str(error))
-    return _Row(loaded.digest, loaded.notes)
+    return _Row(loaded.digest, notes)

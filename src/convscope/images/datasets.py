@@ -3,12 +3,17 @@
     scenes[:split[:count]]              rendered scenes (scenes.py); :context=0.9 behind it ties
                                         the ground to the label, as strongly as that
     DIR                                 a folder, with a folder per class or without
-    FILE.zip, FILE.zip/inside           a zip of such a folder, or a folder in it
+    FILE.zip, FILE.zip/inside           a zip of such a folder, or a folder in it (archives.py)
+    FILE.tar, FILE.tar/inside           a tar, or a tar of tars (tars.py)
+    shard-{000..099}.tar                tars that are one set, here or at an address of fsspec's,
+                                        such as s3://bucket/shard-{000..099}.tar (tars.py)
     FILE.txt                            paths, one a line, relative to the file
     torchvision:NAME[:split][@root]     a data set of torchvision's that is on this machine
     index:PLACE[:split]                 a folder or zip whose index.csv or index.json has the labels
     caltech:PLACE                       Caltech-101 or -256 as published, without its clutter class
     voc:PLACE[:split]                   PASCAL VOC's VOCdevkit/VOC2012, several classes an image
+
+A folder, an archive, shards or a list may end in :N, so many of its images, evenly chosen.
 
 The identity of a set is the SHA-256 over its names and the SHA-256 of each image's bytes, so a copy
 has the identity of the original. A pass hashes the images as it reads them; asking before any pass
@@ -20,25 +25,20 @@ from __future__ import annotations
 import functools
 import json
 import os
-import threading
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from convscope.errors import BadData
+from convscope.images.archives import ArchiveImages, ZipImages, archive_at, is_tar
 from convscope.images.batches import Batch, Converted, Skipped, batches
-from convscope.images.files import Decoded, bad_image, check_bytes, decode, read_bytes
-from convscope.images.image_set import Content, ImageSet, Loaded, utf8
+from convscope.images.files import Decoded, decode, read_bytes
+from convscope.images.image_set import Content, ImageSet, Loaded, about_first, utf8
 from convscope.images.layouts import LAYOUTS
-from convscope.images.listing import (
-    in_order,
-    is_image_name,
-    labels_by_folder,
-    list_folder,
-    read_list,
-)
+from convscope.images.listing import folder_images, labels_by_folder, read_list
+from convscope.images.subsets import evenly, subset_images
+from convscope.images.tars import ShardImages, TarImages, is_shards
 from convscope.images.torchvision_images import TorchvisionImages
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ __all__ = [
     "ListImages",
     "Loaded",
     "SceneImages",
+    "ShardImages",
     "Skipped",
+    "TarImages",
     "TorchvisionImages",
     "ZipImages",
     "batches",
@@ -62,8 +64,8 @@ __all__ = [
 ]
 
 FORMS = (
-    "scenes[:split], a folder, a zip, a text file of paths, torchvision:NAME[@root], "
-    "index:PLACE, caltech:PLACE or voc:PLACE"
+    "scenes[:split], a folder, a zip, a text file of paths, a tar, shards such as s-{00..99}.tar, "
+    "torchvision:NAME[@root], index:PLACE, caltech:PLACE or voc:PLACE"
 )
 VALIDATION = ("val", "validation", "valid", "test")  # folders that may lie beside `train`
 GLANCE = 20  # paths of a list that are looked for when it is opened
@@ -96,22 +98,44 @@ def open_images(
     layout, colon, place = words.partition(":")
     if colon and layout in LAYOUTS:
         return LAYOUTS[layout](words, place, _files_at)
-    path = Path(words).expanduser()
     if not words or "\0" in words:
         raise BadData(f"no images named: DATA is {FORMS}")
-    if files := _files_at(path, words):
+    place, _, count = words.rpartition(":")
+    if place and count.isdecimal() and not Path(words).expanduser().exists():
+        counted = _open_place(place, words)
+        if counted is not None and int(count) < 1:
+            raise BadData(f"{words}: {count} images; give 1 or more")
+        if counted is not None:
+            return subset_images(counted, evenly(len(counted), int(count)))
+    found = _open_place(words, words)
+    if found is None:
+        raise BadData(f"{words}: no such file or folder; DATA is {FORMS}")
+    return found
+
+
+def _open_place(place: str, spec: str) -> ImageSet | None:
+    """Open the images of a folder, an archive, shards or a list; None where there is nothing.
+
+    Args:
+        place: The words that name it.
+        spec: The words that name the set.
+    """
+    if is_shards(place):
+        return ShardImages(place, spec)
+    path = Path(place).expanduser()
+    if files := _files_at(path, spec):
         return files
-    if path.is_file():
-        return ListImages(words)
-    raise BadData(f"{words}: no such file or folder; DATA is {FORMS}")
+    return ListImages(spec, path) if path.is_file() else None
 
 
-def _files_at(path: Path, spec: str) -> FolderImages | ZipImages | None:
-    """Open the images of a folder or a zip; None where there is neither."""
+def _files_at(path: Path, spec: str) -> FolderImages | ArchiveImages | None:
+    """Open the images of a folder or an archive; None where there is neither."""
     if path.is_dir():
         return FolderImages(spec, path)
-    zipped = _zip_and_inside(path)
-    return ZipImages(spec, *zipped) if zipped else None
+    found = archive_at(path)
+    if found is None:
+        return None
+    return TarImages(spec, *found) if is_tar(found[0]) else ZipImages(spec, *found)
 
 
 def split_folders(data: str | os.PathLike[str]) -> tuple[str, str] | None:
@@ -136,9 +160,13 @@ class FolderImages(ImageSet):
 
     def __init__(self, spec: str, folder: Path | None = None) -> None:
         self._root = Path(spec).expanduser() if folder is None else folder
-        self._names = list_folder(self._root)
+        chosen = folder_images(self._root)
+        self._names, self.left_out = chosen.names, chosen.left_out
         if not self._names:
-            raise BadData(f"{spec}: no images in this folder (looked for .jpg, .png, .webp, …)")
+            raise BadData(
+                f"{spec}: no images in this folder (looked for .jpg, .png, .webp, …)"
+                f"{about_first(self.left_out)}"
+            )
         labels = labels_by_folder(self._names)
         super().__init__(spec, labels.classes)
         self._labels = labels.labels
@@ -160,14 +188,15 @@ class ListImages(ImageSet):
     """The images that a text file lists, as paths relative to that file (`listing.read_list`).
 
     Args:
-        spec: The text file.
+        spec: The words that name this set.
+        path: The text file; None is the one that `spec` names.
 
     Raises:
         BadData: It is no list of paths, or none of the first GLANCE paths exists.
     """
 
-    def __init__(self, spec: str) -> None:
-        path = Path(spec).expanduser()
+    def __init__(self, spec: str, path: Path | None = None) -> None:
+        path = Path(spec).expanduser() if path is None else path
         self._names, labels = read_list(path)
         self._folder = path.parent
         super().__init__(spec, labels.classes)
@@ -190,72 +219,6 @@ class ListImages(ImageSet):
 
     def content(self, index: int) -> Content:
         return _file_content(self._folder / self._names[index], self.name(index))
-
-
-class ZipImages(ImageSet):
-    """The images in a zip, or in one folder of it; a folder per class gives labels.
-
-    Args:
-        spec: The words that name this set.
-        path: The zip.
-        inside: A folder in the zip; "" is the whole zip.
-
-    Raises:
-        BadData: It is no readable zip, or there is no image in it.
-    """
-
-    def __init__(self, spec: str, path: Path, inside: str = "") -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._opened: tuple[int, zipfile.ZipFile] | None = None  # (process, archive)
-        prefix = f"{inside}/" if inside else ""
-        entries = {
-            entry.filename.replace("\\", "/").removeprefix("./"): entry
-            for entry in self._archive().infolist()
-            if not entry.is_dir()
-        }
-        within = {name[len(prefix) :]: e for name, e in entries.items() if name.startswith(prefix)}
-        self._names = in_order(name for name in within if is_image_name(name))
-        if not self._names:
-            where = f"the folder {inside!r} of this zip" if inside else "this zip"
-            raise BadData(f"{spec}: no images in {where} ({len(entries)} files of other kinds)")
-        self._entries = [within[name] for name in self._names]
-        labels = labels_by_folder(self._names)
-        super().__init__(spec, labels.classes)
-        self._labels = labels.labels
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def name(self, index: int) -> str:
-        return utf8(self._names[index])
-
-    def label(self, index: int) -> int | None:
-        return self._labels[index]
-
-    def content(self, index: int) -> Content:
-        name, entry = self.name(index), self._entries[index]
-        check_bytes(entry.file_size, name)
-        try:
-            data = self._archive().read(entry)
-        except MemoryError:
-            raise
-        except Exception as error:  # zlib, CRC, encryption, unknown compression, a cut file
-            raise bad_image(name, f"cannot be read from the zip: {error}") from None
-        return Content(data, functools.partial(decode, data, name))
-
-    def _archive(self) -> zipfile.ZipFile:
-        """Return the open zip.
-
-        ZipFile serves threads itself; a forked process opens its own, for a position of its own.
-        """
-        with self._lock:
-            if self._opened is None or self._opened[0] != os.getpid():
-                try:
-                    self._opened = (os.getpid(), zipfile.ZipFile(self._path))
-                except (OSError, zipfile.BadZipFile) as error:
-                    raise BadData(f"{self._path}: not a readable zip: {error}") from None
-            return self._opened[1]
 
 
 class SceneImages(ImageSet):
@@ -355,14 +318,5 @@ def _count(spec: str, words: str) -> int:
 
 def _file_content(path: Path, name: str) -> Content:
     data = read_bytes(path, name)
-    return Content(data, functools.partial(decode, data, name))
-
-
-def _zip_and_inside(path: Path) -> tuple[Path, str] | None:
-    """Return the zip that a path names or leads into, and the folder in it, or None."""
-    for place in (path, *path.parents):
-        if place.is_file():
-            zipped = place.suffix.lower() == ".zip" or zipfile.is_zipfile(place)
-            inside = path.relative_to(place).as_posix()
-            return (place, "" if inside == "." else inside) if zipped else None
-    return None
+    read = functools.partial(decode, data, name)
+    return Content(data, read, read)

@@ -1,19 +1,24 @@
-"""From a file's bytes to an RGB picture. Functions here are bytes -> Decoded, or BadImage.
+"""From a file's bytes to a picture. Functions here are bytes -> Decoded, or BadImage.
 
 What is decoded, and how, is decided here once, and every conversion leaves a note:
 
     EXIF orientation   applied, as every viewer does
     grey, 1 bit        repeated in R, G and B
     palette            looked up
-    CMYK, YCbCr        converted by formula; colour profiles are not applied, as torchvision does
+    CMYK, YCbCr        converted by formula
+    colour profiles    not applied, as torchvision does; one that is not sRGB's is named
     alpha              laid over white (BACKGROUND)
     16 bits a sample   the high byte is kept; of 12 bits the upper 8
     other whole ranges scaled to 0..255, as a portable map of 0..100
     extra bands        left out, and counted: near infrared beside R, G and B, a mask
     animation, pages   the first frame, page or picture
     float, 32 bits,
-    signed             refused: the file does not say which value is white
+    signed             refused: the file does not say which value is white; a range does (Form)
     LAB, HSV           refused
+
+A `Form` of another number of channels, or with a range, asks for the samples as they are stored
+(raster.py): all bands of a TIFF, R, G, B and alpha for four channels, grey and alpha for two; RGB
+becomes grey for one. A video is no picture, and is refused with what to do.
 
 Only the formats of FORMATS are tried, whatever the file's name says; Pillow's other readers (some
 start programs, like the one for EPS) are never reached. A JPEG is always decoded at its full size:
@@ -35,6 +40,10 @@ import numpy as np
 from PIL import Image
 
 from convscope.errors import BadImage
+from convscope.images.arrays import is_array, read_array
+from convscope.images.colour_profile import profile_note
+from convscope.images.raster import RGB, AnyPicture, Form, as_raster, with_channels
+from convscope.images.tiff import Unsupported, read_tiff
 
 BACKGROUND = (255, 255, 255)  # what lies behind transparent pixels
 PIXEL_LIMIT = 89_478_485  # Pillow's own default; its warning never gets to speak
@@ -44,6 +53,14 @@ EXTENSIONS = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
 }
+VIDEOS = {
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
+    *(".ogv", ".mts", ".m2ts"),
+}
+VIDEO = (
+    "is a video: make pictures of it, such as by `ffmpeg -i {name} frames/%06d.png`, and give the "
+    "folder"
+)
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # its reasons are in our messages
 
@@ -51,6 +68,7 @@ BITS, SAMPLES, FORMAT = 258, 277, 339  # TIFF tags: of each sample; their number
 SIGNED = 2  # a sample format
 TWELVE = "12 bits a sample: upper 8 kept"
 FIRST = {"TIFF": "first of several pages", "MPO": "first of several pictures"}
+ASKED = "save it with 8 or 16 bits, or say which samples are black and white: --range LO,HI"
 UNREADABLE = ("unknown pixel mode", "Invalid value for samples per pixel")  # Pillow's, of TIFFs
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT = {  # orientation -> what turns the stored pixels upright (EXIF 2.32, table 6)
@@ -76,23 +94,24 @@ KINDS = {  # Pillow's mode -> the note
 
 @dataclass(frozen=True)
 class Decoded:
-    """An upright RGB picture.
+    """An upright picture of the form that was asked for.
 
     Attributes:
-        image: The picture.
+        image: The picture: Pillow's, RGB, unless another form was asked for.
         notes: What was converted to get it, in words.
     """
 
-    image: Image.Image
+    image: AnyPicture
     notes: tuple[str, ...] = ()
 
 
-def read_picture(path: str | Path, name: str | None = None) -> Decoded:
+def read_picture(path: str | Path, name: str | None = None, form: Form = RGB) -> Decoded:
     """Read the picture in a file.
 
     Args:
         path: The file.
         name: What errors call it; by default the path.
+        form: What it is decoded to; by default RGB with 8 bits a sample.
 
     Raises:
         BadImage: It is missing, a folder, unreadable, empty, too large, corrupt, or of a kind that
@@ -102,7 +121,7 @@ def read_picture(path: str | Path, name: str | None = None) -> Decoded:
         read_picture("dog.jpg").image
     """
     name = str(path) if name is None else name
-    return decode(read_bytes(Path(path), name), name)
+    return decode(read_bytes(Path(path), name), name, form)
 
 
 def read_bytes(path: Path, name: str) -> bytes:
@@ -120,7 +139,9 @@ def read_bytes(path: Path, name: str) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise bad_image(name, "is a folder, not an image file")
         if not stat.S_ISREG(status.st_mode):
-            raise bad_image(name, "is a device or pipe, not an image file")
+            raise bad_image(name, "is a device, pipe or socket, not an image file")
+        if path.suffix.lower() in VIDEOS:
+            raise bad_image(name, VIDEO.format(name=path.name))
         check_bytes(status.st_size, name)
         return path.read_bytes()
     except BadImage:
@@ -145,7 +166,7 @@ def check_bytes(size: int, name: str) -> None:
         raise bad_image(name, f"is too large: {size:,} bytes, at most {BYTE_LIMIT:,}")
 
 
-def decode(data: bytes, name: str, *, pixel_limit: int = PIXEL_LIMIT) -> Decoded:
+def decode(data: bytes, name: str, form: Form = RGB, *, pixel_limit: int = PIXEL_LIMIT) -> Decoded:
     """Decode the picture in a file's bytes, by the policy in this module's table.
 
     Damage inside JPEG data that libjpeg repairs is not noticed.
@@ -153,6 +174,7 @@ def decode(data: bytes, name: str, *, pixel_limit: int = PIXEL_LIMIT) -> Decoded
     Args:
         data: The file's bytes.
         name: What errors call the file.
+        form: What it is decoded to; by default RGB with 8 bits a sample.
         pixel_limit: The most pixels that are decoded.
 
     Raises:
@@ -161,27 +183,119 @@ def decode(data: bytes, name: str, *, pixel_limit: int = PIXEL_LIMIT) -> Decoded
     """
     check_bytes(len(data), name)
     try:
-        image = _open(data, name)
-        width, height = image.size
-        if width * height > pixel_limit:
-            raise bad_image(
-                name,
-                f"is {width}×{height}: more than {pixel_limit:,} pixels; make it smaller first",
-            )
-        tagged = _tiff_orientation(image)  # Pillow turns TIFFs itself, and then forgets the tag
-        if image.format == "TIFF" and _is_signed(image):
-            raise bad_image(name, "has signed samples without a stated range; save it with 8 bits")
-        stored = _as_stored(image)
-        sixteen = _has_16_bits(image) and TWELVE not in stored
-        image.load()
-        orientation = _orientation(image) if tagged == 1 else tagged
-        upright, turned = _turned(image, orientation, already=tagged != 1)
-        decoded = as_rgb(_of_12_bits(upright, stored), name, sixteen=sixteen)
+        if is_array(data):
+            samples = read_array(data, printable(name), form.channels, pixel_limit)
+            return _of_samples(samples, name, form, full_scale=False)
+        stored = None if form.is_rgb else _tiff_samples(data, name, form, pixel_limit)
+        return stored or _decode(data, name, form, pixel_limit)
     except (BadImage, MemoryError):
         raise
     except Exception as error:  # a decoder fed with arbitrary bytes raises almost anything
         raise bad_image(name, f"is corrupt: {_words(error)}") from None
-    return Decoded(decoded.image, (*turned, *stored, *decoded.notes))
+
+
+def _decode(data: bytes, name: str, form: Form, pixel_limit: int) -> Decoded:
+    """Decode by Pillow."""
+    try:
+        image = _open(data, name)
+    except _NotForPillow:
+        stored = _tiff_samples(data, name, form, pixel_limit)
+        if stored is None:
+            raise bad_image(
+                name, "is a TIFF of a kind that is not read; save it with 8 or 16 bits or as floats"
+            ) from None
+        return stored
+    width, height = image.size
+    if width * height > pixel_limit:
+        raise bad_image(
+            name,
+            f"is {width}×{height}: more than {pixel_limit:,} pixels; make it smaller first",
+        )
+    tagged = _tiff_orientation(image)  # Pillow turns TIFFs itself, and then forgets the tag
+    if image.format == "TIFF" and _is_signed(image):
+        raise bad_image(name, f"has signed samples without a stated range; {ASKED}")
+    stored_as = _as_stored(image)
+    sixteen = _has_16_bits(image) and TWELVE not in stored_as
+    image.load()
+    orientation = _orientation(image) if tagged == 1 else tagged
+    upright, turned = _turned(image, orientation, already=tagged != 1)
+    upright = _of_12_bits(upright, stored_as)
+    notes = (*profile_note(image.info.get("icc_profile")), *turned, *stored_as)
+    decoded = as_form(upright, name, form, sixteen=sixteen)
+    return Decoded(decoded.image, (*notes, *decoded.notes))
+
+
+def _tiff_samples(data: bytes, name: str, form: Form, pixel_limit: int) -> Decoded | None:
+    """Decode a TIFF of a kind whose samples can be read as they are stored; None for others."""
+    try:
+        tiff = read_tiff(data, pixel_limit)
+    except Unsupported:
+        return None
+    samples = tiff.samples
+    if tiff.orientation in UPRIGHT:
+        samples = _array_turned(samples, tiff.orientation)
+    decoded = _of_samples(samples, name, form)
+    turned = (
+        (f"EXIF orientation {tiff.orientation} applied",) if tiff.orientation in UPRIGHT else ()
+    )
+    pages = (FIRST["TIFF"],) if tiff.more else ()
+    return Decoded(decoded.image, (*turned, *pages, *decoded.notes))
+
+
+def _of_samples(samples: Any, name: str, form: Form, *, full_scale: bool = True) -> Decoded:
+    """Bring stored samples (H, W, C) to a form."""
+    called = printable(name)
+    raster, scaled = as_raster(samples, called, form, full_scale=full_scale)
+    raster, matched = with_channels(raster, form.channels, called)
+    notes = (*scaled, *matched)
+    if form.channels == RGB.channels and raster.samples.dtype == np.uint8:
+        return Decoded(Image.fromarray(np.ascontiguousarray(raster.samples)), notes)
+    return Decoded(raster, notes)
+
+
+def _array_turned(samples: Any, orientation: int) -> Any:
+    """Turn samples (H, W, C) upright, as `UPRIGHT` turns pictures."""
+    if orientation >= 5:  # first over the diagonal from the top left
+        samples = samples.swapaxes(0, 1)
+    across, down = orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
+    return samples[:: -1 if down else 1, :: -1 if across else 1]
+
+
+def as_form(image: Image.Image, name: str, form: Form = RGB, *, sixteen: bool = False) -> Decoded:
+    """Convert a picture of Pillow's to a form, with notes of what that took.
+
+    Args:
+        image: Pillow's image, loaded.
+        name: What errors call it.
+        form: What is asked for.
+        sixteen: Whether it was stored with 16 bits a sample.
+
+    Raises:
+        BadImage: Its samples have no known range, its channels are not the form's, or it has
+            colours that the table refuses.
+    """
+    if form.is_rgb:
+        return as_rgb(image, name, sixteen=sixteen)
+    mode, sixteen = image.mode, sixteen or image.mode.startswith("I;16")
+    if sixteen and not mode.startswith("I") and form.range is not None:
+        raise bad_image(
+            name, "has 16 bits a sample in colour, of which 8 are read; save it as TIFF or .npy"
+        )
+    if mode.startswith("I") and (sixteen or form.range is not None):
+        samples = np.asarray(image)
+        samples = samples.astype(np.uint16) if sixteen else samples
+        return _of_samples(samples[..., None], name, form)
+    if mode == "F" and form.range is not None:
+        return _of_samples(np.asarray(image)[..., None], name, form)
+    alpha = "transparency" in image.info
+    if mode == "L" and not alpha and form.channels != RGB.channels:
+        return _of_samples(np.asarray(image)[..., None], name, form)
+    if (mode, form.channels) in (("RGBA", 4), ("LA", 2)):
+        decoded = _of_samples(np.asarray(image), name, form)
+        return Decoded(decoded.image, ("alpha taken for a channel", *decoded.notes))
+    decoded = as_rgb(image, name, sixteen=sixteen)
+    found = _of_samples(np.asarray(decoded.image), name, form)
+    return Decoded(found.image, (*decoded.notes, *found.notes))
 
 
 def as_rgb(image: Image.Image, name: str, *, sixteen: bool = False) -> Decoded:
@@ -203,7 +317,7 @@ def as_rgb(image: Image.Image, name: str, *, sixteen: bool = False) -> Decoded:
     if sixteen and mode.startswith("I"):
         image, mode = _high_byte(image, name), "L"
     if mode in ("I", "F"):
-        raise bad_image(name, "has 32-bit samples without a stated range; save it with 8 or 16")
+        raise bad_image(name, f"has 32-bit samples without a stated range; {ASKED}")
     if mode in ("LAB", "HSV"):
         raise bad_image(name, f"is in {mode} colours; save it as RGB")
     if mode in KINDS:
@@ -225,6 +339,10 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
+class _NotForPillow(Exception):
+    """A TIFF whose samples Pillow has no mode for."""
+
+
 def _open(data: bytes, name: str) -> Any:
     """Open Pillow's image with its header read, like Image.open, but only FORMATS and no warnings.
 
@@ -241,12 +359,9 @@ def _open(data: bytes, name: str) -> Any:
         try:
             return factory(io.BytesIO(data), "")
         except Exception as error:
-            failure = f"is corrupt: {kind}: {_words(error)}"
             if kind == "TIFF" and str(error) in UNREADABLE:
-                failure = (
-                    "is a TIFF of a kind that is not read, such as of float samples or of many "
-                    "bands; save it as RGB or grey with 8 or 16 bits"
-                )
+                raise _NotForPillow from None
+            failure = f"is corrupt: {kind}: {_words(error)}"
     raise bad_image(name, failure)
 
 
@@ -292,7 +407,7 @@ def _has_16_bits(image: Any) -> bool:
 def _high_byte(image: Image.Image, name: str) -> Image.Image:
     samples = np.asarray(image)
     if samples.min() < 0 or samples.max() > 65535:
-        raise bad_image(name, "has signed samples without a stated range; save it with 8 bits")
+        raise bad_image(name, f"has signed samples without a stated range; {ASKED}")
     return Image.fromarray((samples >> 8).astype(np.uint8))
 
 

@@ -22,12 +22,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from convscope.errors import BadData
+from convscope.images.archives import read_beside
 from convscope.images.classes import parse_classes
 from convscope.images.image_set import ImageSet
 from convscope.images.subsets import SubsetImages, Targets, without_classes
@@ -163,14 +163,14 @@ def open_index(spec: str, place: str, files: Open) -> ImageSet:
 def _read_index(path: Path, spec: str) -> tuple[str, list[dict[str, Any]], tuple[str, ...] | None]:
     """Return the index's name, its rows, and the names of the classes if they are written down."""
     for name in INDEXES:
-        data = _bytes_at(path, name)
+        data = read_beside(path, name)
         if data is None:
             continue
         rows, classes = _parsed(data, name, spec)
         for number, row in enumerate(rows, 1):
             if not row.get("file") or not ("label" in row or "labels" in row):
                 raise BadData(f"{spec}: {name}, entry {number}: it needs `file`, and `label(s)`")
-        beside = _bytes_at(path, "classes.json")
+        beside = read_beside(path, "classes.json")
         if classes is None and beside is not None:
             classes = parse_classes(beside, f"{path}: classes.json")
         return name, rows, classes
@@ -239,19 +239,6 @@ def _number(label: str, names: tuple[str, ...], index: str) -> int:
 
 def _hot(labels: Sequence[int], classes: int) -> Targets:
     return tuple(int(number in labels) for number in range(classes))
-
-
-def _bytes_at(path: Path, name: str) -> bytes | None:
-    """Read a file at the top of a folder or zip; None if it is not there."""
-    try:
-        if path.is_dir():
-            return (path / name).read_bytes()
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
-    except (FileNotFoundError, KeyError):
-        return None
-    except (OSError, zipfile.BadZipFile) as error:
-        raise BadData(f"{path}: {name} cannot be read: {error}") from None
 
 
 def _at(place_of: Mapping[str, int], name: str, spec: str) -> int:

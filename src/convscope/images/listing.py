@@ -1,8 +1,10 @@
-"""Which files of a folder, a zip or a list are images, in which order, and of which class.
+"""Which files of a folder, an archive or a list are images, in which order, and of which class.
 
 Order: by the parts of the path, code point by code point ("a/10.jpg" before "a/2.jpg"), the same
 on every machine and in torchvision's ImageFolder. Left out: files without an image's extension
 (files.EXTENSIONS), hidden files and folders, and what systems leave behind (__MACOSX, @eaDir).
+Arrays (.npy) count where no picture does, as they often lie beside pictures with something else.
+Videos, folders that cannot be listed, and links that lead in a circle are left out and named.
 
 Classes: a folder per class, as ImageFolder reads it. Folders that hold everything count for
 nothing ("images/…" of a zip), nor do `train`, `val` and `test` with the class folders below them.
@@ -13,12 +15,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from convscope.errors import BadData
-from convscope.images.files import EXTENSIONS, printable
+from convscope.images.arrays import ARRAYS
+from convscope.images.files import EXTENSIONS, VIDEO, VIDEOS, printable
+from convscope.images.image_set import LeftOut
 
 LEFT_BEHIND = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
@@ -37,11 +41,49 @@ class Labels:
     classes: tuple[str, ...] | None
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Which of many files are the images of a set.
+
+    Attributes:
+        names: Relative POSIX paths, in order.
+        left_out: What lies among them and could not be taken.
+    """
+
+    names: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
 def is_image_name(name: str) -> bool:
     """Whether a relative POSIX path has an image's extension and no hidden part."""
-    parts = name.split("/")
-    hidden = any(part.startswith(".") or part in LEFT_BEHIND for part in parts)
-    return not hidden and PurePosixPath(parts[-1]).suffix.lower() in EXTENSIONS
+    return not _hidden(name) and _ends_in(name, EXTENSIONS)
+
+
+def choose_images(names: Iterable[str], left_out: Iterable[LeftOut] = ()) -> Chosen:
+    """Choose the images among files, by the rules of this module's docstring.
+
+    Args:
+        names: Relative POSIX paths.
+        left_out: What was left out already.
+
+    Example:
+        >>> choose_images(["b.png", "notes.txt", "labels.npy", "a.jpg"]).names
+        ('a.jpg', 'b.png')
+    """
+    seen = [name for name in names if not _hidden(name)]
+    chosen = [name for name in seen if _ends_in(name, EXTENSIONS)]
+    chosen = chosen or [name for name in seen if _ends_in(name, ARRAYS)]
+    videos = in_order(name for name in seen if _ends_in(name, VIDEOS))
+    told = [LeftOut(name, VIDEO.format(name=PurePosixPath(name).name)) for name in videos]
+    return Chosen(tuple(in_order(chosen)), (*left_out, *told))
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part in LEFT_BEHIND for part in name.split("/"))
+
+
+def _ends_in(name: str, extensions: Collection[str]) -> bool:
+    return PurePosixPath(name).suffix.lower() in extensions
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -58,26 +100,66 @@ def list_folder(root: Path) -> list[str]:
     """List the images below a folder as relative POSIX paths, in order. Follows symbolic links.
 
     Raises:
-        BadData: A folder cannot be read.
+        BadData: The folder itself cannot be read.
+    """
+    return list(folder_images(root).names)
+
+
+def folder_images(root: Path) -> Chosen:
+    """Choose the images below a folder, as relative POSIX paths. Follows symbolic links.
+
+    Raises:
+        BadData: The folder itself cannot be read.
     """
     prefix = len(str(root)) + (0 if str(root).endswith("/") else 1)
-    return in_order(path[prefix:].replace(os.sep, "/") for path in _files(str(root), frozenset()))
+    left_out: list[LeftOut] = []
 
+    def skip(path: str, reason: str) -> None:
+        left_out.append(LeftOut(path[prefix:].replace(os.sep, "/"), reason))
 
-def _files(folder: str, above: frozenset[str]) -> Iterator[str]:
-    above = above | {os.path.realpath(folder)}
     try:
-        entries = list(os.scandir(folder))
+        entries = list(os.scandir(root))
     except OSError as error:
-        raise BadData(f"{printable(folder)}: cannot be listed: {error.strerror}") from None
+        raise BadData(f"{printable(str(root))}: cannot be listed: {error.strerror}") from None
+    paths = _files(entries, frozenset([os.path.realpath(root)]), skip)
+    names = [path[prefix:].replace(os.sep, "/") for path in paths]
+    return choose_images(names, sorted(left_out, key=lambda each: each.name.split("/")))
+
+
+def _files(
+    entries: Iterable[os.DirEntry[str]],
+    above: frozenset[str],
+    skip: Callable[[str, str], None],
+) -> Iterator[str]:
+    """The files below a folder, whose entries these are; `skip` is told what cannot be entered."""
     for entry in entries:
-        if entry.is_dir():
-            hidden = entry.name.startswith(".") or entry.name in LEFT_BEHIND
-            looped = entry.is_symlink() and os.path.realpath(entry.path) in above
-            if not hidden and not looped:
-                yield from _files(entry.path, above)
-        elif is_image_name(entry.name):
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:  # a link that leads to itself
+            if is_image_name(entry.name):
+                yield entry.path  # named when it is read
+            else:
+                skip(entry.path, f"cannot be followed: {error.strerror}")
+            continue
+        if not is_folder:
             yield entry.path
+        elif not _hidden(entry.name):
+            inside, real = _listed(entry, skip), os.path.realpath(entry.path)
+            if real in above:
+                skip(entry.path, "leads back to a folder that it lies in")
+            elif inside is not None:
+                yield from _files(inside, above | {real}, skip)
+
+
+def _listed(
+    folder: os.DirEntry[str], skip: Callable[[str, str], None]
+) -> list[os.DirEntry[str]] | None:
+    """The entries of a folder; None where it cannot be listed, which is told."""
+    try:
+        return list(os.scandir(folder.path))
+    except OSError as error:
+        skip(f"{folder.path}{os.sep}", f"cannot be listed: {error.strerror}")
+        return None
 
 
 def labels_by_folder(names: Sequence[str]) -> Labels:
@@ -115,6 +197,8 @@ def read_list(path: Path) -> tuple[list[str], Labels]:
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror}") from None
     if b"\0" in start:
+        if _ends_in(path.name, VIDEOS):
+            raise BadData(f"{path}: {VIDEO.format(name=path.name)}")
         what = "is one image" if is_image_name(path.name) else "is not a text file of paths"
         raise BadData(f"{path}: {what}; give a folder, a zip, or a text file with a path a line")
     text = data.decode("utf-8-sig", "surrogateescape")
@@ -122,7 +206,7 @@ def read_list(path: Path) -> tuple[list[str], Labels]:
     rows = [_split(line) for line in lines if line and not line.startswith("#")]
     if not rows:
         raise BadData(f"{path}: no path in it; a list has the path of an image a line")
-    return [name for name, _ in rows], _labels_as_written([label for _, label in rows])
+    return [name for name, _ in rows], labels_as_written([label for _, label in rows])
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -136,10 +220,19 @@ def _split(line: str) -> tuple[str, str]:
 
 
 def _looks_like_image(name: str) -> bool:
-    return PurePosixPath(name.strip()).suffix.lower() in EXTENSIONS
+    return _ends_in(name.strip(), EXTENSIONS | ARRAYS)
 
 
-def _labels_as_written(words: Sequence[str]) -> Labels:
+def labels_as_written(words: Sequence[str]) -> Labels:
+    """Read labels that are written one for each image: numbers as they are, or names of classes.
+
+    Args:
+        words: For each image; "" where it has none.
+
+    Example:
+        >>> labels_as_written(["dog", "", "cat"])
+        Labels(labels=(1, None, 0), classes=('cat', 'dog'))
+    """
     given = [word for word in words if word]
     if not given:
         return Labels((None,) * len(words), None)

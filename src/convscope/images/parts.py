@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from convscope.errors import BadData, BadOption
+from convscope.images.archives import read_beside
 from convscope.images.datasets import SceneImages
 from convscope.images.files import printable
 from convscope.images.image_set import ImageSet
@@ -126,16 +126,7 @@ def _read(images: ImageSet, parts: str | Path | None) -> tuple[Any, str]:
 
 def _beside(images: ImageSet, name: str) -> bytes | None:
     """Read a file that lies in the folder or zip of a set; None if it is not there."""
-    root = Path(images.spec).expanduser()
-    if (root / name).is_file():
-        return (root / name).read_bytes()
-    for place in (root, *root.parents):
-        if place.is_file() and zipfile.is_zipfile(place):
-            inside = root.relative_to(place).as_posix()
-            with zipfile.ZipFile(place) as archive:
-                wanted = name if inside == "." else f"{inside}/{name}"
-                return archive.read(wanted) if wanted in archive.namelist() else None
-    return None
+    return read_beside(Path(images.spec).expanduser(), name)
 
 
 def _entries(record: Any, where: str) -> list[tuple[str, Any, Any]]:

@@ -65,7 +65,7 @@ def placing(preprocess: Preprocess, height: int, width: int) -> Placing:
         width: Of the picture, pixels.
     """
     rows, columns = preprocess.size
-    if preprocess.fit is not Fit.CROP:
+    if not preprocess.crops or (preprocess.fit is Fit.AUTO and (height, width) == (rows, columns)):
         return Placing((height, width), (rows, columns), (rows, columns))
     down, across = (round(side / CROP_SHARE) for side in (rows, columns))
     if width * down <= height * across:  # the width is what binds

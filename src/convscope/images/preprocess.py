@@ -3,16 +3,16 @@
 A Preprocess is written down once, with the weights, so that nobody feeds a network wrongly in
 silence.
 
-Two steps: `fit` makes the picture exactly the input's size, `scaling` turns its bytes into numbers
-(scaling.py). The arithmetic is float32, as in torchvision's ToTensor and Normalize. Resampling is
-Pillow's bilinear, which averages over what a pixel covers when it shrinks ("antialias"), as
-torchvision's Resize does with PIL images.
+Two steps: `fit` makes the picture exactly the input's size, `scaling` turns its samples into
+numbers (scaling.py). The arithmetic is float32, as in torchvision's ToTensor and Normalize.
+Resampling is Pillow's bilinear, which averages over what a pixel covers when it shrinks
+("antialias"), as torchvision's Resize does with PIL images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -23,27 +23,35 @@ from PIL import Image
 
 from convscope.errors import BadImage, BadOption
 from convscope.images.files import PIXEL_LIMIT
+from convscope.images.raster import RGB, AnyPicture, Form, Range, Raster, checked_range
 from convscope.images.scaling import (
     RECIPES,
     CustomScaling,
+    Numbers,
     Order,
     Scaling,
-    Triple,
     listed,
-    read_custom_scaling,
+    read_recipe_file,
 )
 
 CROP_SHARE = 0.875  # of the resized picture's side is kept by the crop: 224 of 256
+AS_IT_IS = "had the input's size: neither resized nor cropped"
 PER_PIXEL = "per-pixel"  # stands in a record for a mean that travels beside it as a tensor
 
-COLOURS = {"grey": (128, 128, 128), "black": (0, 0, 0), "white": (255, 255, 255)}  # of a fill
+COLOURS = {"grey": (128,), "black": (0,), "white": (255,)}  # of a fill
 
 Shape = tuple[int, int, int]
 
 
 class Fit(StrEnum):
-    """How a picture of any size becomes one of the input's size."""
+    """How a picture of any size becomes one of the input's size.
 
+    AUTO leaves a picture that has the input's size as it is, and crops others. CROP resizes that
+    one too: 64 pixels become 73, of which 64 are kept, as networks are tested that learned from
+    such crops.
+    """
+
+    AUTO = "auto"
     CROP = "crop"
     STRETCH = "stretch"
     NONE = "none"
@@ -54,26 +62,33 @@ class Preprocess:
     """What is done to a picture before the network sees it.
 
     Attributes:
-        shape: (3, H, W) of the network's input, pixels.
-        scaling: How bytes become numbers.
+        shape: (C, H, W) of the network's input, pixels.
+        scaling: How samples become numbers.
         fit: How a picture of any size becomes one of H × W pixels.
-        mean: For `paper` only, RGB in 0..255: 3 numbers, or float32 (3, H, W), a mean per pixel;
-            None is ImageNet's mean.
+        mean: For `paper` only, RGB in 0..255: a number per channel, or float32 (C, H, W), a mean
+            per pixel; None is ImageNet's mean.
         recipe: The numbers of the scaling, for `custom` only.
+        range: (LO, HI), the samples that are black and white, of pictures of more than 8 bits a
+            sample; None: as their files say, where they do.
+        show_bands: The channels, counted from 1, that figures show as red, green and blue, or the
+            one that they show in grey; None: all three of 3, the first three of more, else the
+            first one.
 
     Raises:
-        BadOption: The shape has not 3 channels, or numbers do not belong to the scaling.
+        BadOption: Numbers do not belong to the scaling, or to another number of channels.
 
     Example:
-        >>> Preprocess((3, 224, 224)).describe()[:40]
-        '3×224×224; crop: resized to cover 256×25'
+        >>> Preprocess((3, 224, 224)).describe()[:48]
+        '3×224×224; auto: of that size as it is, else res'
     """
 
     shape: Shape
     scaling: Scaling = Scaling.IMAGENET
-    fit: Fit = Fit.CROP
-    mean: Triple | NDArray[np.float32] | None = None
+    fit: Fit = Fit.AUTO
+    mean: Numbers | NDArray[np.float32] | None = None
     recipe: CustomScaling | None = None
+    range: Range | None = None
+    show_bands: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _checked_shape(self.shape))
@@ -84,6 +99,26 @@ class Preprocess:
             raise BadOption("scaling custom needs a recipe: scale, mean, std, order")
         if self.recipe is not None and self.scaling is not Scaling.CUSTOM:
             raise BadOption(f"scaling {self.scaling} has its own numbers; a recipe is for custom")
+        if self.recipe is not None:
+            object.__setattr__(self, "recipe", _for_channels(self.recipe, self.channels))
+        _for_channels(self.numbers, self.channels)
+        object.__setattr__(self, "range", checked_range(self.range))
+        object.__setattr__(self, "show_bands", checked_bands(self.show_bands, self.channels))
+
+    @property
+    def channels(self) -> int:
+        """C of the network's input."""
+        return self.shape[0]
+
+    @property
+    def form(self) -> Form:
+        """What pictures have to be decoded to."""
+        return Form(self.channels, self.range)
+
+    @property
+    def crops(self) -> bool:
+        """Whether pictures of another size are resized and cropped."""
+        return self.fit in (Fit.AUTO, Fit.CROP)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -96,28 +131,29 @@ class Preprocess:
         recipe = self.recipe or RECIPES[self.scaling]
         if isinstance(self.mean, tuple):
             return CustomScaling(recipe.white, self.mean, recipe.std, recipe.order)
+        if self.per_pixel_mean is not None:
+            return CustomScaling(recipe.white, (0.0,), recipe.std, recipe.order)
         return recipe
 
     @property
     def per_pixel_mean(self) -> NDArray[np.float32] | None:
-        """float32 (3, H, W), RGB 0..255, or None where the mean is three numbers."""
+        """float32 (C, H, W), 0..255, or None where the mean is a number per channel."""
         return self.mean if isinstance(self.mean, np.ndarray) else None
 
     # pictures and numbers
 
-    def picture(self, picture: Image.Image) -> Image.Image:
-        """Fit a picture to exactly H × W pixels, RGB: what the network sees, still as bytes.
+    def picture(self, picture: AnyPicture) -> AnyPicture:
+        """Fit a picture to exactly H × W pixels: what the network sees, not yet scaled.
 
         Raises:
             BadImage: `fit` is none and the size differs, or the picture is so long and thin that
                 resizing it would take more than PIXEL_LIMIT pixels.
         """
-        picture = picture if picture.mode == "RGB" else picture.convert("RGB")
-        height, width = self.size
-        if self.fit is Fit.CROP:
-            return _cropped(picture, height, width, height, width)
-        if picture.size == (width, height):
+        picture, (height, width) = self.of_form(picture), self.size
+        if self.fits(picture) and self.fit is not Fit.CROP:
             return picture
+        if self.crops:
+            return _cropped(picture, height, width, height, width)
         if self.fit is Fit.STRETCH:
             return picture.resize((width, height), Image.Resampling.BILINEAR)
         raise BadImage(
@@ -125,79 +161,131 @@ class Preprocess:
             f" and fit none resizes nothing: use fit crop or stretch"
         )
 
+    def fits(self, picture: AnyPicture) -> bool:
+        """Whether a picture has the input's size already."""
+        return picture.size == self.size[::-1]
+
+    def fit_notes(self, picture: AnyPicture) -> tuple[str, ...]:
+        """Note what is done to this picture that is not done to others."""
+        return (AS_IT_IS,) if self.fit is Fit.AUTO and self.fits(picture) else ()
+
     @property
     def surroundings(self) -> Shape:
-        """(3, H, W) of what `surrounding` makes: 256 for an input of 224."""
-        return (3, _needed(self.size[0]), _needed(self.size[1]))
+        """(C, H, W) of what `surrounding` makes: 256 for an input of 224."""
+        return (self.channels, _needed(self.size[0]), _needed(self.size[1]))
 
-    def surrounding(self, picture: Image.Image) -> Image.Image:
-        """Resize a picture and keep more around the crop that `picture` makes, for more crops.
+    def surrounding(self, picture: AnyPicture) -> AnyPicture:
+        """Resize a picture and keep more around the crop that `fit` crop makes, for more crops.
 
-        The result has the size of `surroundings`; its middle is exactly what `picture` makes. For
+        The result has the size of `surroundings`; its middle is exactly what fit crop makes. For
         an input of 224, the smallest side becomes 256 and the centre is kept (paper §3).
 
         Raises:
-            BadOption: `fit` is not crop.
+            BadOption: `fit` is not crop or auto.
             BadImage: As `picture` raises it.
         """
-        if self.fit is not Fit.CROP:
+        if not self.crops:
             raise BadOption(f"fit {self.fit} leaves nothing around the picture: use fit crop")
-        picture = picture if picture.mode == "RGB" else picture.convert("RGB")
-        return _cropped(picture, *self.size, *self.surroundings[1:])
+        return _cropped(self.of_form(picture), *self.size, *self.surroundings[1:])
 
-    def tensor(self, picture: Image.Image) -> torch.Tensor:
+    def shown(self, picture: AnyPicture) -> NDArray[np.uint8]:
+        """Fit a picture and make it RGB bytes to look at.
+
+        Raises:
+            BadImage: As `picture` raises it.
+
+        Returns:
+            uint8 (H, W, 3).
+        """
+        fitted = self.picture(picture)
+        if isinstance(fitted, Image.Image):
+            return np.array(fitted)
+        samples = fitted.samples
+        if samples.dtype != np.uint8:
+            samples = np.rint(samples * np.float32(255)).clip(0, 255).astype(np.uint8)
+        return self._bands(samples, -1)
+
+    def tensor(self, picture: AnyPicture) -> torch.Tensor:
         """Preprocess one picture.
 
         Returns:
-            float32 (3, H, W), as the network wants it.
+            float32 (C, H, W), as the network wants it.
 
         Raises:
             BadImage: As `picture` raises it.
         """
         return torch.from_numpy(self.scaled(np.asarray(self.picture(picture))))
 
-    def tensors(self, pictures: NDArray[np.uint8] | Iterable[Image.Image]) -> torch.Tensor:
-        """Preprocess pictures, or a uint8 RGB array of them.
+    def tensors(self, pictures: NDArray[Any] | Iterable[AnyPicture]) -> torch.Tensor:
+        """Preprocess pictures, or an array of them.
 
         Args:
-            pictures: N pictures, or uint8 (N, h, w, 3). An array that is H × W already is taken
-                as it is, whatever `fit` says.
+            pictures: N pictures, or (N, h, w, C), uint8 or float32 as `Raster` has it. An array
+                that is H × W already is taken as it is, whatever `fit` says.
 
         Returns:
-            float32 (N, 3, H, W), as the network wants them.
+            float32 (N, C, H, W), as the network wants them.
 
         Raises:
             BadImage: As `picture` raises it.
         """
         if isinstance(pictures, np.ndarray):
-            if pictures.shape[1:] == (*self.size, 3):
+            if pictures.shape[1:] == (*self.size, self.channels):
                 return torch.from_numpy(self.scaled(pictures))
-            pictures = [Image.fromarray(pixels) for pixels in pictures]
+            pictures = [Raster(samples) for samples in pictures]
         fitted = [np.asarray(self.picture(picture)) for picture in pictures]
-        pixels = np.stack(fitted) if fitted else np.empty((0, *self.size, 3), np.uint8)
+        pixels = np.stack(fitted) if fitted else np.empty((0, *self.size, self.channels), np.uint8)
         return torch.from_numpy(self.scaled(pixels))
 
+    def of_form(self, picture: AnyPicture) -> AnyPicture:
+        """Return a picture with the input's channels, not fitted: RGB becomes grey for one.
+
+        Raises:
+            BadImage: It has other channels.
+        """
+        if isinstance(picture, Raster):
+            if picture.samples.shape[2] != self.channels:
+                raise BadImage(
+                    f"the picture has {picture.samples.shape[2]} channels, "
+                    f"the network takes {self.channels}"
+                )
+            return picture
+        if self.channels == RGB.channels:
+            return picture if picture.mode == "RGB" else picture.convert("RGB")
+        if self.channels == 1:
+            return Raster(np.array(picture.convert("L"))[..., None])
+        raise BadImage(f"the picture is {picture.mode}, the network takes {self.channels} channels")
+
     def scaled(
-        self, pixels: NDArray[np.uint8], out: NDArray[np.float32] | None = None
+        self,
+        pixels: NDArray[Any],
+        out: NDArray[np.float32] | None = None,
+        *,
+        white: float | None = None,
     ) -> NDArray[np.float32]:
-        """Scale the bytes of fitted pictures to the network's numbers.
+        """Scale the samples of fitted pictures to the network's numbers.
 
         Args:
-            pixels: RGB bytes.
+            pixels: Samples.
             out: Where the result is written; None makes a new array.
+            white: The sample that is white; None: 255 of bytes, 1 of other numbers.
 
         Shape:
-            pixels: uint8 (..., H, W, 3). The result: float32 (..., 3, H, W).
+            pixels: (..., H, W, C). The result: float32 (..., C, H, W).
         """
-        recipe, planes = self.numbers, np.moveaxis(pixels, -1, -3)  # (..., 3, H, W)
+        recipe, planes = self.numbers, np.moveaxis(pixels, -1, -3)  # (..., C, H, W)
         if recipe.order is Order.BGR:
             planes = planes[..., ::-1, :, :]
         out = np.empty(planes.shape, np.float32) if out is None else out
         out[...] = planes
-        if recipe.white == 1.0:
+        if white is None:
+            white = 255.0 if pixels.dtype == np.uint8 else 1.0
+        if recipe.white == 1.0 and white == 255.0:
             out /= np.float32(255)
+        elif recipe.white != white:
+            out *= np.float32(recipe.white / white)
         out -= self._mean_planes()
-        if recipe.std != (1.0, 1.0, 1.0):
+        if set(recipe.std) != {1.0}:
             out /= _planes(recipe.std)
         return out
 
@@ -208,32 +296,52 @@ class Preprocess:
             tensor: Any h and w, unless the mean is per pixel.
 
         Shape:
-            tensor: float (..., 3, h, w). The result: uint8 (..., h, w, 3).
+            tensor: float (..., C, h, w). The result: uint8 (..., h, w, 3), of `show_bands`.
         """
         recipe = self.numbers
         values = torch.as_tensor(tensor).detach().float().cpu().numpy()
         values = np.nan_to_num(values, nan=0.0) * _planes(recipe.std) + self._mean_planes()
         values *= np.float32(255 / recipe.white)
         pixels = np.moveaxis(np.rint(values).clip(0, 255).astype(np.uint8), -3, -1)
-        return np.ascontiguousarray(pixels[..., ::-1] if recipe.order is Order.BGR else pixels)
+        pixels = pixels[..., ::-1] if recipe.order is Order.BGR else pixels
+        return np.ascontiguousarray(self._bands(pixels, -1))
 
     def rgb(self, planes: torch.Tensor) -> torch.Tensor:
-        """Bring colour planes, such as a projection, from the network's order to RGB.
+        """Bring planes, such as a projection, from the network's channels to R, G and B.
 
         Shape:
-            planes: (..., 3, h, w); the result has the same shape.
+            planes: (..., C, h, w). The result: (..., 3, h, w), of `show_bands`.
         """
-        return planes.flip(-3) if self.numbers.order is Order.BGR else planes
+        planes = planes.flip(-3) if self.numbers.order is Order.BGR else planes
+        shown = self._shown_bands
+        return (
+            planes
+            if shown == (0, 1, 2) == tuple(range(self.channels))
+            else planes[..., list(shown), :, :]
+        )
+
+    @property
+    def _shown_bands(self) -> tuple[int, int, int]:
+        """The channels, from 0, that are shown as red, green and blue."""
+        bands = self.show_bands or ((1, 2, 3) if self.channels >= 3 else (1,))
+        bands = bands * 3 if len(bands) == 1 else bands
+        return bands[0] - 1, bands[1] - 1, bands[2] - 1
+
+    def _bands(self, pixels: NDArray[np.uint8], axis: int) -> NDArray[np.uint8]:
+        shown = self._shown_bands
+        if shown == (0, 1, 2) == tuple(range(self.channels)):
+            return pixels
+        return np.ascontiguousarray(np.take(pixels, shown, axis=axis))
 
     def fill(self, text: str) -> torch.Tensor:
         """Make a colour as the network gets it, for what covers part of an image.
 
         Args:
-            text: grey (RGB 128), black, white, mean (what this scaling subtracts: zeros), a level
-                0..255, or r,g,b.
+            text: grey (128 of 255), black, white, mean (what this scaling subtracts: zeros), a
+                level 0..255 of all channels, or one of each, such as r,g,b.
 
         Returns:
-            float32 (3, H, W).
+            float32 (C, H, W).
 
         Raises:
             BadOption: It is another word, a number outside 0..255, or mean where the scaling
@@ -244,22 +352,25 @@ class Preprocess:
             if not self._takes_a_mean_off:
                 raise BadOption(f"fill mean: scaling {self.scaling} takes no mean off; use grey")
             return torch.zeros(self.shape)
-        numbers = COLOURS.get(word) or tuple(number.strip() for number in word.split(","))
-        numbers = numbers * 3 if len(numbers) == 1 else numbers
+        numbers: tuple[int | str, ...] = COLOURS.get(word) or tuple(
+            number.strip() for number in word.split(",")
+        )
+        numbers = numbers * self.channels if len(numbers) == 1 else numbers
         whole = all(str(number).isdecimal() and int(number) <= 255 for number in numbers)
-        if len(numbers) != 3 or not whole:
-            raise BadOption(f"fill {text!r}: it is {', '.join(COLOURS)}, mean, 0..255, or r,g,b")
-        pixels = np.empty((*self.size, 3), np.uint8)
+        if len(numbers) != self.channels or not whole:
+            each = "r,g,b" if self.channels == 3 else f"{self.channels} levels"
+            raise BadOption(f"fill {text!r}: it is {', '.join(COLOURS)}, mean, 0..255, or {each}")
+        pixels = np.empty((*self.size, self.channels), np.uint8)
         pixels[...] = [int(number) for number in numbers]
         return torch.from_numpy(self.scaled(pixels))
 
     def blank(self) -> torch.Tensor:
-        """Make an empty image, float32 (3, H, W): the mean if one is subtracted, else grey."""
+        """Make an empty image, float32 (C, H, W): the mean if one is subtracted, else grey."""
         return self.fill("mean" if self._takes_a_mean_off else "grey")
 
     @property
     def _takes_a_mean_off(self) -> bool:
-        return self.per_pixel_mean is not None or self.numbers.mean != (0.0, 0.0, 0.0)
+        return self.per_pixel_mean is not None or set(self.numbers.mean) != {0.0}
 
     def _mean_planes(self) -> NDArray[np.float32]:
         mean = self.per_pixel_mean
@@ -278,6 +389,10 @@ class Preprocess:
             record["mean"] = list(self.mean) if isinstance(self.mean, tuple) else PER_PIXEL
         if self.recipe is not None:
             record["recipe"] = self.recipe.to_dict()
+        if self.range is not None:
+            record["range"] = list(self.range)
+        if self.show_bands is not None:
+            record["show_bands"] = list(self.show_bands)
         return record
 
     @classmethod
@@ -286,7 +401,7 @@ class Preprocess:
 
         Args:
             record: The dictionary.
-            mean: The tensor (3, H, W) of a record that names a mean per pixel.
+            mean: The tensor (C, H, W) of a record that names a mean per pixel.
 
         Raises:
             BadOption: The record lacks a key or holds a value that is not allowed.
@@ -302,6 +417,8 @@ class Preprocess:
                 fit=Fit(record["fit"]),
                 mean=mean if stored == PER_PIXEL else stored,
                 recipe=None if numbers is None else CustomScaling.from_dict(numbers),
+                range=record.get("range"),
+                show_bands=record.get("show_bands"),
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, BadOption):
@@ -311,20 +428,27 @@ class Preprocess:
     def describe(self) -> str:
         """Describe it in one line: size, fit, scaling, and the numbers behind their names."""
         (height, width), recipe = self.size, self.numbers
-        rows, columns = _needed(height), _needed(width)
+        cropped = f"resized to cover {_needed(height)}×{_needed(width)}, bilinear antialias, centre"
         how = {
-            Fit.CROP: f"crop: resized to cover {rows}×{columns}, bilinear antialias, centre",
+            Fit.AUTO: f"auto: of that size as it is, else {cropped}",
+            Fit.CROP: f"crop: {cropped}",
             Fit.STRETCH: "stretch: resized, bilinear antialias",
             Fit.NONE: "none: pictures have that size",
         }[self.fit]
-        words = f"{self.scaling}: {recipe.order} 0..{recipe.white:g}"
+        order = {3: f"{recipe.order} ", 1: "grey "}.get(self.channels, "")
+        words = f"{self.scaling}: {order}0..{recipe.white:g}"
         if self.per_pixel_mean is not None:
             words += " minus a mean per pixel"
-        elif recipe.mean != (0.0, 0.0, 0.0):
+        elif set(recipe.mean) != {0.0}:
             words += f" minus {listed(recipe.mean)}"
-        if recipe.std != (1.0, 1.0, 1.0):
+        if set(recipe.std) != {1.0}:
             words += f" over {listed(recipe.std)}"
-        return f"3×{height}×{width}; {how}; {words}"
+        parts = [f"{self.channels}×{height}×{width}", how, words]
+        if self.range is not None:
+            parts.append(f"samples of {self.range[0]:g} to {self.range[1]:g}")
+        if self.show_bands is not None:
+            parts.append(f"shown: {', '.join(map(str, self.show_bands))}")
+        return "; ".join(parts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Preprocess) and self._key() == other._key()
@@ -334,19 +458,29 @@ class Preprocess:
 
     def _key(self) -> tuple[Any, ...]:
         mean = self.mean.tobytes() if isinstance(self.mean, np.ndarray) else self.mean
-        return (self.shape, self.scaling, self.fit, self.recipe, mean)
+        return (
+            self.shape, self.scaling, self.fit, self.recipe, mean, self.range, self.show_bands
+        )  # fmt: skip
 
 
 def choose_preprocess(
-    scaling: str, shape: str | Iterable[int], fit: str = Fit.CROP, *, mean: Any = None
+    scaling: str,
+    shape: str | Iterable[int],
+    fit: str = Fit.AUTO,
+    *,
+    mean: Any = None,
+    range: Any = None,
+    show_bands: Any = None,
 ) -> Preprocess:
     """Make the Preprocess that the command line's words ask for.
 
     Args:
         scaling: imagenet, unit, paper, caffe, or a YAML file of one's own (scaling.py).
         shape: 3x224x224, or three numbers.
-        fit: crop, stretch or none.
+        fit: auto, crop, stretch or none.
         mean: For `paper` only, as in `Preprocess`.
+        range, show_bands: As in `Preprocess`, or in words: "0,10000", "4,3,2". They count in place
+            of those of the YAML file.
 
     Raises:
         BadOption: A word is not allowed, or the file is no recipe.
@@ -360,17 +494,25 @@ def choose_preprocess(
         raise BadOption(f"fit {fit!r}: it is {', '.join(Fit)}")
     sides = parse_shape(shape) if isinstance(shape, str) else _checked_shape(shape)
     if scaling in names:
-        return Preprocess(sides, Scaling(scaling), Fit(fit), mean)
+        return Preprocess(sides, Scaling(scaling), Fit(fit), mean, None, range, show_bands)
     if not scaling.lower().endswith((".yaml", ".yml")):
         raise BadOption(f"preprocess {scaling!r}: it is {', '.join(names)}, or a file .yaml")
-    return Preprocess(sides, Scaling.CUSTOM, Fit(fit), mean, read_custom_scaling(scaling))
+    file = read_recipe_file(scaling)
+    try:
+        return Preprocess(
+            sides, Scaling.CUSTOM, Fit(fit), mean, file.scaling,
+            file.range if range is None else range,
+            file.show_bands if show_bands is None else show_bands,
+        )  # fmt: skip
+    except BadOption as error:
+        raise BadOption(f"{scaling}: {error}") from None
 
 
 def parse_shape(text: str) -> Shape:
     """Parse `3x224x224`.
 
     Raises:
-        BadOption: It has another form, or not 3 channels.
+        BadOption: It has another form.
 
     Example:
         >>> parse_shape("3x224x224")
@@ -378,7 +520,7 @@ def parse_shape(text: str) -> Shape:
     """
     sides = text.lower().replace("×", "x").split("x")
     if len(sides) != 3 or not all(side.strip().isdecimal() for side in sides):
-        raise BadOption(f"input {text!r}: it is 3xHEIGHTxWIDTH, such as 3x224x224")
+        raise BadOption(f"input {text!r}: it is CxHEIGHTxWIDTH, such as 3x224x224")
     return _checked_shape(int(side) for side in sides)
 
 
@@ -398,8 +540,8 @@ def middle(side: int, crop: int) -> int:
 
 
 def _cropped(
-    picture: Image.Image, height: int, width: int, rows_kept: int, columns_kept: int
-) -> Image.Image:
+    picture: AnyPicture, height: int, width: int, rows_kept: int, columns_kept: int
+) -> AnyPicture:
     """Resize until the picture covers what is needed, in its proportions, and cut out the centre.
 
     For a square input: torchvision's Resize(round(side / 0.875)) and CenterCrop(side), with
@@ -424,12 +566,57 @@ def _cropped(
 
 def _checked_shape(shape: Iterable[int]) -> Shape:
     sides = tuple(int(side) for side in shape)
-    if len(sides) != 3 or sides[0] != 3 or min(sides) < 1:
+    if len(sides) != 3 or min(sides) < 1:
         raise BadOption(
-            f"input shape {'×'.join(map(str, sides))}: networks are fed RGB pictures, so it is"
-            " 3×HEIGHT×WIDTH, such as 3x224x224"
+            f"input shape {'×'.join(map(str, sides))}: it is CHANNELS×HEIGHT×WIDTH, such as "
+            "3x224x224, or 1x28x28 for grey pictures"
         )
     return sides[0], sides[1], sides[2]
+
+
+def _for_channels(recipe: CustomScaling, channels: int) -> CustomScaling:
+    """The recipe with a number for each channel.
+
+    Raises:
+        BadOption: Its numbers are for another number of channels.
+    """
+    if recipe.channels not in (1, channels) or (recipe.order is Order.BGR and channels != 3):
+        count = 3 if recipe.order is Order.BGR else recipe.channels
+        raise BadOption(
+            f"mean {listed(recipe.mean)} and std {listed(recipe.std)} in order {recipe.order} are "
+            f"for {count} channels, the input has {channels}: use unit, or a FILE.yaml of its own"
+        )
+    mean = recipe.mean * channels if len(recipe.mean) == 1 else recipe.mean
+    std = recipe.std * channels if len(recipe.std) == 1 else recipe.std
+    return replace(recipe, mean=mean, std=std)
+
+
+def checked_bands(given: str | Iterable[int] | int | None, channels: int) -> tuple[int, ...] | None:
+    """Check which channels are shown.
+
+    Args:
+        given: "4,3,2" or three numbers, counted from 1; one number; or None.
+        channels: Of the network's input.
+
+    Raises:
+        BadOption: It is something else, or there is no such channel.
+
+    Example:
+        >>> checked_bands("4,3,2", 12)
+        (4, 3, 2)
+    """
+    if given is None:
+        return None
+    given = [given] if isinstance(given, int) else given
+    words = given.split(",") if isinstance(given, str) else list(given)
+    whole = all(str(word).strip().isdecimal() for word in words)
+    bands = tuple(int(word) for word in words) if whole else ()
+    if len(bands) not in (1, 3) or not all(1 <= band <= channels for band in bands):
+        raise BadOption(
+            f"show bands {','.join(map(str, words))}: one or three of the channels 1 to {channels},"
+            " such as " + ("3,2,1" if channels >= 3 else "1")
+        )
+    return bands
 
 
 def _checked_mean(mean: Any, scaling: Scaling, shape: Shape) -> Any:
@@ -442,13 +629,13 @@ def _checked_mean(mean: Any, scaling: Scaling, shape: Shape) -> Any:
     values = np.array(mean, dtype=np.float32)
     if not np.isfinite(values).all():
         raise BadOption("the mean holds NaN or infinity")
-    if values.shape == (3,):
+    if values.shape == shape[:1]:
         return tuple(float(value) for value in mean)
     if values.shape != shape:
-        raise BadOption(f"the mean has shape {values.shape}; it is 3 numbers or {shape}")
+        raise BadOption(f"the mean has shape {values.shape}; it is {shape[0]} numbers or {shape}")
     values.flags.writeable = False
     return values
 
 
-def _planes(triple: Triple) -> NDArray[np.float32]:
-    return np.array(triple, dtype=np.float32)[:, None, None]  # (3, 1, 1)
+def _planes(numbers: Numbers) -> NDArray[np.float32]:
+    return np.array(numbers, dtype=np.float32)[:, None, None]  # (C, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 from convscope.errors import BadData
@@ -34,6 +35,7 @@ class SubsetImages(ImageSet):
         super().__init__(spec, classes)
         self._base, self._indices, self._truth = base, tuple(indices), tuple(truth)
         self.multi_label = any(isinstance(value, tuple) for value in self._truth)
+        self.left_out, self.streamed = base.left_out, base.streamed
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -51,6 +53,12 @@ class SubsetImages(ImageSet):
 
     def content(self, index: int) -> Content:
         return self._base.content(self._indices[index])
+
+    def identity(self) -> str:
+        if not self.streamed:
+            return super().identity()
+        words = f"{self._base.identity()}\n{','.join(map(str, self._indices))}"
+        return hashlib.sha256(words.encode()).hexdigest()
 
 
 def subset_images(images: ImageSet, indices: Iterable[int]) -> SubsetImages:

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from convscope.errors import BadData, BadImage
-from convscope.images.files import as_rgb, bad_image
+from convscope.images.files import as_form, bad_image
 from convscope.images.image_set import Content, ImageSet
 from convscope.images.torchvision_import import import_torchvision
 
@@ -61,7 +61,7 @@ class TorchvisionImages(ImageSet):
             raise
         except Exception as error:  # the set's own reader
             raise bad_image(name, f"cannot be read: {error}") from None
-        return Content(data, lambda: as_rgb(image, name))
+        return Content(data, lambda: as_form(image, name), lambda form: as_form(image, name, form))
 
 
 def _open(spec: str) -> tuple[Any, str]:

@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,7 +55,7 @@ class Model:
     """A module that can be used: with its weights, and with how it wants its images.
 
     Attributes:
-        module: in eval mode; from (N, 3, H, W) to (N, classes).
+        module: in eval mode; from (N, C, H, W) to (N, classes).
         preprocess: how pictures become its input.
         spec: the model as it was asked for.
         weights_sha256: of the weights file; of the tensors themselves where no file was read, or
@@ -82,7 +83,7 @@ class Model:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(3, H, W), in pixels."""
+        """(C, H, W), in pixels."""
         return self.preprocess.shape
 
     def network(self) -> Network:
@@ -108,9 +109,11 @@ class InputOptions:
     """What the user says about the images' preprocessing, before the model is known.
 
     Attributes:
-        shape: (3, H, W) of the input, in pixels.
+        shape: (C, H, W) of the input, in pixels.
         scaling: of the pixels' values, or the whole preprocessing.
         fit: how a picture becomes the input's size.
+        range: the samples that are black and white.
+        show_bands: the channels that are shown.
 
     None stands for the model's own way.
     """
@@ -118,6 +121,8 @@ class InputOptions:
     shape: tuple[int, int, int] | None
     scaling: str | Preprocess | None
     fit: Fit | None
+    range: Any = None
+    show_bands: Any = None
 
     def settle(self, own: Preprocess | None, spec: str) -> Preprocess:
         """Decide how images are preprocessed.
@@ -130,20 +135,30 @@ class InputOptions:
             BadOption: neither the user nor the model says how.
         """
         if isinstance(self.scaling, Preprocess):
-            return _changed(self.scaling, self.shape, self.fit)
+            return self._changed(self.scaling)
         if self.scaling is None and own is not None:
-            return _changed(own, self.shape, self.fit)
+            return self._changed(own)
         shape = self.shape or (own.shape if own else None)
         if shape is None or self.scaling is None:
             raise BadOption(
                 f"{spec} does not say how it wants its images: give "
                 f"{' and '.join(self._missing(shape))}"
             )
-        fit = self.fit or (own.fit if own else Fit.CROP)
-        chosen = choose_preprocess(self.scaling, shape, fit)
+        fit = self.fit or (own.fit if own else Fit.AUTO)
+        chosen = choose_preprocess(
+            self.scaling, shape, fit, range=self.range, show_bands=self.show_bands
+        )
         if own and own.mean is not None and own.scaling is chosen.scaling and own.shape == shape:
             return replace(chosen, mean=own.mean)  # the stored mean, not ImageNet's
         return chosen
+
+    def _changed(self, preprocess: Preprocess) -> Preprocess:
+        """The same preprocessing with what the user says."""
+        said = {
+            "shape": self.shape, "fit": self.fit, "range": self.range,
+            "show_bands": self.show_bands,
+        }  # fmt: skip
+        return replace(preprocess, **{key: value for key, value in said.items() if value})
 
     def _missing(self, shape: tuple[int, int, int] | None) -> list[str]:
         """The options that must be given."""
@@ -164,6 +179,8 @@ def open_model(
     output: str | int | None = None,
     task: str | Task = Task.AUTO,
     weights_key: str | None = None,
+    range: str | Iterable[float] | None = None,
+    show_bands: str | Iterable[int] | None = None,
 ) -> Model:
     """Open any MODEL of the command line.
 
@@ -171,16 +188,19 @@ def open_model(
         spec: zfnet, zfnet-small, alexnet, ..., run:DIR, torchvision:NAME, timm:NAME,
             package.module:factory, hub:DIR:ENTRY or FILE.pt2; may end in @WEIGHTS, but for run:
             and .pt2.
-        input: the input's shape, (3, H, W) or "3x224x224". This, `preprocess` and `fit` override
+        input: the input's shape, (C, H, W) or "3x224x224". This, `preprocess` and `fit` override
             what the model or its weights say.
         preprocess: imagenet, unit, paper, caffe, a YAML file or a Preprocess.
-        fit: crop, stretch or none.
+        fit: auto, crop, stretch or none.
         classes: names, or a file of them with a line or JSON entry per class.
         seed: of the weights, where none are given.
         output: which of several outputs is its answer, by name or number; default: the first.
         task: what the numbers of its answer are meant as: auto, classify, multilabel or regress.
         weights_key: where in the weights file the weights are, where it holds several:
             state_dict_ema, student.backbone.
+        range: (LO, HI) or "0,10000": the samples that are black and white, of pictures of more
+            than 8 bits a sample.
+        show_bands: "4,3,2" or three numbers: the channels that pictures show, counted from 1.
 
     Raises:
         BadModel: unknown name, or a factory that fails.
@@ -192,7 +212,7 @@ def open_model(
         >>> model = convscope.open_model("torchvision:resnet18@resnet18.safetensors")
         >>> network = model.network()
     """
-    wish = InputOptions(_shape(input), preprocess, _fit(fit))
+    wish = InputOptions(_shape(input), preprocess, _fit(fit), range, show_bands)
     if task not in list(Task):
         raise BadOption(f"task {task!r}: it is {', '.join(Task)}")
     names = read_classes(classes) if isinstance(classes, str | Path) else classes
@@ -259,7 +279,12 @@ def _untrained(name: str, wish: InputOptions, seed: int) -> LoadedModule:
     """One of our networks with random weights."""
     architecture = ARCHITECTURES[name]
     if wish.shape is not None:
-        _, height, width = wish.shape
+        channels, height, width = wish.shape
+        if channels != architecture.input_shape[0]:
+            raise BadOption(
+                f"{name} takes RGB pictures, not {channels} channels: give --input 3xNxN, or a "
+                "network of your own as package.module:factory"
+            )
         if height != width:
             raise BadOption(f"{name} takes square images, not {height}x{width}: give --input 3xNxN")
         architecture = replace(architecture, input_size=height)
@@ -372,12 +397,6 @@ def _in_run(folder: Path) -> Path:
             f"finish it, or open its last checkpoint as MODEL@{kept[-1]}"
         )
     raise BadModel(f"{folder} holds no {RUN_WEIGHTS}: give a folder that 'convscope train' made")
-
-
-def _changed(
-    preprocess: Preprocess, shape: tuple[int, int, int] | None, fit: Fit | None
-) -> Preprocess:
-    return replace(preprocess, shape=shape or preprocess.shape, fit=fit or preprocess.fit)
 
 
 def _shape(given: str | Iterable[int] | None) -> tuple[int, int, int] | None:

@@ -28,6 +28,7 @@ __all__ = ["write_page"]
 SCRIPTS = ("page/atlas.js", "page/views.js", "page/controls.js", "page/data.js")  # in this order
 OWN_FILES = ("atlas.css", "atlas.js", "views.js", "controls.js")  # copied as they are
 SMALLEST_SHARE = 0.08  # of the input: a field that is drawn smaller could not be seen
+FILE = "FILE.yaml"  # stands for the recipe that a user wrote, whose name no atlas knows
 SAYS_ITSELF = ("torchvision", "timm", "run")  # families whose models know their preprocessing
 DIGITS = 5  # significant digits of a value on the page; tables.safetensors has them all
 
@@ -130,7 +131,11 @@ def project_command(manifest: Manifest) -> dict[str, Any]:
     silent = family not in SAYS_ITSELF if colon else family.endswith(".pt2")
     if silent and all(key in settings for key in told.values()):
         options += ["--input", "x".join(map(str, manifest.input_shape))]
-        options += [word for option, key in told.items() for word in (option, settings[key])]
+        words = {key: FILE if settings[key] == "custom" else settings[key] for key in told.values()}
+        options += [word for option, key in told.items() for word in (option, words[key])]
+    for option, key in {"--range": "range", "--show-bands": "show_bands"}.items():
+        if key in settings:
+            options += [option, ",".join(f"{value:g}" for value in settings[key])]
     return {"model": manifest.model.spec, "data": manifest.data.spec, "options": options}
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from convscope.experiments.number_words import plus_minus
-from convscope.experiments.transfer.learning_curve import Point, Transfer
+from convscope.experiments.transfer.learning_curve import Point, Transfer, differs
 from convscope.experiments.transfer.multilabel import LayerScore, MultiTransfer
 from convscope.report.chart import chart, name_rows, row_height, ticks, value_rows
 from convscope.report.score_curves import LOOKS, classifier_legend
@@ -34,13 +34,16 @@ def transfer_figure(found: Transfer, *, title: str = "", subtitle: str = "") -> 
         curves.setdefault(point.classifier, []).append(point)
     sheet = Sheet(title or "Transfer", subtitle, width=WIDTH)
     sheet.row([Panel(partial(_draw_curves, curves=curves, found=found), height=TALL)])
-    sheet.legend(
-        classifier_legend(
-            (name, f"{plus_minus(points[-1].mean, points[-1].std)} at {points[-1].per_class}")
-            for name, points in curves.items()
-        )
-    )
+    sheet.legend(classifier_legend((name, _last(points[-1])) for name, points in curves.items()))
     return sheet.figure()
+
+
+def _last(point: Point) -> str:
+    """What a curve ends with; the share of all images where it is another."""
+    words = f"{plus_minus(point.mean, point.std)} at {point.per_class}"
+    if not differs(point):
+        return words
+    return f"{words}; of all images {100 * sum(point.plain) / len(point.plain):.1f}"
 
 
 def _draw_curves(axes: Axes, curves: Mapping[str, Sequence[Point]], found: Transfer) -> None:

@@ -98,7 +98,7 @@ class Scan:
     @property
     def order(self) -> Sequence[int]:
         """Indices of the images that are looked at, in this order."""
-        return range(len(self.images)) if self.indices is None else self.indices
+        return self.images.scan_order() if self.indices is None else self.indices
 
     def run(self, *observers: Observer, commits: Commits | None = None) -> ScanState:
         """Show every image to the observers.
@@ -118,8 +118,9 @@ class Scan:
         ranks, tell = self.ranks, self.progress or silent
         checkpoint = commits if ranks.first else None
         seen = ranks.from_first(lambda: (checkpoint and checkpoint.load(observers)) or ScanState())
-        total, size = len(self.order), self._batch_size(observers)
-        dealt = ranks.deal(self.order[seen.next :], size)
+        order, size = self.order, self._batch_size(observers)
+        total = len(order)
+        dealt = ranks.deal(order[seen.next :], size)
         number = -(-seen.next // size)
         pace = _Pace(size * sum(observer.image_bytes for observer in observers))
         tell(self.what, seen.next, total)

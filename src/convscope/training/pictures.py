@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from convscope.errors import BadData, BadImage
 from convscope.images.batches import Skipped
 from convscope.images.datasets import ImageSet, SceneImages
 from convscope.images.files import printable
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.preprocess import Preprocess
+from convscope.images.raster import AnyPicture
 from convscope.progress import Progress
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 CHUNK = 256  # pictures between two reports of progress
 MEMORY_SHARE = 0.5  # of the machine's memory that pictures may take
 
-View = Callable[[Image.Image], Image.Image]  # any RGB picture -> one of the wanted size
+View = Callable[[AnyPicture], AnyPicture]  # any RGB picture -> one of the wanted size
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ def view_of(preprocess: Preprocess) -> tuple[View, int]:
     A picture is held as the network sees it; with a preprocessing that crops, together with what
     lies around that crop, so that other crops can be taken (paper §3).
     """
-    if preprocess.fit is Fit.CROP:
+    if preprocess.crops:
         return preprocess.surrounding, preprocess.surroundings[1]
     return preprocess.picture, preprocess.shape[1]
 

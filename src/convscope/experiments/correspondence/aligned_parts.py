@@ -20,6 +20,7 @@ from convscope.images.image_set import ImageSet
 from convscope.images.parts import Edges, Marked, Place
 from convscope.images.placing import placing
 from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.raster import AnyPicture, Raster
 
 __all__ = ["CROP", "AlignedParts", "align_parts"]
 
@@ -89,7 +90,7 @@ def align_parts(
             break
         name = images.name(mark.index)
         try:
-            picture = images.picture(mark.index)
+            picture = images.picture_as(mark.index, preprocess.form)
         except BadImage:
             left_out.append(name)
             unreadable.append(name)
@@ -130,9 +131,9 @@ def _parts(marked: Sequence[Marked], wanted: Sequence[str] | None) -> tuple[str,
 
 
 def _seen(
-    picture: Image.Image, mark: Marked, preprocess: Preprocess, crop: float | None
+    picture: AnyPicture, mark: Marked, preprocess: Preprocess, crop: float | None
 ) -> tuple[Tensor, dict[str, Place]]:
-    """The input (3, H, W), and the parts that lie in it."""
+    """The input (C, H, W), and the parts that lie in it."""
     top = left = 0
     if crop is not None:
         preprocess = replace(preprocess, fit=Fit.STRETCH)
@@ -145,14 +146,16 @@ def _seen(
 
 
 def _cut(
-    picture: Image.Image, box: Edges, crop: float, preprocess: Preprocess
-) -> tuple[Image.Image, int, int]:
+    picture: AnyPicture, box: Edges, crop: float, preprocess: Preprocess
+) -> tuple[AnyPicture, int, int]:
     """(what a rectangle of the input's shape shows, its top, its left), in the picture's pixels."""
     rows, columns = preprocess.size
     tall = crop * max(box[2] - box[0], (box[3] - box[1]) * rows / columns)
     height, width = max(1, round(tall)), max(1, round(tall * columns / rows))
     top = round((box[0] + box[2] - height) / 2)
     left = round((box[1] + box[3] - width) / 2)
+    if isinstance(picture, Raster):  # what lies beyond it is black
+        return picture.crop((left, top, left + width, top + height)), top, left
     colour = preprocess.to_uint8(preprocess.blank()).reshape(-1, 3).mean(0).round().astype(int)
     ground = Image.new("RGB", (width, height), tuple(colour.tolist()))
     ground.paste(picture, (-left, -top))

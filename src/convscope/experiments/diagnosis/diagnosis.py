@@ -165,7 +165,10 @@ def _diagnosed(
     moved: Tensor | None,
 ) -> LayerDiagnosis:
     node, layer = network.nodes[name], network.layer(name)
-    first = node.tensors["weight"].shape[1] == 3 and layer.field == node.fields()[0]
+    first = (
+        node.tensors["weight"].shape[1] == network.input_shape[0]
+        and layer.field == node.fields()[0]
+    )
     strided = max(node.settings["stride"]) > 1
     folding = None
     if measured is not None:

@@ -232,7 +232,7 @@ def _check_outputs(name: str, chances: Chances, classes: Sequence[str], images: 
 
 def _check_ten(names: Sequence[str], models: Sequence[Model]) -> None:
     for name, model in zip(names, models, strict=True):
-        if model.preprocess.fit is not Fit.CROP:
+        if not model.preprocess.crops:
             raise BadOption(
                 f"10 crops: {name} learned whole pictures (fit {model.preprocess.fit}), so nothing "
                 "lies around its input; use 1 crop"

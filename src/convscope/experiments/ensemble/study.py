@@ -67,14 +67,13 @@ class EnsembleStudy(Study):
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.ensemble.averaging import ensemble
         from convscope.experiments.learning import workers_or
-        from convscope.images.preprocess import Fit
 
         device, seed = context.device, context.running.seed
         models = [_opened(spec, seed) for spec in self.networks]
         images = context.images(self.data, size=models[0].input_shape[1])
         crops = self.crops
         if crops is None:
-            crops = 10 if all(model.preprocess.fit is Fit.CROP for model in models) else 1
+            crops = 10 if all(model.preprocess.crops for model in models) else 1
         context.facts(
             {
                 "networks": f"{len(models)}: {', '.join(self.networks)}",

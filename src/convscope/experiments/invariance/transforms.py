@@ -22,6 +22,7 @@ from torch import Tensor
 from convscope.errors import BadOption
 from convscope.images.placing import Placing, placing
 from convscope.images.preprocess import Preprocess
+from convscope.images.raster import AnyPicture
 
 __all__ = ["SMALL", "Moving", "Transform", "TransformRange", "papers_transforms"]
 
@@ -109,19 +110,20 @@ class Moving:
         fill: What lies beyond the picture, preprocessed.
 
     Shape:
-        fill: (3, H, W).
+        fill: (C, H, W).
     """
 
-    def __init__(self, picture: Image.Image, preprocess: Preprocess) -> None:
-        picture = picture if picture.mode == "RGB" else picture.convert("RGB")
+    def __init__(self, picture: AnyPicture, preprocess: Preprocess) -> None:
+        picture = preprocess.of_form(picture)
         self.preprocess = preprocess
         self.fill = preprocess.blank()
         self.still = preprocess.tensor(picture)
         self.place = placing(preprocess, picture.height, picture.width)
         self.plane = _plane(picture, self.place)
+        self.white = 255.0 if np.asarray(picture).dtype == np.uint8 else 1.0
 
     def moved(self, motions: TransformRange) -> Tensor:
-        """float32 (S, 3, H, W), preprocessed, a row per amount."""
+        """float32 (S, C, H, W), preprocessed, a row per amount."""
         return torch.stack([self._moved(motions.motion, amount) for amount in motions.amounts])
 
     def _moved(self, motion: Transform, amount: float) -> Tensor:
@@ -130,10 +132,10 @@ class Moving:
         rows, columns = self._sources(motion, amount)
         height, width = self.place.resized
         grid = torch.stack([2 * columns / width - 1, 2 * rows / height - 1], -1)  # (H, W, 2)
-        seen = F.grid_sample(self.plane[None], grid[None], align_corners=False)[0]  # (4, H, W)
-        cover = seen[3:]
-        colours = (seen[:3] / cover.clip(min=1e-9)).clip(0, 255).permute(1, 2, 0).float()
-        numbers = torch.from_numpy(self.preprocess.scaled(colours.numpy()))
+        seen = F.grid_sample(self.plane[None], grid[None], align_corners=False)[0]  # (C + 1, H, W)
+        cover = seen[-1:]
+        colours = (seen[:-1] / cover.clip(min=1e-9)).clip(0, self.white).permute(1, 2, 0).float()
+        numbers = torch.from_numpy(self.preprocess.scaled(colours.numpy(), white=self.white))
         return torch.lerp(self.fill, numbers, cover.float())
 
     def _sources(self, motion: Transform, amount: float) -> tuple[Tensor, Tensor]:
@@ -157,8 +159,8 @@ def examples(motions: TransformRange, count: int) -> Sequence[int]:
     return [round(i) for i in np.linspace(0, len(motions.amounts) - 1, count).tolist()]
 
 
-def _plane(picture: Image.Image, place: Placing) -> Tensor:
-    """float64 (4, h, w): the picture as it is resized for the network, and ones where it is."""
+def _plane(picture: AnyPicture, place: Placing) -> Tensor:
+    """float64 (C + 1, h, w): the picture as it is resized for the network, and ones where it is."""
     height, width = place.resized
     if picture.size != (width, height):
         picture = picture.resize((width, height), Image.Resampling.BILINEAR)

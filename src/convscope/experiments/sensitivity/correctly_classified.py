@@ -127,7 +127,7 @@ def truth_of(images: ImageSet, marked: Sequence[Marked] = ()) -> Truth | None:
 
 
 def _says(network: Network, preprocess: Preprocess, images: ImageSet, index: int) -> int:
-    image = preprocess.tensor(images.picture(index))[None]
+    image = preprocess.tensor(images.picture_as(index, preprocess.form))[None]
     return int(probabilities(network, image)[0].argmax())
 
 

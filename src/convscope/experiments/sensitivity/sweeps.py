@@ -111,7 +111,7 @@ def sensitivity(
         raise BadData(f"{images.spec}: no image was chosen to be looked at")
     fill = preprocess.fill("grey") if fill is None else fill
     occluder = occluder or Occluder.fitting(*preprocess.size)
-    tensors = [preprocess.tensor(images.picture(one.index)) for one in chosen]
+    tensors = [preprocess.tensor(images.picture_as(one.index, preprocess.form)) for one in chosen]
     watched = strongest_map(network, tensors[0], layer).layer
     masks = [None if truth is None else _placed(truth(one.index), preprocess) for one in chosen]
     settings = {}
@@ -243,7 +243,8 @@ def _elsewhere(
     ][:others]
     if not places:
         return ()
-    tensors = torch.stack([preprocess.tensor(images.picture(image)) for image, _ in places])
+    form = preprocess.form
+    tensors = torch.stack([preprocess.tensor(images.picture_as(i, form)) for i, _ in places])
     trace = network.trace(tensors, [unit.layer])
     rows = list(range(len(places)))
     found = project(trace, [place for _, place in places], images=rows)

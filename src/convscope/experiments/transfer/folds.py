@@ -39,7 +39,8 @@ class Protocol:
     Attributes:
         per_class: Numbers of training images per class.
         folds: How many random draws of them.
-        test_per_class: Test images per class at most, as the paper's 50 for Caltech-101.
+        test_per_class: Test images per class at most, such as the paper's 50 for Caltech-101; None
+            is all that are not learned from.
         classifiers: softmax, svm, or both.
         seed: Of the draws.
 
@@ -49,13 +50,14 @@ class Protocol:
 
     per_class: tuple[int, ...] = (1, 5, 15, 30)
     folds: int = 5
-    test_per_class: int = 50
+    test_per_class: int | None = None
     classifiers: tuple[Loss, ...] = field(default=(Loss.SOFTMAX,))
     seed: int = 0
 
     def __post_init__(self) -> None:
         numbers = tuple(sorted(set(self.per_class)))
-        if not numbers or min(*numbers, self.folds, self.test_per_class) < 1:
+        most = 1 if self.test_per_class is None else self.test_per_class
+        if not numbers or min(*numbers, self.folds, most) < 1:
             raise BadOption(
                 f"per class {list(self.per_class)}, {self.folds} folds, "
                 f"{self.test_per_class} test images per class: each is at least 1"
@@ -64,7 +66,13 @@ class Protocol:
             raise BadOption("classifiers are softmax and svm; give at least one of them")
         object.__setattr__(self, "per_class", numbers)
 
-    def drawn(self) -> dict[str, int]:
+    def tested(self) -> str:
+        """Which images are tested on, in words."""
+        if self.test_per_class is None:
+            return "all that are not learned from"
+        return f"at most {self.test_per_class} per class"
+
+    def drawn(self) -> dict[str, int | None]:
         """What the folds are drawn by, besides the images and their most training images."""
         return {"folds": self.folds, "test_per_class": self.test_per_class, "seed": self.seed}
 

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from convscope.errors import BadOption
 from convscope.experiments.number_words import plus_minus
 from convscope.experiments.transfer.folds import Protocol, draw_folds
-from convscope.experiments.transfer.learning_curve import Point, ProbeFits
+from convscope.experiments.transfer.learning_curve import (
+    Point,
+    ProbeFits,
+    about_plain,
+    differs,
+)
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.reading import FeatureResult, LayerReader, doubles_of
 from convscope.images.duplicates import Duplicate
@@ -21,6 +26,7 @@ from convscope.images.image_set import ImageSet
 from convscope.network.feature_layers import hidden_layers
 from convscope.record import Record, not_in_json
 from convscope.scan.items import open_results
+from convscope.stats import mean_of
 from convscope.text import table
 
 __all__ = ["LayerProbe", "Probed", "probe"]
@@ -80,12 +86,15 @@ class LayerProbe(FeatureResult):
             ]
             for i, layer in enumerate(self.layers)
         ]
+        every = [point for points in self.points.values() for point in points]
         lines = [
             f"accuracy, mean over {len(self.classes)} classes and {self.protocol.folds} folds ± "
             f"standard deviation, %, from {self.protocol.per_class[0]} images per class; guessing "
             f"{100 * self.chance:.1f}",
             *table(["layer", "features", *self.points], rows),
+            *about_plain(every),
             "",
+            f"{self.test_images} test images a fold, {self.protocol.tested()}",
         ]
         for classifier, rise in self.rises.items():
             best = self.best(classifier)
@@ -93,6 +102,8 @@ class LayerProbe(FeatureResult):
                 f"{classifier}: best on {best.layer}, {100 * best.mean:.1f}; deeper is better in "
                 f"{(1 + rise) / 2:.0%} of the pairs of layers"
             )
+            if differs(best):
+                lines[-1] += f"; of all test images it tells {mean_of(best.plain).mean:.1%} right"
         return [*lines, *self.overlap_words()]
 
 

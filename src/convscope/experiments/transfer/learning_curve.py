@@ -8,7 +8,7 @@ several classes each are measured by average precision (multilabel.py).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,9 @@ from convscope.stats import mean_of
 from convscope.store.results import ResultStore
 from convscope.text import table
 
-__all__ = ["Point", "ProbeFits", "Transfer", "transfer"]
+__all__ = ["Point", "ProbeFits", "Transfer", "about_plain", "differs", "transfer"]
+
+SAME = "same"  # in a table, where plain accuracy is the mean over the classes
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Point(Record):
         per_class: training images per class.
         accuracies: by fold, per-class accuracy averaged over the classes, 0..1.
         mean, std: over the folds.
+        plain: by fold, the share of all test images that is told right.
         choices: by fold, the scaling and C that cross-validation chose.
     """
 
@@ -54,6 +57,7 @@ class Point(Record):
     mean: float
     std: float
     choices: tuple[dict[str, Any], ...] = ()
+    plain: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,15 +109,20 @@ class Transfer(FeatureResult):
             name = point.classifier
             name = name if name != "scratch" else f"{point.layer} from scratch"
             curves.setdefault(name, {})[point.per_class] = plus_minus(point.mean, point.std)
+            if differs(point):
+                plain = mean_of(point.plain)
+                words = plus_minus(plain.mean, plain.deviation or 0.0)
+                curves.setdefault(f"{name}, of all images", {})[point.per_class] = words
         counts = self.protocol.per_class
-        rows = [[name, *(row[n] for n in counts)] for name, row in curves.items()]
+        rows = [[name, *(row.get(n, SAME) for n in counts)] for name, row in curves.items()]
         return [
             f"accuracy, mean over {len(self.classes)} classes and {self.protocol.folds} folds ± "
             f"standard deviation, %; guessing {100 * self.chance:.1f}",
             *table(["images per class", *map(str, counts)], rows),
+            *about_plain(self.points),
             "",
             f"features of {self.layer}: {self.length:,} per image ({self.pooling}); "
-            f"{self.test_images} test images a fold",
+            f"{self.test_images} test images a fold, {self.protocol.tested()}",
             *self.overlap_words(),
         ]
 
@@ -259,9 +268,28 @@ class ProbeFits:
         for (loss, per_class, _), each in zip(todo, found, strict=True):
             by_point.setdefault((loss, per_class), []).append(each)
         return [
-            _point(layer, str(loss), per_class, each)
+            self._point(layer, str(loss), per_class, each)
             for (loss, per_class), each in by_point.items()
         ]
+
+    def _point(
+        self, layer: str, classifier: str, per_class: int, found: Sequence[Mapping[str, Any]]
+    ) -> Point:
+        """What came of the folds: their accuracies by class."""
+        by_fold = [np.array(piece["accuracies"], float) for piece in found]
+        accuracies = [float(np.nanmean(by_class)) for by_class in by_fold]
+        truth, classes = labels_of(self.tests), len(self.images.classes or ())
+        counts = [np.bincount(truth[fold.test], minlength=classes) for fold in self.folds]
+        plain = [
+            float(np.nansum(by_class * count) / count.sum())
+            for by_class, count in zip(by_fold, counts, strict=True)
+        ]
+        over = mean_of(accuracies)
+        choices = tuple(piece["choice"] for piece in found if "choice" in piece)
+        return Point(
+            layer, classifier, per_class, tuple(accuracies), over.mean, over.deviation or 0.0,
+            choices, tuple(plain),
+        )  # fmt: skip
 
     def from_scratch(self, scratch: Scratch) -> list[Point]:
         """The baseline's accuracy by images per class, over the folds."""
@@ -279,17 +307,20 @@ class ProbeFits:
         for (per_class, _), each in zip(todo, found, strict=True):
             by_point.setdefault(per_class, []).append(each)
         return [
-            _point(scratch.architecture, "scratch", per_class, each)
+            self._point(scratch.architecture, "scratch", per_class, each)
             for per_class, each in by_point.items()
         ]
 
 
-def _point(
-    layer: str, classifier: str, per_class: int, found: Sequence[Mapping[str, Any]]
-) -> Point:
-    accuracies = [float(np.nanmean(np.array(piece["accuracies"], float))) for piece in found]
-    over = mean_of(accuracies)
-    choices = tuple(piece["choice"] for piece in found if "choice" in piece)
-    return Point(
-        layer, classifier, per_class, tuple(accuracies), over.mean, over.deviation or 0.0, choices
-    )
+def differs(point: Point) -> bool:
+    """Whether the plain accuracy is another than the mean over the classes."""
+    pairs = zip(point.plain, point.accuracies, strict=False)
+    return any(abs(plain - mean) > 1e-9 for plain, mean in pairs)
+
+
+def about_plain(points: Iterable[Point]) -> list[str]:
+    """Say that plain accuracy, of all images alike, is the same; nothing where it is another."""
+    known = [point for point in points if point.plain]
+    if not known or any(map(differs, known)):
+        return []
+    return ["the share of all test images told right is the same: classes have as many of them"]

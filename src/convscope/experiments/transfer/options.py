@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ClassifierName", "DropOption", "FeatureReading", "Measuring", "Overlap", "TestOption"]
 
 CACHE = "features"  # in the study's folder, unless --cache says otherwise
-FOLDS, TESTED = 5, 50  # TESTED: per class
+FOLDS = 5
 _PANEL = "Features"
 
 
@@ -86,7 +86,8 @@ class Measuring:
         typer.Option(
             min=1,
             metavar="N",
-            help="Test images per class, at most. Default: 50.",
+            help="Test images per class, at most, such as the paper's 50 for Caltech-101. Default: "
+            "all that are not learned from.",
             show_default=False,
         ),
     ] = None
@@ -106,7 +107,7 @@ class Measuring:
         return Protocol(
             per_class,
             self.folds or FOLDS,
-            self.test_per_class or TESTED,
+            self.test_per_class,
             _losses(self.classifier or classifier),
             seed,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.errors import BadOption
+from convscope.experiments.begun import setting_begun
 from convscope.experiments.learning import RecipeOptions, choose_recipe, describe
 from convscope.experiments.options import DataArgument, ModelArgument, Reading
 from convscope.experiments.session import Session
@@ -73,6 +74,13 @@ class FeatureStudy(Study):
 
     def check(self) -> None:
         self.overlap.check()
+
+    def _measuring(self, context: Context) -> Measuring:
+        """How accuracy is measured: as a study that is gone on with was begun."""
+        if self.measuring.test_per_class is not None or not (context.resume and context.out):
+            return self.measuring
+        begun = setting_begun(context.out, "test_per_class")
+        return replace(self.measuring, test_per_class=begun if isinstance(begun, int) else None)
 
     def _open(self, context: Context) -> _Opened:
         """Open the model and the images; BadData or BadOption where a set or class is missing."""
@@ -227,7 +235,7 @@ class TransferStudy(FeatureStudy):
         found = transfer(
             self.features.reader(opened.session, context),
             opened.images,
-            self.measuring.protocol(self._counts(), ClassifierName.SOFTMAX, seed),
+            self._measuring(context).protocol(self._counts(), ClassifierName.SOFTMAX, seed),
             layer=self.layer,
             scratch=baseline,
             **self._how(opened, context),
@@ -320,7 +328,7 @@ class ProbeStudy(FeatureStudy):
             probe(
                 self.features.reader(opened.session, context),
                 opened.images,
-                self.measuring.protocol(counts, ClassifierName.BOTH, seed),
+                self._measuring(context).protocol(counts, ClassifierName.BOTH, seed),
                 layers=names,
                 **self._how(opened, context),
             ),
