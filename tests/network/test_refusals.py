@@ -29,10 +29,8 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a norm of everything": (lambda net, x: x / x.norm(), "images of a batch"),
     "a random leak": (lambda net, x: F.rrelu(net.conv(x), training=True), "draws at random"),
     "what is taken apart into something else": (
-        lambda net, x: (
-            x + F.conv1d(x.mean((2, 3)).unsqueeze(1), torch.ones(1, 1, 1)).view(-1, 3, 1, 1)
-        ),
-        "aten.conv1d.default",
+        lambda net, x: F.conv3d(x.unsqueeze(2), torch.ones(2, 3, 1, 1, 1)).squeeze(2),
+        "aten.conv3d.default",
     ),
     "noise": (lambda net, x: net.conv(x) + torch.randn(4, 1, 1), "draws at random"),
     "noise like a value": (lambda net, x: x + torch.rand_like(x), "aten.rand_like.default"),

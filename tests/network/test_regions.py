@@ -243,7 +243,8 @@ def test_lrn_and_batch_norm_stay_what_they_are_where_another_operation_is_taken_
     module = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.Hardswish(inplace=True),
         nn.LocalResponseNorm(3), nn.MaxPool2d(2), nn.Upsample(scale_factor=2), nn.Dropout(),
-        Apply(lambda y: F.cosine_similarity(y, y * y).unsqueeze(1) + F.huber_loss(y, 2 * y, reduction="none")),
+        Apply(lambda y: F.cosine_similarity(y, y * y).unsqueeze(1) * y),
+        Apply(lambda y: F.huber_loss(y, 2 * y, reduction="none")),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3), nn.Softmax(1),
     ).double().eval()  # fmt: skip
     network = open_network(module, SHAPE)
