@@ -114,7 +114,6 @@ GLOBAL: dict[str, Form] = {
         y.flatten(2), y.flatten(2) @ y.flatten(2).transpose(1, 2), y.flatten(2), beta=2, alpha=0.1
     ).view(-1, 4, *SIZE),
     "a running sum of rows": lambda y: y.cumsum(2) * 0.1,
-    "repeated rows": lambda y: y[:, :, :4].repeat_interleave(2, 2) + y[..., :4].repeat(1, 1, 1, 2),
 }
 """What looks at rows or columns. name -> a function of maps (N, 4, 8, 8) that gives such maps"""
 
