@@ -115,6 +115,21 @@ class ByPosition(nn.Module):
         return x - x.mean(2, keepdim=True)
 
 
+class LayerNorm2d(nn.LayerNorm):
+    """A layer norm of the channels at each position."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Function(nn.Module):
+    """Some of the functions of single numbers, where a quotient has no bound but a guard."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, two = x.clamp(-1, 2), (x * x + 0.1).sqrt()
+        return torch.where(x > 0, one / two, torch.maximum(x, -two)) + two.amax(1, keepdim=True)
+
+
 class Gate(nn.Module):
     """Squeeze and excite: a global operation that feeds back into the maps."""
 
@@ -170,8 +185,8 @@ def _blocks(
 ) -> tuple[nn.Module, int]:
     """gates : also what windows cannot follow."""
     kinds = ["conv", "conv", "depthwise", "max", "avg", "residual", "concat", "trident", "lrn"]
-    kinds += ["crop", "space to depth", "placed", "transposed"]
-    kind = draw(st.sampled_from([*kinds, "gate", "position"] if gates else kinds))
+    kinds += ["crop", "space to depth", "placed", "transposed", "layer norm", "function", "prelu"]
+    kind = draw(st.sampled_from([*kinds, "gate", "position", "group norm"] if gates else kinds))
     if kind == "conv":
         groups = draw(st.sampled_from([g for g in (1, 2, 3) if channels % g == 0]))
         out = 6
@@ -237,6 +252,14 @@ def _blocks(
     if kind == "position":
         which = draw(st.sampled_from(["add", "multiply", "softmax", "mean"]))
         return ByPosition(which, channels, grid), channels
+    if kind == "layer norm":
+        return LayerNorm2d(channels), channels
+    if kind == "function":
+        return Function(), channels
+    if kind == "prelu":
+        return nn.PReLU(channels), channels
+    if kind == "group norm":
+        return nn.GroupNorm(1, channels), channels
     if kind == "lrn":
         return nn.LocalResponseNorm(3), channels
     return Gate(channels), channels

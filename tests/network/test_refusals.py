@@ -28,6 +28,10 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a sum over the batch": (lambda net, x: x - x.sum(0, keepdim=True), "images of a batch"),
     "a norm of everything": (lambda net, x: x / x.norm(), "images of a batch"),
     "a random leak": (lambda net, x: F.rrelu(net.conv(x), training=True), "draws at random"),
+    "what is taken apart into something else": (
+        lambda net, x: F.conv3d(x.unsqueeze(2), torch.ones(2, 3, 1, 1, 1)).squeeze(2),
+        "aten.conv3d.default",
+    ),
     "noise": (lambda net, x: net.conv(x) + torch.randn(4, 1, 1), "draws at random"),
     "noise like a value": (lambda net, x: x + torch.rand_like(x), "aten.rand_like.default"),
     "numbers of images": (

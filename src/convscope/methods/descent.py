@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from convscope.errors import UnsupportedOp
-from convscope.methods.rules import Rules, rectify, skip
+from convscope.methods.rules import Rules, gate_by_input, rectify, skip
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 from convscope.network.local.receptive_windows import (
@@ -205,7 +205,11 @@ def descend_in_windows(
             kept = None if INPUT in node.inputs else scratch  # pixels are given out
             parts = _rule(node, rules)(node, signal, seen.at(node, channels, kept))
         for edge, part in zip(cone.edges[node.name], parts, strict=True):
-            if not (node.pointwise or node.op.stays_inside):
+            if node.pointwise and rules.looks(node) and rules[node] is not gate_by_input:
+                # outside the image there is no value, where a derivative may be infinite
+                mask = cone.inside_part(edge, seen.positions)
+                part = part if mask is None else part.masked_fill(~mask, 0)
+            elif not (node.pointwise or node.op.stays_inside):
                 mask = cone.inside_part(edge, seen.positions)
                 part = part if mask is None else part * mask
             if edge.below in signals:

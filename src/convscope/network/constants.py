@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["Constants", "moved", "stamp"]
+__all__ = ["Constants", "moved", "narrowed", "stamp"]
 
 
 class Constants:
@@ -80,10 +80,15 @@ def moved(tensor: Tensor, target: torch.device | str | torch.dtype) -> Tensor:
     """
     if isinstance(target, torch.dtype) and not tensor.is_floating_point():
         return tensor
+    small = narrowed(tensor)
+    return tensor.to(target) if small is tensor else small.to(target).expand(tensor.shape)
+
+
+def narrowed(tensor: Tensor) -> Tensor:
+    """A tensor without what it repeats along axes that take no memory."""
     if all(tensor.stride()) or not tensor.numel():
-        return tensor.to(target)
-    kept = (slice(None) if step else slice(1) for step in tensor.stride())
-    return tensor[tuple(kept)].to(target).expand(tensor.shape)
+        return tensor
+    return tensor[tuple(slice(None) if step else slice(1) for step in tensor.stride())]
 
 
 def _memory(tensor: Tensor) -> int:

@@ -231,10 +231,19 @@ def refusal(fx: Any, why: str = "is not in the op table") -> str:
     layer = module_path(fx)[0]
     where = f"layer {layer!r}" if layer else "the network's own forward()"
     return (
-        f"operation {target_of(fx)} in {where} {why}{_line(fx)}: Convscope refuses what it cannot "
+        f"operation {_origin(fx)} in {where} {why}{_line(fx)}: Convscope refuses what it cannot "
         "follow exactly. Replace the operation, or add it to convscope/network/ops "
         "(CONTRIBUTING.md, 'An operation')"
     )
+
+
+def _origin(fx: Any) -> str:
+    """The operation that forward() calls, where torch has taken it apart."""
+    name = str(target_of(fx))
+    sources = (fx.args[0] if fx.target is operator.getitem else fx).meta.get("from_node")
+    while sources:
+        name, sources = sources[-1].target, sources[-1].from_node
+    return str(name)
 
 
 def _line(fx: Any) -> str:

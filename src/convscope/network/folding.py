@@ -118,7 +118,14 @@ class Folding:
         return values[fx.name]
 
     def _call(self, fx: Any, values: Any, images: int, copy: bool = False) -> Any:
-        """What a node gives for a batch of so many images; `copy` spares the constants."""
+        """Compute a node for a batch of so many images.
+
+        Args:
+            fx: The node.
+            values: Constants by name.
+            images: How many.
+            copy: Leave the constants as they are, also where the node writes into one.
+        """
 
         def argument(node: Any) -> Any:
             if node.name in values:

@@ -21,7 +21,8 @@ from torch.utils._pytree import tree_flatten_with_path, tree_unflatten
 
 from convscope.errors import BadModel, UnsupportedOp
 from convscope.network.aliasing import Memory, writes_in_place
-from convscope.network.constants import Constants
+from convscope.network.channels_last import read_channels_first
+from convscope.network.constants import Constants, narrowed
 from convscope.network.export import (
     export,
     is_tensor,
@@ -129,12 +130,15 @@ class _Reader:
         if writes_in_place(fx) and fx.args[0].name in self.stored:
             raise UnsupportedOp(refusal(fx, "writes into a constant what depends on the images"))
         inputs = [self._value_of(operand, fx) for operand in operands]
+        below = tuple(map(_shape, inputs))
+        if op.elementwise and _shape(fx) in below:
+            tensors = {key: narrowed(tensor) for key, tensor in tensors.items()}
         self.drafts[fx] = Node(
             name=fx.name,
             op=op,
             inputs=tuple(source.name for source in inputs),
             shape=_shape(fx),
-            below=tuple(_shape(source) for source in inputs),
+            below=below,
             settings=settings,
             tensors=tensors,
             module=module_path(fx)[0],
@@ -142,9 +146,10 @@ class _Reader:
         self.memory.add(fx, op, operands[0])
 
     def _join_spellings(self, outputs: set[str]) -> None:
-        """Make activations that are written out one node each."""
+        """Put channels first, and make activations that are written out one node each."""
         learned = {id(self.stored[name]) for name in self.stored.learned}
         drafts = {draft.name: draft for draft in self.drafts.values()}
+        drafts = read_channels_first(drafts, outputs)
         joined = read_spellings(drafts, outputs, lambda tensor: id(tensor) in learned)
         self.drafts = {fx: joined[fx.name] for fx in self.drafts if fx.name in joined}
 

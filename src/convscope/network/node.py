@@ -220,6 +220,10 @@ class Op:
     windowable: Callable[[Node], bool] = lambda node: True
     """Whether this node, with its settings and stored tensors, can run on windows."""
 
+    channels_first: Callable[[Node], Node | None] | None = None
+    """The same on maps whose channels come first, of a node on maps whose channels come last; None
+    where it has no such form."""
+
     # -- what else the code above asks
     cost: Callable[[Node], int] = lambda node: 0
     """Multiply-adds for one position of the output."""

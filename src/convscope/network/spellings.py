@@ -9,7 +9,7 @@ computes. Its nodes become one node of that activation's kind.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -213,6 +213,7 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
             whole, tensors={**fixed, **{k: torch.tensor(number).double() for k in changing}}
         )
 
+    points = torch.cat([_POINTS, _bends(parts, fixed.values())])
     variants = [at(number) for number in _LEARNED] if changing else [at(0.0)]
     for tolerance in (EXACT, NEAR):
         as_written = bool(changing) or tolerance is NEAR
@@ -220,24 +221,33 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
             if as_written and row.exactly:
                 continue
             limit = 0.0 if row.exactly else tolerance
-            like = [node for variant in variants if (node := _like(variant, row, limit))]
+            like = [node for variant in variants if (node := _like(variant, row, points, limit))]
             if len(like) == len(variants):
                 op = replace(_BY_KIND[row.kind], forward=run, in_place=None)
                 return replace(whole, op=op) if as_written else replace(like[0], tensors={})
     return None
 
 
-def _like(node: Node, row: _Row, tolerance: float) -> Node | None:
+def _like(node: Node, row: _Row, points: Tensor, tolerance: float) -> Node | None:
     """The activation of that row, with the settings it needs to be the same function."""
-    values = node.forward(_POINTS)
+    values = node.forward(points)
     if not values.is_floating_point() or not torch.isfinite(values).all():
         return None
     settings = row.settings(lambda x: float(node.forward(torch.tensor([x]).double())))
     if settings is None:
         return None
     named = replace(node, op=_BY_KIND[row.kind], settings=settings)
-    off = (named.forward(_POINTS) - values).abs() / (1 + _POINTS.abs())
+    off = (named.forward(points) - values).abs() / (1 + points.abs())
     return named if float(off.max()) <= tolerance else None
+
+
+def _bends(parts: Sequence[Node], stored: Iterable[Tensor]) -> Tensor:
+    """Points at and beside every number that is written, where a function may bend or jump."""
+    written = (value for part in parts for value in part.settings.values())
+    numbers = [float(value) for value in written if isinstance(value, (int, float))]
+    numbers += [float(tensor) for tensor in stored if tensor.numel() == 1]
+    at = torch.tensor(numbers).double()
+    return torch.cat([at * side for size in (1, 1 - 1e-3, 1 + 1e-3) for side in (size, -size)])
 
 
 def _written(source: str, parts: Sequence[Node]) -> Callable[..., Tensor]:

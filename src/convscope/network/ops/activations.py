@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.network.node import Node, Op
-from convscope.network.ops.shared import across_axis, aten, derivative
+from convscope.network.ops.shared import (
+    across_axis,
+    aten,
+    axes_first,
+    derivative,
+    elementwise_first,
+)
 
 
 def _read_hardtanh(bound: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +45,8 @@ def _softmax(node: Node, value: Tensor) -> Tensor:
 
 
 ACTIVATIONS: tuple[Op, ...] = tuple(
-    replace(op, pointwise=True, elementwise=op.field is not across_axis, activation=True)
+    replace(op, pointwise=True, elementwise=op.field is not across_axis, activation=True,
+            channels_first=axes_first if op.field is across_axis else elementwise_first)
     for op in (
     Op("relu", (aten.relu.default, aten.relu_.default), lambda node, value: F.relu(value),
        rectifies=lambda node: True, in_place=lambda node, value: value.relu_()),

@@ -11,6 +11,7 @@ from convscope.network.node import Node, Op, Saved
 from convscope.network.ops.shared import (
     aten,
     broadcast,
+    elementwise_first,
     same,
     same_adjoint,
     sum_to,
@@ -66,15 +67,18 @@ def _expand_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, .
 
 COPYING: tuple[Op, ...] = (
     Op("identity", (aten.contiguous.default, aten.clone.default, aten.alias.default), same,
-       same_adjoint, passes_through=True, identity=True, pointwise=True, elementwise=True),
+       same_adjoint, passes_through=True, identity=True, pointwise=True, elementwise=True,
+       channels_first=elementwise_first),
     Op("detach", (aten.detach.default, aten.detach_.default), same, passes_through=True,
-       pointwise=True, elementwise=True),
+       pointwise=True, elementwise=True, channels_first=elementwise_first),
     Op("cast", (aten.to.dtype, aten.to.device, aten.to.other, aten.to.dtype_layout,
                 aten._to_copy.default, aten.type_as.default), _cast, _cast_adjoint,
-       read=_read_cast, casts=True, spells=True, pointwise=True, elementwise=True),
+       read=_read_cast, casts=True, spells=True, pointwise=True, elementwise=True,
+       channels_first=elementwise_first),
     Op("expand", (aten.expand.default, aten.expand_as.default, aten.broadcast_to.default,
                    aten.broadcast_tensors.default),
-       _expand, _expand_adjoint, broadcast, _read_expand, spreads=True, pointwise=True),
+       _expand, _expand_adjoint, broadcast, _read_expand, spreads=True, pointwise=True,
+       channels_first=elementwise_first),
 )  # fmt: skip
 
 COPY = next(op for op in COPYING if op.identity)

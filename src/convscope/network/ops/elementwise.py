@@ -17,6 +17,7 @@ from convscope.network.ops.shared import (
     broadcast,
     calling,
     derivative,
+    elementwise_first,
     no_signal,
     same_everywhere,
 )
@@ -107,6 +108,7 @@ ELEMENTWISE: tuple[Op, ...] = tuple(
         pointwise=True,
         elementwise=True,
         windowable=same_everywhere if op.kind != "prelu" else lambda node: True,
+        channels_first=elementwise_first if op.kind != "prelu" else None,
         spells=not op.activation or op.kind in ("celu", "threshold"),
     )
     for op in (

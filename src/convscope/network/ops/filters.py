@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,14 @@ from torch import Tensor
 
 from convscope.network.node import Node, Op, Saved, SavedWindows
 from convscope.network.ops.fused import fused_convolution, fused_dense
-from convscope.network.ops.shared import aten, linear_adjoint, pair, sliding, whole
+from convscope.network.ops.shared import (
+    aten,
+    first_shape,
+    linear_adjoint,
+    pair,
+    sliding,
+    whole,
+)
 
 
 def _read_conv(bound: dict[str, Any]) -> dict[str, Any]:
@@ -151,10 +159,26 @@ def _multiply_adds(node: Node) -> int:
     return node.tensors["weight"].numel()
 
 
+def _as_convolution(node: Node) -> Node | None:
+    """A dense layer of the channels of each position is a convolution by 1x1 filters."""
+    if len(node.shape) != 3 or "weight" not in node.tensors:
+        return None
+    one, none = (1, 1), (0, 0)
+    return replace(
+        node,
+        op=next(op for op in FILTERS if op.convolves),
+        shape=first_shape(node.shape),
+        below=(first_shape(node.below[0]),),
+        settings={"kernel": one, "stride": one, "padding": none, "trailing": none,
+                  "dilation": one, "groups": 1},
+        tensors={**node.tensors, "weight": node.tensors["weight"][:, :, None, None]},
+    )  # fmt: skip
+
+
 FILTERS: tuple[Op, ...] = (
     Op("conv", (aten.conv2d.default, aten.conv2d.padding), _conv, _conv_adjoint, sliding,
        _read_conv, on_window=_conv_on_window, adjoint_on_window=_conv_adjoint_on_window,
        cost=_multiply_adds, fused=fused_convolution, new_memory=True, convolves=True),
     Op("linear", (aten.linear.default,), _linear_layer, _linear_layer_adjoint, whole,
-       cost=_multiply_adds, fused=fused_dense, dense=True),
+       cost=_multiply_adds, fused=fused_dense, dense=True, channels_first=_as_convolution),
 )  # fmt: skip

@@ -16,8 +16,10 @@ from convscope.network.node import Node, Op, Saved
 from convscope.network.ops.shared import (
     across_axis,
     aten,
+    axes_first,
     broadcast,
     derivative,
+    elementwise_first,
     is_value,
     same_everywhere,
     sum_to,
@@ -151,8 +153,13 @@ def _cat_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
     return tuple(pieces[i] for i in places)
 
 
+def _cat_first(node: Node) -> Node | None:
+    return None if node.tensors else axes_first(node)
+
+
 JOINING: tuple[Op, ...] = (
-    *(replace(op, pointwise=True, elementwise=True, windowable=same_everywhere, arithmetic=True)
+    *(replace(op, pointwise=True, elementwise=True, windowable=same_everywhere, arithmetic=True,
+              channels_first=elementwise_first)
       for op in (
         Op("add", (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar, aten.add_.Scalar),
            _add, _add_adjoint, broadcast, _read_sum(1, 1)),
@@ -172,5 +179,5 @@ JOINING: tuple[Op, ...] = (
     )),
     Op("cat", (aten.cat.default, aten.concat.default, aten.concatenate.default),
        _cat, _cat_adjoint, across_axis, _read_cat, pointwise=True, concatenates=True,
-       windowable=same_everywhere),
+       windowable=same_everywhere, channels_first=_cat_first),
 )  # fmt: skip

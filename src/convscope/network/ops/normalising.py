@@ -15,7 +15,7 @@ from torch import Tensor
 
 from convscope.geometry.window import Field
 from convscope.network.node import Node, Op, Saved
-from convscope.network.ops.shared import across, aten, whole
+from convscope.network.ops.shared import across, aten, axes_first, whole
 
 
 def _read_batch_norm(bound: dict[str, Any]) -> dict[str, Any]:
@@ -184,10 +184,10 @@ NORMALISING: tuple[Op, ...] = (
     Op("lrn", (), _lrn, pointwise=True),
     Op("layer_norm", (aten.layer_norm.default,), _over_axes(F.layer_norm, ("weight", "bias")),
        field=_axes_field, read=_read_over_axes, pointwise=True, own_scale=_layer_norm_scale,
-       windowable=lambda node: node.settings["axes"] == (1,)),
+       windowable=lambda node: node.settings["axes"] == (1,), channels_first=axes_first),
     Op("rms_norm", (aten.rms_norm.default,), _over_axes(F.rms_norm, ("weight",)),
        field=_axes_field, read=_read_over_axes, pointwise=True, own_scale=_rms_norm_scale,
-       windowable=lambda node: node.settings["axes"] == (1,)),
+       windowable=lambda node: node.settings["axes"] == (1,), channels_first=axes_first),
     Op("group_norm", (aten.group_norm.default,), _group_norm, field=whole, read=_read_group_norm,
        own_scale=_group_norm_scale),
     Op("instance_norm", (aten.instance_norm.default,), _instance_norm, field=_instance_field,

@@ -16,6 +16,7 @@ from convscope.network.ops.by_axes import along_each, by_axes, resample_back
 from convscope.network.ops.shared import (
     across,
     aten,
+    axes_first,
     linear_adjoint,
     linear_adjoint_on_window,
     pair,
@@ -191,5 +192,6 @@ POOLING: tuple[Op, ...] = (
             windowable=_constant_divisor, pools=True),
     Op("mean", (aten.mean.dim,), _mean, linear_adjoint, _mean_field, _read_mean,
        on_window=_mean, adjoint_on_window=linear_adjoint_on_window, stays_inside=True,
-       windowable=lambda node: _mean_field(node, 0) == Field(), pools=True),
+       windowable=lambda node: _mean_field(node, 0) == Field(), pools=True,
+       channels_first=axes_first),
 )  # fmt: skip

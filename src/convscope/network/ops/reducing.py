@@ -14,6 +14,7 @@ from convscope.network.ops.shared import (
     across,
     arguments,
     aten,
+    axes_first,
     calling,
     derivative,
     linear_adjoint,
@@ -57,7 +58,9 @@ def _by_position(node: Node) -> bool:
 def _rows(kind: str, *overloads: Any, **what: Any) -> Iterator[Op]:
     for overload in overloads:
         forward = _forward(overload)
-        yield Op(kind, (overload,), forward, field=_field, read=_read, **what)
+        yield Op(
+            kind, (overload,), forward, field=_field, read=_read, channels_first=axes_first, **what
+        )
 
 
 def _linear(kind: str, *overloads: Any) -> Iterator[Op]:

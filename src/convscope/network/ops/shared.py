@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -191,3 +192,57 @@ def same_everywhere(node: Node) -> bool:
         for tensor in node.tensors.values()
         for n, step in zip(tensor.shape[-2:], tensor.stride()[-2:], strict=True)
     )
+
+
+# --- maps whose channels come last, (N, H, W, C) --------------------------------------------------
+
+TO_FIRST = (0, 3, 1, 2)
+"""Of each axis of (N, C, H, W): which one it is of (N, H, W, C)."""
+
+
+def first_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(H, W, C) as (C, H, W); anything without a grid as it is."""
+    return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape
+
+
+def elementwise_first(node: Node) -> Node | None:
+    """`channels_first` of what is done number by number."""
+    if any(len(shape) != 3 for shape in (node.shape, *node.below)):
+        return None
+    tensors = {key: _first(tensor) for key, tensor in node.tensors.items()}
+    return replace(
+        node,
+        shape=first_shape(node.shape),
+        below=tuple(map(first_shape, node.below)),
+        tensors=tensors,
+    )
+
+
+def _first(tensor: Tensor) -> Tensor:
+    """A view of what meets (N, H, W, C), to meet (N, C, H, W)."""
+    if tensor.numel() <= 1:
+        return tensor
+    return tensor[(None,) * (4 - tensor.dim())].permute(TO_FIRST)
+
+
+def axes_first(node: Node) -> Node | None:
+    """`channels_first` of what works along the axes that its settings name."""
+    rank = len(node.below[0])
+    if rank != 3:
+        return None
+    places = [TO_FIRST.index(axis % 4) for axis in _axes(node)]
+    if len(node.shape) != 3 and sorted(places) not in ([1], [2, 3]):  # which axes are left?
+        return None
+    key = "axes" if "axes" in node.settings else "axis"
+    settings = {**node.settings, key: tuple(sorted(places)) if key == "axes" else places[0]}
+    return replace(
+        node,
+        shape=first_shape(node.shape),
+        below=tuple(map(first_shape, node.below)),
+        settings=settings,
+    )
+
+
+def _axes(node: Node) -> tuple[int, ...]:
+    s = node.settings
+    return tuple(s["axes"]) if "axes" in s else (s["axis"],)
