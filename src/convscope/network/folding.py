@@ -51,6 +51,8 @@ class Folding:
         value = self.stored[name]
         if name in self._follows or not isinstance(value, Tensor):
             return value
+        if value.is_inference():  # it does not count its writes
+            return _compact(value)
         if name not in self._compact or self._compact[name][0] != value._version:
             self._compact[name] = value._version, _compact(value)
         return self._compact[name][1]
