@@ -163,14 +163,15 @@ def test_what_is_elementwise_is_pointwise_and_what_goes_down_on_windows_goes_up_
 SOURCE = ROOT / "src" / "convscope"
 TABLE = SOURCE / "network" / "ops"
 OTHER_KINDS = {"atlas/tiles.py": "tile.kind", "experiments/diagnosis/remedies.py": "finding.kind",
-               "network/from_export.py": "spec.kind"}  # fmt: skip
+               "network/from_export.py": "spec.kind",
+               "network/exported_module.py": "spec.kind"}  # fmt: skip
 """What is called a kind, too, and is none of an operation: file -> expression."""
 
 
 def is_kind(node: ast.expr) -> bool:
     """Whether an expression is `x.kind`, or `x["kind"]` as in a network's table."""
     if isinstance(node, ast.Attribute):
-        return node.attr == "kind"
+        return node.attr == "kind" and not ast.unparse(node).endswith("dtype.kind")
     return isinstance(node, ast.Subscript) and ast.unparse(node.slice) == "'kind'"
 
 

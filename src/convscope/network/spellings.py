@@ -230,7 +230,10 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
 
 def _like(node: Node, row: _Row, points: Tensor, tolerance: float) -> Node | None:
     """The activation of that row, with the settings it needs to be the same function."""
-    values = node.forward(points)
+    try:
+        values = node.forward(points)
+    except RuntimeError:  # what it reads is no number, but whether something holds
+        return None
     if not values.is_floating_point() or not torch.isfinite(values).all():
         return None
     settings = row.settings(lambda x: float(node.forward(torch.tensor([x]).double())))
