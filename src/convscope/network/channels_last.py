@@ -18,16 +18,21 @@ __all__ = ["read_channels_first"]
 TO_LAST, TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
-def read_channels_first(drafts: Mapping[str, Node], kept: set[str]) -> dict[str, Node]:
+def read_channels_first(
+    drafts: Mapping[str, Node], kept: set[str]
+) -> tuple[dict[str, Node], set[str]]:
     """Put channels first wherever both ends of a region permute, and leave the permutations out.
 
     Args:
         drafts: Name -> node, in order of execution.
         kept: Names of nodes that must stay, as outputs do.
+
+    Returns:
+        The nodes that are left, and the names of those that have their channels first now.
     """
     opening = {name for name, node in drafts.items() if _permutes(node, TO_LAST)}
     if not opening:
-        return dict(drafts)
+        return dict(drafts), set()
     closing = {name for name, node in drafts.items() if _permutes(node, TO_FIRST)}
     turned = _turned(drafts, opening, closing, kept)
     last = opening | turned.keys()
@@ -48,7 +53,7 @@ def read_channels_first(drafts: Mapping[str, Node], kept: set[str]) -> dict[str,
             nodes[name] = replace(turned.get(name, node), inputs=inputs)
     read = {below for node in nodes.values() for below in node.inputs}
     unread = opening - read - kept
-    return {name: node for name, node in nodes.items() if name not in unread}
+    return {name: node for name, node in nodes.items() if name not in unread}, set(turned)
 
 
 def _permutes(node: Node, axes: tuple[int, ...]) -> bool:

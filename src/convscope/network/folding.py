@@ -7,6 +7,7 @@ image, and has one row.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import partial
 from typing import Any
 
@@ -33,13 +34,17 @@ class Folding:
         batch: The symbol that stands for the number of images.
         sources: The module's parameters, buffers and constants, by name in the graph.
         learned: Those names whose values may be trained; what is computed from them is added.
+        written: Those that are numbers of forward() itself, which nothing else can change.
     """
 
-    def __init__(self, batch: Any, sources: dict[str, Tensor], learned: set[str]) -> None:
+    def __init__(
+        self, batch: Any, sources: dict[str, Tensor], learned: set[str], written: Container[str]
+    ) -> None:
         self.stored = Constants(sources)
         self.learned = learned
         self._batch = batch
-        self._follows = set(sources)  # names whose values follow from the module's tensors
+        # names whose values follow from the module's tensors
+        self._follows = {name for name in sources if name not in written}
         self._as_batch: set[str] = set()  # names whose values are as long as the batch
         self._compact: dict[str, tuple[int, Tensor]] = {}
 
@@ -73,7 +78,7 @@ class Folding:
         if sized and not is_tensor(fx):
             return
         tags = getattr(fx.target, "tags", ())
-        if torch.Tag.nondeterministic_seeded in tags:
+        if torch.Tag.nondeterministic_seeded in tags and not _idle(fx):
             raise UnsupportedOp(refusal(fx, "draws at random"))
         if any(node.name in self.learned for node in inputs):
             self.learned.add(fx.name)
@@ -150,6 +155,13 @@ class Folding:
             return given
         value = given.node.expr.subs(self._batch.node.expr, images)
         return int(value) if isinstance(given, torch.SymInt) else float(value)
+
+
+def _idle(fx: Any) -> bool:
+    """Whether it is a dropout at test time, which draws nothing."""
+    arguments = [argument.name for argument in fx.target._schema.arguments]
+    given = {**dict(zip(arguments, fx.args, strict=False)), **fx.kwargs}
+    return given.get("train") is False
 
 
 def _compact(value: Tensor) -> Tensor:

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export.graph_signature import OutputKind, TensorArgument
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.utils._pytree import tree_flatten_with_path, tree_unflatten
 
 from convscope.errors import BadModel, UnsupportedOp
 from convscope.network.aliasing import Memory, writes_in_place
+from convscope.network.axes import Grid, axes_by_node, grid_of
 from convscope.network.channels_last import read_channels_first
 from convscope.network.constants import Constants, narrowed
 from convscope.network.export import (
@@ -34,6 +35,8 @@ from convscope.network.export import (
 from convscope.network.folding import Folding
 from convscope.network.node import Node, Op
 from convscope.network.ops import COPY, LRN, op_of
+from convscope.network.ops.attention import feature_maps, passage_op
+from convscope.network.passage import Passage, keeps_images_apart
 from convscope.network.plain import plain
 from convscope.network.spellings import read_spellings
 
@@ -87,10 +90,17 @@ class _Reader:
         self.program = program
         sources = _stored_tensors(program)
         self.images = of_images(program)
-        self.stored = Folding(_batch(program), sources, _learned(program, sources))
+        self.stored = Folding(
+            _batch(program), sources, _learned(program, sources), _written(program)
+        )
         self.memory = Memory()
         self.drafts: dict[Any, Node] = {}  # fx node -> node, under its fx name
         self.outputs: dict[str, str] = {}  # known when the nodes are
+        self.channels_first: set[str] = set()  # fx names of what had its channels last
+        self.places: dict[Any, Any] = {}  # fx node -> the one that it is named after
+        self.like = torch.empty(0, dtype=_image(program).meta["val"].dtype)
+        self.passing: dict[Any, UnsupportedOp] = {}  # no layers: what is read from them may be
+        self.axes = axes_by_node(program.graph, _image(program))
 
     def nodes(self) -> list[Node]:
         graph = self.program.graph
@@ -103,17 +113,28 @@ class _Reader:
                 continue
             elif fx not in self.images:
                 self.stored.take(fx)
+            elif self._passes(fx):
+                self.passing[fx] = UnsupportedOp(refusal(fx, "mixes the images of a batch"))
             elif is_tensor(fx) and not _is_switches(fx):
                 self._read(fx, lrn.get(fx))
         outputs = self._output_values()
         self._join_spellings({fx.name for fx in outputs.values()})
         names = self._names(outputs.values())
         self.outputs = {key: names[fx] for key, fx in outputs.items()}
-        return [self._renamed(draft, names) for fx, draft in self.drafts.items() if fx in names]
+        return list(self._with_maps(names))
 
     # -- one operation
 
+    def _passes(self, fx: Any) -> bool:
+        """Whether a value does not list the images first, or is several such values."""
+        if is_tensor(fx):
+            return _mixes_images(fx, _batch(self.program))
+        return any(node in self.passing for node in fx.all_input_nodes)
+
     def _read(self, fx: Any, lrn: dict[str, Any] | None) -> None:
+        if any(node in self.passing for node in fx.all_input_nodes):
+            self._read_passage(fx)
+            return
         tensors: dict[str, Tensor] = {}
         if _mixes_images(fx, _batch(self.program)):
             raise UnsupportedOp(refusal(fx, "mixes the images of a batch"))
@@ -145,11 +166,40 @@ class _Reader:
         )
         self.memory.add(fx, op, operands[0])
 
+    def _read_passage(self, fx: Any) -> None:
+        """A value that is read from others that do not list the images first: one node.
+
+        Raises:
+            UnsupportedOp: An image's value depends on other images, or it is written over.
+        """
+        passage = Passage.to(fx, self.memory.__contains__, self.stored.__contains__)
+        if passage.writes:
+            raise UnsupportedOp(refusal(fx, "reads what was written over among several images"))
+        inputs = [self._value_of(value, fx) for value in passage.values]
+        shapes = tuple(_shape(source) for source in inputs)
+        tensors = {name: self.stored[name] for name in passage.stored}
+        like = next((t for t in tensors.values() if t.is_floating_point()), self.like)
+        if not inputs or not keeps_images_apart(passage, tensors, shapes, like):
+            raise next(self.passing[step] for step in passage.steps if step in self.passing)
+        op = passage_op(passage)
+        self.places[fx] = passage.place
+        self.drafts[fx] = Node(
+            name=fx.name,
+            op=op,
+            inputs=tuple(source.name for source in inputs),
+            shape=_shape(fx),
+            below=shapes,
+            settings={"passage": passage},
+            tensors=tensors,
+            module=module_path(passage.place)[0],
+        )
+        self.memory.add(fx, op, passage.values[0])
+
     def _join_spellings(self, outputs: set[str]) -> None:
         """Put channels first, and make activations that are written out one node each."""
         learned = {id(self.stored[name]) for name in self.stored.learned}
         drafts = {draft.name: draft for draft in self.drafts.values()}
-        drafts = read_channels_first(drafts, outputs)
+        drafts, self.channels_first = read_channels_first(drafts, outputs)
         joined = read_spellings(drafts, outputs, lambda tensor: id(tensor) in learned)
         self.drafts = {fx: joined[fx.name] for fx in self.drafts if fx.name in joined}
 
@@ -186,6 +236,9 @@ class _Reader:
     def _output_values(self) -> dict[str, Any]:
         """Name of each output that is computed from the images -> the node that holds its value."""
         (output,) = (node for node in self.program.graph.nodes if node.op == "output")
+        for fx in output.all_input_nodes:
+            if fx in self.passing:
+                raise self.passing[fx]
         by_name = {fx.name: fx for fx in output.all_input_nodes if fx in self.memory}
         named: dict[str, Any] = {}
         for key, name in _returned(self.program).items():
@@ -210,23 +263,47 @@ class _Reader:
                 continue
             used.add(fx)
             todo += [by_name[name] for name in self.drafts[fx].inputs if name in by_name]
-        residents = Counter(module_path(fx)[1] for fx in used)
-        last = {key: fx for fx in self.drafts if fx in used for key in _calls(fx)}
+        at = {fx: self.places.get(fx, fx) for fx in self.drafts}  # what it is named after
+        residents = Counter(module_path(at[fx])[1] for fx in used)
+        last = {key: fx for fx in self.drafts if fx in used for key in _calls(at[fx])}
         own = {
             fx: bool(path) and residents[key] == 1 and last[key] is fx
-            for fx, (path, key) in ((fx, module_path(fx)) for fx in used)
+            for fx, (path, key) in ((fx, module_path(at[fx])) for fx in used)
         }
         names: dict[Any, str] = {}
-        taken = {module_path(fx)[0] for fx in used if own[fx]}  # a module's own, before any other
+        taken = {module_path(at[fx])[0] for fx in used if own[fx]}  # its own, before any other
         for leaf in (True, False):
             for fx in (fx for fx in self.drafts if fx in used and own[fx] is leaf):
-                path, kind = module_path(fx)[0], self.drafts[fx].kind
+                path, kind = module_path(at[fx])[0], self.drafts[fx].kind
                 if leaf and path not in names.values():
                     names[fx] = path
                 else:
                     names[fx] = _free(path if leaf else f"{path}.{kind}" if path else kind, taken)
                     taken.add(names[fx])
         return names
+
+    def _with_maps(self, names: dict[Any, str]) -> Iterator[Node]:
+        """The nodes; those of tokens are followed by their feature maps, which get their names."""
+        grids = {fx: grid for fx in names if (grid := self._grid(fx)) is not None}
+        listed = {fx: f"{names[fx]}.tokens" for fx in grids}
+        renamed = {**names, **listed}
+        for fx, draft in self.drafts.items():
+            if fx in names:
+                yield (node := self._renamed(draft, renamed))
+                if fx in grids:
+                    yield feature_maps(node, names[fx], grids[fx])
+        self.outputs = {
+            key: next((listed[fx] for fx in listed if names[fx] == name), name)
+            for key, name in self.outputs.items()
+        }
+
+    def _grid(self, fx: Any) -> Grid | None:
+        """Where a layer's channels and positions are, if it does not list them as maps do."""
+        op = self.drafts[fx].op
+        moves = op.reshapes or op.views or op.passes_through or op.concatenates
+        grid = None if fx.name in self.channels_first else grid_of(self.axes.get(fx))
+        same_shape = grid is not None and len(grid.order) == len(self.drafts[fx].shape)
+        return None if grid is None or grid.plain or moves or not same_shape else grid
 
     def _renamed(self, draft: Node, names: dict[Any, str]) -> Node:
         by_fx_name = {fx.name: name for fx, name in names.items()}
@@ -269,6 +346,12 @@ def _learned(program: Any, stored: dict[str, Tensor]) -> set[str]:
     return names & stored.keys()
 
 
+def _written(program: Any) -> set[str]:
+    """Placeholders of tensors that forward() makes of numbers, as torch.tensor(0.5) does."""
+    specs = program.graph_signature.input_specs
+    return {spec.arg.name for spec in specs if spec.kind is InputKind.CONSTANT_TENSOR}
+
+
 def _mixes_images(fx: Any, batch: Any) -> bool:
     """Whether a value has not one row for each image, or is as long as the batch elsewhere too."""
     shape = fx.meta["val"].shape
@@ -277,11 +360,16 @@ def _mixes_images(fx: Any, batch: Any) -> bool:
     return not all(isinstance(n, int) for n in shape[1:])
 
 
-def _batch(program: Any) -> Any:
-    """The symbol that stands for the number of images."""
+def _image(program: Any) -> Any:
+    """The graph's node that stands for the images."""
     user = program.graph_signature.user_inputs[0]
     (image,) = (node for node in program.graph.nodes if node.name == user)
-    return image.meta["val"].shape[0]
+    return image
+
+
+def _batch(program: Any) -> Any:
+    """The symbol that stands for the number of images."""
+    return _image(program).meta["val"].shape[0]
 
 
 def _shape(fx: Any) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from convscope.network.node import Op
 from convscope.network.ops.activations import ACTIVATIONS
+from convscope.network.ops.attention import ATTENTION
 from convscope.network.ops.copying import COPY, COPYING
 from convscope.network.ops.elementwise import ELEMENTWISE
 from convscope.network.ops.filters import FILTERS
@@ -48,6 +49,7 @@ OPS: tuple[Op, ...] = (
     *WHOLE_MAPS,
     *ACTIVATIONS,
     *ELEMENTWISE,
+    *ATTENTION,
 )
 _BY_ATEN = {overload: op for op in OPS for overload in op.aten}
 
