@@ -248,6 +248,8 @@ def atlas(
     layers: Iterable[str] | None = None,
     top: int = 9,
     rules: str | Rules = "deconvnet",
+    plain: bool = False,
+    check: int = 1,
     resume: bool = False,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -265,6 +267,8 @@ def atlas(
         layers: names; None is every convolutional layer.
         top: images kept of each feature map, 1 to 100.
         rules: of the projections, or their name.
+        plain: patches and projections alone.
+        check: how many of the strongest pictures of each feature map are checked.
         resume: go on where an interrupted atlas stopped.
         batch_size, workers: images at a time, and threads that read them.
         device: auto, cpu or cuda.
@@ -292,7 +296,7 @@ def atlas(
     made = build_atlas(
         opened, _images(images, opened.input_shape[-1]), Path(out),
         layers=layers, top=top, batch_size=batch_size, workers=workers, resume=resume,
-        rules=rules_named(rules) if isinstance(rules, str) else rules,
+        rules=rules_named(rules) if isinstance(rules, str) else rules, plain=plain, check=check,
         device=str(choose_device(_one_of(Device, device))), progress=progress,
     )  # fmt: skip
     write_page(Path(out))

@@ -111,14 +111,14 @@ COMMANDS = (
     Command("occlude-figure", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.png"),
     Command(
         "atlas",
-        "atlas run:run scenes:val:24 --layers conv1,conv5 --top 2 --batch-size 4 "
+        "atlas run:run scenes:val:24 --plain --layers conv1,conv5 --top 2 --batch-size 4 "
         "--out atlas --workers 1",
         stops="*work/state.safetensors",
         changed=("--top 3", "top"),
     ),
     Command(
         "atlas-mine",
-        f"atlas {MINE} photos --preprocess unit --fit stretch --rules gradient --top 2 "
+        f"atlas {MINE} photos --preprocess unit --fit stretch --rules gradient --top 2 --plain "
         "--layers 0 "
         "--out atlas --workers 1",
         needs=("factory.py", "net.safetensors", "photos"),

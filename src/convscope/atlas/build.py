@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from convscope.atlas.checkpoint import Plan, WorkFolder, claim_atlas
-from convscope.atlas.manifest import DataRecord, LayerRecord, Manifest, SkippedRecord
+from convscope.atlas.checkpoint import Plan, WorkFolder, as_begun, claim_atlas
+from convscope.atlas.manifest import (
+    DataRecord,
+    ExtrasRecord,
+    LayerRecord,
+    Manifest,
+    SkippedRecord,
+)
 from convscope.atlas.records import (
     field_record,
     image_records,
@@ -35,7 +41,8 @@ from convscope.atlas.store import (
     write_manifest,
     write_tables,
 )
-from convscope.atlas.tiles import AtlasLayer
+from convscope.atlas.tiles import KINDS, PLAIN, AtlasLayer
+from convscope.atlas.trust import CHECKS
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, BadInput, BadModel, BadOption
 from convscope.images.image_set import ImageSet
@@ -69,6 +76,8 @@ class Search:
         rules: the method of projection.
         batch_size: images at a time; None takes as many as fit the memory budget.
         workers: threads that decode images; None takes one per core.
+        plain: patches and projections alone.
+        check: how many of the strongest pictures of each feature map are checked; 0 is none.
     """
 
     layers: tuple[str, ...] | None = None
@@ -76,6 +85,21 @@ class Search:
     rules: Rules = DECONVNET
     batch_size: int | None = None
     workers: int | None = None
+    plain: bool = False
+    check: int = 1
+
+    @property
+    def extras(self) -> ExtrasRecord | None:
+        """What the atlas holds besides patches and projections."""
+        if self.plain:
+            return None
+        return ExtrasRecord(
+            kinds=KINDS,
+            check=self.check,
+            shifts=CHECKS.shifts,
+            neighbours=CHECKS.neighbours,
+            draws=CHECKS.draws,
+        )
 
 
 def build_atlas(
@@ -89,6 +113,8 @@ def build_atlas(
     workers: int | None = None,
     resume: bool = False,
     rules: Rules = DECONVNET,
+    plain: bool = False,
+    check: int = 1,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Atlas:
@@ -110,6 +136,9 @@ def build_atlas(
         resume: go on with an unfinished atlas of the same model, images and settings. It ends with
             the same bytes as one that was never stopped (if batch size and threads are the same).
         rules: the method of projection.
+        plain: patches and projections alone.
+        check: how many of the strongest pictures of each feature map are checked (`convscope.check`
+            with fewer draws); 0 is none.
         device: as torch names it.
         progress: called with (what is counted, how many are done, how many there are).
 
@@ -128,7 +157,9 @@ def build_atlas(
         >>> atlas = convscope.build_atlas(model, convscope.open_images("photos/"), "atlas")
         >>> atlas.projection("conv5", channel=12, rank=0).show()
     """
-    search = Search(None if layers is None else tuple(layers), top, rules, batch_size, workers)
+    search = Search(
+        None if layers is None else tuple(layers), top, rules, batch_size, workers, plain, check
+    )
     write_atlas(model, images, out, search, resume=resume, device=device, progress=progress)
     return open_atlas(out)
 
@@ -164,7 +195,12 @@ def write_atlas(
     network = model.network().to(_device(device))
     names = layers_with_maps(network, search.layers)
     _check_same_inputs(model, images, ranks)
-    plan = ranks.from_first(lambda: _plan(model, images, names, search, network))
+
+    def planned() -> Plan:
+        plan = _plan(model, images, names, search, network)
+        return as_begun(out, plan) if resume else plan
+
+    plan = ranks.from_first(planned)
     try:
         with claim_atlas(out, plan, resume=resume) if ranks.first else nullcontext() as work:
             if ranks.from_first(lambda: work is not None):
@@ -228,6 +264,7 @@ class _Job:
             batch_size=batch, workers=search.workers, folder=self.out, work=self.work,
             ranks=self.ranks,
             progress=lambda done, total: self.progress("projections", done, total),
+            checked=0 if self.plan.extras is None else self.plan.extras.check,
         ).render(layers)  # fmt: skip
         if self.ranks.first:
             phases = {"images": seen.seconds, "tables": written, "projections": rendered}
@@ -251,7 +288,8 @@ class _Job:
         write_tables(self.out, tables)
         write_images(self.out, image_records(self.images))
         self._write_filters(records)
-        return [AtlasLayer(record, tables[record.name]) for record in records]
+        kinds = PLAIN if self.plan.extras is None else self.plan.extras.kinds
+        return [AtlasLayer(record, tables[record.name], kinds) for record in records]
 
     def _withdraw(self) -> None:
         """Leave nothing of an atlas that cannot be made."""
@@ -308,7 +346,8 @@ class _Job:
         self, records: list[LayerRecord], seen: ScanState, batch: int, phases: dict[str, float]
     ) -> Manifest:
         """The manifest of the finished atlas; `phases` has the seconds by what was done."""
-        asked = {name: getattr(self.plan, name) for name in Plan.model_fields if name != "layers"}
+        asked = {name: getattr(self.plan, name) for name in Plan.model_fields}
+        del asked["layers"], asked["plain"]
         return Manifest(
             convscope_version=importlib.metadata.version("convscope"),
             batch_size=batch,
@@ -326,6 +365,11 @@ class _Job:
 def _check(search: Search, images: ImageSet) -> None:
     if not 1 <= search.top <= MOST_RANKS:
         raise BadOption(f"top is {search.top}; a feature map can keep 1 to {MOST_RANKS} images")
+    if not 0 <= search.check <= search.top:
+        raise BadOption(
+            f"check is {search.check}; of {search.top} pictures of a feature map 0 to "
+            f"{search.top} can be checked"
+        )
     if search.batch_size is not None and search.batch_size < 1:
         raise BadOption(f"batch size is {search.batch_size}; it must be at least 1")
     if len(images) == 0:
@@ -372,6 +416,8 @@ def _plan(
         rules=search.rules.name,
         device=str(network.device),
         layers=names,
+        plain=search.plain,
+        extras=search.extras,
     )
 
 

@@ -7,6 +7,7 @@ While an atlas is being made, its folder holds a folder `work`:
     drawn.json           which layers have their sheets, and how many images of the next ones are
                          projected (`Rendered`)
     tiles/               tiles that wait for their sheet
+    trust/               how far pictures can be trusted, until the last layer's are known
     lock                 held by the process at work
 
 A kill at any moment leaves each of these old or new, never half; tiles are written again unless
@@ -25,6 +26,7 @@ from pydantic import ValidationError
 
 from convscope.atlas.manifest import (
     DataRecord,
+    ExtrasRecord,
     Manifest,
     ModelRecord,
     PreprocessRecord,
@@ -37,7 +39,7 @@ from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.differences import all_differences
 from convscope.store.lock import held
 
-__all__ = ["Plan", "Rendered", "WorkFolder", "claim_atlas"]
+__all__ = ["Plan", "Rendered", "WorkFolder", "as_begun", "claim_atlas"]
 
 
 class Plan(StoredRecord):
@@ -52,6 +54,8 @@ class Plan(StoredRecord):
         rules: name of the method of projection.
         device: that the network is run on.
         layers: their names.
+        plain: whether it holds patches and projections alone; None in older plans, which all do.
+        extras: what it holds besides; None where it is plain.
     """
 
     model: ModelRecord
@@ -62,12 +66,14 @@ class Plan(StoredRecord):
     rules: str
     device: str
     layers: tuple[str, ...]
+    plain: bool | None = None
+    extras: ExtrasRecord | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Plan:
         """The plan that led to a finished atlas."""
         layers = tuple(record.name for record in manifest.layers)
-        shared = cls.model_fields.keys() - {"layers"}
+        shared = cls.model_fields.keys() - {"layers", "plain"}
         return cls(layers=layers, **{name: getattr(manifest, name) for name in shared})
 
     def differences(self, other: Plan) -> str:
@@ -101,6 +107,8 @@ class Plan(StoredRecord):
             "device": self.device,
             "layers": _few(self.layers),
             "output": self.model.output,
+            "what it holds": "patches and projections" if self.extras is None else "all",
+            "check": None if self.extras is None else self.extras.check,
         }
 
 
@@ -126,12 +134,14 @@ class WorkFolder:
     Attributes:
         path: of the folder.
         tiles: the folder of the tiles that wait for their sheets.
+        trust: the folder of the numbers that wait for the last layer.
         tables: the state of the first pass.
     """
 
     def __init__(self, atlas: Path) -> None:
         self.path = atlas / WORK
         self.tiles = self.path / "tiles"
+        self.trust = self.path / "trust"
         self.tables = CheckpointFile(self.path / "state.safetensors")
 
     def save_rendered(self, state: Rendered) -> None:
@@ -151,6 +161,25 @@ class WorkFolder:
             return Rendered()
         except (OSError, ValidationError) as error:
             raise _unreadable(path, error) from None
+
+
+def as_begun(atlas: Path, plan: Plan) -> Plan:
+    """The plan for going on with an atlas: one that does not say what it holds stays plain.
+
+    Args:
+        atlas: the folder.
+        plan: what is asked for.
+    """
+    try:
+        existing = _existing(atlas)
+    except FolderInUse:  # `claim_atlas` says so
+        return plan
+    if existing is None:
+        return plan
+    earlier = Plan.of(existing) if isinstance(existing, Manifest) else existing
+    if earlier.plain is not None or earlier.extras is not None:
+        return plan
+    return plan.model_copy(update={"plain": None, "extras": None})
 
 
 @contextmanager

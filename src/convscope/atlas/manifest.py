@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 
 __all__ = [
     "DataRecord",
+    "ExtrasRecord",
     "FieldRecord",
     "ImageRecord",
     "LayerRecord",
@@ -161,6 +162,25 @@ class ImageRecord(StoredRecord):
     class_name: str | None
 
 
+class ExtrasRecord(StoredRecord):
+    """What an atlas holds besides patches and projections.
+
+    Attributes:
+        kinds: of each winner's pictures.
+        check: N, how many of the strongest pictures of each feature map were checked; their
+            numbers are in trust.safetensors.
+        shifts: moved copies of each picture's mask that stand for chance.
+        neighbours: other units of the position that each is compared with, at most.
+        draws: how often the unit's own block was drawn anew.
+    """
+
+    kinds: tuple[str, ...]
+    check: int
+    shifts: int
+    neighbours: int
+    draws: int
+
+
 class Manifest(StoredRecord):
     """What an atlas shows and how it was made.
 
@@ -182,6 +202,8 @@ class Manifest(StoredRecord):
         seconds: spent, in all runs of a resumed atlas.
         seconds_by_phase: the same by what was done.
         complete: whether the atlas is finished.
+        extras: what it holds besides patches and projections; None, and not written, in a plain
+            one.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -201,3 +223,10 @@ class Manifest(StoredRecord):
     seconds: float
     seconds_by_phase: dict[str, float]
     complete: bool
+    extras: ExtrasRecord | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_missing_extras(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields by name, without extras that are None."""
+        fields: dict[str, Any] = write(self)
+        return {k: v for k, v in fields.items() if k != "extras" or v is not None}

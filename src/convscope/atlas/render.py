@@ -1,8 +1,9 @@
-"""The second pass: the winners' patches and projections, and the sheets that hold them.
+"""The second pass: the winners' pictures and how far to trust them, and the sheets.
 
 Winners are grouped by image, so that an image is decoded and run forward once for all the units of
 all layers that it won (of as many layers as fit the tile budget on disk). Tiles wait in plain files
-until every image has been through, then each layer's sheets are written.
+until every image has been through, then each layer's sheets are written. The strongest pictures of
+each map are checked on the same pass.
 """
 
 from __future__ import annotations
@@ -27,18 +28,24 @@ from convscope.atlas import sheets
 from convscope.atlas.checkpoint import Rendered, WorkFolder
 from convscope.atlas.sheets import Pixels
 from convscope.atlas.store import sheet_path
-from convscope.atlas.tiles import KINDS, AtlasLayer, Tile, TileFiles, Winner, read_tiles
+from convscope.atlas.tiles import AtlasLayer, Tile, TileFiles, Winner, read_tiles
+from convscope.atlas.trust import CHECKS, numbers_of, write_trust
+from convscope.atlas.trust_files import Measured, TrustFiles, read_numbers
 from convscope.distributed import Ranks
-from convscope.errors import BadData
+from convscope.errors import BadData, NonFinite
 from convscope.geometry.box import Box
 from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.pictures import GREY, crop, shown_box
 from convscope.images.preprocess import Preprocess
+from convscope.methods.checks import Checker, Trust
 from convscope.methods.descent import Start, crops_pay
 from convscope.methods.project import project_fields
 from convscope.methods.rules import InitialSignal, Rules
+from convscope.network.graph import Graph
 from convscope.network.network import Network
+from convscope.network.trace import Trace
+from convscope.network.unit import Unit
 from convscope.store.atomic import replace_file
 
 __all__ = ["Renderer", "project_winners"]
@@ -51,8 +58,7 @@ TILES_AT_ONCE = 200  # that a process hands over; between two reports of progres
 
 @torch.no_grad()
 def project_winners(
-    network: Network,
-    images: Tensor,
+    trace: Trace,
     winners: Sequence[tuple[int, Winner]],
     activations: Mapping[str, str],
     rules: Rules,
@@ -60,8 +66,7 @@ def project_winners(
     """Project winners of one batch of images, each cut to what its picture shows.
 
     Args:
-        network: on the device that is used.
-        images: preprocessed.
+        trace: of the batch; it is run as far as it is asked.
         winners: (row, winner) pairs of any layers; the row is the image's place in the batch.
         activations: layer -> the layer whose value is its activation.
         rules: the method of projection.
@@ -71,12 +76,12 @@ def project_winners(
         receptive field and outside the image.
 
     Shape:
-        images (B, 3, H, W); each projection (3, h, w).
+        each projection (3, h, w).
     """
+    network = trace.network
     extent = network.input_shape[1:]
     counts = Counter(activations[winner.layer] for _, winner in winners)
     from_crops = crops_pay(network, counts, len({row for row, _ in winners}), rules)
-    trace = network.trace(images, [])  # it runs as far as it is asked
     for layer in dict.fromkeys(winner.layer for _, winner in winners):
         of_layer = [(row, winner) for row, winner in winners if winner.layer == layer]
         rows = torch.tensor([row for row, _ in of_layer], device=network.device)
@@ -94,7 +99,7 @@ def _seen_from(origin: Box, box: Box) -> Box:
     return Box(box.top - rows, box.left - columns, box.bottom - rows, box.right - columns)
 
 
-def _start(network: Network, activation: str, winners: Sequence[Winner], rules: Rules) -> Start:
+def _start(network: Graph, activation: str, winners: Sequence[Winner], rules: Rules) -> Start:
     """The initial signal of the backward walk at winners of one layer."""
     places = torch.tensor([(w.channel, w.row, w.column) for w in winners], device=network.device)
     value = torch.tensor([w.value for w in winners], device=network.device, dtype=network.dtype)
@@ -117,6 +122,7 @@ class Renderer:
         work: its work folder; None in all processes but the first, which alone writes.
         ranks: process r of n renders the batches r, r + n, ..., and hands its tiles to the first.
         progress: called with (winners rendered, winners in all).
+        checked: how many of the strongest pictures of each map are checked.
     """
 
     network: Network
@@ -129,6 +135,7 @@ class Renderer:
     work: WorkFolder | None
     ranks: Ranks
     progress: Callable[[int, int], None]
+    checked: int = 0
 
     def render(self, layers: Sequence[AtlasLayer]) -> float:
         """Write every layer's sheets; what an interrupted run had finished is kept.
@@ -150,9 +157,10 @@ class Renderer:
         def tell(done: int) -> None:
             self.progress(sum(counts[: state.layers]) + done, sum(counts))
 
+        checker = Checker(self.network, self.rules, CHECKS)
         while state.layers < len(layers):
             group = _group(layers[state.layers :], state.group)
-            state = self._render_tiles(group, state, tell)
+            state = self._render_tiles(group, state, tell, checker)
             started = time.monotonic()
             if self.work is not None:
                 _write_sheets(group, self.folder, self.work.tiles, self.workers)
@@ -163,11 +171,23 @@ class Renderer:
             if self.work is not None:
                 self.work.save_rendered(state)
                 shutil.rmtree(self.work.tiles, ignore_errors=True)
+        if self.checked and self.work is not None:
+            write_trust(
+                self.folder,
+                {
+                    layer.record.name: read_numbers(self.work.trust, layer, self.checked)
+                    for layer in layers
+                },
+            )
         tell(0)
         return state.seconds
 
     def _render_tiles(
-        self, group: Sequence[AtlasLayer], state: Rendered, tell: Callable[[int], None]
+        self,
+        group: Sequence[AtlasLayer],
+        state: Rendered,
+        tell: Callable[[int], None],
+        checker: Checker,
     ) -> Rendered:
         """All tiles of a group of layers; images that `state` counts are done already."""
         by_image: dict[int, list[Winner]] = {}
@@ -179,15 +199,16 @@ class Renderer:
         done = sum(len(by_image[image]) for image in order[: state.images])
         started = saved = time.monotonic()
         tell(done)
-        with self._tile_files(group, state) as files, closing(self._read(rounds)) as read:
+        pieces = {image: self._pieces(winners, group) for image, winners in by_image.items()}
+        with self._files(group, state) as files, closing(self._read(rounds)) as read:
             for shared in rounds:
                 batch = next(read) if self.ranks.rank < len(shared) else None
-                tiles = iter(()) if batch is None else self._tiles(batch, by_image, group)
-                most = max(sum(len(by_image[image]) for image in share) for share in shared)
-                for at in range(0, len(KINDS) * most, TILES_AT_ONCE):
+                made = iter(()) if batch is None else self._made(batch, by_image, group, checker)
+                most = max(sum(pieces[image] for image in share) for share in shared)
+                for at in range(0, most, TILES_AT_ONCE):
                     if at:
                         tell(done)
-                    parts = self.ranks.gathered(list(islice(tiles, TILES_AT_ONCE)))
+                    parts = self.ranks.gathered(list(islice(made, TILES_AT_ONCE)))
                     if files is not None:
                         done += files.write(chain.from_iterable(parts))
                 now = time.monotonic()
@@ -206,18 +227,29 @@ class Renderer:
                 tell(done)
         return state
 
+    def _pieces(self, winners: Sequence[Winner], group: Sequence[AtlasLayer]) -> int:
+        """How many tiles and checks an image's winners get."""
+        tiles = len(group[0].kinds) * len(winners)
+        return tiles + sum(self._is_checked(winner) for winner in winners)
+
+    def _is_checked(self, winner: Winner) -> bool:
+        """Whether a winner's picture is checked: one that is not above zero cannot fall."""
+        return winner.rank < self.checked and winner.value > 0
+
     @contextmanager
-    def _tile_files(
-        self, group: Sequence[AtlasLayer], state: Rendered
-    ) -> Iterator[TileFiles | None]:
-        """Where the tiles wait; None in all processes but the first."""
+    def _files(self, group: Sequence[AtlasLayer], state: Rendered) -> Iterator[_Files | None]:
+        """Where what was made waits; None in all processes but the first."""
         if self.work is None:
             yield None
             return
         if state.images == 0:
             shutil.rmtree(self.work.tiles, ignore_errors=True)  # of a group that is on its sheets
-        with TileFiles(self.work.tiles, group) as files:
-            yield files
+        with ExitStack() as stack:
+            tiles = stack.enter_context(TileFiles(self.work.tiles, group))
+            trust = None
+            if self.checked:
+                trust = stack.enter_context(TrustFiles(self.work.trust, group, self.checked))
+            yield _Files(tiles, trust)
 
     def _read(self, rounds: Sequence[Sequence[Sequence[int]]]) -> Generator[Batch, None, None]:
         """This process's batches.
@@ -240,31 +272,123 @@ class Renderer:
                 )
             yield batch
 
-    def _tiles(
-        self, batch: Batch, by_image: Mapping[int, Sequence[Winner]], group: Sequence[AtlasLayer]
-    ) -> Iterator[Tile]:
-        """Both tiles of each winner of a batch: all patches, then all projections."""
+    def _made(
+        self,
+        batch: Batch,
+        by_image: Mapping[int, Sequence[Winner]],
+        group: Sequence[AtlasLayer],
+        checker: Checker,
+    ) -> Iterator[Tile | Measured]:
+        """All tiles of the winners of a batch, then the checks of the strongest."""
         winners = [
             (row, winner)
             for row, image in enumerate(batch.indices.tolist())
             for winner in by_image[image]
         ]
         pictures = torch.from_numpy(self.preprocess.to_uint8(batch.tensors)).permute(0, 3, 1, 2)
-        for row, winner in winners:
-            shown = shown_box(winner.box, *pictures.shape[2:])
-            patch = crop(pictures[row], shown, GREY, within=winner.box)
-            yield Tile("patch", winner, sheets.patch_tile(patch))
         activations = {layer.record.name: layer.record.activation for layer in group}
-        projected = project_winners(self.network, batch.tensors, winners, activations, self.rules)
-        for winner, projection in projected:
-            rgb = self.preprocess.rgb(projection)
-            yield Tile("projection", winner, sheets.projection_tile(rgb))
+        rows = {winner: row for row, winner in winners}
+        trace = self.network.trace(batch.tensors, [])  # it runs as far as it is asked
+        for winner, projection in project_winners(trace, winners, activations, self.rules):
+            shown = shown_box(winner.box, *pictures.shape[2:])
+            patch = crop(pictures[rows[winner]], shown, GREY, within=winner.box)
+            tiles = self._pictures(patch, projection, group[0].kinds)
+            yield from (Tile(kind, winner, pixels) for kind, pixels in tiles.items())
+        yield from check_winners(
+            checker,
+            trace,
+            [(row, winner) for row, winner in winners if self._is_checked(winner)],
+            activations,
+        )
+
+    def _pictures(
+        self, patch: Tensor, projection: Tensor, kinds: Sequence[str]
+    ) -> dict[str, Pixels]:
+        """A winner's tiles by kind."""
+        tile = sheets.patch_tile(patch)
+        makers: dict[str, Callable[[], Pixels]] = {
+            "patch": lambda: tile,
+            "projection": lambda: sheets.projection_tile(self.preprocess.rgb(projection)),
+            "spotlight": lambda: sheets.spotlight_tile(tile, projection),
+        }
+        return {kind: makers[kind]() for kind in kinds}
 
     def _batch_size(self, group: Sequence[AtlasLayer]) -> int:
         """How many images may be run forward together with their activations kept."""
         below = self.network.below([layer.record.activation for layer in group])
         kept = 4 * sum(torch.Size(node.shape).numel() for node in below)
         return max(1, min(self.batch_size, TRACE_BYTES // max(1, kept)))
+
+
+def check_winners(
+    checker: Checker,
+    trace: Trace,
+    winners: Sequence[tuple[int, Winner]],
+    activations: Mapping[str, str],
+) -> Iterator[Measured]:
+    """Measure how far the pictures of some winners can be trusted.
+
+    Args:
+        checker: of the network.
+        trace: of a batch of images.
+        winners: (row, winner) pairs of any layers; the row is the image's place in the batch.
+        activations: layer -> the layer whose value is its activation.
+    """
+    if not winners:
+        return
+    images, at = torch.tensor([row for row, _ in winners]).unique(return_inverse=True)
+    few = trace if len(images) == len(trace) else trace.rows(images)
+    rows = at.tolist()
+    for layer in dict.fromkeys(winner.layer for _, winner in winners):
+        mine = [i for i, (_, winner) in enumerate(winners) if winner.layer == layer]
+        on_grid = len(trace.network.layer(activations[layer]).shape) == 3
+        units = [
+            Unit(activations[layer], winner.channel, *((winner.row, winner.column) * on_grid))
+            for winner in (winners[i][1] for i in mine)
+        ]
+        for i, trust in zip(
+            mine, _checked(checker, few, units, [rows[i] for i in mine]), strict=True
+        ):
+            if trust is not None:
+                yield Measured(winners[i][1], numbers_of(trust))
+
+
+def _checked(
+    checker: Checker, trace: Trace, units: Sequence[Unit], rows: Sequence[int]
+) -> list[Trust | None]:
+    """What is known of some units' pictures; None where a number is not finite."""
+    try:
+        return list(checker.check(trace, units, images=rows))
+    except NonFinite:
+        if len(units) == 1:
+            return [None]
+        alone = zip(units, rows, strict=True)
+        return [_checked(checker, trace, [unit], [row])[0] for unit, row in alone]
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where tiles and checks wait until the last image has been through."""
+
+    tiles: TileFiles
+    trust: TrustFiles | None
+
+    def write(self, made: Iterable[Tile | Measured]) -> int:
+        """Write what was made.
+
+        Returns:
+            How many winners have all of their tiles with this.
+        """
+        every = list(made)
+        if self.trust is not None:
+            self.trust.write(one for one in every if isinstance(one, Measured))
+        return self.tiles.write(one for one in every if isinstance(one, Tile))
+
+    def flush(self) -> None:
+        """Make sure that everything written is on the disk."""
+        self.tiles.flush()
+        if self.trust is not None:
+            self.trust.flush()
 
 
 def _group(layers: Sequence[AtlasLayer], begun: int) -> list[AtlasLayer]:
@@ -313,10 +437,10 @@ def _sheets(
         ("", sheets.MAPS_PER_SHEET, sheets.rank_sheet),
         ("wall-", sheets.WALL**2, sheets.wall_sheet),
     )
-    for layer, kind, (prefix, maps, make) in product(layers, KINDS, makers):
+    for layer, (prefix, maps, make) in product(layers, makers):
         slug, channels = layer.record.slug, layer.record.channels
         exact = sheets.is_small(layer.record.window) and not prefix
-        for number, start in enumerate(range(0, channels, maps)):
+        for kind, (number, start) in product(layer.kinds, enumerate(range(0, channels, maps))):
             path = sheet_path(folder, slug, f"{prefix}{kind}", number)
             read = partial(read_tiles, tiles, layer, kind, start, min(start + maps, channels))
             if not path.exists():

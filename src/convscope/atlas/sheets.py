@@ -23,6 +23,7 @@ from torch import Tensor
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY, grey_scaled, shown_box
+from convscope.methods.spotlight import spotlight
 
 __all__ = [
     "MAPS_PER_SHEET",
@@ -34,6 +35,7 @@ __all__ = [
     "projection_tile",
     "rank_sheet",
     "shown_window",
+    "spotlight_tile",
     "tile_shape",
     "wall_sheet",
 ]
@@ -97,12 +99,31 @@ def projection_tile(projection: Tensor) -> Pixels:
         float32 (3, h, w), a crop of a projection that is zero outside the field
         -> uint8 (th, tw, 3).
     """
-    height, width = tile_shape((projection.shape[1], projection.shape[2]))
-    if (height, width) != projection.shape[1:]:
-        planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in projection.numpy())
-        reduced = (plane.resize((width, height), Image.Resampling.BILINEAR) for plane in planes)
-        projection = torch.from_numpy(np.stack([np.asarray(plane) for plane in reduced]))
-    return grey_scaled(projection, CLIP)
+    return grey_scaled(_reduced(projection), CLIP)
+
+
+def spotlight_tile(patch: Pixels, projection: Tensor) -> Pixels:
+    """Make the tile of a spotlight: the patch's, lit where the projection has its energy.
+
+    Args:
+        patch: the tile of the patch.
+        projection: a crop of a projection that is zero outside the field.
+
+    Shape:
+        uint8 (th, tw, 3), float32 (3, h, w) -> uint8 (th, tw, 3).
+    """
+    where = _reduced(projection.nan_to_num(0.0, 0.0, 0.0).abs().sum(0)[None])
+    return spotlight(torch.from_numpy(patch)[None], where[None])[0].numpy()
+
+
+def _reduced(planes: Tensor) -> Tensor:
+    """Planes (N, h, w) at the size of a tile."""
+    height, width = tile_shape((planes.shape[1], planes.shape[2]))
+    if (height, width) == planes.shape[1:]:
+        return planes
+    images = (Image.fromarray(np.ascontiguousarray(plane)) for plane in planes.numpy())
+    reduced = (image.resize((width, height), Image.Resampling.BILINEAR) for image in images)
+    return torch.from_numpy(np.stack([np.asarray(image) for image in reduced]))
 
 
 def rank_sheet(tiles: Pixels) -> Image.Image:

@@ -6,6 +6,11 @@
                          "/box" int64 (C, K, 4), "/active" "/non_finite" int64 (C,)
     sheets/<slug>/       patch-000.webp, projection-000.webp, wall-….webp, filters.webp (see sheets)
 
+Not in a plain atlas:
+
+    sheets/<slug>/       spotlight-000.webp, wall-spotlight-000.webp
+    trust.safetensors    how far the strongest pictures can be trusted (see trust)
+
 Every file is written beside its place and moved there whole, so a reader, or the next run after a
 kill, sees either the old bytes or the new ones.
 """
@@ -16,7 +21,7 @@ import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from PIL import Image
@@ -37,7 +42,10 @@ from convscope.atlas.manifest import (
     SkippedRecord,
 )
 from convscope.atlas.sheets import MAPS_PER_SHEET, cell_box
+from convscope.atlas.trust import TrustTable, read_trust, trust_of
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
+from convscope.methods.checks import Trust
+from convscope.network.unit import Unit
 from convscope.store.atomic import replace_file
 
 __all__ = [
@@ -120,6 +128,12 @@ class Atlas:
         self._records = {record.name: record for record in manifest.layers}
         self._sheet = lru_cache(maxsize=16)(_open_sheet)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of each winner's pictures, such as ("patch", "projection", "spotlight")."""
+        extras = self.manifest.extras
+        return ("patch", "projection") if extras is None else extras.kinds
+
     def record(self, layer: str) -> LayerRecord:
         """What the manifest says of a layer.
 
@@ -154,7 +168,67 @@ class Atlas:
         """
         return self._cell("projection", layer, channel, rank)
 
+    def spotlight(self, layer: str, channel: int, rank: int) -> Image.Image:
+        """The patch, lit where its unit's projection has its energy.
+
+        Args, result and errors are those of `patch`, and:
+
+        Raises:
+            BadOption: the atlas is a plain one, without spotlights.
+        """
+        return self._cell("spotlight", layer, channel, rank)
+
+    def trust(self, layer: str, channel: int, rank: int = 0) -> Trust | None:
+        """How far a picture can be trusted, as far as the atlas knows.
+
+        Args:
+            layer: its name.
+            channel: the feature map.
+            rank: the place among the map's strongest, from 0.
+
+        Returns:
+            What was measured; None where the picture was not checked: the atlas is a plain one, or
+            checks fewer pictures of each map, or the unit is not above zero.
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+            NoSuchUnit: no such channel.
+            BadOption: no such rank.
+
+        Example:
+            >>> atlas.trust("conv5", channel=12).sentence
+        """
+        record = self._check(layer, channel, rank)
+        extras = self.manifest.extras
+        if extras is None or rank >= extras.check:
+            return None
+        table, places = self._trust[layer], self.layers[layer]
+        unit = Unit(record.activation, channel, *self._position(places, channel, rank))
+        return trust_of({field: float(table[field][channel, rank]) for field in table}, unit)
+
+    @cached_property
+    def _trust(self) -> dict[str, TrustTable]:
+        try:
+            return read_trust(self.folder, self.layers)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise _damaged(self.folder, error) from None
+
+    @staticmethod
+    def _position(table: LayerTable, channel: int, rank: int) -> tuple[int, int] | tuple[()]:
+        row, column = int(table.row[channel, rank]), int(table.column[channel, rank])
+        return (row, column) if row >= 0 else ()
+
     def _cell(self, kind: str, layer: str, channel: int, rank: int) -> Image.Image:
+        record = self._check(layer, channel, rank)
+        if kind not in self.kinds:
+            raise BadOption(
+                f"the atlas in {self.folder} holds no {kind}s; make it anew, without --plain"
+            )
+        sheet = self._sheet(sheet_path(self.folder, record.slug, kind, channel // MAPS_PER_SHEET))
+        return sheet.crop(cell_box(channel, rank, record.tile))
+
+    def _check(self, layer: str, channel: int, rank: int) -> LayerRecord:
+        """A layer's record, if it has the channel and the atlas the rank."""
         record = self.record(layer)
         if not 0 <= channel < record.channels:
             raise NoSuchUnit(
@@ -165,8 +239,7 @@ class Atlas:
                 f"the atlas holds ranks 0 to {self.manifest.top - 1} of each feature map; "
                 f"found {rank}"
             )
-        sheet = self._sheet(sheet_path(self.folder, record.slug, kind, channel // MAPS_PER_SHEET))
-        return sheet.crop(cell_box(channel, rank, record.tile))
+        return record
 
 
 def open_atlas(folder: str | Path) -> Atlas:

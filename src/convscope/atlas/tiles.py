@@ -1,4 +1,4 @@
-"""Tiles: a winner's two small pictures, and the plain files in which they wait for their sheets."""
+"""Tiles: a winner's small pictures, and the plain files in which they wait for their sheets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from convscope.atlas.store import LayerTable
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY
 
-__all__ = ["KINDS", "AtlasLayer", "Tile", "TileFiles", "Winner", "read_tiles"]
+__all__ = ["KINDS", "PLAIN", "AtlasLayer", "Tile", "TileFiles", "Winner", "read_tiles"]
 
-KINDS = ("patch", "projection")  # in the order in which a winner gets them
+PLAIN = ("patch", "projection")
+KINDS = (*PLAIN, "spotlight")  # in the order in which a winner gets them
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Winner:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """One of a winner's two small pictures.
+    """One of a winner's small pictures.
 
     Attributes:
         kind: one of `KINDS`.
@@ -68,10 +69,12 @@ class AtlasLayer:
     Attributes:
         record: what the manifest says of it.
         table: its strongest units.
+        kinds: the pictures that each of them gets, of `KINDS`.
     """
 
     record: LayerRecord
     table: LayerTable
+    kinds: tuple[str, ...] = PLAIN
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -80,8 +83,8 @@ class AtlasLayer:
 
     @property
     def bytes(self) -> int:
-        """The size of the layer's tiles of both kinds."""
-        return len(KINDS) * int(np.prod(self.shape))
+        """The size of the layer's tiles of all kinds."""
+        return len(self.kinds) * int(np.prod(self.shape))
 
     def winners(self) -> Iterator[Winner]:
         """The units in the table, in the order of feature maps and ranks."""
@@ -99,7 +102,7 @@ class AtlasLayer:
 
 
 class TileFiles:
-    """Tiles on disk, two plain files a layer, each tile at its own offset.
+    """Tiles on disk, a plain file for each kind of a layer's, each tile at its own offset.
 
     Plain writes, not a memory map: a full disk is then an error and not a dead process. Used in a
     `with` statement, which closes the files.
@@ -112,9 +115,10 @@ class TileFiles:
     def __init__(self, folder: Path, layers: Sequence[AtlasLayer]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._ranks = {layer.record.name: layer.shape[1] for layer in layers}
+        self._last = {layer.record.name: layer.kinds[-1] for layer in layers}
         self._files = {}
         for layer in layers:
-            for kind in KINDS:
+            for kind in layer.kinds:
                 path = _path(folder, layer, kind)
                 path.touch()
                 self._files[layer.record.name, kind] = path.open("r+b")
@@ -130,7 +134,7 @@ class TileFiles:
         """Write tiles at their places.
 
         Returns:
-            How many winners have both of their tiles with these.
+            How many winners have all of their tiles with these.
         """
         whole = 0
         for tile in tiles:
@@ -138,7 +142,7 @@ class TileFiles:
             file = self._files[winner.layer, tile.kind]
             file.seek((winner.channel * self._ranks[winner.layer] + winner.rank) * pixels.nbytes)
             file.write(pixels.data)
-            whole += tile.kind == KINDS[-1]
+            whole += self._last[winner.layer] == tile.kind
         return whole
 
     def flush(self) -> None:

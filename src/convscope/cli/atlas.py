@@ -42,6 +42,8 @@ class Mining:
         top: how many images each feature map keeps.
         rules: the method of projection.
         resume: go on with an unfinished atlas.
+        plain: patches and projections alone.
+        check: how many of the strongest pictures of each map are checked.
     """
 
     layers: LayersOption = None
@@ -50,6 +52,23 @@ class Mining:
     ] = 9
     rules: RulesOption = RulesName.DECONVNET
     resume: ResumeOption = False
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="Patches and projections alone: no spotlights, checks and statistics, in less "
+            "than half of the time.",
+        ),
+    ] = False
+    check: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Check the strongest N pictures of each map, as `convscope check` does, with "
+            "fewer draws.",
+        ),
+    ] = 1
 
 
 def atlas(
@@ -79,7 +98,9 @@ def atlas(
     from convscope.methods.rules import rules_named
 
     rules = rules_named(mining.rules)
-    search = Search(layers, mining.top, rules, running.batch_size, running.workers)
+    search = Search(
+        layers, mining.top, rules, running.batch_size, running.workers, mining.plain, mining.check
+    )
     with processes(device) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)
         session = replace(open_session(model, reading, running), warn=screen.warn)

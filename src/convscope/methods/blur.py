@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 __all__ = ["blur", "energy"]
 
@@ -28,9 +29,8 @@ def blur(maps: Tensor, sigma: float | tuple[float, float]) -> Tensor:
         2
     """
     down, across = (sigma, sigma) if isinstance(sigma, int | float) else sigma
-    flat = maps.reshape(-1, 1, *maps.shape[-2:])
-    flat = _along(flat, down, (1, 0))
-    return _along(flat, across, (0, 1)).reshape(maps.shape)
+    flat = _along(maps.reshape(-1, *maps.shape[-2:]), down, 1)
+    return _along(flat, across, 2).reshape(maps.shape)
 
 
 def energy(fields: Tensor, sigma: float) -> Tensor:
@@ -46,13 +46,20 @@ def energy(fields: Tensor, sigma: float) -> Tensor:
     return blur(fields.abs().sum(1), sigma)
 
 
-def _along(maps: Tensor, sigma: float, axis: tuple[int, int]) -> Tensor:
-    """Smooth (N, 1, H, W) along one axis: (1, 0) is down, (0, 1) is across."""
+def _along(maps: Tensor, sigma: float, axis: int) -> Tensor:
+    """Smooth maps (N, H, W) along one axis: 1 is down, 2 is across."""
     if sigma <= 0:
         return maps
+    bell = _bell_matrix(maps.shape[axis], float(sigma)).to(maps)
+    return bell @ maps if axis == 1 else maps @ bell.T
+
+
+@lru_cache(maxsize=64)
+def _bell_matrix(size: int, sigma: float) -> Tensor:
+    """(size, size) float64, by which each pixel weighs the others; a product, as bells are wide."""
     reach = max(1, round(REACH * sigma))
-    offsets = torch.arange(-reach, reach + 1, dtype=maps.dtype, device=maps.device)
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     bell = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    bell = (bell / bell.sum()).reshape(1, 1, *(len(offsets) if on else 1 for on in axis))
-    padding = (reach * axis[1], reach * axis[1], reach * axis[0], reach * axis[0])
-    return functional.conv2d(functional.pad(maps, padding, mode="replicate"), bell)
+    places = (torch.arange(size)[:, None] + offsets.long()).clamp(0, size - 1)
+    weights = (bell / bell.sum()).expand(size, -1)
+    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(1, places, weights)

@@ -275,12 +275,14 @@ class Checker:
         for layer in dict.fromkeys(unit.layer for unit in own.units):
             mine = [i for i, unit in enumerate(own.units) if unit.layer == layer]
             block = own_block(self.network, layer)
+            images, rows = own.images[mine].unique(return_inverse=True)
+            few = trace if len(images) == len(trace) else trace.rows(images, layer)
             for network in self._networks(layer):
                 changed = project(
-                    trace.under(network, block),
+                    few.under(network, block),
                     [own.units[i] for i in mine],
                     self.rules,
-                    images=[int(own.images[i]) for i in mine],
+                    images=rows.tolist(),
                 ).fields
                 for i, field in zip(mine, changed, strict=True):
                     likeness[i] += _correlations(own.fields[i], [field])

@@ -62,8 +62,8 @@ def _nearest(network: Graph, layer: str) -> list[str]:
 def with_block_redrawn(network: Graph, layer: str, generator: torch.Generator) -> Graph | None:
     """Return the network with its layer's own block as if it had never been learned.
 
-    Weights are drawn from a normal distribution of the mean and the deviation that they have;
-    biases and normalisations stay.
+    Weights are drawn from a normal distribution of the mean and the deviation that they have, NaN
+    and infinite ones left out; biases and normalisations stay.
 
     Args:
         network: The network; it stays as it is.
@@ -77,6 +77,8 @@ def with_block_redrawn(network: Graph, layer: str, generator: torch.Generator) -
     for name in own_block(network, layer):
         weight = network.nodes[name].tensors["weight"]
         drawn = torch.randn(weight.shape, generator=generator).to(weight)
-        deviation = weight.std() if weight.numel() > 1 else weight.abs().mean()
-        changed[name] = {"weight": weight.mean() + deviation * drawn}
+        known = weight[weight.isfinite()] if not weight.isfinite().all() else weight
+        known = known if known.numel() else weight.new_zeros(1)
+        deviation = known.std() if known.numel() > 1 else known.abs().mean()
+        changed[name] = {"weight": known.mean() + deviation * drawn}
     return network.with_tensors(changed) if changed else None

@@ -64,6 +64,20 @@ class Trace:
         """
         return self._without(changed, network)
 
+    def rows(self, rows: Tensor, layer: str | None = None) -> Trace:
+        """Some of the images, with what is known of them.
+
+        Args:
+            rows: int64, of the images.
+            layer: what is not below this layer is left out.
+        """
+        below = self.network.nodes.values() if layer is None else self.network.below([layer])
+        kept = {INPUT, *(node.name for node in below)}
+        other = Trace(self.network, _rows(self._values, kept, rows))
+        other._switches = _rows(self._switches, kept, rows)
+        other._places = _rows(self._places, kept, rows)
+        return other
+
     def replaced(self, layer: str, values: Tensor) -> Trace:
         """The same images with other values at one layer: what is above it follows from those.
 
@@ -177,3 +191,7 @@ class Trace:
         rows = values.reshape(-1, values.shape[-1])
         row, column = divmod(int(rows.argmax()), rows.shape[-1])
         return unit.at(row, column)
+
+
+def _rows(values: dict[str, Tensor], kept: set[str], rows: Tensor) -> dict[str, Tensor]:
+    return {name: value[rows] for name, value in values.items() if name in kept}

@@ -105,7 +105,8 @@ def _drawn(
         )
         for row, winner in entries
     }
-    projected = project_winners(network, images, entries, sight.activations, sight.rules)
+    trace = network.trace(images, [])  # it runs as far as it is asked
+    projected = project_winners(trace, entries, sight.activations, sight.rules)
     return [
         (winner, patches[winner], projection_tile(preprocess.rgb(projection)))
         for winner, projection in projected

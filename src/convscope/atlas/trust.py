@@ -1,0 +1,126 @@
+"""The trust strip of an atlas: the numbers beside its pictures, in tables and as `Trust`.
+
+trust.safetensors    "<layer>/<field>" float32 (C, N), each of FIELDS: of feature map c, the
+                     picture of rank n; NaN is what is not known
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from convscope.methods.checks import CheckSettings, Trust
+from convscope.methods.masking import Place
+from convscope.network.unit import Unit
+from convscope.stats import Estimate
+from convscope.store.atomic import replace_file
+
+__all__ = [
+    "CHECKS",
+    "FIELDS",
+    "TrustTable",
+    "numbers_of",
+    "read_trust",
+    "trust_of",
+    "write_trust",
+]
+
+TRUST = "trust.safetensors"
+CHECKS = CheckSettings(shifts=4, neighbours=4, draws=1)
+"""How carefully the pictures of an atlas are checked: there are thousands."""
+FIELDS = (
+    "activation",
+    "own",
+    "place",
+    "place_low",
+    "place_high",
+    "place_p",
+    "disc",
+    "specific",
+    "specific_low",
+    "specific_high",
+    "own_weights",
+    "own_weights_low",
+    "own_weights_high",
+    "twin",
+)
+"""What is known of a picture: as `Trust.to_dict` has it, `own` the drop with the picture's own
+places covered, and `twin` the channel that has the very same picture."""
+
+
+TrustTable = dict[str, Tensor]
+"""A layer's numbers by field, float32 (C, N)."""
+
+
+def numbers_of(trust: Trust) -> tuple[float, ...]:
+    """What is stored of a picture, in the order of `FIELDS`."""
+    known = {
+        **trust.to_dict(),
+        "own": trust.place and trust.place.own,
+        "twin": trust.twin and trust.twin.channel,
+    }
+    return tuple(math.nan if known[name] is None else float(known[name]) for name in FIELDS)
+
+
+def trust_of(numbers: dict[str, float], unit: Unit) -> Trust | None:
+    """What was stored of a unit's picture; None where nothing is known."""
+    if math.isnan(numbers["activation"]):
+        return None
+    above = _estimate(numbers, "place")
+    place = (
+        None if above is None else Place(numbers["own"], above, numbers["disc"], numbers["place_p"])
+    )
+    twin = numbers["twin"]
+    return Trust(
+        unit=unit,
+        activation=numbers["activation"],
+        place=place,
+        specific=_estimate(numbers, "specific"),
+        own_weights=_estimate(numbers, "own_weights"),
+        neighbours=(),
+        twin=None if math.isnan(twin) else Unit(unit.layer, int(twin), unit.row, unit.column),
+    )
+
+
+def _estimate(numbers: dict[str, float], name: str) -> Estimate | None:
+    mean, low, high = (numbers[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if math.isnan(mean):
+        return None
+    if math.isnan(low):
+        return Estimate(mean, None, None, None, 1)
+    return Estimate(mean, None, low, high, 2)
+
+
+def write_trust(atlas: Path, numbers: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write trust.safetensors.
+
+    Args:
+        atlas: its folder.
+        numbers: by layer.
+
+    Shape:
+        numbers: (C, N, F), F as many as there are `FIELDS`.
+    """
+    named = {
+        f"{layer}/{field}": torch.from_numpy(table[..., at].copy())
+        for layer, table in numbers.items()
+        for at, field in enumerate(FIELDS)
+    }
+    replace_file(atlas / TRUST, save(named))
+
+
+def read_trust(atlas: Path, layers: Iterable[str]) -> dict[str, TrustTable]:
+    """The numbers of an atlas's pictures by layer.
+
+    Raises:
+        OSError, SafetensorError, KeyError: the file is damaged.
+    """
+    tensors = load_file(atlas / TRUST)
+    return {name: {field: tensors[f"{name}/{field}"] for field in FIELDS} for name in layers}
