@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .network.network import Layer, Network, open_network
     from .network.trace import Trace
     from .network.unit import Unit
-    from .verbs import atlas, check, demo, layers, occlude, paper, train, visualize
+    from .verbs import atlas, check, contrast, demo, layers, occlude, paper, train, visualize
 
 _HOMES = {
     "DECONVNET": "methods.rules",
@@ -61,6 +61,7 @@ _HOMES = {
     "atlas": "verbs",
     "build_atlas": "atlas.build",
     "check": "verbs",
+    "contrast": "verbs",
     "correspond": "experiments.correspondence.sign_distance",
     "demo": "verbs",
     "diagnose": "experiments.diagnosis.diagnosis",
@@ -104,6 +105,7 @@ __all__ = [
     "atlas",
     "build_atlas",
     "check",
+    "contrast",
     "correspond",
     "demo",
     "diagnose",

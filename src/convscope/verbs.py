@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from convscope.images.image_set import ImageSet
     from convscope.methods.ascent.loop import AscentSettings
     from convscope.methods.checks import CheckSettings
+    from convscope.methods.contrastive import ContrastiveMap
     from convscope.methods.occlusion_maps import OcclusionMaps
     from convscope.methods.rules import Rules
     from convscope.methods.targets import TargetLike
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from convscope.training.loop import TrainingResult
     from convscope.training.recipe import Recipe
 
-__all__ = ["atlas", "check", "demo", "layers", "occlude", "paper", "train", "visualize"]
+__all__ = ["atlas", "check", "contrast", "demo", "layers", "occlude", "paper", "train", "visualize"]
 
 Place = str | os.PathLike[str]
 Choice = TypeVar("Choice", bound=Enum)
@@ -115,10 +116,7 @@ def occlude(
         >>> convscope.occlude("run:runs/demo/zfnet", "dog.jpg", target="dog").probability.min()
         >>> convscope.occlude(model, image, target=lambda scores: scores[3] - scores[5]).value
     """
-    from torch import Tensor
-
     from convscope.cli.occlude import Occluding, read_fill
-    from convscope.experiments.session import Picture
     from convscope.methods.occluder import Occluder
     from convscope.methods.occlusion import occlude as sweep_occluder
     from convscope.methods.sweep import Method, SweepPrecision
@@ -127,16 +125,58 @@ def occlude(
     watching = Occluding(target=words, layer=layer, unit=unit, fill=fill)
     watching.check()
     session = _session(model, device)
-    if isinstance(image, str):
-        image = session.tensor(session.picture(image))[0]
-    elif not isinstance(image, Tensor):
-        image = session.tensor(Picture("the image", image))[0]
     _, height, width = session.model.input_shape
     return sweep_occluder(
-        session.network, image.to(session.device), Occluder.fitting(height, width, size, stride),
+        session.network, _tensor(session, image), Occluder.fitting(height, width, size, stride),
         fill=read_fill(fill, session), batch_size=batch_size, progress=progress,
         method=_one_of(Method, method), precision=_one_of(SweepPrecision, precision),
         **{**watching.watched(session), **({} if words else {"target": target})},
+    )  # fmt: skip
+
+
+def contrast(
+    model: str | Model,
+    image: str | Image.Image | Tensor,
+    unit: str,
+    *,
+    size: int | None = None,
+    stride: int | None = None,
+    fill: str = "grey",
+    device: str = "auto",
+) -> ContrastiveMap:
+    """Find the part of an image that is one unit's own, as `convscope occlude --contrast` does.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        image: as of `occlude`.
+        unit: its address, `layer/channel`, which stands for the map's strongest position in the
+            image, or `layer/channel@row,column`.
+        size, stride: the box's side and step in pixels; None is a seventh of what the unit sees,
+            and half of the side.
+        fill: its colour, as `convscope occlude --fill` has it.
+        device: auto, cpu or cuda.
+
+    Returns:
+        By the box's place: what the unit loses, what its neighbours lose on average, and the
+        difference, `contrast`.
+
+    Raises:
+        NoSuchLayer, NoSuchUnit, BadInput, BadModel, BadImage, BadOption: what was given cannot be
+            opened, or does not fit; or the unit is not above zero in the image.
+
+    Example:
+        >>> found = convscope.contrast("run:runs/demo/zfnet", "dog.jpg", "conv5/12")
+        >>> found.box(*found.strongest)
+    """
+    from functools import partial
+
+    from convscope.cli.occlude import read_fill
+    from convscope.methods.contrastive import contrastive_occlusion, fitting_box
+
+    session = _session(model, device)
+    return contrastive_occlusion(
+        session.network, _tensor(session, image), unit,
+        partial(fitting_box, size=size, stride=stride), fill=read_fill(fill, session),
     )  # fmt: skip
 
 
@@ -457,6 +497,18 @@ def _session(model: str | Model, device: str) -> Session:
         return open_session(model, Reading(), Running(device=_one_of(Device, device)))
     where = choose_device(_one_of(Device, device))
     return Session(model, model.network().to(where), where, 0)
+
+
+def _tensor(session: Session, image: str | Image.Image | Tensor) -> Tensor:
+    """An IMAGE, a picture or a preprocessed tensor as the network takes it, (3, H, W)."""
+    from torch import Tensor
+
+    from convscope.experiments.session import Picture
+
+    if isinstance(image, Tensor):
+        return image.to(session.device)
+    picture = session.picture(image) if isinstance(image, str) else Picture("the image", image)
+    return session.tensor(picture)[0]
 
 
 def _one_of(kind: type[Choice], value: str) -> Choice:

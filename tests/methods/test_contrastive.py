@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.errors import BadInput
-from convscope.methods.contrastive import contrastive_occlusion
+from convscope.errors import BadInput, BadOption
+from convscope.geometry.box import Box
+from convscope.methods.contrastive import contrastive_occlusion, fitting_box
 from convscope.methods.occluder import Occluder
 from convscope.network.network import Network, open_network
 
@@ -71,3 +72,44 @@ def test_what_cannot_fall_is_refused(network: Network, image: torch.Tensor) -> N
         contrastive_occlusion(
             network, image, "4/{}@{},{}".format(*silent), Occluder(3, 3), fill=0.0
         )
+
+
+def test_a_pixel_has_the_mean_over_the_boxes_that_cover_it(
+    network: Network, image: torch.Tensor
+) -> None:
+    for occluder in (Occluder(3, 2), Occluder((2, 1), (2, 3)), Occluder(1, 4)):
+        found = contrastive_occlusion(network, image, "4/2", occluder, fill=0.0)
+        spread = found.over_pixels(found.contrast)
+        assert spread.shape == (found.seen.height, found.seen.width)
+        rows, columns = found.contrast.shape
+        boxes = [(i, j, found.box(i, j)) for i in range(rows) for j in range(columns)]
+        for row in range(found.seen.height):
+            for column in range(found.seen.width):
+                y, x = row + found.seen.top, column + found.seen.left
+                over = [
+                    float(found.contrast[i, j])
+                    for i, j, box in boxes
+                    if box.top <= y < box.bottom and box.left <= x < box.right
+                ]
+                if over:
+                    expected = sum(over) / len(over)
+                    assert float(spread[row, column]) == pytest.approx(expected, abs=1e-9)
+        assert spread.isfinite().all()
+
+
+def test_the_strongest_place_is_in_the_record(network: Network, image: torch.Tensor) -> None:
+    found = contrastive_occlusion(network, image, "4/2", Occluder(3, 2), fill=0.0)
+    i, j = found.strongest
+    told = found.to_dict()["strongest"]
+    assert told["contrast"] == float(found.contrast.max()) == float(found.contrast[i, j])
+    assert told["contrast"] == pytest.approx(told["drop"] - told["neighbours_drop"])
+    assert (told["row"], told["column"]) == (found.box(i, j).top, found.box(i, j).left)
+
+
+def test_a_box_is_fitted_into_what_the_unit_sees() -> None:
+    seen = Box(0, 4, 30, 18)
+    assert fitting_box(seen) == Occluder((4, 2), (2, 1))
+    assert fitting_box(seen, 6) == Occluder(6, 3)
+    assert fitting_box(seen, 6, 5) == Occluder(6, 5)
+    with pytest.raises(BadOption, match="30×14"):
+        fitting_box(seen, 15)

@@ -47,6 +47,7 @@ from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, Mu
 from convscope.geometry.box import Box
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
+from convscope.methods.contrastive import ContrastiveMap
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
 from convscope.methods.project import Projections
@@ -56,6 +57,7 @@ from convscope.network.network import open_network
 from convscope.network.unit import Unit
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.chart_figure import chart_figure
+from convscope.report.contrast_figure import contrast_figure
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.demo_page import contact_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
@@ -193,6 +195,20 @@ def targeted(quantity: str, classes: int = 0, shape: tuple[int, int] = (HEIGHT, 
         replace(maps, answer=answer), unit_preprocess(shape=shape),
         classes=classes_named(classes) if classes else None, title=FILE, subtitle=RUN,
     )  # fmt: skip
+
+
+def own_part(seen: Box, *, alike: bool = False) -> Figure:
+    """The contrast of a unit; alike : it and its neighbours lose the same."""
+    occluder = Occluder(4, 2)
+    rows = torch.arange(seen.top, seen.bottom, 2)
+    columns = torch.arange(seen.left, seen.right, 2)
+    drop = 3 * noise(len(rows), len(columns)).double() - 1
+    neighbours = tuple(Unit(LAYER, 4000 + i, 111, 112) for i in range(8))
+    found = ContrastiveMap(
+        drop, drop if alike else drop.flip(0), Unit(LAYER, 4095, 111, 112), neighbours, 12.34,
+        rows, columns, occluder, Box(-40, -5, 90, 90), seen,
+    )  # fmt: skip
+    return contrast_figure(found, some_picture(), title=FILE, subtitle=RUN)
 
 
 def sure() -> Figure:
@@ -465,6 +481,11 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "a long word": Case(lambda _: targeted(WORD, shape=(40, 10)), (LAYER, FILE, CLASS)),
         "maps of classes": Case(lambda _: targeted("mean logit", 7), (LAYER, f"{WORD} 1")),
         "sure": Case(lambda _: sure(), (LAYER, FILE, f"{CLASS} 2")),
+    },
+    contrast_figure: {
+        "whole": Case(lambda _: own_part(Box(0, 0, 40, 40)), (LAYER, FILE, RUN)),
+        "upright": Case(lambda _: own_part(Box(0, 8, 40, 14)), (LAYER, FILE, RUN)),
+        "alike": Case(lambda _: own_part(Box(5, 0, 14, 40), alike=True), (LAYER, FILE, RUN)),
     },
     sensitivity_figure: {
         "one": Case(lambda _: sensitive(1), (FILE, LAYER, CLASS)),

@@ -73,6 +73,7 @@ class Occluding:
             also with a position, CLASS@ROW,COLUMN.
         layer: the layer whose strongest feature map is watched; None is the last convolution.
         unit: the feature map that is watched instead.
+        contrast: which part of the image is the unit's own, and not its neighbours' too.
         method: recompute what the occluder touches, or everything.
         precision: of the numbers that the network is run in.
     """
@@ -100,6 +101,15 @@ class Occluding:
     unit: Annotated[
         str | None, typer.Option(metavar="UNIT", help="Watch this feature map instead.")
     ] = None
+    contrast: Annotated[
+        bool,
+        typer.Option(
+            "--contrast",
+            help="Which part of the image is the --unit's own: what it loses, less what the "
+            "strongest other units of its position lose. The box moves within its receptive field; "
+            "by default a seventh of that, by half of itself.",
+        ),
+    ] = False
     method: Annotated[
         MethodName,
         typer.Option(
@@ -118,10 +128,19 @@ class Occluding:
         """Refuse options that contradict each other.
 
         Raises:
-            BadOption: both a layer and a unit are to be watched.
+            BadOption: both a layer and a unit are to be watched, or --contrast has no unit, or an
+                option that is not of a unit's contrast.
         """
         if self.layer is not None and self.unit is not None:
             raise BadOption("--layer and --unit: give one of them; a unit names its layer")
+        if not self.contrast:
+            return
+        if self.unit is None:
+            raise BadOption("--contrast: give --unit, the unit whose own part is looked for")
+        if self.target is not None:
+            raise BadOption("--contrast and --target: a unit is watched, no class; leave one out")
+        if (self.method, self.precision) != (MethodName.INCREMENTAL, PrecisionName.FLOAT32):
+            raise BadOption("--contrast is incremental in float32: leave --method and --precision")
 
     def watched(self, session: Session) -> dict[str, Any]:
         """What is watched, found in the network: keywords of `methods.occlusion.occlude`.
@@ -149,7 +168,8 @@ def occlude(
             metavar="FILE",
             help=".png, the row of the paper's Fig. 6; or .npz, the maps probability, label, "
             "activity (positions down, positions across), with rows, columns, target, unit; where "
-            "no class is watched, value instead of probability.",
+            "no class is watched, value instead of probability. With --contrast the maps contrast, "
+            "drop, neighbours_drop.",
             show_default=False,
         ),
     ],
@@ -162,16 +182,23 @@ def occlude(
     Maps, by the box's position: activity of the strongest feature map, probability of a class,
     most probable class; and that feature map's projection beside them. Where the probability hardly
     changes, its log-odds are drawn; where the network ends in maps or in values, what is watched is
-    a mean score or a value, and the axis says so (docs/how-to/outputs.md).
+    a mean score or a value, and the axis says so (docs/how-to/outputs.md). With --contrast, what is
+    one unit's own: deep projections show where, and all strong units of a place show the same.
 
     Examples:
 
         convscope occlude run:runs/demo/zfnet dog.jpg --out dog.png
         convscope occlude torchvision:vgg16 dog.jpg --target 235 --out dog.npz
         convscope occlude mine:segment street.jpg --target car --out car.png
+        convscope occlude run:runs/demo/zfnet dog.jpg --unit conv5/12 --contrast --out own.png
     """
     check_output(out, (".png", ".npz"))
     occluding.check()
+    if occluding.contrast:
+        from convscope.cli.contrast import contrast
+
+        contrast(open_session(model, reading, running), image, occluding, out, running)
+        return
     from convscope.methods.targets import about_answer
 
     screen = Screen(running.as_json)

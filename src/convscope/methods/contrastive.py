@@ -7,12 +7,15 @@ its strongest neighbours at the same position lose, is the unit's own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.errors import BadInput
+from convscope.errors import BadInput, BadOption
 from convscope.geometry.box import Box
 from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, fill_planes
@@ -23,7 +26,13 @@ from convscope.network.network import Network
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 
-__all__ = ["NEIGHBOURS", "ContrastiveMap", "contrastive_occlusion", "strong_neighbours"]
+__all__ = [
+    "NEIGHBOURS",
+    "ContrastiveMap",
+    "contrastive_occlusion",
+    "fitting_box",
+    "strong_neighbours",
+]
 
 NEIGHBOURS = 8
 """With how many other units of the position a unit is compared."""
@@ -44,6 +53,7 @@ class ContrastiveMap:
         columns: (C,) int64, left of the box in image pixels.
         occluder: the box's size and step.
         field: the unit's receptive field, not clipped to the image.
+        seen: what of it lies in the image; boxes that cross its edge are cut.
     """
 
     drop: Tensor
@@ -55,11 +65,92 @@ class ContrastiveMap:
     columns: Tensor
     occluder: Occluder
     field: Box
+    seen: Box
 
     @property
     def contrast(self) -> Tensor:
         """(R, C), what is the unit's own: its drop less its neighbours'."""
         return self.drop - self.neighbours_drop
+
+    @property
+    def strongest(self) -> tuple[int, int]:
+        """The box (i, j) under which most is lost that is the unit's own; of equals, the first."""
+        return divmod(int(self.contrast.argmax()), self.contrast.shape[1])
+
+    def box(self, i: int, j: int) -> Box:
+        """The box of a place in the maps, in image pixels."""
+        top, left = int(self.rows[i]), int(self.columns[j])
+        height, width = self.occluder.size
+        bottom, right = min(top + height, self.seen.bottom), min(left + width, self.seen.right)
+        return Box(top, left, bottom, right)
+
+    def over_pixels(self, values: Tensor) -> Tensor:
+        """Spread a map over what the unit sees: a pixel has the mean over the boxes that cover it.
+
+        A pixel that no box covers has the value of the box whose centre is nearest.
+
+        Args:
+            values: One of the maps.
+
+        Shape:
+            values: (R, C). The result: (h, w), float64, of `seen`.
+        """
+        seen, (height, width) = self.seen, self.occluder.size
+        down = _cover(self.rows - seen.top, height, seen.height)
+        across = _cover(self.columns - seen.left, width, seen.width)
+        return down @ values.double() @ across.T
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The maps by name, as `convscope occlude --contrast` writes them."""
+        maps = {
+            "contrast": self.contrast, "drop": self.drop, "neighbours_drop": self.neighbours_drop,
+            "rows": self.rows, "columns": self.columns,
+            "neighbours": torch.tensor([unit.channel for unit in self.neighbours]),
+        }  # fmt: skip
+        return {name: values.numpy() for name, values in maps.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to a JSON-able dictionary: the strongest place, not the maps."""
+        i, j = self.strongest
+        return {
+            "unit": str(self.unit),
+            "activation": self.activation,
+            "neighbours": [str(unit) for unit in self.neighbours],
+            "strongest": {
+                "row": int(self.rows[i]),
+                "column": int(self.columns[j]),
+                "contrast": float(self.contrast[i, j]),
+                "drop": float(self.drop[i, j]),
+                "neighbours_drop": float(self.neighbours_drop[i, j]),
+            },
+            "size": list(self.occluder.size),
+            "stride": list(self.occluder.stride),
+            "positions": list(self.contrast.shape),
+            "receptive_field": [
+                self.field.top, self.field.left, self.field.bottom, self.field.right
+            ],
+        }  # fmt: skip
+
+
+def fitting_box(seen: Box, size: int | None = None, stride: int | None = None) -> Occluder:
+    """Choose a box for what a unit sees: a seventh of its sides, moved by half of itself.
+
+    Args:
+        seen: The receptive field, as far as it lies in the image.
+        size: A side that is kept, instead of the default.
+        stride: A step that is kept, instead of the default.
+
+    Raises:
+        BadOption: The box is larger than what the unit sees.
+    """
+    if size is not None and size > min(seen.height, seen.width):
+        raise BadOption(
+            f"a box of {size} pixels: the unit sees {seen.height}×{seen.width} pixels of the "
+            "image, give a smaller size"
+        )
+    sides = (max(1, seen.height // 7), max(1, seen.width // 7)) if size is None else (size, size)
+    half = (max(1, sides[0] // 2), max(1, sides[1] // 2))
+    return Occluder(sides, half if stride is None else (stride, stride))
 
 
 @torch.no_grad()
@@ -67,7 +158,7 @@ def contrastive_occlusion(
     network: Network,
     image: Tensor,
     unit: Unit | str,
-    occluder: Occluder | None = None,
+    occluder: Occluder | Callable[[Box], Occluder] = fitting_box,
     *,
     fill: Fill,
     neighbours: int = NEIGHBOURS,
@@ -80,13 +171,15 @@ def contrastive_occlusion(
         network: The network.
         image: Preprocessed.
         unit: Without a position it stands for its map's strongest one in the image.
-        occluder: By default a box of a seventh of the receptive field's side, moved by half of it.
+        occluder: The box, or what makes one for what the unit sees of the image; by default a
+            seventh of the receptive field's sides, moved by half of itself.
         fill: What the box shows, in preprocessed units: a number, (C,), or (C, H, W).
         neighbours: How many other channels of the position, the strongest, it is compared with.
 
     Raises:
         NoSuchLayer, NoSuchUnit: there is none of that name.
-        BadInput: the unit, or every other unit of its position, is not above zero in this image.
+        BadInput: the unit, or every other unit of its position, is not above zero in this image; or
+            it sees nothing of it.
         BadOption: the fill has another shape.
 
     Shape:
@@ -108,7 +201,9 @@ def contrastive_occlusion(
         raise BadInput(f"no other unit of {unit.layer} is above zero at the position of {unit}")
     field = network.layer(unit.layer).field.box(unit.position or (0, 0))
     seen = field.clip(*image.shape[-2:])
-    occluder = occluder or _fitting(seen)
+    if seen.empty:
+        raise BadInput(f"{unit} sees nothing of the image, only what is around it")
+    occluder = occluder if isinstance(occluder, Occluder) else occluder(seen)
     boxes = _boxes_inside(seen, occluder)
     points = {unit.layer: unit.position or (0, 0)}
     planes = fill_planes(fill, image)
@@ -125,6 +220,7 @@ def contrastive_occlusion(
         columns=torch.tensor([left for left, _ in boxes.columns]),
         occluder=occluder,
         field=field,
+        seen=seen,
     )
 
 
@@ -157,9 +253,15 @@ def _at(trace: Trace, unit: Unit, image: int = 0) -> Tensor:
     return values if values.dim() == 1 else values[(slice(None), *(unit.position or (0, 0)))]
 
 
-def _fitting(seen: Box) -> Occluder:
-    size = max(1, seen.height // 7), max(1, seen.width // 7)
-    return Occluder(size, (max(1, size[0] // 2), max(1, size[1] // 2)))
+def _cover(starts: Tensor, size: int, extent: int) -> Tensor:
+    """(extent, boxes) float64: the share that each box along an axis has in each pixel."""
+    pixels = torch.arange(extent)[:, None]
+    ends = (starts + size).clip(max=extent)
+    shares = ((pixels >= starts) & (pixels < ends)).double()
+    nearest = (pixels + 0.5 - (starts + ends) / 2).abs().argmin(1)
+    bare = shares.sum(1) == 0
+    shares[bare, nearest[bare]] = 1.0
+    return shares / shares.sum(1, keepdim=True)
 
 
 def _boxes_inside(seen: Box, occluder: Occluder) -> BoxGrid:

@@ -198,7 +198,9 @@ def inside(axes: Axes, x: float, y: float, words: str, *, data: str = "", **how:
     axes.text(x, y, words, transform=places[data], **{**kept, **how})
 
 
-def scale(axes: Axes, low: float, high: float, base: float, quantity: str = "") -> None:
+def scale(
+    axes: Axes, low: float, high: float, base: float, quantity: str = "", cmap: str = MAP
+) -> None:
     """A slim bar of the map's colours below a picture, a mark where the unoccluded image is.
 
     Args:
@@ -207,9 +209,10 @@ def scale(axes: Axes, low: float, high: float, base: float, quantity: str = "") 
         high: The number of the brightest.
         base: The unoccluded image's.
         quantity: What the numbers are, below them.
+        cmap: The map's colours.
     """
     bar = axes.inset_axes((0, -0.075, 1, 0.035))
-    bar.imshow(np.linspace(0, 1, 256)[None], cmap=MAP, aspect="auto", extent=(0, 1, 0, 1))
+    bar.imshow(np.linspace(0, 1, 256)[None], cmap=cmap, aspect="auto", extent=(0, 1, 0, 1))
     bar.set(xticks=[0, 1], yticks=[])
     bar.set_xticklabels([number(low), number(high)])
     if quantity:

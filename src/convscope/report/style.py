@@ -36,6 +36,7 @@ __all__ = [
     "MAP",
     "OTHER",
     "RULE",
+    "SIGNED",
     "SIZES",
     "color_of",
     "figure_bytes",
@@ -56,6 +57,8 @@ INK, FAINT, RULE = "#1c1e21", "#62676e", "#c9ccd1"
 """Text, lesser text, and lines."""
 MAP = "magma"
 """Colours of a map of numbers: dark is little."""
+SIGNED = "RdBu_r"
+"""Colours of numbers around 0: blue is below, white is 0, red is above."""
 LABELS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 """Colours of classes, pictures, networks: distinct to all eyes (Paul Tol's "bright"). The first
 two are training and validation, as it was and changed, trained and not."""

@@ -1,0 +1,75 @@
+"""`convscope occlude --contrast`: which part of an image is one unit's own."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convscope.cli.outputs import write_arrays, write_figure
+from convscope.cli.screen import Screen
+from convscope.experiments.options import Running
+from convscope.experiments.session import Session
+
+if TYPE_CHECKING:
+    from convscope.cli.occlude import Occluding
+    from convscope.methods.contrastive import ContrastiveMap
+
+__all__ = ["contrast"]
+
+
+def contrast(
+    session: Session, image: str, occluding: Occluding, out: Path, running: Running
+) -> None:
+    """Find the part of an image that is one unit's own; write it and say where it is.
+
+    Args:
+        session: The network.
+        image: IMAGE of the command line.
+        occluding: The unit, the box and its colour.
+        out: The file, .png or .npz.
+        running: How to speak.
+
+    Raises:
+        BadInput: The unit is not above zero in the image.
+        BadOption: The box does not fit.
+    """
+    from convscope.cli.occlude import read_fill
+    from convscope.methods.contrastive import contrastive_occlusion, fitting_box
+
+    screen = Screen(running.as_json)
+    unit = session.network.unit(occluding.unit or "")
+    fill = read_fill(occluding.fill, session)
+    picture = session.picture(image)
+    screen.facts({**session.facts(), "image": picture.describe()})
+    tensor = session.tensor(picture)[0]
+    found = contrastive_occlusion(
+        session.network, tensor, unit,
+        partial(fitting_box, size=occluding.size, stride=occluding.stride), fill=fill,
+    )  # fmt: skip
+    record = {**session.record(), "image": picture.name, "fill": occluding.fill}
+    if out.suffix.lower() == ".npz":
+        write_arrays(out, found.arrays(), {**record, **found.to_dict()})
+    else:
+        from convscope.report.contrast_figure import contrast_figure
+
+        pixels = session.model.preprocess.to_uint8(tensor)
+        figure = contrast_figure(found, pixels, title=picture.name, subtitle=session.title())
+        write_figure(out, figure, record)
+    screen.say("", *_words(found), "", f"Written: {out}")
+    screen.result({**record, **found.to_dict(), "out": str(out)})
+
+
+def _words(found: ContrastiveMap) -> list[str]:
+    """What was found, for a person."""
+    i, j = found.strongest
+    box = found.box(i, j)
+    own = float(found.contrast[i, j]) > 0
+    most = "its own most of all" if own else "nothing is its own, and nearest to it"
+    others = ", ".join(str(unit.channel) for unit in found.neighbours)
+    return [
+        f"{found.unit}: activation {found.activation:.4g}; {most} is the box of "
+        f"{box.height}×{box.width} pixels at row {box.top}, column {box.left}: covered, the unit "
+        f"loses {float(found.drop[i, j]):.0%}, its neighbours {found.neighbours_drop[i, j]:.0%}",
+        f"neighbours, the strongest other feature maps of its position: {others}",
+    ]
