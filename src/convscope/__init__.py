@@ -41,7 +41,18 @@ if TYPE_CHECKING:
     from .network.network import Layer, Network, open_network
     from .network.trace import Trace
     from .network.unit import Unit
-    from .verbs import atlas, check, contrast, demo, layers, occlude, paper, train, visualize
+    from .verbs import (
+        atlas,
+        check,
+        contrast,
+        demo,
+        layers,
+        occlude,
+        paper,
+        remove_units,
+        train,
+        visualize,
+    )
 
 _HOMES = {
     "DECONVNET": "methods.rules",
@@ -79,6 +90,7 @@ _HOMES = {
     "probe": "experiments.transfer.layers",
     "project": "methods.project",
     "project_target": "methods.project",
+    "remove_units": "verbs",
     "reproduce": "experiments.paper.study",
     "sensitivity": "experiments.sensitivity.sweeps",
     "train": "verbs",
@@ -123,6 +135,7 @@ __all__ = [
     "probe",
     "project",
     "project_target",
+    "remove_units",
     "reproduce",
     "sensitivity",
     "train",

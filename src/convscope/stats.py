@@ -34,6 +34,7 @@ __all__ = [
     "rank_values",
     "roc_auc",
     "sign_test",
+    "t_quantile",
 ]  # fmt: skip
 
 LEVEL = 0.95
@@ -152,13 +153,13 @@ def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
     if total == 0:
         return Contrast(value, value, value, None)
     freedom = total**2 / math.fsum(part**2 / degrees for part, degrees in shares)
-    half = _t_quantile(freedom) * math.sqrt(total)
+    half = t_quantile(freedom) * math.sqrt(total)
     spread = math.sqrt(statistics.fmean(variances))
     return Contrast(value, value - half, value + half, value / spread)
 
 
-def _t_quantile(freedom: float) -> float:
-    """How many standard errors an interval reaches to either side: Student's t quantile."""
+def t_quantile(freedom: float) -> float:
+    """How many standard errors a 95 % interval reaches to either side: Student's t quantile."""
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 
@@ -192,7 +193,7 @@ def over_folds(values: Sequence[float], learned: int, tested: int) -> Estimate:
     if count < 2:
         return Estimate(mean, 0.0, mean, mean, count)
     deviation = statistics.stdev(values)
-    half = _t_quantile(count - 1) * deviation * math.sqrt(1 / count + tested / learned)
+    half = t_quantile(count - 1) * deviation * math.sqrt(1 / count + tested / learned)
     return Estimate(mean, deviation, mean - half, mean + half, count)
 
 
@@ -252,7 +253,7 @@ def interval(value: float, without: Sequence[float]) -> tuple[float, float] | tu
     error = jackknife(without)
     if error is None:
         return None, None
-    half = _t_quantile(len(without) - 1) * error
+    half = t_quantile(len(without) - 1) * error
     return value - half, value + half
 
 

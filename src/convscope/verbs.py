@@ -5,6 +5,7 @@ What is opened may be given as it is or in the command line's words: a MODEL, an
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable
 from enum import Enum
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from convscope.atlas.store import Atlas
     from convscope.experiments.checking import CheckedUnit
     from convscope.experiments.paper.study import Reproduction
+    from convscope.experiments.removal.result import Removal
     from convscope.experiments.session import Session
     from convscope.experiments.visualizing import OptimisedPicture
     from convscope.images.image_set import ImageSet
@@ -36,7 +38,18 @@ if TYPE_CHECKING:
     from convscope.training.loop import TrainingResult
     from convscope.training.recipe import Recipe
 
-__all__ = ["atlas", "check", "contrast", "demo", "layers", "occlude", "paper", "train", "visualize"]
+__all__ = [
+    "atlas",
+    "check",
+    "contrast",
+    "demo",
+    "layers",
+    "occlude",
+    "paper",
+    "remove_units",
+    "train",
+    "visualize",
+]
 
 Place = str | os.PathLike[str]
 Choice = TypeVar("Choice", bound=Enum)
@@ -231,6 +244,74 @@ def check(
         settings or CheckSettings(),
         progress,
     )
+
+
+def remove_units(
+    model: str | Model,
+    data: str | ImageSet,
+    units: str | Iterable[str],
+    *,
+    to: str = "zero",
+    images: int | None = None,
+    draws: int = 999,
+    seed: int = 0,
+    out: Place | None = None,
+    resume: bool = False,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Removal:
+    """Take feature maps away, each alone, and see which classes the network then knows less well.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        data: labelled images: DATA of the command line, or an opened set.
+        units: feature maps, `layer/channel`, and layers, which stand for all of theirs.
+        to: what is put in a map's place: zero, or its mean over the images.
+        images: how many to use, spread evenly; None is all.
+        draws: random dealings of the labels, for p.
+        seed: of the dealings.
+        out: a folder that keeps the results; None keeps nothing.
+        resume: go on with what is in it.
+        batch_size, workers: images at a time, and threads that read them.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total).
+
+    Returns:
+        For each unit and class the rise of the mean loss and the accuracy lost; `by_class` and
+        `by_unit` are the pairs that lie beyond chance.
+
+    Raises:
+        NoSuchLayer, NoSuchUnit, BadModel, BadData, BadOption: what was given cannot be opened, or
+            does not fit.
+        BadInput: the network tells no classes.
+
+    Source:
+        Morcos et al. 2018; Bau et al. 2020.
+
+    Example:
+        >>> found = convscope.remove_units("run:runs/demo/zfnet", "scenes:val", "conv5")
+        >>> found.by_class()["dog"]
+    """
+    from convscope.experiments.removal.result import Removal
+    from convscope.experiments.removal.study import Put, RemoveUnitsStudy
+    from convscope.experiments.study import Context
+    from convscope.store.lock import check_unused
+
+    session = _session(model, device)
+    opened = _images(data, session.model.input_shape[-1])
+    study = RemoveUnitsStudy(
+        session.model.spec, opened.spec, [units] if isinstance(units, str) else list(units),
+        to=_one_of(Put, to), images=images, draws=draws,
+    )  # fmt: skip
+    context = Context(
+        None if out is None else check_unused(out, resume=resume),
+        Running(_one_of(Device, device), batch_size, workers, seed), resume, progress,
+        opened={session.model.spec: dataclasses.replace(session, seed=seed)},
+        sets={opened.spec: opened},
+    )  # fmt: skip
+    return study.run(context).of(Removal)
 
 
 def visualize(

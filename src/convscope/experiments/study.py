@@ -177,12 +177,23 @@ class Context:
         return self.ranks or ALONE
 
     def results(
-        self, study: Study, session: Session, images: ImageSet
+        self,
+        study: Study,
+        session: Session,
+        images: ImageSet,
+        *,
+        more: Mapping[str, Any] | None = None,
     ) -> AbstractContextManager[ResultStore]:
         """The store of a study of one network and one set of images, for a `with` statement.
 
         Its settings are the study's options, the network with its weights, how images are fed to
         it, and the images themselves: a folder in which one of them differs is refused.
+
+        Args:
+            study: whose options they are.
+            session: the network.
+            images: the set.
+            more: what else the results depend on, such as what an argument stood for, JSON-able.
 
         Raises:
             FolderInUse: as `ResultStore`.
@@ -197,6 +208,7 @@ class Context:
                 "network": session.network.identity()[:16],
                 "preprocess": session.model.preprocess.to_dict(),
                 "data": images.identity(),
+                **(more or {}),
             }
         return open_results(self.out, settings, resume=self.resume, ranks=self.together())
 

@@ -6,6 +6,7 @@ Only what lies above the map is run again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,10 +14,14 @@ from torch import Tensor
 from convscope.errors import BadInput
 from convscope.methods.classes import Head
 from convscope.network.graph import Graph
+from convscope.network.node import Node
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 
-__all__ = ["label_losses", "losses_without"]
+__all__ = ["Removed", "label_losses", "losses_without", "remove_units"]
+
+PAIRS = 32
+"""Of a unit and an image, that go through the network together; more were not faster."""
 
 
 def label_losses(network: Graph, output: Tensor, labels: Tensor) -> Tensor:
@@ -50,28 +55,45 @@ def label_losses(network: Graph, output: Tensor, labels: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(rows, labels, reduction="none")
 
 
+@dataclass(frozen=True, eq=False)
+class Removed:
+    """What a network answers to N labelled images, as it is and without each of U units.
+
+    Attributes:
+        loss: (N,) float64, of the network as it is.
+        right: (N,) bool, whether its most probable class is the image's.
+        losses: (U, N) float64, without each unit.
+        rights: (U, N) bool, likewise.
+    """
+
+    loss: Tensor
+    right: Tensor
+    losses: Tensor
+    rights: Tensor
+
+
 @torch.no_grad()
-def losses_without(
+def remove_units(
     trace: Trace,
     units: Sequence[Unit | str],
     labels: Tensor,
     *,
     means: Mapping[str, Tensor] | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Compute the loss of each image with the network as it is, and without each unit in turn.
+) -> Removed:
+    """Take units away, each alone, and see how well the network then knows each image's class.
+
+    Pairs of a unit and an image go through what is above together. Where a map holds already what
+    is put in its place, such as zeros everywhere, nothing is run.
 
     Args:
         trace: A forward pass over labelled images.
-        units: Feature maps; each is taken away alone, at all of its positions.
+        units: Feature maps; each is taken away at all of its positions.
         labels: The class of each image.
         means: What to put in a map's place: for each layer a number for each of its channels. None
             puts zero.
 
-    Returns:
-        (before, without).
-
     Shape:
-        labels: (N,) int64. means: layer -> (C,). before: (N,) float64; without: (U, N) float64.
+        labels: (N,) int64. means: layer -> (C,).
 
     Raises:
         NoSuchLayer, NoSuchUnit: There is no such feature map.
@@ -83,20 +105,104 @@ def losses_without(
         2020, "Understanding the role of individual units in a deep neural network".
 
     Example:
-        >>> before, without = losses_without(network.trace(images), ["conv5/12"], labels)
-        >>> (without - before).mean(1)  # what the unit is worth, in nats
+        >>> removed = remove_units(network.trace(images), ["conv5/12", "conv5/13"], labels)
+        >>> (removed.losses - removed.loss).mean(1)  # what each unit is worth, in nats
     """
     network = trace.network
     wanted = [network.unit(unit) for unit in units]
-    above = {node.name for node in network.below([network.output])}
-    for unit in wanted:
-        if unit.layer not in above:
-            raise BadInput(f"{unit}: the network's answer does not depend on {unit.layer}")
-    before = label_losses(network, trace[network.output], labels)
-    without = before.new_empty(len(wanted), len(before))
-    for row, unit in zip(without, wanted, strict=True):
-        values = trace[unit.layer].clone()
-        values[:, unit.channel] = 0.0 if means is None else means[unit.layer][unit.channel]
-        output = trace.replaced(unit.layer, values)[network.output]
-        row.copy_(label_losses(network, output, labels))
-    return before, without
+    labels = labels.to(network.device)
+    whole = trace[network.output]
+    loss, right = label_losses(network, whole, labels), _right(network, whole, labels)
+    losses, rights = loss.repeat(len(wanted), 1), right.repeat(len(wanted), 1)
+    for layer in dict.fromkeys(unit.layer for unit in wanted):
+        own = torch.tensor([i for i, unit in enumerate(wanted) if unit.layer == layer])
+        channels = torch.tensor([wanted[i].channel for i in own.tolist()], device=network.device)
+        values = trace[layer]
+        put = values.new_zeros(len(own)) if means is None else means[layer].to(values)[channels]
+        above = _above(network, layer, wanted[int(own[0])])
+        for pairs in _changed(values, channels, put).split(PAIRS):
+            unit, image = pairs.unbind(1)
+            without = values[image]
+            shape = (-1, *[1] * (values.dim() - 2))
+            without[torch.arange(len(pairs)), channels[unit]] = put[unit].reshape(shape)
+            output = _answer(trace, above, {layer: without}, image)
+            rows = own.to(unit.device)[unit]
+            losses[rows, image] = label_losses(network, output, labels[image])
+            rights[rows, image] = _right(network, output, labels[image])
+    return Removed(loss, right, losses, rights)
+
+
+def losses_without(
+    trace: Trace,
+    units: Sequence[Unit | str],
+    labels: Tensor,
+    *,
+    means: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Compute the loss of each image with the network as it is, and without each unit in turn.
+
+    Args:
+        trace, units, labels, means: As `remove_units` has them.
+
+    Returns:
+        (before, without).
+
+    Shape:
+        before: (N,) float64; without: (U, N) float64.
+
+    Raises:
+        NoSuchLayer, NoSuchUnit, BadInput: As `remove_units`.
+
+    Example:
+        >>> before, without = losses_without(network.trace(images), ["conv5/12"], labels)
+        >>> (without - before).mean(1)  # what the unit is worth, in nats
+    """
+    removed = remove_units(trace, units, labels, means=means)
+    return removed.loss, removed.losses
+
+
+def _above(network: Graph, layer: str, unit: Unit) -> list[Node]:
+    """What the answer needs of what depends on a layer, in order of execution.
+
+    Raises:
+        BadInput: The answer does not depend on it.
+    """
+    touched, nodes = {layer}, []
+    for node in network.below([network.output]):
+        if not touched.isdisjoint(node.inputs):
+            touched.add(node.name)
+            nodes.append(node)
+    if network.output not in touched:
+        raise BadInput(f"{unit}: the network's answer does not depend on {layer}")
+    return nodes
+
+
+def _answer(trace: Trace, above: list[Node], known: dict[str, Tensor], images: Tensor) -> Tensor:
+    """The network's answer with other values at a layer, for some images of a trace.
+
+    Args:
+        trace: Has what does not depend on the layer.
+        above: What depends on it.
+        known: The layer's values, one for each of the images.
+        images: Rows of the trace; one may come several times.
+    """
+    for node in above:
+        known[node.name] = node.forward(
+            *(known[name] if name in known else trace[name][images] for name in node.inputs)
+        )
+    return known[trace.network.output]
+
+
+def _changed(values: Tensor, channels: Tensor, put: Tensor) -> Tensor:
+    """(P, 2), the pairs (unit, image) whose map is not what is put in its place already.
+
+    Shape:
+        values: (N, C, ...). channels, put: (U,).
+    """
+    own = values[:, channels].flatten(2) if values.dim() > 2 else values[:, channels, None]
+    return (own != put[:, None]).any(2).T.nonzero()
+
+
+def _right(network: Graph, output: Tensor, labels: Tensor) -> Tensor:
+    head = Head.of(network)
+    return head.labels(head.vectors(output)) == labels

@@ -16,6 +16,7 @@ from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.curves import Invariance
+from convscope.experiments.removal.result import Removal
 from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.sensitivity.study import AGAINST
 from convscope.experiments.study import Outcome
@@ -31,6 +32,7 @@ from convscope.report.evolution_figure import evolution_figure
 from convscope.report.evolution_page import write_evolution_page
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
+from convscope.report.removal_figure import removal_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import write_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
@@ -127,6 +129,10 @@ def _evolution(evolution: Evolution, outcome: Outcome) -> Figures:
     return {"evolution": evolution_figure(evolution, title=title, subtitle=outcome.subtitle)}
 
 
+def _removal(removal: Removal, outcome: Outcome) -> Figures:
+    return {"removal": removal_figure(removal, subtitle=outcome.subtitle)}
+
+
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Ablation: _ablation,
     Evolution: _evolution,
@@ -137,6 +143,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Transfer: _transfer,
     Correspondence: _correspondence,
     Ensemble: _ensemble,
+    Removal: _removal,
     Sensitivity: _sensitivity,
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""

@@ -1,0 +1,1 @@
+"""What each class loses when a feature map is taken away."""
