@@ -33,6 +33,8 @@ from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform, TransformRange
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
+from convscope.experiments.removal.effects import Means, Null
+from convscope.experiments.removal.result import KnownClass, Removal
 from convscope.experiments.sensitivity.correctly_classified import Chosen
 from convscope.experiments.sensitivity.pointing_game import Agreement, PointingGame, Scores
 from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
@@ -69,6 +71,7 @@ from convscope.report.invariance_figure import invariance_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.projection_figure import projection_figure
+from convscope.report.removal_figure import removal_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.training_figure import training_figure
 from convscope.report.trainings_figure import trainings_figure
@@ -195,6 +198,19 @@ def targeted(quantity: str, classes: int = 0, shape: tuple[int, int] = (HEIGHT, 
         replace(maps, answer=answer), unit_preprocess(shape=shape),
         classes=classes_named(classes) if classes else None, title=FILE, subtitle=RUN,
     )  # fmt: skip
+
+
+def taken_away(units: int, classes: int, layers: int = 1) -> Figure:
+    shape = (units * layers, classes)
+    rise = noise(*shape).double().numpy() - 0.5
+    names = classes_named(classes)
+    found = Removal(
+        units=tuple(f"{LAYER}_{k}/{4000 + i}" for k in range(layers) for i in range(units)),
+        classes=tuple(KnownClass(i, name, 1234, 0.5, 1.0) for i, name in enumerate(names)),
+        to="mean", rise=Means(rise, rise - 1, rise + 1), accuracy_lost=rise,
+        null=Null(rise, 1 - abs(rise), 0.54 - abs(rise)), draws=999,
+    )  # fmt: skip
+    return removal_figure(found, subtitle=f"{RUN} · {FILE}")
 
 
 def own_part(seen: Box, *, alike: bool = False) -> Figure:
@@ -486,6 +502,11 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "whole": Case(lambda _: own_part(Box(0, 0, 40, 40)), (LAYER, FILE, RUN)),
         "upright": Case(lambda _: own_part(Box(0, 8, 40, 14)), (LAYER, FILE, RUN)),
         "alike": Case(lambda _: own_part(Box(5, 0, 14, 40), alike=True), (LAYER, FILE, RUN)),
+    },
+    removal_figure: {
+        "one": Case(lambda _: taken_away(1, 2), (LAYER, RUN, FILE, CLASS)),
+        "many": Case(lambda _: taken_away(70, 50), (LAYER, "40 of 70", "10 more classes")),
+        "layers": Case(lambda _: taken_away(3, 3, 9), (f"{LAYER}_7", "1 more layers")),
     },
     sensitivity_figure: {
         "one": Case(lambda _: sensitive(1), (FILE, LAYER, CLASS)),

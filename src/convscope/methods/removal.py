@@ -18,10 +18,33 @@ from convscope.network.node import Node
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 
-__all__ = ["Removed", "label_losses", "losses_without", "remove_units"]
+__all__ = ["Removed", "class_losses", "label_losses", "losses_without", "remove_units"]
 
 PAIRS = 32
 """Of a unit and an image, that go through the network together; more were not faster."""
+
+
+def class_losses(network: Graph, output: Tensor) -> Tensor:
+    """Compute what the cross-entropy of each image would be for each class.
+
+    Args:
+        network: The network, which tells classes.
+        output: What it gave.
+
+    Returns:
+        -log of each class's probability, in nats.
+
+    Shape:
+        output: (N, ...). The result: (N, classes) float64.
+
+    Raises:
+        BadInput: The network ends in no score per class.
+    """
+    head = Head.of(network)
+    rows = head.vectors(output).double()
+    if head.single or head.normalised or head.separate:
+        return -head.probabilities(rows).clamp(min=torch.finfo(torch.float64).tiny).log()
+    return -rows.log_softmax(-1)
 
 
 def label_losses(network: Graph, output: Tensor, labels: Tensor) -> Tensor:
@@ -41,18 +64,8 @@ def label_losses(network: Graph, output: Tensor, labels: Tensor) -> Tensor:
     Raises:
         BadInput: The network ends in no score per class, or a label is none of its classes.
     """
-    head = Head.of(network)
-    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < head.classes):
-        raise BadInput(
-            f"labels reach from {int(labels.min())} to {int(labels.max())}: the network has "
-            f"classes 0 to {head.classes - 1}"
-        )
-    rows = head.vectors(output).double()
-    labels = labels.to(rows.device)
-    if head.single or head.normalised or head.separate:
-        own = head.probabilities(rows).gather(1, labels[:, None])[:, 0]
-        return -own.clamp(min=torch.finfo(torch.float64).tiny).log()
-    return torch.nn.functional.cross_entropy(rows, labels, reduction="none")
+    losses = class_losses(network, output)
+    return _own(losses, labels.to(losses.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +73,28 @@ class Removed:
     """What a network answers to N labelled images, as it is and without each of U units.
 
     Attributes:
-        loss: (N,) float64, of the network as it is.
-        right: (N,) bool, whether its most probable class is the image's.
-        losses: (U, N) float64, without each unit.
-        rights: (U, N) bool, likewise.
+        labels: (N,), the class of each image.
+        classes: (N, C) float64, what the loss would be for each class, with the whole network.
+        classes_without: (U, N, C), likewise, without each unit.
+        right: (N,) bool, whether the whole network's most probable class is the image's.
+        right_without: (U, N) bool, likewise.
     """
 
-    loss: Tensor
+    labels: Tensor
+    classes: Tensor
+    classes_without: Tensor
     right: Tensor
-    losses: Tensor
-    rights: Tensor
+    right_without: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """(N,), the loss of each image's own class."""
+        return _own(self.classes, self.labels)
+
+    @property
+    def loss_without(self) -> Tensor:
+        """(U, N), likewise, without each unit."""
+        return _own(self.classes_without, self.labels)
 
 
 @torch.no_grad()
@@ -106,14 +131,15 @@ def remove_units(
 
     Example:
         >>> removed = remove_units(network.trace(images), ["conv5/12", "conv5/13"], labels)
-        >>> (removed.losses - removed.loss).mean(1)  # what each unit is worth, in nats
+        >>> (removed.loss_without - removed.loss).mean(1)  # what each unit is worth, in nats
     """
     network = trace.network
     wanted = [network.unit(unit) for unit in units]
     labels = labels.to(network.device)
     whole = trace[network.output]
-    loss, right = label_losses(network, whole, labels), _right(network, whole, labels)
-    losses, rights = loss.repeat(len(wanted), 1), right.repeat(len(wanted), 1)
+    classes, right = class_losses(network, whole), _right(network, whole, labels)
+    _own(classes, labels)  # refuses labels that are none of its classes
+    without, rights = classes.repeat(len(wanted), 1, 1), right.repeat(len(wanted), 1)
     for layer in dict.fromkeys(unit.layer for unit in wanted):
         own = torch.tensor([i for i, unit in enumerate(wanted) if unit.layer == layer])
         channels = torch.tensor([wanted[i].channel for i in own.tolist()], device=network.device)
@@ -122,14 +148,14 @@ def remove_units(
         above = _above(network, layer, wanted[int(own[0])])
         for pairs in _changed(values, channels, put).split(PAIRS):
             unit, image = pairs.unbind(1)
-            without = values[image]
+            changed = values[image]
             shape = (-1, *[1] * (values.dim() - 2))
-            without[torch.arange(len(pairs)), channels[unit]] = put[unit].reshape(shape)
-            output = _answer(trace, above, {layer: without}, image)
+            changed[torch.arange(len(pairs)), channels[unit]] = put[unit].reshape(shape)
+            output = _answer(trace, above, {layer: changed}, image)
             rows = own.to(unit.device)[unit]
-            losses[rows, image] = label_losses(network, output, labels[image])
+            without[rows, image] = class_losses(network, output)
             rights[rows, image] = _right(network, output, labels[image])
-    return Removed(loss, right, losses, rights)
+    return Removed(labels, classes, without, right, rights)
 
 
 def losses_without(
@@ -158,7 +184,7 @@ def losses_without(
         >>> (without - before).mean(1)  # what the unit is worth, in nats
     """
     removed = remove_units(trace, units, labels, means=means)
-    return removed.loss, removed.losses
+    return removed.loss, removed.loss_without
 
 
 def _above(network: Graph, layer: str, unit: Unit) -> list[Node]:
@@ -201,6 +227,21 @@ def _changed(values: Tensor, channels: Tensor, put: Tensor) -> Tensor:
     """
     own = values[:, channels].flatten(2) if values.dim() > 2 else values[:, channels, None]
     return (own != put[:, None]).any(2).T.nonzero()
+
+
+def _own(losses: Tensor, labels: Tensor) -> Tensor:
+    """(..., N), each image's own class out of (..., N, C).
+
+    Raises:
+        BadInput: A label is none of the classes.
+    """
+    classes = losses.shape[-1]
+    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
+        raise BadInput(
+            f"labels reach from {int(labels.min())} to {int(labels.max())}: the network has "
+            f"classes 0 to {classes - 1}"
+        )
+    return losses[..., torch.arange(len(labels), device=labels.device), labels]
 
 
 def _right(network: Graph, output: Tensor, labels: Tensor) -> Tensor:

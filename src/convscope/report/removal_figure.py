@@ -95,12 +95,16 @@ def _draw_scale(axes: Axes, most: float) -> None:
     axes.imshow(np.linspace(0, 1, 256)[None], cmap=SIGNED, aspect="auto",
                 extent=(low, most or 1.0, 0, 1))  # fmt: skip
     axes.set(yticks=[], xticks=[low, 0.0, most])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: minus(f"{value:+.3g}" if value else "0")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(value)))
     axes.tick_params(length=0, pad=2)
     words = "rise of the class's mean loss without the map, in nats"
     axes.set_xlabel(words, labelpad=1, fontsize=SIZES["small"], color=FAINT, family=FONT)
     for spine in axes.spines.values():
         spine.set(color=RULE, linewidth=0.5)
+
+
+def _signed(value: float) -> str:
+    return minus(f"{value:+.3g}" if value else "0")
 
 
 def _key(removal: Removal, classes: int, layers: int) -> str:

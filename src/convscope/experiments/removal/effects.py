@@ -1,21 +1,27 @@
 """What taking units away does to classes, with intervals and a null: arrays -> arrays.
 
-The null: labels say nothing of a unit. So they are dealt to the images anew, and the statistic, the
-mean rise over a class's images less that over all others, is found again. It is measured in its own
-standard deviation over all ways of dealing, which is known, so that units of large and small
-effects and classes of many and few images can be compared; the largest one over all units and
-classes of each dealing is what chance reaches somewhere (the max-statistic of Westfall & Young
+The null: the labels say nothing of the images. So they are dealt to the images anew, each image's
+loss is that of the class it is dealt, and the statistic, the mean rise over a class's images less
+that over all others, is found again. A unit that raises a class's score in every image alike, like
+a bias, stands out no more with the true labels than with dealt ones, and is not found.
+
+Units have large and small effects, and classes many and few images. So each statistic is measured
+in its own standard deviation over the dealings, the true one among them; the largest over all units
+and classes of each dealing is what chance reaches somewhere (the max-statistic of Westfall & Young
 1993, "Resampling-based multiple testing"). It controls how often anything at all is found by
 chance, however the units depend on each other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.progress import Progress, silent
 from convscope.stats import t_quantile
 
 __all__ = ["Means", "Null", "class_means", "permutation_test"]
@@ -24,6 +30,8 @@ Numbers = NDArray[np.float64]
 
 EQUAL = 1e-9
 """Standardised statistics that differ by less are equal: the same sum, added in another order."""
+CONSTANT = 1e-12
+"""A statistic that varies by less than this share of the largest one does not vary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,37 +86,61 @@ def class_means(values: Numbers, classes: NDArray[np.int64], count: int) -> Mean
 
 
 def permutation_test(
-    values: Numbers, classes: NDArray[np.int64], count: int, *, draws: int, seed: int
+    rises: NDArray[np.floating[Any]],
+    classes: NDArray[np.int64],
+    *,
+    draws: int,
+    seed: int,
+    progress: Progress | None = None,
 ) -> Null:
-    """Test whether values are larger in a class's images than in the others.
+    """Test whether the loss rises more in a class's images than in the others.
 
     Args:
-        values: Of each image.
-        classes: The class of each image, from 0; at least two have images.
-        count: How many classes there are.
+        rises: Of the loss of each image, were it of each class, without each unit.
+        classes: The class of each image, from 0; each has an image, and two have at least.
         draws: How often the classes are dealt to the images anew.
         seed: Of the dealings.
+        progress: Is called with (what, done, total).
 
     Shape:
-        values: (U, N). classes: (N,).
+        rises: (N, C, U). classes: (N,).
     """
-    images = values.shape[1]
-    sizes = np.bincount(classes, minlength=count)
-    centred = values - values.mean(1, keepdims=True)
-    others = images - sizes
-    # sum over the class / its size, less the rest's: the sums of centred values add up to 0
-    per_sum = 1 / sizes + 1 / others
-    deviation = centred.std(1, ddof=1)[:, None] * np.sqrt(per_sum)
-    scale = np.divide(per_sum, deviation, out=np.zeros_like(deviation), where=deviation > 0)
-    sums = _sums(centred, classes, count)
-    found = sums * scale
-    reached, anywhere = np.ones(found.shape), np.ones(found.shape)
+    tell = progress or silent
+    found = _contrasts(rises, classes)
+    total, squares = found.copy(), found**2
+    for number, dealt in enumerate(_dealings(classes, draws, seed), 1):
+        contrast = _contrasts(rises, dealt)
+        total += contrast
+        squares += contrast**2
+        tell("dealings", number, 2 * draws)
+    mean = total / (1 + draws)
+    deviation = np.sqrt(np.maximum(squares / (1 + draws) - mean**2, 0))
+    varies = deviation > CONSTANT * np.abs(found).max()
+    scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=varies)
+    own = (found - mean) * scale
+    reached, anywhere = np.ones(own.shape), np.ones(own.shape)
+    for number, dealt in enumerate(_dealings(classes, draws, seed), 1):
+        other = (_contrasts(rises, dealt) - mean) * scale
+        reached += other >= own - EQUAL
+        anywhere += other.max() >= own - EQUAL
+        tell("dealings", draws + number, 2 * draws)
+    return Null(found, reached / (1 + draws), anywhere / (1 + draws))
+
+
+def _dealings(classes: NDArray[np.int64], draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
     dice = np.random.default_rng(seed)
     for _ in range(draws):
-        dealt = _sums(centred, dice.permutation(classes), count) * scale
-        reached += dealt >= found - EQUAL
-        anywhere += dealt.max() >= found - EQUAL
-    return Null(sums * per_sum, reached / (1 + draws), anywhere / (1 + draws))
+        yield dice.permutation(classes)
+
+
+def _contrasts(rises: NDArray[np.floating[Any]], classes: NDArray[np.int64]) -> Numbers:
+    """(U, C), the mean rise over each class's images less that over all others."""
+    own = rises[np.arange(len(classes)), classes].T.astype(np.float64)  # (U, N)
+    sizes = np.bincount(classes, minlength=rises.shape[1])
+    sums = _sums(own, classes, len(sizes))
+    others = sums.sum(1, keepdims=True) - sums
+    contrasts: Numbers = sums / sizes - others / (len(classes) - sizes)
+    return contrasts
 
 
 def _sums(values: Numbers, classes: NDArray[np.int64], count: int) -> Numbers:

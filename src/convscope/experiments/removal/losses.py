@@ -19,6 +19,9 @@ from convscope.scan.observer import Observer
 
 __all__ = ["RemovalLosses", "find_units"]
 
+TABLE_BYTES = 2**32
+"""Of the rises of all images, classes and units."""
+
 
 def find_units(network: Network, words: Sequence[str]) -> tuple[Unit, ...]:
     """Find the feature maps that are to be taken away.
@@ -62,9 +65,16 @@ class RemovalLosses(Observer):
         means: What is put in a map's place, by layer; None is zero.
 
     Attributes:
-        loss: (N, 1 + U) float64, a row per image of the set: the loss as it is and without each
-            unit; NaN where the image was not seen.
-        right: (N, 1 + U) bool, whether the image's class was the most probable one.
+        present: (K,) int64, the classes that images have.
+        loss: (N,) float64, of the whole network, a row per image of the set; NaN where the image
+            was not seen.
+        rise: (N, K, U) float32, by how much the loss rises without each unit, were the image of
+            each of these classes.
+        right: (N, 1 + U) bool, whether the image's class was the most probable one, with the whole
+            network and without each unit.
+
+    Raises:
+        BadOption: The table would be larger than TABLE_BYTES.
     """
 
     key = "removal/"
@@ -80,37 +90,45 @@ class RemovalLosses(Observer):
     ) -> None:
         self.network, self.images, self.units = network, images, tuple(units)
         self.labels, self.means = labels, means
-        self.loss = torch.full((len(images), 1 + len(self.units)), torch.nan, dtype=torch.float64)
-        self.right = torch.zeros(self.loss.shape, dtype=torch.bool)
-        self.image_bytes = 9 * self.loss.shape[1]
-        self._part: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.present = labels[labels >= 0].unique()
+        count, known, maps = len(images), len(self.present), len(self.units)
+        self.image_bytes = 4 * known * maps
+        if count * self.image_bytes > TABLE_BYTES:
+            raise BadOption(
+                f"{maps} units, {known} classes and {count} images: their table would take "
+                f"{count * self.image_bytes / 2**30:.0f} GB; give fewer units, or a smaller set"
+            )
+        self.loss = torch.full((count,), torch.nan, dtype=torch.float64)
+        self.rise = torch.zeros(count, known, maps)
+        self.right = torch.zeros(count, 1 + maps, dtype=torch.bool)
+        self._part: list[tuple[Tensor, ...]] = []
 
     @property
     def layers(self) -> Sequence[str]:
         return (INPUT,)
 
     def see(self, layer: str, value: Tensor, batch: Batch) -> None:
-        trace = self.network.trace(value)
         labels = self.labels[batch.indices]
-        removed = remove_units(trace, self.units, labels, means=self.means)
-        loss = torch.cat([removed.loss[None], removed.losses]).T.cpu()
-        right = torch.cat([removed.right[None], removed.rights]).T.cpu()
-        finite = loss.isfinite().all(1)
+        removed = remove_units(self.network.trace(value), self.units, labels, means=self.means)
+        rise = (removed.classes_without - removed.classes)[:, :, self.present].permute(1, 2, 0)
+        right = torch.cat([removed.right[None], removed.right_without]).T
+        finite = rise.isfinite().flatten(1).all(1)
         if not bool(finite.all()):
             index = int(batch.indices[int((~finite).nonzero()[0])])
             raise NonFinite(f"the loss of {self.images.name(index)} is NaN or infinite")
-        self._part.append((batch.indices, loss, right))
+        self._part.append((batch.indices, removed.loss.cpu(), rise.float().cpu(), right.cpu()))
 
-    def part(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+    def part(self) -> list[tuple[Tensor, ...]]:
         part, self._part = self._part, []
         return part
 
     def take(self, parts: Sequence[Any]) -> None:
-        for indices, loss, right in (batch for part in parts for batch in part):
-            self.loss[indices], self.right[indices] = loss, right
+        for indices, loss, rise, right in (batch for part in parts for batch in part):
+            self.loss[indices], self.rise[indices], self.right[indices] = loss, rise, right
 
     def state(self) -> Mapping[str, Tensor]:
-        return {"loss": self.loss, "right": self.right.to(torch.uint8)}
+        return {"loss": self.loss, "rise": self.rise, "right": self.right.to(torch.uint8)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        self.loss, self.right = state["loss"].clone(), state["right"].bool()
+        self.loss, self.rise = state["loss"].clone(), state["rise"].clone()
+        self.right = state["right"].bool()

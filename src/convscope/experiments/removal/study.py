@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Put", "RemoveUnitsStudy"]
 
+SCANS = ("means", "losses")
 TRACE_BYTES = 2**29  # of all values of a batch
 
 
@@ -82,6 +83,7 @@ class RemoveUnitsStudy(Study):
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.removal.losses import find_units
         from convscope.images.subsets import evenly
+        from convscope.scan.checkpoint import checkpoint_in
         from convscope.scan.engine import Scan
         from convscope.scan.items import made_together
 
@@ -105,8 +107,11 @@ class RemoveUnitsStudy(Study):
                 "losses", lambda: self._losses(scan, units, labels, results), results,
                 results.arrays, ranks=scan.ranks,
             )  # fmt: skip
+            for name in SCANS:  # what they found is kept
+                if (checkpoint := checkpoint_in(results, name)) is not None:
+                    checkpoint.remove()
         names = session.model.classes or images.classes
-        removal = self._judged(found, [str(unit) for unit in units], labels, names, session.seed)
+        removal = self._judged(found, [str(unit) for unit in units], names, context)
         removal = dataclasses.replace(removal, left_out=len(asked) - removal.images)
         return Outcome(
             removal,
@@ -127,7 +132,11 @@ class RemoveUnitsStudy(Study):
         observer = RemovalLosses(scan.network, scan.images, units, labels, means=means)
         commits = checkpoint_in(results, "losses")
         scan.run(observer, commits=commits)
-        return {"loss": observer.loss.numpy(), "right": observer.right.numpy()}
+        return {
+            "labels": labels.numpy(), "present": observer.present.numpy(),
+            "loss": observer.loss.numpy(), "rise": observer.rise.numpy(),
+            "right": observer.right.numpy(),
+        }  # fmt: skip
 
     def _means(
         self, scan: Scan, units: Sequence[Unit], results: ResultStore
@@ -146,9 +155,8 @@ class RemoveUnitsStudy(Study):
         self,
         found: Arrays,
         units: Sequence[str],
-        labels: torch.Tensor,
         names: Sequence[str] | None,
-        seed: int,
+        context: Context,
     ) -> Removal:
         """From every image's losses to those of classes, against chance."""
         import numpy as np
@@ -156,14 +164,15 @@ class RemoveUnitsStudy(Study):
         from convscope.experiments.removal.effects import class_means, permutation_test
         from convscope.experiments.removal.result import KnownClass, Removal
 
-        seen = np.isfinite(found["loss"]).all(1)
-        loss, right = found["loss"][seen].T, found["right"][seen].T.astype(np.float64)
-        numbers, classes = np.unique(labels.numpy()[seen], return_inverse=True)
+        seen = np.isfinite(found["loss"])
+        numbers, classes = np.unique(found["labels"][seen], return_inverse=True)
         if len(numbers) < 2:
             raise BadData(f"{self.data}: images of one class only; what it needs has no contrast")
         count = len(numbers)
-        rise = class_means(loss[1:] - loss[0], classes, count)
-        whole = class_means(np.stack([loss[0], right[0]]), classes, count).mean
+        rises = found["rise"][seen][:, np.isin(found["present"], numbers)]
+        own = rises[np.arange(len(classes)), classes].T.astype(np.float64)  # (U, N)
+        right = found["right"][seen].T.astype(np.float64)
+        whole = class_means(np.stack([found["loss"][seen], right[0]]), classes, count).mean
         sizes = np.bincount(classes)
         known = tuple(
             KnownClass(
@@ -176,11 +185,14 @@ class RemoveUnitsStudy(Study):
             units=tuple(units),
             classes=known,
             to=str(self.to),
-            rise=rise,
+            rise=class_means(own, classes, count),
             accuracy_lost=class_means(right[0] - right[1:], classes, count).mean,
-            null=permutation_test(loss[1:] - loss[0], classes, count, draws=self.draws, seed=seed),
+            null=permutation_test(
+                rises, classes, draws=self.draws, seed=context.running.seed,
+                progress=context.progress,
+            ),
             draws=self.draws,
-        )
+        )  # fmt: skip
 
 
 def _labelled(
