@@ -20,6 +20,7 @@ from torch import nn
 from convscope.atlas.store import open_atlas
 from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
+from convscope.experiments.correctly_classified import Chosen
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.diagnosis.diagnosis import diagnose
@@ -33,7 +34,6 @@ from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform, TransformRange
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
-from convscope.experiments.sensitivity.correctly_classified import Chosen
 from convscope.experiments.sensitivity.pointing_game import Agreement, PointingGame, Scores
 from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
 from convscope.experiments.sensitivity.stored import Elsewhere

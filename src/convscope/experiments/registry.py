@@ -8,6 +8,7 @@ from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.evolution.study import EvolveStudy
 from convscope.experiments.invariance.study import InvarianceStudy
+from convscope.experiments.sanity.study import SanityStudy
 from convscope.experiments.sensitivity.study import SensitivityStudy
 from convscope.experiments.study import Study
 from convscope.experiments.transfer.study import ProbeStudy, TransferStudy
@@ -22,6 +23,7 @@ STUDIES: tuple[type[Study], ...] = (
     InvarianceStudy,
     CorrespondStudy,
     SensitivityStudy,
+    SanityStudy,
     TransferStudy,
     ProbeStudy,
 )

@@ -16,6 +16,7 @@ from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.curves import Invariance
+from convscope.experiments.sanity.result import Sanity
 from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.sensitivity.study import AGAINST
 from convscope.experiments.study import Outcome
@@ -31,6 +32,7 @@ from convscope.report.evolution_figure import evolution_figure
 from convscope.report.evolution_page import write_evolution_page
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
+from convscope.report.sanity_figure import sanity_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import write_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
@@ -118,6 +120,10 @@ def _sensitivity(sensitivity: Sensitivity, outcome: Outcome) -> Figures:
     return figures
 
 
+def _sanity(sanity: Sanity, outcome: Outcome) -> Figures:
+    return {"sanity": sanity_figure(sanity, subtitle=outcome.subtitle)}
+
+
 def _ablation(ablation: Ablation, outcome: Outcome) -> Figures:
     return {"ablation": ablation_figure(ablation)}
 
@@ -137,6 +143,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Transfer: _transfer,
     Correspondence: _correspondence,
     Ensemble: _ensemble,
+    Sanity: _sanity,
     Sensitivity: _sensitivity,
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""
