@@ -120,7 +120,7 @@ def sanity(
             }
         return found
 
-    rows = for_each(
+    rows: list[dict[str, Any]] = for_each(
         [f"image {one.index}" for one in chosen], measured, results, results.record,
         ranks=ranks, progress=progress,
     )  # fmt: skip

@@ -29,11 +29,13 @@ class Planted(Record):
         what: What had to be found, in words.
         found: How often it was.
         count: How often it was planted.
+        by: The kind of picture that had to find it; "" where it is known without saying.
     """
 
     what: str
     found: int
     count: int
+    by: str = ""
 
 
 # ---- detectors ----------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ def planted_grounds(count: int, seed: int) -> tuple[Planted, ...]:
                 and both[1] is not None and not both[1].hit(mask)
             )  # fmt: skip
     return tuple(
-        Planted(f"networks that read the ground exposed by {kind}", found, count)
+        Planted("networks that read the ground exposed", found, count, str(kind))
         for kind, found in exposed.items()
     )
 

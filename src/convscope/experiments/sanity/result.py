@@ -115,7 +115,18 @@ class Sanity(Record, Result):
             "",
             *self._redrawn_words(),
             "",
-            *(f"{each.found} of {each.count}  {each.what}" for each in self.planted),
+            *self.planted_words(),
+        ]
+
+    def planted_words(self) -> list[str]:
+        """How often what was planted was found; kinds of pictures that found it alike together."""
+        together: dict[str, list[str]] = {}
+        for each in self.planted:
+            words = f"{each.found} of {each.count} {each.what}"
+            together.setdefault(words, []).append(each.by)
+        return [
+            f"{words} by {', '.join(kinds)}" if any(kinds) else words
+            for words, kinds in together.items()
         ]
 
     def _pointing_words(self) -> list[str]:
@@ -151,7 +162,7 @@ class Sanity(Record, Result):
         methods = list(self.redrawn.likeness)
         columns = [self.redrawn.by_step(method) for method in methods]
         rows = [
-            (_names(step), *(minus(f"{column[i].mean:.2f}") for column in columns))
+            (step[-1], *(minus(f"{column[i].mean:.2f}") for column in columns))
             for i, step in enumerate(self.redrawn.steps)
         ]
         return table(("drawn anew down to", *methods), rows)
@@ -160,10 +171,6 @@ class Sanity(Record, Result):
 def known(values: Sequence[float | None]) -> list[float]:
     """Those that are known."""
     return [value for value in values if value is not None]
-
-
-def _names(step: Sequence[str]) -> str:
-    return step[-1]
 
 
 def _mean(values: Values) -> str:
