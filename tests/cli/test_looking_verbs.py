@@ -1,4 +1,4 @@
-"""`invariance`, `correspond` and `sensitivity`, on a small network."""
+"""`invariance`, `correspond`, `sensitivity` and `sanity`, on a small network."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from convscope.experiments.sanity import measuring
+from convscope.experiments.sanity.planted import Planted
 
 from .conftest import OPTIONS, write_weights
 
@@ -61,6 +64,28 @@ def test_correspond_reads_marks_and_tells_each_part(place, convscope, marks):
     )  # fmt: skip
     assert answer.code == 0 and "as the model takes them" in answer.out
     assert "random, the same in all" in answer.out
+
+
+def test_sanity_says_what_pictures_are_worth_and_goes_on(place, convscope, marks, monkeypatch):
+    def plants(*_: int) -> tuple[Planted, ...]:
+        return (Planted("plants", 3, 4),)
+
+    for name in ("detectors", "grounds", "classes"):
+        monkeypatch.setattr(measuring, f"planted_{name}", plants)
+    command = ("sanity", *MODEL, "photos", "--parts", "parts.json", "--count", "2", "--out", "w")
+    answer = convscope(*command, "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert found["images"] == 2 and [layer["layer"] for layer in found["layers"]] == ["0", "3"]
+    assert {each["kind"] for each in found["pointing"]} >= {"spotlight", "occlusion of the class"}
+    assert {path.name for path in (place / "w").iterdir()} == {
+        "sanity.png", "study.json", "pieces", "result.json",
+    }  # fmt: skip
+    whole = (place / "w" / "result.json").read_bytes()
+    next((place / "w" / "pieces").glob("image*")).unlink()
+    again = convscope(*command, "--resume")
+    assert again.code == 0 and "3 of 4 plants" in again.out and "more than the centre" in again.out
+    assert (place / "w" / "result.json").read_bytes() == whole
 
 
 def test_sensitivity_scores_what_is_known_and_compares_two_networks(place, convscope, marks):

@@ -66,10 +66,11 @@ ASKED = {
         "experiments.transfer.multilabel", "transfer_several", None,
     ),
     ("depth", 0): ("experiments.transfer.layers", "probe", None),
+    ("sanity", 0): ("experiments.sanity.measuring", "sanity", None),
 }  # fmt: skip
 ELSEWHERE = {  # where it is done, and how it is told, is no setting
     "out", "folder", "pieces", "resume", "device", "workers", "progress", "network", "keeping",
-    "title", "ranks", "commits",
+    "title", "ranks", "commits", "results",
 }  # fmt: skip
 
 
@@ -105,6 +106,8 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if isinstance(value, range):
         return list(value)
+    if hasattr(value, "chosen"):  # images to look at, with their truth
+        return value.images.identity(), value.chosen, value.preprocess, value.truth is None
     if hasattr(value, "images") and hasattr(value, "names"):  # pictures with parts
         return value.names, plain(value.images)
     if hasattr(value, "workers") and hasattr(value, "top"):  # what an atlas looks for

@@ -41,6 +41,7 @@ from convscope.experiments.paper.results import (
     Trainings,
 )
 from convscope.experiments.paper.stages import STAGES
+from convscope.experiments.sanity.result import LayerPictures, Redrawn, Sanity
 from convscope.experiments.training_runner import Training
 from convscope.experiments.transfer.folds import Protocol
 from convscope.experiments.transfer.layers import LayerProbe
@@ -276,6 +277,36 @@ def probed(first: float, last: float) -> LayerProbe:
     return LayerProbe((), ("a", "b"), 10, 5, 0.5, Protocol((30,), 3), points, rises)
 
 
+def worth(
+    units: tuple[float, float, float] = (0.9, 0.8, 0.2),
+    weights: tuple[float, float, float] = (0.9, 0.8, 0.1),
+    above: float = 0.5,
+    disc: float = 0.2,
+    spread: float = 0.01,
+) -> Sanity:
+    """Numbers by method (deconvnet, guided, gradient), on three images."""
+    shakes, methods = (-spread, 0.0, spread), ("deconvnet", "guided", "gradient")
+
+    def images(mean: float, turn: int = 1) -> tuple[float | None, ...]:
+        return (*(mean + turn * shake for shake in shakes), None)
+
+    layer = LayerPictures(
+        "conv5",
+        ("relu5/0@1,1",) * 4,
+        {name: images(mean, 2 * turn) for turn, (name, mean) in enumerate(zip(methods, units))},  # noqa: B905
+        dict.fromkeys(methods, images(above)),
+        dict.fromkeys(methods, images(disc, -1)),
+    )
+    redrawn = Redrawn(
+        (("fc8",), ("conv1",)),
+        {
+            name: tuple((mean + turn * shake, mean) for shake in shakes)
+            for turn, (name, mean) in enumerate(zip(methods, weights))  # noqa: B905
+        },
+    )
+    return Sanity(4, (), (layer,), redrawn, ())
+
+
 # ---- verdicts -----------------------------------------------------------------------------------
 
 DOMINANT, LEVEL = seeds("gini", 0.8, 0.7, 0.75), seeds("gini", 0.1, 0.15, 0.2)  # else 0.3
@@ -338,6 +369,11 @@ PLAIN = [
     ("multi-precision", several(0.8, 0.4), several(0.4, 0.8)),
     ("depth-svm", probed(0.3, 0.8), probed(0.8, 0.3)),
     ("depth-softmax", probed(0.3, 0.8), probed(0.8, 0.3)),
+    ("sanity-units", worth(), worth(units=(0.9, 0.1, 0.2))),  # one of the two will not do
+    ("sanity-units", worth(), worth(units=(0.1, 0.9, 0.2))),
+    ("sanity-weights", worth(), worth(weights=(0.9, 0.2, 0.5))),
+    ("sanity-where", worth(), worth(above=-0.5)),
+    ("sanity-disc", worth(), worth(disc=0.9)),
 ]
 
 
@@ -372,6 +408,10 @@ def test_every_claim_is_tried_on_both_sides_and_belongs_to_a_stage() -> None:
         ("table1-ensemble", averaged(12, 10)),
         ("fig4-filter", grown((5,) * 8, (5,) * 8)),
         ("multi-precision", several(0.5, 0.49)),
+        ("sanity-units", worth(units=(0.9, 0.21, 0.2), spread=0.1)),
+        ("sanity-weights", worth(weights=(0.9, 0.8, 0.79), spread=0.1)),
+        ("sanity-where", worth(above=0.02, spread=0.1)),
+        ("sanity-disc", worth(disc=0.49, spread=0.1)),
     ],
 )
 def test_a_spread_that_is_too_large_is_unclear_and_says_why(key: str, result: Any) -> None:
@@ -392,6 +432,19 @@ def test_a_spread_that_is_too_large_is_unclear_and_says_why(key: str, result: An
 )  # fmt: skip
 def test_what_was_not_measured_is_not_judged(key: str, result: Any) -> None:
     assert verdict(key, result) is OUT
+
+
+def test_the_method_that_leads_the_gradient_least_decides() -> None:
+    found = BY_KEY["sanity-units"].judge(worth(units=(0.9, 0.5, 0.2), spread=0.0))
+    assert found.effect is not None
+    assert found.effect.value == pytest.approx(0.3) and found.effect.count == 3
+    found = BY_KEY["sanity-weights"].judge(worth(weights=(0.4, 0.9, 0.2), spread=0.0))
+    assert found.effect is not None and found.effect.value == pytest.approx(0.2)
+    silent = LayerPictures(
+        "conv5", ("relu5/0",), {}, {"deconvnet": (None,)}, {"deconvnet": (None,)}
+    )
+    nothing = Sanity(1, (), (silent,), Redrawn((), {}), ())
+    assert verdict("sanity-where", nothing) is verdict("sanity-disc", nothing) is OUT
 
 
 def test_where_no_filter_was_scaled_back_renormalisation_is_said_to_have_done_nothing() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from convscope.distributed import Ranks
 from convscope.errors import BadData, BadImage, FolderInUse
-from convscope.experiments.sensitivity.correctly_classified import (
+from convscope.experiments.correctly_classified import (
     Chosen,
     correctly_classified,
     truth_of,

@@ -11,6 +11,7 @@ from torch import nn
 from convscope.methods.checks import CheckSettings, check
 from convscope.methods.masking import centred_disc, place, shifted, strongest_places
 from convscope.methods.own_block import own_block, with_block_redrawn
+from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, GRADIENT
 from convscope.network.network import Network, open_network
 from convscope.network.unit import Unit
@@ -147,6 +148,25 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(x + self.conv2(torch.relu(self.conv1(x))))
+
+
+def test_a_unit_near_the_edge_is_checked_in_what_it_sees(monkeypatch) -> None:
+    """Also where its projection is computed over the whole image, as those of deep units are."""
+    monkeypatch.setattr("convscope.methods.descent.WORTH_WINDOWS", 0.0)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 25, padding=12), nn.ReLU())
+    network = open_network(module, SHAPE)
+    trace = network.trace(torch.rand(1, *SHAPE))
+    units = ["1/0@0,31", "1/1@31,31", "1/2@4,0"]
+    shown = project(trace, units)
+    assert [place.as_tuple() for place in shown.places] == [(0, 0, 32, 32)] * 3
+    for index, unit in enumerate(units):
+        seen = shown.seen(index)
+        part = shown.projection[index][:, seen.top : seen.bottom, seen.left : seen.right]
+        assert torch.equal(shown.seen_picture(index), part) and part.shape[1] < 32
+        assert torch.count_nonzero(part) == torch.count_nonzero(shown.projection[index])
+        [trust] = check(trace, unit, settings=CheckSettings(shifts=3))
+        assert trust.place is None or trust.place.own <= 2
 
 
 def test_a_block_is_the_units_module_but_not_the_networks_list_of_layers() -> None:

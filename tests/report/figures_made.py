@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from convscope.experiments.sensitivity.correctly_classified import Chosen
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
@@ -20,6 +21,7 @@ from torch import nn
 from convscope.atlas.store import open_atlas
 from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
+from convscope.experiments.correctly_classified import Chosen
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.diagnosis.diagnosis import diagnose
@@ -35,7 +37,8 @@ from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.removal.effects import Means, Null
 from convscope.experiments.removal.result import KnownClass, Removal
-from convscope.experiments.sensitivity.correctly_classified import Chosen
+from convscope.experiments.sanity.planted import Planted
+from convscope.experiments.sanity.result import LayerPictures, Pointing, Redrawn, Sanity
 from convscope.experiments.sensitivity.pointing_game import Agreement, PointingGame, Scores
 from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
 from convscope.experiments.sensitivity.stored import Elsewhere
@@ -72,6 +75,7 @@ from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.projection_figure import projection_figure
 from convscope.report.removal_figure import removal_figure
+from convscope.report.sanity_figure import sanity_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.training_figure import training_figure
 from convscope.report.trainings_figure import trainings_figure
@@ -351,6 +355,23 @@ def diagnosed(networks: int, layers: int, *, images: bool) -> Figure:
     return diagnosis_figure([examined] * networks, title=TITLE, subtitle=RUN)
 
 
+def trusted(layers: int, *, pointing: bool = True) -> Figure:
+    names = [f"{LAYER}/{i}" if layers > 1 else LAYER for i in range(layers)]
+    some = dict.fromkeys(("deconvnet", "guided", "gradient"), (0.5, 0.75, None))
+    steps = tuple((name,) for name in reversed(names))
+    likeness = dict.fromkeys(some, ((0.5,) * layers, (-0.25,) * layers))
+    kinds = ("spotlight", "deconvnet", "centre of the field") if pointing else ()
+    rate = Rate.of([True, False, True], [0.2, 0.3, 0.4])
+    sanity = Sanity(
+        3,
+        tuple(Pointing(kind, rate, mean_of((0.0, 1.0, 0.0))) for kind in kinds),
+        tuple(LayerPictures(name, (name,) * 3, some, some, some) for name in names),
+        Redrawn(steps, likeness),
+        (Planted(WORD, 9, 10), Planted(CLASS, 10, 10, "spotlight")),
+    )
+    return sanity_figure(sanity, title=TITLE, subtitle=RUN)
+
+
 def tried(seeds: int) -> Figure:
     old = ARCHITECTURES["alexnet-small"]
     change = Change(old, SMALL, (f"first layer {LAYER} 11x11/4 to 7x7/2",), ())
@@ -511,6 +532,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     sensitivity_figure: {
         "one": Case(lambda _: sensitive(1), (FILE, LAYER, CLASS)),
         "many": Case(lambda _: sensitive(9), tuple(f"{i}/{FILE}" for i in range(8))),
+    },
+    sanity_figure: {
+        "one layer": Case(lambda _: trusted(1, pointing=False), (FILE, LAYER, RUN)),
+        "many": Case(lambda _: trusted(12), (f"{LAYER}/11", "spotlight", RUN, WORD)),
     },
     scores_figure: {
         "one": Case(lambda _: scored(1), (f"{RUN}-0", FILE)),

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from convscope.experiments.correctly_classified import Chosen
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.invariance.curves import invariance
 from convscope.experiments.samples import Sample
-from convscope.experiments.sensitivity.correctly_classified import Chosen
 from convscope.experiments.sensitivity.sweeps import sensitivity
 from convscope.images.preprocess import Fit, Preprocess, Scaling
 from convscope.methods.occluder import Occluder

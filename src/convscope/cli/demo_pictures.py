@@ -77,7 +77,7 @@ def _class_of(scenes: SceneImages, index: int) -> str:
 
 def _correctly_classified(session: Session, scenes: SceneImages, name: str) -> int | None:
     """The index of the first scene of a class that the network classifies correctly, if any."""
-    from convscope.experiments.sensitivity.correctly_classified import probabilities
+    from convscope.experiments.correctly_classified import probabilities
 
     classes = scenes.recipe.classes
     label = classes.index(name)

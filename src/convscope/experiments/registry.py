@@ -9,6 +9,7 @@ from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.evolution.study import EvolveStudy
 from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.removal.study import RemoveUnitsStudy
+from convscope.experiments.sanity.study import SanityStudy
 from convscope.experiments.sensitivity.study import SensitivityStudy
 from convscope.experiments.study import Study
 from convscope.experiments.transfer.study import ProbeStudy, TransferStudy
@@ -24,6 +25,7 @@ STUDIES: tuple[type[Study], ...] = (
     CorrespondStudy,
     SensitivityStudy,
     RemoveUnitsStudy,
+    SanityStudy,
     TransferStudy,
     ProbeStudy,
 )

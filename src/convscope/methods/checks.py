@@ -33,7 +33,7 @@ from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 from convscope.stats import Estimate, mean_of
 
-__all__ = ["SPECIFIC", "CheckSettings", "Checker", "Trust", "check"]
+__all__ = ["SPECIFIC", "CheckSettings", "Checker", "Trust", "check", "correlations"]
 
 SPECIFIC = 0.2
 """Below this a picture shows what the image has at a place, and not what the unit looks for."""
@@ -228,7 +228,7 @@ class Checker:
         found, used = [], 0
         for index, (unit, row) in enumerate(zip(own.units, rows, strict=True)):
             some = others[index]
-            likeness = _correlations(own.fields[index], theirs[used : used + len(some)])
+            likeness = correlations(own.fields[index], theirs[used : used + len(some)])
             used += len(some)
             twin = next((o for o, r in zip(some, likeness, strict=True) if r >= SAME), None)
             found.append(
@@ -248,15 +248,9 @@ class Checker:
 
     def _place(self, trace: Trace, own: Projections, index: int, row: int) -> Place | None:
         """How the unit falls where its picture points."""
-        box, unit = own.places[index], own.units[index]
-        seen = box.clip(*own.shape[-2:])
-        if seen.empty:  # the unit sees padding alone
+        if own.seen(index).empty:  # the unit sees padding alone
             return None
-        field = own.fields[index][
-            :,
-            seen.top - box.top : seen.bottom - box.top,
-            seen.left - box.left : seen.right - box.left,
-        ]
+        unit = own.units[index]
         generator = torch.Generator().manual_seed(
             zlib.crc32(f"{self.settings.seed} {unit}".encode())
         )
@@ -264,7 +258,7 @@ class Checker:
             self.network,
             trace["input"][row],
             unit,
-            strongest_places(field),
+            strongest_places(own.seen_picture(index)),
             shifts=self.settings.shifts,
             generator=generator,
         )
@@ -285,7 +279,7 @@ class Checker:
                     images=rows.tolist(),
                 ).fields
                 for i, field in zip(mine, changed, strict=True):
-                    likeness[i] += _correlations(own.fields[i], [field])
+                    likeness[i] += correlations(own.fields[i], [field])
         return [_differing(some) for some in likeness]
 
     def _networks(self, layer: str) -> list[Graph]:
@@ -300,8 +294,15 @@ class Checker:
         return self._redrawn[layer]
 
 
-def _correlations(picture: Tensor, others: Sequence[Tensor]) -> list[float]:
-    """Pearson's r, signed, of a picture with each of some others; pictures of zeros are left out.
+def correlations(picture: Tensor, others: Sequence[Tensor]) -> list[float]:
+    """Compute Pearson's r, signed, of a picture with each of some others.
+
+    Args:
+        picture: Of one unit.
+        others: What it is compared with.
+
+    Returns:
+        -1 to 1 for each; NaN where one of the two is the same everywhere, such as all zero.
 
     Shape:
         picture, others: (C, h, w) each.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 
-__all__ = ["own_block", "with_block_redrawn"]
+__all__ = ["own_block", "with_block_redrawn", "with_redrawn"]
 
 LARGEST_SHARE = 0.5
 """A module that holds more of the network's weighing layers than this is no block."""
@@ -62,23 +64,38 @@ def _nearest(network: Graph, layer: str) -> list[str]:
 def with_block_redrawn(network: Graph, layer: str, generator: torch.Generator) -> Graph | None:
     """Return the network with its layer's own block as if it had never been learned.
 
-    Weights are drawn from a normal distribution of the mean and the deviation that they have, NaN
-    and infinite ones left out; biases and normalisations stay.
-
     Args:
         network: The network; it stays as it is.
         layer: Whose block it is, see `own_block`.
         generator: For the draws, on the CPU.
 
     Returns:
-        The changed network; None where the layer has no weights of its own.
+        The changed network, see `with_redrawn`; None where the layer has no weights of its own.
+    """
+    block = own_block(network, layer)
+    return with_redrawn(network, block, generator) if block else None
+
+
+def with_redrawn(network: Graph, layers: Iterable[str], generator: torch.Generator) -> Graph:
+    """Return the network with some layers as if they had never been learned.
+
+    Weights are drawn from a normal distribution of the mean and the deviation that they have, NaN
+    and infinite ones left out; biases and normalisations stay.
+
+    Args:
+        network: The network; it stays as it is.
+        layers: Convolutions and dense layers.
+        generator: For the draws, on the CPU.
+
+    Example:
+        >>> drawn = with_redrawn(network, ["fc8"], torch.Generator().manual_seed(0))
     """
     changed = {}
-    for name in own_block(network, layer):
+    for name in layers:
         weight = network.nodes[name].tensors["weight"]
         drawn = torch.randn(weight.shape, generator=generator).to(weight)
         known = weight[weight.isfinite()] if not weight.isfinite().all() else weight
         known = known if known.numel() else weight.new_zeros(1)
         deviation = known.std() if known.numel() > 1 else known.abs().mean()
         changed[name] = {"weight": known.mean() + deviation * drawn}
-    return network.with_tensors(changed) if changed else None
+    return network.with_tensors(changed)

@@ -83,6 +83,23 @@ class Projections:
             ]
         return whole
 
+    def seen(self, index: int) -> Box:
+        """The part of the image that lies in one unit's receptive field; it may be empty."""
+        return Box(*self.box[index].tolist()).clip(*self.shape[-2:])
+
+    def seen_picture(self, index: int) -> Tensor:
+        """One projection in that part of the image, whatever it was computed over.
+
+        Shape:
+            (3, h, w), of `seen`.
+        """
+        field, place, seen = self.fields[index], self.places[index], self.seen(index)
+        return field[
+            :,
+            seen.top - place.top : seen.bottom - place.top,
+            seen.left - place.left : seen.right - place.left,
+        ]
+
 
 @torch.no_grad()
 def project(

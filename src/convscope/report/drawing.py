@@ -17,6 +17,7 @@ from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.removal.result import Removal
+from convscope.experiments.sanity.result import Sanity
 from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.sensitivity.study import AGAINST
 from convscope.experiments.study import Outcome
@@ -33,6 +34,7 @@ from convscope.report.evolution_page import write_evolution_page
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.removal_figure import removal_figure
+from convscope.report.sanity_figure import sanity_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import write_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
@@ -120,6 +122,10 @@ def _sensitivity(sensitivity: Sensitivity, outcome: Outcome) -> Figures:
     return figures
 
 
+def _sanity(sanity: Sanity, outcome: Outcome) -> Figures:
+    return {"sanity": sanity_figure(sanity, subtitle=outcome.subtitle)}
+
+
 def _ablation(ablation: Ablation, outcome: Outcome) -> Figures:
     return {"ablation": ablation_figure(ablation)}
 
@@ -144,6 +150,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Correspondence: _correspondence,
     Ensemble: _ensemble,
     Removal: _removal,
+    Sanity: _sanity,
     Sensitivity: _sensitivity,
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""

@@ -28,6 +28,7 @@ from convscope.experiments.paper.results import (
     Surroundings,
     Trainings,
 )
+from convscope.experiments.sanity.result import Sanity
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Transfer
 from convscope.report.ablation_figure import ablation_figure
@@ -41,6 +42,7 @@ from convscope.report.grouping_figure import grouping_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.page import write_page
 from convscope.report.probe_figure import probe_figure
+from convscope.report.sanity_figure import sanity_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import save
 from convscope.report.training_page import write_training_page
@@ -213,6 +215,11 @@ def _averages(averages: Averages, _: Path) -> Shown:
     return {"ensemble": ("Error by the number of networks", figure)}
 
 
+def _worth(sanity: Sanity, _: Path) -> Shown:
+    figure = sanity_figure(sanity, subtitle=f"ZFNet, {sanity.images} images")
+    return {"sanity": ("How far each kind of picture can be trusted, at which depth", figure)}
+
+
 def _plain(name: str, words: str, draw: Callable[[Any], Figure]) -> Callable[[Any, Path], Shown]:
     return lambda found, folder: {name: (words, draw(found))}
 
@@ -232,4 +239,5 @@ _DRAWN: dict[str, Callable[[Any, Path], Shown]] = {
     "transfer": _transfer,
     "multi": _several,
     "depth": _depth,
+    "sanity": _worth,
 }

@@ -21,6 +21,7 @@ from convscope.version import __version__
 __all__ = ["write_paper_page"]
 
 OWN_FILES = ("tour.css", "training.css", "paper.css")  # copied as they are
+LATER = "sanity"  # the stage whose claims are of works that tested the paper's pictures
 SHOWN_WORDS = 12  # findings of a stage that are not folded away
 KINDS = {
     Verdict.HOLDS: "holds",
@@ -68,7 +69,9 @@ def paper_page_words(reproduction: Reproduction) -> dict[str, Any]:
 def _standfirst(reproduction: Reproduction) -> str:
     tally = reproduction.tally
     known = sum(tally[each] for each in (Verdict.HOLDS, Verdict.FAILS, Verdict.UNCLEAR))
-    words = f"{tally[Verdict.HOLDS]} of {known} claims of the paper hold here"
+    later = any(claim.item == LATER for claim, _ in reproduction.scorecard)
+    whose = "the paper and of later works" if later else "the paper"
+    words = f"{tally[Verdict.HOLDS]} of {known} claims of {whose} hold here"
     if tally[Verdict.FAILS]:
         words += (
             f", {tally[Verdict.FAILS]} do not" if tally[Verdict.FAILS] > 1 else ", one does not"

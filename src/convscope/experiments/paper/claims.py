@@ -1,6 +1,7 @@
 """The claims of Zeiler & Fergus 2014 as data: each with the paper's numbers and how it is judged.
 
-"arXiv" is the paper's first version, 1311.2901. judging_figures.py and judging_tables.py judge.
+"arXiv" is the paper's first version, 1311.2901. judging_figures.py and judging_tables.py judge. The
+last ones are of works that tested such pictures; judging_pictures.py judges them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from convscope.experiments.paper.judging_figures import (
     invariance_sharp,
     remedy_errs_less,
     surroundings_told_apart,
+)
+from convscope.experiments.paper.judging_pictures import (
+    sanity_disc,
+    sanity_units,
+    sanity_weights,
+    sanity_where,
 )
 from convscope.experiments.paper.judging_tables import (
     ALIKE,
@@ -270,8 +277,42 @@ CLAIMS: tuple[Claim, ...] = (
         "folds, above 0.",
         depth_deeper("softmax"),
     ),
+    Claim(
+        "sanity-units", "sanity", "Sixt et al. 2020",
+        "Deconvnet and guided pictures of different units of one place agree more than the "
+        "gradient's: they do not tell which unit it is.",
+        "shown for many networks; the gradient passes",
+        "In the last convolution, mean correlation with the pictures of other strong units of the "
+        "place: that of each of the two less the gradient's, image by image, is above 0.",
+        sanity_units,
+    ),
+    Claim(
+        "sanity-weights", "sanity", "Adebayo et al. 2018, Nie et al. 2018",
+        "They change less when the network's weights are drawn anew, layer by layer: they show the "
+        "image more than what was learned.",
+        "guided backprop hardly changes with the upper layers",
+        "Correlation of a class's picture with that of the network drawn anew, mean over the steps "
+        "from the top down: that of each of the two less the gradient's, image by image, is above "
+        "0.",
+        sanity_weights,
+    ),
+    Claim(
+        "sanity-where", "sanity", "Fig. 6, §4.2, Nie et al. 2018",
+        "A deep deconvnet picture shows where in the image the activation comes from.",
+        "shown in pictures, no number",
+        "In the last convolution, the unit falls more with the picture's strongest places covered "
+        "than with the mask moved: the difference, image by image, is above 0.",
+        sanity_where,
+    ),
+    Claim(
+        "sanity-disc", "sanity", "asked of Fig. 6",
+        "It shows more of that than the centre of what the unit sees.",
+        "not measured",
+        "The same against a disc in the centre of the field, as large as the mask: above 0.",
+        sanity_disc,
+    ),
 )  # fmt: skip
-"""In the paper's order."""
+"""In the paper's order; then those of later works."""
 
 
 def claims_of(item: str) -> tuple[Claim, ...]:

@@ -10,6 +10,7 @@ from convscope.experiments.paper.stages_of_figures import (
     run_fig5,
     run_fig6,
     run_invariance,
+    run_sanity,
 )
 from convscope.experiments.paper.stages_of_tables import (
     run_correspondence,
@@ -67,5 +68,7 @@ STAGES = (
           _no_other_classes),
     Stage("multi", "Several objects an image", "Table 5, §5.2", run_multi, _no_several),
     Stage("depth", "Feature analysis", "Table 7, §5.3", run_depth, _no_other_classes),
+    Stage("sanity", "What the pictures are worth",
+          "Nie et al. 2018, Adebayo et al. 2018, Sixt et al. 2020", run_sanity),
 )  # fmt: skip
 """In the order in which they run."""

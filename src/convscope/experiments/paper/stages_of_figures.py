@@ -24,14 +24,25 @@ from convscope.experiments.paper.purity import (
 from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceResult
 from convscope.experiments.paper.run_context import UNTRAINED, RunContext
 from convscope.experiments.paper.stage import StageResult, command
+from convscope.experiments.paper.tables import pointing_table
 from convscope.experiments.published import NAMES
+from convscope.experiments.sanity.result import Sanity
+from convscope.experiments.sanity.study import SanityStudy
 from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.sensitivity.study import SensitivityStudy
 from convscope.experiments.session import Session
 from convscope.scan.engine import Scan
 from convscope.scan.strongest import strongest
 
-__all__ = ["occlusion_of", "run_fig2", "run_fig4", "run_fig5", "run_fig6", "run_invariance"]
+__all__ = [
+    "occlusion_of",
+    "run_fig2",
+    "run_fig4",
+    "run_fig5",
+    "run_fig6",
+    "run_invariance",
+    "run_sanity",
+]
 
 TOP = 9
 DIAGNOSED = ("zfnet", "alexnet", "free")  # the networks of Fig. 5
@@ -182,3 +193,17 @@ def run_invariance(lab: RunContext, folder: Path) -> StageResult:
     outcome = lab.do(study, folder / "invariance")
     alone = study.command(seed=lab.seed, out="invariance")
     return StageResult(InvarianceResult(outcome.of(Invariance), outcome.classes), alone)
+
+
+def run_sanity(lab: RunContext, folder: Path) -> StageResult:
+    """What the pictures are worth: whether they point, whose they are, what was planted."""
+    study = SanityStudy(f"run:{lab.run('zfnet')}", lab.val.spec, count=lab.budget.occluded)
+    outcome = lab.do(study, folder / "sanity")
+    found = outcome.of(Sanity)
+    words = (
+        f"{found.images} images that the network names correctly; {outcome.more['passed']} passed "
+        "over.",
+        *(f"Planted: {each}." for each in found.planted_words()),
+    )
+    alone = study.command(seed=lab.seed, out="sanity")
+    return StageResult(found, alone, pointing_table(found) if found.pointing else None, words)

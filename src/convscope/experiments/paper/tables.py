@@ -8,7 +8,13 @@ from convscope.experiments.ablation.table import Ablation
 from convscope.experiments.correspondence.result import Alike, Baseline, Correspondence
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.ensemble.result import Ensemble
-from convscope.experiments.number_words import NONE, percent, plus_minus, spread_words
+from convscope.experiments.number_words import (
+    NONE,
+    interval_words,
+    percent,
+    plus_minus,
+    spread_words,
+)
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import (
     Averages,
@@ -26,6 +32,7 @@ from convscope.experiments.published import (
     TABLE5,
     TABLE7,
 )
+from convscope.experiments.sanity.result import Sanity
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Point, Transfer
 
@@ -34,6 +41,7 @@ __all__ = [
     "averages_table",
     "correspondence_table",
     "depth_table",
+    "pointing_table",
     "several_table",
     "trainings_table",
     "transfer_table",
@@ -249,6 +257,30 @@ def depth_table(probe: LayerProbe) -> Table:
         tuple(rows),
         f"Accuracy, %, {probe.protocol.per_class[0]} images per class here; the paper's on "
         "Caltech-101 with 30 / Caltech-256 with 60.",
+    )
+
+
+def pointing_table(sanity: Sanity) -> Table:
+    """How often each kind of picture is brightest on the object; no table of the paper's."""
+    rows = [
+        (
+            each.kind,
+            percent(each.rate.rate),
+            f"{100 * each.rate.low:.0f} to {100 * each.rate.high:.0f}",
+            percent(each.rate.expected),
+            NONE
+            if each.lead is None
+            else f"{plus_minus(each.lead.mean, None, digits=0)} "
+            f"({interval_words(each.lead, 0, 0.01)})",
+        )
+        for each in sanity.pointing
+    ]
+    return Table(
+        ("picture", "brightest on the object", "95 %, %", "chance", "more than the centre, points"),
+        tuple(rows),
+        f"{sanity.pointing[0].rate.count} images. Chance is the share of the places that it could "
+        "have marked that are on the object; the centre is that of what the unit sees, the unit of "
+        "the last convolution that speaks most for the class.",
     )
 
 

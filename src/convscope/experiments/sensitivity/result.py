@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from convscope.errors import BadData
+from convscope.experiments.correctly_classified import Chosen
 from convscope.experiments.number_words import interval_words, minus, plus_minus
-from convscope.experiments.sensitivity.correctly_classified import Chosen
 from convscope.experiments.sensitivity.pointing_game import (
     HARDLY,
     Agreement,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.errors import BadData, BadOption
+from convscope.errors import BadOption
 from convscope.experiments.options import (
     DataArgument,
     ModelArgument,
@@ -24,7 +24,7 @@ from convscope.experiments.study import Context, Outcome, Study
 from convscope.progress import named
 
 if TYPE_CHECKING:
-    from convscope.experiments.sensitivity.correctly_classified import Selection
+    from convscope.experiments.correctly_classified import Selection
     from convscope.experiments.sensitivity.result import OcclusionStudy
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
@@ -77,6 +77,7 @@ class SensitivityStudy(Study):
     ] = None
 
     def run(self, context: Context) -> Outcome:
+        from convscope.experiments.correctly_classified import marked_or_none
         from convscope.experiments.sensitivity.result import (
             NetworkStudy,
             Sensitivity,
@@ -86,7 +87,7 @@ class SensitivityStudy(Study):
         self._check_folder(context)
         sessions = self._sessions(context)
         images = sessions[0].images(self.data)
-        marked = _marked(images, self.parts)
+        marked = marked_or_none(images, self.parts)
         selection = self._selection(context, sessions, images, marked)
         for session in sessions:
             context.facts(session.facts())
@@ -143,7 +144,7 @@ class SensitivityStudy(Study):
         marked: tuple[Marked, ...],
     ) -> Selection:
         """The same images for all networks and processes; fewer than asked for are said."""
-        from convscope.experiments.sensitivity.correctly_classified import correctly_classified
+        from convscope.experiments.correctly_classified import correctly_classified
 
         found = context.together().from_first(
             lambda: correctly_classified(
@@ -172,7 +173,7 @@ class SensitivityStudy(Study):
         which: tuple[str, int],
     ) -> OcclusionStudy:
         """One network's, named and numbered by `which`."""
-        from convscope.experiments.sensitivity.correctly_classified import truth_of
+        from convscope.experiments.correctly_classified import truth_of
         from convscope.experiments.sensitivity.sweeps import sensitivity
         from convscope.methods.occluder import Occluder
 
@@ -200,21 +201,6 @@ def _classes(session: Session) -> tuple[Any, int]:
     from convscope.methods.classes import Head
 
     return session.model.classes, Head.of(session.network).classes
-
-
-def _marked(images: ImageSet, parts: Path | None) -> tuple[Marked, ...]:
-    """What lies with the images, if anything does; a file that was asked for must be right."""
-    from convscope.images.datasets import SceneImages
-    from convscope.images.parts import marked_images
-
-    if parts is None and isinstance(images, SceneImages):
-        return ()
-    try:
-        return marked_images(images, parts)
-    except BadData:
-        if parts is not None:
-            raise
-        return ()
 
 
 def _names(sessions: list[Session]) -> list[str]:

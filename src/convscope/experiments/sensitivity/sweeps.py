@@ -16,8 +16,8 @@ from torch import Tensor
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData
+from convscope.experiments.correctly_classified import Chosen, Truth, probabilities
 from convscope.experiments.samples import in_random_order
-from convscope.experiments.sensitivity.correctly_classified import Chosen, Truth, probabilities
 from convscope.experiments.sensitivity.pointing_game import agreement, on_object, point, scores
 from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
 from convscope.experiments.sensitivity.stored import (

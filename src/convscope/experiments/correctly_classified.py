@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,15 @@ from convscope.errors import BadData, BadImage
 from convscope.experiments.samples import in_random_order, true_label
 from convscope.images.datasets import SceneImages
 from convscope.images.image_set import ImageSet
-from convscope.images.parts import Marked
+from convscope.images.parts import Marked, marked_images
 from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import Head
 from convscope.network.network import Network
 
-__all__ = ["Chosen", "Selection", "Truth", "correctly_classified", "probabilities", "truth_of"]
+__all__ = [
+    "Chosen", "Selection", "Truth", "correctly_classified", "marked_or_none", "probabilities",
+    "truth_of",
+]  # fmt: skip
 
 TRIED = 12  # images tried, for one that is classified correctly
 
@@ -124,6 +128,26 @@ def truth_of(images: ImageSet, marked: Sequence[Marked] = ()) -> Truth | None:
         return inside
 
     return mask
+
+
+def marked_or_none(images: ImageSet, parts: Path | None) -> tuple[Marked, ...]:
+    """Read what lies with the images, if anything does.
+
+    Args:
+        images: The set. Of scenes the pixels are known, and nothing is read.
+        parts: The file that was asked for; None is the one beside the images.
+
+    Raises:
+        BadData: The file that was asked for is not there, or is no such file.
+    """
+    if parts is None and isinstance(images, SceneImages):
+        return ()
+    try:
+        return marked_images(images, parts)
+    except BadData:
+        if parts is not None:
+            raise
+        return ()
 
 
 def _says(network: Network, preprocess: Preprocess, images: ImageSet, index: int) -> int:

@@ -1,0 +1,1 @@
+"""What pictures are worth: do they point, whose are they, and do they tell what was planted?"""
