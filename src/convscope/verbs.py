@@ -371,6 +371,7 @@ def atlas(
     rules: str | Rules = "deconvnet",
     plain: bool = False,
     check: int = 1,
+    optimised: Iterable[str] | None = None,
     resume: bool = False,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -390,6 +391,7 @@ def atlas(
         rules: of the projections, or their name.
         plain: patches and projections alone.
         check: how many of the strongest pictures of each feature map are checked.
+        optimised: names of layers whose maps get optimised pictures, too.
         resume: go on where an interrupted atlas stopped.
         batch_size, workers: images at a time, and threads that read them.
         device: auto, cpu or cuda.
@@ -405,6 +407,7 @@ def atlas(
         >>> convscope.atlas("zfnet-small", "scenes:val:48", "atlas", layers=["conv1"])
     """
     from convscope.atlas.build import build_atlas
+    from convscope.atlas.optimised import write_optimised
     from convscope.experiments.begun import as_begun
     from convscope.experiments.session import choose_device
     from convscope.methods.rules import rules_named
@@ -414,12 +417,15 @@ def atlas(
     opened = open_model(model) if isinstance(model, str) else model
     if resume and isinstance(model, str):
         opened = as_begun(opened, Path(out), None)
+    chosen = str(choose_device(_one_of(Device, device)))
     made = build_atlas(
         opened, _images(images, opened.input_shape[-1]), Path(out),
         layers=layers, top=top, batch_size=batch_size, workers=workers, resume=resume,
         rules=rules_named(rules) if isinstance(rules, str) else rules, plain=plain, check=check,
-        device=str(choose_device(_one_of(Device, device))), progress=progress,
+        device=chosen, progress=progress,
     )  # fmt: skip
+    if optimised is not None:
+        write_optimised(opened, made, optimised, device=chosen, progress=progress)
     write_page(Path(out))
     return made
 

@@ -33,6 +33,12 @@ from convscope.atlas.records import (
 )
 from convscope.atlas.render import Renderer
 from convscope.atlas.sheets import cell_size, encode, filter_sheet, shown_window
+from convscope.atlas.statistics import (
+    QUANTILES,
+    Statistics,
+    layer_statistics,
+    write_statistics,
+)
 from convscope.atlas.store import (
     Atlas,
     open_atlas,
@@ -41,7 +47,7 @@ from convscope.atlas.store import (
     write_manifest,
     write_tables,
 )
-from convscope.atlas.tiles import KINDS, PLAIN, AtlasLayer
+from convscope.atlas.tiles import KINDS, AtlasLayer
 from convscope.atlas.trust import CHECKS
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, BadInput, BadModel, BadOption
@@ -52,6 +58,8 @@ from convscope.network.from_export import INPUT
 from convscope.network.network import Network
 from convscope.progress import Progress, silent
 from convscope.scan.engine import Scan, ScanState, fitting_batch, nothing_readable
+from convscope.scan.histogram import BINS
+from convscope.scan.responses import TOP_IMAGES, Responses, sample_of
 from convscope.scan.strongest import Strongest, layers_with_maps
 from convscope.scan.topk import TopK
 from convscope.store.atomic import replace_file
@@ -88,9 +96,12 @@ class Search:
     plain: bool = False
     check: int = 1
 
-    @property
-    def extras(self) -> ExtrasRecord | None:
-        """What the atlas holds besides patches and projections."""
+    def extras(self, sample: int) -> ExtrasRecord | None:
+        """What the atlas holds besides patches and projections.
+
+        Args:
+            sample: how many images' maxima are kept.
+        """
         if self.plain:
             return None
         return ExtrasRecord(
@@ -99,6 +110,10 @@ class Search:
             shifts=CHECKS.shifts,
             neighbours=CHECKS.neighbours,
             draws=CHECKS.draws,
+            quantiles=QUANTILES,
+            bins=BINS,
+            sample=sample,
+            top_images=TOP_IMAGES,
         )
 
 
@@ -247,16 +262,21 @@ class _Job:
         activations = {name: self.network.activation(name) for name in self.plan.layers}
         batch = search.batch_size or fitting_batch(self.network, activations.values())
         strongest = Strongest(self.network, activations, self.plan.top)
+        responses = None
+        if self.plan.extras is not None:
+            sample = sample_of(len(self.images), _maps(self.network, self.plan.layers))
+            responses = Responses(self.network, activations, sample)
+        observers = [strongest] if responses is None else [strongest, responses]
         seen = Scan(
             self.network, self.images, self.model.preprocess,
             batch_size=batch, workers=search.workers, ranks=self.ranks, progress=self.progress,
-        ).run(strongest, commits=None if self.work is None else self.work.tables)  # fmt: skip
+        ).run(*observers, commits=None if self.work is None else self.work.tables)  # fmt: skip
         if self.images.streamed and self.ranks.count > 1:  # each process knows what it has read
             for digests in self.ranks.gathered(self.images.known_digests()):
                 self.images.recall(digests)
         started = time.monotonic()
         layers = self.ranks.from_first(
-            lambda: self._write_tables(activations, strongest.tables, seen, search.rules)
+            lambda: self._write_tables(activations, strongest.tables, responses, seen, search.rules)
         )
         written = time.monotonic() - started
         rendered = Renderer(
@@ -272,7 +292,12 @@ class _Job:
             write_manifest(self.out, self._manifest(records, seen, batch, phases))
 
     def _write_tables(
-        self, activations: Mapping[str, str], top: Mapping[str, TopK], seen: ScanState, rules: Rules
+        self,
+        activations: Mapping[str, str],
+        top: Mapping[str, TopK],
+        responses: Responses | None,
+        seen: ScanState,
+        rules: Rules,
     ) -> list[AtlasLayer]:
         """Write what the first pass brought.
 
@@ -288,8 +313,28 @@ class _Job:
         write_tables(self.out, tables)
         write_images(self.out, image_records(self.images))
         self._write_filters(records)
-        kinds = PLAIN if self.plan.extras is None else self.plan.extras.kinds
-        return [AtlasLayer(record, tables[record.name], kinds) for record in records]
+        if responses is None:
+            return [AtlasLayer(record, tables[record.name]) for record in records]
+        statistics = self._write_statistics(responses, top)
+        return [
+            AtlasLayer(record, tables[record.name], KINDS, statistics[record.name]["example"])
+            for record in records
+        ]
+
+    def _write_statistics(
+        self, responses: Responses, top: Mapping[str, TopK]
+    ) -> dict[str, Statistics]:
+        """Write what is known of each map over all images."""
+        labels = [
+            None if self.images.multi_label else self.images.label(index)
+            for index in responses.sample.tolist()
+        ]
+        found = {
+            layer: layer_statistics(responses, layer, table.active.cpu(), labels)
+            for layer, table in top.items()
+        }
+        write_statistics(self.out, found)
+        return found
 
     def _withdraw(self) -> None:
         """Leave nothing of an atlas that cannot be made."""
@@ -362,6 +407,11 @@ class _Job:
         )
 
 
+def _maps(network: Network, names: Iterable[str]) -> int:
+    """How many feature maps some layers have together."""
+    return sum(network.layer(network.activation(name)).channels for name in names)
+
+
 def _check(search: Search, images: ImageSet) -> None:
     if not 1 <= search.top <= MOST_RANKS:
         raise BadOption(f"top is {search.top}; a feature map can keep 1 to {MOST_RANKS} images")
@@ -417,7 +467,7 @@ def _plan(
         device=str(network.device),
         layers=names,
         plain=search.plain,
-        extras=search.extras,
+        extras=search.extras(len(sample_of(len(images), _maps(network, names)))),
     )
 
 

@@ -172,6 +172,10 @@ class ExtrasRecord(StoredRecord):
         shifts: moved copies of each picture's mask that stand for chance.
         neighbours: other units of the position that each is compared with, at most.
         draws: how often the unit's own block was drawn anew.
+        quantiles: of each map's maxima over the images, at which there are examples.
+        bins: of each map's histogram.
+        sample: how many images' maxima quantiles, classes and nearest maps are taken from.
+        top_images: images of each map whose classes are told.
     """
 
     kinds: tuple[str, ...]
@@ -179,6 +183,10 @@ class ExtrasRecord(StoredRecord):
     shifts: int
     neighbours: int
     draws: int
+    quantiles: tuple[float, ...] = ()
+    bins: int = 0
+    sample: int = 0
+    top_images: int = 0
 
 
 class Manifest(StoredRecord):

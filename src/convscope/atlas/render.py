@@ -26,8 +26,9 @@ from torch import Tensor
 
 from convscope.atlas import sheets
 from convscope.atlas.checkpoint import Rendered, WorkFolder
+from convscope.atlas.manifest import LayerRecord
 from convscope.atlas.sheets import Pixels
-from convscope.atlas.store import sheet_path
+from convscope.atlas.store import EXAMPLE, sheet_path
 from convscope.atlas.tiles import AtlasLayer, Tile, TileFiles, Winner, read_tiles
 from convscope.atlas.trust import CHECKS, numbers_of, write_trust
 from convscope.atlas.trust_files import Measured, TrustFiles, read_numbers
@@ -46,6 +47,7 @@ from convscope.network.graph import Graph
 from convscope.network.network import Network
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
+from convscope.scan.strongest import as_maps
 from convscope.store.atomic import replace_file
 
 __all__ = ["Renderer", "project_winners"]
@@ -191,19 +193,31 @@ class Renderer:
     ) -> Rendered:
         """All tiles of a group of layers; images that `state` counts are done already."""
         by_image: dict[int, list[Winner]] = {}
+        examples: dict[int, list[_Example]] = {}
         for layer in group:
             for winner in layer.winners():
                 by_image.setdefault(winner.image, []).append(winner)
-        order = sorted(by_image)
+            for example in _examples(layer):
+                examples.setdefault(example.image, []).append(example)
+        order = sorted({*by_image, *examples})
         rounds = self.ranks.deal(order[state.images :], self._batch_size(group))
-        done = sum(len(by_image[image]) for image in order[: state.images])
+        done = sum(len(by_image.get(image, ())) for image in order[: state.images])
         started = saved = time.monotonic()
         tell(done)
-        pieces = {image: self._pieces(winners, group) for image, winners in by_image.items()}
+        pieces = {
+            image: self._pieces(by_image.get(image, ()), group) + len(examples.get(image, ()))
+            for image in order
+        }
         with self._files(group, state) as files, closing(self._read(rounds)) as read:
             for shared in rounds:
                 batch = next(read) if self.ranks.rank < len(shared) else None
-                made = iter(()) if batch is None else self._made(batch, by_image, group, checker)
+                made: Iterator[Tile | Measured] = iter(())
+                if batch is not None:
+                    trace = self.network.trace(batch.tensors, [])  # it runs as far as it is asked
+                    seen = _Seen(batch, trace, self.preprocess)
+                    made = chain(
+                        self._made(seen, by_image, group, checker), self._shown(seen, examples)
+                    )
                 most = max(sum(pieces[image] for image in share) for share in shared)
                 for at in range(0, most, TILES_AT_ONCE):
                     if at:
@@ -274,7 +288,7 @@ class Renderer:
 
     def _made(
         self,
-        batch: Batch,
+        seen: _Seen,
         by_image: Mapping[int, Sequence[Winner]],
         group: Sequence[AtlasLayer],
         checker: Checker,
@@ -282,24 +296,43 @@ class Renderer:
         """All tiles of the winners of a batch, then the checks of the strongest."""
         winners = [
             (row, winner)
-            for row, image in enumerate(batch.indices.tolist())
-            for winner in by_image[image]
+            for row, image in enumerate(seen.images)
+            for winner in by_image.get(image, ())
         ]
-        pictures = torch.from_numpy(self.preprocess.to_uint8(batch.tensors)).permute(0, 3, 1, 2)
         activations = {layer.record.name: layer.record.activation for layer in group}
         rows = {winner: row for row, winner in winners}
-        trace = self.network.trace(batch.tensors, [])  # it runs as far as it is asked
-        for winner, projection in project_winners(trace, winners, activations, self.rules):
-            shown = shown_box(winner.box, *pictures.shape[2:])
-            patch = crop(pictures[rows[winner]], shown, GREY, within=winner.box)
+        for winner, projection in project_winners(seen.trace, winners, activations, self.rules):
+            patch = seen.patch(rows[winner], winner.box)
             tiles = self._pictures(patch, projection, group[0].kinds)
             yield from (Tile(kind, winner, pixels) for kind, pixels in tiles.items())
         yield from check_winners(
             checker,
-            trace,
+            seen.trace,
             [(row, winner) for row, winner in winners if self._is_checked(winner)],
             activations,
         )
+
+    def _shown(self, seen: _Seen, examples: Mapping[int, Sequence[_Example]]) -> Iterator[Tile]:
+        """The patches of images at some quantiles of maps, each where the map is strongest."""
+        wanted: dict[str, list[tuple[int, _Example]]] = {}
+        for row, image in enumerate(seen.images):
+            for example in examples.get(image, ()):
+                wanted.setdefault(example.layer.activation, []).append((row, example))
+        for activation, some in wanted.items():
+            field = self.network.layer(activation).field
+            maps = as_maps(seen.trace[activation])
+            rows = torch.tensor([row for row, _ in some])
+            planes = maps[rows, torch.tensor([example.channel for _, example in some])]
+            flat = planes.flatten(1)
+            first = (flat == flat.amax(1, keepdim=True)).to(torch.uint8).argmax(1).tolist()
+            for number, ((row, example), place) in enumerate(zip(some, first, strict=True)):
+                at_row, column = divmod(place, maps.shape[3])
+                box = field.box((at_row, column))
+                winner = Winner(
+                    example.layer.name, example.channel, example.rank, at_row, column, box,
+                    example.image, float(flat[number, place]),
+                )  # fmt: skip
+                yield Tile(EXAMPLE, winner, sheets.patch_tile(seen.patch(row, box)))
 
     def _pictures(
         self, patch: Tensor, projection: Tensor, kinds: Sequence[str]
@@ -318,6 +351,48 @@ class Renderer:
         below = self.network.below([layer.record.activation for layer in group])
         kept = 4 * sum(torch.Size(node.shape).numel() for node in below)
         return max(1, min(self.batch_size, TRACE_BYTES // max(1, kept)))
+
+
+class _Seen:
+    """One batch of images, run and shown.
+
+    Args:
+        batch: the images.
+        trace: of them.
+        preprocess: how they became the network's input.
+
+    Attributes:
+        trace: as it was given.
+        images: the images' indices, by row.
+    """
+
+    def __init__(self, batch: Batch, trace: Trace, preprocess: Preprocess) -> None:
+        self.trace = trace
+        self.images: list[int] = batch.indices.tolist()
+        self._pictures = torch.from_numpy(preprocess.to_uint8(batch.tensors)).permute(0, 3, 1, 2)
+
+    def patch(self, row: int, box: Box) -> Tensor:
+        """What a unit with this receptive field shows of an image, uint8 (3, h, w)."""
+        shown = shown_box(box, *self._pictures.shape[2:])
+        return crop(self._pictures[row], shown, GREY, within=box)
+
+
+@dataclass(frozen=True)
+class _Example:
+    """An image at a quantile of a map's maxima; `rank` is the number of the quantile."""
+
+    layer: LayerRecord
+    channel: int
+    rank: int
+    image: int
+
+
+def _examples(layer: AtlasLayer) -> Iterator[_Example]:
+    """A layer's examples, in the order of feature maps and quantiles."""
+    if layer.examples is None:
+        return
+    for channel, rank in (layer.examples >= 0).nonzero().tolist():
+        yield _Example(layer.record, channel, rank, int(layer.examples[channel, rank]))
 
 
 def check_winners(
@@ -438,9 +513,10 @@ def _sheets(
         ("wall-", sheets.WALL**2, sheets.wall_sheet),
     )
     for layer, (prefix, maps, make) in product(layers, makers):
+        kinds = layer.kinds if prefix else layer.every_kind
         slug, channels = layer.record.slug, layer.record.channels
         exact = sheets.is_small(layer.record.window) and not prefix
-        for kind, (number, start) in product(layer.kinds, enumerate(range(0, channels, maps))):
+        for kind, (number, start) in product(kinds, enumerate(range(0, channels, maps))):
             path = sheet_path(folder, slug, f"{prefix}{kind}", number)
             read = partial(read_tiles, tiles, layer, kind, start, min(start + maps, channels))
             if not path.exists():

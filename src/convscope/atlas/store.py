@@ -9,7 +9,10 @@
 Not in a plain atlas:
 
     sheets/<slug>/       spotlight-000.webp, wall-spotlight-000.webp
+    sheets/<slug>/       example-000.webp: patches at the manifest's quantiles of each map's maxima
     trust.safetensors    how far the strongest pictures can be trusted (see trust)
+    statistics.safetensors    of each map over all images (see statistics)
+    optimised.json       how optimised pictures were made, where there are some (see optimised)
 
 Every file is written beside its place and moved there whole, so a reader, or the next run after a
 kill, sees either the old bytes or the new ones.
@@ -19,7 +22,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -33,6 +37,7 @@ from torch import Tensor
 from convscope.atlas.manifest import (
     SCHEMA_VERSION,
     DataRecord,
+    ExtrasRecord,
     FieldRecord,
     ImageRecord,
     LayerRecord,
@@ -41,7 +46,8 @@ from convscope.atlas.manifest import (
     PreprocessRecord,
     SkippedRecord,
 )
-from convscope.atlas.sheets import MAPS_PER_SHEET, cell_box
+from convscope.atlas.sheets import MAPS_PER_SHEET, WALL, cell_box
+from convscope.atlas.statistics import Statistics, read_statistics
 from convscope.atlas.trust import TrustTable, read_trust, trust_of
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.methods.checks import Trust
@@ -63,6 +69,8 @@ __all__ = [
 ]
 
 MANIFEST, IMAGES, TABLES, SHEETS = "manifest.json", "images.json", "tables.safetensors", "sheets"
+EXAMPLE = "example"  # the kind of the sheets of images at quantiles
+OPTIMISED = "optimised"
 WORK, PLAN = "work", "plan.json"  # of an unfinished atlas, see unfinished.py
 
 
@@ -205,6 +213,153 @@ class Atlas:
         table, places = self._trust[layer], self.layers[layer]
         unit = Unit(record.activation, channel, *self._position(places, channel, rank))
         return trust_of({field: float(table[field][channel, rank]) for field in table}, unit)
+
+    def example(self, layer: str, channel: int, quantile: int) -> Image.Image:
+        """The patch of the image whose maximum of a map lies at a quantile of all images'.
+
+        Args:
+            layer: its name.
+            channel: the feature map.
+            quantile: number of the quantile in `manifest.extras.quantiles`, from 0.
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+            NoSuchUnit: no such channel.
+            BadOption: no such quantile, or the atlas is a plain one.
+        """
+        record = self._check(layer, channel, 0)
+        extras = self._extras()
+        if not 0 <= quantile < len(extras.quantiles):
+            raise BadOption(
+                f"the atlas holds examples 0 to {len(extras.quantiles) - 1} of each feature map; "
+                f"found {quantile}"
+            )
+        number = channel // MAPS_PER_SHEET
+        sheet = self._sheet(sheet_path(self.folder, record.slug, EXAMPLE, number))
+        return sheet.crop(cell_box(channel, quantile, record.tile))
+
+    def optimised(self, layer: str, channel: int) -> Image.Image:
+        """The picture that was made to excite a feature map most.
+
+        Args:
+            layer: its name.
+            channel: the feature map.
+
+        Returns:
+            RGB, a square whose side is the layer's `tile`.
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+            NoSuchUnit: no such channel.
+            BadOption: the atlas holds none of this layer.
+        """
+        record = self._check(layer, channel, 0)
+        number, place = divmod(channel, WALL**2)
+        path = sheet_path(self.folder, record.slug, OPTIMISED, number)
+        if not path.exists():
+            raise BadOption(
+                f"the atlas in {self.folder} holds no optimised pictures of {layer}; "
+                f"`convscope atlas ... --resume --optimised {layer}` makes them"
+            )
+        top, left = (record.tile * at for at in divmod(place, WALL))
+        return self._sheet(path).crop((left, top, left + record.tile, top + record.tile))
+
+    def optimised_activations(self, layer: str) -> list[float]:
+        """What each map of a layer reaches in its optimised picture; empty without them.
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+        """
+        record = self.record(layer)
+        found: list[float] = []
+        for number in range(-(-record.channels // WALL**2)):
+            path = sheet_path(self.folder, record.slug, OPTIMISED, number)
+            if not path.exists():
+                return []
+            try:
+                found += json.loads(path.with_suffix(".json").read_bytes())["activation"]
+            except (OSError, ValueError, KeyError) as error:
+                raise _damaged(path.with_suffix(".json"), error) from None
+        return found
+
+    def statistics(self, layer: str) -> Statistics:
+        """What is known of a layer's maps over all images, by field (see `atlas.statistics`).
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+            BadOption: the atlas is a plain one.
+
+        Example:
+            >>> atlas.statistics("conv5")["histogram"][12]
+        """
+        self.layers[layer]
+        self._extras()
+        return self._statistics[layer]
+
+    def told_class(self, layer: str, channel: int) -> str | None:
+        """The class that a map tells better than chance would; None where it tells none.
+
+        Raises:
+            NoSuchLayer, NoSuchUnit, BadOption: as `example`.
+        """
+        self._check(layer, channel, 0)
+        table = self.statistics(layer)
+        number = int(table["class"][channel])
+        if number < 0 or not table["auc"][channel] > table["auc_chance"][channel]:
+            return None
+        return self.class_names.get(number, str(number))
+
+    def top_classes(self, layer: str, channel: int) -> list[tuple[str, int]]:
+        """The classes of the images that excite a map most, and how many there are of each.
+
+        Beside them `all_classes` says how many there are of each at all.
+
+        Raises:
+            NoSuchLayer, NoSuchUnit, BadOption: as `example`.
+        """
+        self._check(layer, channel, 0)
+        top = self.statistics(layer)["top_image"][channel]
+        return self._count_classes(self.images[image] for image in top[top >= 0].tolist())
+
+    @cached_property
+    def all_classes(self) -> list[tuple[str, int]]:
+        """The classes of all images, and how many there are of each, the most frequent first."""
+        return self._count_classes(self.images)
+
+    @cached_property
+    def class_names(self) -> dict[int, str]:
+        """The names of the images' classes by number."""
+        known = {image.label: image.class_name for image in self.images}
+        return {
+            label: str(label) if name is None else name
+            for label, name in known.items()
+            if label is not None
+        }
+
+    def _count_classes(self, images: Iterable[ImageRecord]) -> list[tuple[str, int]]:
+        labels = Counter(image.label for image in images if image.label is not None)
+        order = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
+        return [(self.class_names[label], count) for label, count in order]
+
+    def _extras(self) -> ExtrasRecord:
+        """What the atlas holds besides patches and projections.
+
+        Raises:
+            BadOption: nothing.
+        """
+        if self.manifest.extras is None:
+            raise BadOption(
+                f"the atlas in {self.folder} holds patches and projections alone; make it anew, "
+                "without --plain"
+            )
+        return self.manifest.extras
+
+    @cached_property
+    def _statistics(self) -> dict[str, Statistics]:
+        try:
+            return read_statistics(self.folder, list(self.layers))
+        except (OSError, SafetensorError, KeyError) as error:
+            raise _damaged(self.folder, error) from None
 
     @cached_property
     def _trust(self) -> dict[str, TrustTable]:

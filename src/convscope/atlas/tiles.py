@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from convscope.atlas import sheets
 from convscope.atlas.manifest import LayerRecord
 from convscope.atlas.sheets import Pixels
-from convscope.atlas.store import LayerTable
+from convscope.atlas.store import EXAMPLE, LayerTable
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY
 
@@ -52,7 +53,7 @@ class Tile:
     """One of a winner's small pictures.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, or `EXAMPLE`.
         winner: of whom it is.
         pixels: uint8 (th, tw, 3).
     """
@@ -70,21 +71,34 @@ class AtlasLayer:
         record: what the manifest says of it.
         table: its strongest units.
         kinds: the pictures that each of them gets, of `KINDS`.
+        examples: int64 (C, Q), images of which each map's patch is shown, too; -1 is none.
     """
 
     record: LayerRecord
     table: LayerTable
     kinds: tuple[str, ...] = PLAIN
+    examples: Tensor | None = None
 
     @property
-    def shape(self) -> tuple[int, int, int, int, int]:
+    def every_kind(self) -> tuple[str, ...]:
+        """The kinds of its tiles, those of the examples included."""
+        return self.kinds if self.examples is None else (*self.kinds, EXAMPLE)
+
+    def images(self, kind: str) -> Tensor:
+        """int64 (C, K), the image that each tile of a kind is from; -1 where there is none."""
+        if kind in self.kinds or self.examples is None:
+            return self.table.image
+        return self.examples
+
+    def shape(self, kind: str) -> tuple[int, int, int, int, int]:
         """(C, K, th, tw, 3): of all the layer's tiles of one kind."""
-        return (*self.table.value.shape, *sheets.tile_shape(self.record.window), 3)
+        channels, ranks = self.images(kind).shape
+        return (channels, ranks, *sheets.tile_shape(self.record.window), 3)
 
     @property
     def bytes(self) -> int:
         """The size of the layer's tiles of all kinds."""
-        return len(self.kinds) * int(np.prod(self.shape))
+        return sum(int(np.prod(self.shape(kind))) for kind in self.every_kind)
 
     def winners(self) -> Iterator[Winner]:
         """The units in the table, in the order of feature maps and ranks."""
@@ -114,11 +128,12 @@ class TileFiles:
 
     def __init__(self, folder: Path, layers: Sequence[AtlasLayer]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._ranks = {layer.record.name: layer.shape[1] for layer in layers}
+        self._ranks = {}
         self._last = {layer.record.name: layer.kinds[-1] for layer in layers}
         self._files = {}
         for layer in layers:
-            for kind in layer.kinds:
+            for kind in layer.every_kind:
+                self._ranks[layer.record.name, kind] = layer.shape(kind)[1]
                 path = _path(folder, layer, kind)
                 path.touch()
                 self._files[layer.record.name, kind] = path.open("r+b")
@@ -140,7 +155,8 @@ class TileFiles:
         for tile in tiles:
             winner, pixels = tile.winner, np.ascontiguousarray(tile.pixels)
             file = self._files[winner.layer, tile.kind]
-            file.seek((winner.channel * self._ranks[winner.layer] + winner.rank) * pixels.nbytes)
+            ranks = self._ranks[winner.layer, tile.kind]
+            file.seek((winner.channel * ranks + winner.rank) * pixels.nbytes)
             file.write(pixels.data)
             whole += self._last[winner.layer] == tile.kind
         return whole
@@ -158,21 +174,22 @@ def read_tiles(folder: Path, layer: AtlasLayer, kind: str, start: int, stop: int
     Args:
         folder: of the tile files.
         layer: whose tiles they are.
-        kind: one of `KINDS`.
+        kind: one of the layer's kinds.
         start: the first feature map.
         stop: the one after the last.
 
     Returns:
         uint8 (stop - start, K, th, tw, 3); places without a winner are grey.
     """
-    shape = (stop - start, *layer.shape[1:])
-    bytes_per_map = int(np.prod(layer.shape[1:]))
+    per_map = layer.shape(kind)[1:]
+    shape = (stop - start, *per_map)
+    bytes_per_map = int(np.prod(per_map))
     tiles = np.full(shape, GREY, np.uint8)
     with _path(folder, layer, kind).open("rb") as file:
         file.seek(start * bytes_per_map)
         content = np.frombuffer(file.read((stop - start) * bytes_per_map), np.uint8)
     tiles.reshape(-1)[: content.size] = content  # a file ends with its last tile
-    tiles[(layer.table.image[start:stop] < 0).numpy()] = GREY
+    tiles[(layer.images(kind)[start:stop] < 0).numpy()] = GREY
     return tiles
 
 

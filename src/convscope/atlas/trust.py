@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 TRUST = "trust.safetensors"
-CHECKS = CheckSettings(shifts=4, neighbours=4, draws=1)
+CHECKS = CheckSettings(shifts=6, neighbours=3, draws=1)
 """How carefully the pictures of an atlas are checked: there are thousands."""
 FIELDS = (
     "activation",

@@ -44,6 +44,7 @@ class Mining:
         resume: go on with an unfinished atlas.
         plain: patches and projections alone.
         check: how many of the strongest pictures of each map are checked.
+        optimised: layers that get optimised pictures, separated by commas; all is all of them.
     """
 
     layers: LayersOption = None
@@ -69,6 +70,14 @@ class Mining:
             "fewer draws.",
         ),
     ] = 1
+    optimised: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...|all",
+            help="Make optimised pictures of these layers' maps, too, as `convscope visualize` "
+            "does; of a finished atlas with --resume.",
+        ),
+    ] = None
 
 
 def atlas(
@@ -113,12 +122,30 @@ def atlas(
                 session.model, images, out, search,
                 resume=mining.resume, device=str(session.device), progress=progress, ranks=ranks,
             )  # fmt: skip
+        if mining.optimised is not None:
+            _optimise(screen, session, out, mining.optimised, ranks)
         if ranks.first:
             from convscope.atlas.store import open_atlas
             from convscope.report.page import write_page
 
             page = write_page(out)
             _report(screen, session, open_atlas(out), page)
+
+
+def _optimise(screen: Screen, session: Session, out: Path, wanted: str, ranks: Ranks) -> None:
+    """Add optimised pictures to an atlas that is finished, and say beforehand how long it takes."""
+    from convscope.atlas.optimised import expected_seconds, write_optimised
+    from convscope.atlas.store import open_atlas
+    from convscope.experiments.number_words import duration
+
+    layers = None if wanted == "all" else split_names(wanted, "--optimised")
+    device, made = str(session.device), None
+    if ranks.first:
+        made = open_atlas(out)
+        seconds = expected_seconds(session.model, made, layers, device=device)
+        screen.say(f"optimised pictures: about {duration(seconds / ranks.count)}")
+    with screen.progress(out) as progress:
+        write_optimised(session.model, made, layers, device=device, progress=progress, ranks=ranks)
 
 
 def _facts(session: Session, images: ImageSet, search: Search, ranks: Ranks) -> dict[str, str]:

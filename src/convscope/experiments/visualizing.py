@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convscope.images.image_set import ImageSet
-    from convscope.methods.ascent.loop import Ascent, AscentSettings
-    from convscope.methods.ascent.parametrisations import Canvas
+    from convscope.methods.ascent.loop import AscentSettings
 
 __all__ = [
     "OptimisedPicture",
@@ -31,8 +30,6 @@ __all__ = [
     "visualize_targets",
 ]
 
-CLIP = 0.002
-"""The share of a free picture's values, the largest ones, that is cut off where it is shown."""
 EXAMPLES = 64
 """Images whose mean magnitude MACO keeps."""
 
@@ -178,8 +175,10 @@ def visualize_targets(
         BadData, NoSuchLayer, BadInput: The images or the atlas do not serve.
     """
     from convscope.methods.ascent.loop import Method, maximise
+    from convscope.methods.ascent.showing import canvas_of, shown_pictures
 
-    canvas = _canvas(session)
+    preprocess = session.model.preprocess
+    canvas = canvas_of(session.network, preprocess)
     if settings.method is Method.MACO and data is not None and settings.examples is None:
         settings = replace(settings, examples=example_images(session, session.images(data)))
     settings.check()
@@ -190,7 +189,8 @@ def visualize_targets(
         channels = [target.channel for target in mine]
         told = partial(_told, progress, layer)
         ascent = maximise(session.network, layer, channels, canvas, settings, progress=told)
-        pictures = _shown(session, ascent, settings.method in (Method.ERHAN, Method.CLASS))
+        free = settings.method in (Method.ERHAN, Method.CLASS)
+        pictures = shown_pictures(ascent, preprocess, free=free)
         for number, rgb in enumerate(pictures):
             target = mine[number // settings.variants]
             found.setdefault(target, []).append(
@@ -207,32 +207,6 @@ def visualize_targets(
 
 def _told(progress: Progress, layer: str, what: str, done: int, total: int) -> None:
     progress(f"{what} of {layer}", done, total)
-
-
-def _canvas(session: Session) -> Canvas:
-    from convscope.methods.ascent.parametrisations import Canvas
-
-    preprocess = session.model.preprocess
-    low, high = (
-        preprocess.fill(colour).to(device=session.device, dtype=session.network.dtype)
-        for colour in ("black", "white")
-    )
-    planes = low[:, :1, :1]
-    turned = len(planes) == 3 and not bool((preprocess.rgb(planes) == planes).all())
-    return Canvas(low, high, reversed_colours=turned)
-
-
-def _shown(session: Session, ascent: Ascent, free: bool) -> list[NDArray[np.uint8]]:
-    """The pictures as they are shown; those that are free of colours' bounds, around grey."""
-    import torch
-
-    from convscope.images.pictures import grey_scaled
-
-    if free:
-        rgb = session.model.preprocess.rgb
-        return [grey_scaled(rgb(picture.float().cpu()), CLIP) for picture in ascent.picture]
-    shares = ascent.canvas.shares(ascent.picture).float().cpu().clamp(0, 1)
-    return list((255 * shares).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
 
 
 def _best_of(

@@ -28,8 +28,11 @@ MASK_BLUR = 24
 """The energy is blurred by a bell of the field's side divided by this."""
 FILL_BLUR = 4
 """What is covered shows the image blurred by a bell of the field's side divided by this."""
-WORTH_CROPS = 0.85
-BATCH = 32
+WORTH_CROPS = 0.1
+"""Crops are run where they hold at most this share of the whole maps' values: whole maps are faster
+for each value (measured on SqueezeNet: equal at .15, 3 times as fast at .65)."""
+BATCH = 4
+"""Covered images that are run together: more fall out of the caches."""
 
 
 @dataclass(frozen=True)
