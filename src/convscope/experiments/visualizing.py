@@ -210,6 +210,7 @@ def _told(progress: Progress, layer: str, what: str, done: int, total: int) -> N
 
 
 def _canvas(session: Session) -> Canvas:
+    from convscope.images.scaling import Order
     from convscope.methods.ascent.parametrisations import Canvas
 
     preprocess = session.model.preprocess
@@ -217,9 +218,7 @@ def _canvas(session: Session) -> Canvas:
         preprocess.fill(colour).to(device=session.device, dtype=session.network.dtype)
         for colour in ("black", "white")
     )
-    planes = low[:, :1, :1]
-    turned = len(planes) == 3 and not bool((preprocess.rgb(planes) == planes).all())
-    return Canvas(low, high, reversed_colours=turned)
+    return Canvas(low, high, reversed_colours=preprocess.numbers.order is Order.BGR)
 
 
 def _shown(session: Session, ascent: Ascent, free: bool) -> list[NDArray[np.uint8]]:
@@ -228,10 +227,11 @@ def _shown(session: Session, ascent: Ascent, free: bool) -> list[NDArray[np.uint
 
     from convscope.images.pictures import grey_scaled
 
+    rgb = session.model.preprocess.rgb
     if free:
-        rgb = session.model.preprocess.rgb
         return [grey_scaled(rgb(picture.float().cpu()), CLIP) for picture in ascent.picture]
-    shares = ascent.canvas.shares(ascent.picture).float().cpu().clamp(0, 1)
+    low, high = ascent.canvas.low, ascent.canvas.high
+    shares = rgb((ascent.picture - low) / (high - low)).float().cpu().clamp(0, 1)
     return list((255 * shares).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
 
 
