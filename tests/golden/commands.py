@@ -107,6 +107,12 @@ COMMANDS = (
         "project-guided",
         "project run:run scenes:val:8#3 conv5/1 conv3/2@1,2 --rules guided --out units.png",
     ),
+    Command("check", "check run:run scenes:val:8#3 conv5/1 conv3/2@1,2 --shifts 4 --draws 2"),
+    Command(
+        "visualize",
+        "visualize run:run conv3/1 class:2 --data scenes:val:8 --steps 3 --size 12 "
+        "--out pictures.npz",
+    ),
     Command("occlude", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.npz"),
     Command("occlude-figure", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.png"),
     Command(

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from convscope.experiments.sensitivity.correctly_classified import Chosen
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn

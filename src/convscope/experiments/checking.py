@@ -103,9 +103,10 @@ def _strongest_images(
 
 def _is_picture(source: str) -> bool:
     """Whether the word names one image, and not a set of them."""
+    from convscope.images.arrays import ARRAYS
     from convscope.images.files import EXTENSIONS
 
     path = Path(source)
     if path.exists():
-        return path.is_file() and path.suffix.lower() in EXTENSIONS
-    return "#" in source or path.suffix.lower() in EXTENSIONS
+        return path.is_file() and path.suffix.lower() in EXTENSIONS | ARRAYS
+    return "#" in source or path.suffix.lower() in EXTENSIONS | ARRAYS

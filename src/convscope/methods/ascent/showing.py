@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
+from convscope.images.scaling import Order
 from convscope.methods.ascent.loop import Ascent
 from convscope.methods.ascent.parametrisations import Canvas
 from convscope.network.graph import Graph
@@ -29,9 +30,7 @@ def canvas_of(network: Graph, preprocess: Preprocess) -> Canvas:
         preprocess.fill(colour).to(device=network.device, dtype=network.dtype)
         for colour in ("black", "white")
     )
-    planes = low[:, :1, :1]
-    turned = len(planes) == 3 and not bool((preprocess.rgb(planes) == planes).all())
-    return Canvas(low, high, reversed_colours=turned)
+    return Canvas(low, high, reversed_colours=preprocess.numbers.order is Order.BGR)
 
 
 def shown_pictures(
@@ -44,8 +43,9 @@ def shown_pictures(
         preprocess: From pictures to the network's input.
         free: They know no black and white, so they are shown around grey.
     """
+    rgb = preprocess.rgb
     if free:
-        rgb = preprocess.rgb
         return [grey_scaled(rgb(picture.float().cpu()), CLIP) for picture in ascent.picture]
-    shares = ascent.canvas.shares(ascent.picture).float().cpu().clamp(0, 1)
+    low, high = ascent.canvas.low, ascent.canvas.high
+    shares = rgb((ascent.picture - low) / (high - low)).float().cpu().clamp(0, 1)
     return list((255 * shares).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
