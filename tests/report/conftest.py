@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from convscope.atlas import sheets, store
+from convscope.atlas.manifest import ExtrasRecord
+from convscope.atlas.tiles import KINDS, PLAIN
+from convscope.atlas.trust import FIELDS, write_trust
 from convscope.report.page import write_page
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&`${}\u2028"
@@ -52,11 +56,13 @@ def table_of_layer(seed: int) -> store.LayerTable:
     return store.LayerTable(value, image, row, column, box, active, nothing)
 
 
-def write_sheets(folder: Path, record: store.LayerRecord, seed: int) -> None:
+def write_sheets(
+    folder: Path, record: store.LayerRecord, seed: int, kinds: tuple[str, ...] = PLAIN
+) -> None:
     draws = np.random.default_rng(seed)
     place = store.sheet_path(folder, record.slug, "filters").parent
     place.mkdir(parents=True)
-    for kind in ("patch", "projection"):
+    for kind in kinds:
         tiles = draws.integers(0, 256, (MAPS, TOP, 7, 7, 3), dtype=np.uint8)
         for number in range(2):
             part = tiles[32 * number : 32 * number + 32]
@@ -74,7 +80,7 @@ def build(folder: Path, *, names: tuple[str, ...] = ("conv1", "conv2"), **change
     folder.mkdir()
     records = [layer_record(name, f"slug{i}", filters=i == 0) for i, name in enumerate(names)]
     for record in records:
-        write_sheets(folder, record, SEED)
+        write_sheets(folder, record, SEED, KINDS if "extras" in changes else PLAIN)
     manifest = store.Manifest(
         convscope_version="0.1.0",
         model=store.ModelRecord(
@@ -126,6 +132,49 @@ def hostile_name() -> str:
 def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An atlas of two layers with its page. Not to be changed: copy it."""
     return write_page(build(tmp_path_factory.mktemp("plain") / "atlas")).parent
+
+
+PLACE = {"own": 0.7, "place": 0.5, "place_low": 0.4, "place_high": 0.6, "place_p": 0.1, "disc": 0.3}
+OWN = {"specific": 0.9, "specific_low": 0.8, "specific_high": 1.0, "own_weights": 0.8}
+FOREIGN = {"specific": 0.05, "specific_low": 0.01, "specific_high": 0.09, "own_weights": 0.5}
+TOLD = {1: {"activation": 3.0, **PLACE, **OWN}, 2: {"activation": 2.0, **PLACE, **FOREIGN}}
+"""Of the strongest picture, by feature map; of other maps nothing is known."""
+COUNTS = (0, 4, 0, 2, 3, 0)  # of a map's histogram, bins half a unit wide from 1 on
+
+
+def write_statistics(folder: Path, layers: tuple[str, ...]) -> None:
+    maps = torch.zeros(MAPS, dtype=torch.int64)
+    numbers = {
+        "histogram": torch.tensor(COUNTS).repeat(MAPS, 1),
+        "low": torch.ones(MAPS).double(),
+        "width": torch.full((MAPS,), 0.5).double(),
+        "density": torch.full((MAPS,), 0.125).double(),
+        "active_share": torch.full((MAPS,), 0.5).double(),
+        "quantile": torch.tensor([1.5, 3.0]).repeat(MAPS, 1),
+        "example": torch.tensor([1, -1]).repeat(MAPS, 1),
+        "top_image": torch.tensor([1, 0, 2, -1]).repeat(MAPS, 1),
+        "class": maps,
+        "auc": torch.full((MAPS,), 0.75),
+        "auc_chance": 0.5 + 0.4 * (torch.arange(MAPS) == 2),  # map 2: chance explains it
+        "nearest": torch.tensor([3, -1]).repeat(MAPS, 1),
+        "nearest_r": torch.tensor([0.5, float("nan")]).repeat(MAPS, 1),
+    }  # fmt: skip
+    named = {f"{layer}/{field}": n.clone() for layer in layers for field, n in numbers.items()}
+    save_file(named, folder / "statistics.safetensors")
+
+
+@pytest.fixture(scope="session")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An atlas with spotlights, checked pictures and statistics. Not to be changed: copy it."""
+    extras = ExtrasRecord(kinds=KINDS, check=1, shifts=4, neighbours=4, draws=1)
+    extras = extras.model_copy(update={"quantiles": (0.5, 0.9)})
+    folder = build(tmp_path_factory.mktemp("checked") / "atlas", extras=extras)
+    numbers = np.full((MAPS, 1, len(FIELDS)), np.nan, np.float32)
+    for channel, told in TOLD.items():
+        numbers[channel, 0] = [told.get(field, np.nan) for field in FIELDS]
+    write_trust(folder, {"conv1": numbers, "conv2": numbers})
+    write_statistics(folder, ("conv1", "conv2"))
+    return write_page(folder).parent
 
 
 @pytest.fixture(scope="session")

@@ -199,5 +199,5 @@ def test_keys_slider_film_and_play_move_through_the_epochs(page: Path, tmp_path:
         "#epoch=00",  # p, at the end: from the start
         "true",
         "5",
-        "light",
+        "dark",  # the browser's system is light
     ]

@@ -9,12 +9,23 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from convscope.atlas import store
 from convscope.errors import BadInput
-from convscope.report.page import layer_arrays, page_summary, project_command, title_of, write_page
+from convscope.report.page import (
+    OWN_FILES,
+    layer_arrays,
+    page_summary,
+    project_command,
+    title_of,
+    write_page,
+)
+from convscope.report.page_evidence import BARS, few_bars
+from convscope.report.page_sheets import strip_maps
 
 MAPS, TOP, EMPTY_FROM = 34, 9, 6  # of the atlas in conftest.py: map 0 has six activations
 
@@ -54,7 +65,7 @@ def test_the_page_lies_in_the_atlas_folder_and_twice_gives_the_same_bytes(atlas:
     before = written(atlas)
     assert set(before) == {
         "index.html",
-        *(f"page/{name}" for name in ("atlas.css", "atlas.js", "views.js", "controls.js")),
+        *(f"page/{name}" for name in OWN_FILES),
         "page/data.js",
         "data/slug0.js",
         "data/slug1.js",
@@ -68,7 +79,7 @@ def test_every_file_that_the_page_names_is_there(atlas: Path) -> None:
     named = [attrs["src"] for tag, attrs in elements if tag == "script"]
     named += [attrs["href"] for tag, attrs in elements if attrs.get("rel") == "stylesheet"]
     named += [attrs["data-sheet"] for tag, attrs in elements if "data-sheet" in attrs]
-    assert len(named) == 4 + 1 + 4
+    assert len(named) == 7 + 1 + 2
     assert all((atlas / str(name)).is_file() for name in named)
 
 
@@ -149,6 +160,84 @@ def test_the_summary_holds_layers_but_no_numbers_of_maps(atlas: Path) -> None:
     assert arguments((atlas / "page/data.js").read_bytes()) == [json.loads(json.dumps(summary))]
     assert [layer["name"] for layer in summary["layers"]] == ["conv1", "conv2"]
     assert summary["sheets"] == {"maps": 32, "wall": 100, "columns": 10, "thumbnail": 32}
+
+
+# ---- what an atlas knows beside pictures --------------------------------------------------------
+
+
+def test_a_plain_atlas_has_neither_trust_nor_statistics(atlas: Path) -> None:
+    _, table = arguments((atlas / "data" / "slug0.js").read_bytes())
+    assert table["trust"] is None
+    assert table["responses"] is None
+    assert page_summary(store.open_atlas(atlas).manifest)["kinds"] == {
+        "patches": "patch",
+        "projections": "projection",
+    }
+
+
+def test_the_spotlight_comes_first(checked: Path) -> None:
+    [summary] = arguments((checked / "page/data.js").read_bytes())
+    assert list(summary["kinds"]) == ["spotlights", "patches", "projections"]
+    assert summary["specific"] == 0.2
+
+
+def test_trust_is_told_as_the_atlas_tells_it(checked: Path) -> None:
+    _, table = arguments((checked / "data" / "slug0.js").read_bytes())
+    opened = store.open_atlas(checked)
+    told = table["trust"]
+    assert told["check"] == 1
+    assert told["pictures"][0] is None
+    at, place, specific, own, disc = told["pictures"][2]
+    assert told["sentences"][at] == opened.trust("conv1", 2).sentence
+    assert (place, specific, own, disc) == (
+        [0.5, 0.4, 0.6],
+        [0.05, 0.01, 0.09],
+        [0.5, None, None],
+        0.3,
+    )
+
+
+def test_responses_are_told_in_few_bars_with_names_and_without_what_is_missing(
+    checked: Path,
+) -> None:
+    _, table = arguments((checked / "data" / "slug1.js").read_bytes())
+    told = table["responses"]
+    assert told["histogram"][0] == [1.5, 0.5, [4, 0, 2, 3]]  # empty ends are left out
+    assert told["examples"][0] == [[1.5, "a dog's.jpg", "dog"]]
+    assert told["classes"][0] == [["cat", 2], ["dog", 1]]
+    assert told["named"][1] == ["cat", 0.75, 0.5]
+    assert told["nearest"][0] == [[3, 0.5]]
+
+
+def test_joined_bars_keep_every_count() -> None:
+    draws = torch.Generator().manual_seed(3)
+    counts = torch.randint(0, 9, (1, 256), generator=draws)
+    counts[0, :3], counts[0, 200:] = 0, 0
+    counts[0, 3], counts[0, 199] = 1, 1
+    low, width = torch.tensor([-2.0]), torch.tensor([0.25])
+    start, wide, bars = few_bars({"histogram": counts, "low": low, "width": width}, 0)
+    assert len(bars) <= BARS
+    assert sum(bars) == int(counts.sum())
+    assert start == -2.0 + 3 * 0.25
+    naive = [0] * len(bars)
+    for at, count in enumerate(counts[0].tolist()):
+        if count:
+            naive[int((low.item() + at * 0.25 - start) // wide)] += count
+    assert bars == naive
+
+
+def test_the_sheets_of_the_page_hold_the_strongest_pictures(checked: Path) -> None:
+    opened = store.open_atlas(checked)
+    record = opened.record("conv1")
+    for kind in opened.kinds:
+        with Image.open(store.sheet_path(checked, "slug0", f"best-{kind}", 0)) as file:
+            sheet = np.asarray(file.convert("RGB"))
+        left, top = 3 * record.tile, 2 * record.tile  # map 23, in a row of ten
+        found = sheet[top : top + record.tile, left : left + record.tile]
+        assert np.array_equal(found, np.asarray(getattr(opened, kind)("conv1", 23, 0)))
+    assert strip_maps(opened, record)[:3] == [1, 2, 0]  # the most specific, then by number
+    with Image.open(store.sheet_path(checked, "slug0", "strip")) as strip:
+        assert strip.size == (960, 192)
 
 
 # ---- what names may do ----------------------------------------------------------------------

@@ -19,14 +19,18 @@ from urllib.parse import quote
 from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, WALL_TILE
 from convscope.atlas.store import Atlas, LayerRecord, Manifest, open_atlas
 from convscope.experiments.number_words import duration
+from convscope.methods.checks import SPECIFIC
 from convscope.methods.rules import DECONVNET
 from convscope.report.embedded_data import call, resource, template
+from convscope.report.page_evidence import response_arrays, trust_arrays
+from convscope.report.page_sheets import SEVERAL, STRIP_MAPS, shown_kinds, write_page_sheets
 from convscope.store.atomic import replace_file
 
 __all__ = ["write_page"]
 
-SCRIPTS = ("page/atlas.js", "page/views.js", "page/controls.js", "page/data.js")  # in this order
-OWN_FILES = ("atlas.css", "atlas.js", "views.js", "controls.js")  # copied as they are
+OWN_SCRIPTS = ("atlas.js", "drawing.js", "wall.js", "evidence.js", "unit.js", "controls.js")
+SCRIPTS = (*(f"page/{name}" for name in OWN_SCRIPTS), "page/data.js")  # in this order
+OWN_FILES = ("atlas.css", *OWN_SCRIPTS)  # copied as they are
 SMALLEST_SHARE = 0.08  # of the input: a field that is drawn smaller could not be seen
 FILE = "FILE.yaml"  # stands for the recipe that a user wrote, whose name no atlas knows
 SAYS_ITSELF = ("torchvision", "timm", "run")  # families whose models know their preprocessing
@@ -52,6 +56,7 @@ def write_page(atlas_dir: str | Path) -> Path:
     for place in ("page", "data"):
         (atlas.folder / place).mkdir(exist_ok=True)
     for record in atlas.manifest.layers:
+        write_page_sheets(atlas, record)
         table = call("receive", record.slug, layer_arrays(atlas, record))
         replace_file(atlas.folder / "data" / f"{record.slug}.js", table)
     for name in OWN_FILES:
@@ -78,6 +83,8 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
         "images": manifest.data.count - len(manifest.skipped),
         "rules": manifest.rules,
         "top": manifest.top,
+        "kinds": {SEVERAL.get(kind, kind): kind for kind in shown_kinds(manifest)},
+        "specific": SPECIFIC,
         "input": list(manifest.input_shape[1:]),
         "sheets": {
             "maps": MAPS_PER_SHEET,
@@ -93,7 +100,8 @@ def layer_arrays(atlas: Atlas, record: LayerRecord) -> dict[str, Any]:
     """A layer's numbers, flat: entry channel * K + rank. Empty ranks have image -1, value null.
 
     `images` lists [name, class name] of the images that occur; `image` points into that list, so
-    that the page of a large data set stays small. `active` has one entry a map.
+    that the page of a large data set stays small. `active` has one entry a map. `trust` and
+    `responses` are null where the atlas does not say (see page_evidence).
     """
     table = atlas.layers[record.name]
     found = table.image.flatten().tolist()
@@ -107,6 +115,8 @@ def layer_arrays(atlas: Atlas, record: LayerRecord) -> dict[str, Any]:
         "column": table.column.flatten().tolist(),
         "box": table.box.flatten().tolist(),
         "active": table.active.tolist(),
+        "trust": trust_arrays(atlas, record),
+        "responses": response_arrays(atlas, record),
     }
 
 
@@ -160,11 +170,13 @@ def atlas_page_words(manifest: Manifest) -> dict[str, Any]:
         "title": manifest.model.title or title_of(manifest.model.spec),
         "scripts": SCRIPTS,
         "top_word": _number(manifest.top),
+        "kinds": [SEVERAL.get(kind, kind) for kind in shown_kinds(manifest)],
         "standfirst": (
             f"The {_number(manifest.top)} strongest activations of {_count(maps, 'feature map')} "
             f"in {_count(len(layers), 'layer')}, found among {_count(manifest.data.count, 'image')}"
             f", and what in each of them excited the network."
         ),
+        "strip_note": _strip_note(manifest),
         "facts": _facts(manifest),
         "layers": [_rung(record, manifest.input_shape) for record in layers],
         "skipped": manifest.skipped,
@@ -175,6 +187,17 @@ def atlas_page_words(manifest: Manifest) -> dict[str, Any]:
         "dead_text": _dead_text(layers, maps),
         "same_text": _same_text(layers),
     }
+
+
+def _strip_note(manifest: Manifest) -> str:
+    """Which maps stand for a layer on the overview, see `strip_maps`."""
+    kind = shown_kinds(manifest)[0]
+    what = {"patch": "what it saw", "spotlight": "what it saw, lit where that excited it"}[kind]
+    checked = manifest.extras is not None and manifest.extras.check > 0
+    how = "most specific" if checked else "most often active"
+    return (
+        f"The {STRIP_MAPS} {how} maps of each layer: of each {what}, and below it the projection."
+    )
 
 
 def _same_text(layers: Sequence[LayerRecord]) -> str:
@@ -227,10 +250,7 @@ def _rung(record: LayerRecord, input_shape: tuple[int, int, int]) -> dict[str, A
             max(SMALLEST_SHARE, min(1.0, height / input_shape[1])),
             max(SMALLEST_SHARE, min(1.0, width / input_shape[2])),
         ),
-        "strip": {
-            "patches": f"{sheets}/wall-patch-000.webp",
-            "projections": f"{sheets}/wall-projection-000.webp",
-        },
+        "strip": f"{sheets}/strip.webp",
     }
 
 

@@ -1,19 +1,20 @@
 "use strict";
-/* The atlas page, first of three scripts: addresses, data, and which view is on the screen.
-   views.js draws, controls.js listens to the reader.
+/* The atlas page, first of its scripts: addresses, data, and which view is on the screen.
+   drawing.js, wall.js, evidence.js and unit.js draw, controls.js listens to the reader.
 
    They are classic scripts without modules or fetch, because browsers refuse both to a page that was
    opened by double-click. Data come as scripts that call `convscope.start(summary)` (page/data.js)
    and `convscope.receive(slug, table)` (data/SLUG.js, asked for when its layer is).
 
-   The address says what is shown:   #/   #/layer?show=both&sort=strongest&find=3-9   #/layer/12
+   The address says what is shown:   #/   #/layer?show=patches&sort=strongest&find=3-9
+   #/layer/12?rank=3
    After each change a `convscope:view` event on the document tells whoever listens. */
 
 const convscope = (() => {
   // How a layer may be looked at; the first of each is the default and stays out of the address.
   const CHOICES = {
-    show: ["patches", "projections", "both"],
-    sort: ["number", "strongest", "dead-last"],
+    show: [], // the kinds of pictures that the atlas holds; see start()
+    sort: ["number", "strongest", "specific", "selective", "density", "dead-last"],
     contrast: ["auto", "1", "2", "4", "8"],
   };
 
@@ -44,6 +45,8 @@ const convscope = (() => {
     for (const [name, all] of Object.entries(CHOICES)) {
       route[name] = all.includes(asked.get(name)) ? asked.get(name) : all[0];
     }
+    const rank = Number(asked.get("rank") ?? 1);
+    route.rank = Number.isInteger(rank) && rank >= 1 && rank <= convscope.atlas.top ? rank : 1;
     return { ...route, find: asked.get("find") ?? "" };
   }
 
@@ -53,6 +56,7 @@ const convscope = (() => {
       if (all.includes(route[name]) && route[name] !== all[0]) query.set(name, route[name]);
     }
     if (route.find) query.set("find", route.find);
+    if (route.channel !== undefined && route.rank > 1) query.set("rank", route.rank);
     const parts = [route.layer, route.channel].filter((part) => part !== undefined);
     return `#/${parts.map(encodeURIComponent).join("/")}${query.toString() && `?${query}`}`;
   }
@@ -61,6 +65,12 @@ const convscope = (() => {
   const go = (change) => location.assign(address({ ...shown.route, ...change }));
   /** Looking at the same thing in another way is no new step of the history. */
   const adjust = (change) => location.replace(address({ ...shown.route, ...change }));
+  /** The page shows it already; only its address is to say so. */
+  function note(change) {
+    Object.assign(shown.route, change);
+    history.replaceState(null, "", address(shown.route));
+  }
+  const kindOf = (show) => convscope.atlas.kinds[show];
 
   // ---- data -----------------------------------------------------------------------------------
 
@@ -95,24 +105,47 @@ const convscope = (() => {
   const strongest = (table, channel) => activation(table, channel, 0)?.value ?? null;
   const isDead = (table, channel) => table.active[channel] === 0; // in no image above zero
 
-  /** Which maps a text asks for: "12", "5, 9", "30-40"; all of them if it is blank. */
-  function asksFor(text) {
-    if (text.trim() === "") return () => true;
-    const spans = text.split(/[,;\s]+/).map((part) => part.match(/^(\d+)(?:[-–](\d+))?$/));
+  /** Which maps a text asks for: "12", "5, 9", "30-40", or "dog": a class or file among a map's
+      strongest images; all of them if it is blank. */
+  function asksFor(text, table) {
+    const asked = text.trim().toLowerCase();
+    if (asked === "") return () => true;
+    const spans = asked.split(/[,;\s]+/).map((part) => part.match(/^(\d+)(?:[-–](\d+))?$/));
     const within = (channel) => (span) =>
       span && Number(span[1]) <= channel && channel <= Number(span[2] ?? span[1]);
-    return (channel) => spans.some(within(channel));
+    if (spans.some(Boolean)) return (channel) => spans.some(within(channel));
+    const has = table.images.map((names) => names.some((one) => one.toLowerCase().includes(asked)));
+    const { top } = convscope.atlas;
+    return (channel) => table.image.slice(channel * top, (channel + 1) * top).some((at) => has[at]);
   }
+
+  /** How far a picture can be trusted; null where nobody looked. */
+  function trust(table, channel, rank) {
+    if (!table.trust || rank >= table.trust.check) return null;
+    const found = table.trust.pictures[channel * table.trust.check + rank];
+    if (!found) return null;
+    const [at, place, specific, own, disc] = found;
+    return { sentence: table.trust.sentences[at], place, specific, own, disc };
+  }
+
+  /** A number that maps may be sorted by, the largest first; null where it is not known. */
+  const KEYS = {
+    strongest: (table, channel) => strongest(table, channel),
+    specific: (table, channel) => trust(table, channel, 0)?.specific?.[0] ?? null,
+    selective: (table, channel) => table.responses?.named[channel]?.[1] ?? null,
+    density: (table, channel) => table.responses?.density[channel] ?? null,
+  };
+  const sortable = (table, sort) =>
+    !(sort in KEYS) || table.active.some((_, channel) => KEYS[sort](table, channel) !== null);
 
   /** The maps of a layer as the wall shows them and as "next" walks through them. */
   function order(layer, table, { sort, find }) {
     const last = (channel) => (isDead(table, channel) ? 1 : 0);
-    const by = {
-      number: (a, b) => a - b,
-      strongest: (a, b) => last(a) - last(b) || strongest(table, b) - strongest(table, a) || a - b,
-      "dead-last": (a, b) => last(a) - last(b) || a - b,
-    };
-    return range(layer.channels).filter(asksFor(find)).sort(by[sort]);
+    const key = (channel) => KEYS[sort]?.(table, channel) ?? -Infinity;
+    const channels = range(layer.channels).filter(asksFor(find, table));
+    if (sort === "number") return channels;
+    const larger = (a, b) => Number(key(b) > key(a)) - Number(key(b) < key(a));
+    return channels.sort((a, b) => last(a) - last(b) || larger(a, b) || a - b);
   }
 
   // ---- from the address to a view -------------------------------------------------------------
@@ -125,7 +158,10 @@ const convscope = (() => {
 
   /** Draws what the route asks for. Gives the view's name, or null if the reader has moved on. */
   async function draw(route) {
-    if (route.view === "overview") return "overview";
+    if (route.view === "overview") {
+      convscope.views.overview();
+      return "overview";
+    }
     const layer = convscope.atlas.layers.find(({ name }) => name === route.layer);
     if (!layer) return lose(route.layer, "This atlas has no layer of that name.");
     const known = /^\d+$/.test(route.channel ?? "0") && Number(route.channel ?? 0) < layer.channels;
@@ -134,6 +170,7 @@ const convscope = (() => {
     try {
       const table = await load(layer);
       if (shown.route !== route) return null;
+      shown.order = order(layer, table, route);
       convscope.views[route.view](route, layer, table);
     } catch (error) {
       return lose(route.layer, error.message);
@@ -195,13 +232,13 @@ const convscope = (() => {
     document.documentElement.style.setProperty("--ranks", atlas.top);
     history.scrollRestoration = "manual"; // settle() knows better
     window.addEventListener("hashchange", render);
-    convscope.views.overview(); // written by the template already; only its pictures wait
+    CHOICES.show = Object.keys(atlas.kinds);
     render();
   }
 
   return {
-    CHOICES, shown, byId, range, address, go, adjust, receive, start, // state and addresses
-    activation, strongest, isDead, order, // reading tables
+    CHOICES, shown, byId, range, parse, address, go, adjust, note, receive, start, // addresses
+    activation, strongest, isDead, trust, order, sortable, kindOf, // reading tables
     views: {}, // name -> (route, layer, table) => void; filled by views.js
   };
 })();

@@ -30,8 +30,10 @@
   function turnPage(step) {
     if (shown.route.view === "layer") return walk(step);
     if (shown.route.view !== "map") return false;
-    const link = byId(step < 0 ? "map-previous" : "map-next");
-    if (link.hasAttribute("href")) location.assign(link.href);
+    const route = convscope.parse(location.hash); // a key that is held is ahead of the pictures
+    const list = convscope.walked(shown.layer, Number(route.channel));
+    const channel = list[list.indexOf(Number(route.channel)) + step];
+    if (channel !== undefined) location.assign(convscope.address({ ...route, channel, rank: 1 }));
     return true;
   }
 
@@ -59,9 +61,16 @@
     return true;
   }
 
-  function turnShow() {
-    if (shown.route.view !== "layer") return false;
-    return turnOption("show");
+  /** Shows a kind of picture, or the first one again where it is shown already. */
+  function turnTo(show) {
+    if (shown.route.layer === undefined || !CHOICES.show.includes(show)) return false;
+    adjust({ show: shown.route.show === show ? CHOICES.show.find((one) => one !== show) : show });
+    return true;
+  }
+
+  function pressSpace(target) {
+    if (shown.route.view !== "map" || target.closest("a, summary, [data-do]")) return false;
+    return turnTo("patches");
   }
 
   function openFind() {
@@ -90,17 +99,20 @@
       // Storage may be closed to files; the choice then lasts as long as the page.
     }
   }
+  /** The system's theme until the reader says otherwise. */
   function turnTheme() {
-    setTheme(root.dataset.theme === "light" ? "dark" : "light");
+    const system = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
+    setTheme((root.dataset.theme ?? system) === "light" ? "dark" : "light");
     return true;
   }
 
   async function copyCommand(button) {
+    const words = button.previousElementSibling;
     try {
-      await navigator.clipboard.writeText(byId("command").textContent);
+      await navigator.clipboard.writeText(words.textContent);
       button.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(byId("command")); // then Ctrl-C is one key away
+      getSelection().selectAllChildren(words); // then Ctrl-C is one key away
       button.textContent = "Selected";
     }
     setTimeout(() => { button.textContent = "Copy"; }, 1500);
@@ -113,7 +125,7 @@
     ArrowRight: () => turnPage(1), j: () => turnPage(1),
     ArrowUp: () => walkRows(-1), ArrowDown: () => walkRows(1),
     "[": () => turnLayer(-1), "]": () => turnLayer(1),
-    Escape: goUp, v: turnShow, c: () => turnOption("contrast"), "/": openFind, t: turnTheme, "?": openHelp,
+    Escape: goUp, v: () => turnOption("show"), p: () => turnTo("projections"), c: () => turnOption("contrast"), "/": openFind, t: turnTheme, "?": openHelp,
   };
 
   function selectByDigit(key) {
@@ -129,6 +141,10 @@
       return;
     }
     if (event.target.matches("input[type=radio]") && event.key.startsWith("Arrow")) return;
+    if (event.key === " ") {
+      if (pressSpace(event.target)) event.preventDefault();
+      return;
+    }
     const done = Object.hasOwn(KEYS, event.key) ? KEYS[event.key]() : selectByDigit(event.key);
     if (done) event.preventDefault();
   });
@@ -152,7 +168,16 @@
   wall.addEventListener("focusin", ({ target }) => {
     for (const node of wall.querySelectorAll("[tabindex='0']")) node.tabIndex = -1;
     target.tabIndex = 0;
+    convscope.paint(target, true);
   });
+  wall.addEventListener("focusout", ({ target }) => convscope.paint(target));
+  for (const [name, nine] of [["pointerover", true], ["pointerout", false]]) {
+    wall.addEventListener(name, (event) => {
+      const cell = event.target.closest(".cell");
+      const within = cell?.contains(event.relatedTarget); // from one part of it to another
+      if (cell && !within && event.pointerType !== "touch") convscope.paint(cell, nine);
+    });
+  }
 
   const rankOf = ({ target }) => target.closest("[data-rank]")?.dataset.rank;
   byId("map").addEventListener("pointerover", (event) => {
@@ -170,6 +195,6 @@
     const theme = localStorage.getItem("convscope-theme");
     if (theme) setTheme(theme);
   } catch {
-    // as above: dark, until the reader says otherwise
+    // as above: the system's theme, until the reader says otherwise
   }
 })();

@@ -137,7 +137,8 @@ const convscope = (() => {
 
   function turnTheme() {
     const root = document.documentElement;
-    root.dataset.theme = root.dataset.theme === "light" ? "dark" : "light";
+    const system = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
+    root.dataset.theme = (root.dataset.theme ?? system) === "light" ? "dark" : "light";
     try {
       localStorage.setItem("convscope-theme", root.dataset.theme);
     } catch {

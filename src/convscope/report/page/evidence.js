@@ -1,0 +1,132 @@
+"use strict";
+/* Draws what is known of a map beside its pictures: how far to trust them, and how the map responds
+   to all images, not to the strongest alone. An atlas that does not hold it shows less. */
+
+convscope.evidence = (() => {
+  const { byId, address, shown, isDead, kindOf } = convscope;
+  const { el, words, figure, placeOnWall } = convscope.drawing;
+
+  // ---- how far a picture can be trusted ---------------------------------------------------------
+
+  const GAUGES = [
+    ["place", "Place", "What the unit loses with the marked places covered, beyond what it loses with " +
+      "others covered. The thin mark: the same for a centred disc."],
+    ["specific", "Specific", "How far the picture differs from those of other strong units at the same " +
+      "place. Below the thin mark it is not this unit’s own."],
+    ["own", "Own weights", "How far the picture changes when the unit’s own weights are drawn anew."],
+  ];
+  const two = (value) => value.toFixed(2).replace("-", "−");
+
+  /** A number between 0 and 1 with its interval, as text and as a line. */
+  function gauge(name, title, hint, found, mark) {
+    const [mean, low, high] = found;
+    const at = (value) => 4 + 112 * Math.min(1, Math.max(0, value));
+    const svg = el("svg", { viewBox: "0 0 120 12", "aria-hidden": "true" },
+      el("line", { class: "rail", x1: 4, y1: 6, x2: 116, y2: 6 }));
+    if (mark !== null) svg.append(el("line", { class: "mark", x1: at(mark), y1: 1, x2: at(mark), y2: 11 }));
+    if (low !== null) svg.append(el("line", { class: "span", x1: at(low), y1: 6, x2: at(high), y2: 6 }));
+    svg.append(el("circle", { class: "dot", cx: at(mean), cy: 6, r: 3.5 }));
+    const interval = low === null ? "" : ` [${two(low)}, ${two(high)}]`;
+    return el("div", { title: hint }, el("dt", {}, title), el("dd", {}, svg),
+      el("dd", { class: "numeric" }, el("b", {}, two(mean)), interval));
+  }
+
+  /** The trust strip of the chosen picture, and what it says in plain words; where the picture is
+      not the unit's own, that stands above all pictures. */
+  function drawTrust(table, channel, rank) {
+    const found = convscope.trust(table, channel, rank);
+    const limit = convscope.atlas.specific;
+    const foreign = Boolean(found?.specific && found.specific[0] < limit);
+    byId("warning").hidden = !foreign;
+    byId("trust").hidden = !table.trust || isDead(table, channel);
+    byId("sentence").textContent = found ? found.sentence : table.trust
+      ? `Not checked: this atlas checks the strongest ${table.trust.check === 1 ? "picture" : "pictures"} of each map.`
+      : "";
+    byId("warning-text").textContent = foreign ? found.sentence : "";
+    byId("sentence").hidden = foreign;
+    const marks = { place: found?.disc ?? null, specific: limit, own: null };
+    const rows = GAUGES.filter(([name]) => found?.[name]);
+    byId("gauges").replaceChildren(
+      ...rows.map(([name, title, hint]) => gauge(name, title, hint, found[name], marks[name])));
+  }
+
+  // ---- how the map responds to all images --------------------------------------------------------
+
+  function histogram([start, width, counts], quantiles, examples) {
+    const tallest = Math.log1p(Math.max(...counts));
+    const bar = 320 / counts.length;
+    const end = start + width * counts.length;
+    const x = (value) => (320 * (value - start)) / (end - start);
+    const label = `Each image’s strongest activation, from ${figure(start)} to ${figure(end)}`;
+    const svg = el("svg", { viewBox: "0 0 320 84", role: "img", "aria-label": label, preserveAspectRatio: "none" });
+    counts.forEach((count, i) => {
+      const height = count === 0 ? 0 : Math.max(1.5, (80 * Math.log1p(count)) / tallest);
+      svg.append(el("rect", { class: "bar-of", x: i * bar + 0.5, y: 84 - height, width: Math.max(0.5, bar - 1), height }));
+    });
+    quantiles.forEach((_, i) => {
+      if (examples[i]) svg.append(el("line", { class: "mark", x1: x(examples[i][0]), y1: 0, x2: x(examples[i][0]), y2: 84 }));
+    });
+    return svg;
+  }
+
+  function panel(title, ...children) {
+    return el("section", {}, el("h2", {}, title), ...children);
+  }
+
+  function exampleRows(quantiles, examples) {
+    return el("dl", { class: "examples" }, ...examples.map(([value, name, label], i) => el("div", {},
+      el("dt", {}, `${figure(value)}`),
+      el("dd", { title: name }, `above ${Math.round(100 * quantiles[i])} % of the images: `,
+        label || name))));
+  }
+
+  function classRows(classes, named) {
+    const most = Math.max(...classes.map(([, count]) => count));
+    const rows = classes.map(([name, count]) => {
+      const meter = el("span", { class: "meter", "aria-hidden": "true" });
+      meter.style.setProperty("--share", count / most);
+      return el("div", {}, el("dt", { title: name }, name), el("dd", {}, meter), el("dd", { class: "numeric" }, words(count)));
+    });
+    const [name, auc, chance] = named ?? [];
+    const says = !named ? "" : auc > chance
+      ? `It tells “${name}” from the other classes: AUC ${two(auc)}, on images held out (chance reaches ${two(chance)}).`
+      : `No name: the best class, “${name}”, has AUC ${two(auc)} on images held out, and chance reaches ${two(chance)}.`;
+    return [el("dl", { class: "bars" }, ...rows), el("p", { class: "quiet" }, says)];
+  }
+
+  function relatives(layer, nearest) {
+    const kind = kindOf(shown.route.show);
+    return el("p", { class: "relatives" }, ...nearest.map(([channel, r]) => {
+      const picture = el("span", { class: "pic" });
+      placeOnWall(picture, layer, kind, channel);
+      const href = address({ ...shown.route, channel, rank: 1 });
+      return el("a", { href, class: "cell" }, picture,
+        el("span", { class: "tag" }, el("b", {}, String(channel)), " ", el("i", {}, `r ${two(r)}`)));
+    }));
+  }
+
+  /** The panels below the pictures: histogram, classes, nearest maps. */
+  function drawResponses(layer, table, channel) {
+    const all = table.responses;
+    const panels = [];
+    if (all && !isDead(table, channel)) {
+      const [bars, examples] = [all.histogram[channel], all.examples[channel]];
+      if (bars[2].length) {
+        panels.push(panel("Over all images", histogram(bars, all.quantiles, examples),
+          el("p", { class: "quiet" }, `How often, on a log scale, an image’s strongest activation was so large. ` +
+            `Above zero in ${figure(100 * all.share[channel])} % of the images and at ${figure(100 * all.density[channel])} % of all positions.`),
+          exampleRows(all.quantiles, examples)));
+      }
+      if (all.classes[channel].length) {
+        panels.push(panel("Classes of its strongest images", ...classRows(all.classes[channel], all.named[channel])));
+      }
+      if (all.nearest[channel].length) {
+        panels.push(panel("Maps that answer to the same images", relatives(layer, all.nearest[channel])));
+      }
+    }
+    byId("responses").replaceChildren(...panels);
+    byId("responses").hidden = panels.length === 0;
+  }
+
+  return { drawTrust, drawResponses };
+})();
