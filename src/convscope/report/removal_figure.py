@@ -112,7 +112,8 @@ def _key(removal: Removal, classes: int, layers: int) -> str:
     words = [
         f"Dot: the map matters for the class; its loss rises by more than that of the other "
         f"classes, p < {CORRECTED:g} against {removal.draws:,} random dealings of the labels, "
-        f"corrected over all {len(removal.units):,} maps and {len(removal.classes):,} classes."
+        f"corrected over all pairs of a map and a class ({len(removal.units):,} by "
+        f"{len(removal.classes):,})."
     ]
     if hidden:
         words.append(f"{hidden:,} more classes are in result.json.")
