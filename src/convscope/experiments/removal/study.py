@@ -44,8 +44,9 @@ class RemoveUnitsStudy(Study):
 
     A map is set to zero or to its mean at all of its positions, and only what lies above it is run
     again. For each unit and class: the rise of the class's mean loss with its 95 % interval over
-    images, and the accuracy lost. A unit matters for a class where its loss rises by more than that
-    of the other classes, beyond what labels give that are dealt to the images at random.
+    images, and the accuracy lost. A unit matters for a class where its loss rises, and by more than
+    that of the other classes, beyond what labels give that are dealt to the images at random: p,
+    corrected over all units and classes.
 
     Examples:
 
