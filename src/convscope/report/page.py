@@ -23,7 +23,13 @@ from convscope.methods.checks import SPECIFIC
 from convscope.methods.rules import DECONVNET
 from convscope.report.embedded_data import call, resource, template
 from convscope.report.page_evidence import response_arrays, trust_arrays
-from convscope.report.page_sheets import SEVERAL, STRIP_MAPS, shown_kinds, write_page_sheets
+from convscope.report.page_sheets import (
+    SEVERAL,
+    STRIP_MAPS,
+    has_optimised,
+    shown_kinds,
+    write_page_sheets,
+)
 from convscope.store.atomic import replace_file
 
 __all__ = ["write_page"]
@@ -61,12 +67,12 @@ def write_page(atlas_dir: str | Path) -> Path:
         replace_file(atlas.folder / "data" / f"{record.slug}.js", table)
     for name in OWN_FILES:
         replace_file(atlas.folder / "page" / name, resource(name))
-    summary = call("start", page_summary(atlas.manifest))
+    optimised = [one.slug for one in atlas.manifest.layers if has_optimised(atlas.folder, one)]
+    summary = call("start", {**page_summary(atlas.manifest), "optimised": optimised})
     replace_file(atlas.folder / "page" / "data.js", summary)
+    words = {**atlas_page_words(atlas.manifest), "optimised": bool(optimised)}
     index = atlas.folder / "index.html"
-    replace_file(
-        index, template("template.html.j2").render(atlas_page_words(atlas.manifest)).encode()
-    )
+    replace_file(index, template("template.html.j2").render(words).encode())
     return index
 
 

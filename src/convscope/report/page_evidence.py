@@ -68,9 +68,10 @@ def response_arrays(atlas: Atlas, record: LayerRecord) -> dict[str, Any] | None:
     """How a layer's maps respond to all images; None of an atlas that does not say.
 
     `histogram` has an entry for each map: [where the first bar begins, width of a bar, counts].
-    `quantiles` are shares of the images; `examples` has for each map a list of [value, name, class
-    name]. `classes` has for each map how many of its `top` images are of which class, the most
-    frequent first; `named` [class, AUC, what chance reaches] or null; `nearest` [map, r] pairs.
+    `quantiles` are shares of the images; `examples` has for each map and quantile [value, name,
+    class name] or null. `classes` has for each map how many of its top images are of which class,
+    the most frequent first; `named` [class, AUC, what chance reaches] or null; `nearest` pairs of
+    a map and r.
     """
     numbers = _numbers(atlas, record.name)
     extras = atlas.manifest.extras
@@ -117,14 +118,15 @@ def few_bars(numbers: dict[str, Tensor], channel: int) -> list[Any]:
     return [_short(low + first * width), width * joined, bars]
 
 
-def _examples(atlas: Atlas, numbers: dict[str, Tensor], channel: int) -> list[list[Any]]:
+def _examples(atlas: Atlas, numbers: dict[str, Tensor], channel: int) -> list[list[Any] | None]:
     found = zip(
         numbers["quantile"][channel].tolist(), numbers["example"][channel].tolist(), strict=True
     )
     return [
         [_short(value), atlas.images[at].name, atlas.images[at].class_name or ""]
-        for value, at in found
         if at >= 0
+        else None
+        for value, at in found
     ]
 
 

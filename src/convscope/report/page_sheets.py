@@ -10,6 +10,7 @@ They are cut out of the atlas's own sheets, so every atlas can have them, an old
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,18 @@ from convscope.atlas.store import Atlas, LayerRecord, Manifest, sheet_path
 from convscope.atlas.tiles import PLAIN
 from convscope.store.atomic import replace_file
 
-__all__ = ["SEVERAL", "STRIP_MAPS", "shown_kinds", "strip_maps", "write_page_sheets"]
+__all__ = [
+    "SEVERAL",
+    "STRIP_MAPS",
+    "has_optimised",
+    "shown_kinds",
+    "strip_maps",
+    "write_page_sheets",
+]
 
 SEVERAL = {"patch": "patches", "projection": "projections", "spotlight": "spotlights"}
 """What several pictures of a kind are called; a kind that is not here is called as it is."""
+OPTIMISED = "optimised"  # sheets of 10 x 10 maps, like those of rank 1
 STRIP_MAPS = FILTER_COLUMNS
 STRIP_CELL = 96  # pixels
 EXACT_BELOW = 64  # pixels of a tile: single pixels are enlarged there, and must stay as they are
@@ -33,6 +42,12 @@ def shown_kinds(manifest: Manifest) -> tuple[str, ...]:
     """The kinds of pictures of an atlas as the page shows them: the spotlight first."""
     kinds = PLAIN if manifest.extras is None else manifest.extras.kinds
     return tuple(sorted(kinds, key=lambda kind: kind != "spotlight"))
+
+
+def has_optimised(folder: Path, record: LayerRecord) -> bool:
+    """Whether an atlas holds the optimised pictures of all maps of a layer."""
+    numbers = range(math.ceil(record.channels / WALL**2))
+    return all(sheet_path(folder, record.slug, OPTIMISED, number).is_file() for number in numbers)
 
 
 def strip_maps(atlas: Atlas, record: LayerRecord) -> list[int]:

@@ -70,7 +70,12 @@ const convscope = (() => {
     Object.assign(shown.route, change);
     history.replaceState(null, "", address(shown.route));
   }
-  const kindOf = (show) => convscope.atlas.kinds[show];
+  const hasOptimised = ({ slug }) => convscope.atlas.optimised.includes(slug);
+  /** The kind of picture that a layer shows: the first, where it has none of those asked for. */
+  function kindOf(show, layer) {
+    if (show === "optimised" && layer && hasOptimised(layer)) return show;
+    return convscope.atlas.kinds[show] ?? Object.values(convscope.atlas.kinds)[0];
+  }
 
   // ---- data -----------------------------------------------------------------------------------
 
@@ -232,13 +237,13 @@ const convscope = (() => {
     document.documentElement.style.setProperty("--ranks", atlas.top);
     history.scrollRestoration = "manual"; // settle() knows better
     window.addEventListener("hashchange", render);
-    CHOICES.show = Object.keys(atlas.kinds);
+    CHOICES.show = [...Object.keys(atlas.kinds), ...(atlas.optimised.length ? ["optimised"] : [])];
     render();
   }
 
   return {
     CHOICES, shown, byId, range, parse, address, go, adjust, note, receive, start, // addresses
-    activation, strongest, isDead, trust, order, sortable, kindOf, // reading tables
+    activation, strongest, isDead, trust, order, sortable, kindOf, hasOptimised, // reading tables
     views: {}, // name -> (route, layer, table) => void; filled by views.js
   };
 })();

@@ -125,7 +125,8 @@
     ArrowRight: () => turnPage(1), j: () => turnPage(1),
     ArrowUp: () => walkRows(-1), ArrowDown: () => walkRows(1),
     "[": () => turnLayer(-1), "]": () => turnLayer(1),
-    Escape: goUp, v: () => turnOption("show"), p: () => turnTo("projections"), c: () => turnOption("contrast"), "/": openFind, t: turnTheme, "?": openHelp,
+    Escape: goUp, v: () => turnOption("show"), p: () => turnTo("projections"),
+    c: () => turnOption("contrast"), "/": openFind, t: turnTheme, "?": openHelp,
   };
 
   function selectByDigit(key) {

@@ -55,18 +55,23 @@ convscope.drawing = (() => {
   function place(node, layer, sheet, column, row) {
     node.style.setProperty("--column", column);
     node.style.setProperty("--row", row);
-    if (sheet) node.style.backgroundImage = sheetOf(layer, sheet);
+    node.style.backgroundImage = sheetOf(layer, sheet);
   }
 
   const numbered = (stem, n) => `${stem}-${String(n).padStart(3, "0")}`;
 
-  /** A map on the sheets of the wall: its strongest picture, or all nine above it. */
+  /** A map on the sheets of the wall: its strongest picture, or all nine above it; an optimised
+      picture has no ranks. */
   function placeOnWall(node, layer, kind, channel, nine = false) {
     const { wall, columns } = convscope.atlas.sheets;
     const at = channel % wall;
-    const sheet = (stem) => sheetOf(layer, numbered(`${stem}-${kind}`, Math.floor(channel / wall)));
-    place(node, layer, "", at % columns, Math.floor(at / columns));
-    node.style.backgroundImage = nine ? `${sheet("wall")}, ${sheet("best")}` : sheet("best");
+    const sheet = (stem) => numbered(stem, Math.floor(channel / wall));
+    const one = kind === "optimised" ? kind : `best-${kind}`;
+    place(node, layer, sheet(one), at % columns, Math.floor(at / columns));
+    if (nine && one !== kind) {
+      const above = sheetOf(layer, sheet(`wall-${kind}`));
+      node.style.backgroundImage = `${above}, ${sheetOf(layer, sheet(one))}`;
+    }
   }
 
   function placeFilter(node, layer, channel) {
@@ -77,6 +82,13 @@ convscope.drawing = (() => {
   function placeTile(node, layer, kind, channel, rank) {
     const { maps: perSheet } = convscope.atlas.sheets;
     place(node, layer, numbered(kind, Math.floor(channel / perSheet)), rank, channel % perSheet);
+  }
+
+  /** The image at one of the quantiles of all images' maxima. */
+  function placeExample(node, layer, channel, quantile) {
+    const { maps: perSheet } = convscope.atlas.sheets;
+    const sheet = numbered("example", Math.floor(channel / perSheet));
+    place(node, layer, sheet, quantile, channel % perSheet);
   }
 
   /** How much to stretch projections around grey. Large fields are mostly faint: one pixel stands
@@ -91,6 +103,6 @@ convscope.drawing = (() => {
 
   return {
     el, words, maps, times, figure, quoted, // elements and words
-    whenNear, sheetOf, placeOnWall, placeFilter, placeTile, lossOfThumbnail, stretch, // pictures
+    whenNear, sheetOf, placeOnWall, placeFilter, placeTile, placeExample, lossOfThumbnail, stretch, // pictures
   };
 })();

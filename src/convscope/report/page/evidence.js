@@ -4,7 +4,7 @@
 
 convscope.evidence = (() => {
   const { byId, address, shown, isDead, kindOf } = convscope;
-  const { el, words, figure, placeOnWall } = convscope.drawing;
+  const { el, words, figure, placeExample, placeOnWall } = convscope.drawing;
 
   // ---- how far a picture can be trusted ---------------------------------------------------------
 
@@ -23,8 +23,10 @@ convscope.evidence = (() => {
     const at = (value) => 4 + 112 * Math.min(1, Math.max(0, value));
     const svg = el("svg", { viewBox: "0 0 120 12", "aria-hidden": "true" },
       el("line", { class: "rail", x1: 4, y1: 6, x2: 116, y2: 6 }));
-    if (mark !== null) svg.append(el("line", { class: "mark", x1: at(mark), y1: 1, x2: at(mark), y2: 11 }));
-    if (low !== null) svg.append(el("line", { class: "span", x1: at(low), y1: 6, x2: at(high), y2: 6 }));
+    const line = (name, from, to) =>
+      svg.append(el("line", { class: name, x1: at(from), y1: from === to ? 1 : 6, x2: at(to), y2: from === to ? 11 : 6 }));
+    if (mark !== null) line("mark", mark, mark);
+    if (low !== null && high > low) line("span", low, high);
     svg.append(el("circle", { class: "dot", cx: at(mean), cy: 6, r: 3.5 }));
     const interval = low === null ? "" : ` [${two(low)}, ${two(high)}]`;
     return el("div", { title: hint }, el("dt", {}, title), el("dd", {}, svg),
@@ -73,11 +75,21 @@ convscope.evidence = (() => {
     return el("section", {}, el("h2", {}, title), ...children);
   }
 
-  function exampleRows(quantiles, examples) {
-    return el("dl", { class: "examples" }, ...examples.map(([value, name, label], i) => el("div", {},
-      el("dt", {}, `${figure(value)}`),
-      el("dd", { title: name }, `above ${Math.round(100 * quantiles[i])} % of the images: `,
-        label || name))));
+  /** Of each quantile its image: what the map sees where it answers less than at its summit. */
+  function exampleTiles(layer, channel, quantiles, examples) {
+    const tiles = examples.map((one, i) => {
+      if (!one) return "";
+      const [value, name, label] = one;
+      const share = `${Math.round(100 * quantiles[i])} %`;
+      const says = `${label || name}: activation ${figure(value)}, above that of ${share} of the images`;
+      const picture = el("span", { class: "pic" });
+      placeExample(picture, layer, channel, i);
+      return el("figure", {}, el("span", { class: "tile", role: "img", "aria-label": says, title: says }, picture),
+        el("figcaption", {}, el("b", {}, figure(value)), ` above ${share}`));
+    });
+    const row = el("div", { class: "examples" }, ...tiles);
+    row.style.setProperty("--ranks", quantiles.length);
+    return row;
   }
 
   function classRows(classes, named) {
@@ -95,7 +107,7 @@ convscope.evidence = (() => {
   }
 
   function relatives(layer, nearest) {
-    const kind = kindOf(shown.route.show);
+    const kind = kindOf(shown.route.show, layer);
     return el("p", { class: "relatives" }, ...nearest.map(([channel, r]) => {
       const picture = el("span", { class: "pic" });
       placeOnWall(picture, layer, kind, channel);
@@ -113,9 +125,9 @@ convscope.evidence = (() => {
       const [bars, examples] = [all.histogram[channel], all.examples[channel]];
       if (bars[2].length) {
         panels.push(panel("Over all images", histogram(bars, all.quantiles, examples),
-          el("p", { class: "quiet" }, `How often, on a log scale, an image’s strongest activation was so large. ` +
+          el("p", { class: "quiet" }, `How often, on a log scale, an image’s strongest activation was so large; the lines are the images below. ` +
             `Above zero in ${figure(100 * all.share[channel])} % of the images and at ${figure(100 * all.density[channel])} % of all positions.`),
-          exampleRows(all.quantiles, examples)));
+          all.quantiles.length ? exampleTiles(layer, channel, all.quantiles, examples) : ""));
       }
       if (all.classes[channel].length) {
         panels.push(panel("Classes of its strongest images", ...classRows(all.classes[channel], all.named[channel])));

@@ -3,8 +3,8 @@
    that the atlas holds, with how far it can be trusted. */
 
 (() => {
-  const { shown, byId, range, address, note, activation, strongest, isDead, kindOf } = convscope;
-  const { el, words, maps, times, figure, quoted, placeFilter, placeTile, stretch } = convscope.drawing;
+  const { shown, byId, range, address, note, activation, strongest, isDead, kindOf, hasOptimised } = convscope;
+  const { el, words, maps, times, figure, quoted, placeFilter, placeOnWall, placeTile, stretch } = convscope.drawing;
   const { drawTrust, drawResponses } = convscope.evidence;
   const SAYS = {
     spotlight: "the patch, lit where it excited the unit",
@@ -33,10 +33,13 @@
     return button;
   }
 
-  /** The chosen activation in every kind of picture, each with what it is. */
+  /** The chosen activation in one kind of picture, with what it is. The strongest lies on the sheets
+      of the wall, which are there already and small. */
   function view(layer, channel, rank, kind) {
-    const picture = el("span", { class: "tile" }, el("span", { class: "pic" }));
-    placeTile(picture.firstChild, layer, kind, channel, rank);
+    const onWall = kind === "optimised" || rank === 0;
+    const picture = el("span", { class: onWall ? "tile of-wall" : "tile" }, el("span", { class: "pic" }));
+    if (onWall) placeOnWall(picture.firstChild, layer, kind, channel);
+    else placeTile(picture.firstChild, layer, kind, channel, rank);
     return el("figure", { "data-kind": kind }, picture,
       el("figcaption", {}, el("b", {}, named(kind)), ` ${SAYS[kind]}`));
   }
@@ -113,7 +116,6 @@
     byId("plate-caption").textContent = kind === "projection"
       ? `${SAYS[kind]} (${rules})` : `${SAYS[kind]}: ${times(layer.field.size)} pixels each`;
     stretch(byId("bench"), layer, route, 1);
-    byId("bench").dataset.show = route.show;
     byId("bench").classList.toggle("coarse", layer.tile > Math.max(...layer.window));
     const plate = byId("plate");
     const held = plate.contains(document.activeElement); // a key may have turned the pictures
@@ -151,6 +153,13 @@
     byId("optimise-command").textContent = command("visualize", model, unit, ...plain, "--out", "optimised.png");
   }
 
+  /** What the layer has: the optimised picture first where the others are not the unit's own. */
+  function kinds() {
+    const all = Object.values(convscope.atlas.kinds);
+    if (!hasOptimised(shown.layer)) return all;
+    return byId("warning").hidden ? [...all, "optimised"] : ["optimised", ...all];
+  }
+
   function select(rank) {
     const found = shown.found[rank];
     byId("again").hidden = byId("chosen").hidden = !shown.found.some(Boolean);
@@ -165,8 +174,8 @@
     byId("chosen-title").textContent = `Rank ${rank + 1}${found.label ? ` · ${found.label}` : ""}`;
     byId("chosen-note").textContent =
       `activation ${figure(found.value)} at ${found.row}, ${found.column} of ${found.name}`;
-    byId("views").replaceChildren(
-      ...Object.values(convscope.atlas.kinds).map((kind) => view(shown.layer, channel, rank, kind)));
+    byId("views").replaceChildren(...kinds().map((kind) => view(shown.layer, channel, rank, kind)));
+    byId("optimise").hidden = hasOptimised(shown.layer);
     drawCommands(found);
     note({ rank: rank + 1 });
   }

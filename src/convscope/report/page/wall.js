@@ -75,8 +75,8 @@
     const picture = link.firstChild;
     if (!picture || link.classList.contains("dead")) return;
     const layer = shown.built;
-    const kind = kindOf(byId("wall").dataset.show);
-    link.classList.toggle("nine", nine);
+    const kind = kindOf(byId("wall").dataset.show, layer);
+    link.classList.toggle("nine", nine && kind !== "optimised");
     stretch(link, layer, shown.route, nine ? lossOfThumbnail(layer) : 1);
     placeOnWall(picture, layer, kind, Number(link.dataset.channel), nine);
   }
