@@ -113,6 +113,12 @@ COMMANDS = (
         "visualize run:run conv3/1 class:2 --data scenes:val:8 --steps 3 --size 12 "
         "--out pictures.npz",
     ),
+    Command(
+        "remove-units",
+        "remove-units run:run scenes:val:24 conv5/1 conv5/2 conv3/0 --out removal --workers 1",
+        changed=("--to mean", "to"),
+    ),
+    Command("sanity", "sanity run:run scenes:val:24 --count 4 --out sanity --workers 1"),
     Command("occlude", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.npz"),
     Command("occlude-figure", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.png"),
     Command(
