@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from convscope.experiments.number_words import minus, percent
-from convscope.experiments.removal.result import CORRECTED, Removal
+from convscope.experiments.removal.result import CORRECTED, Removal, first_name
 from convscope.network.unit import Unit
 from convscope.report.chart import name_rows, row_height, value_rows
 from convscope.report.sheet import LANDSCAPE, Panel, Sheet
@@ -44,7 +44,7 @@ def removal_figure(removal: Removal, *, title: str = "", subtitle: str = "") -> 
     chosen = {layer: _units_of(removal, layer) for layer in layers[:LAYERS]}
     shown = [unit for units in chosen.values() for unit in units]
     most = float(np.abs(removal.rise.mean[np.ix_(shown, classes)]).max())
-    names = [removal.classes[k].name for k in classes]
+    names = [first_name(removal.classes[k].name) for k in classes]
     height = row_height(names, NAMES) * len(classes)
     for layer, units in chosen.items():
         count = sum(Unit.parse(unit).layer == layer for unit in removal.units)
@@ -77,7 +77,7 @@ def _draw(
     for column, row in np.argwhere(removal.matters[cells]):
         axes.plot([column], [row], "o", markersize=DOT, color=INK, markeredgecolor="white",
                   markeredgewidth=0.4)  # fmt: skip
-    name_rows(axes, [removal.classes[k].name for k in classes], NAMES)
+    name_rows(axes, [first_name(removal.classes[k].name) for k in classes], NAMES)
     value_rows(axes, [
         f"{known.images} images, {percent(known.accuracy)} right"
         for known in (removal.classes[k] for k in classes)

@@ -16,7 +16,7 @@ from convscope.experiments.study import Result
 from convscope.record import Record
 from convscope.text import table
 
-__all__ = ["CORRECTED", "Effect", "KnownClass", "Removal"]
+__all__ = ["CORRECTED", "Effect", "KnownClass", "Removal", "first_name"]
 
 CORRECTED = 0.05
 """A unit matters for a class where chance reaches as much, anywhere, less often than this."""
@@ -183,12 +183,12 @@ class Removal(Result):
                 "no unit matters more for one class than for the others (p < .05)",
             ]
         by_class = [
-            (effect.name, effect.unit, *effect.cells())
+            (first_name(effect.name), effect.unit, *effect.cells())
             for effects in self.by_class().values()
             for effect in effects[:FIRST]
         ]
         by_unit = [
-            (effect.unit, effect.name, *effect.cells())
+            (effect.unit, first_name(effect.name), *effect.cells())
             for effects in self.by_unit().values()
             for effect in effects[:FIRST]
         ]
@@ -207,6 +207,11 @@ class Removal(Result):
             f"{len(single)} of {len(self.classes)} classes have a single image: their rise has no "
             "interval, and one image says little of a class"
         ]
+
+
+def first_name(name: str) -> str:
+    """The first of a class's names, which stand between commas."""
+    return " ".join(name.split(",")[0].split()) or name
 
 
 def _rows(values: NDArray[np.float64]) -> list[list[float | None]]:
