@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from convscope.atlas.checkpoint import Plan, WorkFolder, as_begun, claim_atlas
+from convscope.atlas.connections import connections
 from convscope.atlas.manifest import (
     DataRecord,
     ExtrasRecord,
@@ -333,6 +334,9 @@ class _Job:
             layer: layer_statistics(responses, layer, table.active.cpu(), labels)
             for layer, table in top.items()
         }
+        means = {layer: table["mean"] for layer, table in found.items()}
+        for layer, table in connections(self.network, responses.activations, means).items():
+            found[layer].update(table)
         write_statistics(self.out, found)
         return found
 

@@ -17,6 +17,10 @@
                          NaN
         nearest          int64 (C, R): maps of the layer whose maxima correlate most; -1
         nearest_r        float32 (C, R): Pearson's r with them, over the sample; NaN
+        input, output    int64 (C, R, 2): maps that feed it, and that it feeds, most strongly, as
+                         (number of the layer, map), -1; see `atlas.connections`
+        input_strength, output_strength
+                         float32 (C, R): weight times mean activation; NaN
 
 The sample is all images, or as many as fit (`scan.responses.sample_of`).
 """
