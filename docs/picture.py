@@ -1,7 +1,7 @@
 """Write docs/demo.webp, the README's picture, from a demo.
 
-Above, feature maps of the demo's network: the image patches that excite them most, and their
-projections. Below, a scene under the occluder: where the network's answer rests.
+Above, feature maps of the demo's network: the image patches that excite them most, their
+spotlights and projections. Below, a scene under the occluder: where the network's answer rests.
 
 convscope demo
 python docs/picture.py [runs/demo]
@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from convscope.atlas.store import open_atlas
-from convscope.report.feature_grid import feature_grid_figure
+from convscope.report.feature_grid import feature_grid_figure, feature_grid_words
 from convscope.report.style import figure_bytes
 
 TARGET = Path(__file__).with_name("demo.webp")
@@ -27,12 +27,10 @@ QUALITY = 82  # keeps it below 300 kB
 
 def main() -> None:
     demo = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo")
+    atlas = open_atlas(demo / "atlas")
+    words = feature_grid_words(atlas)
     plate = feature_grid_figure(
-        open_atlas(demo / "atlas"),
-        layers=LAYERS,
-        title="What excites a feature map",
-        subtitle="Each map's nine strongest image patches, and beside them what in these patches "
-        "excited it: their projections through the network, down to the pixels.",
+        atlas, layers=LAYERS, maps=3, title="What excites a feature map", subtitle=words
     )
     with Image.open(io.BytesIO(figure_bytes(plate))) as maps:
         above = _scaled(maps)

@@ -193,7 +193,7 @@ def _write_atlas(
     with screen.progress() as progress:
         write_atlas(
             session.model, scenes, folder,
-            Search(batch_size=running.batch_size, workers=running.workers, plain=True),
+            Search(batch_size=running.batch_size, workers=running.workers),
             resume=True, device=str(session.device), progress=progress,
         )  # fmt: skip
     write_page(folder)

@@ -40,7 +40,7 @@ def draw_pictures(
         What was measured about each occlusion, JSON-able.
     """
     from convscope.report.demo_page import contact_figure
-    from convscope.report.feature_grid import feature_grid_figure
+    from convscope.report.feature_grid import feature_grid_figure, feature_grid_words
 
     screen.say("3/3  pictures and page: scenes, feature maps, projections, occlusion")
     record = session.record()
@@ -49,11 +49,10 @@ def draw_pictures(
         [scenes.picture(i) for i in range(count)], [_class_of(scenes, i) for i in range(count)]
     )
     write_figure(folder / "scenes.png", sheet, record)
-    subtitle = (
-        f"A small ZFNet. Left of each pair: the nine image patches that excite the map most, "
-        f"of {atlas.manifest.data.count} scenes. Right: their projections."
+    subtitle = f"A small ZFNet over {atlas.manifest.data.count} scenes. {feature_grid_words(atlas)}"
+    plate = feature_grid_figure(
+        atlas, maps=3, title="Feature maps, drawn at random", subtitle=subtitle
     )
-    plate = feature_grid_figure(atlas, title="Feature maps, drawn at random", subtitle=subtitle)
     write_figure(folder / "maps.png", plate, record)
     write_figure(folder / "projections.png", _projections(session, scenes), record)
     occluded = []

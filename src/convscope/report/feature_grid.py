@@ -1,4 +1,4 @@
-"""A plate: some feature maps of every layer, their strongest patches beside their projections.
+"""A plate: some feature maps of every layer, their strongest patches, spotlights and projections.
 
 After Fig. 2 of Zeiler & Fergus 2014, where the maps are a random subset, too.
 """
@@ -19,11 +19,17 @@ from convscope.report.projection_figure import draw_row
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import FAINT, tiled
 
-__all__ = ["feature_grid_figure"]
+__all__ = ["feature_grid_figure", "feature_grid_words"]
 
 Pixels = NDArray[np.uint8]
 
-PAIR, WORDS = 2.4, 1.15  # inches: of a map's patches and projections, of a layer's words
+BLOCK, WORDS = 1.2, 1.15  # inches: of a map's nine pictures of one kind, of a layer's words
+ORDER = ("patch", "spotlight", "projection")  # as far as the atlas holds them
+WORDS_OF = {
+    "patch": "the nine image patches that excite it most",
+    "spotlight": "the same, lit where they excited it",
+    "projection": "their projections",
+}
 SHOWN = 9  # patches of a map at most
 SEAM = 3  # pixels of white between two patches
 
@@ -39,6 +45,9 @@ def feature_grid_figure(
 ) -> Figure:
     """Draw a row per layer: feature maps drawn at random from those active in enough images.
 
+    Of each map its strongest patches, their spotlights where the atlas holds them, and their
+    projections.
+
     Args:
         atlas: The atlas.
         layers: Which layers; by default all of the atlas.
@@ -53,7 +62,9 @@ def feature_grid_figure(
     """
     if maps < 1:
         raise BadOption(f"a plate of {maps} maps a layer: give at least 1")
-    sheet = Sheet(title or "Feature maps", subtitle, width=WORDS + max(2, maps) * PAIR)
+    kinds = [kind for kind in ORDER if kind in atlas.kinds]
+    width = BLOCK * len(kinds)
+    sheet = Sheet(title or "Feature maps", subtitle, width=WORDS + max(2, maps) * width)
     for name in atlas.layers if layers is None else layers:
         record = atlas.record(name)
         seen = "×".join(map(str, record.field.size))
@@ -64,15 +75,21 @@ def feature_grid_figure(
         ]
         panels = [
             Panel(
-                partial(draw_row, pictures=_blocks(atlas, name, channel)),
+                partial(draw_row, pictures=_blocks(atlas, name, channel, kinds)),
                 notes=[Note(f"{name}/{channel}", color=FAINT, size="small")],
-                width=PAIR,
+                width=width,
             )
             for channel in _chosen(atlas, name, maps, seed)
         ]
-        empty = [Panel(width=PAIR)] * (max(2, maps) - len(panels))
+        empty = [Panel(width=width)] * (max(2, maps) - len(panels))
         sheet.row([Panel(notes=words, width=WORDS), *panels, *empty])
     return sheet.figure()
+
+
+def feature_grid_words(atlas: Atlas) -> str:
+    """What the plate shows of each map, as a sentence."""
+    shown = [WORDS_OF[kind] for kind in ORDER if kind in atlas.kinds]
+    return f"Of each map, from the left: {', '.join(shown[:-1])}, and {shown[-1]}."
 
 
 def _chosen(atlas: Atlas, layer: str, maps: int, seed: int) -> list[int]:
@@ -83,9 +100,10 @@ def _chosen(atlas: Atlas, layer: str, maps: int, seed: int) -> list[int]:
     return sorted(int(channel) for channel in active[order])
 
 
-def _blocks(atlas: Atlas, layer: str, channel: int) -> tuple[Pixels, Pixels]:
-    """The map's patches and its projections, each (s, s, 3), in reading order of their ranks."""
+def _blocks(atlas: Atlas, layer: str, channel: int, kinds: Sequence[str]) -> list[Pixels]:
+    """The map's pictures of each kind, each (s, s, 3), in reading order of their ranks."""
     ranks = range(min(SHOWN, atlas.manifest.top))
-    patches = [np.asarray(atlas.patch(layer, channel, rank)) for rank in ranks]
-    projections = [np.asarray(atlas.projection(layer, channel, rank)) for rank in ranks]
-    return tiled(patches, SEAM), tiled(projections, SEAM)
+    return [
+        tiled([np.asarray(getattr(atlas, kind)(layer, channel, rank)) for rank in ranks], SEAM)
+        for kind in kinds
+    ]

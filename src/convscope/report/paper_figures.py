@@ -37,7 +37,7 @@ from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
 from convscope.report.evolution_figure import evolution_figure
 from convscope.report.evolution_page import write_evolution_page
-from convscope.report.feature_grid import feature_grid_figure
+from convscope.report.feature_grid import feature_grid_figure, feature_grid_words
 from convscope.report.grouping_figure import grouping_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.page import write_page
@@ -55,7 +55,7 @@ __all__ = ["draw_stage"]
 Shown = dict[str, tuple[str, Figure]]
 """By the file's name without its ending: what it shows, and the figure."""
 
-PLATE = 4  # feature maps of each layer, drawn at random
+PLATE = 3  # feature maps of each layer, drawn at random
 ROWS = 4  # images of Fig. 6 that are drawn
 PAIRS = 2  # images that two networks are drawn with
 CURVES = 5  # images of the first version's Fig. 5 that are drawn, as in the paper
@@ -81,14 +81,11 @@ def _trainings(trainings: Trainings, folder: Path) -> Shown:
 def _features(fig2: Fig2, folder: Path) -> Shown:
     write_page(fig2.atlas)
     atlas = open_atlas(fig2.atlas)
-    words = (
-        f"Left of each pair: the nine image patches that excite the map most, of "
-        f"{fig2.grouping.images:,}. Right: their projections."
-    )
+    words = f"Over {fig2.grouping.images:,} images. {feature_grid_words(atlas)}"
     title = "Feature maps, drawn at random"
     return {
         "maps": (
-            "Feature maps of every layer: strongest patches and their projections",
+            "Feature maps of every layer: strongest patches, spotlights and projections",
             feature_grid_figure(atlas, maps=PLATE, title=title, subtitle=words),
         ),
         "grouping": (

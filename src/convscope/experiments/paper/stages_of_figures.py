@@ -55,7 +55,7 @@ def run_fig2(lab: RunContext, folder: Path) -> StageResult:
     images = lab.some(lab.val, lab.budget.looked_at)
     atlas = build_atlas(
         model, images, folder / "atlas",
-        top=TOP, plain=True, workers=lab.workers, resume=True, device=str(lab.device),
+        top=TOP, workers=lab.workers, resume=True, device=str(lab.device),
         progress=lab.progress,
     )  # fmt: skip
     labels = [images.label(index) for index in range(len(images))]

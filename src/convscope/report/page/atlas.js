@@ -186,7 +186,8 @@ const convscope = (() => {
   /** Makes a control say what the address says; a text that is being typed stays as it is. */
   function setField(field, route) {
     const value = route[field.dataset.option] ?? "";
-    if (field.type === "radio") field.checked = field.value === value;
+    if (field.name === "show-map") field.checked = convscope.atlas.kinds[field.value] === kindOf(value);
+    else if (field.type === "radio") field.checked = field.value === value;
     else if (field.value !== value) field.value = value;
   }
 

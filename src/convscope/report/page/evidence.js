@@ -85,7 +85,7 @@ convscope.evidence = (() => {
       const picture = el("span", { class: "pic" });
       placeExample(picture, layer, channel, i);
       return el("figure", {}, el("span", { class: "tile", role: "img", "aria-label": says, title: says }, picture),
-        el("figcaption", {}, el("b", {}, figure(value)), ` above ${share}`));
+        el("figcaption", {}, el("b", {}, figure(value)), `> ${share.replace(" ", "\u00a0")}`));
     });
     const row = el("div", { class: "examples" }, ...tiles);
     row.style.setProperty("--ranks", quantiles.length);
