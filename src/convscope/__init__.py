@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         occlude,
         paper,
         remove_units,
+        sanity,
         train,
         visualize,
     )
@@ -92,6 +93,7 @@ _HOMES = {
     "project_target": "methods.project",
     "remove_units": "verbs",
     "reproduce": "experiments.paper.study",
+    "sanity": "verbs",
     "sensitivity": "experiments.sensitivity.sweeps",
     "train": "verbs",
     "transfer": "experiments.transfer.learning_curve",
@@ -137,6 +139,7 @@ __all__ = [
     "project_target",
     "remove_units",
     "reproduce",
+    "sanity",
     "sensitivity",
     "train",
     "transfer",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from convscope.experiments.checking import CheckedUnit
     from convscope.experiments.paper.study import Reproduction
     from convscope.experiments.removal.result import Removal
+    from convscope.experiments.sanity.result import Sanity
     from convscope.experiments.session import Session
     from convscope.experiments.visualizing import OptimisedPicture
     from convscope.images.image_set import ImageSet
@@ -47,6 +48,7 @@ __all__ = [
     "occlude",
     "paper",
     "remove_units",
+    "sanity",
     "train",
     "visualize",
 ]
@@ -312,6 +314,37 @@ def remove_units(
         sets={opened.spec: opened},
     )  # fmt: skip
     return study.run(context).of(Removal)
+
+
+def sanity(model: str, data: str, **options: Any) -> Sanity:
+    """Say what the pictures of a network are worth, as `convscope sanity` does.
+
+    Args:
+        model: a MODEL of the command line.
+        data: labelled images: DATA of the command line.
+        options: those of the verb (`count`, `layers`, `parts`), and `out`, `resume`, `progress`,
+            `device`, `batch_size`, `workers`, `seed`.
+
+    Returns:
+        How often each kind of picture points at the object, how alike pictures of different units
+        are, what is left of them in a network drawn anew, and what was planted and found.
+
+    Raises:
+        BadModel, BadData, BadOption: what was given cannot be opened, or does not fit.
+
+    Source:
+        Adebayo et al. 2018; Nie et al. 2018; Sixt et al. 2020.
+
+    Example:
+        >>> convscope.sanity("run:runs/demo/zfnet", "scenes:val", count=24).words()
+    """
+    from convscope.experiments.sanity.result import Sanity
+    from convscope.experiments.sanity.study import SanityStudy
+    from convscope.experiments.study import as_function
+
+    found = as_function(SanityStudy)(model, data, **options)
+    assert isinstance(found, Sanity)
+    return found
 
 
 def visualize(

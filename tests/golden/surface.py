@@ -16,14 +16,16 @@ def options() -> dict[str, list[str]]:
     """Verb -> its arguments and options as `--help` shows them; "" is the program itself."""
     with mock.patch.dict(os.environ, COLUMNS="300", TERM="dumb", NO_COLOR="1"):
         program = run(["--help"]).out
-        verbs = re.findall(r"^\W*([a-z]+) {2,}", program.partition("Commands")[2], re.MULTILINE)
+        verbs = re.findall(
+            r"^\W*([a-z][a-z-]*) {2,}", program.partition("Commands")[2], re.MULTILINE
+        )
         return {"": _options(program)} | {
             verb: _options(run([verb, "--help"]).out) for verb in verbs
         }
 
 
 def _options(text: str) -> list[str]:
-    usage = re.search(r"Usage: convscope (?:[a-z]+ )?(.*)", text)
+    usage = re.search(r"Usage: convscope (?:[a-z][a-z-]* )?(.*)", text)
     assert usage, text
     panels = "\n".join(line for line in text.splitlines() if line.startswith("│"))
     names = re.findall(r"^│[ *]+(--?[a-z][a-z-]*)(?:,? +(-[a-z]))?", panels, re.MULTILINE)

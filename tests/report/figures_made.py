@@ -48,6 +48,7 @@ from convscope.experiments.transfer.layers import LayerProbe, Probed
 from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.experiments.transfer.linear_model import Loss
 from convscope.experiments.transfer.multilabel import ClassScore, LayerScore, MultiTransfer
+from convscope.experiments.visualizing import OptimisedPicture, PictureTarget
 from convscope.geometry.box import Box
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
@@ -71,6 +72,7 @@ from convscope.report.feature_grid import feature_grid_figure
 from convscope.report.grouping_figure import grouping_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.occlusion_figure import occlusion_figure
+from convscope.report.optimised_figure import optimised_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.projection_figure import projection_figure
 from convscope.report.removal_figure import removal_figure
@@ -241,6 +243,17 @@ def sure() -> Figure:
     return occlusion_figure(
         replace(maps, answer=answer), unit_preprocess(), classes=classes_named(3), title=FILE
     )
+
+
+def optimised(count: int) -> Figure:
+    found = [
+        OptimisedPicture(
+            PictureTarget(LAYER, i, f"{LAYER}/{i}"), torch.zeros(3, 9, 9),
+            np.full((9, 9, 3), 20 * (i % 10), np.uint8), 3.5, 2.0 if i % 2 else None,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+    return optimised_figure(found, title=TITLE, subtitle=RUN)
 
 
 def projected(count: int) -> Figure:
@@ -507,6 +520,11 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     projection_figure: {
         "one": Case(lambda _: projected(1), (LAYER, FILE, RUN)),
         "many": Case(lambda _: projected(7), (f"{LAYER}/6@6,6", FILE)),
+    },
+    optimised_figure: {
+        "one": Case(lambda _: optimised(1), (LAYER, RUN)),
+        "a few": Case(lambda _: optimised(7), (f"{LAYER}/6", RUN)),
+        "a layer": Case(lambda _: optimised(64), (f"{LAYER}/63", RUN)),
     },
     occlusion_figure: {
         "one class": Case(lambda _: occluded(1), (LAYER, FILE, RUN, CLASS)),

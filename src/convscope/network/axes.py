@@ -40,7 +40,10 @@ class Digit:
 class Axis:
     """The digits of an axis, the leading one first, and tokens of no place around them.
 
-    before, after : class tokens and the like, which stand before and after those of the grid
+    Attributes:
+        digits: Its parts, the leading one first.
+        before: How many class tokens and the like stand before those of the grid.
+        after: How many stand after them.
     """
 
     digits: tuple[Digit, ...] = ()
@@ -83,9 +86,11 @@ Axes = tuple[Axis, ...]
 class Grid:
     """Where a value has its channels and its positions.
 
-    order : axes of (channels, rows, columns), or of (channels, tokens); the batch is axis 0
-    rows, columns : of the grid
-    before : tokens of no place ahead of it
+    Attributes:
+        order: The axes of (channels, rows, columns), or of (channels, tokens); the batch is axis 0.
+        rows: Of the grid.
+        columns: Of the grid.
+        before: How many tokens of no place are ahead of it.
     """
 
     order: tuple[int, ...]
