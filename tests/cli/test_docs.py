@@ -72,11 +72,17 @@ def test_the_readme_s_commands_on_a_network_of_torchvision_run(place, convscope)
 
     torch.manual_seed(0)
     torch.save(import_torchvision().models.resnet18(weights=None).state_dict(), "resnet18.pth")
-    assert {command[0] for command in FOREIGN} == {"layers", "atlas", "project", "occlude"}
+    fewer = {
+        "layers": (),
+        "atlas": ("--layers", "conv1", "--top", "1", "--plain"),
+        "project": (),
+        "check": ("--shifts", "2", "--draws", "1"),
+        "occlude": ("--stride", "64"),
+        "visualize": ("--steps", "1"),
+    }
+    assert {command[0] for command in FOREIGN} == set(fewer)
     for command in FOREIGN:
-        fewer = ("--layers", "conv1", "--top", "1") if command[0] == "atlas" else ()
-        coarser = ("--stride", "64") if command[0] == "occlude" else ()
-        assert convscope(*command, *fewer, *coarser).code == 0
+        assert convscope(*command, *fewer[command[0]]).code == 0
 
 
 @pytest.mark.slow
