@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from PIL import Image
 
 import convscope
 from convscope.errors import BadInput
-from golden.commands import COMMANDS, Command
+from golden.commands import COMMANDS, PAGE, Command
 from golden.keeping import (
     EXACT,
     ROUNDED,
@@ -172,6 +173,7 @@ def test_a_finished_one_is_resumed_without_doing_anything_again(
     assert spoken(command, answer, out, *(["already"] if command.verb == "train" else [])) == []
     again = {Path(file).relative_to(command.out).as_posix() for file in told}
     if command.verb == "atlas":
+        again -= {name for name in again if any(fnmatch(name, page) for page in PAGE)}
         assert not [name for name in again if name.endswith(".webp")]  # sheets are its result
     worked = {name for name in again if Path(name).suffix not in MADE_AGAIN}
     assert {Path(name).name for name in worked} - SAID == set()

@@ -82,6 +82,8 @@ LEARNING = "--batch-size 4 --learning-rate 0.005 --set dropout=0 --set radius=no
 SCRATCH = "--scratch zfnet-small --scratch-epochs 1"
 TESTED = "--test-per-class 50"  # the default when the golden files were made
 
+PAGE = ("*/best-*", "*strip.webp")  # sheets that the page cuts out of the atlas's
+
 COMMANDS = (
     Command(
         "train",
@@ -118,7 +120,11 @@ COMMANDS = (
         "remove-units run:run scenes:val:24 conv5/1 conv5/2 conv3/0 --out removal --workers 1",
         changed=("--to mean", "to"),
     ),
-    Command("sanity", "sanity run:run scenes:val:24 --count 4 --out sanity --workers 1"),
+    Command(
+        "sanity",
+        "sanity run:run scenes:val:24 --count 4 --out sanity --workers 1",
+        packed=True,
+    ),
     Command("occlude", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.npz"),
     Command("occlude-figure", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.png"),
     Command(
@@ -127,6 +133,7 @@ COMMANDS = (
         "--out atlas --workers 1",
         stops="*work/state.safetensors",
         changed=("--top 3", "top"),
+        listed=PAGE,
     ),
     Command(
         "atlas-mine",
@@ -135,6 +142,7 @@ COMMANDS = (
         "--out atlas --workers 1",
         needs=("factory.py", "net.safetensors", "photos"),
         changed=("--rules guided", "rules"),
+        listed=PAGE,
     ),
     Command(
         "evolve",
