@@ -88,6 +88,9 @@ class _Images:
     def picture(self, index: int) -> Image.Image:
         return Image.fromarray(self.pixels[index])
 
+    def picture_as(self, index: int, form: object) -> Image.Image:
+        return self.picture(index)
+
 
 def test_a_study_has_a_row_an_image_and_its_scores() -> None:
     images = _Images(MOST_ROWS + 2)
