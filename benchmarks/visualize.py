@@ -4,13 +4,15 @@ Lucent runs as its users run it, one unit at a time on the whole network, which 
 canvases to 224 px; and at its best: 8 units in one batch, the canvas left as it is, the network cut
 off above the layer. Both optimise the same parametrisation, by the same optimiser, under their own
 default transforms. Weights are random: the time does not depend on them.
+
+Lucent is not among the benchmarks' packages, as it needs an old kornia:
+`pip install --no-deps torch-lucent==0.1.8 kornia==0.4.1 kornia_rs decorator tqdm ipython traitlets`.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from copy import deepcopy
 
 import measure
 import torch
@@ -59,14 +61,14 @@ def main(argv: list[str] | None = None) -> None:
     options.add_argument("--steps", type=int, default=32, help="of the ascent (default: 32)")
     given = measure.read(options, argv)
     warnings.simplefilter("ignore")
-    module = import_torchvision().models.squeezenet1_1(weights=None).eval()
-    network = open_network(module, SHAPE)
+    fresh = import_torchvision().models.squeezenet1_1
+    network = open_network(fresh(weights=None).eval(), SHAPE)
     rows = []
     for number in LAYERS:
         layer = f"features.{number}.expand3x3"
         side = network.layer(layer).field.size[0]
-        cut = nn.Sequential()
-        cut.features = deepcopy(module.features[: number + 1])
+        module, cut = fresh(weights=None).eval(), nn.Sequential()
+        cut.features = fresh(weights=None).features[: number + 1].eval()
         found = measure.in_turn(
             {
                 "ours": ours(network, layer, given.steps),
