@@ -6,7 +6,7 @@ off above the layer. Both optimise the same parametrisation, by the same optimis
 default transforms. Weights are random: the time does not depend on them.
 
 Lucent is not among the benchmarks' packages, as it needs an old kornia:
-`pip install --no-deps torch-lucent==0.1.8 kornia==0.4.1 kornia_rs decorator tqdm ipython traitlets`.
+`pip install --no-deps torch-lucent==0.1.8 kornia==0.4.1 kornia_rs decorator tqdm`, and IPython.
 """
 
 from __future__ import annotations
