@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,21 +13,40 @@ from convscope.experiments.options import Running
 from convscope.experiments.session import Session
 
 if TYPE_CHECKING:
-    from convscope.cli.occlude import Occluding
+    from torch import Tensor
+
     from convscope.methods.contrastive import ContrastiveMap
+    from convscope.network.unit import Unit
 
-__all__ = ["contrast"]
+__all__ = ["ContrastBox", "contrast"]
 
 
-def contrast(
-    session: Session, image: str, occluding: Occluding, out: Path, running: Running
-) -> None:
+@dataclass(frozen=True, eq=False)
+class ContrastBox:
+    """The box that slides over what a unit sees.
+
+    Attributes:
+        unit: whose own part of the image is looked for.
+        size: the box's side in pixels; None fits it to the receptive field.
+        stride: its step in pixels; None likewise.
+        colour: as it was asked for.
+        fill: the same as the network sees it.
+    """
+
+    unit: Unit
+    size: int | None
+    stride: int | None
+    colour: str
+    fill: Tensor | float
+
+
+def contrast(session: Session, image: str, box: ContrastBox, out: Path, running: Running) -> None:
     """Find the part of an image that is one unit's own; write it and say where it is.
 
     Args:
         session: The network.
         image: IMAGE of the command line.
-        occluding: The unit, the box and its colour.
+        box: The unit, the box and its colour.
         out: The file, .png or .npz.
         running: How to speak.
 
@@ -34,20 +54,17 @@ def contrast(
         BadInput: The unit is not above zero in the image.
         BadOption: The box does not fit.
     """
-    from convscope.cli.occlude import read_fill
     from convscope.methods.contrastive import contrastive_occlusion, fitting_box
 
     screen = Screen(running.as_json)
-    unit = session.network.unit(occluding.unit or "")
-    fill = read_fill(occluding.fill, session)
     picture = session.picture(image)
     screen.facts({**session.facts(), "image": picture.describe()})
     tensor = session.tensor(picture)[0]
     found = contrastive_occlusion(
-        session.network, tensor, unit,
-        partial(fitting_box, size=occluding.size, stride=occluding.stride), fill=fill,
+        session.network, tensor, box.unit,
+        partial(fitting_box, size=box.size, stride=box.stride), fill=box.fill,
     )  # fmt: skip
-    record = {**session.record(), "image": picture.name, "fill": occluding.fill}
+    record = {**session.record(), "image": picture.name, "fill": box.colour}
     if out.suffix.lower() == ".npz":
         write_arrays(out, found.arrays(), {**record, **found.to_dict()})
     else:

@@ -195,9 +195,14 @@ def occlude(
     check_output(out, (".png", ".npz"))
     occluding.check()
     if occluding.contrast:
-        from convscope.cli.contrast import contrast
+        from convscope.cli.contrast import ContrastBox, contrast
 
-        contrast(open_session(model, reading, running), image, occluding, out, running)
+        session = open_session(model, reading, running)
+        box = ContrastBox(
+            session.network.unit(occluding.unit or ""), occluding.size, occluding.stride,
+            occluding.fill, read_fill(occluding.fill, session),
+        )  # fmt: skip
+        contrast(session, image, box, out, running)
         return
     from convscope.methods.targets import about_answer
 

@@ -28,6 +28,7 @@ from convscope.methods.ascent.parametrisations import (
     magnitude_of,
 )
 from convscope.methods.ascent.transforms import STILL, Transforms
+from convscope.methods.descent import WORTH_WINDOWS
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 from convscope.network.local.receptive_windows import receptive_windows_of
@@ -37,7 +38,6 @@ __all__ = ["Ascent", "AscentSettings", "Forward", "Method", "forward_to", "maxim
 
 BATCH = 8
 """Pictures that are optimised together."""
-WORTH_WINDOWS = 0.85
 
 
 class Method(StrEnum):
