@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,23 @@ def upward_imports(source: str, path: Path) -> list[str]:
         for line, name in modules_imported(ast.parse(source), package)
         if name.partition(".")[0] not in FLOORS[: floor + 1]
     ]
+
+
+def test_no_two_files_import_each_other_not_by_a_type_or_later_either():
+    parts = {file: file.relative_to(SOURCE).with_suffix("").parts for file in FILES}
+    named = {".".join(where): where for where in parts.values() if where[-1] != "__init__"}
+    imports = {
+        ".".join(where): {
+            module
+            for _, name in modules_imported(ast.parse(file.read_text()), ("convscope", *where[:-1]))
+            for module in (name, name.rpartition(".")[0])
+            if module in named
+        }
+        for file, where in parts.items()
+        if ".".join(where) in named
+    }
+    assert imports["cli.occlude"] >= {"cli.contrast", "cli.outputs"}
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names them
 
 
 def test_every_file_belongs_to_a_floor():
