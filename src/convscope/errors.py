@@ -12,7 +12,8 @@
     │   ├── NoSuchUnit          no such channel or position in the layer
     │   └── FolderInUse         an output folder holds something that must not be overwritten
     ├── NonFinite               NaN or infinity where numbers were needed, the layer named
-    └── PeerFailed              another process of the same work failed
+    ├── PeerFailed              another process of the same work failed
+    └── Cancelled               whoever asked does not wait for the answer any more
 
 A message says what was found, what is allowed, and the remedy, in one line.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "BadInput",
     "BadModel",
     "BadOption",
+    "Cancelled",
     "ConvscopeError",
     "FolderInUse",
     "NoSuchLayer",
@@ -94,3 +96,7 @@ class PeerFailed(ConvscopeError):
     def __init__(self, message: str, *, said: bool) -> None:
         super().__init__(message)
         self.said = said
+
+
+class Cancelled(ConvscopeError):
+    """Whoever asked does not wait for the answer any more."""

@@ -109,7 +109,7 @@ def test_the_work_that_is_planned_is_the_work_that_is_done() -> None:
     network = open_network(module, (3, 40, 40))
     sweep = IncrementalSweep(network, grid((40, 40), (9, 9), (6, 6)), [network.output])
     done = 0
-    for step in sweep.steps:
+    for step in sweep.plan.steps:
 
         def counted(patch: Tensor, step: Any = step, run: Any = step.run) -> Tensor:
             nonlocal done

@@ -109,7 +109,7 @@ def test_a_sweep_through_it_is_what_the_module_says(name: str) -> None:
         expected = module(variant[None])[0]
         found = outputs[network.output][i, j]
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
-    windowed = {step.head.name for step in sweep.steps if step.windowed}
+    windowed = {step.head.name for step in sweep.plan.steps if step.windowed}
     assert ("3" in windowed) == (name in ("a whole row", "upward windows alone"))
 
 

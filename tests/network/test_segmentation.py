@@ -108,7 +108,7 @@ def test_windows_stay_windows_up_to_the_map_of_classes(up: str) -> None:
     _, network = opened(up)
     boxes = BoxGrid(((0, 6), (21, 27), (42, 48)), ((3, 9), (33, 40)))
     sweep = IncrementalSweep(network, boxes, [network.output])
-    assert all(step.windowed for step in sweep.steps)
+    assert all(step.windowed for step in sweep.plan.steps)
     assert sweep.work.executed <= 1.05 * sweep.work.exact < 0.5 * sweep.work.full
     cone = network.cone(network.output)
     assert cone is not None

@@ -7,7 +7,7 @@ its strongest neighbours at the same position lose, is the unit's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from convscope.network.unit import Unit
 
 __all__ = [
     "NEIGHBOURS",
+    "ContrastQuestion",
     "ContrastiveMap",
     "contrastive_occlusion",
     "fitting_box",
@@ -191,37 +192,102 @@ def contrastive_occlusion(
     """
     image = one_image(network, image)
     trace = network.trace(image, [Unit.parse(unit).layer])
-    unit = trace.strongest(network.unit(unit), 0)
-    others = strong_neighbours(trace, unit, 0, neighbours)
-    before = _at(trace, unit)
-    activation = float(before[unit.channel])
-    if activation <= 0:
-        raise BadInput(f"{unit} is {activation:g} in this image: only what is above zero can fall")
-    if not others:
-        raise BadInput(f"no other unit of {unit.layer} is above zero at the position of {unit}")
-    field = network.layer(unit.layer).field.box(unit.position or (0, 0))
-    seen = field.clip(*image.shape[-2:])
-    if seen.empty:
-        raise BadInput(f"{unit} sees nothing of the image, only what is around it")
-    occluder = occluder if isinstance(occluder, Occluder) else occluder(seen)
-    boxes = _boxes_inside(seen, occluder)
-    points = {unit.layer: unit.position or (0, 0)}
+    asked = ContrastQuestion.of(trace, unit, occluder, neighbours=neighbours)
     planes = fill_planes(fill, image)
-    _, covered = IncrementalSweep(network, boxes, points=points).run(image, planes)
-    channels = torch.tensor([unit.channel, *(other.channel for other in others)])
-    drop = 1 - widened(covered[unit.layer][..., channels] / before[channels]).cpu()
-    return ContrastiveMap(
-        drop=drop[..., 0],
-        neighbours_drop=drop[..., 1:].mean(-1),
-        unit=unit,
-        neighbours=others,
-        activation=activation,
-        rows=torch.tensor([top for top, _ in boxes.rows]),
-        columns=torch.tensor([left for left, _ in boxes.columns]),
-        occluder=occluder,
-        field=field,
-        seen=seen,
-    )
+    sweep = IncrementalSweep(network, asked.boxes, points=asked.points)
+    return asked.answer(sweep.run(image, planes)[1])
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastQuestion:
+    """Which boxes a contrastive map needs, and what it makes of the values under them.
+
+    Attributes:
+        unit: At its position.
+        neighbours: The units it is compared with, the strongest first.
+        before: All channels of the position, in the image as it is.
+        field: The unit's receptive field, not clipped to the image.
+        seen: What of it lies in the image.
+        occluder: The box and its step.
+
+    Shape:
+        before: (C,).
+    """
+
+    unit: Unit
+    neighbours: tuple[Unit, ...]
+    before: Tensor
+    field: Box
+    seen: Box
+    occluder: Occluder
+
+    @classmethod
+    def of(
+        cls,
+        trace: Trace,
+        unit: Unit | str,
+        occluder: Occluder | Callable[[Box], Occluder] = fitting_box,
+        *,
+        neighbours: int = NEIGHBOURS,
+    ) -> ContrastQuestion:
+        """Ask about a unit in the one image of a trace.
+
+        Args:
+            trace: A forward pass that reached the unit's layer.
+            unit, occluder, neighbours: As of `contrastive_occlusion`, which says what is raised.
+        """
+        network = trace.network
+        unit = trace.strongest(network.unit(unit), 0)
+        others = strong_neighbours(trace, unit, 0, neighbours)
+        before = _at(trace, unit)
+        activation = float(before[unit.channel])
+        if activation <= 0:
+            raise BadInput(
+                f"{unit} is {activation:g} in this image: only what is above zero can fall"
+            )
+        if not others:
+            raise BadInput(f"no other unit of {unit.layer} is above zero at the position of {unit}")
+        field = network.layer(unit.layer).field.box(unit.position or (0, 0))
+        seen = field.clip(*network.input_shape[-2:])
+        if seen.empty:
+            raise BadInput(f"{unit} sees nothing of the image, only what is around it")
+        occluder = occluder if isinstance(occluder, Occluder) else occluder(seen)
+        return cls(unit, others, before, field, seen, occluder)
+
+    @property
+    def points(self) -> dict[str, tuple[int, int]]:
+        """The position whose channels are wanted under every box, by layer."""
+        return {self.unit.layer: self.unit.position or (0, 0)}
+
+    @property
+    def boxes(self) -> BoxGrid:
+        """The boxes that start within what the unit sees of the image, cut by its edge."""
+        return _boxes_inside(self.seen, self.occluder)
+
+    def answer(self, covered: Mapping[str, Tensor]) -> ContrastiveMap:
+        """Make the map of what the channels are under every box.
+
+        Args:
+            covered: The values of `points`, by layer.
+
+        Shape:
+            covered: (R, C, channels).
+        """
+        boxes, before = self.boxes, self.before
+        channels = torch.tensor([self.unit.channel, *(other.channel for other in self.neighbours)])
+        drop = 1 - widened(covered[self.unit.layer][..., channels] / before[channels]).cpu()
+        return ContrastiveMap(
+            drop=drop[..., 0],
+            neighbours_drop=drop[..., 1:].mean(-1),
+            unit=self.unit,
+            neighbours=self.neighbours,
+            activation=float(before[self.unit.channel]),
+            rows=torch.tensor([top for top, _ in boxes.rows]),
+            columns=torch.tensor([left for left, _ in boxes.columns]),
+            occluder=self.occluder,
+            field=self.field,
+            seen=self.seen,
+        )
 
 
 def strong_neighbours(trace: Trace, unit: Unit, image: int, count: int) -> tuple[Unit, ...]:

@@ -36,6 +36,8 @@ __all__ = [
     "Rounding",
     "Sweep",
     "SweepPrecision",
+    "activation_of",
+    "class_maps",
     "occlude",
     "strongest_map",
     "sweep",
@@ -110,7 +112,7 @@ def occlude(
     wish = as_target(target)
     seen = watched(network, image, wish, background=background)
     feature = strongest_map(network, image, layer) if unit is None else network.unit(unit)
-    feature = _activation_of(network, feature)
+    feature = activation_of(network, feature)
     projected = project(network.trace(image, [feature.layer]), feature, rules)
     result = sweep(
         network,
@@ -126,7 +128,7 @@ def occlude(
     )
     answer: ClassMaps | TargetMaps
     if seen is None:
-        answer = _class_maps(result, wish.index if isinstance(wish, ClassAt) else None)
+        answer = class_maps(result, wish.index if isinstance(wish, ClassAt) else None)
     else:
         assert result.values is not None and result.base_value is not None
         answer = TargetMaps(result.values, result.base_value, seen)
@@ -147,8 +149,13 @@ def occlude(
     )
 
 
-def _class_maps(result: Sweep, target: int | None) -> ClassMaps:
-    """What a sweep tells of a class; by default of the most probable one of the image."""
+def class_maps(result: Sweep, target: int | None) -> ClassMaps:
+    """What a sweep tells of a class.
+
+    Args:
+        result: The sweep.
+        target: The class; by default the most probable one of the image as it is.
+    """
     base = result.base_probabilities()
     target = int(base.argmax()) if target is None else target
     return ClassMaps(
@@ -201,7 +208,13 @@ def strongest_map(network: Network, image: Tensor, layer: str | None = None) -> 
     return Unit(name, *divmod(above, values.shape[-2]), column)
 
 
-def _activation_of(network: Network, unit: Unit) -> Unit:
+def activation_of(network: Network, unit: Unit) -> Unit:
+    """The unit of the same feature map in the activation that a convolution stands for.
+
+    Args:
+        network: The network.
+        unit: Of a convolution, or of any other layer, which stands for itself.
+    """
     return Unit(_activation_name(network, unit.layer), unit.channel, unit.row, unit.column)
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "about_answer",
     "as_target",
     "choices",
+    "class_shares",
     "watched",
 ]
 
@@ -275,6 +276,33 @@ def about_answer(network: Graph) -> str | None:
     if network.task is Task.MULTILABEL:
         return f"{layer.size} classes, each judged by itself (task multilabel)"
     return None
+
+
+def class_shares(network: Graph, output: Tensor) -> Tensor | None:
+    """Compute at which share of the positions each class of maps of classes is predicted.
+
+    Args:
+        network: That answers.
+        output: Its answer for one image.
+
+    Returns:
+        The shares, which add up to 1 unless each class is judged by itself; None where the answer
+        is no maps of classes.
+
+    Raises:
+        BadInput: They end in a softmax over one channel.
+
+    Shape:
+        output: (C, H, W). The result: (classes,) float64.
+    """
+    if network.task is Task.REGRESS or not _is_maps(network):
+        return None
+    maps = _Maps.of(network)
+    if maps.separate:
+        found = [maps.found(output, index) for index in range(maps.classes)]
+        return torch.stack([where.double().mean() for where in found])
+    predicted = maps.predicted(output).flatten()
+    return predicted.bincount(minlength=maps.classes).double() / len(predicted)
 
 
 def _is_maps(network: Graph) -> bool:

@@ -167,6 +167,10 @@ class Trace:
             )
         return self._places[layer]
 
+    def tensors(self) -> list[Tensor]:
+        """All that it holds: activations, and switches as far as they were asked for."""
+        return [t for held in (self._values, self._switches, self._places) for t in held.values()]
+
     def strongest(self, unit: Unit, image: int) -> Unit:
         """Find a feature map's strongest position in one image; of equals, the first by rows.
 

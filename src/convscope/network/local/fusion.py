@@ -7,7 +7,7 @@ A step is one node and the pointwise nodes that alone read it: a convolution wit
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -41,11 +41,8 @@ class Step:
     head: Node
     posts: tuple[Node, ...]
     inputs: tuple[str, ...]
+    run: Run
     windowed: bool = False
-    run: Run = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.run = _runner(self.head, self.posts)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,13 +63,18 @@ class Step:
         return _then(self.posts, self.head.forward(*inputs))
 
 
-def fused_steps(network: Network, wanted: Iterable[str]) -> list[Step]:
+def fused_steps(
+    network: Network, wanted: Iterable[str], runs: dict[tuple[str, ...], Run] | None = None
+) -> list[Step]:
     """Group the nodes below some layers into steps, in order of execution.
 
     Args:
         network: The network.
         wanted: The layers; each of them ends a step.
+        runs: What runs each group of nodes, by their names, as far as it was made before; new ones
+            are put in. It holds filters laid out anew.
     """
+    runs = {} if runs is None else runs
     wanted = set(wanted)
     nodes = network.below(wanted)
     readers: dict[str, list[Node]] = {node.name: [] for node in nodes}
@@ -96,7 +98,11 @@ def fused_steps(network: Network, wanted: Iterable[str]) -> list[Step]:
             posts.append(following)
             taken.add(following.name)
             last = following
-        step = Step(last.name, node, tuple(posts), tuple(ends[name] for name in node.inputs))
+        key = (node.name, *(post.name for post in posts))
+        if key not in runs:
+            runs[key] = _runner(node, tuple(posts))
+        inputs = tuple(ends[name] for name in node.inputs)
+        step = Step(last.name, node, tuple(posts), inputs, runs[key])
         step.windowed = node.on_windows and all(name in windowed for name in step.inputs)
         if step.windowed:
             windowed.add(step.name)

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import prod
 
 import torch
 from torch import Tensor
 
 from convscope.network.from_export import INPUT
-from convscope.network.local.fusion import Step, fused_steps
-from convscope.network.local.grouping import Axis, BoxGrid, Side, runs
+from convscope.network.local.fusion import Step
+from convscope.network.local.grouping import BoxGrid, Side, runs
 from convscope.network.local.patches import Base, copy_windows, overlap, overlay
+from convscope.network.local.plan import Plan
 from convscope.network.network import Network
 from convscope.network.node import Node
 from convscope.network.ops.fused import dense
@@ -107,24 +108,25 @@ class IncrementalSweep:
         sums: Mapping[str, Sequence[int]] | None = None,
         points: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
-        self.network = network
+        self._prepare(Plan(network, outputs, sums, points), boxes)
+
+    @classmethod
+    def planned(cls, plan: Plan, boxes: BoxGrid) -> IncrementalSweep:
+        """The same for boxes of a network that was planned before.
+
+        Args:
+            plan: The steps, and what is wanted.
+            boxes: The boxes that change, one for each variant.
+        """
+        made = cls.__new__(cls)
+        made._prepare(plan, boxes)
+        return made
+
+    def _prepare(self, plan: Plan, boxes: BoxGrid) -> None:
+        self.plan = plan
         self.boxes = boxes
-        self.outputs = tuple(outputs)
-        self.sums = {name: list(channels) for name, channels in (sums or {}).items()}
-        self.points = dict(points or {})
-        self.steps = fused_steps(network, (*self.outputs, *self.sums, *self.points))
-        self.windowed = [step for step in self.steps if step.windowed]
-        self.tail = _tail(self.steps, (*self.sums, *self.points))
-        self.from_grid = _dense_from_grid(self.steps, self.tail)
-        self.ending = self._ending()
-        self.middle = [s for s in self.steps if not s.windowed and s.name not in self.tail]
-        extent = network.input_shape[-2:]
-        self.axes = tuple(
-            Axis.through(self.windowed, axis, intervals, extent[axis])
-            for axis, intervals in enumerate((boxes.rows, boxes.columns))
-        )
+        self.axes = (plan.axis(0, boxes.rows), plan.axis(1, boxes.columns))
         self.groups = list(self._groups())
-        self.work = self._count()
 
     @torch.no_grad()
     def run(
@@ -132,6 +134,9 @@ class IncrementalSweep:
         image: Tensor,
         change: Tensor,
         progress: Callable[[int], None] | None = None,
+        *,
+        base: Base | None = None,
+        pause: Callable[[], None] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Compute the wanted values and sums for every variant.
 
@@ -139,6 +144,8 @@ class IncrementalSweep:
             image: The image.
             change: What a variant shows inside its box.
             progress: Is called with the number of variants just done.
+            base: The image's own activations, where they are known already (`Base.of`).
+            pause: Is called between any two steps; what it raises ends the run.
 
         Returns:
             The values of `outputs`; and the `sums`, or what is at the `points`, by layer.
@@ -147,14 +154,15 @@ class IncrementalSweep:
             image, change: (C, H, W). Values: (R, K, *shape). Sums and points: (R, K, channels).
             (R, K) is boxes.shape.
         """
-        base = Base(self.network, self.windowed, image)
+        plan = self.plan
+        base = Base.of(plan.network, plan.windowed, image) if base is None else base
         counts = self.boxes.shape
         values: dict[str, Tensor] = {}
-        read = {n: image.new_empty(*counts, len(c)) for n, c in self.sums.items()}
-        for name in self.points:
-            read[name] = image.new_empty(*counts, self.network.layer(name).channels)
+        read = {n: image.new_empty(*counts, len(c)) for n, c in plan.sums.items()}
+        for name in plan.points:
+            read[name] = image.new_empty(*counts, plan.network.layer(name).channels)
         for group in self.groups:
-            self._advance(group, base, change)
+            self._advance(group, base, change, pause or _go_on)
             where = (group.rows.members[:, None], group.columns.members[None, :])
             for name in self._frontier():
                 value = self._whole(group, base, name).unflatten(0, group.shape)
@@ -164,27 +172,27 @@ class IncrementalSweep:
                         values[name] = values[name].permute(0, 1, 3, 4, 2).contiguous()
                         values[name] = values[name].permute(0, 1, 4, 2, 3)
                 values[name][where] = value
-            for name, channels in self.sums.items():
+            for name, channels in plan.sums.items():
                 read[name][where] = self._sum(group, base, name, channels)
-            for name, position in self.points.items():
+            for name, position in plan.points.items():
                 read[name][where] = self._at(group, base, name, position)
             group.clear()
             if progress is not None:
                 progress(len(group))
-        for step in self.ending:
+        for step in plan.ending:
             values[step.name] = self._run_tail(step, values, base)
-        return {name: values[name] for name in self.outputs}, read
+        return {name: values[name] for name in plan.outputs}, read
 
     # -- one group
 
     def _groups(self) -> Iterable[_Group]:
         rows, columns = (
-            axis.sides(self.windowed, other)
+            axis.sides(self.plan.windowed, other)
             for axis, other in zip(self.axes, reversed(self.axes), strict=True)
         )
-        channels = {INPUT: self.network.input_shape[0]}
-        channels.update({step.name: step.shape[0] for step in self.windowed})
-        whole = max((prod(step.shape) for step in self.middle), default=1)
+        channels = {INPUT: self.plan.network.input_shape[0]}
+        channels.update({step.name: step.shape[0] for step in self.plan.windowed})
+        whole = max((prod(step.shape) for step in self.plan.middle), default=1)
         for side in rows:
             for across in columns:
                 windows = (c * side.size[n] * across.size[n] for n, c in channels.items())
@@ -192,9 +200,12 @@ class IncrementalSweep:
                 for part in side.split(max(1, fit)):
                     yield _Group(part, across, {}, {})
 
-    def _advance(self, group: _Group, base: Base, change: Tensor) -> None:
+    def _advance(
+        self, group: _Group, base: Base, change: Tensor, pause: Callable[[], None]
+    ) -> None:
         group.windows[INPUT] = _variants(group, base.rows[INPUT], change)
-        for step in self.windowed:
+        for step in self.plan.windowed:
+            pause()
             patches = [self._gather(group, base, step, i) for i in range(len(step.inputs))]
             patches = [patch.permute(0, 3, 1, 2) for patch in patches]
             if step.head.placed:
@@ -202,7 +213,8 @@ class IncrementalSweep:
             else:
                 result = step.run(*patches)
             group.windows[step.name] = result.permute(0, 2, 3, 1)
-        for step in self.middle:
+        for step in self.plan.middle:
+            pause()
             inputs = [self._whole(group, base, name) for name in step.inputs]
             group.whole[step.name] = step.full(*inputs)
 
@@ -272,40 +284,29 @@ class IncrementalSweep:
 
     # -- the dense end, once for all variants
 
-    def _ending(self) -> list[Step]:
-        """The steps of the tail that have to run: a dense layer on windows needs no reshape."""
-        by_name = {step.name: step for step in self.steps}
-        needed: set[str] = set()
-        todo = list(self.outputs)
-        while todo:
-            name = todo.pop()
-            if name in self.tail and name not in needed:
-                needed.add(name)
-                todo += [] if name in self.from_grid else by_name[name].inputs
-        return [step for step in self.steps if step.name in needed]
-
     def _frontier(self) -> list[str]:
         """Steps that the tail, or the caller, reads from the groups."""
-        read = [name for name in self.outputs if name not in self.tail]
-        for step in self.ending:
-            read += [self.from_grid[step.name]] if step.name in self.from_grid else step.inputs
-        return [name for name in dict.fromkeys(read) if name not in self.tail]
+        plan = self.plan
+        read = [name for name in plan.outputs if name not in plan.tail]
+        for step in plan.ending:
+            read += [plan.from_grid[step.name]] if step.name in plan.from_grid else step.inputs
+        return [name for name in dict.fromkeys(read) if name not in plan.tail]
 
     def _run_tail(self, step: Step, values: dict[str, Tensor], base: Base) -> Tensor:
-        if step.name in self.from_grid:
-            return self._dense_on_windows(step, values[self.from_grid[step.name]], base)
+        if step.name in self.plan.from_grid:
+            return self._dense_on_windows(step, values[self.plan.from_grid[step.name]], base)
         inputs = (values[name].flatten(0, 1) for name in step.inputs)
         return step.full(*inputs).unflatten(0, self.boxes.shape)
 
     def _dense_on_windows(self, step: Step, maps: Tensor, base: Base) -> Tensor:
         """The first dense layer: base + W[:, window] (new - base), one map row at a time."""
-        name = self.from_grid[step.name]
+        name = self.plan.from_grid[step.name]
         old = base.rows[name]  # (H, W, C)
         new = maps.permute(0, 1, 3, 4, 2)  # (R, K, H, W, C)
         weight = step.head.derived(f"rows of {old.shape}", partial(_rows_of, grid=old.shape))
         bias = step.head.tensors.get("bias")
-        start = dense(old.reshape(1, -1), weight.flatten(0, 2).t(), bias)
-        result = start.expand(*self.boxes.shape, -1).clone()
+        whole = partial(dense, old.reshape(1, -1), weight.flatten(0, 2).t(), bias)
+        result = base.derived(step.head.name, whole).expand(*self.boxes.shape, -1).clone()
         rows, columns = self.axes
         spans: dict[tuple[int, int], list[int]] = {}
         for member, span in enumerate(zip(columns.low[name], columns.high[name], strict=True)):
@@ -323,12 +324,14 @@ class IncrementalSweep:
                 result[where] += part.unflatten(0, (len(inside), len(members)))
         return result
 
-    def _count(self) -> Work:
+    @cached_property
+    def work(self) -> Work:
         """What the planned groups cost, against the exactly affected intervals and brute force."""
         work, count = Work(), self.boxes.shape[0] * self.boxes.shape[1]
         rows, columns = self.axes
-        for step in self.steps:
-            on_map = self.from_grid.get(step.name, step.name if step.windowed else None)
+        from_grid = self.plan.from_grid
+        for step in self.plan.steps:
+            on_map = from_grid.get(step.name, step.name if step.windowed else None)
             work.full += step.cost * count
             if on_map is None:
                 work.exact += step.cost * count
@@ -337,7 +340,7 @@ class IncrementalSweep:
             area = rows.extent[on_map] * columns.extent[on_map]
             exact = int(rows.length(on_map).sum() * columns.length(on_map).sum())
             work.exact += step.cost * exact // area
-            if step.name in self.from_grid:
+            if step.name in from_grid:
                 work.executed += step.cost * exact // area
             else:
                 run = sum(
@@ -360,19 +363,8 @@ def _variants(group: _Group, image: Tensor, change: Tensor) -> Tensor:
     return torch.where(mask, inside, patch).flatten(0, 1)
 
 
-# --- planning -------------------------------------------------------------------------------------
-
-
-def _tail(steps: Sequence[Step], kept: Iterable[str]) -> set[str]:
-    """The steps without a grid that nothing with a grid reads: run once for all variants."""
-    read_by_grid = {n for s in steps if len(s.shape) > 1 for n in s.inputs}
-    tail: set[str] = set()
-    for step in reversed(steps):
-        if len(step.shape) == 1 and step.name not in read_by_grid:
-            readers = [s.name for s in steps if step.name in s.inputs]
-            if all(name in tail for name in readers) and step.name not in kept:
-                tail.add(step.name)
-    return tail
+def _go_on() -> None:
+    """Pause for nobody."""
 
 
 def _rows_of(node: Node, grid: Sequence[int]) -> Tensor:
@@ -382,20 +374,3 @@ def _rows_of(node: Node, grid: Sequence[int]) -> Tensor:
     # (H, W, C, O); in two steps, which is faster
     last = last.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
     return last.flatten(1).t().contiguous().view(height, width, channels, -1)
-
-
-def _dense_from_grid(steps: Sequence[Step], tail: set[str]) -> dict[str, str]:
-    """Dense layers of the tail that read a windowed map through reshapes alone -> that map."""
-    by_name = {step.name: step for step in steps}
-    maps_below = {}
-    for step in steps:
-        if not step.head.op.dense or step.name not in tail:
-            continue
-        below = by_name.get(step.inputs[0])
-        while below and (below.head.op.passes_through or below.head.op.reshapes):
-            if below.posts or below.windowed:
-                break
-            below = by_name.get(below.inputs[0])
-        if below and below.windowed and len(below.shape) == 3:
-            maps_below[step.name] = below.name
-    return maps_below

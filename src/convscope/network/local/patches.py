@@ -6,7 +6,7 @@ them are one strided copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,37 +22,68 @@ __all__ = ["Base", "copy_windows", "overlap", "overlay"]
 
 
 class Base:
-    """The unchanged activations of one image, and what is derived from them once."""
+    """The unchanged activations of one image, and what is derived from them once.
 
-    def __init__(self, network: Network, steps: Sequence[Step], image: Tensor) -> None:
-        names = {name for step in steps for name in step.inputs} - {INPUT}
-        names |= {step.name for step in steps}
+    Args:
+        values: Gives a layer's values, or the image under "input", by name; it is asked once.
+
+    Shape:
+        values: (1, C, H, W) each.
+    """
+
+    def __init__(self, values: Callable[[str], Tensor]) -> None:
+        self.rows: Mapping[str, Tensor] = _Rows(values)  # layer -> (H, W, C)
+        self._padded: dict[object, Tensor] = {}
+        self._derived: dict[str, Tensor] = {}
+
+    @classmethod
+    def of(cls, network: Network, steps: Sequence[Step], image: Tensor) -> Base:
+        """Run an image through the network.
+
+        Args:
+            network: The network.
+            steps: Those that will run on windows.
+            image: The image, preprocessed.
+
+        Shape:
+            image: (C, H, W).
+        """
         batch = network.check_images(image).contiguous(memory_format=torch.channels_last)
-        values = network.values(batch, names)
-        values[INPUT] = batch
-        self.rows = {  # step -> (H, W, C)
-            name: value[0].permute(1, 2, 0).contiguous() for name, value in values.items()
-        }
-        self._padded: dict[tuple[str, int], tuple[Tensor, tuple[int, int]]] = {}
-        self._sums: dict[str, Tensor] = {}
+        names = {name for step in steps for name in (step.name, *step.inputs)} - {INPUT}
+        values = {**network.values(batch, names), INPUT: batch}
+        base = cls(values.pop)
+        for name in list(values):
+            base.rows[name]
+        return base
+
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        return [*self.rows.values(), *self._padded.values(), *self._derived.values()]
+
+    def derived(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` works out of these activations, once."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        return self._derived[key]
 
     def padded(self, step: Step, index: int) -> tuple[Tensor, tuple[int, int]]:
         """What a step reads as its input, border included, and how far it was padded."""
-        key = (step.name, index)
-        if key not in self._padded:
-            values = self.rows[step.inputs[index]]
-            pads = []
-            for axis, reach in enumerate(step.head.reaches[index]):
-                low, size = windows_below(reach, np.zeros(1, np.int64), step.grid[axis])
-                first, last = int(low[0]), int(low[0]) + size
-                pads.append((max(0, -first), max(0, last - values.shape[axis])))
-            (top, bottom), (left, right) = pads
-            if any((top, bottom, left, right)):
-                values = torch.nn.functional.pad(
-                    values, (0, 0, left, right, top, bottom), value=step.head.op.border
+        values = self.rows[step.inputs[index]]
+        pads = []
+        for axis, reach in enumerate(step.head.reaches[index]):
+            low, size = windows_below(reach, np.zeros(1, np.int64), step.grid[axis])
+            first, last = int(low[0]), int(low[0]) + size
+            pads.append((max(0, -first), max(0, last - values.shape[axis])))
+        (top, bottom), (left, right) = pads
+        if any((top, bottom, left, right)):
+            border = step.head.op.border
+            key = (step.inputs[index], top, bottom, left, right, border)
+            if key not in self._padded:
+                self._padded[key] = torch.nn.functional.pad(
+                    values, (0, 0, left, right, top, bottom), value=border
                 )
-            self._padded[key] = values, (top, left)
-        return self._padded[key]
+            values = self._padded[key]
+        return values, (top, left)
 
     def window_sums(
         self, name: str, channels: list[int], rows: Side, columns: Side
@@ -70,6 +101,18 @@ class Base:
             + integral[top][:, left]
         )
         return self.rows[name][..., channels].sum((0, 1)), old
+
+
+class _Rows(dict[str, Tensor]):
+    """A layer's values, (H, W, C), by name: laid out when first asked for."""
+
+    def __init__(self, values: Callable[[str], Tensor]) -> None:
+        super().__init__()
+        self._values = values
+
+    def __missing__(self, name: str) -> Tensor:
+        self[name] = self._values(name)[0].permute(1, 2, 0).contiguous()
+        return self[name]
 
 
 # --- copying in runs ------------------------------------------------------------------------------

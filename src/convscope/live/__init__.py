@@ -1,0 +1,1 @@
+"""One network, and questions about images that are answered while a person waits."""
