@@ -28,6 +28,7 @@ from convscope.cli.visualize import visualize
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
 from convscope.experiments.registry import STUDIES
 from convscope.experiments.study import Study
+from convscope.text import printable
 from convscope.version import __version__
 
 __all__ = ["VERBS", "app", "main"]
@@ -157,7 +158,7 @@ def _let_idle_threads_sleep() -> None:
 
 def _complain(message: str, code: int) -> int:
     """Print one line on stderr, in one write, as other processes may print at the same moment."""
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     sys.stderr.write(f"convscope: {line}\n")
     return code
 

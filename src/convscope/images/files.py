@@ -44,6 +44,7 @@ from convscope.images.arrays import is_array, read_array
 from convscope.images.colour_profile import profile_note
 from convscope.images.raster import RGB, AnyPicture, Form, as_raster, with_channels
 from convscope.images.tiff import Unsupported, read_tiff
+from convscope.text import printable
 
 BACKGROUND = (255, 255, 255)  # what lies behind transparent pixels
 PIXEL_LIMIT = 89_478_485  # Pillow's own default; its warning never gets to speak
@@ -330,13 +331,6 @@ def as_rgb(image: Image.Image, name: str, *, sixteen: bool = False) -> Decoded:
 def bad_image(name: str, reason: str) -> BadImage:
     """Return the error `NAME: REASON` on one line, whatever characters the name holds."""
     return BadImage(f"{printable(name)}: {reason}")
-
-
-def printable(name: str) -> str:
-    """Escape line breaks, control characters and bytes that are not UTF-8 in a name."""
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 class _NotForPillow(Exception):

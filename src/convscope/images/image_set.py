@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from PIL import Image
 
 from convscope.errors import BadData, BadImage
-from convscope.images.files import Decoded, as_form, printable
+from convscope.images.files import Decoded, as_form
 from convscope.images.raster import RGB, AnyPicture, Form
+from convscope.text import printable
 
 MOST_NAMED = 10  # of what was left out of a set
 UNREADABLE = "unreadable"  # in the identity, in place of the digest of bytes nobody could read
