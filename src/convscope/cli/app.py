@@ -2,7 +2,8 @@
 
 The exit codes are
 
-    0  done      1  failed (NaN met, disk full, ...)      2  bad input      130  interrupted
+    0  done      1  failed (NaN met, disk full, ...)      2  bad input
+    130  interrupted (Ctrl-C)      143  told to end (SIGTERM)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from convscope.cli.project import project
 from convscope.cli.train import train
 from convscope.cli.verb import command_of, register
 from convscope.cli.visualize import visualize
+from convscope.ending import told_by, words_of
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
 from convscope.experiments.registry import STUDIES
 from convscope.experiments.study import Study
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        return _complain(words_of(told_by()), INTERRUPTED)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -131,13 +133,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except _WrongUsage as error:
         return _complain(_usage(error), BAD_INPUT)
     except typer.Abort:
-        return _complain("interrupted", INTERRUPTED)
+        return _complain(words_of(told_by()), INTERRUPTED)
     except BrokenPipeError:
         raise
     except OSError as error:  # disk full, permission denied: the system's words and the file
         return _complain(str(error), FAILED)
     if code == INTERRUPTED:  # typer has turned the KeyboardInterrupt into its exit code
-        return _complain("interrupted", INTERRUPTED)
+        return _complain(words_of(told_by()), INTERRUPTED)
     return int(code or DONE)
 
 
