@@ -8,6 +8,7 @@ only inside its functions, so that `--help` answers at once.
 from __future__ import annotations
 
 import dataclasses
+import html
 import os
 import shlex
 from abc import ABC, abstractmethod
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
 import typer
 
+from convscope.display import Brief, Pictured, html_image
 from convscope.experiments.options import Reading, Running
 from convscope.progress import Progress
 from convscope.record import plain
@@ -55,7 +57,7 @@ class Chart:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-class Result(ABC):
+class Result(Pictured, ABC):
     """What a study found: a typed value that knows its JSON and its words.
 
     Most are a `Record` too, which has `to_dict` from its fields.
@@ -77,9 +79,21 @@ class Result(ABC):
         """The numbers to draw, where `report/drawing.py` has no figure for this kind of result."""
         return None
 
+    _outcome: Outcome | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The result with what was used to find it, as far as that is known."""
+        return self._outcome or Outcome(self, {})
+
+    def _repr_html_(self) -> str:
+        lines = html.escape("\n".join([*self.words(), *self.warnings()]))
+        picture = self._repr_png_()
+        return f"<pre>{lines}</pre>" + (html_image(picture) if picture is not None else "")
+
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Brief):
     """What running a study gave.
 
     Attributes:
@@ -351,7 +365,9 @@ def as_function(study: type[Study]) -> Callable[..., Result]:
         made = study(*arguments, **groups, **options)
         made.check()
         folder = None if out is None else check_unused(out, resume=resume)
-        return made.run(Context(folder, how, resume, progress)).result
+        outcome = made.run(Context(folder, how, resume, progress))
+        object.__setattr__(outcome.result, "_outcome", outcome)  # for its figures' words
+        return outcome.result
 
     call.__name__, call.__doc__ = study.verb.replace("-", "_"), study.__doc__
     return call

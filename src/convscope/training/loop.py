@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from convscope.display import Brief
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, FolderInUse, NonFinite
 from convscope.images.datasets import ImageSet
@@ -70,7 +71,7 @@ class CheckpointPolicy:
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Brief):
     """What a finished training leaves.
 
     Attributes:

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from convscope.display import Brief
 from convscope.errors import ConvscopeError, FolderInUse
 from convscope.experiments.claims import Claim, Judgement, Verdict, failed, not_run
 from convscope.experiments.paper.claims import CLAIMS, claims_of
@@ -40,7 +41,7 @@ Draw = Callable[[str, Any, Path], Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
-class Reproduction:
+class Reproduction(Brief):
     """All stages of a run, in their order."""
 
     out: str
@@ -48,6 +49,11 @@ class Reproduction:
     budget: Budget
     seed: int
     outcomes: tuple[StageOutcome, ...]
+
+    def __repr__(self) -> str:
+        tally = ", ".join(f"{count} {verdict}" for verdict, count in self.tally.items())
+        done = f"{len(self.outcomes)} of {len(STAGES)} stages"
+        return f"<Reproduction in {self.out}: {done}; {tally}>"
 
     @property
     def complete(self) -> bool:
