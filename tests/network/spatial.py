@@ -193,10 +193,10 @@ BY_POSITION: dict[str, Callable[[Tensor], Tensor]] = {
 class ByPosition(nn.Module):
     """relu(conv), one of the forms, and where it leaves maps a convolution; 5 classes."""
 
-    def __init__(self, form: Callable[[Tensor], Tensor], rectify: bool = True) -> None:
+    def __init__(self, form: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.form = form
-        self.act: Any = nn.ReLU() if rectify else nn.Identity()
+        self.act: nn.Module = nn.ReLU()
         self.first = nn.Conv2d(3, 4, 3, padding=1)
         value = form(torch.zeros(1, 4, *SIZE, dtype=torch.float64))
         self.second = nn.Conv2d(value.shape[1], 3, 3, padding=1) if value.dim() == 4 else None
