@@ -101,6 +101,7 @@ def test_the_readme_s_experiments_run(place, convscope):
         "scenes:transfer": "scenes:transfer:64",
     }
     commands = [shlex.split(line)[1:] for line in EXPERIMENTS]
+    commands = [words for words in commands if words[0] != "explore"]  # serves until it is ended
     assert {verb for verb, *_ in commands} == set(fewer)
     for verb, *words in commands:
         given = [small.get(word, word) for word in words]

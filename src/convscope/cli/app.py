@@ -20,6 +20,7 @@ import typer
 from convscope.cli.atlas import atlas
 from convscope.cli.check import check
 from convscope.cli.demo import demo
+from convscope.cli.explore import explore
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.paper import paper
@@ -70,7 +71,7 @@ def _convscope(
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
     **{
         verb.__name__: verb
-        for verb in (demo, layers, project, check, visualize, atlas, occlude, train)
+        for verb in (demo, layers, explore, project, check, visualize, atlas, occlude, train)
     },
     **{study.verb: study for study in STUDIES},
     paper.__name__: paper,
