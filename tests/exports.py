@@ -75,7 +75,7 @@ def _key(module: nn.Module, input_shape: tuple[int, int, int]) -> Hashable | Non
 
 
 def _settings(value: Any) -> Hashable | None:
-    """What tells one setting from another; None if it is more than numbers, words and code."""
+    """What tells one setting from another; None if it is no number, word, class or code."""
     if isinstance(value, dict):
         return _settings(list(value.items()))
     if isinstance(value, (tuple, list)):
@@ -84,6 +84,8 @@ def _settings(value: Any) -> Hashable | None:
     if isinstance(value, FunctionType):
         more = value.__closure__ or value.__defaults__ or value.__kwdefaults__
         return None if more else (value.__module__, value.__code__)
+    if isinstance(value, type):
+        return value
     return repr(value) if type(value) in (int, float, str, bool, type(None)) else None
 
 
