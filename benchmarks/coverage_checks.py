@@ -166,10 +166,9 @@ def _strongest(
         channel, at = divmod(flat, rows * columns)
         row, column = divmod(at, columns)
         unit = Unit(layer, channel, row, column)
-        if theirs.shape == ours.shape:
-            place = (channel, row, column)
-        elif theirs.dim() == 3:  # channels last
-            place = (row, column, channel)
+        if theirs.dim() == 3:  # a dense layer has its channels last
+            last = isinstance(module.get_submodule(layer), nn.Linear)
+            place = (row, column, channel) if last else (channel, row, column)
         else:  # tokens, those of no place first
             place = (len(theirs) - rows * columns + at, channel)
     gap = float((ours.flatten()[flat] - theirs[place]).abs())
