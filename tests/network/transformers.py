@@ -54,7 +54,11 @@ class GlobalQuery(Fused):
     def forward(self, x: Tensor) -> Tensor:
         n, length, _ = x.shape
         qkv = self.qkv(x)[:, 1:].reshape(n * 4, TOKENS // 4, 3 * WIDTH)  # windows of 4 tokens
-        kv = qkv[..., WIDTH:].reshape(qkv.shape[0], -1, 2, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
+        kv = (
+            qkv[..., WIDTH:]
+            .reshape(qkv.shape[0], -1, 2, HEADS, WIDTH // HEADS)
+            .permute(2, 0, 3, 1, 4)
+        )
         query = self.qkv(x)[:, :4, :WIDTH].repeat_interleave(1, dim=0)
         query = query.repeat_interleave(qkv.shape[0] // query.shape[0], dim=0)
         query = query.reshape(qkv.shape[0], -1, HEADS, WIDTH // HEADS).transpose(1, 2)
