@@ -52,7 +52,7 @@ class GlobalQuery(Fused):
     """One query for all windows of an image, as GCViT has it; keys and values as the first axis."""
 
     def forward(self, x: Tensor) -> Tensor:
-        n, length, _ = x.shape
+        n = x.shape[0]
         qkv = self.qkv(x)[:, 1:].reshape(n * 4, TOKENS // 4, 3 * WIDTH)  # windows of 4 tokens
         kv = (
             qkv[..., WIDTH:]
