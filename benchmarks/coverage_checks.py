@@ -201,8 +201,12 @@ def _strongest(
         row, column = divmod(at, columns)
         unit = Unit(layer, channel, row, column)
         if theirs.dim() == 3:  # a dense layer has its channels last
-            last = isinstance(module.get_submodule(layer), nn.Linear)
-            place = (row, column, channel) if last else (channel, row, column)
+            place = (channel, row, column)
+            if isinstance(module.get_submodule(layer), nn.Linear):
+                place = (row, column, channel)
+                if theirs.shape[:2] != (rows, columns):  # windows and their tokens: by its value
+                    at = int((theirs[..., channel] - ours[channel, row, column]).abs().argmin())
+                    place = (*divmod(at, theirs.shape[1]), channel)
         else:  # tokens, those of no place first
             place = (len(theirs) - rows * columns + at, channel)
     gap = float((ours.flatten()[flat] - theirs[place]).abs())
