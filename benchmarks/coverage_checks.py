@@ -218,7 +218,7 @@ def _strongest(
 def occlusion_apart(network: Network, image: Tensor) -> float | str:
     """Of an incremental sweep from the whole network at every position."""
     side = image.shape[-1]
-    occluder = Occluder(max(1, side // 7), max(1, side // 3))
+    occluder = Occluder(max(1, side // 7), max(1, side // 2))
     fill = image.mean()
     convolutions = network.conv_layers()
     units = [Unit(convolutions[len(convolutions) // 2], 0)] if convolutions else []

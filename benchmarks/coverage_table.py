@@ -78,6 +78,7 @@ def document(lines: list[Line], families: int) -> str:
         lines: Of the log.
         families: How many there are.
     """
+    lines = [line for line in lines if "read" in line or "failed" in line]
     left = families - len(lines)
     note = f"\n\n{left} of {families} families are not examined yet." if left > 0 else ""
     lines = sorted(lines, key=lambda line: (str(line.get("kind")), line["source"], line["family"]))

@@ -68,7 +68,7 @@ def test_the_libraries_networks_open_with_other_channels(name: str, channels: in
         torch.testing.assert_close(model.module(images), theirs.eval()(images), rtol=0, atol=0)
     assert model.notes[0].startswith(f"its first layer takes {channels} channel")
     assert any("its head has 5 outputs" in note for note in model.notes)
-    with pytest.raises(BadOption, match="does not say how it wants its images.*--preprocess"):
+    with pytest.raises(BadOption, match=r"does not say how it wants its images.*--preprocess"):
         open_model(spec)
 
 

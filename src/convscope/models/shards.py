@@ -1,7 +1,7 @@
 """Weights in several safetensors files beside an index, as large networks are published.
 
-`model.safetensors.index.json` says which file holds which tensor. It is a file that anybody may have
-written: a shard is a file beside it, and nothing else is opened.
+`model.safetensors.index.json` says which file holds which tensor. Anybody may have written it: a
+shard is a file beside it, and nothing else is opened.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network of a library with the first layer that a file's weights have: other numbers of channels.
+"""A network of a library that takes as many channels as a file's weights do.
 
 People feed a library's network with grey pictures or with the bands of a satellite, and replace its
 first convolution by one with as many input channels.
@@ -37,8 +37,8 @@ def with_stem_of(make: Make, weights: Weights, module: nn.Module) -> tuple[Make,
     counts = {}
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Conv2d) and layer.in_channels == RGB and layer.groups == 1:
-            shapes = _shapes_of(f"{name}.weight", weights)
-            counts |= {name: shape[1] for shape in shapes if _fits(shape, layer)}
+            found = [s for s in _shapes_of(f"{name}.weight", weights) if _fits(s, layer)]
+            counts[name] = found[0][1] if found else RGB
     others = {name: count for name, count in counts.items() if count != RGB}
     if not others:
         return make, RGB
