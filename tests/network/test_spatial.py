@@ -25,6 +25,7 @@ ON_WINDOWS = {**CROPS, **PLACED}
 FORMS = {**ON_WINDOWS, **BY_POSITION}
 HIDING = (
     "a mask", "a crop beside a pool", "adaptive maximum", "a skip beside what was doubled",
+    "a pool of a border of nothing",
 )  # fmt: skip
 """Where what is not the maximum, or is masked, is not read."""
 SHAPE = (3, *SIZE)
