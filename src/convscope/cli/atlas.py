@@ -122,6 +122,8 @@ def atlas(
                 session.model, images, out, search,
                 resume=mining.resume, device=str(session.device), progress=progress, ranks=ranks,
             )  # fmt: skip
+        if not mining.plain:
+            _fill_gallery(screen, session, images, out, running, ranks)
         if mining.optimised is not None:
             _optimise(screen, session, out, mining.optimised, ranks)
         if ranks.first:
@@ -130,6 +132,23 @@ def atlas(
 
             page = write_page(out)
             _report(screen, session, open_atlas(out), page)
+
+
+def _fill_gallery(
+    screen: Screen, session: Session, images: ImageSet, out: Path, running: Running, ranks: Ranks
+) -> None:
+    """Add whole images, predictions and pictures with random weights to an atlas."""
+    from convscope.atlas.gallery import write_gallery
+    from convscope.atlas.store import open_atlas
+
+    made = open_atlas(out) if ranks.first else None
+    if made is not None and made.manifest.extras is None:
+        made = None  # a plain one, that is gone on with
+    with screen.progress(out) as progress:
+        write_gallery(
+            session.model, images, made, batch_size=running.batch_size, workers=running.workers,
+            device=str(session.device), progress=progress, ranks=ranks,
+        )  # fmt: skip
 
 
 def _optimise(screen: Screen, session: Session, out: Path, wanted: str, ranks: Ranks) -> None:
