@@ -45,6 +45,7 @@ class Mining:
         plain: patches and projections alone.
         check: how many of the strongest pictures of each map are checked.
         optimised: layers that get optimised pictures, separated by commas; all is all of them.
+        names: a file of names and stars of units.
     """
 
     layers: LayersOption = None
@@ -78,6 +79,14 @@ class Mining:
             "does; of a finished atlas with --resume.",
         ),
     ] = None
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Names and stars of units, as the atlas's page exports them, to be shown on it; "
+            "of a finished atlas with --resume.",
+        ),
+    ] = None
 
 
 def atlas(
@@ -103,10 +112,12 @@ def atlas(
     layers = None if mining.layers is None else split_names(mining.layers, "--layers")
     device = choose_device(running.device)
     from convscope.atlas.build import Search, write_atlas
+    from convscope.atlas.names import read_names, write_names
     from convscope.distributed import processes
     from convscope.methods.rules import rules_named
 
     rules = rules_named(mining.rules)
+    names = None if mining.names is None else read_names(mining.names)
     search = Search(
         layers, mining.top, rules, running.batch_size, running.workers, mining.plain, mining.check
     )
@@ -130,6 +141,8 @@ def atlas(
             from convscope.atlas.store import open_atlas
             from convscope.report.page import write_page
 
+            if names is not None:
+                write_names(open_atlas(out), names)
             page = write_page(out)
             _report(screen, session, open_atlas(out), page)
 

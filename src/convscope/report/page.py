@@ -22,10 +22,11 @@ from typing import Any
 from PIL import Image
 
 from convscope.atlas.gallery import UNTRAINED, has_gallery, read_predictions
+from convscope.atlas.names import names_of
 from convscope.atlas.sheets import FILTER_COLUMNS, WALL
 from convscope.atlas.store import OPTIMISED, Atlas, LayerRecord, Manifest, open_atlas
 from convscope.methods.checks import SPECIFIC
-from convscope.report.embedded_data import call, resource, template
+from convscope.report.embedded_data import call, lean, template
 from convscope.report.page_overview import LayerChoice, lead_unit
 from convscope.report.page_pictures import (
     BEST_MAPS,
@@ -36,7 +37,6 @@ from convscope.report.page_pictures import (
     has_sheets_of_maps,
     sheet_plan,
     shown_kinds,
-    write_lead,
 )
 from convscope.report.page_tables import (
     ShownImages,
@@ -94,11 +94,10 @@ def write_page(atlas_dir: str | Path) -> Path:
         _write_layer(atlas, record, pictures, images)
     _write_images(atlas, images)
     for name in OWN_FILES:
-        replace_file(atlas.folder / "page" / name, resource(name))
+        replace_file(atlas.folder / "page" / name, lean(name))
     lead = lead_unit(atlas, choices)
     if lead is not None:
-        tiles = [pictures.of_unit(lead.record, lead.channel, kind) for kind in lead.kinds]
-        write_lead(atlas.folder, tiles)
+        pictures.write_lead(lead.record, lead.channel, lead.kinds)
     summary = {**page_summary(atlas.manifest), **_what_is_there(atlas)}
     replace_file(atlas.folder / "page" / "data.js", call("start", summary))
     words = atlas_page_words(atlas.manifest) | overview_words(atlas, choices, lead)
@@ -171,7 +170,8 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
 
 def _what_is_there(atlas: Atlas) -> dict[str, Any]:
     """Which layers have optimised and untrained pictures, and whether there are whole images."""
-    return {"whole": has_gallery(atlas.folder)} | {
+    names = names_of(atlas).model_dump()["units"]
+    return {"whole": has_gallery(atlas.folder), "names": names} | {
         kind: [
             record.slug
             for record in atlas.manifest.layers

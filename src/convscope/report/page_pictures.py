@@ -35,7 +35,6 @@ __all__ = [
     "has_sheets_of_maps",
     "sheet_plan",
     "shown_kinds",
-    "write_lead",
 ]
 
 SEVERAL = {"patch": "patches", "projection": "projections", "spotlight": "spotlights"}
@@ -118,6 +117,13 @@ class LayerPictures:
             "spotlight": self.atlas.spotlight,
         }[kind](name, channel, 0)
 
+    def write_lead(self, record: LayerRecord, channel: int, kinds: Sequence[str]) -> None:
+        """Write the pictures of the unit that the overview begins with, side by side."""
+        tiles = [np.asarray(self.of_unit(record, channel, kind)) for kind in kinds]
+        cells = np.stack([resized(tile, STRIP_CELL, record) for tile in tiles])
+        path = self.atlas.folder / "page" / "lead.webp"
+        replace_file(path, encode(_grid(cells, len(cells)), exact=False))
+
     def unit_sheets(
         self, record: LayerRecord, relatives: Sequence[dict[str, list[tuple[str, int]]]]
     ) -> Iterator[Image.Image]:
@@ -176,18 +182,6 @@ class LayerPictures:
                 top, left = (side * at for at in divmod(place, WALL))
                 tiles.append(sheet[top : top + side, left : left + side])
         return np.stack(tiles)
-
-
-def write_lead(folder: Path, tiles: Sequence[Image.Image]) -> None:
-    """Write the pictures of the unit that the overview begins with, side by side."""
-    side = max(tile.width for tile in tiles)
-    cells = [
-        np.asarray(tile.convert("RGB").resize((side, side), Image.Resampling.NEAREST))
-        for tile in tiles
-    ]
-    replace_file(
-        folder / "page" / "lead.webp", encode(_grid(np.stack(cells), len(cells)), exact=False)
-    )
 
 
 def resized(tile: Pixels, side: int, record: LayerRecord) -> Pixels:

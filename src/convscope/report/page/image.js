@@ -31,7 +31,7 @@
       const meter = el("span", { class: "meter", "aria-hidden": "true" });
       meter.style.setProperty("--share", probability);
       return el("div", {}, el("dt", { title: name }, name), el("dd", {}, meter),
-        el("dd", { class: "numeric" }, `${figure(100 * probability)} %`));
+        el("dd", { class: "numeric" }, probability < 0.001 ? "< 0.1 %" : `${(100 * probability).toFixed(1)} %`));
     });
   }
 

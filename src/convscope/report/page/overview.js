@@ -39,7 +39,7 @@
   function group(title, most, nodes, count) {
     if (!count) return [];
     const more = count > most ? ` (the first ${most} of ${count})` : "";
-    return [el("h3", {}, `${title}${more}`), el("div", { class: "found" }, ...nodes)];
+    return [el("h2", {}, `${title}${more}`), el("div", { class: "found" }, ...nodes)];
   }
 
   let asked = "";
