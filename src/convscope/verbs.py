@@ -487,6 +487,7 @@ def atlas(
         >>> convscope.atlas("zfnet-small", "scenes:val:48", "atlas", layers=["conv1"])
     """
     from convscope.atlas.build import build_atlas
+    from convscope.atlas.gallery import write_gallery
     from convscope.atlas.optimised import write_optimised
     from convscope.experiments.begun import as_begun
     from convscope.experiments.session import choose_device
@@ -498,12 +499,18 @@ def atlas(
     if resume and isinstance(model, str):
         opened = as_begun(opened, Path(out), None)
     chosen = str(choose_device(_one_of(Device, device)))
+    looked_at = _images(images, opened.input_shape[-1])
     made = build_atlas(
-        opened, _images(images, opened.input_shape[-1]), Path(out),
+        opened, looked_at, Path(out),
         layers=layers, top=top, batch_size=batch_size, workers=workers, resume=resume,
         rules=rules_named(rules) if isinstance(rules, str) else rules, plain=plain, check=check,
         device=chosen, progress=progress,
     )  # fmt: skip
+    if made.manifest.extras is not None:
+        write_gallery(
+            opened, looked_at, made, batch_size=batch_size, workers=workers, device=chosen,
+            progress=progress,
+        )  # fmt: skip
     if optimised is not None:
         write_optimised(opened, made, optimised, device=chosen, progress=progress)
     write_page(Path(out))

@@ -45,6 +45,7 @@ class Mining:
         plain: patches and projections alone.
         check: how many of the strongest pictures of each map are checked.
         optimised: layers that get optimised pictures, separated by commas; all is all of them.
+        names: a file of names and stars of units.
     """
 
     layers: LayersOption = None
@@ -78,6 +79,14 @@ class Mining:
             "does; of a finished atlas with --resume.",
         ),
     ] = None
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Names and stars of units, as the atlas's page exports them, to be shown on it; "
+            "of a finished atlas with --resume.",
+        ),
+    ] = None
 
 
 def atlas(
@@ -103,10 +112,12 @@ def atlas(
     layers = None if mining.layers is None else split_names(mining.layers, "--layers")
     device = choose_device(running.device)
     from convscope.atlas.build import Search, write_atlas
+    from convscope.atlas.names import read_names, write_names
     from convscope.distributed import processes
     from convscope.methods.rules import rules_named
 
     rules = rules_named(mining.rules)
+    names = None if mining.names is None else read_names(mining.names)
     search = Search(
         layers, mining.top, rules, running.batch_size, running.workers, mining.plain, mining.check
     )
@@ -122,14 +133,35 @@ def atlas(
                 session.model, images, out, search,
                 resume=mining.resume, device=str(session.device), progress=progress, ranks=ranks,
             )  # fmt: skip
+        if not mining.plain:
+            _fill_gallery(screen, session, images, out, running, ranks)
         if mining.optimised is not None:
             _optimise(screen, session, out, mining.optimised, ranks)
         if ranks.first:
             from convscope.atlas.store import open_atlas
             from convscope.report.page import write_page
 
+            if names is not None:
+                write_names(open_atlas(out), names)
             page = write_page(out)
             _report(screen, session, open_atlas(out), page)
+
+
+def _fill_gallery(
+    screen: Screen, session: Session, images: ImageSet, out: Path, running: Running, ranks: Ranks
+) -> None:
+    """Add whole images, predictions and pictures with random weights to an atlas."""
+    from convscope.atlas.gallery import write_gallery
+    from convscope.atlas.store import open_atlas
+
+    made = open_atlas(out) if ranks.first else None
+    if made is not None and made.manifest.extras is None:
+        made = None  # a plain one, that is gone on with
+    with screen.progress(out) as progress:
+        write_gallery(
+            session.model, images, made, batch_size=running.batch_size, workers=running.workers,
+            device=str(session.device), progress=progress, ranks=ranks,
+        )  # fmt: skip
 
 
 def _optimise(screen: Screen, session: Session, out: Path, wanted: str, ranks: Ranks) -> None:
