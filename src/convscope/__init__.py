@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .experiments.ensemble.averaging import ensemble
     from .experiments.evolution.growth import evolve
     from .experiments.invariance.curves import invariance
-    from .experiments.paper.study import reproduce
+    from .experiments.paper.reproduction import reproduce
     from .experiments.sensitivity.sweeps import sensitivity
     from .experiments.transfer.layers import probe
     from .experiments.transfer.learning_curve import transfer
@@ -92,7 +92,7 @@ _HOMES = {
     "project": "methods.project",
     "project_target": "methods.project",
     "remove_units": "verbs",
-    "reproduce": "experiments.paper.study",
+    "reproduce": "experiments.paper.reproduction",
     "sanity": "verbs",
     "sensitivity": "experiments.sensitivity.sweeps",
     "train": "verbs",

@@ -5,14 +5,12 @@ What is opened may be given as it is or in the command line's words: a MODEL, an
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from convscope.errors import BadOption
 from convscope.experiments.options import Device, Reading, Running
 
 if TYPE_CHECKING:
@@ -21,10 +19,11 @@ if TYPE_CHECKING:
 
     from convscope.atlas.store import Atlas
     from convscope.experiments.checking import CheckedUnit
-    from convscope.experiments.paper.study import Reproduction
+    from convscope.experiments.paper.reproduction import Reproduction
     from convscope.experiments.removal.result import Removal
     from convscope.experiments.sanity.result import Sanity
     from convscope.experiments.session import Session
+    from convscope.experiments.study import Context, Result
     from convscope.experiments.visualizing import OptimisedPicture
     from convscope.images.image_set import ImageSet
     from convscope.methods.ascent.loop import AscentSettings
@@ -297,23 +296,15 @@ def remove_units(
         >>> found.by_class()["dog"]
     """
     from convscope.experiments.removal.result import Removal
-    from convscope.experiments.removal.study import Put, RemoveUnitsStudy
-    from convscope.experiments.study import Context
-    from convscope.store.lock import check_unused
+    from convscope.experiments.removal.study import RemoveUnitsStudy
+    from convscope.experiments.study import as_function
 
-    session = _session(model, device)
-    opened = _images(data, session.model.input_shape[-1])
-    study = RemoveUnitsStudy(
-        session.model.spec, opened.spec, [units] if isinstance(units, str) else list(units),
-        to=_one_of(Put, to), images=images, draws=draws,
+    found = as_function(RemoveUnitsStudy)(
+        model, data, units, to=to, images=images, draws=draws, seed=seed, out=out, resume=resume,
+        batch_size=batch_size, workers=workers, device=device, progress=progress,
     )  # fmt: skip
-    context = Context(
-        None if out is None else check_unused(out, resume=resume),
-        Running(_one_of(Device, device), batch_size, workers, seed), resume, progress,
-        opened={session.model.spec: dataclasses.replace(session, seed=seed)},
-        sets={opened.spec: opened},
-    )  # fmt: skip
-    return study.run(context).of(Removal)
+    assert isinstance(found, Removal)
+    return found
 
 
 def sanity(model: str, data: str, **options: Any) -> Sanity:
@@ -504,30 +495,23 @@ def train(
     Example:
         >>> convscope.train("zfnet-small", "scenes:train:600", "runs/zfnet", epochs=2)
     """
-    from convscope.experiments.learning import (
-        RecipeOptions,
-        choose_recipe,
-        open_training_images,
-        workers_or,
-    )
-    from convscope.experiments.session import choose_device
+    from convscope.experiments.learning import RecipeOptions
+    from convscope.experiments.train import Storing, TrainedNetwork, TrainStudy
     from convscope.models.architectures import architecture_named
-    from convscope.report.training_page import write_training_page
-    from convscope.training.loop import CheckpointPolicy
-    from convscope.training.loop import train as train_network
 
-    running = Running(workers=workers, seed=seed)
-    if isinstance(recipe, str) or recipe is None:
-        recipe = choose_recipe(RecipeOptions(recipe=recipe, epochs=epochs), arch, data, running)
-    architecture = architecture_named(arch)
-    images, validation = open_training_images(data, val, architecture, seed)
-    result = train_network(
-        architecture, images, validation, recipe, out,
-        device=choose_device(_one_of(Device, device)), workers=workers_or(running), cache=cache,
-        keeping=CheckpointPolicy(resume=resume), progress=progress,
+    named = recipe if isinstance(recipe, str) else None
+    study = TrainStudy(
+        arch, data, val, RecipeOptions(recipe=named, epochs=epochs),
+        Storing(cache=None if cache is None else Path(cache)),
     )  # fmt: skip
-    write_training_page(Path(out))
-    return result
+    context = _context(out, Running(_one_of(Device, device), None, workers, seed), resume, progress)
+    if recipe is None or isinstance(recipe, str):
+        outcome = study.run(context)
+    else:
+        outcome = study.train(architecture_named(arch), recipe, context)
+    found = outcome.of(TrainedNetwork)
+    _write_page(found, context)
+    return found.run
 
 
 def paper(
@@ -565,23 +549,14 @@ def paper(
     Example:
         >>> convscope.paper("paper", quick=True).tally
     """
-    from convscope.experiments.learning import workers_or
-    from convscope.experiments.paper.plan import FULL, QUICK
-    from convscope.experiments.paper.study import reproduce
-    from convscope.experiments.session import choose_device
-    from convscope.report.paper_figures import draw_stage
-    from convscope.report.paper_page import write_paper_page
+    from convscope.experiments.paper.reproduction import Reproduction
+    from convscope.experiments.paper.study import PaperStudy
 
-    def tell(reproduction: Reproduction, *_: object) -> None:
-        write_paper_page(reproduction)
-
-    result = reproduce(
-        out, data, QUICK if quick else FULL, resume=resume, draw=draw_stage, tell=tell, seed=seed,
-        workers=workers_or(Running(workers=workers)), device=choose_device(_one_of(Device, device)),
-        progress=progress,
-    )  # fmt: skip
-    write_paper_page(result)
-    return result
+    running = Running(_one_of(Device, device), None, workers, seed)
+    context = _context(out, running, resume, progress)
+    found = PaperStudy(data, quick).run(context).of(Reproduction)
+    _write_page(found, context)
+    return found
 
 
 def demo(
@@ -611,12 +586,25 @@ def demo(
 
 
 def _session(model: str | Model, device: str) -> Session:
-    from convscope.experiments.session import Session, choose_device, open_session
+    from convscope.experiments.session import open_session, session_of
 
+    running = Running(_one_of(Device, device))
     if isinstance(model, str):
-        return open_session(model, Reading(), Running(device=_one_of(Device, device)))
-    where = choose_device(_one_of(Device, device))
-    return Session(model, model.network().to(where), where, 0)
+        return open_session(model, Reading(), running)
+    return session_of(model, running)
+
+
+def _context(out: Place, running: Running, resume: bool, progress: Progress | None) -> Context:
+    """Where and how a study runs that draws on the way."""
+    from convscope.experiments.study import Context
+    from convscope.report.on_the_way import DrawnOnTheWay
+
+    return Context(Path(out), running, resume, progress, drawing=DrawnOnTheWay())
+
+
+def _write_page(found: Result, context: Context) -> None:
+    assert context.drawing is not None and context.out is not None
+    context.drawing.page(found, context.out)
 
 
 def _tensor(session: Session, image: str | Image.Image | Tensor) -> Tensor:
@@ -632,16 +620,10 @@ def _tensor(session: Session, image: str | Image.Image | Tensor) -> Tensor:
 
 
 def _one_of(kind: type[Choice], value: str) -> Choice:
-    """A member of an enumeration by its value.
+    """A member of an enumeration by its value; BadOption where there is none."""
+    from convscope.experiments.study import member_of
 
-    Raises:
-        BadOption: there is none, with those there are.
-    """
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(str(member.value) for member in kind)
-        raise BadOption(f"{kind.__name__.lower()} {value!r}: give one of {known}") from None
+    return member_of(kind, value, kind.__name__.lower())
 
 
 def _images(images: str | ImageSet, side: int) -> ImageSet:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from convscope.cli.app import main
-from convscope.experiments.paper import study as paper
+from convscope.experiments.paper import reproduction as paper
 from convscope.experiments.paper.plan import Table
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.paper.stage import Stage, StageResult

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from convscope.cli.app import main
-from convscope.experiments.paper import study as paper
+from convscope.experiments.paper import reproduction as paper
 from convscope.experiments.paper.plan import QUICK
 from convscope.experiments.paper.run_context import RunContext
 from convscope.experiments.paper.stage import Stage, StageResult
@@ -46,12 +46,12 @@ SEED = 1
 # by stage and the number of its command: where the command line finds the experiment, and where
 # the stage does
 ASKED = {
-    ("training", 0): ("training.loop", "train_on", "paper.run_context"),
+    ("training", 0): ("training.loop", "train_on", None),
     ("fig2", 0): ("atlas.build", "write_atlas", None),
-    ("fig4", 0): ("experiments.evolution.growth", "evolve", "paper.stages_of_figures"),
+    ("fig4", 0): ("experiments.evolution.growth", "evolve", None),
     ("fig5", 0): ("experiments.diagnosis.examined", "examine", None),
     ("fig6", 0): ("experiments.sensitivity.sweeps", "sensitivity", None),
-    ("surroundings", 0): ("training.loop", "train_on", "paper.run_context"),
+    ("surroundings", 0): ("training.loop", "train_on", None),
     ("surroundings", 1): (
         "experiments.sensitivity.sweeps", "sensitivity", None,
     ),
@@ -60,7 +60,7 @@ ASKED = {
         "experiments.correspondence.sign_distance", "correspond", None,
     ),
     ("table1", 0): ("experiments.ensemble.averaging", "ensemble", None),
-    ("table2", 0): ("experiments.ablation.equal_budget", "ablate", "paper.stages_of_tables"),
+    ("table2", 0): ("experiments.ablation.equal_budget", "ablate", None),
     ("transfer", 0): ("experiments.transfer.learning_curve", "transfer", None),
     ("multi", 0): (
         "experiments.transfer.multilabel", "transfer_several", None,

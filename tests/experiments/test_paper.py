@@ -21,8 +21,9 @@ from convscope.experiments.diagnosis.trial import Attempt
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.ensemble.study import EnsembleStudy
+from convscope.experiments.learning import choose_recipe
+from convscope.experiments.paper import reproduction as paper
 from convscope.experiments.paper import stages_of_figures, stages_of_tables, stages_of_trials
-from convscope.experiments.paper import study as paper
 from convscope.experiments.paper.plan import FULL, QUICK, Budget, StageOutcome, Table
 from convscope.experiments.paper.results import Averages, MultiResult, Trained, Trainings
 from convscope.experiments.paper.run_context import RunContext, data_of
@@ -345,3 +346,22 @@ def test_a_budget_fits_together(budget: Budget) -> None:
     assert budget.kept[-1] == budget.epochs
     assert budget.looked_at <= budget.validation
     assert budget.diagnosed <= budget.validation
+
+
+@pytest.mark.parametrize("data", ["scenes", "photos"])
+@pytest.mark.parametrize("name", ["zfnet", "alexnet", "free"])
+def test_a_training_is_declared_so_that_its_options_make_the_plans_recipe(
+    name: str, data: str, tmp_path: Path
+) -> None:
+    lab = RunContext(tmp_path, data, TINY, seed=2)
+    lab.__dict__["train"] = SimpleNamespace(
+        spec="scenes:train:8" if data == "scenes" else "p/train"
+    )
+    lab.__dict__["val"] = SimpleNamespace(spec="there")
+    study = lab.training(name)
+    running = replace(lab.running, seed=3)
+    recipe = choose_recipe(study.learning, study.arch, study.data, running)
+    assert recipe == lab.recipe(name, 3)
+    assert study.command(seed=3, out="run").startswith(
+        f"convscope train --arch {study.arch} --data {study.data} --val there --epochs "
+    )

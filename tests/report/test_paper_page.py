@@ -20,8 +20,8 @@ from convscope.experiments.claims import (
 )
 from convscope.experiments.paper.claims import CLAIMS
 from convscope.experiments.paper.plan import QUICK, StageOutcome, Table
+from convscope.experiments.paper.reproduction import Reproduction
 from convscope.experiments.paper.stages import STAGES
-from convscope.experiments.paper.study import Reproduction
 from convscope.report.paper_page import write_paper_page
 from report_browser import CHROMIUM, probed
 

@@ -13,11 +13,13 @@ import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, get_origin, get_type_hints
 
 import typer
 
+from convscope.errors import BadOption
 from convscope.experiments.options import Reading, Running
 from convscope.progress import Progress
 from convscope.record import plain
@@ -32,10 +34,22 @@ if TYPE_CHECKING:
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
     from convscope.store.results import ResultStore
+    from convscope.training.training_data import TrainingData
 
-__all__ = ["Chart", "Context", "Outcome", "Preview", "Result", "Study", "as_function"]
+__all__ = [
+    "Chart",
+    "Context",
+    "Drawing",
+    "Outcome",
+    "Preview",
+    "Result",
+    "Study",
+    "as_function",
+    "member_of",
+]
 
 Kind = TypeVar("Kind", bound="Result")
+Member = TypeVar("Member", bound=Enum)
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,10 @@ class Result(ABC):
 
     def warnings(self) -> Sequence[str]:
         """What a person must know before believing the result, a line each."""
+        return ()
+
+    def errors(self) -> Sequence[str]:
+        """What went wrong while the rest was done, a line each; the verb's exit code is then 1."""
         return ()
 
     def chart(self) -> Chart | None:
@@ -122,6 +140,29 @@ class Preview:
     record: Mapping[str, Any]
 
 
+class Drawing(Protocol):
+    """Draws while a study runs, for those that leave figures and pages on the way.
+
+    The figures' floor lies above this one: `report/drawing.py` has the one that there is.
+    """
+
+    def page(self, result: Result, folder: Path) -> None:
+        """Write the page of what there is so far into the study's folder."""
+
+    def figures(self, part: str, found: Any, folder: Path) -> Sequence[tuple[str, str]]:
+        """Write the figures of a part of the study into its folder.
+
+        Args:
+            part: its name.
+            found: its typed result.
+            folder: where they go.
+
+        Returns:
+            (file, what it shows) of each.
+        """
+        ...
+
+
 def _quiet(*_: Any) -> None:
     """Tell nobody."""
 
@@ -138,8 +179,11 @@ class Context:
         ranks: which of several processes this is.
         facts: is told what is used, before the work begins.
         warn: is told what a person must know.
+        say: is told lines for a person, while the study runs.
+        drawing: draws while the study runs; None draws nothing.
         opened: MODEL -> the session that has it open already.
         sets: DATA -> the set of images that is open already.
+        lesson: what trainings learn, read already; None reads it.
         beside: the folder of what is kept besides results: features, trainings; None is `out`.
     """
 
@@ -150,8 +194,11 @@ class Context:
     ranks: Ranks | None = None
     facts: Callable[[dict[str, str]], None] = _quiet
     warn: Callable[[str], None] = _quiet
+    say: Callable[..., None] = _quiet
+    drawing: Drawing | None = None
     opened: Mapping[str, Session] = field(default_factory=dict)
     sets: Mapping[str, ImageSet] = field(default_factory=dict)
+    lesson: TrainingData | None = None
     beside: Path | None = None
 
     @property
@@ -258,11 +305,18 @@ class Study(ABC):
     Attributes:
         verb: its name on the command line.
         out_help: what `--out` is.
+        out_metavar: what stands for it in the help.
+        out_needed: whether it must be given; if not, `run` says what is missing.
+        own_files: whether the experiment looks after its folder itself: it refuses one in use,
+            and keeps its result in files of its own, so that no result.json is written.
         resume_help: what `--resume` does; None is a study that cannot be resumed.
     """
 
     verb: ClassVar[str]
     out_help: ClassVar[str] = "A folder, new or empty."
+    out_metavar: ClassVar[str] = "DIR"
+    out_needed: ClassVar[bool] = True
+    own_files: ClassVar[bool] = False
     resume_help: ClassVar[str | None] = "Go on where an interrupted run stopped."
 
     def check(self) -> None:
@@ -325,8 +379,9 @@ class Study(ABC):
 def as_function(study: type[Study]) -> Callable[..., Result]:
     """A study as a function: its arguments and options are the study's fields.
 
-    Besides these it takes `out` and `resume`, where results are kept, and the options that every
-    verb takes: `device`, `batch_size`, `workers`, `seed`.
+    A model or a set of images may be given opened. Besides the fields it takes `out` and `resume`,
+    where results are kept, `progress`, and the options that every verb takes: `device`,
+    `batch_size`, `workers`, `seed`.
 
     Example:
         >>> convscope.sparsity("run:runs/demo/zfnet", "scenes:val", layers="conv1,conv5")
@@ -339,22 +394,80 @@ def as_function(study: type[Study]) -> Callable[..., Result]:
         progress: Progress | None = None,
         **options: Any,
     ) -> Result:
-        running = {each.name for each in dataclasses.fields(Running)}
-        groups: dict[str, Any] = {}
-        hints = get_type_hints(study)
-        for each in dataclasses.fields(study):  # type: ignore[arg-type]
-            kind = hints[each.name]
-            if dataclasses.is_dataclass(kind):
-                names = {inner.name for inner in dataclasses.fields(kind)}
-                groups[each.name] = kind(**{n: options.pop(n) for n in names & options.keys()})  # type: ignore[operator]
-        how = Running(**{n: options.pop(n) for n in running & options.keys()})
-        made = study(*arguments, **groups, **options)
+        how = _gathered(Running, options)
+        names = [each.name for each in dataclasses.fields(study)]  # type: ignore[arg-type]
+        given = {**dict(zip(names, arguments, strict=False)), **options}
+        opened, sets = _opened(given, how)
+        made = _gathered(study, given)
+        if given or len(arguments) > len(names):
+            raise TypeError(f"{study.verb}() takes no {', '.join(given) or 'more arguments'}")
         made.check()
         folder = None if out is None else check_unused(out, resume=resume)
-        return made.run(Context(folder, how, resume, progress)).result
+        return made.run(Context(folder, how, resume, progress, opened=opened, sets=sets)).result
 
     call.__name__, call.__doc__ = study.verb.replace("-", "_"), study.__doc__
     return call
+
+
+def _gathered(kind: Any, options: dict[str, Any]) -> Any:
+    """A declaration made of the options that it has, which are taken out of them.
+
+    Raises:
+        BadOption: an option that is one of several is none of them.
+    """
+    values, hints = {}, get_type_hints(kind)
+    for each in dataclasses.fields(kind):
+        wanted = hints[each.name]
+        if dataclasses.is_dataclass(wanted) and each.name not in options:
+            values[each.name] = _gathered(wanted, options)
+        elif each.name in options:
+            values[each.name] = _as_declared(wanted, options.pop(each.name), each.name)
+    return kind(**values)
+
+
+def _as_declared(kind: Any, value: Any, name: str) -> Any:
+    """A value in the form that the command line gives it."""
+    if get_origin(kind) is list:
+        return [value] if isinstance(value, str) else list(value)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return member_of(kind, value, name)
+    return value
+
+
+def member_of(kind: type[Member], value: Any, name: str) -> Member:
+    """A member of an enumeration by its value.
+
+    Args:
+        kind: the enumeration.
+        value: of the member, or the member.
+        name: of the option, for the error.
+
+    Raises:
+        BadOption: there is none, with those there are.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise BadOption(f"{name} {value!r}: give one of {known}") from None
+
+
+def _opened(given: dict[str, Any], how: Running) -> tuple[dict[str, Session], dict[str, ImageSet]]:
+    """What was given opened, by the words that stand for it, which take its place."""
+    opened: dict[str, Session] = {}
+    sets: dict[str, ImageSet] = {}
+    for name, value in given.items():
+        spec = getattr(value, "spec", None)
+        if spec is None:
+            continue
+        given[name] = spec
+        if hasattr(value, "module"):  # a model
+            from convscope.experiments.session import session_of
+
+            opened[spec] = session_of(value, how)
+        else:
+            sets[spec] = value
+    return opened, sets
 
 
 _READING = {f"--{each.name.replace('_', '-')}" for each in dataclasses.fields(Reading)}
