@@ -16,8 +16,8 @@ import convscope
 SOURCE = Path(convscope.__file__).parent
 FLOORS = (
     "version", "errors", "progress", "record", "text", "geometry", "stats", "store", "scenes",
-    "images", "distributed", "network", "models", "scan", "methods", "atlas", "live", "training",
-    "experiments", "report", "cli",
+    "images", "distributed", "execution", "network", "models", "scan", "methods", "atlas", "live",
+    "training", "experiments", "report", "cli",
 )  # fmt: skip
 DOORS = ("__init__.py", "__main__.py", "verbs.py")  # above all floors
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from convscope.cli.app import main
+from convscope.experiments.diagnosis.trial import TrialPlan
 from convscope.experiments.paper import reproduction as paper
 from convscope.experiments.paper.plan import QUICK
 from convscope.experiments.paper.run_context import RunContext
@@ -70,7 +71,7 @@ ASKED = {
 }  # fmt: skip
 ELSEWHERE = {  # where it is done, and how it is told, is no setting
     "out", "folder", "pieces", "resume", "device", "workers", "progress", "network", "keeping",
-    "title", "ranks", "commits", "results",
+    "title", "ranks", "commits", "results", "how",
 }  # fmt: skip
 
 
@@ -237,13 +238,8 @@ def test_the_command_of_the_remedy_trains_what_the_stage_trained(run: Run, tmp_p
     told = stopped("experiments.diagnosis.trial", "try_remedies", words, tmp_path)
     recipe = replace(lab.recipe("alexnet", SEED), keep_epochs=())
     assert told == {
-        "architecture": lab.architecture("alexnet"),
-        "recipe": recipe,
-        "images": lab.train.identity(),
-        "validation": lab.val.identity(),
-        "findings": None,
-        "notes": True,
-        "seeds": list(lab.seeds),
+        "plan": TrialPlan(lab.architecture("alexnet"), recipe, None, True, lab.seeds),
+        "data": [lab.train.identity(), lab.val.identity()],
     }
 
 

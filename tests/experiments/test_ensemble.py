@@ -298,7 +298,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for name, wanted, seed in (
         ("a0", tiny, 0), ("a1", tiny, 1), ("b0", tiny.with_maps({2: 9}), 0),
     ):  # fmt: skip
-        train(wanted, *sets, replace(recipe, seed=seed), place / name)
+        train(wanted, sets, replace(recipe, seed=seed), place / name)
         made.append(place / name)
     return made
 

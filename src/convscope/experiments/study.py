@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from convscope.distributed import Ranks
+    from convscope.execution import Execution
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
     from convscope.store.results import ResultStore
@@ -216,6 +217,17 @@ class Context:
         from convscope.experiments.session import choose_device
 
         return choose_device(self.running.device)
+
+    @property
+    def execution(self) -> Execution:
+        """How it runs: the device, the workers, the processes, and who is told of it.
+
+        Raises:
+            BadOption: cuda was asked for and is not there.
+        """
+        from convscope.execution import Execution
+
+        return Execution(self.device, self.running.workers, self.together(), self.progress)
 
     def together(self) -> Ranks:
         """The processes that share the work."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,7 +117,7 @@ class Storing:
         """The same as the training loop takes it."""
         from convscope.training.loop import CheckpointPolicy
 
-        return CheckpointPolicy(resume, self.checkpoint_every, self.tensorboard)
+        return CheckpointPolicy(resume, self.checkpoint_every, self.tensorboard, self.cache)
 
 
 @dataclass(frozen=True)
@@ -188,12 +188,12 @@ class TrainStudy(Study):
         from convscope.training import loop
 
         assert context.out is not None
-        out, ranks, keeping = context.out, context.together(), self.storing.policy(context.resume)
+        out, keeping = context.out, self.storing.policy(context.resume)
+        how = replace(context.execution, workers=workers_or(context.running))
         try:
             if context.lesson is not None:
                 result = loop.train_on(
-                    architecture, context.lesson, recipe, out,
-                    device=context.device, keeping=keeping, ranks=ranks, progress=context.progress,
+                    architecture, context.lesson, recipe, out, keeping=keeping, how=how
                 )  # fmt: skip
             else:
                 images, validation = open_training_images(
@@ -201,10 +201,7 @@ class TrainStudy(Study):
                 )
                 context.facts(_facts(architecture, images, validation, recipe, context))
                 result = loop.train(
-                    architecture, images, validation, recipe, out,
-                    device=context.device, workers=workers_or(context.running),
-                    cache=self.storing.cache, keeping=keeping, ranks=ranks,
-                    progress=context.progress,
+                    architecture, (images, validation), recipe, out, keeping=keeping, how=how
                 )  # fmt: skip
         except (NonFinite, KeyboardInterrupt):
             _draw_stopped(out, recipe, context)

@@ -227,12 +227,11 @@ def _best_of(
         known = {layer: records.get(network.activation(layer), layer) for layer in layers}
         values = {layer: opened.layers[name].value[:, 0] for layer, name in known.items()}
     elif data is not None:
+        from convscope.scan.engine import Scan
         from convscope.scan.strongest import strongest
 
-        tables = strongest(
-            network, session.images(data), session.model.preprocess,
-            {layer: network.activation(layer) for layer in layers}, 1, progress=progress,
-        )  # fmt: skip
+        scan = Scan(network, session.images(data), session.model.preprocess, progress=progress)
+        tables = strongest(scan, {layer: network.activation(layer) for layer in layers}, 1)
         values = {layer: tables[layer].value[:, 0] for layer in layers}
     else:
         return {}

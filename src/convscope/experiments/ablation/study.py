@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -151,7 +151,7 @@ class AblateStudy(Study):
         def load() -> TrainingData:
             return load_training_data(
                 architecture, images, validation, recipe,
-                workers=workers_or(running), cache=self.cache, progress=context.progress,
+                cache=self.cache, how=replace(context.execution, workers=workers_or(running)),
             )  # fmt: skip
 
         return load() if self.cache is None else context.together().in_turn(load)

@@ -140,7 +140,7 @@ def run_trial(
     Returns:
         The trial, and the validation images, as they are called.
     """
-    from convscope.experiments.diagnosis.trial import try_remedies
+    from convscope.experiments.diagnosis.trial import TrialPlan, try_remedies
 
     architecture, recipe = _start(model, data, context.running, trying)
     images, validation = open_training_images(data, trying.val, architecture, context.running.seed)
@@ -153,13 +153,13 @@ def run_trial(
             "device": str(device),
         }
     )
+    plan = TrialPlan(
+        architecture, recipe, findings, trying.notes, range(recipe.seed, recipe.seed + seeds)
+    )
+    how = replace(context.execution, workers=workers_or(context.running))
     trial = try_remedies(
-        architecture, recipe, images, validation, findings=findings,
-        notes=trying.notes, seeds=range(recipe.seed, recipe.seed + seeds),
-        out=context.out, resume=context.resume, device=device,
-        workers=workers_or(context.running), progress=context.progress,
-        ranks=context.together(),
-    )  # fmt: skip
+        plan, (images, validation), out=context.out, resume=context.resume, how=how
+    )
     return trial, validation.spec
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from convscope.errors import BadData, BadOption
+from convscope.execution import Execution
 from convscope.experiments.ablation.variants import TABLE2
 from convscope.experiments.evolution.kept import kept_epochs
 from convscope.experiments.learning import options_for
@@ -198,8 +199,13 @@ class RunContext:
         """All networks of the plan learn from it: their inputs are of one size."""
         return load_training_data(
             self.architecture("zfnet"), self.train, self.val, self.recipe("zfnet", self.seed),
-            workers=self.workers, progress=self.progress,
+            how=self.execution,
         )  # fmt: skip
+
+    @property
+    def execution(self) -> Execution:
+        """How everything is computed here."""
+        return Execution(self.device, self.workers, progress=self.progress)
 
     @property
     def seeds(self) -> range:

@@ -59,10 +59,11 @@ def run_fig2(lab: RunContext, folder: Path) -> StageResult:
     labels = [images.label(index) for index in range(len(images))]
     before = lab.session(UNTRAINED)
     layers = {record.name: record.activation for record in atlas.manifest.layers}
-    start = strongest(
-        before.network, images, before.model.preprocess, layers, study.top,
+    scan = Scan(
+        before.network, images, before.model.preprocess,
         workers=lab.workers, progress=lab.say("untrained network"),
     )  # fmt: skip
+    start = strongest(scan, layers, study.top)
     grouping = Grouping(
         tuple(
             Purity(

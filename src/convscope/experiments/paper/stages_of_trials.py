@@ -71,9 +71,7 @@ def run_surroundings(lab: RunContext, folder: Path) -> StageResult:
     train, val = (lab.images(each + CONTEXT) for each in (lab.places.train, lab.places.val))
     recipe = replace(lab.recipe("zfnet", lab.seed), keep_epochs=())
     architecture, run = lab.architecture("zfnet"), folder / "telling"
-    lesson = load_training_data(
-        architecture, train, val, recipe, workers=lab.workers, progress=lab.progress
-    )
+    lesson = load_training_data(architecture, train, val, recipe, how=lab.execution)
     training = TrainStudy(
         architecture.name, train.spec, val.spec, learning=options_for(recipe, lab.base)
     )
@@ -83,9 +81,8 @@ def run_surroundings(lab: RunContext, folder: Path) -> StageResult:
     (_, plain), (_, telling) = outcome.more["models"]
     first, second = (network.study for network in outcome.of(Sensitivity).networks)
     elsewhere = evaluate(
-        telling.module.to(lab.device), lab.lesson.validation, lesson.mean, architecture.input_size,
-        device=lab.device,
-    )  # fmt: skip
+        telling.module.to(lab.device), lab.lesson.validation, lesson.mean, architecture.input_size
+    )
     surroundings = Surroundings(
         first, second,
         errors=(1 - lab.learned("zfnet", lab.seed).history[-1].val_accuracy, 1 - elsewhere.top1),

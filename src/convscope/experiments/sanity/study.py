@@ -84,7 +84,7 @@ class SanityStudy(Study):
         with context.results(self, session, images) as results:
             found = sanity(
                 network, looked_at, names, results,
-                seed=session.seed, ranks=context.together(), progress=context.progress,
+                seed=session.seed, how=context.execution,
             )  # fmt: skip
         return Outcome(
             found,
