@@ -432,6 +432,7 @@ def atlas(
     """
     from convscope.atlas.build import build_atlas
     from convscope.atlas.optimised import write_optimised
+    from convscope.execution import Execution
     from convscope.experiments.begun import as_begun
     from convscope.experiments.session import choose_device
     from convscope.methods.rules import rules_named
@@ -449,7 +450,7 @@ def atlas(
         device=chosen, progress=progress,
     )  # fmt: skip
     if optimised is not None:
-        write_optimised(opened, made, optimised, device=chosen, progress=progress)
+        write_optimised(opened, made, optimised, how=Execution(chosen, progress=progress))
     write_page(Path(out))
     return made
 

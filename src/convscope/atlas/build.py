@@ -50,8 +50,9 @@ from convscope.atlas.store import (
 )
 from convscope.atlas.tiles import KINDS, AtlasLayer
 from convscope.atlas.trust import CHECKS
-from convscope.distributed import ALONE, Ranks
+from convscope.distributed import Ranks
 from convscope.errors import BadData, BadInput, BadModel, BadOption
+from convscope.execution import ONE_PROCESS, Execution
 from convscope.images.image_set import ImageSet
 from convscope.methods.dependence import depends_on_image
 from convscope.methods.rules import DECONVNET, Rules
@@ -176,7 +177,8 @@ def build_atlas(
     search = Search(
         None if layers is None else tuple(layers), top, rules, batch_size, workers, plain, check
     )
-    write_atlas(model, images, out, search, resume=resume, device=device, progress=progress)
+    how = Execution(device, progress=progress)
+    write_atlas(model, images, out, search, resume=resume, how=how)
     return open_atlas(out)
 
 
@@ -187,9 +189,7 @@ def write_atlas(
     search: Search,
     *,
     resume: bool = False,
-    device: str = "cpu",
-    progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    how: Execution = ONE_PROCESS,
 ) -> None:
     """Build an atlas by one or several processes: all call this, the first writes the folder.
 
@@ -197,18 +197,18 @@ def write_atlas(
     interrupted may be resumed by any number of processes.
 
     Args:
-        model, images, out, resume, device, progress: as `build_atlas` has them.
+        model, images, out, resume: as `build_atlas` has them.
         search: what to look for, and how.
-        ranks: which of several processes this is.
+        how: on which device, and which of several processes this is.
 
     Raises:
         BadData: as `build_atlas`, or the processes find other images.
         BadModel: the processes have other weights.
         ConvscopeError: of other kinds, as `build_atlas`, in the first process.
     """
-    out = Path(out)
+    out, ranks = Path(out), how.ranks
     _check(search, images)
-    network = model.network().to(_device(device))
+    network = model.network().to(_device(how.device))
     names = layers_with_maps(network, search.layers)
     _check_same_inputs(model, images, ranks)
 
@@ -220,7 +220,7 @@ def write_atlas(
     try:
         with claim_atlas(out, plan, resume=resume) if ranks.first else nullcontext() as work:
             if ranks.from_first(lambda: work is not None):
-                job = _Job(model, images, out, network, plan, work, progress or silent, ranks)
+                job = _Job(model, images, out, network, plan, work, how.progress or silent, ranks)
                 job.run(search)
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -475,11 +475,11 @@ def _plan(
     )
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         line = str(error).splitlines()[0]
-        raise BadOption(f"device {name!r} cannot be used ({line}); cpu always can") from None
+        raise BadOption(f"device {str(name)!r} cannot be used ({line}); cpu always can") from None
     return device

@@ -188,6 +188,7 @@ def _write_atlas(
     """The atlas of the scenes, with its page."""
     from convscope.atlas.build import Search, write_atlas
     from convscope.atlas.store import open_atlas
+    from convscope.execution import Execution
     from convscope.report.page import write_page
 
     screen.say(f"2/3  atlas: what excites each feature map, over {len(scenes)} other scenes")
@@ -195,7 +196,7 @@ def _write_atlas(
         write_atlas(
             session.model, scenes, folder,
             Search(batch_size=running.batch_size, workers=running.workers),
-            resume=True, device=str(session.device), progress=progress,
+            resume=True, how=Execution(session.device, progress=progress),
         )  # fmt: skip
     write_page(folder)
     return open_atlas(folder)

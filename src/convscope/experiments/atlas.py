@@ -138,10 +138,8 @@ class AtlasStudy(Study):
         images = session.images(self.data)
         context.facts(_facts(session, images, search, ranks))
         write_atlas(
-            session.model, images, out, search,
-            resume=context.resume, device=str(session.device), progress=context.progress,
-            ranks=ranks,
-        )  # fmt: skip
+            session.model, images, out, search, resume=context.resume, how=context.execution
+        )
         if self.optimised is not None:
             self._optimise(session, context, out)
         return Outcome(
@@ -163,9 +161,7 @@ class AtlasStudy(Study):
             made = open_atlas(out)
             seconds = expected_seconds(session.model, made, layers, device=device)
             context.say(f"optimised pictures: about {duration(seconds / ranks.count)}")
-        write_optimised(
-            session.model, made, layers, device=device, progress=context.progress, ranks=ranks
-        )
+        write_optimised(session.model, made, layers, how=context.execution)
 
 
 def _facts(session: Session, images: ImageSet, search: Search, ranks: Ranks) -> dict[str, str]:
