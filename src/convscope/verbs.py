@@ -52,7 +52,7 @@ __all__ = [
     "visualize",
 ]
 
-Place = str | os.PathLike[str]
+PathLike = str | os.PathLike[str]
 Choice = TypeVar("Choice", bound=Enum)
 
 
@@ -256,7 +256,7 @@ def remove_units(
     images: int | None = None,
     draws: int = 999,
     seed: int = 0,
-    out: Place | None = None,
+    out: PathLike | None = None,
     resume: bool = False,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -343,7 +343,7 @@ def visualize(
     targets: str | Iterable[str],
     *,
     data: str | None = None,
-    atlas: Place | None = None,
+    atlas: PathLike | None = None,
     settings: AscentSettings | None = None,
     device: str = "auto",
     progress: Progress | None = None,
@@ -388,7 +388,7 @@ def visualize(
 def atlas(
     model: str | Model,
     images: str | ImageSet,
-    out: Place,
+    out: PathLike,
     *,
     layers: Iterable[str] | None = None,
     top: int = 9,
@@ -458,14 +458,14 @@ def atlas(
 def train(
     arch: str,
     data: str,
-    out: Place,
+    out: PathLike,
     *,
     val: str | None = None,
     recipe: str | Recipe | None = None,
     epochs: int | None = None,
     seed: int = 0,
     resume: bool = False,
-    cache: Place | None = None,
+    cache: PathLike | None = None,
     workers: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
@@ -516,7 +516,7 @@ def train(
 
 
 def paper(
-    out: Place,
+    out: PathLike,
     data: str = "scenes",
     *,
     quick: bool = False,
@@ -561,7 +561,7 @@ def paper(
 
 
 def demo(
-    out: Place = "runs/demo", *, quick: bool = False, seed: int = 0, device: str = "auto"
+    out: PathLike = "runs/demo", *, quick: bool = False, seed: int = 0, device: str = "auto"
 ) -> Path:
     """Train a small ZFNet on rendered scenes, and look inside it; the terminal says how far it is.
 
@@ -595,7 +595,7 @@ def _session(model: str | Model, device: str) -> Session:
     return session_of(model, running)
 
 
-def _context(out: Place, running: Running, resume: bool, progress: Progress | None) -> Context:
+def _context(out: PathLike, running: Running, resume: bool, progress: Progress | None) -> Context:
     """Where and how a study runs that draws on the way."""
     from convscope.experiments.study import Context
     from convscope.report.on_the_way import DrawnOnTheWay

@@ -24,7 +24,7 @@ from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.learning import choose_recipe
 from convscope.experiments.paper import reproduction as paper
 from convscope.experiments.paper import stages_of_figures, stages_of_tables, stages_of_trials
-from convscope.experiments.paper.plan import FULL, QUICK, Budget, StageOutcome, Table
+from convscope.experiments.paper.plan import FULL, QUICK, Budget, PaperTable, StageOutcome
 from convscope.experiments.paper.results import Averages, MultiResult, Trained, Trainings
 from convscope.experiments.paper.run_context import RunContext, data_of
 from convscope.experiments.paper.stage import Stage, StageResult
@@ -64,7 +64,7 @@ def counted(*counts: str, done: list[str], broken: set[str] | None = None) -> tu
             if broken and key in broken:
                 raise NonFinite(f"{key} met NaN")
             done.append(key)
-            return StageResult(Plain(len(done)), f"convscope {key}", Table(("a",), (("1",),)))
+            return StageResult(Plain(len(done)), f"convscope {key}", PaperTable(("a",), (("1",),)))
 
         return do
 
@@ -178,7 +178,8 @@ def test_another_budget_or_seed_does_not_go_on_in_the_same_folder(
 
 def test_an_outcome_survives_json() -> None:
     outcome = StageOutcome(
-        "one", "One", "Fig. 0", 1.5, "convscope one", {}, Table(("a", "b"), (("1", "2"),), "note"),
+        "one", "One", "Fig. 0", 1.5, "convscope one", {},
+        PaperTable(("a", "b"), (("1", "2"),), "note"),
         (("a.png", "a picture"),), (("a page", "one/index.html"),), ("words",),
     )  # fmt: skip
     assert StageOutcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
@@ -186,7 +187,7 @@ def test_an_outcome_survives_json() -> None:
 
 def test_a_table_whose_rows_do_not_fit_its_head_is_refused() -> None:
     with pytest.raises(ValueError, match=r"1 cells \('1',\) under 2 headings"):
-        Table(("a", "b"), (("1", "2"), ("1",)))
+        PaperTable(("a", "b"), (("1", "2"), ("1",)))
 
 
 def test_every_number_of_table_5_stands_under_its_heading() -> None:

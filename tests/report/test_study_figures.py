@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convscope.experiments.correctly_classified import Chosen
+from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.invariance.curves import invariance
@@ -94,7 +94,7 @@ class _Images:
 
 def test_a_study_has_a_row_an_image_and_its_scores() -> None:
     images = _Images(MOST_ROWS + 2)
-    chosen = [Chosen(index, index % 3, True) for index in range(len(images))]
+    chosen = [ChosenImage(index, index % 3, True) for index in range(len(images))]
     mask = np.zeros((SIDE, SIDE), bool)
     mask[4:12, 6:18] = True
     found = sensitivity(

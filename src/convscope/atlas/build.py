@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from convscope.atlas.checkpoint import Plan, WorkFolder, as_begun, claim_atlas
+from convscope.atlas.checkpoint import AtlasPlan, WorkFolder, claim_atlas, plan_as_begun
 from convscope.atlas.connections import connections
 from convscope.atlas.manifest import (
     DataRecord,
@@ -212,9 +212,9 @@ def write_atlas(
     names = layers_with_maps(network, search.layers)
     _check_same_inputs(model, images, ranks)
 
-    def planned() -> Plan:
+    def planned() -> AtlasPlan:
         plan = _plan(model, images, names, search, network)
-        return as_begun(out, plan) if resume else plan
+        return plan_as_begun(out, plan) if resume else plan
 
     plan = ranks.from_first(planned)
     try:
@@ -249,7 +249,7 @@ class _Job:
     images: ImageSet
     out: Path
     network: Network
-    plan: Plan
+    plan: AtlasPlan
     work: WorkFolder | None
     progress: Progress
     ranks: Ranks
@@ -395,7 +395,7 @@ class _Job:
         self, records: list[LayerRecord], seen: ScanState, batch: int, phases: dict[str, float]
     ) -> Manifest:
         """The manifest of the finished atlas; `phases` has the seconds by what was done."""
-        asked = {name: getattr(self.plan, name) for name in Plan.model_fields}
+        asked = {name: getattr(self.plan, name) for name in AtlasPlan.model_fields}
         del asked["layers"], asked["plain"]
         return Manifest(
             convscope_version=importlib.metadata.version("convscope"),
@@ -460,8 +460,8 @@ def _check_same_inputs(model: Model, images: ImageSet, ranks: Ranks) -> None:
 
 def _plan(
     model: Model, images: ImageSet, names: tuple[str, ...], search: Search, network: Network
-) -> Plan:
-    return Plan(
+) -> AtlasPlan:
+    return AtlasPlan(
         model=model_record(model, network),
         data=DataRecord(spec=images.spec, identity=images.identity(), count=len(images)),
         preprocess=preprocess_record(model.preprocess),

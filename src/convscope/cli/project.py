@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.outputs import check_output, write_arrays, write_figure
+from convscope.cli.outputs import check_output, write_arrays
 from convscope.cli.screen import Screen
 from convscope.experiments.options import (
     ImageArgument,
@@ -92,6 +92,8 @@ def project(
     if out.suffix.lower() == ".npz":
         write_arrays(out, _arrays(projections), record)
     else:
+        from convscope.report.style import write_figure
+
         write_figure(out, _figure(projections, session, picture, rules), record)
     table = _table(projections)
     screen.say("", *(_line(row) for row in table), "", f"Written: {out}")

@@ -174,12 +174,12 @@ def visualize_targets(
         BadOption: MACO without data, or settings that cannot work.
         BadData, NoSuchLayer, BadInput: The images or the atlas do not serve.
     """
-    from convscope.methods.ascent.loop import Method, maximise
+    from convscope.methods.ascent.loop import AscentMethod, maximise
     from convscope.methods.ascent.showing import canvas_of, shown_pictures
 
     preprocess = session.model.preprocess
     canvas = canvas_of(session.network, preprocess)
-    if settings.method is Method.MACO and data is not None and settings.examples is None:
+    if settings.method is AscentMethod.MACO and data is not None and settings.examples is None:
         settings = replace(settings, examples=example_images(session, session.images(data)))
     settings.check()
     best = _best_of(session, targets, data, atlas, progress)
@@ -189,7 +189,7 @@ def visualize_targets(
         channels = [target.channel for target in mine]
         told = partial(_told, progress, layer)
         ascent = maximise(session.network, layer, channels, canvas, settings, progress=told)
-        free = settings.method in (Method.ERHAN, Method.CLASS)
+        free = settings.method in (AscentMethod.ERHAN, AscentMethod.CLASS)
         pictures = shown_pictures(ascent, preprocess, free=free)
         for number, rgb in enumerate(pictures):
             target = mine[number // settings.variants]

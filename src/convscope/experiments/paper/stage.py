@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convscope.experiments.paper.plan import Table
+from convscope.experiments.paper.plan import PaperTable
 from convscope.experiments.paper.run_context import RunContext
 
 __all__ = ["Stage", "StageResult"]
@@ -27,7 +27,7 @@ class StageResult:
 
     result: Any
     command: str
-    table: Table | None = None
+    table: PaperTable | None = None
     words: tuple[str, ...] = ()
     pages: tuple[tuple[str, str], ...] = ()
 

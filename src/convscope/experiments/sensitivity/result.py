@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convscope.errors import BadData
-from convscope.experiments.correctly_classified import Chosen
+from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.number_words import interval_words, minus, plus_minus
 from convscope.experiments.sensitivity.pointing_game import (
     HARDLY,
@@ -49,7 +49,7 @@ class OccludedImage:
     """
 
     name: str
-    chosen: Chosen
+    chosen: ChosenImage
     maps: OcclusionMaps
     elsewhere: tuple[Elsewhere, ...]
     agreement: Agreement

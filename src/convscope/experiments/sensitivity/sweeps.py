@@ -17,7 +17,7 @@ from torch import Tensor
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData
 from convscope.execution import Execution
-from convscope.experiments.correctly_classified import Chosen, Truth, probabilities
+from convscope.experiments.correctly_classified import ChosenImage, Truth, probabilities
 from convscope.experiments.samples import in_random_order
 from convscope.experiments.sensitivity.pointing_game import agreement, on_object, point, scores
 from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
@@ -46,7 +46,7 @@ from convscope.store.results import Arrays
 
 __all__ = ["sensitivity"]
 
-Place = tuple[int, Unit]  # an image by its number, and a unit in it
+ImageUnit = tuple[int, Unit]  # an image by its number, and a unit in it
 
 OTHERS = 3  # images besides, in which a feature map is shown
 AMONG = 400  # images at most, in which they are looked for
@@ -62,7 +62,7 @@ def sensitivity(
     network: Network,
     images: ImageSet,
     preprocess: Preprocess,
-    chosen: Sequence[Chosen],
+    chosen: Sequence[ChosenImage],
     *,
     truth: Truth | None = None,
     occluder: Occluder | None = None,
@@ -210,7 +210,9 @@ def _without(network: Network, maps: OcclusionMaps, mask: Mask) -> tuple[float, 
     return bare, alone
 
 
-def _row(name: str, one: Chosen, maps: OcclusionMaps, arrays: Arrays, mask: Mask) -> OccludedImage:
+def _row(
+    name: str, one: ChosenImage, maps: OcclusionMaps, arrays: Arrays, mask: Mask
+) -> OccludedImage:
     row = OccludedImage(name, one, maps, elsewhere_from(arrays), agreement(maps))
     if mask is None:
         return row
@@ -227,7 +229,7 @@ def _row(name: str, one: Chosen, maps: OcclusionMaps, arrays: Arrays, mask: Mask
     )
 
 
-def _places_elsewhere(table: Arrays, unit: Unit, index: int, others: int) -> list[Place]:
+def _places_elsewhere(table: Arrays, unit: Unit, index: int, others: int) -> list[ImageUnit]:
     """Where a map is strongest in other images: at most so many, each with the image's number."""
     return [
         (int(image), unit.at(int(row), int(column)) if unit.position else unit)
@@ -240,7 +242,7 @@ def _places_elsewhere(table: Arrays, unit: Unit, index: int, others: int) -> lis
 
 
 def _elsewhere(
-    network: Network, images: ImageSet, preprocess: Preprocess, places: Sequence[Place]
+    network: Network, images: ImageSet, preprocess: Preprocess, places: Sequence[ImageUnit]
 ) -> tuple[Elsewhere, ...]:
     """A map's projection in each of these images."""
     if not places:

@@ -22,7 +22,7 @@ from convscope.methods.ascent.parametrisations import (
     Count,
     FourierPictures,
     MagnitudePictures,
-    Pictures,
+    PictureParameters,
     PixelPictures,
     SpherePictures,
     magnitude_of,
@@ -34,13 +34,21 @@ from convscope.network.graph import Graph
 from convscope.network.local.receptive_windows import receptive_windows_of
 from convscope.progress import Progress, silent
 
-__all__ = ["Ascent", "AscentSettings", "Forward", "Method", "forward_to", "maximise", "optimise"]
+__all__ = [
+    "Ascent",
+    "AscentMethod",
+    "AscentSettings",
+    "Forward",
+    "forward_to",
+    "maximise",
+    "optimise",
+]
 
 BATCH = 8
 """Pictures that are optimised together."""
 
 
-class Method(StrEnum):
+class AscentMethod(StrEnum):
     """How a picture is parametrised and kept like an image."""
 
     FOURIER = "fourier"
@@ -72,7 +80,7 @@ class AscentSettings:
         seed: of everything that is drawn.
     """
 
-    method: Method = Method.FOURIER
+    method: AscentMethod = AscentMethod.FOURIER
     steps: int = 128
     size: tuple[int, int] | None = None
     negative: bool = False
@@ -93,7 +101,7 @@ class AscentSettings:
             raise BadOption(f"{self.steps} steps, {self.variants} variants: 1 or more")
         if self.size is not None and min(self.size) < 1:
             raise BadOption(f"size {self.size}: 1 pixel or more")
-        if self.method is Method.MACO and (self.examples is None or len(self.examples) == 0):
+        if self.method is AscentMethod.MACO and (self.examples is None or len(self.examples) == 0):
             raise BadOption("maco keeps the magnitudes of images: give some (--data)")
 
 
@@ -178,7 +186,7 @@ def forward_to(network: Graph, layer: str) -> Frame:
 
 
 def optimise(
-    pictures: Pictures,
+    pictures: PictureParameters,
     objective: Objective,
     forward: Forward,
     steps: int,
@@ -264,17 +272,17 @@ def maximise(
 
 def _pictures(
     canvas: Canvas, settings: AscentSettings, count: Count, generator: torch.Generator
-) -> Pictures:
-    if settings.method is Method.MACO:
+) -> PictureParameters:
+    if settings.method is AscentMethod.MACO:
         assert settings.examples is not None
         resized = torch.nn.functional.interpolate(
             settings.examples.to(canvas.low), canvas.shape[1:], mode="bilinear", antialias=True
         )
         return MagnitudePictures(canvas, magnitude_of(canvas, resized), count, generator)
-    if settings.method is Method.ERHAN:
+    if settings.method is AscentMethod.ERHAN:
         norm = settings.norm or float((canvas.high - canvas.low).norm()) / 4
         return SpherePictures(canvas, norm, count, generator)
-    if settings.method is Method.CLASS:
+    if settings.method is AscentMethod.CLASS:
         return PixelPictures(canvas, count)
     return FourierPictures(canvas, count, generator)
 
@@ -285,7 +293,7 @@ def _objective(
     objective = units(layer, channels)
     if settings.negative:
         objective = -objective
-    if settings.method is Method.CLASS:
+    if settings.method is AscentMethod.CLASS:
         objective = objective - small(settings.penalty / canvas.low.numel())
     if settings.variants > 1:
         objective = objective + diversity(layer, len(channels) // settings.variants)
@@ -295,7 +303,7 @@ def _objective(
 def _transforms(settings: AscentSettings) -> Transforms:
     if settings.transforms is not None:
         return settings.transforms
-    still = settings.method in (Method.ERHAN, Method.CLASS)  # as published
+    still = settings.method in (AscentMethod.ERHAN, AscentMethod.CLASS)  # as published
     return STILL if still else Transforms()
 
 
