@@ -17,6 +17,7 @@ from convscope.experiments.options import (
     RulesName,
     RulesOption,
     Running,
+    UnitsArgument,
 )
 from convscope.experiments.session import Picture, Session, open_session
 
@@ -36,14 +37,7 @@ class Projecting:
         rules: the method of projection.
     """
 
-    units: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="UNIT",
-            help="layer/channel (its strongest position) or layer/channel@row,column.",
-            show_default=False,
-        ),
-    ]
+    units: UnitsArgument
     out: Annotated[
         Path,
         typer.Option(

@@ -130,7 +130,7 @@ class AtlasStudy(Study):
         assert context.out is not None
         out, ranks, running = context.out, context.together(), context.running
         search = Search(
-            None if self.layers is None else split_names(self.layers, "--layers"), self.top,
+            split_names(self.layers, "--layers"), self.top,
             rules_named(self.rules), running.batch_size, running.workers, self.plain,
             self.check_best,
         )  # fmt: skip
@@ -142,11 +142,8 @@ class AtlasStudy(Study):
         )
         if self.optimised is not None:
             self._optimise(session, context, out)
-        return Outcome(
-            WrittenAtlas(out, ranks.from_first(lambda: open_atlas(out).manifest)),
-            session.record(),
-            random_weights=session.model.random_weights,
-        )
+        manifest = ranks.from_first(lambda: open_atlas(out).manifest)
+        return Outcome.on(session, WrittenAtlas(out, manifest), images.spec)
 
     def _optimise(self, session: Session, context: Context, out: Path) -> None:
         """Add optimised pictures to the finished atlas, and say beforehand how long it takes."""

@@ -117,6 +117,24 @@ class Outcome:
     random_weights: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def on(cls, session: Session, result: Result, subtitle: str = "", **about: Any) -> Outcome:
+        """What was found in one network.
+
+        Args:
+            session: the network.
+            result: what was found.
+            subtitle: of the figures, after the network's name.
+            **about: what was used besides the network, JSON-able.
+        """
+        return cls(
+            result,
+            {**session.record(), **about},
+            f"{session.title()} · {subtitle}",
+            session.model.classes,
+            session.model.random_weights,
+        )
+
     def of(self, kind: type[Kind]) -> Kind:
         """The result, which is of that kind.
 
@@ -359,7 +377,7 @@ class Study(ABC):
         """The options by name, JSON-able: what a store keeps of them. Not the arguments, which say
         little of what they name, nor how a model is read, which its session knows."""
         return {
-            name.removeprefix("--").replace("-", "_"): plain(value)
+            name: plain(value)
             for kind, name, value, _ in _spread(self)
             if isinstance(kind, typer.models.OptionInfo) and name not in _READING
         }
@@ -380,7 +398,7 @@ class Study(ABC):
             if isinstance(kind, typer.models.ArgumentInfo):
                 words += value if isinstance(value, list | tuple) else [value]
             elif value != default:
-                words += _option_words(name, value)
+                words += _option_words(_option_name(kind, name), value)
         if seed is not None:
             words += ["--seed", seed]
         if out is not None:
@@ -482,11 +500,11 @@ def _opened(given: dict[str, Any], how: Running) -> tuple[dict[str, Session], di
     return opened, sets
 
 
-_READING = {f"--{each.name.replace('_', '-')}" for each in dataclasses.fields(Reading)}
+_READING = {each.name for each in dataclasses.fields(Reading)}
 
 
 def _spread(group: Any) -> Iterator[tuple[Any, str, Any, Any]]:
-    """(typer's declaration, name on the command line, value, default) of every field."""
+    """(typer's declaration, name, value, default) of every field."""
     hints = get_type_hints(type(group), include_extras=True)
     for each in dataclasses.fields(group):
         value, declared = getattr(group, each.name), hints[each.name]
@@ -494,12 +512,17 @@ def _spread(group: Any) -> Iterator[tuple[Any, str, Any, Any]]:
             yield from _spread(value)
             continue
         kind = declared.__metadata__[0]
-        named = next((d for d in kind.param_decls or () if d.startswith("--")), None)
-        name = (named or f"--{each.name.replace('_', '-')}").partition("/")[0]
         default = each.default
         if default is dataclasses.MISSING and each.default_factory is not dataclasses.MISSING:
             default = each.default_factory()
-        yield kind, name, value, default
+        yield kind, each.name, value, default
+
+
+def _option_name(kind: Any, name: str) -> str:
+    """An option's name on the command line: declared (`--try`, `--on/--off`), or the field's."""
+    declared = (kind.default, *(kind.param_decls or ()))  # typer takes the first as a default
+    named = (word for word in declared if isinstance(word, str) and word.startswith("--"))
+    return next(named, f"--{name.replace('_', '-')}").partition("/")[0]
 
 
 def _option_words(name: str, value: Any) -> list[Any]:

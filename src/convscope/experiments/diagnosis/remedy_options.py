@@ -35,6 +35,14 @@ _PANEL = "Trying the remedy"
 class TryOptions:
     """The loop closed: change the architecture as the findings ask, and train again."""
 
+    val: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help=VALIDATION,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     try_: Annotated[
         bool,
         typer.Option(
@@ -44,14 +52,12 @@ class TryOptions:
             rich_help_panel=_PANEL,
         ),
     ] = False
-    val: Annotated[
-        str | None,
+    notes: Annotated[
+        bool,
         typer.Option(
-            metavar="DATA",
-            help=VALIDATION,
-            rich_help_panel=_PANEL,
+            "--notes", help="Act on notes, too, not on faults alone.", rich_help_panel=_PANEL
         ),
-    ] = None
+    ] = False
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -76,12 +82,6 @@ class TryOptions:
             min=1, metavar="N", help="Overrides the recipe's value.", rich_help_panel=_PANEL
         ),
     ] = None
-    notes: Annotated[
-        bool,
-        typer.Option(
-            "--notes", help="Act on notes, too, not on faults alone.", rich_help_panel=_PANEL
-        ),
-    ] = False
 
 
 def check_trial(trying: TryOptions, model: str, data: str | None, against: str | None) -> None:

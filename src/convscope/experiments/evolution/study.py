@@ -88,7 +88,7 @@ class EvolveStudy(Study):
         evolution = evolve(
             folder,
             images,
-            layers=None if self.layers is None else split_names(self.layers, "--layers"),
+            layers=split_names(self.layers, "--layers"),
             maps=self.maps,
             measured=self.measured,
             epochs=None
