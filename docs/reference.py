@@ -21,7 +21,8 @@ INTRODUCTION = """\
 <!-- Written by `make docs` from what --help prints; edit the help texts in src/convscope/cli. -->
 
 Results go to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 bad input (one line on
-stderr says what and the remedy), 130 interrupted. `python -m convscope` is the same as `convscope`.
+stderr says what and the remedy), 130 interrupted, 143 told to end by SIGTERM. `python -m convscope`
+is the same as `convscope`.
 """
 
 

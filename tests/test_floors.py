@@ -15,11 +15,11 @@ import convscope
 
 SOURCE = Path(convscope.__file__).parent
 FLOORS = (
-    "version", "errors", "progress", "record", "text", "geometry", "stats", "store", "scenes",
-    "images", "distributed", "execution", "network", "models", "scan", "methods", "atlas", "live",
-    "training", "experiments", "report", "cli",
+    "version", "errors", "display", "progress", "record", "text", "ending", "geometry", "stats",
+    "store", "scenes", "images", "distributed", "execution", "network", "models", "scan",
+    "methods", "atlas", "live", "training", "experiments", "report", "cli",
 )  # fmt: skip
-DOORS = ("__init__.py", "__main__.py", "verbs.py")  # above all floors
+DOORS = ("__init__.py", "__main__.py", "verbs.py", "microscope.py")  # above all floors
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

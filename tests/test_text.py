@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convscope.errors import BadOption
-from convscope.text import split_integers, split_names, table
+from convscope.text import printable, split_integers, split_names, table
 
 
 def test_names_stand_between_commas():
@@ -42,3 +42,18 @@ def test_columns_are_as_wide_as_their_widest_cell():
         "conv1        96",
         "features.10  8",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("café 猫 7×7", "café 猫 7×7"),
+        ("\x1b]0;owned\x07\x9b31m", "\\x1b]0;owned\\x07\\x9b31m"),
+        ("exe\u202egnp.cat", "exe\\u202egnp.cat"),  # what follows would run from right to left
+        ("a\rb\nc\u2028d\udcff", "a\\rb\\nc\\u2028d\\udcff"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(text, shown):
+    assert printable(text) == shown
+    assert printable(shown) == shown
+    assert printable("one\ntwo\x1b", keep="\n") == "one\ntwo\\x1b"

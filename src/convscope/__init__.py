@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .methods.project import Projections, TargetProjections, project, project_target
     from .methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
     from .methods.targets import Target
+    from .microscope import Microscope, View, open
     from .models.zoo import open_model
     from .network.network import Layer, Network, open_network
     from .network.trace import Trace
@@ -63,12 +64,14 @@ _HOMES = {
     "TargetProjections": "methods.project",
     "Layer": "network.network",
     "LayerReader": "experiments.transfer.reading",
+    "Microscope": "microscope",
     "Network": "network.network",
     "Preprocess": "images.preprocess",
     "Projections": "methods.project",
     "Rules": "methods.rules",
     "Trace": "network.trace",
     "Unit": "network.unit",
+    "View": "microscope",
     "ablate": "experiments.ablation.equal_budget",
     "atlas": "verbs",
     "build_atlas": "atlas.build",
@@ -82,6 +85,7 @@ _HOMES = {
     "invariance": "experiments.invariance.curves",
     "layers": "verbs",
     "near_duplicates": "images.duplicates",
+    "open": "microscope",
     "occlude": "verbs",
     "open_atlas": "atlas.store",
     "open_images": "images.datasets",
@@ -107,6 +111,7 @@ __all__ = [
     "GUIDED",
     "Layer",
     "LayerReader",
+    "Microscope",
     "Network",
     "Preprocess",
     "Projections",
@@ -115,6 +120,7 @@ __all__ = [
     "TargetProjections",
     "Trace",
     "Unit",
+    "View",
     "ablate",
     "atlas",
     "build_atlas",
@@ -129,6 +135,7 @@ __all__ = [
     "layers",
     "near_duplicates",
     "occlude",
+    "open",
     "open_atlas",
     "open_images",
     "open_model",
@@ -165,6 +172,13 @@ class _Convscope(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Convscope
+
+
+def _for_notebooks() -> Any:
+    return import_module(".report.displays", __name__).for_notebooks()
+
+
+import_module(".display", __name__).draw_by(_for_notebooks)
 
 
 def __getattr__(name: str) -> Any:

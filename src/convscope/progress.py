@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["Progress", "counted_as", "named", "scaled", "silent"]
+from convscope.display import in_notebook
+
+__all__ = ["Progress", "bars", "counted_as", "named", "scaled", "silent"]
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total) whenever there is progress, such as ("images", 3, 1000)."""
@@ -57,3 +63,43 @@ def scaled(progress: Progress | None, whole: int) -> Progress | None:
 
 def silent(what: str, done: int, total: int) -> None:
     """Report progress to nobody."""
+
+
+@contextmanager
+def bars(shown: bool = True) -> Iterator[Progress]:
+    """Show progress as bars within a `with` statement, one for each thing that is counted.
+
+    They are tqdm's: widgets in a notebook, lines in a terminal. Where nobody watches, as in a file
+    or a pipe, there are none.
+
+    Args:
+        shown: False shows none anywhere.
+
+    Yields:
+        A progress function.
+
+    Example:
+        >>> with bars() as progress:
+        ...     progress("images", 1, 10)
+    """
+    if not (shown and (in_notebook() or sys.stderr.isatty())):
+        yield silent
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that ipywidgets is missing: the bar is text then
+        from tqdm.auto import tqdm
+
+    drawn: dict[str, Any] = {}
+
+    def advance(what: str, done: int, total: int) -> None:
+        if what not in drawn:
+            drawn[what] = tqdm(desc=what, initial=done, total=total)
+        bar = drawn[what]
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        yield advance
+    finally:
+        for bar in drawn.values():
+            bar.close()

@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, ClassVar
 
+from convscope.display import Brief
+
 __all__ = ["Record", "json_as", "key", "not_in_json", "plain"]
 
 _KEY = "json"
@@ -47,7 +49,7 @@ def not_in_json(**options: Any) -> Any:
     return field(metadata=key(None), **options)
 
 
-class Record:
+class Record(Brief):
     """Base class of the dataclasses that hold results.
 
     Attributes:

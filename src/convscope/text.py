@@ -8,7 +8,28 @@ from typing import Any, overload
 
 from convscope.errors import BadOption
 
-__all__ = ["split_integers", "split_names", "table"]
+__all__ = ["printable", "split_integers", "split_names", "table"]
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Escape what a terminal would obey, such as control characters and marks of direction.
+
+    Names of files, layers and classes, and the words of other libraries, are strangers' text. Line
+    breaks and bytes that are not UTF-8 are escaped too.
+
+    Args:
+        text: What is to be shown.
+        keep: Control characters that stay as they are.
+
+    Example:
+        >>> printable("dog\\x1b[2J")
+        'dog\\\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 @overload

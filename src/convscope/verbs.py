@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from convscope.experiments.options import Device, Reading, Running
 
 if TYPE_CHECKING:
-    from PIL import Image
-    from torch import Tensor
-
     from convscope.atlas.store import Atlas
     from convscope.experiments.checking import CheckedUnit
     from convscope.experiments.paper.reproduction import Reproduction
@@ -25,6 +22,7 @@ if TYPE_CHECKING:
     from convscope.experiments.session import Session
     from convscope.experiments.study import Context, Result
     from convscope.experiments.visualizing import OptimisedPicture
+    from convscope.images.given import Given
     from convscope.images.image_set import ImageSet
     from convscope.methods.ascent.loop import AscentSettings
     from convscope.methods.checks import CheckSettings
@@ -84,8 +82,8 @@ def layers(model: str | Model | Network, *, input: str | None = None) -> list[di
 
 
 def occlude(
-    model: str | Model,
-    image: str | Image.Image | Tensor,
+    model: str | Model | Session,
+    image: Given,
     *,
     size: int | None = None,
     stride: int | None = None,
@@ -103,8 +101,8 @@ def occlude(
 
     Args:
         model: a MODEL of the command line, or an opened model.
-        image: an IMAGE of the command line (a file, or DATA#NAME), a picture, or a preprocessed
-            tensor (3, H, W).
+        image: an IMAGE of the command line (a file, or DATA#NAME), a path, a picture of Pillow's,
+            an array of pixels (uint8, or floats within 0 to 1), or a preprocessed tensor (3, H, W).
         size, stride: the occluder's side and step, in pixels.
         fill: its colour, as `convscope occlude --fill` has it.
         target: the class to watch, by index or name; None is the predicted one. Or any function of
@@ -141,7 +139,7 @@ def occlude(
     session = _session(model, device)
     _, height, width = session.model.input_shape
     return sweep_occluder(
-        session.network, _tensor(session, image), Occluder.fitting(height, width, size, stride),
+        session.network, session.input(image)[1], Occluder.fitting(height, width, size, stride),
         fill=read_fill(fill, session), batch_size=batch_size, progress=progress,
         method=_one_of(Method, method), precision=_one_of(SweepPrecision, precision),
         **{**watching.watched(session), **({} if words else {"target": target})},
@@ -149,8 +147,8 @@ def occlude(
 
 
 def contrast(
-    model: str | Model,
-    image: str | Image.Image | Tensor,
+    model: str | Model | Session,
+    image: Given,
     unit: str,
     *,
     size: int | None = None,
@@ -189,14 +187,14 @@ def contrast(
 
     session = _session(model, device)
     return contrastive_occlusion(
-        session.network, _tensor(session, image), unit,
+        session.network, session.input(image)[1], unit,
         partial(fitting_box, size=size, stride=stride), fill=read_fill(fill, session),
     )  # fmt: skip
 
 
 def check(
-    model: str | Model,
-    image: str | Image.Image,
+    model: str | Model | Session,
+    image: Given,
     units: str | Iterable[str],
     *,
     rules: str | Rules = "deconvnet",
@@ -208,8 +206,8 @@ def check(
 
     Args:
         model: a MODEL of the command line, or an opened model.
-        image: an IMAGE of the command line, a picture, or DATA: each unit is then seen in the
-            image that excites its feature map most.
+        image: as of `occlude`, or DATA of the command line: each unit is then seen in the image
+            that excites its feature map most.
         units: their addresses, `layer/channel` or, in one image, `layer/channel@row,column`.
         rules: the method of projection, or its name.
         settings: how carefully; None is the default.
@@ -232,14 +230,13 @@ def check(
         >>> unit.trust.specific.mean, unit.trust.sentence
     """
     from convscope.experiments.checking import check_units
-    from convscope.experiments.session import Picture
     from convscope.methods.checks import CheckSettings
     from convscope.methods.rules import rules_named
 
     session = _session(model, device)
     return check_units(
         session,
-        image if isinstance(image, str) else Picture("the image", image),
+        image,
         [units] if isinstance(units, str) else list(units),
         rules_named(rules) if isinstance(rules, str) else rules,
         settings or CheckSettings(),
@@ -248,7 +245,7 @@ def check(
 
 
 def remove_units(
-    model: str | Model,
+    model: str | Model | Session,
     data: str | ImageSet,
     units: str | Iterable[str],
     *,
@@ -339,7 +336,7 @@ def sanity(model: str, data: str, **options: Any) -> Sanity:
 
 
 def visualize(
-    model: str | Model,
+    model: str | Model | Session,
     targets: str | Iterable[str],
     *,
     data: str | None = None,
@@ -586,9 +583,11 @@ def demo(
     return Path(out) / "index.html"
 
 
-def _session(model: str | Model, device: str) -> Session:
-    from convscope.experiments.session import open_session, session_of
+def _session(model: str | Model | Session, device: str) -> Session:
+    from convscope.experiments.session import Session, open_session, session_of
 
+    if isinstance(model, Session):
+        return model
     running = Running(_one_of(Device, device))
     if isinstance(model, str):
         return open_session(model, Reading(), running)
@@ -606,18 +605,6 @@ def _context(out: PathLike, running: Running, resume: bool, progress: Progress |
 def _write_page(found: Result, context: Context) -> None:
     assert context.drawing is not None and context.out is not None
     context.drawing.page(found, context.out)
-
-
-def _tensor(session: Session, image: str | Image.Image | Tensor) -> Tensor:
-    """An IMAGE, a picture or a preprocessed tensor as the network takes it, (3, H, W)."""
-    from torch import Tensor
-
-    from convscope.experiments.session import Picture
-
-    if isinstance(image, Tensor):
-        return image.to(session.device)
-    picture = session.picture(image) if isinstance(image, str) else Picture("the image", image)
-    return session.tensor(picture)[0]
 
 
 def _one_of(kind: type[Choice], value: str) -> Choice:

@@ -36,6 +36,19 @@ def test_with_json_stdout_holds_the_result_alone(capsys):
     assert err == "model  zfnet\ninput  3x72x72\nconvscope: careful\n"
 
 
+def test_a_strangers_name_cannot_speak_to_the_terminal(capsys):
+    name = "conv\x1b[2Jone"
+    Screen().say(f"{name}\n  twice")
+    Screen().warn(name)
+    out, err = capsys.readouterr()
+    assert out == "conv\\x1b[2Jone\n  twice\n"
+    assert err == "convscope: conv\\x1b[2Jone\n"
+    progress = _Lines(stream := io.StringIO())
+    progress(name, 0, 1)
+    progress(name, 1, 1)
+    assert stream.getvalue().startswith("conv\\x1b[2Jone: 1 of 1")
+
+
 def test_plain_progress_says_a_line_every_ten_seconds_and_the_end():
     clock, out = Clock(), io.StringIO()
     lines = _Lines(out, clock)

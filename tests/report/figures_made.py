@@ -55,12 +55,13 @@ from convscope.images.scaling import Scaling
 from convscope.methods.contrastive import ContrastiveMap
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
-from convscope.methods.project import Projections
+from convscope.methods.project import Projections, TargetProjections
 from convscope.methods.targets import Target, Watched
 from convscope.models.architectures import ARCHITECTURES
 from convscope.network.network import open_network
 from convscope.network.unit import Unit
 from convscope.report.ablation_figure import ablation_figure
+from convscope.report.atlas_unit_figure import atlas_unit_figure
 from convscope.report.chart_figure import chart_figure
 from convscope.report.contrast_figure import contrast_figure
 from convscope.report.correspondence_figure import correspondence_figure
@@ -74,7 +75,7 @@ from convscope.report.invariance_figure import invariance_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.optimised_figure import optimised_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
-from convscope.report.projection_figure import projection_figure
+from convscope.report.projection_figure import projection_figure, target_figure
 from convscope.report.removal_figure import removal_figure
 from convscope.report.sanity_figure import sanity_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
@@ -260,6 +261,22 @@ def projected(count: int) -> Figure:
     found = some_projections(count, layer=LAYER)
     return projection_figure(
         found, [some_picture()], unit_preprocess(), names=[FILE], title=TITLE, subtitle=RUN
+    )
+
+
+def target_projected(count: int) -> Figure:
+    found = TargetProjections(
+        noise(count, 3, HEIGHT, WIDTH) - 0.5,
+        noise(count),
+        Target(max, WORD),
+        torch.zeros(count).long(),
+    )
+    return target_figure(found, [some_picture()], unit_preprocess(), title=TITLE, subtitle=RUN)
+
+
+def atlas_unit(folder: Path) -> Figure:
+    return atlas_unit_figure(
+        open_atlas(build(folder / "atlas", names=(LAYER, "conv2")))[f"{LAYER}/0"]
     )
 
 
@@ -626,6 +643,11 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "many": Case(lambda _: numbers_drawn(20), (f"{LAYER} 19", RUN)),
     },
     depth_figure: {"four": Case(lambda _: depth_figure(several_objects(3)), (f"{LAYER}_3",))},
+    atlas_unit_figure: {"of a long name": Case(atlas_unit, (f"{LAYER}/0",))},
+    target_figure: {
+        "one": Case(lambda _: target_projected(1), (WORD, FILE, RUN)),
+        "several": Case(lambda _: target_projected(3), (WORD, FILE)),
+    },
     feature_grid_figure: {"two layers": Case(plated, (LAYER, FILE, RUN))},
     contact_figure: {
         "one": Case(lambda _: contacts(1), (CLASS,)),

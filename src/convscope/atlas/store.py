@@ -34,6 +34,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from convscope.atlas.entries import AtlasLayer, AtlasUnit
 from convscope.atlas.manifest import (
     SCHEMA_VERSION,
     DataRecord,
@@ -49,6 +50,7 @@ from convscope.atlas.manifest import (
 from convscope.atlas.sheets import MAPS_PER_SHEET, WALL, cell_box
 from convscope.atlas.statistics import Statistics, read_statistics
 from convscope.atlas.trust import TrustTable, read_trust, trust_of
+from convscope.display import Brief, Pictured, html_table
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.methods.checks import Trust
 from convscope.network.unit import Unit
@@ -75,7 +77,7 @@ WORK, PLAN = "work", "plan.json"  # of an unfinished atlas, see unfinished.py
 
 
 @dataclass(frozen=True, eq=False)
-class LayerTable:
+class LayerTable(Brief):
     """The strongest places of a layer's C feature maps, best first.
 
     Attributes:
@@ -111,7 +113,7 @@ class Layers(dict[str, LayerTable]):
         )
 
 
-class Atlas:
+class Atlas(Pictured):
     """A finished atlas, as `open_atlas` reads it.
 
     Attributes:
@@ -124,6 +126,7 @@ class Atlas:
         >>> atlas = convscope.open_atlas("atlas")
         >>> atlas.layers["conv5"].value[12]  # the strongest activations of feature map 12
         >>> atlas.patch("conv5", channel=12, rank=0).save("patch.png")
+        >>> atlas["conv5/12"].show()
     """
 
     def __init__(
@@ -135,6 +138,46 @@ class Atlas:
         self.layers = layers
         self._records = {record.name: record for record in manifest.layers}
         self._sheet = lru_cache(maxsize=16)(_open_sheet)
+
+    def __getitem__(self, address: str | Unit) -> AtlasUnit | AtlasLayer:
+        """A layer by its name, or a feature map by its address.
+
+        Args:
+            address: such as "conv5", or "conv5/12".
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+            NoSuchUnit: no such channel, or a position is given.
+
+        Example:
+            >>> atlas["conv5/12"].show()
+        """
+        if isinstance(address, str) and (address in self.layers or "/" not in address):
+            return AtlasLayer(self, self.record(address).name)
+        unit = Unit.parse(address)
+        if unit.position is not None:
+            raise NoSuchUnit(
+                f"{unit}: an atlas shows feature maps: leave the position out, as in "
+                f"{unit.layer}/{unit.channel}"
+            )
+        self._check(unit.layer, unit.channel, 0)
+        return AtlasUnit(self, unit.layer, unit.channel)
+
+    def __repr__(self) -> str:
+        about = self.manifest
+        maps = sum(layer.channels for layer in about.layers)
+        return (
+            f"<Atlas {about.model.title or about.model.spec} over {about.data.count} images of "
+            f"{about.data.spec}: {len(about.layers)} layers, {maps} maps, in {self.folder}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (layer.name, layer.channels, "x".join(map(str, layer.field.size)), layer.dead)
+            for layer in self.manifest.layers
+        )
+        head = ("layer", "maps", "each sees, px", "dead maps")
+        return html_table(head, rows, caption=repr(self).strip("<>"))
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -167,14 +210,14 @@ class Atlas:
             NoSuchUnit: no such channel.
             BadOption: no such rank.
         """
-        return self._cell("patch", layer, channel, rank)
+        return self.picture("patch", layer, channel, rank)
 
     def projection(self, layer: str, channel: int, rank: int) -> Image.Image:
         """The projection of the unit that a patch belongs to, scaled around grey.
 
         Args, result and errors are those of `patch`.
         """
-        return self._cell("projection", layer, channel, rank)
+        return self.picture("projection", layer, channel, rank)
 
     def spotlight(self, layer: str, channel: int, rank: int) -> Image.Image:
         """The patch, lit where its unit's projection has its energy.
@@ -184,7 +227,25 @@ class Atlas:
         Raises:
             BadOption: the atlas is a plain one, without spotlights.
         """
-        return self._cell("spotlight", layer, channel, rank)
+        return self.picture("spotlight", layer, channel, rank)
+
+    def picture(self, kind: str, layer: str, channel: int, rank: int) -> Image.Image:
+        """One of a winner's pictures, by the name of its kind.
+
+        Args:
+            kind: one of `kinds`.
+            layer, channel, rank: as of `patch`.
+
+        Raises:
+            NoSuchLayer, NoSuchUnit, BadOption: as `patch`, or there is no such kind.
+        """
+        record = self._check(layer, channel, rank)
+        if kind not in self.kinds:
+            raise BadOption(
+                f"the atlas in {self.folder} holds no {kind}s; make it anew, without --plain"
+            )
+        sheet = self._sheet(sheet_path(self.folder, record.slug, kind, channel // MAPS_PER_SHEET))
+        return sheet.crop(cell_box(channel, rank, record.tile))
 
     def trust(self, layer: str, channel: int, rank: int = 0) -> Trust | None:
         """How far a picture can be trusted, as far as the atlas knows.
@@ -372,15 +433,6 @@ class Atlas:
     def _position(table: LayerTable, channel: int, rank: int) -> tuple[int, int] | tuple[()]:
         row, column = int(table.row[channel, rank]), int(table.column[channel, rank])
         return (row, column) if row >= 0 else ()
-
-    def _cell(self, kind: str, layer: str, channel: int, rank: int) -> Image.Image:
-        record = self._check(layer, channel, rank)
-        if kind not in self.kinds:
-            raise BadOption(
-                f"the atlas in {self.folder} holds no {kind}s; make it anew, without --plain"
-            )
-        sheet = self._sheet(sheet_path(self.folder, record.slug, kind, channel // MAPS_PER_SHEET))
-        return sheet.crop(cell_box(channel, rank, record.tile))
 
     def _check(self, layer: str, channel: int, rank: int) -> LayerRecord:
         """A layer's record, if it has the channel and the atlas the rank."""

@@ -2,11 +2,13 @@
 
 The exit codes are
 
-    0  done      1  failed (NaN met, disk full, ...)      2  bad input      130  interrupted
+    0  done      1  failed (NaN met, disk full, ...)      2  bad input
+    130  interrupted (Ctrl-C)      143  told to end (SIGTERM)
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import warnings
@@ -22,28 +24,27 @@ from convscope.cli.occlude import occlude
 from convscope.cli.project import project
 from convscope.cli.verb import command_of, register
 from convscope.cli.visualize import visualize
+from convscope.ending import told_by, words_of
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
 from convscope.experiments.registry import STUDIES
 from convscope.experiments.study import Study
+from convscope.text import printable
 from convscope.version import __version__
 
-__all__ = ["VERBS", "app", "main"]
+__all__ = ["VERBS", "main", "whole_app"]
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 # Newer typer carries click inside itself, so click's own classes would not match: ask typer's.
 _WrongUsage: Any = typer.BadParameter.mro()[2]
 
-app = typer.Typer(
-    name="convscope",
-    rich_markup_mode="markdown",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
+NOTHING_TO_DO = ("The pynvml package is deprecated",)
+"""What torch says whenever it is loaded, of what else is installed; work is not touched by it."""
+
+COMPLETING = "_CONVSCOPE_COMPLETE"
+"""Set by a shell that asks how a line may go on."""
 
 
-@app.callback(invoke_without_command=True)
 def _convscope(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -69,11 +70,54 @@ VERBS: dict[str, Callable[..., None] | type[Study]] = {
 }
 """By name, in the order of --help."""
 
-for _verb in VERBS.values():
-    if isinstance(_verb, type):
-        command_of(app, _verb)
+
+def whole_app(*, names_only: bool = False) -> typer.Typer:
+    """The program with all of its verbs.
+
+    Args:
+        names_only: without the verbs' options, which take time to make and which nobody asks for
+            where no verb is run.
+    """
+    app = _app(add_completion=True)
+    app.callback(invoke_without_command=True)(_convscope)
+    for name, verb in VERBS.items():
+        if names_only:
+            app.command(name, help=inspect.getdoc(verb))(lambda: None)
+        else:
+            _add_verb(app, name)
+    return app
+
+
+def _app(**options: Any) -> typer.Typer:
+    return typer.Typer(
+        name="convscope",
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+        **options,
+    )
+
+
+def _add_verb(app: typer.Typer, name: str) -> None:
+    verb = VERBS[name]
+    if isinstance(verb, type):
+        command_of(app, verb)
     else:
-        register(app, _verb)
+        register(app, verb)
+
+
+def _command(words: Sequence[str]) -> tuple[Any, str, Sequence[str]]:
+    """What runs the words, what it is called, and its own words.
+
+    Words that begin with a verb are that verb's alone: to make all the others for it would take
+    longer than its help.
+    """
+    if not words or words[0] not in VERBS:
+        app = whole_app(names_only=COMPLETING not in os.environ)
+        return typer.main.get_command(app), "convscope", words
+    app = _app(add_completion=False)
+    _add_verb(app, words[0])
+    return typer.main.get_command(app), f"convscope {words[0]}", words[1:]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,23 +140,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
+            for words in NOTHING_TO_DO:
+                warnings.filterwarnings("ignore", message=words)
             return _run(arguments)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        return _complain(words_of(told_by()), INTERRUPTED)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     """Run the command line, and turn errors into a line and an exit code."""
-    command: Any = typer.main.get_command(app)
+    command, name, words = _command(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = command.main(
-            args=None if arguments is None else list(arguments),
-            prog_name="convscope",
-            standalone_mode=False,
-        )
+        code = command.main(args=list(words), prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except BadInput as error:
         return _complain(str(error), BAD_INPUT)
@@ -123,13 +165,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except _WrongUsage as error:
         return _complain(_usage(error), BAD_INPUT)
     except typer.Abort:
-        return _complain("interrupted", INTERRUPTED)
+        return _complain(words_of(told_by()), INTERRUPTED)
     except BrokenPipeError:
         raise
     except OSError as error:  # disk full, permission denied: the system's words and the file
         return _complain(str(error), FAILED)
     if code == INTERRUPTED:  # typer has turned the KeyboardInterrupt into its exit code
-        return _complain("interrupted", INTERRUPTED)
+        return _complain(words_of(told_by()), INTERRUPTED)
     return int(code or DONE)
 
 
@@ -150,7 +192,7 @@ def _let_idle_threads_sleep() -> None:
 
 def _complain(message: str, code: int) -> int:
     """Print one line on stderr, in one write, as other processes may print at the same moment."""
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     sys.stderr.write(f"convscope: {line}\n")
     return code
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from convscope.progress import Progress, silent
+from convscope.text import printable
 
 __all__ = ["Screen"]
 
@@ -35,7 +36,8 @@ class Screen:
     def say(self, *lines: str) -> None:
         """Print lines for a person."""
         for line in () if self.silent else lines:
-            print(line, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+            shown = printable(line, keep="\n")
+            print(shown, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def facts(self, facts: dict[str, str]) -> None:
         """Print names and values in two columns: what is used."""
@@ -45,7 +47,7 @@ class Screen:
     def warn(self, line: str) -> None:
         """Print what a person must know before believing the result, on stderr."""
         if not self.silent:
-            sys.stderr.write(f"convscope: {line}\n")
+            sys.stderr.write(f"convscope: {printable(line)}\n")
 
     def result(self, value: Any) -> None:
         """Print the result for a program, JSON-able, where one asked for it."""
@@ -105,7 +107,7 @@ class _Lines:
         if not (due or end):
             return
         self.printed_at, self.printed, self.finished = now, done, done >= total
-        print(self._line(done, total, now - self.began), file=self.out, flush=True)
+        print(printable(self._line(done, total, now - self.began)), file=self.out, flush=True)
 
     def _line(self, done: int, total: int, seconds: float) -> str:
         line = f"{self.what}: {done} of {total}"
@@ -131,7 +133,7 @@ def _bar() -> Iterator[Progress]:
             return Text("" if not speed else f"{speed:.3g}/s", style="progress.data.speed")
 
     columns = (
-        shown.TextColumn("{task.description}"),
+        shown.TextColumn("{task.description}", markup=False),
         shown.BarColumn(),
         shown.MofNCompleteColumn(),
         Rate(),
@@ -142,7 +144,7 @@ def _bar() -> Iterator[Progress]:
 
         def advance(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what, completed=done, total=total)
+                tasks[what] = bar.add_task(printable(what), completed=done, total=total)
             bar.update(tasks[what], completed=done, total=total)
 
         yield advance

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -40,14 +41,7 @@ def register(app: typer.Typer, verb: Callable[..., None]) -> None:
 
 def command_of(app: typer.Typer, study: type[Study]) -> None:
     """Make a study a command: its own options, where results go, and how it runs."""
-    hints = get_type_hints(study, include_extras=True)
-    parameters = [
-        inspect.Parameter(
-            each.name, inspect.Parameter.KEYWORD_ONLY,
-            default=_default(each), annotation=hints[each.name],
-        )
-        for each in dataclasses.fields(study)  # type: ignore[arg-type]
-    ]  # fmt: skip
+    parameters = list(_parameters(study))
     option = typer.Option(metavar=study.out_metavar, help=study.out_help, show_default=False)
     folder: Any = Annotated[Path, option]
     default: Any = inspect.Parameter.empty
@@ -161,7 +155,7 @@ def _add(
     command.__name__, command.__doc__ = name, words
     command.__annotations__ = {each.name: each.annotation for each in spread}
     command.__signature__ = inspect.Signature(spread)  # type: ignore[attr-defined]
-    app.command(name)(command)
+    app.command(name, context_settings=app.info.context_settings)(command)
 
 
 def _spread(given: inspect.Parameter) -> list[inspect.Parameter]:
@@ -169,11 +163,19 @@ def _spread(given: inspect.Parameter) -> list[inspect.Parameter]:
     keyword = inspect.Parameter.KEYWORD_ONLY
     if not dataclasses.is_dataclass(given.annotation):
         return [given.replace(kind=keyword)]
-    hints = get_type_hints(given.annotation, include_extras=True)
-    return [
+    group: Any = given.annotation
+    return list(_parameters(group))
+
+
+@cache  # a group is that of many verbs
+def _parameters(group: Any) -> tuple[inspect.Parameter, ...]:
+    """A dataclass' fields as parameters of a command."""
+    hints = get_type_hints(group, include_extras=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return tuple(
         inspect.Parameter(each.name, keyword, default=_default(each), annotation=hints[each.name])
-        for each in dataclasses.fields(given.annotation)
-    ]
+        for each in dataclasses.fields(group)
+    )
 
 
 def _default(given: Any) -> Any:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convscope.display import Brief
 from convscope.errors import BadData, BadOption
 from convscope.experiments.session import Picture, Session
 from convscope.progress import Progress
 
 if TYPE_CHECKING:
+    from convscope.images.given import Given
     from convscope.methods.checks import CheckSettings, Trust
     from convscope.methods.rules import Rules
     from convscope.network.unit import Unit
@@ -20,7 +22,7 @@ __all__ = ["CheckedUnit", "check_units"]
 
 
 @dataclass(frozen=True)
-class CheckedUnit:
+class CheckedUnit(Brief):
     """What was measured of one unit's picture, and the image that it was seen in."""
 
     image: str
@@ -33,7 +35,7 @@ class CheckedUnit:
 
 def check_units(
     session: Session,
-    source: str | Picture,
+    source: Given | Picture,
     units: Sequence[Unit | str],
     rules: Rules,
     settings: CheckSettings,
@@ -43,8 +45,8 @@ def check_units(
 
     Args:
         session: The network that has them.
-        source: An IMAGE or DATA of the command line, or a picture. Of DATA, each unit is seen in
-            the image that excites its feature map most.
+        source: An IMAGE or DATA of the command line, or an image as `images.given` reads it. Of
+            DATA, each unit is seen in the image that excites its feature map most.
         units: Feature maps, or units at a position of one image.
         rules: The method of projection.
         settings: How carefully.
@@ -60,10 +62,10 @@ def check_units(
     network = session.network
     wanted = [network.unit(unit) for unit in units]
     checker = Checker(network, rules, settings)
-    if isinstance(source, Picture) or _is_picture(source):
-        picture = source if isinstance(source, Picture) else session.picture(source)
-        trace = network.trace(session.tensor(picture), [unit.layer for unit in wanted])
-        return [CheckedUnit(picture.name, trust) for trust in checker.check(trace, wanted)]
+    if not isinstance(source, str) or _is_picture(source):
+        name, image = session.input(source)
+        trace = network.trace(image, [unit.layer for unit in wanted])
+        return [CheckedUnit(name, trust) for trust in checker.check(trace, wanted)]
     found = []
     for unit, number in zip(
         wanted, _strongest_images(session, source, wanted, progress), strict=True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convscope.display import Brief
 from convscope.errors import BadImage, BadOption
 from convscope.experiments.options import Device, Reading, Running
 from convscope.network.task import Task
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from convscope.images.given import Given
     from convscope.images.image_set import ImageSet
     from convscope.images.raster import AnyPicture
     from convscope.models.zoo import Model
@@ -28,7 +30,7 @@ UNTRAINED = "the weights are random: this says what the architecture does, untra
 
 
 @dataclass(frozen=True, eq=False)
-class Session:
+class Session(Brief):
     """A model ready to be looked into: its network on the device that was asked for.
 
     Attributes:
@@ -79,10 +81,7 @@ class Session:
 
     def title(self) -> str:
         """The model in a few words, for a figure."""
-        name, _, weights = self.model.spec.partition("@")
-        whose = ", random weights" if self.model.random_weights else ""
-        name = self.model.title or name
-        return f"{name}{'@' if weights else ''}{Path(weights).name}{whose}"
+        return self.model.name
 
     def images(self, spec: str) -> ImageSet:
         """Open a set of images; scenes are drawn at the input's size.
@@ -102,26 +101,55 @@ class Session:
             self.warn(line)
         return images
 
-    def picture(self, spec: str) -> Picture:
+    def picture(self, spec: Given | Picture) -> Picture:
         """Open one image.
 
         Args:
             spec: An image file, or DATA#NAME: one image of a data set, by its name or its number.
+                Or a picture of Pillow's, or an array, as `images.given` reads them.
 
         Raises:
             BadImage: The image is missing or corrupt, or the set has none of that name.
             BadData: There is no such set.
         """
         from convscope.images.files import read_picture
+        from convscope.images.given import decoded
 
+        if isinstance(spec, Picture):
+            return spec
+        if not isinstance(spec, str):
+            given = decoded(spec, self.model.preprocess.form)
+            return Picture(given.name, given.image, given.notes)
         data, hash_mark, name = spec.rpartition("#")
         if not hash_mark or not data or Path(spec).exists():
-            decoded = read_picture(spec, form=self.model.preprocess.form)
-            return Picture(Path(spec).name, decoded.image, decoded.notes)
+            file = read_picture(spec, form=self.model.preprocess.form)
+            return Picture(Path(spec).name, file.image, file.notes)
         images = self.images(data)
         index = _find(images, name)
         loaded = images.load(index, self.model.preprocess.form)
         return Picture(images.name(index), loaded.image, loaded.notes, images.label(index))
+
+    def input(self, image: Given | Picture | Tensor) -> tuple[str, Tensor]:
+        """An image in whatever form, as the network takes it, and what it is called.
+
+        Args:
+            image: As of `picture`. Or a tensor (C, H, W) or (1, C, H, W) that is preprocessed; one
+                of whole numbers is an array of pixels.
+
+        Shape:
+            The result: (C, H, W).
+
+        Raises:
+            BadImage, BadData: As `picture` and `tensor`.
+            BadInput: A tensor has another shape.
+        """
+        from convscope.images.given import THE_IMAGE, is_preprocessed
+        from convscope.methods.sweep import one_image
+
+        if is_preprocessed(image):
+            return THE_IMAGE, one_image(self.network, image)
+        picture = self.picture(image)
+        return picture.name, self.tensor(picture)[0]
 
     def tensor(self, picture: Picture) -> Tensor:
         """Preprocess a picture as the network takes it.
@@ -142,7 +170,7 @@ class Session:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Picture(Brief):
     """One image, upright, with the words for it.
 
     Attributes:
@@ -225,10 +253,12 @@ def choose_device(device: Device) -> torch.device:
     """
     import torch
 
+    if device is Device.CPU:  # without looking for a GPU: drivers have much to say then
+        return torch.device("cpu")
     there = torch.cuda.is_available()
     if device is Device.CUDA and not there:
         raise BadOption("--device cuda: PyTorch finds no GPU here; use --device cpu, or auto")
-    return torch.device("cuda" if device is not Device.CPU and there else "cpu")
+    return torch.device("cuda" if there else "cpu")
 
 
 def _find(images: ImageSet, name: str) -> int:

@@ -8,6 +8,7 @@ only inside its functions, so that `--help` answers at once.
 from __future__ import annotations
 
 import dataclasses
+import html
 import os
 import shlex
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, get_origin, 
 
 import typer
 
+from convscope.display import Brief, Pictured, html_image
 from convscope.errors import BadOption
 from convscope.experiments.options import Reading, Running
 from convscope.progress import Progress
@@ -70,7 +72,7 @@ class Chart:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-class Result(ABC):
+class Result(Pictured, ABC):
     """What a study found: a typed value that knows its JSON and its words.
 
     Most are a `Record` too, which has `to_dict` from its fields.
@@ -96,9 +98,21 @@ class Result(ABC):
         """The numbers to draw, where `report/drawing.py` has no figure for this kind of result."""
         return None
 
+    _outcome: Outcome | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The result with what was used to find it, as far as that is known."""
+        return self._outcome or Outcome(self, {})
+
+    def _repr_html_(self) -> str:
+        lines = html.escape("\n".join([*self.words(), *self.warnings()]))
+        picture = self._repr_png_()
+        return f"<pre>{lines}</pre>" + (html_image(picture) if picture is not None else "")
+
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Brief):
     """What running a study gave.
 
     Attributes:
@@ -433,7 +447,10 @@ def as_function(study: type[Study]) -> Callable[..., Result]:
             raise TypeError(f"{study.verb}() takes no {', '.join(given) or 'more arguments'}")
         made.check()
         folder = None if out is None else check_unused(out, resume=resume)
-        return made.run(Context(folder, how, resume, progress, opened=opened, sets=sets)).result
+        context = Context(folder, how, resume, progress, opened=opened, sets=sets)
+        outcome = made.run(context)
+        object.__setattr__(outcome.result, "_outcome", outcome)  # for its figures' words
+        return outcome.result
 
     call.__name__, call.__doc__ = study.verb.replace("-", "_"), study.__doc__
     return call
@@ -487,16 +504,17 @@ def _opened(given: dict[str, Any], how: Running) -> tuple[dict[str, Session], di
     opened: dict[str, Session] = {}
     sets: dict[str, ImageSet] = {}
     for name, value in given.items():
-        spec = getattr(value, "spec", None)
-        if spec is None:
-            continue
-        given[name] = spec
-        if hasattr(value, "module"):  # a model
+        if hasattr(value, "network") and hasattr(value, "model"):  # a session
+            given[name] = value.model.spec
+            opened[value.model.spec] = dataclasses.replace(value, seed=how.seed)
+        elif hasattr(value, "spec") and hasattr(value, "module"):  # a model
             from convscope.experiments.session import session_of
 
-            opened[spec] = session_of(value, how)
-        else:
-            sets[spec] = value
+            given[name] = value.spec
+            opened[value.spec] = session_of(value, how)
+        elif hasattr(value, "spec"):  # a set of images
+            given[name] = value.spec
+            sets[value.spec] = value
     return opened, sets
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convscope.display import Pictured
 from convscope.errors import BadData, BadOption, NoSuchUnit
 from convscope.experiments.naming import find_class
 from convscope.experiments.session import Session
@@ -50,7 +51,7 @@ class PictureTarget:
 
 
 @dataclass(frozen=True, eq=False)
-class OptimisedPicture:
+class OptimisedPicture(Pictured):
     """One optimised picture.
 
     Attributes:

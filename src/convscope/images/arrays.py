@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from convscope.errors import BadImage
 
-__all__ = ["ARRAYS", "is_array", "read_array"]
+__all__ = ["ARRAYS", "channels_last", "is_array", "read_array"]
 
 ARRAYS = {".npy"}  # extensions
 MAGIC = b"\x93NUMPY"
@@ -53,14 +53,24 @@ def read_array(data: bytes, name: str, channels: int, pixel_limit: int) -> NDArr
         raise BadImage(f"{name}: is no array of numbers: {reason[:120]}") from None
     if array.dtype.kind not in "biuf" or array.size == 0:
         raise BadImage(f"{name}: is an array of {array.dtype} {array.shape}, not of pixels")
-    pixels = _channels_last(array, name, channels)
+    pixels = channels_last(array, name, channels)
     if pixels.shape[0] * pixels.shape[1] > pixel_limit:
         rows, columns = pixels.shape[:2]
         raise BadImage(f"{name}: is {columns}×{rows}: more than {pixel_limit:,} pixels")
     return np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
 
 
-def _channels_last(array: NDArray[Any], name: str, channels: int) -> NDArray[Any]:
+def channels_last(array: NDArray[Any], name: str, channels: int) -> NDArray[Any]:
+    """Bring an array to (H, W, C), as the module's rules say.
+
+    Args:
+        array: Of two or three axes.
+        name: What errors call the picture.
+        channels: Of the network's input.
+
+    Raises:
+        BadImage: It has other axes.
+    """
     if array.ndim == 2:
         return array[..., None]
     if array.ndim == 3:

@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from convscope.errors import BadImage, BadOption
-from convscope.images.files import printable
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
+from convscope.text import printable
 
 AHEAD = 2  # batches
 

@@ -44,6 +44,7 @@ from convscope.images.arrays import is_array, read_array
 from convscope.images.colour_profile import profile_note
 from convscope.images.raster import RGB, AnyPicture, Form, as_raster, with_channels
 from convscope.images.tiff import Unsupported, read_tiff
+from convscope.text import printable
 
 BACKGROUND = (255, 255, 255)  # what lies behind transparent pixels
 PIXEL_LIMIT = 89_478_485  # Pillow's own default; its warning never gets to speak
@@ -185,7 +186,7 @@ def decode(data: bytes, name: str, form: Form = RGB, *, pixel_limit: int = PIXEL
     try:
         if is_array(data):
             samples = read_array(data, printable(name), form.channels, pixel_limit)
-            return _of_samples(samples, name, form, full_scale=False)
+            return of_samples(samples, name, form, full_scale=False)
         stored = None if form.is_rgb else _tiff_samples(data, name, form, pixel_limit)
         return stored or _decode(data, name, form, pixel_limit)
     except (BadImage, MemoryError):
@@ -234,7 +235,7 @@ def _tiff_samples(data: bytes, name: str, form: Form, pixel_limit: int) -> Decod
     samples = tiff.samples
     if tiff.orientation in UPRIGHT:
         samples = _array_turned(samples, tiff.orientation)
-    decoded = _of_samples(samples, name, form)
+    decoded = of_samples(samples, name, form)
     turned = (
         (f"EXIF orientation {tiff.orientation} applied",) if tiff.orientation in UPRIGHT else ()
     )
@@ -242,7 +243,7 @@ def _tiff_samples(data: bytes, name: str, form: Form, pixel_limit: int) -> Decod
     return Decoded(decoded.image, (*turned, *pages, *decoded.notes))
 
 
-def _of_samples(samples: Any, name: str, form: Form, *, full_scale: bool = True) -> Decoded:
+def of_samples(samples: Any, name: str, form: Form, *, full_scale: bool = True) -> Decoded:
     """Bring stored samples (H, W, C) to a form."""
     called = printable(name)
     raster, scaled = as_raster(samples, called, form, full_scale=full_scale)
@@ -284,17 +285,17 @@ def as_form(image: Image.Image, name: str, form: Form = RGB, *, sixteen: bool = 
     if mode.startswith("I") and (sixteen or form.range is not None):
         samples = np.asarray(image)
         samples = samples.astype(np.uint16) if sixteen else samples
-        return _of_samples(samples[..., None], name, form)
+        return of_samples(samples[..., None], name, form)
     if mode == "F" and form.range is not None:
-        return _of_samples(np.asarray(image)[..., None], name, form)
+        return of_samples(np.asarray(image)[..., None], name, form)
     alpha = "transparency" in image.info
     if mode == "L" and not alpha and form.channels != RGB.channels:
-        return _of_samples(np.asarray(image)[..., None], name, form)
+        return of_samples(np.asarray(image)[..., None], name, form)
     if (mode, form.channels) in (("RGBA", 4), ("LA", 2)):
-        decoded = _of_samples(np.asarray(image), name, form)
+        decoded = of_samples(np.asarray(image), name, form)
         return Decoded(decoded.image, ("alpha taken for a channel", *decoded.notes))
     decoded = as_rgb(image, name, sixteen=sixteen)
-    found = _of_samples(np.asarray(decoded.image), name, form)
+    found = of_samples(np.asarray(decoded.image), name, form)
     return Decoded(found.image, (*decoded.notes, *found.notes))
 
 
@@ -330,13 +331,6 @@ def as_rgb(image: Image.Image, name: str, *, sixteen: bool = False) -> Decoded:
 def bad_image(name: str, reason: str) -> BadImage:
     """Return the error `NAME: REASON` on one line, whatever characters the name holds."""
     return BadImage(f"{printable(name)}: {reason}")
-
-
-def printable(name: str) -> str:
-    """Escape line breaks, control characters and bytes that are not UTF-8 in a name."""
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 class _NotForPillow(Exception):
@@ -382,6 +376,11 @@ def _orientation(image: Image.Image) -> int:
         return image.getexif().get(ORIENTATION, 1)
     except Exception:  # broken EXIF does not make the pixels unreadable
         return 1
+
+
+def turned_upright(image: Image.Image) -> Image.Image:
+    """Turn a loaded picture as its EXIF data say."""
+    return _turned(image, _orientation(image), already=False)[0]
 
 
 def _turned(

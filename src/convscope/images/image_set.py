@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from convscope.display import Brief
 from convscope.errors import BadData, BadImage
-from convscope.images.files import Decoded, as_form, printable
+from convscope.images.files import Decoded, as_form
 from convscope.images.raster import RGB, AnyPicture, Form
+from convscope.text import printable
 
 MOST_NAMED = 10  # of what was left out of a set
 UNREADABLE = "unreadable"  # in the identity, in place of the digest of bytes nobody could read
@@ -82,7 +84,7 @@ class Loaded:
     notes: tuple[str, ...]
 
 
-class ImageSet(ABC):
+class ImageSet(Brief, ABC):
     """Base class of sets of images, counted from 0. Reading is safe from several threads at once.
 
     Attributes:
@@ -101,6 +103,10 @@ class ImageSet(ABC):
         self.spec = spec
         self.classes = classes
         self._digests: dict[int, bytes] = {}
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"<{type(self).__name__} {self.spec}: {len(self)} images{classes}>"
 
     def about_left_out(self) -> list[str]:
         """Say what was left out, a line for each of the first MOST_NAMED, and how many more."""

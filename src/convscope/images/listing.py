@@ -21,8 +21,9 @@ from pathlib import Path, PurePosixPath
 
 from convscope.errors import BadData
 from convscope.images.arrays import ARRAYS
-from convscope.images.files import EXTENSIONS, VIDEO, VIDEOS, printable
+from convscope.images.files import EXTENSIONS, VIDEO, VIDEOS
 from convscope.images.image_set import LeftOut
+from convscope.text import printable
 
 LEFT_BEHIND = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"}
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}

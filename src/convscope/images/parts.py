@@ -22,8 +22,8 @@ from typing import Any
 from convscope.errors import BadData, BadOption
 from convscope.images.archives import read_beside
 from convscope.images.datasets import SceneImages
-from convscope.images.files import printable
 from convscope.images.image_set import ImageSet
+from convscope.text import printable
 
 __all__ = ["Marked", "marked_images"]
 

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from convscope.display import Brief
 from convscope.errors import BadImage, BadOption
 from convscope.images.files import PIXEL_LIMIT
 from convscope.images.raster import RGB, AnyPicture, Form, Range, Raster, checked_range
@@ -32,6 +33,7 @@ from convscope.images.scaling import (
     Scaling,
     listed,
     read_recipe_file,
+    recipe_of,
 )
 
 CROP_SHARE = 0.875  # of the resized picture's side is kept by the crop: 224 of 256
@@ -58,7 +60,7 @@ class Fit(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Preprocess:
+class Preprocess(Brief):
     """What is done to a picture before the network sees it.
 
     Attributes:
@@ -450,6 +452,9 @@ class Preprocess:
             parts.append(f"shown: {', '.join(map(str, self.show_bands))}")
         return "; ".join(parts)
 
+    def __repr__(self) -> str:
+        return f"<Preprocess {self.describe()}>"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Preprocess) and self._key() == other._key()
 
@@ -464,7 +469,7 @@ class Preprocess:
 
 
 def choose_preprocess(
-    scaling: str,
+    scaling: str | Mapping[str, Any],
     shape: str | Iterable[int],
     fit: str = Fit.AUTO,
     *,
@@ -475,7 +480,8 @@ def choose_preprocess(
     """Make the Preprocess that the command line's words ask for.
 
     Args:
-        scaling: imagenet, unit, paper, caffe, or a YAML file of one's own (scaling.py).
+        scaling: imagenet, unit, paper, caffe, or a YAML file of one's own (scaling.py), or the
+            table that such a file holds.
         shape: 3x224x224, or three numbers.
         fit: auto, crop, stretch or none.
         mean: For `paper` only, as in `Preprocess`.
@@ -493,11 +499,11 @@ def choose_preprocess(
     if fit not in list(Fit):
         raise BadOption(f"fit {fit!r}: it is {', '.join(Fit)}")
     sides = parse_shape(shape) if isinstance(shape, str) else _checked_shape(shape)
-    if scaling in names:
+    if isinstance(scaling, str) and scaling in names:
         return Preprocess(sides, Scaling(scaling), Fit(fit), mean, None, range, show_bands)
-    if not scaling.lower().endswith((".yaml", ".yml")):
+    if isinstance(scaling, str) and not scaling.lower().endswith((".yaml", ".yml")):
         raise BadOption(f"preprocess {scaling!r}: it is {', '.join(names)}, or a file .yaml")
-    file = read_recipe_file(scaling)
+    file = read_recipe_file(scaling) if isinstance(scaling, str) else recipe_of(scaling)
     try:
         return Preprocess(
             sides, Scaling.CUSTOM, Fit(fit), mean, file.scaling,

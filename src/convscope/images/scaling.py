@@ -167,12 +167,7 @@ def read_recipe_file(path: str | Path) -> RecipeFile:
         read_recipe_file("sentinel.yaml").scaling.mean
     """
     try:
-        record = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(record, Mapping):
-            raise BadOption(f"not a table of {', '.join((*KEYS, *READING))}")
-        given = {key: record[key] for key in READING if record.get(key) is not None}
-        numbers = {key: value for key, value in record.items() if key not in READING}
-        return RecipeFile(CustomScaling.from_dict(numbers), **given)
+        return recipe_of(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise BadOption(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
@@ -182,6 +177,23 @@ def read_recipe_file(path: str | Path) -> RecipeFile:
 
 
 READING = ("range", "show_bands")
+
+
+def recipe_of(record: Any) -> RecipeFile:
+    """Read a recipe from the table that its file holds.
+
+    Raises:
+        BadOption: It is no such table.
+
+    Example:
+        >>> recipe_of({"scale": 1, "mean": 0.5, "std": 0.25}).scaling.std
+        (0.25,)
+    """
+    if not isinstance(record, Mapping):
+        raise BadOption(f"not a table of {', '.join((*KEYS, *READING))}")
+    given = {key: record[key] for key in READING if record.get(key) is not None}
+    numbers = {key: value for key, value in record.items() if key not in READING}
+    return RecipeFile(CustomScaling.from_dict(numbers), **given)
 
 
 def read_custom_scaling(path: str | Path) -> CustomScaling:

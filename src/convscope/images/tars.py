@@ -35,9 +35,10 @@ from typing import IO, Any
 
 from convscope.errors import BadData
 from convscope.images.archives import ArchiveImages
-from convscope.images.files import bad_image, check_bytes, printable
+from convscope.images.files import bad_image, check_bytes
 from convscope.images.image_set import LeftOut, utf8
 from convscope.images.listing import Labels, is_image_name, labels_as_written, labels_by_folder
+from convscope.text import printable
 
 __all__ = [
     "ByteRange",

@@ -3,7 +3,8 @@
 torchvision 0.20 and later register Python stand-ins for two of their compiled operators while they
 are imported, and fail when the compiled part is absent or was built for another torch:
 "operator torchvision::nms does not exist". Convscope uses none of these operators, so their
-schemas are declared, and the import is tried once more.
+schemas are declared, and the import is tried once more. Nobody is told: where a network does call
+one of them, torchvision's own error says that they are missing, and what to install.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-import warnings
 from types import ModuleType
 
 import torch
@@ -26,7 +26,7 @@ SCHEMAS = (
 
 @functools.cache
 def import_torchvision() -> ModuleType:
-    """Import torchvision. Warns once, as UserWarning, if its compiled part does not load.
+    """Import torchvision.
 
     Raises:
         BadModel: torchvision is not installed, or its import fails otherwise.
@@ -45,17 +45,10 @@ def import_torchvision() -> ModuleType:
     _forget_half_imported()
     _declare_schemas()
     try:
-        module = importlib.import_module("torchvision")
+        return importlib.import_module("torchvision")
     except Exception as error:
         _forget_half_imported()
         raise _broken(error) from error
-    warnings.warn(
-        f"torchvision's compiled operators do not load beside torch {torch.__version__}:"
-        " its networks and data sets work, its detection operators (nms, roi_align) do not",
-        UserWarning,
-        stacklevel=2,
-    )
-    return module
 
 
 def operators_are_missing(error: BaseException) -> bool:

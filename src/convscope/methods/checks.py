@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.display import Brief
 from convscope.methods.contrastive import NEIGHBOURS, strong_neighbours
 from convscope.methods.masking import Place, place, strongest_places
 from convscope.methods.own_block import own_block, with_block_redrawn
@@ -59,7 +60,7 @@ class CheckSettings:
 
 
 @dataclass(frozen=True)
-class Trust:
+class Trust(Brief):
     """How far one picture can be trusted.
 
     Attributes:
@@ -81,6 +82,9 @@ class Trust:
     own_weights: Estimate | None
     neighbours: tuple[Unit, ...]
     twin: Unit | None
+
+    def __repr__(self) -> str:
+        return f"Trust({self.unit}: {self.sentence})"
 
     @property
     def in_place(self) -> bool:

@@ -7,6 +7,7 @@ its strongest neighbours at the same position lose, is the unit's own.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.display import Pictured
 from convscope.errors import BadInput, BadOption
 from convscope.geometry.box import Box
 from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, fill_planes
 from convscope.methods.sweep import one_image
+from convscope.network.legend import Legend
 from convscope.network.local.grouping import BoxGrid
 from convscope.network.local.incremental import IncrementalSweep
 from convscope.network.network import Network
@@ -40,7 +43,7 @@ NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class ContrastiveMap:
+class ContrastiveMap(Pictured):
     """What a unit, and its neighbours, lose with a box at each of R x C positions.
 
     Attributes:
@@ -55,6 +58,8 @@ class ContrastiveMap:
         occluder: the box's size and step.
         field: the unit's receptive field, not clipped to the image.
         seen: what of it lies in the image; boxes that cross its edge are cut.
+        image: (C, H, W), preprocessed.
+        legend: how figures show the image.
     """
 
     drop: Tensor
@@ -67,6 +72,14 @@ class ContrastiveMap:
     occluder: Occluder
     field: Box
     seen: Box
+    image: Tensor | None = None
+    legend: Legend = dataclasses.field(default_factory=Legend)
+
+    def __repr__(self) -> str:
+        rows, columns = self.drop.shape
+        i, j = self.strongest
+        own = f"at most {float(self.contrast[i, j]):.2f} is its own, at {self.box(i, j).as_tuple()}"
+        return f"<ContrastiveMap {rows}x{columns} of {self.unit}: {own}>"
 
     @property
     def contrast(self) -> Tensor:
@@ -195,7 +208,8 @@ def contrastive_occlusion(
     asked = ContrastQuestion.of(trace, unit, occluder, neighbours=neighbours)
     planes = fill_planes(fill, image)
     sweep = IncrementalSweep(network, asked.boxes, points=asked.points)
-    return asked.answer(sweep.run(image, planes)[1])
+    found = asked.answer(sweep.run(image, planes)[1])
+    return dataclasses.replace(found, image=widened(image.cpu()), legend=network.legend)
 
 
 @dataclass(frozen=True, eq=False)

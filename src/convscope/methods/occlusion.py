@@ -146,6 +146,7 @@ def occlude(
         fill=widened(fill_planes(fill, image).cpu()),
         occluder=occluder,
         rounding=result.rounding,
+        legend=network.legend,
     )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from convscope.display import Brief, Pictured
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
 from convscope.methods.occluder import Occluder
 from convscope.methods.sweep import Rounding
 from convscope.methods.targets import Watched
+from convscope.network.legend import Legend
 from convscope.network.unit import Unit
 
 __all__ = ["ClassMaps", "OcclusionMaps", "TargetMaps"]
@@ -26,7 +28,7 @@ NOTHING = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class ClassMaps:
+class ClassMaps(Brief):
     """What a network that classifies answers at R x C positions of the occluder.
 
     Attributes:
@@ -66,7 +68,7 @@ class ClassMaps:
 
 
 @dataclass(frozen=True, eq=False)
-class TargetMaps:
+class TargetMaps(Brief):
     """A target's value at R x C positions of the occluder.
 
     Attributes:
@@ -84,7 +86,7 @@ class TargetMaps:
 
 
 @dataclass(frozen=True, eq=False)
-class OcclusionMaps:
+class OcclusionMaps(Pictured):
     """The numbers of the paper's Fig. 6 for one image, at R x C positions of the occluder.
 
     Attributes:
@@ -102,6 +104,7 @@ class OcclusionMaps:
         image: The image, preprocessed.
         fill: What the occluder shows, preprocessed.
         rounding: What was lost by fewer bits; None in float32.
+        legend: How figures show the image and name its class.
 
     Shape:
         activity: (R, C). rows: (R,), int64. columns: (C,), int64.
@@ -124,6 +127,12 @@ class OcclusionMaps:
     fill: Tensor
     occluder: Occluder
     rounding: Rounding | None = None
+    legend: Legend = field(default_factory=Legend, repr=False)
+
+    def __repr__(self) -> str:
+        rows, columns = self.value.shape
+        found = f"{self.quantity} {self.base_value:.4g}, down to {float(self.value.min()):.4g}"
+        return f"<OcclusionMaps {rows}x{columns}, occluder {self.occluder}: {found}>"
 
     # -- of both kinds of answer
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from convscope.display import LISTED, Pictured
 from convscope.errors import BadInput, NonFinite
 from convscope.geometry.box import Box
 from convscope.methods.descent import (
@@ -25,6 +26,7 @@ from convscope.methods.rules import DECONVNET, GRADIENT, InitialSignal, Rules
 from convscope.methods.targets import Function, Target
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
+from convscope.network.legend import Legend
 from convscope.network.local.receptive_windows import SavedActivations, SavedInCrops, SavedInMaps
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
@@ -33,7 +35,7 @@ __all__ = ["Projections", "TargetProjections", "project", "project_fields", "pro
 
 
 @dataclass(frozen=True, eq=False)
-class Projections:
+class Projections(Pictured):
     """What `project` returns: one entry for each of U units.
 
     Attributes:
@@ -46,9 +48,13 @@ class Projections:
             not clipped to the image.
         units: The units, with the positions that were projected.
         images: The row of the trace that each unit was seen in.
+        inputs: The images of the trace, preprocessed.
+        legend: How figures show them.
+        rules: The method's name.
 
     Shape:
         fields: (3, h, w) each. activation: (U,). box: (U, 4), int64. images: (U,), int64.
+        inputs: (N, 3, H, W).
 
     Example:
         >>> projections = convscope.project(trace, ["conv2/1", "conv2/3"])
@@ -63,6 +69,14 @@ class Projections:
     box: Tensor
     units: tuple[Unit, ...]
     images: Tensor
+    inputs: Tensor | None = field(default=None, repr=False)
+    legend: Legend = field(default_factory=Legend, repr=False)
+    rules: str = ""
+
+    def __repr__(self) -> str:
+        pairs = zip(self.units, self.activation.tolist(), strict=True)
+        units = _listed(f"{unit} {value:.4g}" for unit, value in pairs)
+        return f"<Projections by {self.rules}: {units}>"
 
     @cached_property
     def projection(self) -> Tensor:
@@ -72,11 +86,11 @@ class Projections:
             (U, 3, H, W).
         """
         whole = self.activation.new_zeros((len(self.units), *self.shape))
-        for picture, field, place in zip(whole, self.fields, self.places, strict=True):
+        for picture, values, place in zip(whole, self.fields, self.places, strict=True):
             inside = place.clip(*self.shape[-2:])
             if inside.empty:  # the unit sees padding alone
                 continue
-            picture[:, inside.top : inside.bottom, inside.left : inside.right] = field[
+            picture[:, inside.top : inside.bottom, inside.left : inside.right] = values[
                 :,
                 inside.top - place.top : inside.bottom - place.top,
                 inside.left - place.left : inside.right - place.left,
@@ -158,11 +172,14 @@ def project(
         box=torch.tensor(boxes, dtype=torch.int64).reshape(-1, 4),
         units=tuple(seen),
         images=torch.tensor(rows, dtype=torch.int64),
+        inputs=pixels,
+        legend=network.legend,
+        rules=rules.name,
     )
 
 
 @dataclass(frozen=True, eq=False)
-class TargetProjections:
+class TargetProjections(Pictured):
     """What `project_target` returns, a row per image.
 
     Attributes:
@@ -170,9 +187,12 @@ class TargetProjections:
         value: The target's value in each image.
         target: What was projected.
         images: The row of the trace that each was seen in.
+        inputs: The images of the trace, preprocessed.
+        legend: How figures show them.
+        rules: The method's name.
 
     Shape:
-        projection: (U, C, H, W). value: (U,). images: (U,), int64.
+        projection: (U, C, H, W). value: (U,). images: (U,), int64. inputs: (N, C, H, W).
 
     Example:
         >>> convscope.project_target(trace, lambda scores: scores[1]).value.shape
@@ -183,6 +203,13 @@ class TargetProjections:
     value: Tensor
     target: Target
     images: Tensor
+    inputs: Tensor | None = field(default=None, repr=False)
+    legend: Legend = field(default_factory=Legend, repr=False)
+    rules: str = ""
+
+    def __repr__(self) -> str:
+        values = _listed(f"{value:.4g}" for value in self.value.tolist())
+        return f"<TargetProjections of {self.target.name} by {self.rules}: {values}>"
 
 
 @torch.no_grad()
@@ -236,8 +263,9 @@ def project_target(
     if not torch.isfinite(found).all():
         raise NonFinite(f"target {target.name!r} is NaN or infinite: check it, and the weights")
     return TargetProjections(
-        widened(torch.cat(pixels)), widened(found), target, torch.tensor(rows, dtype=torch.int64)
-    )
+        widened(torch.cat(pixels)), widened(found), target, torch.tensor(rows, dtype=torch.int64),
+        trace[INPUT], network.legend, rules.name,
+    )  # fmt: skip
 
 
 def project_fields(
@@ -280,6 +308,13 @@ def project_fields(
                 seen = SavedInMaps(cone, part.positions, trace, rows)
             fields = descend_in_windows(seen, part, rules, scratch)
             yield from zip(cone.boxes(part.positions), fields, strict=True)
+
+
+def _listed(words: Iterable[str]) -> str:
+    """The first few of some words, and how many more there are."""
+    found = list(words)
+    more = [f"... {len(found)} in all"] if len(found) > LISTED else []
+    return ", ".join([*found[:LISTED], *more])
 
 
 def _start(

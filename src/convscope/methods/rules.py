@@ -18,6 +18,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from convscope.display import Brief
 from convscope.errors import BadOption, UnsupportedOp
 from convscope.network.node import Node, Rule, Saved, WindowRule
 from convscope.network.ops.elementwise import RECTIFIERS as SMOOTH_RECTIFIERS
@@ -58,7 +59,7 @@ class InitialSignal(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Rules:
+class Rules(Brief):
     """A method of projection: a rule per kind of operation that differs from its adjoint.
 
     Where Captum offers the same method, its result is that of `seed` InitialSignal.ONE.
@@ -138,6 +139,9 @@ class Rules:
 
     def __str__(self) -> str:
         return self.name
+
+    def __repr__(self) -> str:
+        return f"Rules({self.name}: {len(self.table)} rules, starts with {self.seed.value})"
 
 
 def gate_by_input(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:

@@ -13,6 +13,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
+from convscope.display import Brief
 from convscope.errors import BadInput, BadOption, NonFinite
 from convscope.geometry.box import Box
 from convscope.methods.classes import Head
@@ -89,7 +90,7 @@ class Rounding:
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Brief):
     """What a network answers with the occluder at each of R x C positions.
 
     Attributes:
@@ -516,7 +517,7 @@ def one_image(network: Network, image: Tensor) -> Tensor:
     """
     images = network.check_images(image)
     if len(images) != 1:
-        raise BadInput(f"{len(images)} images: occlusion looks at one at a time")
+        raise BadInput(f"{len(images)} images: give one at a time")
     return images[0]
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from convscope.display import Brief
 from convscope.errors import BadInput, BadOption, NonFinite
 from convscope.methods.classes import Head, is_normalised
 from convscope.methods.numbers import widened
@@ -49,7 +50,7 @@ of the batch, to one number."""
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class Target(Brief):
     """A number that is worked out of what the network returns for one image.
 
     Attributes:

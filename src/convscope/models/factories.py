@@ -103,6 +103,21 @@ def from_hub(spec: str, weights: Weights | None, seed: int) -> LoadedModule:
     return _loaded(whole, module, weights)
 
 
+def from_module(module: nn.Module) -> LoadedModule:
+    """A module that is in memory; it stays in the mode that it is in.
+
+    Args:
+        module: with its weights; a wrapper such as DataParallel is taken off.
+
+    Raises:
+        BadModel: a tensor of it has no values.
+    """
+    inner, notes = _without_wrappers(module)
+    title = type(inner).__name__
+    _check_values(title, inner)
+    return LoadedModule(inner, notes=notes, title=title)
+
+
 def _run_file(path: Path) -> ModuleType:
     """The Python module in a file, under no name that another could import."""
     found = spec_from_file_location("hubconf", path)
@@ -124,7 +139,7 @@ def _with_torchvision(spec: str, make: Callable[[], T]) -> T:
         except RuntimeError as error:
             if not operators_are_missing(error):
                 raise
-        import_torchvision()  # which declares them, and says so
+        import_torchvision()  # which declares them
         return make()
 
 

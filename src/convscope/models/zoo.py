@@ -17,7 +17,7 @@ factories.py a user's own code, programs.py exported programs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,17 +26,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from convscope.display import Brief
 from convscope.errors import BadCheckpoint, BadModel, BadOption
 from convscope.images.classes import read_classes
 from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, parse_shape
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import ARCHITECTURES, Architecture, Convnet, build
-from convscope.models.factories import from_factory, from_hub
+from convscope.models.factories import from_factory, from_hub, from_module
 from convscope.models.fitting import Wanted, wanted_by
 from convscope.models.loaded import LoadedModule
 from convscope.models.programs import about_file, from_program, is_program
 from convscope.models.sources import from_timm, from_torchvision, libraries_with
 from convscope.models.weights import Weights, load_weights, module_sha256, read_weights
+from convscope.network.legend import Legend
 from convscope.network.network import Network, open_network
 from convscope.network.task import Task
 
@@ -51,11 +53,11 @@ FORMS = (
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Brief):
     """A module that can be used: with its weights, and with how it wants its images.
 
     Attributes:
-        module: in eval mode; from (N, C, H, W) to (N, classes).
+        module: from (N, C, H, W) to (N, classes); in eval mode, if it was not given as a module.
         preprocess: how pictures become its input.
         spec: the model as it was asked for.
         weights_sha256: of the weights file; of the tensors themselves where no file was read, or
@@ -101,7 +103,20 @@ class Model:
                 f"{self.spec}: {names} class names (of --classes, or of its weights), but its "
                 f"output {network.output!r} tells {max(2, count)} classes: give a name for each"
             )
+        network.legend = Legend(self.preprocess, self.classes, self.name)
         return network
+
+    @property
+    def name(self) -> str:
+        """What to call it in a heading."""
+        name, _, weights = self.spec.partition("@")
+        whose = ", random weights" if self.random_weights else ""
+        return f"{self.title or name}{'@' if weights else ''}{Path(weights).name}{whose}"
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.input_shape))
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"<Model {self.name}: {size}, {self.preprocess.scaling}{classes}>"
 
 
 @dataclass(frozen=True)
@@ -119,7 +134,7 @@ class InputOptions:
     """
 
     shape: tuple[int, int, int] | None
-    scaling: str | Preprocess | None
+    scaling: str | Mapping[str, Any] | Preprocess | None
     fit: Fit | None
     range: Any = None
     show_bands: Any = None
@@ -169,10 +184,10 @@ class InputOptions:
 
 
 def open_model(
-    spec: str,
+    spec: str | nn.Module,
     *,
     input: str | Iterable[int] | None = None,
-    preprocess: str | Preprocess | None = None,
+    preprocess: str | Mapping[str, Any] | Preprocess | None = None,
     fit: str | Fit | None = None,
     classes: str | Path | Iterable[str] | None = None,
     seed: int = 0,
@@ -187,10 +202,11 @@ def open_model(
     Args:
         spec: zfnet, zfnet-small, alexnet, ..., run:DIR, torchvision:NAME, timm:NAME,
             package.module:factory, hub:DIR:ENTRY or FILE.pt2; may end in @WEIGHTS, but for run:
-            and .pt2.
+            and .pt2. Or a module, which stays as it is and needs `input` and `preprocess`.
         input: the input's shape, (C, H, W) or "3x224x224". This, `preprocess` and `fit` override
             what the model or its weights say.
-        preprocess: imagenet, unit, paper, caffe, a YAML file or a Preprocess.
+        preprocess: imagenet, unit, paper, caffe, a YAML file, the table that such a file holds, or
+            a Preprocess.
         fit: auto, crop, stretch or none.
         classes: names, or a file of them with a line or JSON entry per class.
         seed: of the weights, where none are given.
@@ -216,8 +232,14 @@ def open_model(
     if task not in list(Task):
         raise BadOption(f"task {task!r}: it is {', '.join(Task)}")
     names = read_classes(classes) if isinstance(classes, str | Path) else classes
-    loaded = _load(spec, wish, seed, weights_key)
-    loaded.module.eval()
+    if isinstance(spec, nn.Module):
+        if weights_key is not None:
+            raise BadOption(f"weights_key {weights_key!r}: a module has its weights; leave it out")
+        loaded = from_module(spec)
+        spec = type(loaded.module).__name__
+    else:
+        loaded = _load(spec, wish, seed, weights_key)
+        loaded.module.eval()
     wish = replace(wish, shape=wish.shape or loaded.shape)
     whole = loaded.weights is not None and weights_key is None  # else the file's hash is not enough
     digest = loaded.weights.sha256 if loaded.weights and whole else module_sha256(loaded.module)

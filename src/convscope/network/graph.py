@@ -12,10 +12,12 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor
 
+from convscope.display import Brief
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.geometry.window import Field, Status, Window
 from convscope.network.constants import Constants, moved
 from convscope.network.from_export import INPUT
+from convscope.network.legend import Legend
 from convscope.network.node import Node
 from convscope.network.task import Task
 from convscope.network.unit import Unit
@@ -28,7 +30,7 @@ IMAGE = "input"  # what a person calls the image
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Brief):
     """What there is to know about a layer without running it.
 
     Attributes:
@@ -70,7 +72,7 @@ class Layer:
         return self.field.status
 
 
-class Graph:
+class Graph(Brief):
     """Operations under their layers' names, and what there is to know of them; it can be run.
 
     Attributes:
@@ -78,6 +80,7 @@ class Graph:
         output: the layer that is the network's answer: its scores, if it classifies.
         outputs: all that it returns, name -> layer; the name is "" where that is one value.
         task: what the numbers of its answer are meant as.
+        legend: how figures show its images and name its classes.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Graph:
         self.outputs = dict(outputs)
         self.output = output
         self.task = Task(task)
+        self.legend = Legend()
         fields = _receptive_fields(self.nodes.values(), input_shape[-2:])
         self._layers = {
             name: Layer(name, node.kind, node.shape, fields[name], self._shown(node.inputs))
@@ -117,6 +121,12 @@ class Graph:
     def layers(self) -> tuple[Layer, ...]:
         """Every layer in order of execution."""
         return tuple(self._layers.values())
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.input_shape))
+        words = f"{len(self.layers)} layers, {size} -> {self.output} {self.layer(self.output).size}"
+        title = f"{self.legend.title}: " if self.legend.title else ""
+        return f"<{type(self).__name__} {title}{words}>"
 
     @property
     def device(self) -> torch.device:
@@ -141,8 +151,7 @@ class Graph:
             for new, old in zip(nodes, self.nodes.values(), strict=True)
             for now, before in zip(new.tensors.values(), old.tensors.values(), strict=True)
         )
-        constants = self._constants if stays else None
-        return type(self)(nodes, self.input_shape, self.outputs, self.output, constants, self.task)
+        return self._with(nodes, self._constants if stays else None)
 
     def with_tensors(self, changed: Mapping[str, Mapping[str, Tensor]]) -> Self:
         """Return the same network with other numbers in some layers; this one stays as it is.
@@ -157,7 +166,13 @@ class Graph:
             else node
             for node in self.nodes.values()
         ]
-        return type(self)(nodes, self.input_shape, self.outputs, self.output, task=self.task)
+        return self._with(nodes)
+
+    def _with(self, nodes: Iterable[Node], constants: Constants | None = None) -> Self:
+        """The same network of other nodes."""
+        other = type(self)(nodes, self.input_shape, self.outputs, self.output, constants, self.task)
+        other.legend = self.legend
+        return other
 
     def identity(self) -> str:
         """SHA-256, hex: of every operation with its settings and the bytes of its tensors."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from convscope.display import html_table
 from convscope.errors import BadInput, BadOption
 from convscope.network.from_export import read_network
 from convscope.network.graph import Graph, Layer
@@ -14,6 +15,8 @@ from convscope.network.task import Task
 from convscope.network.trace import Trace
 
 __all__ = ["Layer", "Network", "open_network"]
+
+HEAD = ("layer", "kind", "shape", "field", "stride", "start", "status")
 
 
 class Network(Graph):
@@ -67,10 +70,12 @@ class Network(Graph):
         """A row per layer, JSON-able: what `convscope layers --json` prints."""
         return [_row(layer) for layer in self.layers]
 
+    def _repr_html_(self) -> str:
+        return html_table(HEAD, map(_cells, self.layers), caption=repr(self).strip("<>"))
+
     def __str__(self) -> str:
-        head = ("layer", "kind", "shape", "field", "stride", "start", "status")
-        rows = [head, *(_cells(layer) for layer in self.layers)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        rows = [HEAD, *(_cells(layer) for layer in self.layers)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
         lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
         return "\n".join(line.rstrip() for line in lines)
 

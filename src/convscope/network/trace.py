@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from convscope.display import Brief, brief, html_table
 from convscope.errors import BadInput, NonFinite
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
@@ -16,7 +17,7 @@ from convscope.network.unit import Unit
 __all__ = ["Trace"]
 
 
-class Trace:
+class Trace(Brief):
     """Activations of a batch of images at every layer that was run.
 
     `trace["conv3"]` is a tensor. Switches are worked out when a projection first asks for them.
@@ -114,6 +115,17 @@ class Trace:
         """Number of images."""
         return len(self._values[INPUT])
 
+    def __repr__(self) -> str:
+        count = f"{len(self)} image{'' if len(self) == 1 else 's'}"
+        return f"<Trace of {count}, {len(self._values) - 1} of {len(self.network.nodes)} layers>"
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            ("layer", "values", "smallest", "mean", "largest", "share above 0"),
+            (_summary(name, values) for name, values in self._values.items()),
+            caption=repr(self).strip("<>"),
+        )
+
     def __contains__(self, layer: str) -> bool:
         return self.network.resolve(layer) in self._values
 
@@ -171,6 +183,27 @@ class Trace:
         """All that it holds: activations, and switches as far as they were asked for."""
         return [t for held in (self._values, self._switches, self._places) for t in held.values()]
 
+    def strongest_units(self, layer: str, image: int = 0, count: int = 9) -> tuple[Unit, ...]:
+        """Find the strongest units of a layer in one image, one of each feature map.
+
+        Args:
+            layer: The layer's name.
+            image: The row of the trace.
+            count: How many at most; of equals, the lowest channel comes first.
+
+        Raises:
+            NonFinite: A map holds NaN.
+
+        Example:
+            >>> [unit.layer for unit in trace.strongest_units("conv2", count=2)]
+            ['conv2', 'conv2']
+        """
+        values = self[layer][image]
+        name = self.network.layer(layer).name
+        peaks = values.flatten(1).amax(1) if values.dim() > 1 else values
+        order = peaks.sort(descending=True, stable=True).indices[:count].tolist()
+        return tuple(self.strongest(self.network.unit(Unit(name, k)), image) for k in order)
+
     def strongest(self, unit: Unit, image: int) -> Unit:
         """Find a feature map's strongest position in one image; of equals, the first by rows.
 
@@ -199,3 +232,16 @@ class Trace:
 
 def _rows(values: dict[str, Tensor], kept: set[str], rows: Tensor) -> dict[str, Tensor]:
     return {name: value[rows] for name, value in values.items() if name in kept}
+
+
+def _summary(name: str, values: Tensor) -> tuple[str, ...]:
+    """A row of the table of a pass."""
+    shown = "input" if name == INPUT else name
+    if not values.numel():
+        return (shown, brief(values), "", "", "", "")
+    floats = values.float()
+    numbers = (floats.min(), floats.mean(), floats.max())
+    return (
+        shown, brief(values).strip("<>"), *(f"{float(each):.4g}" for each in numbers),
+        f"{float((floats > 0).float().mean()):.0%}",
+    )  # fmt: skip

@@ -16,13 +16,13 @@ from convscope.experiments.number_words import minus
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY, crop, grey_scaled, shown_box
 from convscope.images.preprocess import Preprocess
-from convscope.methods.project import Projections
+from convscope.methods.project import Projections, TargetProjections
 from convscope.methods.spotlight import spotlight
 from convscope.report.chart import Mosaic
 from convscope.report.sheet import PAGE, Note, Panel, Sheet
 from convscope.report.style import CLIP, FAINT, number
 
-__all__ = ["draw_row", "projection_figure"]
+__all__ = ["draw_row", "projection_figure", "target_figure"]
 
 Pixels = NDArray[np.uint8]
 
@@ -77,6 +77,45 @@ def projection_figure(
         notes = _notes(projections, i, names[image] if names else "")
         panels.append(Panel(partial(draw_row, pictures=views), notes=notes))
     sheet.grid(panels, columns)
+    return sheet.figure()
+
+
+def target_figure(
+    projections: TargetProjections,
+    pictures: Sequence[Pixels],
+    preprocess: Preprocess,
+    *,
+    title: str = "",
+    subtitle: str = "",
+) -> Figure:
+    """Draw for each image the picture, and the projection of a target of the output.
+
+    Args:
+        projections: The projections.
+        pictures: The images as the network sees them, one for each row of the trace.
+        preprocess: Says in which order the network has its colours.
+        title: Which network it is.
+        subtitle: Over which images.
+
+    Shape:
+        pictures: uint8 RGB (H, W, 3) each.
+
+    Raises:
+        BadInput: There is no image, or more than a page can hold.
+    """
+    count = len(projections.images)
+    if not 1 <= count <= MOST_UNITS:
+        raise BadInput(f"{count} images in one figure: give 1 to {MOST_UNITS}")
+    sheet = Sheet(title or "Projections", subtitle, width=PAGE if count > 1 else 0.5 * PAGE)
+    name, quantity = projections.target.name, projections.target.quantity
+    panels = []
+    for row, value, field in zip(
+        projections.images.tolist(), projections.value.tolist(), projections.projection, strict=True
+    ):
+        views = (pictures[row], grey_scaled(preprocess.rgb(field.cpu()), CLIP))
+        note = Note(name, f"{quantity} {number(value)}", bold=True)
+        panels.append(Panel(partial(draw_row, pictures=views), notes=[note]))
+    sheet.grid(panels, min(count, 2))
     return sheet.figure()
 
 

@@ -102,11 +102,11 @@ def number(value: float) -> str:
     return minus(f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}")
 
 
-def figure_bytes(figure: Figure, form: str = "png") -> bytes:
+def figure_bytes(figure: Figure, form: str = "png", dpi: int = DPI) -> bytes:
     """The figure as the bytes of a file."""
     content = io.BytesIO()
     with quiet():
-        figure.savefig(content, format=form, dpi=DPI, facecolor="white")
+        figure.savefig(content, format=form, dpi=dpi, facecolor="white")
     return content.getvalue()
 
 

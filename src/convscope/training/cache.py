@@ -32,11 +32,11 @@ from safetensors.torch import save
 from convscope.errors import BadData, BadImage, FolderInUse
 from convscope.images.batches import Skipped
 from convscope.images.datasets import ImageSet, SceneImages
-from convscope.images.files import printable
 from convscope.images.preprocess import Preprocess
 from convscope.progress import Progress
 from convscope.store.atomic import replace_file
 from convscope.store.lock import held
+from convscope.text import printable
 from convscope.training.pictures import (
     CHUNK,
     Pictures,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from convscope.display import Brief
 from convscope.distributed import Ranks
 from convscope.errors import BadData, FolderInUse, NonFinite
 from convscope.execution import ONE_PROCESS, Execution
@@ -73,7 +74,7 @@ class CheckpointPolicy:
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Brief):
     """What a finished training leaves.
 
     Attributes:

@@ -15,10 +15,10 @@ from torch import Tensor
 from convscope.errors import BadData, BadImage
 from convscope.images.batches import Skipped
 from convscope.images.datasets import ImageSet, SceneImages
-from convscope.images.files import printable
 from convscope.images.preprocess import Preprocess
 from convscope.images.raster import AnyPicture
 from convscope.progress import Progress
+from convscope.text import printable
 
 __all__ = [
     "Pictures",

@@ -50,6 +50,11 @@ class Reproduction(Result):
     seed: int
     outcomes: tuple[StageOutcome, ...]
 
+    def __repr__(self) -> str:
+        tally = ", ".join(f"{count} {verdict}" for verdict, count in self.tally.items())
+        done = f"{len(self.outcomes)} of {len(STAGES)} stages"
+        return f"<Reproduction in {self.out}: {done}; {tally}>"
+
     @property
     def complete(self) -> bool:
         """Whether no stage is still to come."""

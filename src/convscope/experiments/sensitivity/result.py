@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from convscope.display import Brief
 from convscope.errors import BadData
 from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.number_words import interval_words, minus, plus_minus
@@ -102,7 +103,7 @@ class OccludedImage:
 
 
 @dataclass(frozen=True, eq=False)
-class OcclusionStudy:
+class OcclusionStudy(Brief):
     """Fig. 6 for several images, and what they say together.
 
     Attributes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from convscope.display import Brief
 from convscope.distributed import ALONE, Ranks
 from convscope.experiments.study import Result
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labelled_identity
@@ -117,7 +118,7 @@ class Readings:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerReader:
+class LayerReader(Brief):
     """A network, and how its features are read: what every experiment on features shares.
 
     Attributes:
