@@ -19,7 +19,13 @@ FLOORS = (
     "store", "scenes", "images", "distributed", "execution", "network", "models", "scan",
     "methods", "atlas", "live", "training", "experiments", "report", "cli",
 )  # fmt: skip
-DOORS = ("__init__.py", "__main__.py", "verbs.py", "microscope.py")  # above all floors
+DOORS = (
+    "__init__.py",
+    "__main__.py",
+    "verbs.py",
+    "verbs_of_studies.py",
+    "microscope.py",
+)  # above all floors
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

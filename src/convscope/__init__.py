@@ -198,7 +198,7 @@ def _study(name: str) -> Any:
         return None
     studies = import_module(".experiments.registry", __name__).STUDIES
     found = next((study for study in studies if study.verb.replace("-", "_") == name), None)
-    return found and import_module(".experiments.study", __name__).as_function(found)
+    return found and import_module(".experiments.as_function", __name__).as_function(found)
 
 
 def __dir__() -> list[str]:
