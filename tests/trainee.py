@@ -25,7 +25,8 @@ import torch
 from convscope.distributed import processes
 from convscope.errors import ConvscopeError
 from convscope.execution import Execution
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import ARCHITECTURES
 from convscope.training.loop import CheckpointPolicy, TrainingResult, train_on

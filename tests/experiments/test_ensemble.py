@@ -23,7 +23,8 @@ from convscope.experiments.ensemble.combined import MOST_SUBSETS, _subsets, comb
 from convscope.experiments.ensemble.outputs import chances_of
 from convscope.experiments.published import TABLE1
 from convscope.images.datasets import open_images
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import Architecture, Convolution
 from convscope.models.zoo import Model

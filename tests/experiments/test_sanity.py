@@ -22,7 +22,8 @@ from convscope.experiments.sanity.likeness import (
 from convscope.experiments.sanity.measuring import LookedAt, sanity
 from convscope.experiments.sanity.pointing import Mark, PictureKind, marks
 from convscope.experiments.sanity.result import LayerPictures
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.network.network import Network, open_network
 from convscope.store.results import ResultStore

@@ -14,7 +14,9 @@ from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.invariance.curves import invariance
 from convscope.experiments.samples import Sample
 from convscope.experiments.sensitivity.sweeps import sensitivity
-from convscope.images.preprocess import Fit, Preprocess, Scaling
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
+from convscope.images.scaling import Scaling
 from convscope.methods.occluder import Occluder
 from convscope.network.network import open_network
 from convscope.report.correspondence_figure import correspondence_figure

@@ -17,7 +17,8 @@ from PIL import Image
 from convscope.errors import BadData, BadModel, FolderInUse, NonFinite
 from convscope.execution import Execution
 from convscope.images.datasets import open_images
-from convscope.images.preprocess import Fit, Preprocess, middle
+from convscope.images.fitting import Fit, middle
+from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import ARCHITECTURES
 from convscope.models.weights import read_weights
 from convscope.models.zoo import open_model

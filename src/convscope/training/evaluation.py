@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption
-from convscope.images.preprocess import middle
+from convscope.images.fitting import middle
 from convscope.training.pictures import Pictures
 
 __all__ = ["CropScores", "evaluate", "ten_crops"]

@@ -10,7 +10,8 @@ from torch import Tensor
 from convscope.errors import BadData
 from convscope.execution import ONE_PROCESS, Execution
 from convscope.images.datasets import ImageSet
-from convscope.images.preprocess import Fit, Preprocess, middle
+from convscope.images.fitting import Fit, middle
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import Architecture
 from convscope.training.cache import cached_pictures

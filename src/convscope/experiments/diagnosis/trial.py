@@ -26,8 +26,8 @@ from convscope.experiments.training_runner import (
     measured,
     spread,
 )
+from convscope.images.fitting import middle
 from convscope.images.image_set import ImageSet
-from convscope.images.preprocess import middle
 from convscope.models.architectures import Architecture
 from convscope.models.zoo import open_model
 from convscope.stats import Estimate, mean_of

@@ -19,8 +19,9 @@ from convscope.execution import Execution
 from convscope.experiments.ensemble.combined import Chances, Scoring, combine
 from convscope.experiments.ensemble.outputs import chances_of
 from convscope.experiments.ensemble.result import Ensemble
+from convscope.images.fitting import Fit
 from convscope.images.image_set import ImageSet
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convnet
 from convscope.models.weights import module_sha256
 from convscope.models.zoo import Model, open_model
