@@ -53,7 +53,7 @@ $(STAMP): pyproject.toml constraints.txt | $(VENV)
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt | $(VENV)
-	$(PIP) -e '.[dev,zoo,tensorboard]'
+	$(PIP) -e '.[dev,zoo,tensorboard,explore]'
 	@touch $@ $(STAMP)
 
 $(BENCH): $(DEV)

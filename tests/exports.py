@@ -1,29 +1,42 @@
-"""Networks that are made of PyTorch's own layers, one after another, are exported once a process.
+"""Networks of the same classes and settings are exported once in a process.
 
 `torch.export` takes a tenth of a second or more, and hundreds of tests open the same few
-architectures. What is exported of a sequence depends on its layers' settings and the forms of its
-tensors alone, so that it serves another one with the same: with its own tensors put in. Any other
-module is exported each time.
+architectures. What is exported of a module depends on the classes and settings of its parts and on
+the forms of its tensors alone, so that it serves another one with the same: with its own tensors
+put in. A module that holds anything else, such as tensors of its own, is exported each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import wraps
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
+from torch._dynamo import config as dynamo
 
 from convscope.network import from_export
+
+SMALL = 40
+"""Modules, in a network whose operations are not alike: to keep what torch works out of the shapes
+of each, lest it be asked again, takes it a sixth of the time."""
+
+EMPTY = set(vars(nn.Module()))
+"""What every module has beside its settings."""
 
 
 def export_once() -> None:
     """From now on, in this process."""
-    whole, known = from_export.export, {}
+    real, known = from_export.export, {}
 
-    @wraps(whole)
+    def whole(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
+        large = sum(1 for _ in module.modules()) > SMALL
+        with dynamo.patch(fake_tensor_cache_enabled=large):
+            return real(module, input_shape)
+
+    @wraps(real)
     def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
         key = _key(module, input_shape)
         if key is None:
@@ -43,24 +56,43 @@ def export_once() -> None:
 
 
 def _key(module: nn.Module, input_shape: tuple[int, int, int]) -> Hashable | None:
-    """What the export depends on; None of a module that is more than a sequence of layers."""
+    """What the export depends on; None of a module that has more than classes and settings."""
     parts, tensors = [], _tensors(module)
-    if not isinstance(module, nn.Sequential):
-        return None
-    for name, part in module.named_modules(remove_duplicate=False):
+    modules = dict(module.named_modules(remove_duplicate=False))
+    for name, part in modules.items():
         kind = type(part)
         stock = kind.__module__.startswith("torch.nn.modules.")
-        if kind.forward is not nn.Sequential.forward and not stock:
+        given = {key: value for key, value in vars(part).items() if key not in EMPTY}
+        settings = repr(given) if stock else _settings(given)
+        hooked = part._forward_hooks or part._forward_pre_hooks or "forward" in given
+        if hooked or settings is None:
             return None
-        if "forward" in vars(part) or part._forward_hooks or part._forward_pre_hooks:
-            return None
-        given = {k: v for k, v in vars(part).items() if k[0] != "_" and k != "training"}
-        parts.append((name, kind, part._parameters.keys(), repr(given)))
+        parts.append((name, kind, kind.forward, tuple(part._parameters), settings))
     forms = [(n, t.shape, t.dtype, t.device, t.stride(), type(t)) for n, t in tensors.items()]
-    ids = [id(tensor) for tensor in tensors.values()]
-    shared = [ids.index(each) for each in ids]
+    shared = _shared(tensors.values()), _shared(modules.values())
     mixed = torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
-    return repr((input_shape, parts, forms, shared, mixed))
+    return input_shape, tuple(parts), repr((forms, shared, mixed))
+
+
+def _settings(value: Any) -> Hashable | None:
+    """What tells one setting from another; None if it is no number, word, class or code."""
+    if isinstance(value, dict):
+        return _settings(list(value.items()))
+    if isinstance(value, (tuple, list)):
+        each = tuple(map(_settings, value))
+        return None if None in each else (type(value), each)
+    if isinstance(value, FunctionType):
+        more = value.__closure__ or value.__defaults__ or value.__kwdefaults__
+        return None if more else (value.__module__, value.__code__)
+    if isinstance(value, type):
+        return value
+    return repr(value) if type(value) in (int, float, str, bool, type(None)) else None
+
+
+def _shared(values: Iterable[object]) -> list[int]:
+    """The place of each, or of the first that is the same."""
+    ids = [id(each) for each in values]
+    return [ids.index(each) for each in ids]
 
 
 def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -27,6 +27,7 @@ from convscope.execution import Execution
 from convscope.images.datasets import open_images
 from convscope.network.network import open_network
 from convscope.scan import engine
+from exports import export_once
 from forks import become, free_port
 
 
@@ -38,7 +39,8 @@ def main() -> None:
     depict.TRACE_BYTES = 2**17
     depict.TILES_AT_ONCE = 7
     tiny = _conftest(conftest)
-    open_network(tiny.tiny_module(), (3, tiny.SIDE, tiny.SIDE))  # torch imports parts of it late
+    export_once()
+    open_network(tiny.tiny_module(), (3, tiny.SIDE, tiny.SIDE))  # for all that are forked
     for word in words:
         name, _, count = word.partition("=")
         count, _, death = count.partition(":")

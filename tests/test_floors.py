@@ -17,7 +17,7 @@ SOURCE = Path(convscope.__file__).parent
 FLOORS = (
     "version", "errors", "display", "progress", "record", "text", "ending", "geometry", "stats",
     "store", "scenes", "images", "distributed", "execution", "network", "models", "scan",
-    "methods", "atlas", "live", "training", "experiments", "report", "cli",
+    "methods", "atlas", "live", "training", "experiments", "report", "explorer", "cli",
 )  # fmt: skip
 DOORS = (
     "__init__.py",

@@ -38,6 +38,7 @@ class Started:
     """A process that runs.
 
     Attributes:
+        pid: Its number.
         stdin: To be written to.
         stdout: To be read.
         stderr: To be read.
@@ -53,6 +54,7 @@ class Started:
         for descriptor in theirs[:3]:
             os.close(descriptor)
         other.close()
+        self.pid = int.from_bytes(self._end.recv(8, socket.MSG_WAITALL), "big")
         self.stdin: IO[str] = os.fdopen(given[1], "w")
         self.stdout: IO[str] = os.fdopen(written[0])
         self.stderr: IO[str] = os.fdopen(said[0])
@@ -68,6 +70,12 @@ class Started:
         self.stdout.close()
         self.stderr.close()
         return words, errors[0]
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        with suppress(BlockingIOError):
+            return int(self._end.recv(16, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        return None
 
     def wait(self) -> int:
         """Its exit code, once it has ended; negative the signal that killed it."""
@@ -158,7 +166,8 @@ def _keep(request: dict[str, object], descriptors: list[int]) -> None:
         sys.stdin = os.fdopen(0, closefd=False)
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
-        _become(request)
+        become(request)
+    os.write(end, child.to_bytes(8, "big"))
     for descriptor in theirs:
         os.close(descriptor)
     signal.signal(signal.SIGALRM, lambda *_: os.killpg(child, signal.SIGKILL))
@@ -168,8 +177,12 @@ def _keep(request: dict[str, object], descriptors: list[int]) -> None:
     os._exit(0)
 
 
-def _become(request: dict[str, object]) -> None:
-    """Do what Python does with these words, to the end."""
+def become(request: dict[str, object]) -> None:
+    """Do what Python does with these words, to the end.
+
+    Args:
+        request: "words" after that of Python, the folder "cwd", and the environment "env".
+    """
     os.chdir(str(request["cwd"]))
     os.environ.clear()
     os.environ.update(request["env"])  # type: ignore[arg-type]

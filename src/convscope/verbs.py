@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,6 +35,7 @@ __all__ = [
     "check",
     "contrast",
     "demo",
+    "explore",
     "layers",
     "occlude",
     "paper",
@@ -72,6 +74,54 @@ def layers(model: str | Model | Network, *, input: str | None = None) -> list[di
         model = open_model(model, input=input, preprocess=preprocess)
     network = model if isinstance(model, Network) else model.network()
     return network.table()
+
+
+def explore(
+    model: str | Model,
+    data: str | None = None,
+    atlas: PathLike | None = None,
+    port: int = 0,
+    open_browser: bool = True,
+) -> None:
+    """Look into a network live, in the browser, until it is interrupted.
+
+    The address is printed; only who has it is let in, and only from this machine.
+
+    Args:
+        model: a MODEL of the command line, or an opened model, whose weights are those it has now.
+        data: images to choose from, as on the command line.
+        atlas: the folder of the network's atlas, whose pages are served too.
+        port: of 127.0.0.1; 0 is a free one.
+        open_browser: whether the page is opened.
+
+    Raises:
+        BadModel, BadData, BadOption: what was given cannot be opened.
+
+    Example:
+        >>> convscope.explore("run:runs/demo/zfnet", "scenes:val", atlas="runs/demo/atlas")
+    """
+    from tempfile import TemporaryDirectory
+
+    from convscope.explorer.opening import check_installed, opening
+
+    check_installed()
+    from convscope.explorer.serving import Serving, explore_until_interrupted
+
+    folder = None if atlas is None else Path(atlas)
+    with TemporaryDirectory() as kept:
+        if isinstance(model, str):
+            words = opening(model, data, Reading(), Running(), folder)
+        else:
+            from convscope.explorer.handing_over import hand_over
+
+            spec, known = hand_over(model, Path(kept))
+            words = opening(spec, data, Reading(), Running(), folder, exported=known)
+        with suppress(KeyboardInterrupt):  # the way to end it
+            explore_until_interrupted(
+                Serving(words, folder, port),
+                lambda address, _: print(address, flush=True),
+                open_browser=open_browser,
+            )
 
 
 def occlude(

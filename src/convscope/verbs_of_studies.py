@@ -164,6 +164,7 @@ def atlas(
         >>> convscope.atlas("zfnet-small", "scenes:val:48", "atlas", layers=["conv1"])
     """
     from convscope.atlas.build import build_atlas
+    from convscope.atlas.gallery import write_gallery
     from convscope.atlas.optimised import write_optimised
     from convscope.execution import Execution
     from convscope.experiments.begun import as_begun
@@ -176,14 +177,18 @@ def atlas(
     if resume and isinstance(model, str):
         opened = as_begun(opened, Path(out), None)
     chosen = str(choose_device(member_of(Device, device, "device")))
+    looked_at = _images(images, opened.input_shape[-1])
     made = build_atlas(
-        opened, _images(images, opened.input_shape[-1]), Path(out),
+        opened, looked_at, Path(out),
         layers=layers, top=top, batch_size=batch_size, workers=workers, resume=resume,
         rules=rules_named(rules) if isinstance(rules, str) else rules, plain=plain, check=check,
         device=chosen, progress=progress,
     )  # fmt: skip
+    how = Execution(chosen, workers, progress=progress)
+    if made.manifest.extras is not None:
+        write_gallery(opened, looked_at, made, batch_size=batch_size, how=how)
     if optimised is not None:
-        write_optimised(opened, made, optimised, how=Execution(chosen, progress=progress))
+        write_optimised(opened, made, optimised, how=how)
     write_page(Path(out))
     return made
 

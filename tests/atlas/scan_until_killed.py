@@ -15,14 +15,18 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from convscope.atlas import render as depict
 from convscope.atlas.build import build_atlas
 from convscope.images.datasets import open_images
 from convscope.network.network import open_network
 from convscope.scan import engine
+from exports import export_once
 
 
 def main() -> None:
@@ -34,7 +38,8 @@ def main() -> None:
     engine.CHECKPOINT_SECONDS = depict.CHECKPOINT_SECONDS = 0.0
     depict.TILE_BYTES = 1  # every layer waits for its own tiles
     depict.TRACE_BYTES = 2**17
-    open_network(tiny.tiny_module(), (3, tiny.SIDE, tiny.SIDE))  # torch imports parts of it late
+    export_once()
+    open_network(tiny.tiny_module(), (3, tiny.SIDE, tiny.SIDE))  # for all that are forked
     for line in sys.stdin:
         moment, when = line.split()
         child = os.fork()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+import torchrun
+import warm
 from folders import content
 from forks import convscope_together
 
@@ -21,27 +21,16 @@ ARGUMENTS = (
     "--input", "3x96x96", "--preprocess", "unit", "--device", "cpu", "--batch-size", "8",
 )  # fmt: skip
 TORCHRUN = (
-    "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+    torchrun.__file__, "--standalone", "--nproc-per-node", "2",
     "--monitor-interval", "5",  # a process whose peer was killed says so before torchrun ends it
     "-m", "convscope",
 )  # fmt: skip
 
 
-def started(*words: str) -> subprocess.Popen[str]:
-    here = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, *words], env=here, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
 def worker(torchrun: int, rank: int) -> int:
     """The process of a rank, a child of torchrun."""
     children = Path(f"/proc/{torchrun}/task/{torchrun}/children").read_text().split()
-    for child in children:
-        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
-            return int(child)
-    raise AssertionError(f"no process of rank {rank} among {children}")
+    return sorted(map(int, children))[rank]
 
 
 def lines(stderr: str) -> list[str]:
@@ -57,13 +46,14 @@ def test_torchrun_writes_the_same_atlas_also_after_a_kill_and_one_process_speaks
     torch.set_num_threads(1)
     assert convscope(*ARGUMENTS, "--out", "alone").code == 0
     torch.set_num_threads(threads)
-    run = started(*TORCHRUN, *ARGUMENTS, "--out", "together")
+    here = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = warm.start(*TORCHRUN, *ARGUMENTS, "--out", "together", env=here)
     while not (place / "together/work/state.safetensors").exists():
         assert run.poll() is None, run.communicate()
         time.sleep(0.02)
     os.kill(worker(run.pid, 1), signal.SIGKILL)
-    _, errors = run.communicate(timeout=120)
-    assert run.returncode != 0
+    _, errors = run.communicate()
+    assert run.wait() != 0
     assert len(lines(errors)) == 1 and "--resume" in lines(errors)[0], errors
     first, second = convscope_together(2, *ARGUMENTS, "--out", "together", "--resume")
     assert first.returncode == second.returncode == 0

@@ -136,6 +136,14 @@ CASES = {
         ("atlas", MODEL, "photos", *ATLAS, "--layers", "0,conv9"),
         ["conv9"],
     ),
+    "names of units that are none": (
+        ("atlas", MODEL, "photos", *ATLAS, "--names", "names.txt"),
+        ["names.txt", "units"],
+    ),
+    "names that are not there": (
+        ("atlas", MODEL, "photos", *ATLAS, "--names", "nowhere.json"),
+        ["nowhere.json"],
+    ),
     "an atlas of no layer": (("atlas", MODEL, "photos", *ATLAS, "--layers", ","), ["--layers"]),
     "a class without a name": (
         ("occlude", MODEL, "dog.jpg", *OUT, "--target", "dog"),

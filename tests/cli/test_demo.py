@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
-from convscope.cli import demo as module
-from convscope.cli.demo import DemoSize
+from golden.tiny import tiny
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """A network of few maps, few images, one epoch."""
+    with tiny():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from convscope.cli import main
 
     out = tmp_path_factory.mktemp("demo") / "runs" / "demo"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "QUICK", DemoSize(scenes=48, epochs=1, looked_at=36))
-        assert main(["demo", "--quick", "--out", str(out), "--workers", "1"]) == 0
+    assert main(["demo", "--quick", "--out", str(out), "--workers", "1"]) == 0
     return out
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUICK", DemoSize(scenes=48, epochs=1, looked_at=36))
 
 
 def test_everything_that_the_page_shows_is_there(folder):

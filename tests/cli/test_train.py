@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+import torchrun
+import warm
 
 BRIEF = (
     "train", "--arch", "zfnet-small", "--data", "scenes:train:24", "--val", "scenes:val:12",
@@ -122,18 +124,16 @@ def test_a_way_of_computing_says_what_it_changes(place, convscope, setting: str)
 @pytest.mark.slow
 def test_torchrun_trains_with_two_processes_and_one_of_them_speaks(place):
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        torchrun.__file__, "--standalone", "--nproc-per-node", "2",
         "-m", "convscope", *BRIEF, "--device", "cpu", "--out", "run",
     ]  # fmt: skip
     here = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=place, env=here, capture_output=True, text=True, timeout=120)
+    done = warm.run(*command, cwd=place, env=here)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Written: run") == 1 and "cpu, 2 processes" in done.stdout
     run = json.loads(Path(place / "run/run.json").read_text())
     assert run["processes"] == 2 and len(run["history"]) == 2
-    refused = subprocess.run(
-        command, cwd=place, env=here, capture_output=True, text=True, timeout=120
-    )
+    refused = warm.run(*command, cwd=place, env=here)
     lines = [line for line in refused.stderr.splitlines() if line.startswith("convscope: ")]
     assert refused.returncode
     assert len(lines) == 1 and "--resume" in lines[0]

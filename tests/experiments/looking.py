@@ -33,6 +33,11 @@ class Forward(nn.Module):
         return self.function(torch.relu(self.conv(x)))
 
 
+def channel_means(x: Tensor) -> Tensor:
+    """(N, 3): each channel's mean."""
+    return x.mean((2, 3))
+
+
 def network_of(function: Callable[[Tensor], Tensor], side: int = SIDE) -> Network:
     """(N, 3, side, side) in 0..1 -> what the function makes of it."""
     return open_network(Forward(function), (3, side, side))

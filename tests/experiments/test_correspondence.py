@@ -36,6 +36,7 @@ from .looking import (
     SIDE,
     Drawn,
     Stopped,
+    channel_means,
     network_of,
     network_reading,
     noise,
@@ -80,7 +81,7 @@ def faces(pictures: np.ndarray, points: dict[str, tuple[tuple[float, float], ...
 def test_a_part_that_changes_all_pictures_alike_has_no_distance() -> None:
     pictures = np.full((4, SIDE, SIDE, 3), 255, np.uint8)
     pictures[:, 12:] = noise(4, SIDE - 12, SIDE, 3)
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     here = ((6.0, 6.0),) * 4
     found = correspond(
         network, faces(pictures, {"lamp": here}), fill=0.0, layers=["conv"], size=5, draws=50
@@ -109,7 +110,7 @@ def test_signs_that_have_nothing_to_do_with_each_other_differ_in_half() -> None:
 
 def test_delta_is_the_papers_formula_over_its_number_of_pairs() -> None:
     pictures = noise(4, SIDE, SIDE, 3)
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     spots = ((5.0, 7.0), (8.0, 8.0), (12.0, 6.0), (9.0, 15.0))
     given = faces(pictures, {"spot": spots})
     found = correspond(network, given, fill=0.3, layers=["conv"], size=4, places=5, draws=9)
@@ -135,7 +136,7 @@ def test_delta_is_the_papers_formula_over_its_number_of_pairs() -> None:
 
 def test_the_same_seed_gives_the_same_study_and_another_gives_other_places() -> None:
     pictures = noise(3, SIDE, SIDE, 3)
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     given = faces(pictures, {"spot": ((9.0, 9.0),) * 3})
 
     def study(seed: int) -> dict:
@@ -147,14 +148,14 @@ def test_the_same_seed_gives_the_same_study_and_another_gives_other_places() -> 
 
 
 def test_a_pair_of_pictures_has_no_spread_and_no_interval() -> None:
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     two = faces(noise(2, SIDE, SIDE, 3), {"spot": ((9.0, 9.0),) * 2})
     spot = correspond(network, two, fill=0.0, layers=["conv"], draws=9).table["conv"]["spot"]
     assert (spot.deviation, spot.low, spot.high, spot.without) == (None, None, None, ())
 
 
 def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, monkeypatch) -> None:
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     given = faces(noise(4, SIDE, SIDE, 3), {"spot": ((9.0, 9.0), (4.0, 5.0)) * 2})
     how = {"fill": 0.0, "layers": ["conv", network.output], "draws": 20, "places": 5}
     whole = correspond(network, given, **how)
@@ -180,11 +181,16 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
         correspond(network, given, **{**how, "fill": 0.5}, out=tmp_path, resume=True)
 
 
+def prepare() -> None:
+    """Export the network once for all processes."""
+    network_of(channel_means)
+
+
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     """A study as one of several processes; the folders of the others stay empty."""
     given = faces(noise(5, SIDE, SIDE, 3), {"spot": ((9.0, 9.0), (4.0, 5.0), (7.0, 8.0)) * 2})
     given = replace(given, points={"spot": given.points["spot"][:5]})
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     found = correspond(
         network, given, fill=0.0, layers=["conv", network.output], draws=20, places=5,
         out=folder if ranks.first else folder / "others", resume=True, ranks=ranks,
@@ -201,11 +207,11 @@ def test_the_memory_that_signs_would_take_is_limited(monkeypatch) -> None:
     monkeypatch.setattr("convscope.experiments.correspondence.sign_distance.MEMORY", 100)
     two = faces(noise(2, SIDE, SIDE, 3), {"spot": ((9.0, 9.0),) * 2})
     with pytest.raises(BadOption, match=r"2 pictures with 25 covers .* 1,728 values"):
-        correspond(network_of(lambda x: x.mean((2, 3))), two, fill=0.0, layers=["conv"])
+        correspond(network_of(channel_means), two, fill=0.0, layers=["conv"])
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     one = faces(noise(1, SIDE, SIDE, 3), {"spot": ((9.0, 9.0),)})
     with pytest.raises(BadData, match="2 or more"):
         correspond(network, one, fill=0.0, layers=["conv"])

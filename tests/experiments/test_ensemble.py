@@ -238,11 +238,20 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, mo
         ensemble(nets, painted(5, 5), out=tmp_path / "s", resume=True)
 
 
+def prepare() -> None:
+    """Export the networks once for all processes."""
+    for net in networks():
+        net.network()
+
+
+def networks() -> list[Model]:
+    return [model(name, 2.0 + i, -1.0) for i, name in enumerate("cab")]
+
+
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     """A study as one of several processes; the folders of the others stay empty."""
-    nets = [model(name, 2.0 + i, -1.0) for i, name in enumerate("cab")]
     found = ensemble(
-        nets, painted(6, 4, broken=[2]), cache=folder.parent / "cache",
+        networks(), painted(6, 4, broken=[2]), cache=folder.parent / "cache",
         out=folder if ranks.first else folder / "others", resume=True, ranks=ranks,
         progress=progress,
     )  # fmt: skip

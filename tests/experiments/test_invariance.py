@@ -31,6 +31,7 @@ from .looking import (
     SIDE,
     Drawn,
     Stopped,
+    channel_means,
     network_of,
     network_reading,
     noise,
@@ -164,14 +165,14 @@ SHIFTS = TransformRange(Transform.TRANSLATION, tuple(float(n) for n in range(-6,
 
 def test_a_network_that_ignores_place_does_not_see_a_shift() -> None:
     preprocess = unit_preprocess()
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     pictures = [Sample("a", Image.fromarray(np.full((SIDE, SIDE, 3), 128, np.uint8)))]
     found = invariance(network, preprocess, pictures, layers=[network.output], motions=[SHIFTS])
     assert np.allclose(found.curves[0].distance, 0, atol=1e-6)
 
 
 def test_a_distance_is_that_of_the_formula() -> None:
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     pictures = samples(3)
     preprocess = unit_preprocess()
     layer = network.activation("conv")
@@ -191,7 +192,7 @@ def test_a_distance_is_that_of_the_formula() -> None:
 
 
 def test_different_pictures_are_apart_by_the_mean_over_their_pairs() -> None:
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     pictures = samples(4)
     found = invariance(
         network, unit_preprocess(), pictures[:2], layers=["conv"], others=pictures[2:],
@@ -229,7 +230,7 @@ def test_the_probability_followed_is_the_true_label_s_or_the_predicted_one_s() -
 
 
 def test_what_cannot_be_looked_at_is_refused() -> None:
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     with pytest.raises(BadData, match="no pictures"):
         invariance(network, unit_preprocess(), [])
     with pytest.raises(NoSuchLayer):
@@ -239,7 +240,7 @@ def test_what_cannot_be_looked_at_is_refused() -> None:
 
 
 def test_an_interrupted_study_goes_on_and_ends_with_the_same_result(tmp_path, monkeypatch) -> None:
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     pictures = samples(5)
     how = {"layers": ["conv", network.output], "motions": [SHIFTS], "others": pictures[3:]}
     whole = invariance(network, unit_preprocess(), pictures[:3], **how)
@@ -295,7 +296,7 @@ def test_the_top_layer_of_a_network_that_ends_in_pooling_is_what_the_pooling_lea
 
 
 def test_pictures_are_drawn_of_different_classes_and_labels_go_by_name() -> None:
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     images = Drawn([noise(4, 4, 3)] * 12, [i // 4 for i in range(12)], ("a", "b", "c"))
     drawn = draw_samples(images, 3, network, ("c", "b", "a"), seed=1)
     assert sorted(sample.label or 0 for sample in drawn) == [0, 1, 2]

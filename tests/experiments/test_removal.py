@@ -190,6 +190,11 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same(
         removed(Rows(4), session, ["1/3"], **how, out=tmp_path, resume=True)
 
 
+def prepare() -> None:
+    """Export the network once for all processes."""
+    planted_model().network()
+
+
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     """A study as one of several processes; the folders of the others stay empty."""
     return removed(

@@ -34,6 +34,7 @@ from .looking import (
     SIDE,
     Drawn,
     Stopped,
+    channel_means,
     network_of,
     network_reading,
     stop_at,
@@ -221,6 +222,11 @@ def broken() -> Broken:
     return Broken(whole.pictures, whole.labels, whole.classes)
 
 
+def prepare() -> None:
+    """Export the network once for all processes."""
+    eyes_on(OBJECT)
+
+
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     """A study as one of several processes; the folders of the others stay empty."""
     chosen = [ChosenImage(index, 0, True) for index in range(4)]
@@ -277,7 +283,7 @@ def test_the_activity_of_a_map_falls_where_its_projection_is() -> None:
 
 def test_a_map_is_shown_in_the_images_that_excite_it_most_besides() -> None:
     images = Drawn([np.full((SIDE, SIDE, 3), level, np.uint8) for level in (90, 250, 60, 200)])
-    network = network_of(lambda x: x.mean((2, 3)))
+    network = network_of(channel_means)
     chosen = [ChosenImage(1, 0, False), ChosenImage(2, 0, False)]
     found = sensitivity(
         network, images, unit_preprocess(), chosen, occluder=Occluder(12, 12), others=2, workers=0
@@ -293,7 +299,7 @@ def test_only_images_that_every_network_names_correctly_are_chosen() -> None:
     red, green = np.zeros((2, SIDE, SIDE, 3), np.uint8)
     red[..., 0] = green[..., 1] = 255
     images = Drawn([red, green] * 4, [0, 0, 1, 1, 0, 1, 0, 1], ("red", "green", "blue"))
-    plain = (network_of(lambda x: x.mean((2, 3))), unit_preprocess())
+    plain = (network_of(channel_means), unit_preprocess())
     selection = correctly_classified([plain, plain], images, 99, classes=images.classes)
     chosen, passed = selection.chosen, selection.passed
     assert {one.index for one in chosen} == {0, 3, 4, 5, 6, 7} - {

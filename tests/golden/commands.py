@@ -82,7 +82,7 @@ LEARNING = "--batch-size 4 --learning-rate 0.005 --set dropout=0 --set radius=no
 SCRATCH = "--scratch zfnet-small --scratch-epochs 1"
 TESTED = "--test-per-class 50"  # the default when the golden files were made
 
-PAGE = ("*/best-*", "*strip.webp")  # sheets that the page cuts out of the atlas's
+PAGE = ("*/best-*", "*strip.webp", "*page/lead.webp")  # cut by the page out of the atlas's
 
 COMMANDS = (
     Command(

@@ -115,6 +115,7 @@ PLACED: dict[str, Callable[[Tensor], Tensor]] = {
     "channels tiled": lambda y: y.tile(1, 3, 1, 1),
     "spread over channels": lambda y: y * y.mean(1, keepdim=True).expand(-1, 4, -1, -1),
     "spread like another": lambda y: y + y[:, :1].expand_as(y),
+    "written into channels": lambda y: y.slice_scatter(2 * y[:, 2:], 1, 0, 2),
     "channels shuffled": lambda y: F.channel_shuffle(y, 2),
     "pixels shuffled": lambda y: F.pixel_shuffle(y, 2),
     "pixels unshuffled": lambda y: F.pixel_unshuffle(y[:, :, :, 1:], 2),
@@ -124,6 +125,12 @@ PLACED: dict[str, Callable[[Tensor], Tensor]] = {
     "transposed convolution of stride one": transposed(1, 1, groups=1),
     "transposed convolution, dilated": transposed((2, 1), 2, groups=1, dilation=(2, 3)),
     "adaptive maximum": lambda y: F.adaptive_max_pool2d(y, (5, 6)),
+    "doubled rows": lambda y: torch.cat([y, 2 * y], 2),
+    "doubled columns": lambda y: torch.cat([y * -1, y], -1),
+    "rows above others": lambda y: torch.cat([y[:, :, 3:], 2 * y[:, :, 1:4], y], 2),
+    "a pool of a border of nothing": lambda y: F.max_pool2d(
+        F.pad(y, (0, 1, 1, 0), value=-torch.inf), 3, 2
+    ),
     "a skip beside what was doubled": lambda y: torch.cat(
         [y[:, :, :, :12], F.interpolate(F.max_pool2d(y, 2), scale_factor=2)], 1
     ),
@@ -143,11 +150,12 @@ BY_POSITION: dict[str, Callable[[Tensor], Tensor]] = {
     "a softmax of rows": lambda y: y.softmax(2),
     "a log-softmax of columns": lambda y: y.log_softmax(-1),
     "a softmax of positions": lambda y: y.flatten(2).softmax(2).view(-1, 4, *SIZE),
-    "doubled rows": lambda y: torch.cat([y, 2 * y], 2),
-    "doubled columns": lambda y: torch.cat([y * -1, y], -1),
     "a mean of rows": lambda y: y * y.mean(2, keepdim=True),
     "a mean of columns": lambda y: y - y.mean(-1, keepdim=True),
     "a mean without its axis": lambda y: y.mean(3),
+    "rows below a constant": lambda y: torch.cat([torch.ones_like(y[:, :, :2]), y], 2),
+    "written into rows": lambda y: y.slice_scatter(2 * y[:, :, 1::2], 2, 0, None, 2),
+    "written into a column": lambda y: y.select_scatter(y[..., 2], 3, 5),
     "one row": lambda y: y[:, :, 5],
     "one column": lambda y: y[..., -2],
     "one channel": lambda y: y[:, 2],
@@ -193,10 +201,10 @@ BY_POSITION: dict[str, Callable[[Tensor], Tensor]] = {
 class ByPosition(nn.Module):
     """relu(conv), one of the forms, and where it leaves maps a convolution; 5 classes."""
 
-    def __init__(self, form: Callable[[Tensor], Tensor], rectify: bool = True) -> None:
+    def __init__(self, form: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.form = form
-        self.act: Any = nn.ReLU() if rectify else nn.Identity()
+        self.act: nn.Module = nn.ReLU()
         self.first = nn.Conv2d(3, 4, 3, padding=1)
         value = form(torch.zeros(1, 4, *SIZE, dtype=torch.float64))
         self.second = nn.Conv2d(value.shape[1], 3, 3, padding=1) if value.dim() == 4 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 from itertools import product
 from unittest.mock import patch
@@ -24,6 +25,7 @@ ON_WINDOWS = {**CROPS, **PLACED}
 FORMS = {**ON_WINDOWS, **BY_POSITION}
 HIDING = (
     "a mask", "a crop beside a pool", "adaptive maximum", "a skip beside what was doubled",
+    "a pool of a border of nothing",
 )  # fmt: skip
 """Where what is not the maximum, or is masked, is not read."""
 SHAPE = (3, *SIZE)
@@ -31,9 +33,9 @@ BOXES = BoxGrid(((0, 3), (4, 7), (5, 6), (11, 14)), ((0, 2), (3, 6), (10, 13)))
 
 
 @cache
-def opened(name: str, rectify: bool = True) -> tuple[ByPosition, Network]:
+def opened(name: str) -> tuple[ByPosition, Network]:
     torch.manual_seed(0)
-    module = ByPosition(FORMS[name], rectify).double().eval().requires_grad_(False)
+    module = ByPosition(FORMS[name]).double().eval().requires_grad_(False)
     return module, open_network(module, SHAPE)
 
 
@@ -117,12 +119,15 @@ def test_every_method_gives_on_windows_what_it_gives_on_whole_maps(
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_layers_field_holds_all_that_it_reads_and_an_exact_one_no_more(name: str) -> None:
-    """Without rectifiers, which hide what is read; channels are weighted so as not to cancel.
+    """Rectifiers hide what is read, and read no more: the module is asked without them. Channels
+    are weighted so as not to cancel.
 
     Values at the border of a map read the padding, which is nowhere in the image.
     """
-    module, network = opened(name, rectify=False)
+    module, network = opened(name)
     layer = network.layer(last_maps(module, network))
+    module = deepcopy(module)
+    module.act = nn.Identity()
     image = torch.rand(1, *SHAPE, dtype=torch.float64, requires_grad=True)
     value = module.maps(image)[0]
     if value.dim() < 3:  # rows and columns alone, or a vector

@@ -275,6 +275,32 @@ def test_what_is_no_activation_is_read_as_it_is_written(name: str):
     torch.testing.assert_close(network.trace(images())[network.output], module(images()))
 
 
+ROUNDED: dict[str, Function] = {
+    "after a rectifier": lambda x: F.relu(x).float().double(),
+    "before and after": lambda x: F.silu(x.float()).double(),
+    "inside of a spelling": lambda x: (x.float() * torch.sigmoid(x.float())).double(),
+    "after a spelling": lambda x: (x * torch.sigmoid(x)).bfloat16().double(),
+    "in one factor": lambda x: (x * F.relu6(x + 3).float() / 6).double(),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_numbers_that_are_rounded_on_the_way_are_rounded_here(name: str):
+    module, network = opened(Apply(ROUNDED[name]))
+    image = images().requires_grad_()
+    answer = module(image)
+    assert torch.equal(network.values(image.detach(), [network.output])[network.output], answer)
+    (expected,) = torch.autograd.grad(answer[0, 1, 2, 2], image)
+    unit = f"{network.output}/1@2,2"
+    found = project(network.trace(image.detach()), unit, RULES["gradient"]).projection
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+def test_a_mask_that_is_calculated_with_is_no_activation():
+    module, network = opened(Apply(lambda x: x * (~(x > 0.5)).double()))
+    assert torch.equal(network.values(images(), [network.output])[network.output], module(images()))
+
+
 def test_the_names_are_those_of_the_module_or_the_kind():
     class Block(nn.Module):
         def __init__(self) -> None:

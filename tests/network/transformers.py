@@ -48,6 +48,24 @@ class ByTorch(nn.Module):
         return self.inner(x, x, x, need_weights=False)[0]  # type: ignore[no-any-return]
 
 
+class GlobalQuery(Fused):
+    """One query for all windows of an image, as GCViT has it; keys and values as the first axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = x.shape[0]
+        qkv = self.qkv(x)[:, 1:].reshape(n * 4, TOKENS // 4, 3 * WIDTH)  # windows of 4 tokens
+        kv = (
+            qkv[..., WIDTH:]
+            .reshape(qkv.shape[0], -1, 2, HEADS, WIDTH // HEADS)
+            .permute(2, 0, 3, 1, 4)
+        )
+        query = self.qkv(x)[:, :4, :WIDTH].repeat_interleave(1, dim=0)
+        query = query.repeat_interleave(qkv.shape[0] // query.shape[0], dim=0)
+        query = query.reshape(qkv.shape[0], -1, HEADS, WIDTH // HEADS).transpose(1, 2)
+        found = self.attend(query, *kv.unbind(0)).transpose(1, 2).reshape(n, TOKENS, WIDTH)
+        return self.proj(torch.cat([x[:, :1], found], 1))
+
+
 class Acrossed(nn.Module):
     """A mistake: the tokens are taken for the images, so that images attend to each other."""
 
@@ -117,6 +135,7 @@ class ShiftedWindows(nn.Module):
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "fused": lambda: Vit(Fused),
     "spelled": lambda: Vit(Spelled),
+    "global query": lambda: Vit(GlobalQuery),
     "by torch": lambda: Vit(ByTorch),
     "shifted windows": ShiftedWindows,
 }

@@ -159,6 +159,12 @@ def write_statistics(folder: Path, layers: tuple[str, ...]) -> None:
         "nearest": torch.tensor([3, -1]).repeat(MAPS, 1),
         "nearest_r": torch.tensor([0.5, float("nan")]).repeat(MAPS, 1),
     }  # fmt: skip
+    fed = torch.full((MAPS, 2, 2), -1)
+    fed[:, 0] = torch.tensor([0, 2])  # map 2 of the first layer feeds each of the second
+    none = torch.full((MAPS, 2), float("nan"))
+    numbers |= {"input": fed, "input_strength": none.clone(), "output": fed * 0 - 1}
+    numbers |= {"output_strength": none}
+    numbers["input_strength"][:, 0] = -0.25
     named = {f"{layer}/{field}": n.clone() for layer in layers for field, n in numbers.items()}
     save_file(named, folder / "statistics.safetensors")
 

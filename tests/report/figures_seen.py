@@ -29,7 +29,7 @@ def drawn_texts(figure: Figure) -> list[Text]:
         draw(text, *args, **how)
 
     with patch.object(Text, "draw", recorded):
-        figure_bytes(figure)
+        figure_bytes(figure, "rgba")  # pixels as they are: packing them takes as long
     return [text for text in found.values() if text.get_visible() and text.get_text().strip()]
 
 

@@ -80,7 +80,9 @@ def test_a_maps_address_opens_its_patches_and_the_chosen_one_in_every_kind(
     unit = f"conv2.relu/0@{found.row[0, 0]},{found.column[0, 0]}"
     command = f"convscope project zfnet-small@net.safetensors photos#animals/0.jpg {unit}"
     assert text_of(dom, "command") == f"{command} --out projection.png"
-    assert "url(&quot;sheets/slug1/patch-000.webp&quot;)" in dom
+    assert "--sheet: url(&quot;blob:" in dom  # its own pictures, and no sheet of others
+    assert 'src="data/' not in dom
+    assert "best-patch" not in dom
     assert re.findall(r'<figure data-kind="(\w+)"', dom) == ["patch", "projection"]
     assert "strip.webp&quot;)" not in dom  # the overview's pictures are not asked for
     assert re.search('<div class="trust" id="trust" hidden', dom)
@@ -115,9 +117,9 @@ def test_what_is_its_own_is_said_beside_them(checked: Path, tmp_path: Path) -> N
     assert store.open_atlas(checked).trust("conv1", 1).sentence == text_of(dom, "sentence")
     assert re.search('id="warning" hidden', dom)
     assert re.findall(r'<figure data-kind="(\w+)"', dom) == ["spotlight", "patch", "projection"]
-    assert "url(&quot;sheets/slug0/spotlight-000.webp&quot;)" in dom
     assert "It tells “cat” from the other classes: AUC 0.75" in dom
     assert 'href="#/conv1/3"' in dom  # the nearest map
+    assert "What feeds it" in dom
 
 
 KEYS_OF_A_MAP = """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from convscope.atlas.checkpoint import AtlasPlan, WorkFolder, claim_atlas, plan_as_begun
-from convscope.atlas.connections import connections
+from convscope.atlas.connections import connections, layers_read
 from convscope.atlas.manifest import (
     DataRecord,
     ExtrasRecord,
@@ -351,7 +351,7 @@ class _Job:
     ) -> list[LayerRecord]:
         """What the manifest says of the layers."""
         folders = slugs(activations)
-        records = []
+        records, reads = [], layers_read(self.network, activations)
         for name, activation in activations.items():
             layer, table = self.network.layer(activation), tables[name]
             window = shown_window(layer.field.size, self.network.input_shape[1:])
@@ -370,6 +370,7 @@ class _Job:
                     dead=int(table.dead.sum()),
                     filters=self._shows_filters(name),
                     image_dependent=depends_on_image(self.network, activation, rules),
+                    reads=reads[name],
                 )
             )
         return records

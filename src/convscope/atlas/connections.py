@@ -15,7 +15,7 @@ from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 from convscope.network.node import Node
 
-__all__ = ["STRONGEST", "connections", "source_maps"]
+__all__ = ["STRONGEST", "connections", "layers_read", "source_maps"]
 
 STRONGEST = 5
 
@@ -72,6 +72,29 @@ def connections(
             "output": read,
             "output_strength": read_strength,
         }
+    return found
+
+
+def layers_read(network: Graph, activations: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """The layers of an atlas that each of them reads, with none of the atlas's in between.
+
+    Args:
+        network: the network.
+        activations: the atlas's layers, in its order -> the layer whose value is their activation.
+    """
+    values = {activation: layer for layer, activation in activations.items()}
+    values |= {layer: layer for layer in activations}
+    found = {}
+    for layer in activations:
+        todo, seen, reads = list(network.nodes[layer].inputs), set(), set()
+        while todo:
+            name = todo.pop()
+            if name in values and values[name] != layer:
+                reads.add(values[name])
+            elif name != INPUT and name not in seen:
+                todo += network.nodes[name].inputs
+            seen.add(name)
+        found[layer] = tuple(one for one in activations if one in reads)
     return found
 
 

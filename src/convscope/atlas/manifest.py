@@ -122,6 +122,8 @@ class LayerRecord(StoredRecord):
         filters: whether there is a sheet of its filters.
         image_dependent: False where projections are the same for every image, but for their
             strength; None in atlases that do not say.
+        reads: the atlas's layers that it reads, with none of the atlas's in between; None in
+            atlases that do not say.
     """
 
     name: str
@@ -137,6 +139,7 @@ class LayerRecord(StoredRecord):
     dead: int
     filters: bool
     image_dependent: bool | None = None
+    reads: tuple[str, ...] | None = None
 
 
 class SkippedRecord(StoredRecord):

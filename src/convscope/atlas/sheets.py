@@ -201,18 +201,20 @@ def filter_sheet(weight: Tensor) -> Image.Image:
     return _grid(cells)
 
 
-def encode(sheet: Image.Image, *, exact: bool) -> bytes:
+def encode(sheet: Image.Image, *, exact: bool, quality: int = 85, method: int = 4) -> bytes:
     """Encode a sheet as WebP; the same pixels always make the same bytes.
 
     Args:
         sheet: the picture.
         exact: without loss, for small fields that are enlarged pixel by pixel.
+        quality: 0 to 100, of one that is not exact.
+        method: how hard to try, 0 to 6, of one that is not exact.
     """
     buffer = io.BytesIO()
     if exact:
         sheet.save(buffer, "WEBP", lossless=True, quality=50, method=2)
     else:
-        sheet.save(buffer, "WEBP", quality=85, method=4)
+        sheet.save(buffer, "WEBP", quality=quality, method=method)
     return buffer.getvalue()
 
 

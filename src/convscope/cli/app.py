@@ -19,6 +19,7 @@ import typer
 
 from convscope.cli.check import check
 from convscope.cli.demo import demo
+from convscope.cli.explore import explore
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
@@ -65,7 +66,7 @@ def _convscope(
 
 
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
-    **{verb.__name__: verb for verb in (demo, layers, project, check, visualize, occlude)},
+    **{verb.__name__: verb for verb in (demo, layers, explore, project, check, visualize, occlude)},
     **{study.verb: study for study in STUDIES},
 }
 """By name, in the order of --help."""

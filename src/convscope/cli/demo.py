@@ -187,6 +187,7 @@ def _write_atlas(
 ) -> Atlas:
     """The atlas of the scenes, with its page."""
     from convscope.atlas.build import Search, write_atlas
+    from convscope.atlas.gallery import write_gallery
     from convscope.atlas.store import open_atlas
     from convscope.execution import Execution
     from convscope.report.page import write_page
@@ -197,6 +198,10 @@ def _write_atlas(
             session.model, scenes, folder,
             Search(batch_size=running.batch_size, workers=running.workers),
             resume=True, how=Execution(session.device, progress=progress),
+        )  # fmt: skip
+        write_gallery(
+            session.model, scenes, open_atlas(folder), batch_size=running.batch_size,
+            how=Execution(session.device, running.workers, progress=progress),
         )  # fmt: skip
     write_page(folder)
     return open_atlas(folder)

@@ -121,8 +121,34 @@ class AtlasStudy(Study):
             "does; of a finished atlas with --resume.",
         ),
     ] = None
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Names and stars of units, as the atlas's page exports them, to be shown on it; "
+            "of a finished atlas with --resume.",
+        ),
+    ] = None
 
     def run(self, context: Context) -> Outcome:
+        from convscope.atlas.names import read_names, write_names
+        from convscope.atlas.store import open_atlas
+
+        names = None if self.names is None else read_names(self.names)
+        assert context.out is not None
+        session = context.session(self.model, self.reading)
+        images = session.images(self.data)
+        outcome = self.build(session, images, context)
+        if not self.plain:
+            _fill_gallery(session, images, context)
+        if self.optimised is not None:
+            self._optimise(session, context, context.out)
+        if names is not None and context.together().first:
+            write_names(open_atlas(context.out), names)
+        return outcome
+
+    def build(self, session: Session, images: ImageSet, context: Context) -> Outcome:
+        """Make the atlas alone, without whole images, optimised pictures and names."""
         from convscope.atlas.build import Search, write_atlas
         from convscope.atlas.store import open_atlas
         from convscope.methods.rules import rules_named
@@ -134,14 +160,10 @@ class AtlasStudy(Study):
             rules_named(self.rules), running.batch_size, running.workers, self.plain,
             self.check_best,
         )  # fmt: skip
-        session = context.session(self.model, self.reading)
-        images = session.images(self.data)
         context.facts(_facts(session, images, search, ranks))
         write_atlas(
             session.model, images, out, search, resume=context.resume, how=context.execution
         )
-        if self.optimised is not None:
-            self._optimise(session, context, out)
         manifest = ranks.from_first(lambda: open_atlas(out).manifest)
         return Outcome.on(session, WrittenAtlas(out, manifest), images.spec)
 
@@ -159,6 +181,20 @@ class AtlasStudy(Study):
             seconds = expected_seconds(session.model, made, layers, device=device)
             context.say(f"optimised pictures: about {duration(seconds / ranks.count)}")
         write_optimised(session.model, made, layers, how=context.execution)
+
+
+def _fill_gallery(session: Session, images: ImageSet, context: Context) -> None:
+    """Add whole images, predictions and pictures with random weights to an atlas."""
+    from convscope.atlas.gallery import write_gallery
+    from convscope.atlas.store import open_atlas
+
+    assert context.out is not None
+    made = open_atlas(context.out) if context.together().first else None
+    if made is not None and made.manifest.extras is None:
+        made = None  # a plain one, that is gone on with
+    write_gallery(
+        session.model, images, made, batch_size=context.running.batch_size, how=context.execution
+    )
 
 
 def _facts(session: Session, images: ImageSet, search: Search, ranks: Ranks) -> dict[str, str]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from convscope.geometry.box import Box
@@ -95,7 +96,7 @@ class Window:
         """Whether every output reads the same inputs: the whole axis."""
         return self.stride == 0
 
-    @property
+    @cached_property
     def _integers(self) -> tuple[int, int, int]:
         """`start` and `stride` times their common denominator, and that denominator."""
         scale = math.lcm(self.stride.denominator, self.start.denominator)

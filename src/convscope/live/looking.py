@@ -167,26 +167,31 @@ def layer_look(
         raise NoSuchUnit(f"layer {name} is {layer.size}, neither feature maps nor a vector")
     values = activations.trace[name][0]
     maps = values if values.dim() == 3 else values[:, None, None]  # (C, H, W)
-    peaks = maps.flatten(1).amax(1)
-    chosen = list(range(layer.channels)) if channels is None else list(channels)
-    for channel in chosen:
+    peaks = widened(maps.amax((1, 2)))
+    chosen = range(layer.channels) if channels is None else channels
+    for channel in channels or ():
         engine.network.unit(Unit(name, channel))
+    index = torch.tensor(list(chosen), dtype=torch.int64, device=maps.device)
     if strongest is not None:
-        order = widened(peaks[chosen]).nan_to_num(-torch.inf).argsort(descending=True, stable=True)
-        chosen = [chosen[i] for i in order[:strongest].tolist()]
-    some = maps[chosen]
-    places = some.flatten(1).argmax(1).tolist()
-    means = widened(some).mean((1, 2)).tolist()
+        order = peaks[index].nan_to_num(-torch.inf).argsort(descending=True, stable=True)
+        index = index[order[:strongest]]
+    some = widened(maps[index])
     columns = some.shape[2]
+    numbers = (n.tolist() for n in (index, peaks[index], some.mean((1, 2)), _first_peaks(some)))
     seen = []
-    for channel, place, mean in zip(chosen, places, means, strict=True):
-        value = float(peaks[channel])
+    for channel, value, mean, place in zip(*numbers, strict=True):
         unit = Unit(name, channel)
         unit = unit.at(*divmod(place, columns)) if values.dim() == 3 else unit
         seen.append(MapLook(unit, value, mean, _share(engine, name, channel, value)))
-    low, high = _scale(maps)
+    low, high = map_scale(activations, name)
     tiles = tile_pixels(some, low, high, engine.settings.tile)
     return LayerLook(name, layer.kind, layer.shape, layer.grid, tuple(seen), tiles)
+
+
+def _first_peaks(maps: Tensor) -> Tensor:
+    """The place of each map's maximum (n, H, W) -> (n,); of equals, the first by rows."""
+    flat = maps.flatten(1)
+    return (flat == flat.amax(1, keepdim=True)).to(torch.uint8).argmax(1)
 
 
 def tile_pixels(maps: Tensor, low: float, high: float, side: int) -> NDArray[np.uint8]:
@@ -217,8 +222,10 @@ def map_scale(activations: Activations, layer: str) -> tuple[float, float]:
 
 
 def _scale(maps: Tensor) -> tuple[float, float]:
-    finite_only = widened(maps).nan_to_num(0.0, 0.0, 0.0)
-    return min(0.0, float(finite_only.min())), float(finite_only.max())
+    low, high = torch.aminmax(maps)
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        low, high = torch.aminmax(maps.nan_to_num(0.0, 0.0, 0.0))
+    return min(0.0, float(low)), float(high)
 
 
 def _share(engine: Engine, layer: str, channel: int, value: float) -> float | None:

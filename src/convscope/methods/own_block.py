@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
+
+G = TypeVar("G", bound=Graph)
 
 __all__ = ["own_block", "with_block_redrawn", "with_redrawn"]
 
@@ -76,7 +79,7 @@ def with_block_redrawn(network: Graph, layer: str, generator: torch.Generator) -
     return with_redrawn(network, block, generator) if block else None
 
 
-def with_redrawn(network: Graph, layers: Iterable[str], generator: torch.Generator) -> Graph:
+def with_redrawn(network: G, layers: Iterable[str], generator: torch.Generator) -> G:
     """Return the network with some layers as if they had never been learned.
 
     Weights are drawn from a normal distribution of the mean and the deviation that they have, NaN

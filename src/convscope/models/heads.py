@@ -19,7 +19,7 @@ from convscope.errors import BadCheckpoint
 from convscope.models.fitting import Match, Wanted, wanted_by
 from convscope.models.weights import Weights, load_weights
 
-__all__ = ["Make", "build_for"]
+__all__ = ["Make", "build_for", "skeleton"]
 
 Make = Callable[[int | None], nn.Module]
 """From a number of classes, None for the usual one, to a network."""
@@ -45,8 +45,8 @@ def build_for(
     Raises:
         BadCheckpoint: the weights do not fit with any head.
     """
-    usual = replace(wanted_by(_skeleton(make, None)), spare=spare)
-    probe = wanted_by(_skeleton(make, PROBE))
+    usual = replace(wanted_by(skeleton(make, None)), spare=spare)
+    probe = wanted_by(skeleton(make, PROBE))
     free = frozenset(k for k, s in usual.shapes.items() if probe.shapes.get(k) != s)
     if match := weights.find(replace(usual, free=free), name):
         classes = _classes(match, usual, probe, free)
@@ -55,7 +55,7 @@ def build_for(
             return _filled(make(None), weights, name, spare)
         said = f"its head has {_outputs(classes)}, as the weights have"
         return _filled(make(classes), weights, name, spare, said)
-    for place in _places(_skeleton(make, None), free, weights):
+    for place in _places(skeleton(make, None), free, weights):
         if match := weights.find(place.wanted(usual, free), name):
             classes = (match.found[f"{place.at}.weight"].shape or (0,))[0]
             module = place.put(make(None), classes)
@@ -86,8 +86,13 @@ def _filled(
     return module, (*said, *load_weights(module, weights, name=name, spare=spare))
 
 
-def _skeleton(make: Make, classes: int | None) -> nn.Module:
-    """The network without memory for its numbers, where it can be made so."""
+def skeleton(make: Make, classes: int | None) -> nn.Module:
+    """The network without memory for its numbers, where it can be made so.
+
+    Args:
+        make: builds it.
+        classes: how many it tells apart; None is the usual number.
+    """
     try:
         with torch.device("meta"):
             return make(classes)

@@ -22,8 +22,10 @@ from convscope.images.fitting import CROP_SHARE
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import RECIPES, CustomScaling, Scaling
 from convscope.images.torchvision_import import import_torchvision
-from convscope.models.heads import build_for
+from convscope.models.heads import build_for, skeleton
 from convscope.models.loaded import LoadedModule, blamed, seeded
+from convscope.models.shards import weights_in_folder
+from convscope.models.stems import RGB, with_stem_of
 from convscope.models.weights import Weights, read_weights
 
 __all__ = ["from_timm", "from_torchvision", "libraries_with"]
@@ -62,7 +64,10 @@ def from_torchvision(name: str, weights: Weights | None, seed: int) -> LoadedMod
         if weights is None:
             return _random(make(None), preprocess, seed)
         spare = AUXILIARY.get(name, ())
+        make, channels = with_stem_of(make, weights, skeleton(make, None))
         module, notes = build_for(make, weights, f"torchvision:{name}", spare=spare)
+    if channels != RGB:
+        return _of_other_channels(module, weights, preprocess, channels, notes)
     if name in AUXILIARY:
         notes = (_about_signed_pixels(name), *notes)
         preprocess = replace(preprocess, scaling=Scaling.CUSTOM, recipe=SIGNED_PIXELS)
@@ -121,10 +126,13 @@ def from_timm(name: str, weights: Weights | None, seed: int) -> LoadedModule:
         if own is None:
             module, notes = make(None), (f"random weights, seed {seed}",)
         else:
+            make, channels = with_stem_of(make, own, skeleton(make, None))
             module, notes = build_for(make, own, spec, headless=True)
     with blamed(spec):
         config = resolve_model_data_config(module)
     preprocess = _normalised(tuple(config["input_size"]), config["mean"], config["std"])
+    if own is not None and channels != preprocess.shape[0]:
+        return _of_other_channels(module, own, preprocess, channels, notes)
     return LoadedModule(
         module,
         own,
@@ -166,7 +174,9 @@ def _weights_in(folder: str) -> Weights:
         BadModel: there are none.
     """
     path = Path(folder.removeprefix("local-dir:"))
-    for file in ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors"):
+    if found := weights_in_folder(path):
+        return read_weights(found)
+    for file in ("pytorch_model.bin", "open_clip_model.safetensors"):
         if (path / file).is_file():
             return read_weights(path / file)
     raise BadModel(f"{path} holds no model.safetensors: fetch the whole model, or give @weights")
@@ -211,6 +221,17 @@ def _similar(name: str, known: Sequence[str], exactly: bool) -> list[str]:
     if exactly:
         return [name] if name in known else []
     return get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+
+
+def _of_other_channels(
+    module: nn.Module, weights: Weights, usual: Preprocess, channels: int, notes: tuple[str, ...]
+) -> LoadedModule:
+    """A library's network for other pictures than RGB: nothing but the weights says how they were
+    scaled."""
+    said = f"its first layer takes {channels} channel{'s' * (channels != 1)}, as the weights have"
+    shape = (channels, *usual.shape[1:])
+    own = weights.preprocess
+    return LoadedModule(module, weights, preprocess=own, notes=(said, *notes), shape=shape)
 
 
 def _random(

@@ -32,9 +32,10 @@ from convscope.models.fitting import Match, Wanted, matches, unwrapped, wanted_b
 from convscope.models.metadata import read_architecture, read_fact, read_names, read_preprocess
 from convscope.models.readings import Reading, main_reading, readings_of, tensor_of
 from convscope.models.respelling import Computed
+from convscope.models.shards import is_index, read_index
 from convscope.models.torch_files import read_torch_file, what_it_is
 from convscope.store.atomic import replace_file
-from convscope.store.fingerprint import file_fingerprint
+from convscope.store.fingerprint import file_fingerprint, text_fingerprint
 
 __all__ = [
     "Weights",
@@ -258,7 +259,8 @@ def read_weights(path: str | os.PathLike[str], key: str | None = None) -> Weight
     """Read a weights file: safetensors, or what torch.save or pickle wrote, without running code.
 
     Args:
-        path: of a .safetensors, .pt, .pth, .ckpt or .pkl file.
+        path: of a .safetensors, .pt, .pth, .ckpt or .pkl file, or of the .safetensors.index.json of
+            weights in several files.
         key: where in the file the weights are, if it holds several: `state_dict_ema`,
             `student.backbone`; "." is the file itself.
 
@@ -273,6 +275,8 @@ def read_weights(path: str | os.PathLike[str], key: str | None = None) -> Weight
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise BadCheckpoint(f"weights {path}: {what}; give a .safetensors, .pt or .pth file")
+    if is_index(path):
+        return _read_shards(path, key)
     digest = file_fingerprint(path)
     if path.suffix == ".safetensors" or _looks_like_safetensors(path):
         tensors, metadata = _read_safetensors(path)
@@ -418,6 +422,27 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             if said
             else f"{path} is not a whole safetensors file ({words}): fetch or save it again"
         ) from error
+
+
+def _read_shards(path: Path, key: str | None) -> Weights:
+    """The weights that an index finds in several files; their fingerprint is that of all of them.
+
+    Raises:
+        BadCheckpoint: a shard does not hold what the index says.
+    """
+    tensors: dict[str, Tensor] = {}
+    digests = [file_fingerprint(path)]
+    for shard, names in sorted(read_index(path).items()):
+        held, _ = _read_safetensors(shard)
+        if held.keys() != set(names):
+            apart = sorted(held.keys() ^ set(names))
+            raise BadCheckpoint(
+                f"{path}: {shard.name} does not hold the tensors that the index says "
+                f"({_few(apart)}): fetch the network again"
+            )
+        tensors |= held
+        digests.append(file_fingerprint(shard))
+    return Weights(path, text_fingerprint("\n".join(digests)), {"": tensors}, key=key)
 
 
 def _without_tensors(content: object, foreign: Sequence[str]) -> str:

@@ -38,6 +38,7 @@ from convscope.models.factories import from_factory, from_hub, from_module
 from convscope.models.fitting import Wanted, wanted_by
 from convscope.models.loaded import LoadedModule
 from convscope.models.programs import about_file, from_program, is_program
+from convscope.models.shards import weights_in_folder
 from convscope.models.sources import from_timm, from_torchvision, libraries_with
 from convscope.models.weights import Weights, load_weights, module_sha256, read_weights
 from convscope.network.legend import Legend
@@ -400,7 +401,10 @@ def _paper_preprocess(architecture: Architecture) -> Preprocess:
 
 def _weights_at(text: str, key: str | None) -> Weights:
     path = Path(text).expanduser()
-    return read_weights(_in_run(path) if path.is_dir() else path, key)
+    if path.is_dir():
+        run = (path / RUN_WEIGHTS).is_file()
+        path = (None if run else weights_in_folder(path)) or _in_run(path)
+    return read_weights(path, key)
 
 
 def _in_run(folder: Path) -> Path:

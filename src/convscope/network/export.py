@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from convscope.errors import BadModel
+from convscope.network.aliasing import writes_in_place
 from convscope.network.exported_module import ExportedModule
 from convscope.network.failing_layer import why_it_fails
 from convscope.network.ops import op_of
@@ -61,6 +62,12 @@ BY_NAME = frozenset(
      aten.grid_sampler.default)
 )  # fmt: skip
 """What is refused by its own name: its parts would not be read either, and say less."""
+WHOLE_WRITES = (aten.copy_.default, aten.zero_.default, aten.fill_.Scalar, aten.fill_.Tensor)
+"""What writes over all of a value."""
+DROPOUT = frozenset(
+    (aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default,
+     aten.feature_dropout_.default, aten.alpha_dropout.default)
+)  # fmt: skip
 LOGGERS = ("torch.export", "torch.fx", "torch._dynamo", "torch._subclasses")
 """Those that write of an export that fails."""
 ROUNDS = 4
@@ -96,6 +103,10 @@ def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
             ) from error
         for old, new in _opened(program.graph_module):
             program.graph_signature.replace_all_uses(old, new)
+        if any(map(_writes, program.graph.nodes)):
+            _without_idle_dropout(program)
+        if _writes_through_views(program):
+            program = program.run_decompositions({})  # every write as a new value
         return _taken_apart(program)
 
 
@@ -174,6 +185,36 @@ def _opened(owner: Any) -> list[tuple[str, str]]:
         if not held.users:
             graph.erase_node(held)
     return renamed
+
+
+def _writes(fx: Any) -> bool:
+    return fx.op == "call_function" and writes_in_place(fx)
+
+
+def _without_idle_dropout(program: Any) -> None:
+    """Leave out dropout at test time, which is its input itself: what is written into the one is
+    seen through the other. PyTorch forgets that when it takes a graph apart."""
+    for fx in program.graph.nodes:
+        if fx.target in DROPOUT and not (fx.args[2] and fx.args[1]):
+            program.graph_signature.replace_all_uses(fx.name, fx.args[0].name)
+            fx.replace_all_uses_with(fx.args[0])
+            program.graph.erase_node(fx)
+
+
+def _writes_through_views(program: Any) -> bool:
+    """Whether forward() writes into a part of a value, as `x[:, :3] = y` does, all over it, or into
+    one that is read in another shape too."""
+    return any(
+        fx.target in WHOLE_WRITES or any(map(_is_view, (fx.args[0], *fx.args[0].users)))
+        for fx in filter(_writes, program.graph.nodes)
+    )
+
+
+def _is_view(fx: Any) -> bool:
+    op = op_of(target_of(fx)) if fx.op == "call_function" else None
+    if op is None or fx.target is aten.clone.default:
+        return False
+    return op.views or op.reshapes or (op.passes_through and not writes_in_place(fx))
 
 
 # --- operations outside the table -----------------------------------------------------------------

@@ -200,7 +200,8 @@ class _Reader:
         learned = {id(self.stored[name]) for name in self.stored.learned}
         drafts = {draft.name: draft for draft in self.drafts.values()}
         drafts, self.channels_first = read_channels_first(drafts, outputs)
-        joined = read_spellings(drafts, outputs, lambda tensor: id(tensor) in learned)
+        masks = {fx.name for fx in self.drafts if not fx.meta["val"].is_floating_point()}
+        joined = read_spellings(drafts, outputs, lambda tensor: id(tensor) in learned, masks)
         self.drafts = {fx: joined[fx.name] for fx in self.drafts if fx.name in joined}
 
     def _settings(self, fx: Any, op: Op, bound: dict[str, Any]) -> tuple[Op, dict[str, Any]]:
@@ -355,9 +356,20 @@ def _written(program: Any) -> set[str]:
 def _mixes_images(fx: Any, batch: Any) -> bool:
     """Whether a value has not one row for each image, or is as long as the batch elsewhere too."""
     shape = fx.meta["val"].shape
-    if not shape or shape[0] != batch:
+    if not shape or not _is_same_size(shape[0], batch):
         return True
     return not all(isinstance(n, int) for n in shape[1:])
+
+
+def _is_same_size(size: Any, batch: Any) -> bool:
+    """Whether a size is the number of images, whatever that is.
+
+    The symbols are compared, not their values: `2 == batch` is true of the two images that a
+    network is exported with, and PyTorch would take the graph for one of two images from then on.
+    """
+    if isinstance(size, int) or isinstance(batch, int):
+        return type(size) is type(batch) and bool(size == batch)
+    return bool(size.node.expr == batch.node.expr)
 
 
 def _image(program: Any) -> Any:

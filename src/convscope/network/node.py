@@ -135,7 +135,7 @@ class Node:
         """Whether it runs on windows where it is told where they lie: positions are not alike."""
         if self.op.on_window_at is None or not self._are_maps or self.op.reach is None:
             return False
-        if self.op.on_window is not None and self.op.windowable(self):
+        if self.pointwise or (self.op.on_window is not None and self.op.windowable(self)):
             return False
         reaches = (self.op.reach(self, i) for i in range(len(self.inputs)))
         return not any(axis.is_whole for axes in reaches for axis in axes)

@@ -9,7 +9,7 @@ computes. Its nodes become one node of that activation's kind.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,7 +92,10 @@ _ROWS = (
 
 
 def read_spellings(
-    drafts: Mapping[str, Node], kept: set[str], learned: Callable[[Tensor], bool]
+    drafts: Mapping[str, Node],
+    kept: set[str],
+    learned: Callable[[Tensor], bool],
+    masks: Container[str] = (),
 ) -> dict[str, Node]:
     """Replace every activation that is written out by one node, under its last node's name.
 
@@ -100,6 +103,7 @@ def read_spellings(
         drafts: The nodes by name, in order of execution.
         kept: Nodes that must stay, as outputs do.
         learned: Whether a tensor may come to hold other numbers.
+        masks: Nodes whose values are no fractions: whether something holds, or whole numbers.
     """
     nodes = dict(drafts)
     readers: dict[str, set[str]] = {name: set() for name in nodes}
@@ -108,7 +112,8 @@ def read_spellings(
             readers.setdefault(below, set()).add(node.name)
     for root in reversed(list(nodes)):
         if root in nodes and _may_end(nodes[root].op):
-            parts, joined = _largest(_regions(nodes, root, readers, kept), learned)
+            regions = _regions(nodes, root, readers, kept)
+            parts, joined = _largest((r for r in regions if r[0] not in masks), learned)
             for part in parts:
                 del nodes[part.name]
             if joined is not None:
@@ -117,7 +122,7 @@ def read_spellings(
 
 
 def _largest(
-    regions: Iterator[tuple[str, list[Node]]], learned: Callable[[Tensor], bool]
+    regions: Iterable[tuple[str, list[Node]]], learned: Callable[[Tensor], bool]
 ) -> tuple[list[Node], Node | None]:
     """The largest region that is an activation, and the node it becomes.
 
@@ -186,7 +191,10 @@ def _as_number(tensor: Tensor) -> Tensor:
 
 
 def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool]) -> Node | None:
-    """The region as one node, if it computes one of the table's activations."""
+    """The region as one node, if it computes one of the table's activations.
+
+    One that rounds to another type of numbers on the way is computed as it is written.
+    """
     tensors = {
         f"{i}.{key}": _as_number(tensor)
         for i, part in enumerate(parts)
@@ -215,8 +223,9 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
 
     points = torch.cat([_POINTS, _bends(parts, fixed.values())])
     variants = [at(number) for number in _LEARNED] if changing else [at(0.0)]
+    rounds = any(part.op.casts and not part.settings["counts"] for part in parts)
     for tolerance in (EXACT, NEAR):
-        as_written = bool(changing) or tolerance is NEAR
+        as_written = bool(changing) or rounds or tolerance is NEAR
         for row in _ROWS:
             if as_written and row.exactly:
                 continue
@@ -230,10 +239,7 @@ def _read(source: str, parts: Sequence[Node], learned: Callable[[Tensor], bool])
 
 def _like(node: Node, row: _Row, points: Tensor, tolerance: float) -> Node | None:
     """The activation of that row, with the settings it needs to be the same function."""
-    try:
-        values = node.forward(points)
-    except RuntimeError:  # what it reads is no number, but whether something holds
-        return None
+    values = node.forward(points)
     if not values.is_floating_point() or not torch.isfinite(values).all():
         return None
     settings = row.settings(lambda x: float(node.forward(torch.tensor([x]).double())))

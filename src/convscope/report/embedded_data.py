@@ -7,12 +7,16 @@ Names are data: templates escape them, scripts hold them as JSON that can end no
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
-__all__ = ["call", "resource", "template"]
+__all__ = ["call", "lean", "resource", "template"]
+
+WHOLE_LINES = re.compile(r"^\s*(//.*|/\*[\s\S]*?\*/)\s*$", re.MULTILINE)
+"""Comments that begin and end a line."""
 
 
 def call(function: str, *arguments: Any) -> bytes:
@@ -27,6 +31,12 @@ def call(function: str, *arguments: Any) -> bytes:
 def resource(name: str) -> bytes:
     """A file of report/page/."""
     return (files("convscope.report") / "page" / name).read_bytes()
+
+
+def lean(name: str) -> bytes:
+    """A script or style sheet of report/page/, without indentation and comments of whole lines."""
+    text = WHOLE_LINES.sub("", resource(name).decode())
+    return "".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip()).encode()
 
 
 def template(name: str) -> Template:

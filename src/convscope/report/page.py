@@ -1,8 +1,9 @@
 """The atlas as a page: an atlas folder -> index.html, page/ and data/ in the same folder.
 
 The page opens by double-click, so nothing is fetched: numbers come as scripts that call
-`convscope.start(summary)` or `convscope.receive(slug, table)`, one script a layer, which the page
-asks for when the reader comes to that layer. Pictures stay the sheets that the atlas wrote.
+`convscope.start(summary)` or `convscope.receive(place, table)` (see page_tables), which the page
+asks for when the reader comes to them. A unit's script holds its pictures, too, so that a unit is
+one small file; walls and the overview show sheets.
 
 Names of layers, classes and files are data: the template escapes them, the scripts hold them as
 JSON without any character that could end a script, and the page's own scripts make text of them.
@@ -10,37 +11,61 @@ JSON without any character that could end a script, and the page's own scripts m
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+import base64
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, WALL_TILE
-from convscope.atlas.store import Atlas, LayerRecord, Manifest, open_atlas
-from convscope.experiments.number_words import duration
+from PIL import Image
+
+from convscope.atlas.gallery import UNTRAINED, has_gallery, read_predictions
+from convscope.atlas.names import names_of
+from convscope.atlas.sheets import FILTER_COLUMNS, WALL
+from convscope.atlas.store import OPTIMISED, Atlas, LayerRecord, Manifest, open_atlas
 from convscope.methods.checks import SPECIFIC
-from convscope.methods.rules import DECONVNET
-from convscope.report.embedded_data import call, resource, template
-from convscope.report.page_evidence import response_arrays, trust_arrays
-from convscope.report.page_sheets import (
+from convscope.report.embedded_data import call, lean, template
+from convscope.report.page_overview import LayerChoice, lead_unit
+from convscope.report.page_pictures import (
+    BEST_MAPS,
+    COLUMNS,
     SEVERAL,
-    STRIP_MAPS,
-    has_optimised,
+    LayerPictures,
+    encoded,
+    has_sheets_of_maps,
+    sheet_plan,
     shown_kinds,
-    write_page_sheets,
 )
+from convscope.report.page_tables import (
+    ShownImages,
+    image_tables,
+    relatives,
+    rounded,
+    unit_tables,
+    wall_table,
+)
+from convscope.report.page_words import atlas_page_words, overview_words, project_command, title_of
 from convscope.store.atomic import replace_file
 
 __all__ = ["write_page"]
 
-OWN_SCRIPTS = ("atlas.js", "drawing.js", "wall.js", "evidence.js", "unit.js", "controls.js")
+OWN_SCRIPTS = (
+    "atlas.js",
+    "drawing.js",
+    "notes.js",
+    "overview.js",
+    "wall.js",
+    "evidence.js",
+    "unit.js",
+    "image.js",
+    "saving.js",
+    "controls.js",
+)
 SCRIPTS = (*(f"page/{name}" for name in OWN_SCRIPTS), "page/data.js")  # in this order
 OWN_FILES = ("atlas.css", *OWN_SCRIPTS)  # copied as they are
-SMALLEST_SHARE = 0.08  # of the input: a field that is drawn smaller could not be seen
-FILE = "FILE.yaml"  # stands for the recipe that a user wrote, whose name no atlas knows
-SAYS_ITSELF = ("torchvision", "timm", "run")  # families whose models know their preprocessing
-DIGITS = 5  # significant digits of a value on the page; tables.safetensors has them all
+AT_ONCE = 64  # units whose sheets wait to be encoded
 
 
 def write_page(atlas_dir: str | Path) -> Path:
@@ -59,24 +84,67 @@ def write_page(atlas_dir: str | Path) -> Path:
         BadInput: There is no atlas, or it is unfinished or damaged.
     """
     atlas = open_atlas(atlas_dir)
-    for place in ("page", "data"):
+    for place in ("page", "page/images", "data", "data/units"):
         (atlas.folder / place).mkdir(exist_ok=True)
+    choices = {record.name: LayerChoice(atlas, record) for record in atlas.manifest.layers}
+    pictures, images = LayerPictures(atlas), ShownImages(atlas)
     for record in atlas.manifest.layers:
-        write_page_sheets(atlas, record)
-        table = call("receive", record.slug, layer_arrays(atlas, record))
-        replace_file(atlas.folder / "data" / f"{record.slug}.js", table)
+        pictures.write_best(record)
+        pictures.write_strip(record, choices[record.name].most_selective)
+        _write_layer(atlas, record, pictures, images)
+    _write_images(atlas, images)
     for name in OWN_FILES:
-        replace_file(atlas.folder / "page" / name, resource(name))
-    optimised = [one.slug for one in atlas.manifest.layers if has_optimised(atlas.folder, one)]
-    summary = call("start", {**page_summary(atlas.manifest), "optimised": optimised})
-    replace_file(atlas.folder / "page" / "data.js", summary)
-    words = {**atlas_page_words(atlas.manifest), "optimised": bool(optimised)}
+        replace_file(atlas.folder / "page" / name, lean(name))
+    lead = lead_unit(atlas, choices)
+    if lead is not None:
+        pictures.write_lead(lead.record, lead.channel, lead.kinds)
+    summary = {**page_summary(atlas.manifest), **_what_is_there(atlas)}
+    replace_file(atlas.folder / "page" / "data.js", call("start", summary))
+    words = atlas_page_words(atlas.manifest) | overview_words(atlas, choices, lead)
     index = atlas.folder / "index.html"
-    replace_file(index, template("template.html.j2").render(words).encode())
+    replace_file(index, template("template.html.j2").render(words, scripts=SCRIPTS).encode())
     return index
 
 
-# ---- what the scripts receive ---------------------------------------------------------------
+def _write_layer(
+    atlas: Atlas, record: LayerRecord, pictures: LayerPictures, images: ShownImages
+) -> None:
+    """The scripts of a layer: its wall's, and one for each unit, with its pictures."""
+    _hand_over(atlas.folder, f"data/{record.slug}", wall_table(atlas, record, images))
+    (atlas.folder / "data" / "units" / record.slug).mkdir(exist_ok=True)
+    units = list(unit_tables(atlas, record, images))
+    sheets = pictures.unit_sheets(record, [relatives(record, unit) for unit in units])
+
+    def write(one: tuple[int, Mapping[str, Any], Image.Image]) -> None:
+        number, unit, sheet = one
+        pixels = base64.b64encode(encoded(sheet, record)).decode()
+        place = f"data/units/{record.slug}/{number}"
+        _hand_over(atlas.folder, place, {**unit, "sheet": pixels})
+
+    with ThreadPoolExecutor(os.cpu_count() or 1, "convscope-page") as pool:
+        whole = zip(range(record.channels), units, sheets, strict=True)
+        while some := list(islice(whole, AT_ONCE)):
+            list(pool.map(write, some))
+
+
+def _write_images(atlas: Atlas, images: ShownImages) -> None:
+    """The scripts of the images: the list of all, and one for each."""
+    listed = [[index, *names] for index, names in images.named.items()]
+    _hand_over(atlas.folder, "page/images", listed)
+    predictions = read_predictions(atlas.folder)
+    names = atlas.manifest.model.classes or ()
+    for index, table in image_tables(atlas, images):
+        if index in predictions:
+            table["predicted"] = [
+                [names[label] if label < len(names) else f"class {label}", rounded(probability)]
+                for label, probability in predictions[index]
+            ]
+        _hand_over(atlas.folder, f"page/images/{index}", table)
+
+
+def _hand_over(folder: Path, place: str, table: Any) -> None:
+    """A script that hands the page a table, under the name of its place."""
+    replace_file(folder / f"{place}.js", call("receive", place, table))
 
 
 def page_summary(manifest: Manifest) -> dict[str, Any]:
@@ -85,6 +153,8 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
     wanted |= {"activation", "non_finite", "dead", "filters", "image_dependent"}
     return {
         "title": manifest.model.title or title_of(manifest.model.spec),
+        "identity": f"{manifest.model.weights_sha256}:{manifest.data.identity}"[:32],
+        "version": manifest.convscope_version,
         "command": project_command(manifest),
         "images": manifest.data.count - len(manifest.skipped),
         "rules": manifest.rules,
@@ -92,202 +162,20 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
         "kinds": {SEVERAL.get(kind, kind): kind for kind in shown_kinds(manifest)},
         "specific": SPECIFIC,
         "input": list(manifest.input_shape[1:]),
-        "sheets": {
-            "maps": MAPS_PER_SHEET,
-            "wall": WALL * WALL,
-            "columns": FILTER_COLUMNS,
-            "thumbnail": WALL_TILE,
-        },
+        "sheets": {"best": BEST_MAPS, "optimised": WALL * WALL, "columns": FILTER_COLUMNS},
+        "unit": {"columns": COLUMNS, **sheet_plan(manifest)},
         "layers": [record.model_dump(mode="json", include=wanted) for record in manifest.layers],
     }
 
 
-def layer_arrays(atlas: Atlas, record: LayerRecord) -> dict[str, Any]:
-    """A layer's numbers, flat: entry channel * K + rank. Empty ranks have image -1, value null.
-
-    `images` lists [name, class name] of the images that occur; `image` points into that list, so
-    that the page of a large data set stays small. `active` has one entry a map. `trust` and
-    `responses` are null where the atlas does not say (see page_evidence).
-    """
-    table = atlas.layers[record.name]
-    found = table.image.flatten().tolist()
-    occurring = sorted({image for image in found if image >= 0})
-    position = {image: at for at, image in enumerate(occurring)} | {-1: -1}
-    return {
-        "images": [_image_entry(atlas, image) for image in occurring],
-        "image": [position[image] for image in found],
-        "value": [_rounded(value) for value in table.value.flatten().tolist()],
-        "row": table.row.flatten().tolist(),
-        "column": table.column.flatten().tolist(),
-        "box": table.box.flatten().tolist(),
-        "active": table.active.tolist(),
-        "trust": trust_arrays(atlas, record),
-        "responses": response_arrays(atlas, record),
+def _what_is_there(atlas: Atlas) -> dict[str, Any]:
+    """Which layers have optimised and untrained pictures, and whether there are whole images."""
+    names = names_of(atlas).model_dump()["units"]
+    return {"whole": has_gallery(atlas.folder), "names": names} | {
+        kind: [
+            record.slug
+            for record in atlas.manifest.layers
+            if has_sheets_of_maps(atlas.folder, record, kind)
+        ]
+        for kind in (OPTIMISED, UNTRAINED)
     }
-
-
-def _image_entry(atlas: Atlas, image: int) -> list[str]:
-    record = atlas.images[image]
-    return [record.name, record.class_name or ""]
-
-
-def project_command(manifest: Manifest) -> dict[str, Any]:
-    """The words of `convscope project` but the unit; an image is told as DATA#NAME.
-
-    A model that a factory builds does not say how it wants its images, so the options say it.
-    """
-    family, colon, _ = manifest.model.spec.partition(":")
-    settings = manifest.preprocess.settings
-    options = ["--rules", manifest.rules] if manifest.rules != DECONVNET.name else []
-    if manifest.model.output is not None:
-        options += ["--output", manifest.model.output]
-    if manifest.model.weights_key is not None:
-        options += ["--weights-key", manifest.model.weights_key]
-    told = {"--preprocess": "scaling", "--fit": "fit"}
-    silent = family not in SAYS_ITSELF if colon else family.endswith(".pt2")
-    if silent and all(key in settings for key in told.values()):
-        options += ["--input", "x".join(map(str, manifest.input_shape))]
-        words = {key: FILE if settings[key] == "custom" else settings[key] for key in told.values()}
-        options += [word for option, key in told.items() for word in (option, words[key])]
-    for option, key in {"--range": "range", "--show-bands": "show_bands"}.items():
-        if key in settings:
-            options += [option, ",".join(f"{value:g}" for value in settings[key])]
-    return {"model": manifest.model.spec, "data": manifest.data.spec, "options": options}
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-
-
-# ---- what the template says -----------------------------------------------------------------
-
-
-def title_of(spec: str) -> str:
-    """A model specification's own name: `torchvision:squeezenet1_1@w` is `squeezenet1_1`."""
-    name = spec.split("@")[0].rpartition(":")[2].rstrip("/")
-    return PurePosixPath(name).name or spec
-
-
-def atlas_page_words(manifest: Manifest) -> dict[str, Any]:
-    """Everything that the template says about an atlas."""
-    layers = manifest.layers
-    maps = sum(record.channels for record in layers)
-    return {
-        "title": manifest.model.title or title_of(manifest.model.spec),
-        "scripts": SCRIPTS,
-        "top_word": _number(manifest.top),
-        "kinds": [SEVERAL.get(kind, kind) for kind in shown_kinds(manifest)],
-        "standfirst": (
-            f"The {_number(manifest.top)} strongest activations of {_count(maps, 'feature map')} "
-            f"in {_count(len(layers), 'layer')}, found among {_count(manifest.data.count, 'image')}"
-            f", and what in each of them excited the network."
-        ),
-        "strip_note": _strip_note(manifest),
-        "facts": _facts(manifest),
-        "layers": [_rung(record, manifest.input_shape) for record in layers],
-        "skipped": manifest.skipped,
-        "skipped_text": f"{_count(len(manifest.skipped), 'file')} could not be read as an image "
-        "and took no part.",
-        "converted_text": _converted_text(manifest.converted),
-        "non_finite_text": _non_finite_text(layers),
-        "dead_text": _dead_text(layers, maps),
-        "same_text": _same_text(layers),
-    }
-
-
-def _strip_note(manifest: Manifest) -> str:
-    """Which maps stand for a layer on the overview, see `strip_maps`."""
-    kind = shown_kinds(manifest)[0]
-    what = {"patch": "what it saw", "spotlight": "what it saw, lit where that excited it"}[kind]
-    checked = manifest.extras is not None and manifest.extras.check > 0
-    how = "most specific" if checked else "most often active"
-    return (
-        f"The {STRIP_MAPS} {how} maps of each layer: of each {what}, and below it the projection."
-    )
-
-
-def _same_text(layers: Sequence[LayerRecord]) -> str:
-    """Which layers' projections show the filters alone; nothing where the atlas does not say."""
-    same = [layer.name for layer in layers if layer.image_dependent is False]
-    if not same:
-        return ""
-    which = "all layers here" if len(same) == len(layers) else ", ".join(same)
-    return (
-        f"Projections of {which} do not depend on the image at all, but for their strength: "
-        "nothing below them, such as a max pooling or a gate, looks at the image on the way down."
-    )
-
-
-def _facts(manifest: Manifest) -> dict[str, str | bool | None]:
-    model, data = manifest.model, manifest.data
-    channels, height, width = manifest.input_shape
-    identity = f"SHA-256 {model.weights_sha256[:12]}…" if model.weights_sha256 else "not identified"
-    return {
-        "model": model.spec,
-        "data": data.spec,
-        "count": f"{data.count:,}",
-        "input": f"{channels} × {height} × {width}",
-        "parameters": f"{model.parameters:,}",
-        "rules": manifest.rules,
-        "output": model.output,
-        "weights": f"random, {identity}" if model.random_weights else identity,
-        "random_weights": model.random_weights,
-        "preprocess": manifest.preprocess.text,
-        "identity": data.identity,
-        "weights_sha256": model.weights_sha256 or "not identified",
-        "seconds": duration(manifest.seconds),
-        "device": manifest.device,
-        "version": manifest.convscope_version,
-    }
-
-
-def _rung(record: LayerRecord, input_shape: tuple[int, int, int]) -> dict[str, Any]:
-    """A layer on the overview. `share`: its field as parts of the input, rows and columns."""
-    sheets = f"sheets/{quote(record.slug, safe='')}"
-    height, width = record.field.size
-    return {
-        "name": record.name,
-        "href": "#/" + quote(record.name, safe="!*'()"),  # as encodeURIComponent writes it
-        "kind": record.kind,
-        "channels": f"{record.channels:,}",
-        "grid_text": f"{record.grid[0]} × {record.grid[1]}",
-        "field_text": f"{height} × {width} px",
-        "share": (
-            max(SMALLEST_SHARE, min(1.0, height / input_shape[1])),
-            max(SMALLEST_SHARE, min(1.0, width / input_shape[2])),
-        ),
-        "strip": f"{sheets}/strip.webp",
-    }
-
-
-def _converted_text(converted: Mapping[str, int]) -> str:
-    if not converted:
-        return "Every image was 8-bit RGB already."
-    kinds = "; ".join(f"{what} ({count:,})" for what, count in sorted(converted.items()))
-    return f"Some images were converted to 8-bit RGB first: {kinds}."
-
-
-def _non_finite_text(layers: Iterable[LayerRecord]) -> str:
-    found = [record for record in layers if record.non_finite]
-    if not found:
-        return "No activation was NaN or infinite."
-    named = ", ".join(f"{record.name} ({record.non_finite:,})" for record in found)
-    return f"NaN or infinite activations, which never rank, were met in {named}."
-
-
-def _dead_text(layers: Iterable[LayerRecord], maps: int) -> str:
-    found = [record for record in layers if record.dead]
-    if not found:
-        return f"None of the {maps:,} feature maps is dead."
-    named = ", ".join(f"{record.name} ({record.dead:,})" for record in found)
-    total = sum(record.dead for record in found)
-    return f"{total:,} of the {maps:,} feature maps were never above zero: {named}."
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
-def _number(n: int) -> str:
-    words = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    return words[n - 1] if 1 <= n <= len(words) else str(n)

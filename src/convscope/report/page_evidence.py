@@ -7,45 +7,35 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from safetensors import safe_open
 from torch import Tensor
 
+from convscope.atlas.statistics import STATISTICS
 from convscope.atlas.store import Atlas, LayerRecord
-from convscope.errors import BadInput
 from convscope.methods.checks import Trust
 from convscope.stats import Estimate
 
-__all__ = ["few_bars", "response_arrays", "trust_arrays"]
+__all__ = ["LayerResponses", "few_bars", "trust_of_map"]
 
 DIGITS = 3  # significant digits
 BARS = 32  # of a histogram on the page, at most
 CLASSES = 6  # of the images that a map answers to most
-STATISTICS = "statistics.safetensors"
 
 
-def trust_arrays(atlas: Atlas, record: LayerRecord) -> dict[str, Any] | None:
-    """How far the strongest pictures can be trusted; None of an atlas that does not say.
+def trust_of_map(atlas: Atlas, record: LayerRecord, channel: int) -> list[list[Any] | None] | None:
+    """How far a map's strongest pictures can be trusted; None of an atlas that does not say.
 
-    `sentences` lists what is said; `pictures` has an entry for each map and checked rank, null or
-    [sentence, place, specific, own weights, disc], a place, specific or own weights being null or
-    [mean, low, high].
+    An entry for each checked rank, null or [sentence, place, specific, own weights, disc]; a place,
+    specific or own weights are null or [mean, low, high].
     """
     extras = atlas.manifest.extras
     if extras is None or extras.check == 0:
         return None
-    sentences: dict[str, int] = {}
-    pictures: list[list[Any] | None] = []
-    for channel in range(record.channels):
-        for rank in range(extras.check):
-            trust = atlas.trust(record.name, channel, rank)
-            if trust is None:
-                pictures.append(None)
-                continue
-            at = sentences.setdefault(trust.sentence, len(sentences))
-            pictures.append([at, *_trust_numbers(trust)])
-    return {"check": extras.check, "sentences": list(sentences), "pictures": pictures}
+    found = (atlas.trust(record.name, channel, rank) for rank in range(extras.check))
+    return [None if one is None else [one.sentence, *_trust_numbers(one)] for one in found]
 
 
 def _trust_numbers(trust: Trust) -> list[Any]:
@@ -64,42 +54,97 @@ def _interval(value: Estimate | None) -> list[float | None] | None:
     return [_short(one) if one is not None else None for one in (value.mean, value.low, value.high)]
 
 
-def response_arrays(atlas: Atlas, record: LayerRecord) -> dict[str, Any] | None:
-    """How a layer's maps respond to all images; None of an atlas that does not say.
+@dataclass(frozen=True, eq=False)
+class LayerResponses:
+    """How a layer's maps respond to all images.
 
-    `histogram` has an entry for each map: [where the first bar begins, width of a bar, counts].
-    `quantiles` are shares of the images; `examples` has for each map and quantile [value, name,
-    class name] or null. `classes` has for each map how many of its top images are of which class,
-    the most frequent first; `named` [class, AUC, what chance reaches] or null; `nearest` pairs of
-    a map and r.
+    Attributes:
+        atlas: the atlas.
+        numbers: its statistics of the layer.
+        quantiles: at which there are examples, shares of the images.
     """
-    numbers = _numbers(atlas, record.name)
-    extras = atlas.manifest.extras
-    if not numbers or extras is None:
-        return None
-    channels = range(record.channels)
-    return {
-        "quantiles": list(getattr(extras, "quantiles", ())),
-        "histogram": [few_bars(numbers, c) for c in channels],
-        "density": [_short(float(numbers["density"][c])) for c in channels],
-        "share": [_short(float(numbers["active_share"][c])) for c in channels],
-        "examples": [_examples(atlas, numbers, c) for c in channels],
-        "classes": [_classes(atlas, numbers["top_image"][c]) for c in channels],
-        "named": [_named(atlas, numbers, c) for c in channels],
-        "nearest": [_nearest(numbers, c) for c in channels],
-    }
+
+    atlas: Atlas
+    numbers: dict[str, Tensor]
+    quantiles: tuple[float, ...]
+
+    @classmethod
+    def of(cls, atlas: Atlas, record: LayerRecord) -> LayerResponses | None:
+        """What an atlas says of a layer; None of one that does not say."""
+        extras = atlas.manifest.extras
+        if extras is None or not (atlas.folder / STATISTICS).is_file():
+            return None
+        return cls(atlas, atlas.statistics(record.name), extras.quantiles)
+
+    def of_map(self, channel: int) -> dict[str, Any]:
+        """What a map's page tells.
+
+        `histogram` is [where the first bar begins, width of a bar, counts]; `examples` has for
+        each quantile [value, name, class name] or null; `classes` how many of the map's top images
+        are of which class, the most frequent first; `named` is as below.
+        """
+        return {
+            "quantiles": list(self.quantiles),
+            "histogram": few_bars(self.numbers, channel),
+            "density": self.density(channel),
+            "share": _short(float(self.numbers["active_share"][channel])),
+            "examples": self._examples(channel),
+            "classes": self.classes(channel),
+            "named": self.named(channel),
+        }
+
+    def density(self, channel: int) -> float | None:
+        """The share of all positions of all images with the map above zero."""
+        return _short(float(self.numbers["density"][channel]))
+
+    def classes(self, channel: int) -> list[list[Any]]:
+        """[class, how many] of the map's top images, the most frequent first."""
+        images = self.numbers["top_image"][channel].tolist()
+        known = [self.atlas.images[at].class_name for at in images if at >= 0]
+        counted = Counter(name for name in known if name)
+        return [[name, count] for name, count in counted.most_common(CLASSES)]
+
+    def named(self, channel: int) -> list[Any] | None:
+        """The class that the map tells best: [class, AUC, what chance reaches]; None without."""
+        label = int(self.numbers["class"][channel])
+        if label < 0:
+            return None
+        auc, chance = (_short(float(self.numbers[key][channel])) for key in ("auc", "auc_chance"))
+        return [self.atlas.class_names.get(label, f"class {label}"), auc, chance]
+
+    def nearest(self, channel: int) -> list[list[Any]]:
+        """[map, r] of the maps that answer to the same images, the nearest first."""
+        columns = (self.numbers[key][channel].tolist() for key in ("nearest", "nearest_r"))
+        return [[other, _short(r)] for other, r in zip(*columns, strict=True) if other >= 0]
+
+    def connected(self, side: str, channel: int, layers: Sequence[str]) -> list[list[Any]]:
+        """[layer, map, strength] of those that feed the map ("input"), or that it feeds ("output").
+
+        Args:
+            side: "input" or "output".
+            channel: the map.
+            layers: the atlas's, in its order.
+        """
+        if side not in self.numbers:  # of an older atlas
+            return []
+        places = self.numbers[side][channel].tolist()
+        strengths = self.numbers[f"{side}_strength"][channel].tolist()
+        return [
+            [layers[at], other, _short(strength)]
+            for (at, other), strength in zip(places, strengths, strict=True)
+            if at >= 0
+        ]
+
+    def _examples(self, channel: int) -> list[list[Any] | None]:
+        columns = (self.numbers[key][channel].tolist() for key in ("quantile", "example"))
+        return [
+            None if at < 0 else [_short(value), *_name(self.atlas, at)]
+            for value, at in zip(*columns, strict=True)
+        ]
 
 
-def _numbers(atlas: Atlas, layer: str) -> dict[str, Tensor]:
-    path = atlas.folder / STATISTICS
-    if not path.is_file():
-        return {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if name.rpartition("/")[0] == layer]  # noqa: SIM118
-            return {name.rpartition("/")[2]: file.get_tensor(name) for name in names}
-    except Exception as error:
-        raise BadInput(f"the atlas is damaged at {path}: {error}; make it again") from None
+def _name(atlas: Atlas, image: int) -> list[str]:
+    return [atlas.images[image].name, atlas.images[image].class_name or ""]
 
 
 def few_bars(numbers: dict[str, Tensor], channel: int) -> list[Any]:
@@ -116,40 +161,6 @@ def few_bars(numbers: dict[str, Tensor], channel: int) -> list[Any]:
     joined = max(1, math.ceil((last - first) / BARS))
     bars = [int(part.sum()) for part in counts[first:last].split(joined)]
     return [_short(low + first * width), width * joined, bars]
-
-
-def _examples(atlas: Atlas, numbers: dict[str, Tensor], channel: int) -> list[list[Any] | None]:
-    found = zip(
-        numbers["quantile"][channel].tolist(), numbers["example"][channel].tolist(), strict=True
-    )
-    return [
-        [_short(value), atlas.images[at].name, atlas.images[at].class_name or ""]
-        if at >= 0
-        else None
-        for value, at in found
-    ]
-
-
-def _classes(atlas: Atlas, images: Tensor) -> list[list[Any]]:
-    known = [atlas.images[at].class_name for at in images.tolist() if at >= 0]
-    counted = Counter(name for name in known if name)
-    return [[name, count] for name, count in counted.most_common(CLASSES)]
-
-
-def _named(atlas: Atlas, numbers: dict[str, Tensor], channel: int) -> list[Any] | None:
-    label = int(numbers["class"][channel])
-    if label < 0:
-        return None
-    name = next((one.class_name for one in atlas.images if one.label == label), None)
-    auc, chance = (_short(float(numbers[key][channel])) for key in ("auc", "auc_chance"))
-    return [name or f"class {label}", auc, chance]
-
-
-def _nearest(numbers: dict[str, Tensor], channel: int) -> list[list[Any]]:
-    found = zip(
-        numbers["nearest"][channel].tolist(), numbers["nearest_r"][channel].tolist(), strict=True
-    )
-    return [[other, _short(r)] for other, r in found if other >= 0]
 
 
 def _short(value: float) -> float | None:

@@ -54,7 +54,7 @@ def run_fig2(lab: RunContext, folder: Path) -> StageResult:
     """Fig. 2: the atlas, and how alike each map's strongest images are."""
     images = lab.some(lab.val, lab.budget.looked_at)
     study = AtlasStudy(f"run:{lab.run('zfnet')}", images.spec)
-    lab.do(study, folder / "atlas")
+    study.build(lab.session("zfnet"), images, lab.context(folder / "atlas"))
     atlas = open_atlas(folder / "atlas")
     labels = [images.label(index) for index in range(len(images))]
     before = lab.session(UNTRAINED)

@@ -57,14 +57,21 @@ class Side:
             self._planned[key] = make()
         return self._planned[key]  # type: ignore[return-value]
 
-    def need(self, step: str, reach: Reach) -> tuple[Tensor, int]:
-        """First index, per member, and size of the input that the step's windows read."""
+    def need(self, step: Step, index: int, reach: Reach) -> tuple[Tensor, int]:
+        """First index, per member, and size of the input that the step's windows read.
+
+        Args:
+            step: The step.
+            index: Which of its inputs.
+            reach: What it reads of that along this axis.
+        """
 
         def make() -> tuple[Tensor, int]:
-            low, size = windows_below(reach, self.first[step].numpy(), self.size[step])
+            name = step.name
+            low, size = windows_below(reach, self.first[name].numpy(), self.size[name])
             return torch.from_numpy(low), size
 
-        return self.plan(("need", step, reach), make)
+        return self.plan(("need", step.name, index), make)
 
     def holds(self, step: str, need: tuple[Tensor, int]) -> bool:
         """Whether the windows of `step` are exactly the patches needed."""
@@ -201,6 +208,8 @@ class WindowRun:
 
 def runs(*sequences: Tensor) -> list[WindowRun]:
     """Cut parallel sequences into arithmetic runs; the last of several must stay constant."""
+    if len(sequences[0]) == 1:  # one box that moves: there is nothing to find out
+        return [WindowRun(0, 1, tuple(int(s) for s in sequences), (0,) * len(sequences))]
     table = torch.stack(sequences, dim=1).tolist()
     constant = len(sequences) - 1 if len(sequences) > 1 else None
     result, start = [], 0

@@ -65,7 +65,7 @@ class _Group:
         """Along rows and columns: where the patches that a step reads begin, and their size."""
         sides = (self.rows, self.columns)
         return [
-            side.need(step.name, reach)
+            side.need(step, index, reach)
             for side, reach in zip(sides, step.head.reaches[index], strict=True)
         ]
 
@@ -166,6 +166,9 @@ class IncrementalSweep:
             where = (group.rows.members[:, None], group.columns.members[None, :])
             for name in self._frontier():
                 value = self._whole(group, base, name).unflatten(0, group.shape)
+                if len(self.groups) == 1:  # its members are all variants, in order
+                    values[name] = value
+                    continue
                 if name not in values:
                     values[name] = value.new_empty(*counts, *value.shape[2:])
                     if value.dim() == 5:  # keep the channels last
@@ -186,10 +189,7 @@ class IncrementalSweep:
     # -- one group
 
     def _groups(self) -> Iterable[_Group]:
-        rows, columns = (
-            axis.sides(self.plan.windowed, other)
-            for axis, other in zip(self.axes, reversed(self.axes), strict=True)
-        )
+        rows, columns = self.plan.sides(self.boxes)
         channels = {INPUT: self.plan.network.input_shape[0]}
         channels.update({step.name: step.shape[0] for step in self.plan.windowed})
         whole = max((prod(step.shape) for step in self.plan.middle), default=1)

@@ -33,7 +33,8 @@ class Base:
 
     def __init__(self, values: Callable[[str], Tensor]) -> None:
         self.rows: Mapping[str, Tensor] = _Rows(values)  # layer -> (H, W, C)
-        self._padded: dict[object, Tensor] = {}
+        self._padded: dict[tuple[str, int], tuple[Tensor, tuple[int, int]]] = {}
+        self._bordered: dict[object, Tensor] = {}  # shared by all that read them so
         self._derived: dict[str, Tensor] = {}
 
     @classmethod
@@ -58,7 +59,7 @@ class Base:
 
     def tensors(self) -> list[Tensor]:
         """All that it holds."""
-        return [*self.rows.values(), *self._padded.values(), *self._derived.values()]
+        return [*self.rows.values(), *self._bordered.values(), *self._derived.values()]
 
     def derived(self, key: str, make: Callable[[], Tensor]) -> Tensor:
         """What `make` works out of these activations, once."""
@@ -68,22 +69,20 @@ class Base:
 
     def padded(self, step: Step, index: int) -> tuple[Tensor, tuple[int, int]]:
         """What a step reads as its input, border included, and how far it was padded."""
-        values = self.rows[step.inputs[index]]
-        pads = []
-        for axis, reach in enumerate(step.head.reaches[index]):
-            low, size = windows_below(reach, np.zeros(1, np.int64), step.grid[axis])
-            first, last = int(low[0]), int(low[0]) + size
-            pads.append((max(0, -first), max(0, last - values.shape[axis])))
-        (top, bottom), (left, right) = pads
-        if any((top, bottom, left, right)):
-            border = step.head.op.border
-            key = (step.inputs[index], top, bottom, left, right, border)
-            if key not in self._padded:
-                self._padded[key] = torch.nn.functional.pad(
-                    values, (0, 0, left, right, top, bottom), value=border
-                )
-            values = self._padded[key]
-        return values, (top, left)
+        key = (step.head.name, index)
+        if key not in self._padded:
+            values = self.rows[step.inputs[index]]
+            (top, bottom), (left, right) = _pads(step, index, values)
+            if any((top, bottom, left, right)):
+                border = step.head.op.border
+                same = (step.inputs[index], top, bottom, left, right, border)
+                if same not in self._bordered:
+                    self._bordered[same] = torch.nn.functional.pad(
+                        values, (0, 0, left, right, top, bottom), value=border
+                    )
+                values = self._bordered[same]
+            self._padded[key] = values, (top, left)
+        return self._padded[key]
 
     def window_sums(
         self, name: str, channels: list[int], rows: Side, columns: Side
@@ -101,6 +100,16 @@ class Base:
             + integral[top][:, left]
         )
         return self.rows[name][..., channels].sum((0, 1)), old
+
+
+def _pads(step: Step, index: int, values: Tensor) -> list[tuple[int, int]]:
+    """How far a step reads beyond its input (H, W, C): before and after, along each axis."""
+    pads = []
+    for axis, reach in enumerate(step.head.reaches[index]):
+        low, size = windows_below(reach, np.zeros(1, np.int64), step.grid[axis])
+        first, last = int(low[0]), int(low[0]) + size
+        pads.append((max(0, -first), max(0, last - values.shape[axis])))
+    return pads
 
 
 class _Rows(dict[str, Tensor]):

@@ -11,14 +11,18 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
 from convscope.network.local.fusion import Step, fused_steps
-from convscope.network.local.grouping import AxisIntervals
+from convscope.network.local.grouping import AxisIntervals, BoxGrid, Side
 from convscope.network.network import Network
 from convscope.network.node import Run
 
 __all__ = ["Plan"]
 
-KEPT = 1024
+KEPT = 512
 """Positions of a box along an axis whose intervals a plan keeps."""
+
+
+Intervals = tuple[int, tuple[tuple[int, int], ...]]
+"""Which axis, and the pixels along it that boxes cover."""
 
 
 class Plan:
@@ -82,9 +86,8 @@ class Plan:
         self.from_grid = _dense_from_grid(self.steps, self.tail)
         self.ending = self._ending()
         self.middle = [s for s in self.steps if not s.windowed and s.name not in self.tail]
-        self._axes: OrderedDict[tuple[int, tuple[tuple[int, int], ...]], AxisIntervals] = (
-            OrderedDict()
-        )
+        self._axes: OrderedDict[Intervals, AxisIntervals] = OrderedDict()
+        self._sides: OrderedDict[Intervals, list[Side]] = OrderedDict()
 
     def axis(self, number: int, intervals: tuple[tuple[int, int], ...]) -> AxisIntervals:
         """The affected intervals of every step for some boxes, worked out once.
@@ -102,6 +105,26 @@ class Plan:
             while len(self._axes) > KEPT:
                 self._axes.popitem(last=False)
         return found
+
+    def sides(self, boxes: BoxGrid) -> tuple[list[Side], list[Side]]:
+        """The groups of boxes along rows and along columns.
+
+        What a side plans, it keeps. A single interval is a group of its own whatever lies across,
+        so that a box which moves along a row finds that row planned.
+        """
+        axes = self.axis(0, boxes.rows), self.axis(1, boxes.columns)
+        found = []
+        for number, intervals in enumerate((boxes.rows, boxes.columns)):
+            axis, other = axes[number], axes[1 - number]
+            if len(intervals) > 1:
+                found.append(axis.sides(self.windowed, other))
+                continue
+            if (number, intervals) not in self._sides:
+                self._sides[number, intervals] = axis.sides(self.windowed, other)
+                while len(self._sides) > KEPT:
+                    self._sides.popitem(last=False)
+            found.append(self._sides[number, intervals])
+        return found[0], found[1]
 
     def _ending(self) -> list[Step]:
         """The steps of the tail that have to run: a dense layer on windows needs no reshape."""

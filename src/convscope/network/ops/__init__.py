@@ -30,6 +30,7 @@ from convscope.network.ops.resampling import RESAMPLING
 from convscope.network.ops.shaping import SHAPING
 from convscope.network.ops.spreading import SPREADING
 from convscope.network.ops.whole_maps import WHOLE_MAPS
+from convscope.network.ops.writing import WRITING
 
 __all__ = ["COPY", "LRN", "OPS", "op_of"]
 
@@ -47,6 +48,7 @@ OPS: tuple[Op, ...] = (
     *PICKING,
     *COPYING,
     *WHOLE_MAPS,
+    *WRITING,
     *ACTIVATIONS,
     *ELEMENTWISE,
     *ATTENTION,

@@ -12,7 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.network.node import Node, Op, Saved
+from convscope.geometry.table import Reach
+from convscope.geometry.window import Field
+from convscope.network.axis_map import AxisMap
+from convscope.network.node import Node, Op, Saved, SavedWindows
+from convscope.network.ops.by_axes import axes_field, axes_reach, resample, resample_back
 from convscope.network.ops.shared import (
     across_axis,
     aten,
@@ -20,6 +24,7 @@ from convscope.network.ops.shared import (
     broadcast,
     derivative,
     elementwise_first,
+    grid_axis,
     is_value,
     same_everywhere,
     sum_to,
@@ -153,6 +158,32 @@ def _cat_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]
     return tuple(pieces[i] for i in places)
 
 
+def _cat_axes(node: Node, index: int) -> tuple[AxisMap | None, AxisMap | None]:
+    """Where an input lies in what is put one after the other along rows or columns."""
+    axis = grid_axis(node, node.settings["axis"])
+    if axis is None:
+        return None, None
+    extents = [below[axis - 2] for below in node.below]
+    places = torch.arange(node.shape[axis - 2]) - sum(extents[:index])
+    inside = (places >= 0) & (places < extents[index])
+    along = AxisMap.picking(torch.where(inside, places, -1), extents[index])
+    return (along, None) if axis == 0 else (None, along)
+
+
+def _cat_reach(node: Node, index: int) -> tuple[Reach, Reach]:
+    """All of the axis where stored tensors are put between the values: on whole maps then."""
+    return across_axis(node, index).axes if node.tensors else axes_reach(node, index)
+
+
+def _cat_field(node: Node, index: int) -> Field:
+    moves = grid_axis(node, node.settings["axis"]) is not None and len(node.shape) == 3
+    return axes_field(node, index) if moves and not node.tensors else across_axis(node, index)
+
+
+def _cat_back(node: Node, signal: Tensor, saved: SavedWindows) -> tuple[Tensor, ...]:
+    return resample_back(node, signal, saved) if node.placed else _cat_adjoint(node, signal, saved)
+
+
 def _cat_first(node: Node) -> Node | None:
     return None if node.tensors else axes_first(node)
 
@@ -178,6 +209,7 @@ JOINING: tuple[Op, ...] = (
            _div, _div_adjoint, broadcast, _read_div, adjoint_looks=_divides),
     )),
     Op("cat", (aten.cat.default, aten.concat.default, aten.concatenate.default),
-       _cat, _cat_adjoint, across_axis, _read_cat, pointwise=True, concatenates=True,
-       windowable=same_everywhere, channels_first=_cat_first),
+       _cat, _cat_adjoint, _cat_field, _read_cat, pointwise=True, concatenates=True,
+       windowable=same_everywhere, channels_first=_cat_first, axes=_cat_axes, reach=_cat_reach,
+       on_window_at=resample, adjoint_on_window=_cat_back),
 )  # fmt: skip

@@ -81,7 +81,7 @@ def _pad_on_window(node: Node, place: Place, patch: Tensor) -> Tensor:
     value, fill = resample(node, place, patch), node.settings["fill"]
     if fill:
         covered = resample(node, place, patch.new_ones(len(patch), 1, *patch.shape[2:]))
-        value = value + fill * (1 - covered)
+        value = value.masked_fill(covered == 0, fill)
     return _pad_channels(node, value)
 
 

@@ -93,6 +93,8 @@ def _read_repeat(bound: dict[str, Any]) -> dict[str, Any]:
 
 def _read_repeat_interleave(bound: dict[str, Any]) -> dict[str, Any]:
     shape, axis, count = _shape_of(bound), bound["dim"], bound["repeats"]
+    if count == 1 and axis is not None:
+        return _picks(bound, {})
     if axis is None or axis % len(shape) == 0:
         raise NotImplementedError("mixes the images of a batch")
     return _picks(bound, {axis: [i // count for i in range(count * shape[axis])]})

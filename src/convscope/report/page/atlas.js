@@ -1,26 +1,30 @@
 "use strict";
 /* The atlas page, first of its scripts: addresses, data, and which view is on the screen.
-   drawing.js, wall.js, evidence.js and unit.js draw, controls.js listens to the reader.
+   drawing.js, overview.js, wall.js, evidence.js, unit.js and image.js draw, notes.js keeps what the
+   reader stars and names, saving.js takes it away, controls.js listens to the reader.
 
    They are classic scripts without modules or fetch, because browsers refuse both to a page that was
    opened by double-click. Data come as scripts that call `convscope.start(summary)` (page/data.js)
-   and `convscope.receive(slug, table)` (data/SLUG.js, asked for when its layer is).
+   and `convscope.receive(place, table)` (the file at that place, asked for when it is wanted).
 
-   The address says what is shown:   #/   #/layer?show=patches&sort=strongest&find=3-9
-   #/layer/12?rank=3
+   The address says what is shown:   #/   #/?find=dog   #/layer?show=patches&sort=strongest
+   #/layer/12?rank=3   #/image/NAME
    After each change a `convscope:view` event on the document tells whoever listens. */
 
 const convscope = (() => {
   // How a layer may be looked at; the first of each is the default and stays out of the address.
   const CHOICES = {
     show: [], // the kinds of pictures that the atlas holds; see start()
-    sort: ["number", "strongest", "specific", "selective", "density", "dead-last"],
+    sort: ["number", "strongest", "selective", "density", "specific", "similar"],
+    only: ["all", "alive", "dead", "starred"], // or class:NAME
     contrast: ["auto", "1", "2", "4", "8"],
   };
+  const UNITS_KEPT = 12; // in memory: the pictures of each are 50 to 100 KB
 
-  const shown = {}; // route, and what the views keep: cells, built, found, rank
-  const tables = new Map(); // slug -> promise of the layer's table
-  const arrivals = new Map(); // slug -> the function that keeps that promise
+  const shown = {}; // route, order, and what the views keep
+  const arrivals = new Map(); // place -> the function that takes what arrives there
+  const tables = new Map(); // place -> promise of the table
+  const units = new Map(); // place -> promise of the unit, the one that was wanted last at the end
   const scrolls = new Map(); // address without query -> how far its reader had come
   const byId = (id) => document.getElementById(id);
   const range = (n) => Array.from({ length: n }, (_, i) => i);
@@ -35,33 +39,44 @@ const convscope = (() => {
     }
   }
 
+  const isNumber = (text) => /^\d+$/.test(text);
+  const layerNamed = (name) => convscope.atlas.layers.find((layer) => layer.name === name);
+
   function parse(hash) {
     const [path, query = ""] = hash.replace(/^#/, "").split("?");
-    if (!path.startsWith("/")) return { view: "overview", anchor: path };
-    const [, layer = "", channel] = path.split("/").map(decoded);
-    if (layer === "") return { view: "overview", anchor: "" };
+    if (!path.startsWith("/")) return { view: "overview", anchor: path, find: "" };
+    const [, first = "", second] = path.split("/").map(decoded);
     const asked = new URLSearchParams(query);
-    const route = { view: channel === undefined ? "layer" : "map", layer, channel };
+    const find = asked.get("find") ?? "";
+    if (first === "") return { view: "overview", anchor: "", find };
+    // A layer may be called "image"; its maps are numbers.
+    if (first === "image" && second && !(layerNamed(first) && isNumber(second))) {
+      return { view: "image", image: second, find: "" };
+    }
+    const route = { view: second === undefined ? "layer" : "map", layer: first, channel: second, find };
     for (const [name, all] of Object.entries(CHOICES)) {
-      route[name] = all.includes(asked.get(name)) ? asked.get(name) : all[0];
+      const value = asked.get(name);
+      const free = name === "only" && value?.startsWith("class:");
+      route[name] = free || all.includes(value) ? value : all[0];
     }
     const rank = Number(asked.get("rank") ?? 1);
     route.rank = Number.isInteger(rank) && rank >= 1 && rank <= convscope.atlas.top ? rank : 1;
-    return { ...route, find: asked.get("find") ?? "" };
+    return route;
   }
 
   function address(route) {
     const query = new URLSearchParams();
     for (const [name, all] of Object.entries(CHOICES)) {
-      if (all.includes(route[name]) && route[name] !== all[0]) query.set(name, route[name]);
+      if (route.layer !== undefined && route[name] && route[name] !== all[0]) query.set(name, route[name]);
     }
     if (route.find) query.set("find", route.find);
     if (route.channel !== undefined && route.rank > 1) query.set("rank", route.rank);
-    const parts = [route.layer, route.channel].filter((part) => part !== undefined);
-    return `#/${parts.map(encodeURIComponent).join("/")}${query.toString() && `?${query}`}`;
+    const parts = [route.layer ?? (route.image === undefined ? undefined : "image"), route.channel ?? route.image];
+    const path = parts.filter((part) => part !== undefined).map(encodeURIComponent).join("/");
+    return `#/${path}${query.toString() && `?${query}`}`;
   }
 
-  const keyOf = ({ layer, channel }) => address({ layer, channel });
+  const keyOf = ({ layer, channel, image }) => address({ layer, channel, image });
   const go = (change) => location.assign(address({ ...shown.route, ...change }));
   /** Looking at the same thing in another way is no new step of the history. */
   const adjust = (change) => location.replace(address({ ...shown.route, ...change }));
@@ -70,88 +85,131 @@ const convscope = (() => {
     Object.assign(shown.route, change);
     history.replaceState(null, "", address(shown.route));
   }
-  const hasOptimised = ({ slug }) => convscope.atlas.optimised.includes(slug);
+  const has = (kind, { slug }) => (convscope.atlas[kind] ?? []).includes(slug);
   /** The kind of picture that a layer shows: the first, where it has none of those asked for. */
   function kindOf(show, layer) {
-    if (show === "optimised" && layer && hasOptimised(layer)) return show;
+    if (show === "optimised" && layer && has(show, layer)) return show;
     return convscope.atlas.kinds[show] ?? Object.values(convscope.atlas.kinds)[0];
   }
+  /** As the command line calls it. */
+  const unitName = (layer, channel) => `${layer.activation}/${channel}`;
 
   // ---- data -----------------------------------------------------------------------------------
 
-  function load({ slug }) {
-    if (tables.has(slug)) return tables.get(slug);
-    const promise = new Promise((resolve, reject) => {
+  /** What the script at a place hands over. */
+  function arrive(place) {
+    return new Promise((resolve, reject) => {
       const script = document.createElement("script");
-      script.src = `data/${encodeURIComponent(slug)}.js`;
+      script.src = `${place.split("/").map(encodeURIComponent).join("/")}.js`;
+      script.onload = () => script.remove();
       script.onerror = () => {
-        tables.delete(slug); // the next visit tries again
-        reject(new Error(`The file data/${slug}.js beside this page cannot be read.`));
+        script.remove();
+        reject(new Error(`The file ${place}.js beside this page cannot be read.`));
       };
-      arrivals.set(slug, resolve);
+      arrivals.set(place, resolve);
       document.head.append(script);
     });
-    tables.set(slug, promise);
-    return promise;
   }
 
-  const receive = (slug, table) => arrivals.get(slug)?.(table);
-
-  /** One of a map's strongest activations; null where the rank is empty. */
-  function activation(table, channel, rank) {
-    const at = channel * convscope.atlas.top + rank;
-    if (table.image[at] < 0) return null;
-    const [name, label] = table.images[table.image[at]];
-    const box = table.box.slice(4 * at, 4 * at + 4);
-    const [value, row, column] = [table.value[at], table.row[at], table.column[at]];
-    return { value, row, column, box, name, label };
+  function receive(place, table) {
+    arrivals.get(place)?.(table);
+    arrivals.delete(place);
   }
 
-  const strongest = (table, channel) => activation(table, channel, 0)?.value ?? null;
-  const isDead = (table, channel) => table.active[channel] === 0; // in no image above zero
+  /** A table that is kept; the next visit tries again where it could not be read. */
+  function load(place) {
+    if (!tables.has(place)) {
+      tables.set(place, arrive(place));
+      tables.get(place).catch(() => tables.delete(place));
+    }
+    return tables.get(place);
+  }
+  const loadWall = ({ slug }) => load(`data/${slug}`);
+
+  /** A unit's numbers, and the address of its pictures in memory; few units are kept. */
+  function loadUnit({ slug }, channel) {
+    const place = `data/units/${slug}/${channel}`;
+    const kept = units.get(place) ?? arrive(place).then(({ sheet, ...unit }) => {
+      const bytes = Uint8Array.from(atob(sheet), (letter) => letter.charCodeAt(0));
+      return { ...unit, url: URL.createObjectURL(new Blob([bytes], { type: "image/webp" })) };
+    });
+    units.delete(place);
+    units.set(place, kept);
+    kept.catch(() => units.delete(place));
+    const [[oldest, promise]] = units;
+    if (units.size > UNITS_KEPT) {
+      units.delete(oldest);
+      promise.then((unit) => URL.revokeObjectURL(unit.url), () => {});
+    }
+    return kept;
+  }
+
+  /** One of a unit's strongest activations; null where the rank is empty. */
+  function activation(unit, rank) {
+    if (!unit.ranks[rank]) return null;
+    const [value, row, column, box, image, name, label] = unit.ranks[rank];
+    return { value, row, column, box, image, name, label };
+  }
+
+  // ---- which maps, and in which order -----------------------------------------------------------
 
   /** Which maps a text asks for: "12", "5, 9", "30-40", or "dog": a class or file among a map's
-      strongest images; all of them if it is blank. */
-  function asksFor(text, table) {
+      strongest images, the class that it tells, its reader's name for it. */
+  function asksFor(text, layer, table) {
     const asked = text.trim().toLowerCase();
     if (asked === "") return () => true;
     const spans = asked.split(/[,;\s]+/).map((part) => part.match(/^(\d+)(?:[-–](\d+))?$/));
     const within = (channel) => (span) =>
       span && Number(span[1]) <= channel && channel <= Number(span[2] ?? span[1]);
     if (spans.some(Boolean)) return (channel) => spans.some(within(channel));
-    const has = table.images.map((names) => names.some((one) => one.toLowerCase().includes(asked)));
+    const found = table.images.map((names) => names.some((one) => one.toLowerCase().includes(asked)));
     const { top } = convscope.atlas;
-    return (channel) => table.image.slice(channel * top, (channel + 1) * top).some((at) => has[at]);
+    return (channel) =>
+      table.image.slice(channel * top, (channel + 1) * top).some((at) => found[at]) ||
+      (told(table, channel) ?? "").toLowerCase().includes(asked) ||
+      convscope.notes.of(unitName(layer, channel)).name.toLowerCase().includes(asked);
   }
 
-  /** How far a picture can be trusted; null where nobody looked. */
-  function trust(table, channel, rank) {
-    if (!table.trust || rank >= table.trust.check) return null;
-    const found = table.trust.pictures[channel * table.trust.check + rank];
-    if (!found) return null;
-    const [at, place, specific, own, disc] = found;
-    return { sentence: table.trust.sentences[at], place, specific, own, disc };
+  /** The class that a map tells better than chance would; null where it tells none. */
+  function told(table, channel) {
+    const named = table.named?.[channel];
+    return named && named[1] > named[2] ? named[0] : null;
+  }
+  const isDead = (table, channel) => table.active[channel] === 0; // in no image above zero
+
+  function allowed(only, layer, table) {
+    if (only.startsWith("class:")) return (channel) => told(table, channel) === only.slice(6);
+    if (only === "starred") return (channel) => convscope.notes.of(unitName(layer, channel)).star;
+    if (only === "all") return () => true;
+    return (channel) => isDead(table, channel) === (only === "dead");
   }
 
-  /** A number that maps may be sorted by, the largest first; null where it is not known. */
+  /** A number that maps are sorted by, the largest first; null where it is not known. */
   const KEYS = {
-    strongest: (table, channel) => strongest(table, channel),
-    specific: (table, channel) => trust(table, channel, 0)?.specific?.[0] ?? null,
-    selective: (table, channel) => table.responses?.named[channel]?.[1] ?? null,
-    density: (table, channel) => table.responses?.density[channel] ?? null,
+    strongest: (table, channel) => table.value[channel],
+    selective: (table, channel) => (told(table, channel) === null ? null : table.named[channel][1]),
+    density: (table, channel) => table.density?.[channel] ?? null,
+    specific: (table, channel) => table.specific[channel],
   };
-  const sortable = (table, sort) =>
-    !(sort in KEYS) || table.active.some((_, channel) => KEYS[sort](table, channel) !== null);
+  const sortable = (table, sort) => sort === "number" || (sort === "similar" && table.similar) ||
+    (sort in KEYS && table.active.some((_, channel) => KEYS[sort](table, channel) !== null));
 
   /** The maps of a layer as the wall shows them and as "next" walks through them. */
-  function order(layer, table, { sort, find }) {
-    const last = (channel) => (isDead(table, channel) ? 1 : 0);
-    const key = (channel) => KEYS[sort]?.(table, channel) ?? -Infinity;
-    const channels = range(layer.channels).filter(asksFor(find, table));
-    if (sort === "number") return channels;
-    const larger = (a, b) => Number(key(b) > key(a)) - Number(key(b) < key(a));
+  function order(layer, table, { sort, find, only }) {
+    const channels = range(layer.channels).filter(asksFor(find, layer, table)).filter(allowed(only, layer, table));
+    if (sort === "number" || !sortable(table, sort)) return channels;
+    if (sort === "similar") {
+      const wanted = new Set(channels);
+      return table.similar.filter((channel) => wanted.has(channel));
+    }
+    const key = new Map(channels.map((channel) => [channel, KEYS[sort](table, channel) ?? -Infinity]));
+    const last = (channel) => Number(isDead(table, channel));
+    const larger = (a, b) => Number(key.get(b) > key.get(a)) - Number(key.get(b) < key.get(a));
     return channels.sort((a, b) => last(a) - last(b) || larger(a, b) || a - b);
   }
+
+  /** By number, all of them: then a unit's page needs no numbers of its neighbours. */
+  const isPlain = ({ sort, find, only }) => sort === "number" && find === "" && only === "all";
 
   // ---- from the address to a view -------------------------------------------------------------
 
@@ -161,26 +219,41 @@ const convscope = (() => {
     return "lost";
   }
 
+  async function drawLayer(route, layer) {
+    const table = await loadWall(layer);
+    if (shown.route !== route) return false;
+    shown.order = order(layer, table, route);
+    convscope.views.layer(route, layer, table);
+    return true;
+  }
+
+  async function drawMap(route, layer) {
+    const [unit, table] = await Promise.all(
+      [loadUnit(layer, Number(route.channel)), isPlain(route) ? null : loadWall(layer)]);
+    if (shown.route !== route) return false;
+    shown.order = table ? order(layer, table, route) : range(layer.channels);
+    convscope.views.map(route, layer, unit);
+    return true;
+  }
+
   /** Draws what the route asks for. Gives the view's name, or null if the reader has moved on. */
   async function draw(route) {
-    if (route.view === "overview") {
-      convscope.views.overview();
-      return "overview";
-    }
-    const layer = convscope.atlas.layers.find(({ name }) => name === route.layer);
-    if (!layer) return lose(route.layer, "This atlas has no layer of that name.");
-    const known = /^\d+$/.test(route.channel ?? "0") && Number(route.channel ?? 0) < layer.channels;
-    const maps = `This layer has the feature maps 0 to ${layer.channels - 1}.`;
-    if (!known) return lose(`${route.layer}/${route.channel}`, maps);
     try {
-      const table = await load(layer);
-      if (shown.route !== route) return null;
-      shown.order = order(layer, table, route);
-      convscope.views[route.view](route, layer, table);
+      if (route.view === "overview" || route.view === "image") {
+        const found = await convscope.views[route.view](route);
+        if (shown.route !== route) return null;
+        return found === false ? lose(route.image, "No map of this atlas has such an image among its strongest.") : route.view;
+      }
+      const layer = layerNamed(route.layer);
+      if (!layer) return lose(route.layer, "This atlas has no layer of that name.");
+      const known = isNumber(route.channel ?? "0") && Number(route.channel ?? 0) < layer.channels;
+      const maps = `This layer has the feature maps 0 to ${layer.channels - 1}.`;
+      if (!known) return lose(`${route.layer}/${route.channel}`, maps);
+      const done = await (route.view === "map" ? drawMap : drawLayer)(route, layer);
+      return done ? route.view : null;
     } catch (error) {
-      return lose(route.layer, error.message);
+      return shown.route === route ? lose(route.layer ?? "", error.message) : null;
     }
-    return route.view;
   }
 
   /** Makes a control say what the address says; a text that is being typed stays as it is. */
@@ -201,7 +274,8 @@ const convscope = (() => {
     }
     document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest" });
     byId("layer-select").value = home;
-    const unit = [route.layer, route.channel].filter((part) => part !== undefined).join("/");
+    const layer = layerNamed(route.layer);
+    const unit = layer && route.channel !== undefined ? unitName(layer, route.channel) : route.layer ?? route.image;
     const words = [unit, convscope.atlas.title, "Convscope atlas"];
     document.title = words.filter(Boolean).join(" · ");
   }
@@ -210,11 +284,12 @@ const convscope = (() => {
   function settle(route, before) {
     if (route.anchor) return byId(route.anchor)?.scrollIntoView();
     if (before && keyOf(before) === keyOf(route)) return undefined;
-    const up = before && (route.layer === undefined ||
+    const up = before && (keyOf(route) === "#/" ||
       (route.layer === before.layer && before.view === "map" && route.view === "layer"));
     window.scrollTo(0, up ? scrolls.get(keyOf(route)) ?? 0 : 0);
-    if (up && route.view === "layer") shown.cells[Number(before.channel)]?.focus();
+    if (route.view === "layer") convscope.wall.settle(up ? Number(before.channel) : null);
     if (route.view === "map") byId("map-title").focus({ preventScroll: true });
+    if (route.view === "image") byId("image-title").focus({ preventScroll: true });
     return undefined;
   }
 
@@ -235,16 +310,19 @@ const convscope = (() => {
 
   function start(atlas) {
     convscope.atlas = atlas;
-    document.documentElement.style.setProperty("--ranks", atlas.top);
+    document.documentElement.style.setProperty("--columns", atlas.unit.columns);
     history.scrollRestoration = "manual"; // settle() knows better
     window.addEventListener("hashchange", render);
     CHOICES.show = [...Object.keys(atlas.kinds), ...(atlas.optimised.length ? ["optimised"] : [])];
+    convscope.notes.open();
     render();
   }
 
   return {
     CHOICES, shown, byId, range, parse, address, go, adjust, note, receive, start, // addresses
-    activation, strongest, isDead, trust, order, sortable, kindOf, hasOptimised, // reading tables
-    views: {}, // name -> (route, layer, table) => void; filled by views.js
+    load, loadWall, loadUnit, activation, told, isDead, order, sortable, kindOf, has, unitName, // data
+    views: {}, // name -> (route, layer, table) => void; filled by the scripts that draw
+    panels: [], // of the unit page, (unit, host) => false to hide it; for whoever adds some
+    overviewPanels: [], // at the top of the overview, (host) => void
   };
 })();

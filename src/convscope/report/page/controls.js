@@ -7,28 +7,8 @@
 
   // ---- moving ---------------------------------------------------------------------------------
 
-  function columnsOfWall() {
-    const [first] = wall.children;
-    const row = [...wall.children].findIndex((node) => node.offsetTop !== first.offsetTop);
-    return row === -1 ? wall.children.length : row;
-  }
-
-  /** Moves the focus over the wall; from elsewhere it enters at the wall's tab stop. */
-  function walk(step) {
-    const cells = [...wall.children];
-    const at = cells.indexOf(document.activeElement);
-    const next = at === -1 ? cells.find((node) => node.tabIndex === 0) : cells[at + step];
-    next?.focus();
-    return Boolean(next);
-  }
-
-  function walkRows(rows) {
-    if (document.activeElement?.parentNode !== wall) return false; // leave scrolling to the browser
-    return walk(rows * columnsOfWall());
-  }
-
   function turnPage(step) {
-    if (shown.route.view === "layer") return walk(step);
+    if (shown.route.view === "layer") return convscope.wall.walk(step);
     if (shown.route.view !== "map") return false;
     const route = convscope.parse(location.hash); // a key that is held is ahead of the pictures
     const list = convscope.walked(shown.layer, Number(route.channel));
@@ -47,7 +27,7 @@
 
   function goUp() {
     if (shown.route.view === "map") go({ channel: undefined });
-    else if (shown.route.view === "layer") location.assign("#/");
+    else if (["layer", "image"].includes(shown.route.view) || shown.route.find) location.assign("#/");
     else return false;
     return true;
   }
@@ -75,12 +55,12 @@
 
   function openFind() {
     const { view } = shown.route;
-    if (view === "overview") return false;
-    const select = () => byId("find").select();
-    if (view === "layer") select();
+    const select = () => byId(shown.route.view === "overview" ? "search" : "find").select();
+    if (view === "layer" || view === "overview") select();
     else {
       document.addEventListener("convscope:view", select, { once: true });
-      go({ channel: undefined });
+      if (view === "map") go({ channel: undefined });
+      else location.assign("#/");
     }
     return true;
   }
@@ -106,26 +86,39 @@
     return true;
   }
 
-  async function copyCommand(button) {
-    const words = button.previousElementSibling;
-    try {
-      await navigator.clipboard.writeText(words.textContent);
-      button.textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(words); // then Ctrl-C is one key away
-      button.textContent = "Selected";
-    }
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  function turnStar() {
+    if (shown.route.view !== "map") return false;
+    const unit = convscope.unitName(shown.layer, shown.route.channel);
+    convscope.notes.set(unit, { star: !convscope.notes.of(unit).star });
+    return true;
   }
+
+  /** Does what a button says, and lets the button say that it is done. */
+  async function answer(button, deed) {
+    const words = button.textContent;
+    const says = await deed();
+    if (typeof says !== "string") return;
+    button.textContent = says;
+    setTimeout(() => { button.textContent = words; }, 1500);
+  }
+
+  const { savePicture, saveNames, copied, cite, copyLink } = convscope.saving;
+  const DEEDS = {
+    theme: turnTheme, help: openHelp, star: turnStar, random: () => convscope.turnRandom(),
+    copy: (button) => copied(button.previousElementSibling.textContent, button.previousElementSibling),
+    "copy-command": () => copied(byId("command").textContent, byId("command")),
+    save: savePicture, names: saveNames, cite, link: copyLink, print: () => window.print(),
+  };
 
   // ---- listening ------------------------------------------------------------------------------
 
   const KEYS = {
     ArrowLeft: () => turnPage(-1), k: () => turnPage(-1),
     ArrowRight: () => turnPage(1), j: () => turnPage(1),
-    ArrowUp: () => walkRows(-1), ArrowDown: () => walkRows(1),
+    ArrowUp: () => convscope.wall.walkRows(-1), ArrowDown: () => convscope.wall.walkRows(1),
     "[": () => turnLayer(-1), "]": () => turnLayer(1),
     Escape: goUp, v: () => turnOption("show"), p: () => turnTo("projections"),
+    r: () => shown.route.view === "map" && convscope.turnRandom(), s: turnStar,
     c: () => turnOption("contrast"), "/": openFind, t: turnTheme, "?": openHelp,
   };
 
@@ -137,7 +130,7 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
-    if (event.target.matches("input[type=text], select")) {
+    if (event.target.matches("input[type=text], input[type=search], select")) {
       if (event.key === "Escape") event.target.blur();
       return;
     }
@@ -152,8 +145,7 @@
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-do]");
-    if (!button) return;
-    ({ theme: turnTheme, help: openHelp, copy: () => copyCommand(button) })[button.dataset.do]();
+    if (button) answer(button, () => DEEDS[button.dataset.do](button));
   });
 
   byId("layer-select").addEventListener("change", (event) => location.assign(event.target.value));
@@ -161,22 +153,29 @@
     const { option } = target.dataset;
     if (option) adjust({ [option]: target.value });
   });
-  byId("find").form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    walk(0);
+  for (const id of ["find", "search", "name"]) {
+    byId(id).form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (id === "find") convscope.wall.walk(0);
+      if (id === "search") byId("results").querySelector("a")?.focus();
+      if (id === "name") byId(id).blur();
+    });
+  }
+  byId("name").addEventListener("change", ({ target }) => {
+    convscope.notes.set(convscope.unitName(shown.layer, shown.route.channel), { name: target.value.trim() });
   });
 
   wall.addEventListener("focusin", ({ target }) => {
-    for (const node of wall.querySelectorAll("[tabindex='0']")) node.tabIndex = -1;
-    target.tabIndex = 0;
-    convscope.paint(target, true);
+    convscope.wall.setStop(Number(target.dataset.channel));
+    convscope.wall.lookAt(target);
   });
-  wall.addEventListener("focusout", ({ target }) => convscope.paint(target));
-  for (const [name, nine] of [["pointerover", true], ["pointerout", false]]) {
+  wall.addEventListener("focusout", () => convscope.wall.leave());
+  for (const name of ["pointerover", "pointerout"]) {
     wall.addEventListener(name, (event) => {
       const cell = event.target.closest(".cell");
-      const within = cell?.contains(event.relatedTarget); // from one part of it to another
-      if (cell && !within && event.pointerType !== "touch") convscope.paint(cell, nine);
+      if (!cell || cell.contains(event.relatedTarget) || event.pointerType === "touch") return;
+      if (name === "pointerover") convscope.wall.lookAt(cell);
+      else convscope.wall.leave();
     });
   }
 
@@ -188,7 +187,7 @@
   });
   byId("map").addEventListener("pointerleave", () => convscope.light(null));
   byId("map").addEventListener("click", (event) => {
-    const rank = rankOf(event);
+    const rank = event.target.closest("a") ? undefined : rankOf(event);
     if (rank !== undefined) convscope.select(Number(rank));
   });
 

@@ -43,14 +43,16 @@ convscope.drawing = (() => {
         painters.get(target)();
       }
     },
-    { rootMargin: "600px" },
+    { rootMargin: "300px" },
   );
   function whenNear(node, paint) {
     painters.set(node, paint);
     nearby.observe(node);
   }
 
-  const sheetOf = ({ slug }, name) => `url("sheets/${encodeURIComponent(slug)}/${name}.webp")`;
+  // A whole address: a custom property would read a short one from where the style sheet lies.
+  const sheetOf = ({ slug }, name) =>
+    `url("${new URL(`sheets/${encodeURIComponent(slug)}/${name}.webp`, document.baseURI)}")`;
 
   function place(node, layer, sheet, column, row) {
     node.style.setProperty("--column", column);
@@ -60,18 +62,13 @@ convscope.drawing = (() => {
 
   const numbered = (stem, n) => `${stem}-${String(n).padStart(3, "0")}`;
 
-  /** A map on the sheets of the wall: its strongest picture, or all nine above it; an optimised
-      picture has no ranks. */
-  function placeOnWall(node, layer, kind, channel, nine = false) {
-    const { wall, columns } = convscope.atlas.sheets;
-    const at = channel % wall;
-    const sheet = (stem) => numbered(stem, Math.floor(channel / wall));
-    const one = kind === "optimised" ? kind : `best-${kind}`;
-    place(node, layer, sheet(one), at % columns, Math.floor(at / columns));
-    if (nine && one !== kind) {
-      const above = sheetOf(layer, sheet(`wall-${kind}`));
-      node.style.backgroundImage = `${above}, ${sheetOf(layer, sheet(one))}`;
-    }
+  /** A map on the sheets of the wall: its strongest picture, or its optimised one. */
+  function placeOnWall(node, layer, kind, channel) {
+    const { best, optimised, columns } = convscope.atlas.sheets;
+    const perSheet = kind === "optimised" ? optimised : best;
+    const at = channel % perSheet;
+    const sheet = numbered(kind === "optimised" ? kind : `best-${kind}`, Math.floor(channel / perSheet));
+    place(node, layer, sheet, at % columns, Math.floor(at / columns));
   }
 
   function placeFilter(node, layer, channel) {
@@ -79,30 +76,25 @@ convscope.drawing = (() => {
     place(node, layer, "filters", channel % columns, Math.floor(channel / columns));
   }
 
-  function placeTile(node, layer, kind, channel, rank) {
-    const { maps: perSheet } = convscope.atlas.sheets;
-    place(node, layer, numbered(kind, Math.floor(channel / perSheet)), rank, channel % perSheet);
+  /** A cell of a unit's own sheet, which an element around it names as --sheet. */
+  function placeCell(node, kind, number = 0) {
+    const { columns, ...starts } = convscope.atlas.unit;
+    const at = starts[kind] + number;
+    node.style.setProperty("--column", at % columns);
+    node.style.setProperty("--row", Math.floor(at / columns));
   }
-
-  /** The image at one of the quantiles of all images' maxima. */
-  function placeExample(node, layer, channel, quantile) {
-    const { maps: perSheet } = convscope.atlas.sheets;
-    const sheet = numbered("example", Math.floor(channel / perSheet));
-    place(node, layer, sheet, quantile, channel % perSheet);
-  }
+  const showSheet = (node, unit) => node.style.setProperty("--sheet", `url("${unit.url}")`);
 
   /** How much to stretch projections around grey. Large fields are mostly faint: one pixel stands
-      out and scales the rest. A thumbnail averages what is in it, which takes that much away. */
+      out and scales the rest. */
   const autoContrast = ({ window }) => (Math.max(...window) < 32 ? 1 : 2);
-  const lossOfThumbnail = ({ tile }) => Math.max(1, tile / convscope.atlas.sheets.thumbnail);
 
-  function stretch(node, layer, { contrast }, loss) {
-    const wanted = contrast === "auto" ? autoContrast(layer) : Number(contrast);
-    node.style.setProperty("--contrast", wanted * loss);
+  function stretch(node, layer, { contrast }) {
+    node.style.setProperty("--contrast", contrast === "auto" ? autoContrast(layer) : Number(contrast));
   }
 
   return {
     el, words, maps, times, figure, quoted, // elements and words
-    whenNear, sheetOf, placeOnWall, placeFilter, placeTile, placeExample, lossOfThumbnail, stretch, // pictures
+    whenNear, sheetOf, placeOnWall, placeFilter, placeCell, showSheet, stretch, // pictures
   };
 })();

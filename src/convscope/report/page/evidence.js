@@ -3,8 +3,8 @@
    to all images, not to the strongest alone. An atlas that does not hold it shows less. */
 
 convscope.evidence = (() => {
-  const { byId, address, shown, isDead, kindOf } = convscope;
-  const { el, words, figure, placeExample, placeOnWall } = convscope.drawing;
+  const { byId, address } = convscope;
+  const { el, words, figure, placeCell } = convscope.drawing;
 
   // ---- how far a picture can be trusted ---------------------------------------------------------
 
@@ -35,14 +35,14 @@ convscope.evidence = (() => {
 
   /** The trust strip of the chosen picture, and what it says in plain words; where the picture is
       not the unit's own, that stands above all pictures. */
-  function drawTrust(table, channel, rank) {
-    const found = convscope.trust(table, channel, rank);
+  function drawTrust({ trust, active }, rank) {
+    const found = trustOf(trust?.[rank]);
     const limit = convscope.atlas.specific;
     const foreign = Boolean(found?.specific && found.specific[0] < limit);
     byId("warning").hidden = !foreign;
-    byId("trust").hidden = !table.trust || isDead(table, channel);
-    byId("sentence").textContent = found ? found.sentence : table.trust
-      ? `Not checked: this atlas checks the strongest ${table.trust.check === 1 ? "picture" : "pictures"} of each map.`
+    byId("trust").hidden = !trust || active === 0;
+    byId("sentence").textContent = found ? found.sentence : trust
+      ? `Not checked: this atlas checks the strongest ${trust.length === 1 ? "picture" : "pictures"} of each map.`
       : "";
     byId("warning-text").textContent = foreign ? found.sentence : "";
     byId("sentence").hidden = foreign;
@@ -50,6 +50,12 @@ convscope.evidence = (() => {
     const rows = GAUGES.filter(([name]) => found?.[name]);
     byId("gauges").replaceChildren(
       ...rows.map(([name, title, hint]) => gauge(name, title, hint, found[name], marks[name])));
+  }
+
+  function trustOf(entry) {
+    if (!entry) return null;
+    const [sentence, place, specific, own, disc] = entry;
+    return { sentence, place, specific, own, disc };
   }
 
   // ---- how the map responds to all images --------------------------------------------------------
@@ -76,20 +82,18 @@ convscope.evidence = (() => {
   }
 
   /** Of each quantile its image: what the map sees where it answers less than at its summit. */
-  function exampleTiles(layer, channel, quantiles, examples) {
+  function exampleTiles(quantiles, examples) {
     const tiles = examples.map((one, i) => {
       if (!one) return "";
       const [value, name, label] = one;
       const share = `${Math.round(100 * quantiles[i])} %`;
       const says = `${label || name}: activation ${figure(value)}, above that of ${share} of the images`;
       const picture = el("span", { class: "pic" });
-      placeExample(picture, layer, channel, i);
+      placeCell(picture, "example", i);
       return el("figure", {}, el("span", { class: "tile", role: "img", "aria-label": says, title: says }, picture),
         el("figcaption", {}, el("b", {}, figure(value)), `> ${share.replace(" ", "\u00a0")}`));
     });
-    const row = el("div", { class: "examples" }, ...tiles);
-    row.style.setProperty("--ranks", quantiles.length);
-    return row;
+    return el("div", { class: "examples" }, ...tiles);
   }
 
   function classRows(classes, named) {
@@ -106,35 +110,48 @@ convscope.evidence = (() => {
     return [el("dl", { class: "bars" }, ...rows), el("p", { class: "quiet" }, says)];
   }
 
-  function relatives(layer, nearest) {
-    const kind = kindOf(shown.route.show, layer);
-    return el("p", { class: "relatives" }, ...nearest.map(([channel, r]) => {
-      const picture = el("span", { class: "pic" });
-      placeOnWall(picture, layer, kind, channel);
-      const href = address({ ...shown.route, channel, rank: 1 });
-      return el("a", { href, class: "cell" }, picture,
-        el("span", { class: "tag" }, el("b", {}, String(channel)), " ", el("i", {}, `r ${two(r)}`)));
+  /** Other maps, each a way to its page. others: [layer name, map, what is said of it]. */
+  function relatives(kind, others) {
+    return el("p", { class: "relatives" }, ...others.map(([layer, channel, says], i) => {
+      const picture = el("span", { class: "tile" }, el("span", { class: "pic" }));
+      placeCell(picture.firstChild, kind, i);
+      const { activation } = convscope.atlas.layers.find(({ name }) => name === layer);
+      return el("a", { href: address({ layer, channel }), title: `${activation}/${channel}` }, picture,
+        el("span", { class: "tag" }, el("b", {}, String(channel)), " ", el("i", {}, says)));
     }));
   }
 
-  /** The panels below the pictures: histogram, classes, nearest maps. */
-  function drawResponses(layer, table, channel) {
-    const all = table.responses;
+  const signed = (value) => Number(value.toPrecision(2)).toString().replace("-", "−");
+
+  /** Maps of the layers below that feed this one, or of those above that it feeds. */
+  function connected(title, kind, others, note) {
+    if (!others.length) return [];
+    const layers = [...new Set(others.map(([layer]) => layer))].join(", ");
+    return [panel(title, relatives(kind, others.map(([layer, channel, value]) => [layer, channel, signed(value)])),
+      el("p", { class: "quiet" }, `${note} ${layers}.`))];
+  }
+
+  /** The panels below the pictures: histogram, classes, maps that are near it. */
+  function drawResponses(layer, unit) {
+    const all = unit.responses;
     const panels = [];
-    if (all && !isDead(table, channel)) {
-      const [bars, examples] = [all.histogram[channel], all.examples[channel]];
-      if (bars[2].length) {
-        panels.push(panel("Over all images", histogram(bars, all.quantiles, examples),
+    if (all && unit.active > 0) {
+      if (all.histogram[2].length) {
+        panels.push(panel("Over all images", histogram(all.histogram, all.quantiles, all.examples),
           el("p", { class: "quiet" }, `How often, on a log scale, an image’s strongest activation was so large; the lines are the images below. ` +
-            `Above zero in ${figure(100 * all.share[channel])} % of the images and at ${figure(100 * all.density[channel])} % of all positions.`),
-          all.quantiles.length ? exampleTiles(layer, channel, all.quantiles, examples) : ""));
+            `Above zero in ${figure(100 * all.share)} % of the images and at ${figure(100 * all.density)} % of all positions.`),
+          all.quantiles.length ? exampleTiles(all.quantiles, all.examples) : ""));
       }
-      if (all.classes[channel].length) {
-        panels.push(panel("Classes of its strongest images", ...classRows(all.classes[channel], all.named[channel])));
+      if (all.classes.length) {
+        panels.push(panel("Classes of its strongest images", ...classRows(all.classes, all.named)));
       }
-      if (all.nearest[channel].length) {
-        panels.push(panel("Maps that answer to the same images", relatives(layer, all.nearest[channel])));
+      if (unit.nearest.length) {
+        const near = unit.nearest.map(([channel, r]) => [layer.name, channel, `r ${two(r)}`]);
+        panels.push(panel("Maps that answer to the same images", relatives("nearest", near)));
       }
+      panels.push(...connected("What feeds it", "input", unit.input,
+        "Weight times mean activation; below zero it is held down. Maps of"));
+      panels.push(...connected("What it feeds", "output", unit.output, "The same for the maps above, of"));
     }
     byId("responses").replaceChildren(...panels);
     byId("responses").hidden = panels.length === 0;

@@ -1,13 +1,18 @@
 "use strict";
-/* Draws the overview's pictures, and a layer: its facts, raw filters and the wall of its maps. */
+/* Draws a layer: its facts, raw filters and the wall of its maps. The wall holds only the rows that
+   are near the screen, so that one of thousands of maps stays light. */
 
-(() => {
-  const { shown, byId, range, address, strongest, isDead, order, sortable, kindOf } = convscope;
+convscope.wall = (() => {
+  const { shown, byId, range, address, told, isDead, sortable, kindOf, unitName } = convscope;
   const { el, words, maps, times, figure } = convscope.drawing;
-  const { whenNear, sheetOf, placeOnWall, placeFilter, lossOfThumbnail, stretch } = convscope.drawing;
+  const { placeOnWall, placeFilter, placeCell, showSheet, stretch } = convscope.drawing;
   const KINDS = { conv: "Convolution" };
+  const ROWS_AROUND = 3; // beyond the screen, above and below
+  const PAUSE = 120; // ms on a map before its nine pictures come
+  const wall = byId("wall");
+  const state = { channels: [], first: 0, last: 0, stop: undefined, cells: new Map() };
 
-  // ---- a layer: head, raw filters, wall ---------------------------------------------------------
+  // ---- head, raw filters --------------------------------------------------------------------------
 
   function layerFacts({ channels, grid, field, dead, non_finite: nonFinite, ...layer }) {
     const sure = field.status === "exact" ? "" : ` (${field.status.replaceAll("_", " ")})`;
@@ -25,7 +30,7 @@
   }
 
   function drawProfile(layer, table) {
-    const values = range(layer.channels).map((channel) => strongest(table, channel) ?? 0);
+    const values = range(layer.channels).map((channel) => table.value[channel] ?? 0);
     values.sort((a, b) => b - a);
     const scale = Math.max(values[0], 1e-30);
     const point = (value, i) => {
@@ -55,72 +60,174 @@
     }));
   }
 
-  /** Its pictures come when it is near the screen: a wall of thousands stays light. */
-  function cell(layer, table, channel) {
-    const dead = isDead(table, channel);
-    const note = dead ? "dead" : figure(strongest(table, channel));
-    const what = dead ? "a feature map that was never above zero" : "feature map and strongest activation";
-    const link = el("a", { "data-channel": channel, "aria-label": `${channel} ${note}, ${what}` });
-    link.className = dead ? "cell dead" : "cell";
-    whenNear(link, () => {
-      const tag = el("span", { class: "tag" }, el("b", {}, String(channel)), " ", el("i", {}, note));
-      link.append(el("span", { class: "pic" }), tag);
-      paint(link);
-    });
-    return link;
+  /** The maps that tell a class better than chance, class by class, to be shown alone. */
+  function drawClasses(layer, table) {
+    const counts = new Map();
+    for (const channel of range(layer.channels)) {
+      const name = told(table, channel);
+      if (name !== null) counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    const known = [...counts].sort(([a, n], [b, m]) => m - n || a.localeCompare(b));
+    byId("only-class").hidden = known.length === 0;
+    byId("only-class").replaceChildren(...known.map(([name, count]) =>
+      el("option", { value: `class:${name}` }, `${name} (${words(count)})`)));
   }
 
-  /** Draws a cell's picture of the kind that is shown; all nine while a reader looks at it. */
-  function paint(link, nine = false) {
-    const picture = link.firstChild;
-    if (!picture || link.classList.contains("dead")) return;
-    const layer = shown.built;
-    const kind = kindOf(byId("wall").dataset.show, layer);
-    link.classList.toggle("nine", nine && kind !== "optimised");
-    stretch(link, layer, shown.route, nine ? lossOfThumbnail(layer) : 1);
-    placeOnWall(picture, layer, kind, Number(link.dataset.channel), nine);
+  // ---- the wall ---------------------------------------------------------------------------------
+
+  /** What is told below a picture: what the maps are sorted by, else what the map is called. */
+  function remark(layer, table, channel, sort) {
+    if (isDead(table, channel)) return "dead";
+    const share = (value) => `${figure(100 * value)} %`;
+    const name = convscope.notes.of(unitName(layer, channel)).name || told(table, channel);
+    if (sort === "selective" && told(table, channel)) return `${told(table, channel)} ${table.named[channel][1].toFixed(2)}`;
+    if (sort === "density" && table.density) return share(table.density[channel]);
+    if (sort === "specific" && table.specific[channel] !== null) return table.specific[channel].toFixed(2);
+    return sort !== "strongest" && name ? name : figure(table.value[channel]);
   }
 
-  function buildLayer(layer, table) {
-    byId("layer-title").textContent = layer.name;
-    byId("layer-kind").textContent = KINDS[layer.kind] ?? layer.kind;
-    byId("layer-facts").replaceChildren(...layerFacts(layer));
-    drawProfile(layer, table);
-    drawFilters(layer);
-    byId("wall").classList.toggle("coarse", Math.max(...layer.window) < 32);
-    shown.built = layer;
-    shown.cells = range(layer.channels).map((channel) => cell(layer, table, channel));
+  function cell(layer, table, channel, route) {
+    const { star } = convscope.notes.of(unitName(layer, channel));
+    const node = el("a", { "data-channel": channel, href: address({ ...route, channel, rank: 1 }) },
+      el("span", { class: "pic" }),
+      el("span", { class: "tag" }, el("b", {}, `${channel}${star ? " ★" : ""}`), " ",
+        el("i", {}, remark(layer, table, channel, route.sort))));
+    node.className = isDead(table, channel) ? "cell dead" : "cell";
+    node.tabIndex = channel === state.stop ? 0 : -1; // one tab stop for the wall; arrows do the rest
+    stretch(node, layer, route);
+    if (!isDead(table, channel)) placeOnWall(node.firstChild, layer, kindOf(route.show, layer), channel);
+    return node;
+  }
+
+  const columns = () => Math.max(1, getComputedStyle(wall).gridTemplateColumns.split(" ").length);
+  function rowHeight() {
+    const [width] = getComputedStyle(wall).gridTemplateColumns.split(" ");
+    return parseFloat(width) + 20 + parseFloat(getComputedStyle(wall).rowGap);
+  }
+
+  /** Fills the rows near the screen, and holds the place of the others. */
+  function fill(again = false) {
+    const { layer, table, route, channels } = state;
+    if (!layer) return;
+    const [across, high] = [columns(), rowHeight()];
+    const rows = Math.ceil(channels.length / across);
+    const top = wall.getBoundingClientRect().top;
+    const from = Math.max(0, Math.min(rows - 1, Math.floor(-top / high) - ROWS_AROUND));
+    const to = Math.min(rows, Math.ceil((window.innerHeight - top) / high) + ROWS_AROUND);
+    const [first, last] = [from * across, Math.max(to, from + 1) * across];
+    if (!again && first === state.first && last === state.last) return;
+    Object.assign(state, { first, last });
+    wall.style.paddingTop = `calc(${from * high}px + var(--wall-top))`;
+    wall.style.paddingBottom = `${Math.max(0, rows - Math.max(to, from + 1)) * high}px`;
+    const kept = again ? new Map() : state.cells;
+    state.cells = new Map(channels.slice(first, last).map((channel) =>
+      [channel, kept.get(channel) ?? cell(layer, table, channel, route)]));
+    const here = state.filled === layer && wall.contains(document.activeElement);
+    const held = here ? Number(document.activeElement.dataset.channel) : null;
+    state.filled = layer;
+    wall.replaceChildren(...state.cells.values());
+    if (held !== null) state.cells.get(held)?.focus({ preventScroll: true }); // moving it took it away
+  }
+
+  /** Brings a map onto the screen, by its place on the wall, and gives its element. */
+  function reach(at) {
+    const [across, high] = [columns(), rowHeight()];
+    const top = wall.getBoundingClientRect().top + Math.floor(at / across) * high;
+    const tools = byId("tools").getBoundingClientRect();
+    const above = tools.top <= 0 ? tools.height + 16 : 16;
+    if (top < above) window.scrollBy(0, top - above);
+    if (top + high > window.innerHeight) window.scrollBy(0, top + high - window.innerHeight);
+    fill();
+    return state.cells.get(state.channels[at]);
+  }
+
+  function focusOn(at) {
+    if (state.channels[at] === undefined) return false;
+    setStop(state.channels[at]);
+    reach(at).focus({ preventScroll: true });
+    return true;
+  }
+
+  function setStop(channel) {
+    state.stop = channel;
+    for (const [other, node] of state.cells) node.tabIndex = other === channel ? 0 : -1;
+  }
+
+  /** Moves the focus over the wall; from elsewhere it enters at the wall's tab stop. */
+  function walk(step) {
+    const on = document.activeElement?.parentNode === wall;
+    const at = state.channels.indexOf(on ? Number(document.activeElement.dataset.channel) : state.stop);
+    return focusOn(on ? at + step : Math.max(0, at));
+  }
+  /** From row to row; elsewhere the browser scrolls. */
+  const walkRows = (rows) => document.activeElement?.parentNode === wall && walk(rows * columns());
+
+  /** The reader came to the wall: from a map of it, or anew. */
+  function settle(channel) {
+    fill(true);
+    if (channel !== null && state.channels.includes(channel)) focusOn(state.channels.indexOf(channel));
+  }
+
+  // ---- all nine, while a reader looks at a map ----------------------------------------------------
+
+  let waiting;
+  function leave() {
+    clearTimeout(waiting);
+    for (const nine of wall.querySelectorAll(".ninefold")) nine.remove();
+  }
+
+  function lookAt(node) {
+    leave();
+    const { layer, route } = state;
+    const kind = kindOf(route.show, layer);
+    if (kind === "optimised" || node.classList.contains("dead")) return;
+    waiting = setTimeout(async () => {
+      const unit = await convscope.loadUnit(layer, Number(node.dataset.channel));
+      if (!node.matches(":hover, :focus")) return;
+      const nine = el("span", { class: "ninefold" }, ...unit.ranks.slice(0, 9).map((one, rank) => {
+        const picture = el("span", { class: one ? "pic" : "void" });
+        if (one) placeCell(picture, kind, rank);
+        return picture;
+      }));
+      showSheet(nine, unit);
+      leave();
+      node.firstChild.append(nine);
+    }, PAUSE);
   }
 
   function showLayer(route, layer, table) {
-    if (shown.built !== layer) buildLayer(layer, table);
-    const wall = byId("wall");
-    const held = wall.contains(document.activeElement) ? document.activeElement : null;
-    const channels = order(layer, table, route);
-    const cells = channels.map((channel) => shown.cells[channel]);
-    for (const node of cells) {
-      node.href = address({ ...route, channel: node.dataset.channel });
-      node.tabIndex = -1; // one tab stop for the wall; arrows do the rest
+    if (shown.built !== layer) {
+      byId("layer-title").textContent = layer.name;
+      byId("layer-kind").textContent = KINDS[layer.kind] ?? layer.kind;
+      byId("layer-facts").replaceChildren(...layerFacts(layer));
+      drawProfile(layer, table);
+      drawFilters(layer);
+      drawClasses(layer, table);
+      wall.classList.toggle("coarse", Math.max(...layer.window) < 32);
+      shown.built = layer;
     }
+    Object.assign(state, { layer, table, route, channels: shown.order });
+    if (!state.channels.includes(state.stop)) state.stop = state.channels[0];
     wall.dataset.show = route.show;
-    cells.forEach((node) => paint(node));
-    wall.replaceChildren(...cells);
-    const stop = cells.includes(held) ? held : cells[0];
-    if (stop) stop.tabIndex = 0;
-    if (stop === held) held?.focus({ preventScroll: true }); // moving it in the page took it away
-    const all = channels.length === layer.channels;
+    if (!byId("layer").hidden) fill(true);
+    const all = shown.order.length === layer.channels;
     for (const option of byId("sort").options) option.hidden = !sortable(table, option.value);
-    byId("tally").textContent = `${all ? "" : `${words(channels.length)} of `}${maps(layer.channels)}`;
-    byId("no-match").hidden = channels.length > 0;
+    byId("tally").textContent = `${all ? "" : `${words(shown.order.length)} of `}${maps(layer.channels)}`;
+    byId("no-match").hidden = shown.order.length > 0;
   }
 
-  function drawOverview() {
-    const { layers } = convscope.atlas;
-    for (const [i, strip] of document.querySelectorAll(".strip").entries()) {
-      whenNear(strip, () => { strip.style.backgroundImage = sheetOf(layers[i], "strip"); });
-    }
+  let due = false;
+  function onMove() {
+    if (due || byId("layer").hidden) return;
+    due = true;
+    requestAnimationFrame(() => { due = false; fill(); });
   }
+  window.addEventListener("scroll", onMove, { passive: true });
+  window.addEventListener("resize", onMove);
+  window.addEventListener("beforeprint", () => state.layer && !byId("layer").hidden && wall.replaceChildren(
+    ...state.channels.map((channel) => cell(state.layer, state.table, channel, state.route))));
+  window.addEventListener("afterprint", () => fill(true));
 
-  Object.assign(convscope.views, { overview: drawOverview, layer: showLayer });
-  Object.assign(convscope, { paint });
+  Object.assign(convscope.views, { layer: showLayer });
+  return { walk, walkRows, settle, setStop, lookAt, leave };
 })();
