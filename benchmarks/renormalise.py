@@ -13,7 +13,8 @@ from dataclasses import replace
 import measure
 import torch
 
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import architecture_named, build
 from convscope.training.pictures import Pictures

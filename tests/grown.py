@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import ARCHITECTURES, Convnet, Initialisation, build
 from convscope.training.checkpoint import Epoch, Run, RunFolder, RunStatus

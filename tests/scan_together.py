@@ -23,6 +23,7 @@ from convscope.atlas import render as depict
 from convscope.atlas.build import Search, write_atlas
 from convscope.distributed import processes
 from convscope.errors import ConvscopeError
+from convscope.execution import Execution
 from convscope.images.datasets import open_images
 from convscope.network.network import open_network
 from convscope.scan import engine
@@ -79,7 +80,7 @@ def _forked(tiny, pictures: str, out: Path, who: tuple[int, int, int], said: int
             where = out if ranks.first else out.with_name(f"{out.name}-{rank}")
             write_atlas(
                 tiny.tiny_model(), open_images(pictures), where,
-                Search(batch_size=4), resume=True, ranks=ranks,
+                Search(batch_size=4), resume=True, how=Execution(ranks=ranks),
             )  # fmt: skip
             if where != out and where.exists():
                 raise ConvscopeError(f"process {rank} wrote {where}")

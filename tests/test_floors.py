@@ -16,10 +16,16 @@ import convscope
 SOURCE = Path(convscope.__file__).parent
 FLOORS = (
     "version", "errors", "display", "progress", "record", "text", "ending", "geometry", "stats",
-    "store", "scenes", "images", "distributed", "network", "models", "scan", "methods", "atlas",
-    "live", "training", "experiments", "report", "explorer", "cli",
+    "store", "scenes", "images", "distributed", "execution", "network", "models", "scan",
+    "methods", "atlas", "live", "training", "experiments", "report", "explorer", "cli",
 )  # fmt: skip
-DOORS = ("__init__.py", "__main__.py", "verbs.py", "microscope.py")  # above all floors
+DOORS = (
+    "__init__.py",
+    "__main__.py",
+    "verbs.py",
+    "verbs_of_studies.py",
+    "microscope.py",
+)  # above all floors
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

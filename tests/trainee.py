@@ -24,7 +24,9 @@ import torch
 
 from convscope.distributed import processes
 from convscope.errors import ConvscopeError
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.execution import Execution
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import ARCHITECTURES
 from convscope.training.loop import CheckpointPolicy, TrainingResult, train_on
@@ -153,7 +155,7 @@ def _as_rank(rank: int, port: int, out: Path, recipe: Recipe, fails: bool) -> No
 
             Trainer.step = failing  # type: ignore[method-assign]
         keeping = CheckpointPolicy(resume=True, every=0.0)
-        train_on(TINY, lesson(), recipe, out, keeping=keeping, ranks=joined)
+        train_on(TINY, lesson(), recipe, out, keeping=keeping, how=Execution(ranks=joined))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .experiments.ensemble.averaging import ensemble
     from .experiments.evolution.growth import evolve
     from .experiments.invariance.curves import invariance
-    from .experiments.paper.study import reproduce
+    from .experiments.paper.reproduction import reproduce
     from .experiments.sensitivity.sweeps import sensitivity
     from .experiments.transfer.layers import probe
     from .experiments.transfer.learning_curve import transfer
@@ -98,7 +98,7 @@ _HOMES = {
     "project": "methods.project",
     "project_target": "methods.project",
     "remove_units": "verbs",
-    "reproduce": "experiments.paper.study",
+    "reproduce": "experiments.paper.reproduction",
     "sanity": "verbs",
     "sensitivity": "experiments.sensitivity.sweeps",
     "train": "verbs",
@@ -201,7 +201,7 @@ def _study(name: str) -> Any:
         return None
     studies = import_module(".experiments.registry", __name__).STUDIES
     found = next((study for study in studies if study.verb.replace("-", "_") == name), None)
-    return found and import_module(".experiments.study", __name__).as_function(found)
+    return found and import_module(".experiments.as_function", __name__).as_function(found)
 
 
 def __dir__() -> list[str]:

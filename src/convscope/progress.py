@@ -10,7 +10,7 @@ from typing import Any
 
 from convscope.display import in_notebook
 
-__all__ = ["Progress", "bars", "named", "scaled", "silent"]
+__all__ = ["Progress", "bars", "counted_as", "named", "scaled", "silent"]
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total) whenever there is progress, such as ("images", 3, 1000)."""
@@ -29,6 +29,21 @@ def named(progress: Progress | None, name: str) -> Progress | None:
     if progress is None:
         return None
     return lambda what, done, total: progress(f"{name}: {what}", done, total)
+
+
+def counted_as(progress: Progress | None, what: str) -> Progress | None:
+    """Replace what a progress function reports that is counted.
+
+    Args:
+        progress: The function to call; None if nobody listens.
+        what: What is counted, such as "networks".
+
+    Returns:
+        A progress function, or None if `progress` is None.
+    """
+    if progress is None:
+        return None
+    return lambda _, done, total: progress(what, done, total)
 
 
 def scaled(progress: Progress | None, whole: int) -> Progress | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 from convscope.errors import BadOption
 
@@ -32,11 +32,15 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
-def split_names(words: str, option: str) -> tuple[str, ...]:
+@overload
+def split_names(words: str, option: str) -> tuple[str, ...]: ...
+@overload
+def split_names(words: str | None, option: str) -> tuple[str, ...] | None: ...
+def split_names(words: str | None, option: str) -> tuple[str, ...] | None:
     """Split a comma-separated list of names; a name with a comma in it stands in double quotes.
 
     Args:
-        words: The value of the option.
+        words: The value of the option; None, which stays None, where it was not given.
         option: The option's name, for the error message.
 
     Raises:
@@ -46,6 +50,8 @@ def split_names(words: str, option: str) -> tuple[str, ...]:
         >>> split_names("conv1, conv5", "--layers")
         ('conv1', 'conv5')
     """
+    if words is None:
+        return None
     fields = next(csv.reader([words], skipinitialspace=True), [])
     names = tuple(name.strip() for name in fields if name.strip())
     if not names:

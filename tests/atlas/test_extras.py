@@ -13,6 +13,7 @@ from convscope.atlas.statistics import QUANTILES, class_selectivity, nearest_map
 from convscope.atlas.store import Atlas, open_atlas
 from convscope.atlas.trust import CHECKS, FIELDS
 from convscope.errors import BadModel, BadOption, FolderInUse
+from convscope.execution import Execution
 from convscope.images.datasets import open_images
 from convscope.images.pictures import GREY, crop, shown_box
 from convscope.methods.checks import check
@@ -255,7 +256,7 @@ def test_optimised_pictures_are_added_and_an_interrupted_stage_goes_on(
             raise Stop
 
     with pytest.raises(Stop):
-        write_optimised(tiny.model(), stopped, record=FEW, progress=stop)
+        write_optimised(tiny.model(), stopped, record=FEW, how=Execution(progress=stop))
     assert stopped.optimised("0", 1) and not stopped.optimised_activations("3")
     write_optimised(tiny.model(), stopped, record=FEW)
     assert content(folders[0]) == content(folders[1])

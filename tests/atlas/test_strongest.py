@@ -80,14 +80,13 @@ def test_the_strongest_among_some_images_are_those_of_a_whole_pass(
     images = open_images(pictures)
     layers = {name: network.activation(name) for name in network.conv_layers()}
     told: list[tuple[str, int, int]] = []
-    found = strongest(
-        network, images, model.preprocess, layers, 3, progress=lambda *each: told.append(each)
-    )
+    scan = Scan(network, images, model.preprocess, progress=lambda *each: told.append(each))
+    found = strongest(scan, layers, 3)
     whole = Strongest(network, layers, 3)
     Scan(network, images, model.preprocess, workers=1).run(whole)
     assert told[-1] == ("images", len(images), len(images))
     for layer, table in found.items():
         for name in FIELDS:
             assert torch.equal(getattr(table, name), getattr(whole.tables[layer], name))
-    some = strongest(network, images, model.preprocess, layers, 3, indices=[4, 1])
+    some = strongest(Scan(network, images, model.preprocess, [4, 1]), layers, 3)
     assert all(set(table.image.flatten().tolist()) <= {-1, 1, 4} for table in some.values())

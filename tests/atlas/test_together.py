@@ -17,6 +17,7 @@ from convscope.atlas import render as depict
 from convscope.atlas.build import Search, build_atlas, write_atlas
 from convscope.distributed import Ranks
 from convscope.errors import BadData, BadModel
+from convscope.execution import Execution
 from convscope.images.batches import Batch
 from convscope.images.datasets import open_images
 from convscope.network.network import open_network
@@ -115,7 +116,9 @@ def test_processes_with_other_files_are_refused_and_one_is_named(
     monkeypatch.setattr(Beside, "other", staticmethod(other), raising=False)
     out = tmp_path / "out"
     with pytest.raises(error, match=f"{words}.*give all processes the same file"):
-        write_atlas(tiny.model(), open_images(pictures), out, Search(), ranks=Beside(0, 2))
+        write_atlas(
+            tiny.model(), open_images(pictures), out, Search(), how=Execution(ranks=Beside(0, 2))
+        )
     assert not out.exists()
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.weights import write_weights
 

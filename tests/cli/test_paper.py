@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from convscope.cli.app import main
-from convscope.experiments.paper import study as paper
-from convscope.experiments.paper.plan import Table
+from convscope.experiments.paper import reproduction as paper
+from convscope.experiments.paper.plan import PaperTable
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.paper.stage import Stage, StageResult
 from convscope.experiments.training_runner import Training
@@ -34,7 +34,7 @@ def stage(monkeypatch: Any) -> Any:
         def work(context: Any, folder: Path) -> StageResult:
             if isinstance(result, Exception):
                 raise result
-            return StageResult(result, "convscope train", Table(("a",), (("1",),)))
+            return StageResult(result, "convscope train", PaperTable(("a",), (("1",),)))
 
         monkeypatch.setattr(paper, "STAGES", (Stage("training", "The networks", "Fig. 3", work),))
         monkeypatch.setattr(paper_figures, "draw_stage", lambda *told: [])

@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from convscope.cli.app import main
-from convscope.experiments.paper import study as paper
+from convscope.experiments.diagnosis.trial import TrialPlan
+from convscope.experiments.paper import reproduction as paper
 from convscope.experiments.paper.plan import QUICK
 from convscope.experiments.paper.run_context import RunContext
 from convscope.experiments.paper.stage import Stage, StageResult
@@ -47,12 +48,12 @@ SEED = 1
 # by stage and the number of its command: where the command line finds the experiment, and where
 # the stage does
 ASKED = {
-    ("training", 0): ("training.loop", "train_on", "paper.run_context"),
+    ("training", 0): ("training.loop", "train_on", None),
     ("fig2", 0): ("atlas.build", "write_atlas", None),
-    ("fig4", 0): ("experiments.evolution.growth", "evolve", "paper.stages_of_figures"),
+    ("fig4", 0): ("experiments.evolution.growth", "evolve", None),
     ("fig5", 0): ("experiments.diagnosis.examined", "examine", None),
     ("fig6", 0): ("experiments.sensitivity.sweeps", "sensitivity", None),
-    ("surroundings", 0): ("training.loop", "train_on", "paper.run_context"),
+    ("surroundings", 0): ("training.loop", "train_on", None),
     ("surroundings", 1): (
         "experiments.sensitivity.sweeps", "sensitivity", None,
     ),
@@ -61,7 +62,7 @@ ASKED = {
         "experiments.correspondence.sign_distance", "correspond", None,
     ),
     ("table1", 0): ("experiments.ensemble.averaging", "ensemble", None),
-    ("table2", 0): ("experiments.ablation.equal_budget", "ablate", "paper.stages_of_tables"),
+    ("table2", 0): ("experiments.ablation.equal_budget", "ablate", None),
     ("transfer", 0): ("experiments.transfer.learning_curve", "transfer", None),
     ("multi", 0): (
         "experiments.transfer.multilabel", "transfer_several", None,
@@ -71,7 +72,7 @@ ASKED = {
 }  # fmt: skip
 ELSEWHERE = {  # where it is done, and how it is told, is no setting
     "out", "folder", "pieces", "resume", "device", "workers", "progress", "network", "keeping",
-    "title", "ranks", "commits", "results",
+    "title", "ranks", "commits", "results", "how",
 }  # fmt: skip
 
 
@@ -244,13 +245,8 @@ def test_the_command_of_the_remedy_trains_what_the_stage_trained(run: Run, tmp_p
     told = stopped("experiments.diagnosis.trial", "try_remedies", words, tmp_path)
     recipe = replace(lab.recipe("alexnet", SEED), keep_epochs=())
     assert told == {
-        "architecture": lab.architecture("alexnet"),
-        "recipe": recipe,
-        "images": lab.train.identity(),
-        "validation": lab.val.identity(),
-        "findings": None,
-        "notes": True,
-        "seeds": list(lab.seeds),
+        "plan": TrialPlan(lab.architecture("alexnet"), recipe, None, True, lab.seeds),
+        "data": [lab.train.identity(), lab.val.identity()],
     }
 
 

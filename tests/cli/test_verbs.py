@@ -88,13 +88,13 @@ def test_the_rules_on_offer_are_those_of_the_library(rules, place, convscope):
 
 
 def test_the_other_names_on_offer_are_those_of_the_library():
-    from convscope.cli.occlude import MethodName
+    from convscope.cli.occlude import SweepMethodName
     from convscope.experiments.options import FitName
-    from convscope.images.preprocess import Fit
+    from convscope.images.fitting import Fit
     from convscope.methods.occlusion import Method
 
     assert [str(name) for name in FitName] == [str(fit) for fit in Fit]
-    assert {name.value for name in MethodName} == {method.value for method in Method}
+    assert {name.value for name in SweepMethodName} == {method.value for method in Method}
 
 
 def test_occlude_writes_the_maps(place, convscope):

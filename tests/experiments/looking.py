@@ -10,8 +10,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from convscope.images.files import Decoded
+from convscope.images.fitting import Fit
 from convscope.images.image_set import Content, ImageSet
-from convscope.images.preprocess import Fit, Preprocess, Scaling
+from convscope.images.preprocess import Preprocess
+from convscope.images.scaling import Scaling
 from convscope.network.network import Network, open_network
 
 SIDE = 24

@@ -12,7 +12,8 @@ from convscope.experiments.begun import as_begun
 from convscope.experiments.options import Reading
 from convscope.experiments.session import Session
 from convscope.experiments.study import Context
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.models.zoo import Model
 
 CROP = {"shape": [3, 8, 8], "scaling": "unit", "fit": "crop"}

@@ -23,9 +23,11 @@ from convscope.experiments.correspondence.sign_distance import (
     maps_and_features,
 )
 from convscope.images.datasets import open_images
+from convscope.images.fitting import Fit
 from convscope.images.parts import Marked, marked_images
 from convscope.images.placing import placing
-from convscope.images.preprocess import Fit, Preprocess, Scaling
+from convscope.images.preprocess import Preprocess
+from convscope.images.scaling import Scaling
 from convscope.progress import Progress
 from experiments.painted import Painted
 from work_together import all_find_the_same

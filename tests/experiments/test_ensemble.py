@@ -23,7 +23,8 @@ from convscope.experiments.ensemble.combined import MOST_SUBSETS, _subsets, comb
 from convscope.experiments.ensemble.outputs import chances_of
 from convscope.experiments.published import TABLE1
 from convscope.images.datasets import open_images
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import Architecture, Convolution
 from convscope.models.zoo import Model
@@ -307,7 +308,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for name, wanted, seed in (
         ("a0", tiny, 0), ("a1", tiny, 1), ("b0", tiny.with_maps({2: 9}), 0),
     ):  # fmt: skip
-        train(wanted, *sets, replace(recipe, seed=seed), place / name)
+        train(wanted, sets, replace(recipe, seed=seed), place / name)
         made.append(place / name)
     return made
 

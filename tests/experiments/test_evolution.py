@@ -18,9 +18,10 @@ from convscope.experiments.evolution.growth import evolve
 from convscope.experiments.evolution.kept import kept_epochs
 from convscope.experiments.evolution.result import Evolution, MapEvolution
 from convscope.images.datasets import open_images
+from convscope.images.fitting import Fit
 from convscope.images.image_set import ImageSet
 from convscope.images.pictures import GREY
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.network.network import open_network
 from convscope.progress import Progress

@@ -20,7 +20,9 @@ from convscope.experiments.invariance.transforms import (
     papers_transforms,
 )
 from convscope.experiments.samples import Sample, draw_samples, true_label
-from convscope.images.preprocess import Fit, Preprocess, Scaling
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
+from convscope.images.scaling import Scaling
 from convscope.models.architectures import ARCHITECTURES, build
 from convscope.network.feature_layers import last_scores_without_places
 from convscope.network.network import open_network

@@ -11,7 +11,7 @@ import torch
 from convscope.experiments.transfer import fit_torch
 from convscope.experiments.transfer.fit_torch import LOSSES
 from convscope.experiments.transfer.linear import fit_linear
-from convscope.experiments.transfer.linear_model import Loss, Span
+from convscope.experiments.transfer.linear_model import LinearProblem, Loss, Span
 
 from .by_sklearn import by_sklearn
 
@@ -41,7 +41,7 @@ def test_the_weights_are_those_of_scikit_learn(loss: Loss, classes: int) -> None
     rows, targets = problem(loss, classes=classes)
     found = [
         by_sklearn(rows, targets, loss, 5.0, 1e-9),
-        fit_linear(rows, targets, loss, 5.0, classes=classes, tolerance=1e-9),
+        fit_linear(rows, targets, LinearProblem(loss, classes), 5.0, tolerance=1e-9),
     ]
     # softmax's bias is fixed up to a constant that all classes share
     shift = found[0].bias.mean() - found[1].bias.mean() if loss is Loss.SOFTMAX else 0.0
@@ -70,7 +70,7 @@ def test_a_small_problem_is_fitted_by_one_thread(
     torch.set_num_threads(2)
     try:
         with pytest.raises(KeyboardInterrupt):
-            fit_linear(rows, targets, Loss.SOFTMAX, 5.0, classes=4)
+            fit_linear(rows, targets, LinearProblem(Loss.SOFTMAX, 4), 5.0)
         assert set(used) == {threads}
         assert torch.get_num_threads() == 2  # as it was, whatever happened
     finally:
@@ -92,7 +92,7 @@ def test_the_derivative_of_a_loss_is_that_of_autograd(loss: Loss) -> None:
 @pytest.mark.parametrize("loss", KINDS)
 def test_no_step_from_the_answer_lowers_the_objective(loss: Loss) -> None:
     rows, targets = problem(loss)
-    found = fit_linear(rows, targets, loss, 3.0, classes=4, tolerance=1e-8)
+    found = fit_linear(rows, targets, LinearProblem(loss, 4), 3.0, tolerance=1e-8)
 
     def objective(weights: Any, bias: Any) -> float:
         scores = torch.from_numpy(rows @ weights + bias)
@@ -113,11 +113,11 @@ def test_pieces_that_do_not_fit_in_memory_give_the_same_weights(
     loss: Loss, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, targets = problem(loss, samples=200)
-    whole = fit_linear(rows, targets, loss, 5.0, classes=4, tolerance=1e-8)
+    whole = fit_linear(rows, targets, LinearProblem(loss, 4), 5.0, tolerance=1e-8)
     monkeypatch.setattr(fit_torch, "IN_MEMORY", 50)  # so that a part is fitted first, too
     monkeypatch.setattr(fit_torch, "PIECE", 32)
     rows.flags.writeable = False  # as those of a memory map
-    pieces = fit_linear(rows, targets, loss, 5.0, classes=4, tolerance=1e-8)
+    pieces = fit_linear(rows, targets, LinearProblem(loss, 4), 5.0, tolerance=1e-8)
     np.testing.assert_allclose(pieces.weights, whole.weights, atol=2e-4)
 
 
@@ -128,8 +128,8 @@ def test_in_the_samples_span_the_answer_is_the_same(loss: Loss) -> None:
     span = Span.of(rows)
     assert span.coordinates.shape == (30, 30)
     centred = rows - rows.mean(0) if loss is Loss.SVM else rows  # its bias has a price
-    plain = fit_linear(centred, targets, loss, 5.0, classes=4, tolerance=1e-6)
-    inner = fit_linear(span.coordinates, targets, loss, 5.0, classes=4, tolerance=1e-6)
+    plain = fit_linear(centred, targets, LinearProblem(loss, 4), 5.0, tolerance=1e-6)
+    inner = fit_linear(span.coordinates, targets, LinearProblem(loss, 4), 5.0, tolerance=1e-6)
     np.testing.assert_allclose(span.back(inner).weights, plain.weights, atol=2e-3)
     np.testing.assert_allclose(span.back(inner).scores(rows), plain.scores(centred), atol=5e-3)
 
@@ -138,7 +138,7 @@ def test_samples_that_are_equal_do_not_break_the_span() -> None:
     rows = np.repeat(np.eye(3, 50, dtype=np.float32), 2, axis=0)
     span = Span.of(rows)
     found = fit_linear(
-        span.coordinates, np.array([0, 0, 1, 1, 2, 2]), Loss.SOFTMAX, 100.0, classes=3
+        span.coordinates, np.array([0, 0, 1, 1, 2, 2]), LinearProblem(Loss.SOFTMAX, 3), 100.0
     )
     assert span.back(found).scores(rows).argmax(1).tolist() == [0, 0, 1, 1, 2, 2]
 
@@ -146,12 +146,12 @@ def test_samples_that_are_equal_do_not_break_the_span() -> None:
 @pytest.mark.parametrize("loss", [Loss.SOFTMAX, Loss.SVM])
 def test_a_class_that_was_never_met_is_never_said(loss: Loss) -> None:
     rows, labels = problem(loss, classes=3)
-    found = fit_linear(rows, labels * 2, loss, 5.0, classes=6)
+    found = fit_linear(rows, labels * 2, LinearProblem(loss, 6), 5.0)
     assert set(found.scores(rows).argmax(1).tolist()) <= {0, 2, 4}
 
 
 def test_a_class_that_no_image_shows_scores_low_everywhere() -> None:
     rows, targets = problem(Loss.SIGMOID)
     targets[:, 1] = 0
-    found = fit_linear(rows, targets, Loss.SIGMOID, 5.0, classes=4)
+    found = fit_linear(rows, targets, LinearProblem(Loss.SIGMOID, 4), 5.0)
     assert (found.scores(rows)[:, 1] < 0).all()

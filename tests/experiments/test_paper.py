@@ -21,9 +21,10 @@ from convscope.experiments.diagnosis.trial import Attempt
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.ensemble.study import EnsembleStudy
+from convscope.experiments.learning import choose_recipe
+from convscope.experiments.paper import reproduction as paper
 from convscope.experiments.paper import stages_of_figures, stages_of_tables, stages_of_trials
-from convscope.experiments.paper import study as paper
-from convscope.experiments.paper.plan import FULL, QUICK, Budget, StageOutcome, Table
+from convscope.experiments.paper.plan import FULL, QUICK, Budget, PaperTable, StageOutcome
 from convscope.experiments.paper.results import Averages, MultiResult, Trained, Trainings
 from convscope.experiments.paper.run_context import RunContext, data_of
 from convscope.experiments.paper.stage import Stage, StageResult
@@ -63,7 +64,7 @@ def counted(*counts: str, done: list[str], broken: set[str] | None = None) -> tu
             if broken and key in broken:
                 raise NonFinite(f"{key} met NaN")
             done.append(key)
-            return StageResult(Plain(len(done)), f"convscope {key}", Table(("a",), (("1",),)))
+            return StageResult(Plain(len(done)), f"convscope {key}", PaperTable(("a",), (("1",),)))
 
         return do
 
@@ -177,7 +178,8 @@ def test_another_budget_or_seed_does_not_go_on_in_the_same_folder(
 
 def test_an_outcome_survives_json() -> None:
     outcome = StageOutcome(
-        "one", "One", "Fig. 0", 1.5, "convscope one", {}, Table(("a", "b"), (("1", "2"),), "note"),
+        "one", "One", "Fig. 0", 1.5, "convscope one", {},
+        PaperTable(("a", "b"), (("1", "2"),), "note"),
         (("a.png", "a picture"),), (("a page", "one/index.html"),), ("words",),
     )  # fmt: skip
     assert StageOutcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
@@ -185,7 +187,7 @@ def test_an_outcome_survives_json() -> None:
 
 def test_a_table_whose_rows_do_not_fit_its_head_is_refused() -> None:
     with pytest.raises(ValueError, match=r"1 cells \('1',\) under 2 headings"):
-        Table(("a", "b"), (("1", "2"), ("1",)))
+        PaperTable(("a", "b"), (("1", "2"), ("1",)))
 
 
 def test_every_number_of_table_5_stands_under_its_heading() -> None:
@@ -345,3 +347,22 @@ def test_a_budget_fits_together(budget: Budget) -> None:
     assert budget.kept[-1] == budget.epochs
     assert budget.looked_at <= budget.validation
     assert budget.diagnosed <= budget.validation
+
+
+@pytest.mark.parametrize("data", ["scenes", "photos"])
+@pytest.mark.parametrize("name", ["zfnet", "alexnet", "free"])
+def test_a_training_is_declared_so_that_its_options_make_the_plans_recipe(
+    name: str, data: str, tmp_path: Path
+) -> None:
+    lab = RunContext(tmp_path, data, TINY, seed=2)
+    lab.__dict__["train"] = SimpleNamespace(
+        spec="scenes:train:8" if data == "scenes" else "p/train"
+    )
+    lab.__dict__["val"] = SimpleNamespace(spec="there")
+    study = lab.training(name)
+    running = replace(lab.running, seed=3)
+    recipe = choose_recipe(study.learning, study.arch, study.data, running)
+    assert recipe == lab.recipe(name, 3)
+    assert study.command(seed=3, out="run").startswith(
+        f"convscope train --arch {study.arch} --data {study.data} --val there --epochs "
+    )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from convscope.experiments.correctly_classified import Chosen
+from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.sanity import measuring, planted
 from convscope.experiments.sanity.likeness import (
     STEPS,
@@ -20,9 +20,10 @@ from convscope.experiments.sanity.likeness import (
     unit_likeness,
 )
 from convscope.experiments.sanity.measuring import LookedAt, sanity
-from convscope.experiments.sanity.pointing import Kind, Mark, marks
+from convscope.experiments.sanity.pointing import Mark, PictureKind, marks
 from convscope.experiments.sanity.result import LayerPictures
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.network.network import Network, open_network
 from convscope.store.results import ResultStore
@@ -66,12 +67,12 @@ def test_every_kind_of_picture_marks_the_only_bright_spot(bright: Network) -> No
     image[:, 12:17, 3:8] = 1.0
     mask = image[0].numpy() > 0
     found = marks(bright, image, 0, "1", fill=0.0)
-    assert set(found) == set(Kind)
-    for kind in (Kind.OCCLUSION, Kind.SPOTLIGHT, Kind.CENTRE):
+    assert set(found) == set(PictureKind)
+    for kind in (PictureKind.OCCLUSION, PictureKind.SPOTLIGHT, PictureKind.CENTRE):
         assert found[kind].hit(mask), kind
-    assert (found[Kind.CENTRE].row, found[Kind.CENTRE].column) == (14, 5)
-    assert found[Kind.OCCLUSION].chance(mask) < 0.2
-    assert found[Kind.DECONVNET].chance(mask) == 1.0  # its field is the spot
+    assert (found[PictureKind.CENTRE].row, found[PictureKind.CENTRE].column) == (14, 5)
+    assert found[PictureKind.OCCLUSION].chance(mask) < 0.2
+    assert found[PictureKind.DECONVNET].chance(mask) == 1.0  # its field is the spot
 
 
 # ---- likeness -----------------------------------------------------------------------------------
@@ -144,10 +145,10 @@ def test_planted_detectors_twins_and_deaf_units_are_told() -> None:
 
 
 def test_planted_grounds_are_exposed_and_only_where_the_ground_is_read(monkeypatch: Any) -> None:
-    assert counts(planted.planted_grounds(1, seed=5)) == [(1, 1)] * (len(Kind) - 1)
+    assert counts(planted.planted_grounds(1, seed=5)) == [(1, 1)] * (len(PictureKind) - 1)
     reader = planted._reader
     monkeypatch.setattr(planted, "_reader", lambda network, colours, _: reader(network, colours, 0))
-    assert counts(planted.planted_grounds(1, seed=5)) == [(0, 1)] * (len(Kind) - 1)
+    assert counts(planted.planted_grounds(1, seed=5)) == [(0, 1)] * (len(PictureKind) - 1)
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ def test_images_are_measured_once_and_what_is_not_known_is_left_out(monkeypatch:
     truth = np.zeros((8, 8), bool)
     truth[2:6, 2:6] = True
     looked_at = LookedAt(
-        images, [Chosen(0, 0, True), Chosen(2, 1, False)],
+        images, [ChosenImage(0, 0, True), ChosenImage(2, 1, False)],
         Preprocess((3, 8, 8), Scaling.UNIT, Fit.STRETCH), lambda index: truth if index else None,
     )  # fmt: skip
     with ResultStore(None, {}) as results:

@@ -48,8 +48,8 @@ class Learned(Exception):
 def test_no_test_image_reaches_the_training(tmp_path: Path, monkeypatch) -> None:
     given: dict[str, Any] = {}
 
-    def train(_: str, images: Any, validation: Any, recipe: Any, *__: Any, **___: Any) -> None:
-        given.update(images=images, validation=validation, recipe=recipe)
+    def train(_: str, data: Any, recipe: Any, *__: Any, **___: Any) -> None:
+        given.update(data=data, recipe=recipe)
         raise Learned
 
     monkeypatch.setattr(module, "train", train)
@@ -57,7 +57,7 @@ def test_no_test_image_reaches_the_training(tmp_path: Path, monkeypatch) -> None
     with pytest.raises(Learned):
         Scratch("zfnet", PAPER, images, tmp_path)(FOLD, 3, 0)
     shown = {images.name(int(index)) for index in FOLD.order.ravel()}
-    for chosen in (given["images"], given["validation"]):
+    for chosen in given["data"]:
         assert {chosen.name(index) for index in range(len(chosen))} == shown
     assert given["recipe"].schedule is Schedule.COSINE
     assert given["recipe"].seed == PAPER.seed

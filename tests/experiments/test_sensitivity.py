@@ -13,7 +13,7 @@ import torch
 from convscope.distributed import Ranks
 from convscope.errors import BadData, BadImage, FolderInUse
 from convscope.experiments.correctly_classified import (
-    Chosen,
+    ChosenImage,
     correctly_classified,
     truth_of,
 )
@@ -66,7 +66,7 @@ def in_box(index: int) -> np.ndarray:
 
 
 def study(network: Network, images: Drawn, **settings) -> OcclusionStudy:
-    chosen = [Chosen(index, 0, True) for index in range(len(images))]
+    chosen = [ChosenImage(index, 0, True) for index in range(len(images))]
     return sensitivity(
         network, images, unit_preprocess(), chosen, truth=in_box, occluder=Occluder(4, 2),
         fill=0.0, among=3, workers=0, **settings,
@@ -229,7 +229,7 @@ def prepare() -> None:
 
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     """A study as one of several processes; the folders of the others stay empty."""
-    chosen = [Chosen(index, 0, True) for index in range(4)]
+    chosen = [ChosenImage(index, 0, True) for index in range(4)]
     found = sensitivity(
         eyes_on(OBJECT), broken(), unit_preprocess(), chosen, truth=in_box, fill=0.0,
         occluder=Occluder(4, 2), workers=0, out=folder if ranks.first else folder / "others",
@@ -284,7 +284,7 @@ def test_the_activity_of_a_map_falls_where_its_projection_is() -> None:
 def test_a_map_is_shown_in_the_images_that_excite_it_most_besides() -> None:
     images = Drawn([np.full((SIDE, SIDE, 3), level, np.uint8) for level in (90, 250, 60, 200)])
     network = network_of(channel_means)
-    chosen = [Chosen(1, 0, False), Chosen(2, 0, False)]
+    chosen = [ChosenImage(1, 0, False), ChosenImage(2, 0, False)]
     found = sensitivity(
         network, images, unit_preprocess(), chosen, occluder=Occluder(12, 12), others=2, workers=0
     )

@@ -16,7 +16,7 @@ from convscope.experiments.transfer.classifier import FeatureScaling, fit_probe
 from convscope.experiments.transfer.folds import Protocol, draw_folds, draw_parts, labels_of
 from convscope.experiments.transfer.layers import probe
 from convscope.experiments.transfer.learning_curve import transfer
-from convscope.experiments.transfer.linear_model import Loss
+from convscope.experiments.transfer.linear_model import LinearProblem, Loss
 from convscope.experiments.transfer.options import Measuring
 from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.study import TransferStudy
@@ -152,7 +152,9 @@ def test_what_is_chosen_never_depends_on_images_outside_the_training_part() -> N
     poisoned = values.copy()
     poisoned[30:] = 1e6
     chosen = [
-        fit_probe(Features("1", "flatten", each), train, labels[:30], Loss.SOFTMAX, classes=2)
+        fit_probe(
+            Features("1", "flatten", each), train, labels[:30], LinearProblem(Loss.SOFTMAX, 2)
+        )
         for each in (values, poisoned)
     ]
     assert chosen[0].choice == chosen[1].choice
@@ -165,7 +167,7 @@ def test_the_scaling_that_tells_is_chosen() -> None:
     rows = np.eye(3)[labels] * 0.01 + dice.normal(size=(90, 3)) * 0.002
     rows = np.hstack([rows, dice.normal(size=(90, 1)) * 100]).astype(np.float32)  # drowns the rest
     found = fit_probe(
-        Features("x", "flatten", rows), np.arange(90), labels, Loss.SOFTMAX, classes=3
+        Features("x", "flatten", rows), np.arange(90), labels, LinearProblem(Loss.SOFTMAX, 3)
     )
     assert found.choice.scaling is FeatureScaling.STANDARD
 
@@ -212,7 +214,7 @@ def _rates(images: Any, protocol: Protocol, number: int) -> np.ndarray:
     fold, labels = draw_folds(images, protocol)[number], labels_of(images)
     features = reader().both(images, None, ["1"]).learned["1"]
     train = fold.train(4)
-    fitted = fit_probe(features, train, labels[train], Loss.SOFTMAX, classes=2, seed=number)
+    fitted = fit_probe(features, train, labels[train], LinearProblem(Loss.SOFTMAX, 2), seed=number)
     told = fitted.scores(features, fold.test).argmax(1) == labels[fold.test]
     return np.array([told[labels[fold.test] == each].mean() for each in (0, 1)])
 

@@ -6,13 +6,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from convscope.errors import BadOption, FolderInUse
 from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
 from convscope.experiments.diagnosis.remedies import remedied
-from convscope.experiments.diagnosis.trial import Trial, try_remedies
+from convscope.experiments.diagnosis.trial import Trial, TrialPlan, try_remedies
 from convscope.experiments.training_runner import spread
 from convscope.images.datasets import open_images
 from convscope.models.architectures import ARCHITECTURES, Architecture, Convolution, Dense
@@ -123,11 +124,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trial, Path]:
     return tried(folder), folder
 
 
-def tried(folder: Path | None, **more: object) -> Trial:
+def tried(folder: Path | None, *, resume: bool = False, **more: Any) -> Trial:
     train, val = open_images("scenes:train:96", size=32), open_images("scenes:val:48", size=32)
     finding = asking(Remedy.SMALLER_FILTER, Remedy.SMALLER_STRIDE)
-    known = {"findings": [finding], "seeds": (0, 1), "out": folder, **more}
-    return try_remedies(TINY, BRIEF, train, val, **known)  # type: ignore[arg-type]
+    plan = TrialPlan(TINY, BRIEF, **{"findings": [finding], "seeds": (0, 1), **more})
+    return try_remedies(plan, (train, val), out=folder, resume=resume)
 
 
 def test_both_networks_are_trained_with_the_same_seeds(done: tuple[Trial, Path]):
@@ -175,9 +176,8 @@ def test_a_first_layer_that_aliases_errs_and_its_remedy_cures_it():
     second = Convolution(2, 16, 5, padding=2)
     network = Architecture("sampling", SIDE, (sampling, second), (Dense(6, 16),), dropout=0.0)
     recipe = replace(BRIEF, epochs=8, weight_decay=5e-4)
-    trial = try_remedies(
-        network, recipe, Stripes(256, seed=0), Stripes(128, seed=1), seeds=(0, 1)
-    )  # fmt: skip
+    plan = TrialPlan(network, recipe, seeds=(0, 1))
+    trial = try_remedies(plan, (Stripes(256, seed=0), Stripes(128, seed=1)))
     assert trial.examined is not None
     assert trial.findings == trial.examined.diagnosis.findings
     (fault,) = (f for f in trial.findings if f.severity is Severity.FAULT)

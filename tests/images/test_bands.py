@@ -16,7 +16,8 @@ from PIL import Image
 
 from convscope.errors import BadImage, BadOption
 from convscope.images.files import decode, read_picture
-from convscope.images.preprocess import Fit, Preprocess, choose_preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess, choose_preprocess
 from convscope.images.raster import Form, Raster
 from convscope.images.scaling import CustomScaling, Scaling
 from images.tiffs import written_tiff

@@ -17,8 +17,9 @@ from convscope.errors import BadImage, BadOption
 from convscope.images.batches import AHEAD, Batch, batches
 from convscope.images.datasets import FolderImages, open_images
 from convscope.images.files import Decoded
+from convscope.images.fitting import Fit
 from convscope.images.image_set import Content, ImageSet
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 
 INPUT = Preprocess((3, 5, 5), Scaling.UNIT, Fit.NONE)

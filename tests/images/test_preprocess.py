@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from convscope.errors import BadImage, BadOption
-from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, parse_shape
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess, choose_preprocess
+from convscope.images.preprocess_settings import parse_shape
 from convscope.images.scaling import CustomScaling, Scaling
 from convscope.images.torchvision_import import import_torchvision
 

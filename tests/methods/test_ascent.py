@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from convscope.errors import BadOption
-from convscope.methods.ascent.loop import AscentSettings, Method, forward_to, maximise
+from convscope.methods.ascent.loop import AscentMethod, AscentSettings, forward_to, maximise
 from convscope.methods.ascent.objectives import before_activation, diversity, small, units
 from convscope.methods.ascent.parametrisations import (
     COLOURS,
@@ -41,7 +41,7 @@ def network() -> Network:
 
 
 def test_on_a_linear_unit_erhans_ascent_ends_at_its_weights(network: Network) -> None:
-    settings = AscentSettings(Method.ERHAN, norm=3.0)
+    settings = AscentSettings(AscentMethod.ERHAN, norm=3.0)
     found = maximise(network, "0", None, CANVAS, settings)
     weight = network.nodes["0"].tensors["weight"]
     assert found.picture.shape == (6, 3, 3, 3)
@@ -60,7 +60,7 @@ def test_the_class_model_is_where_its_gradient_meets_the_penalty() -> None:
     torch.manual_seed(0)
     network = open_network(nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, 2)), SHAPE)
     penalty = 1e-2 * 3 * 24 * 24
-    settings = AscentSettings(Method.CLASS, penalty=penalty, steps=250)
+    settings = AscentSettings(AscentMethod.CLASS, penalty=penalty, steps=250)
     found = maximise(network, "1", [1], CANVAS, settings)
     best = network.nodes["1"].tensors["weight"][1] / (2 * 1e-2)  # of w·x - λ‖x‖²
     cosine = functional.cosine_similarity(found.picture.flatten(), best, dim=0)
@@ -73,7 +73,7 @@ def test_every_method_drives_the_unit_beyond_random_images(network: Network, lay
     examples = torch.randn(5, *SHAPE)
     values = network.values(torch.randn(20, *SHAPE), [layer])[layer][:, 1]
     random = values.mean() + 2 * values.std()
-    for method in (Method.FOURIER, Method.ERHAN):
+    for method in (AscentMethod.FOURIER, AscentMethod.ERHAN):
         settings = AscentSettings(method, steps=40, transforms=STILL, examples=examples)
         found = maximise(network, layer, [1], CANVAS, settings)
         assert found.layer == before_activation(network, layer)
@@ -174,7 +174,7 @@ def test_a_class_is_driven_by_its_score_and_not_its_probability(network: Network
 
 def test_what_cannot_work_is_refused(network: Network) -> None:
     with pytest.raises(BadOption, match="maco keeps the magnitudes"):
-        maximise(network, "5", [0], CANVAS, AscentSettings(Method.MACO))
+        maximise(network, "5", [0], CANVAS, AscentSettings(AscentMethod.MACO))
     with pytest.raises(BadOption, match="steps"):
         maximise(network, "5", [0], CANVAS, AscentSettings(steps=0))
 

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from convscope.errors import BadCheckpoint
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import ARCHITECTURES, build
 from convscope.models.weights import (

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from convscope.errors import BadCheckpoint, BadData, BadModel, BadOption
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.images.torchvision_import import import_torchvision
 from convscope.models.architectures import ARCHITECTURES, build

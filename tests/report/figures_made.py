@@ -20,7 +20,7 @@ from torch import nn
 from convscope.atlas.store import open_atlas
 from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
-from convscope.experiments.correctly_classified import Chosen
+from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.diagnosis.diagnosis import diagnose
@@ -34,7 +34,7 @@ from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform, TransformRange
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
-from convscope.experiments.removal.effects import Means, Null
+from convscope.experiments.removal.effects import ClassMeans, Null
 from convscope.experiments.removal.result import KnownClass, Removal
 from convscope.experiments.sanity.planted import Planted
 from convscope.experiments.sanity.result import LayerPictures, Pointing, Redrawn, Sanity
@@ -213,7 +213,7 @@ def taken_away(units: int, classes: int, layers: int = 1) -> Figure:
     found = Removal(
         units=tuple(f"{LAYER}_{k}/{4000 + i}" for k in range(layers) for i in range(units)),
         classes=tuple(KnownClass(i, name, 1234, 0.5, 1.0) for i, name in enumerate(names)),
-        to="mean", rise=Means(rise, rise - 1, rise + 1), accuracy_lost=rise,
+        to="mean", rise=ClassMeans(rise, rise - 1, rise + 1), accuracy_lost=rise,
         null=Null(rise, 1 - abs(rise), 0.54 - abs(rise)), draws=999,
     )  # fmt: skip
     return removal_figure(found, subtitle=f"{RUN} · {FILE}")
@@ -289,7 +289,8 @@ def occlusion_study(images: int, classes: int = 100) -> OcclusionStudy:
         found = PointingGame(i % 2 == 0, 0.2, 0.5 + 0.04 * (i % 10), 0.6, 0.1, 0.9)
         rows.append(
             OccludedImage(
-                f"{i}/{FILE}", Chosen(i, 0, True), maps, (other,) * (i % 5), Agreement(-0.5, 0.9),
+                f"{i}/{FILE}", ChosenImage(i, 0, True), maps, (other,) * (i % 5),
+                Agreement(-0.5, 0.9),
                 found if i % 3 else None,
             )
         )  # fmt: skip

@@ -19,9 +19,9 @@ from convscope.experiments.claims import (
     not_run,
 )
 from convscope.experiments.paper.claims import CLAIMS
-from convscope.experiments.paper.plan import QUICK, StageOutcome, Table
+from convscope.experiments.paper.plan import QUICK, PaperTable, StageOutcome
+from convscope.experiments.paper.reproduction import Reproduction
 from convscope.experiments.paper.stages import STAGES
-from convscope.experiments.paper.study import Reproduction
 from convscope.report.paper_page import write_paper_page
 from report_browser import CHROMIUM, probed
 
@@ -47,7 +47,7 @@ def made_up(folder: Path) -> Reproduction:
             "fig2", judged("33 of 100 -", GAIN),
             pictures=(("maps.png", "Feature maps"), ("broad.png", "A row")),
             pages=(("the atlas", "fig2/atlas/index.html"),), words=("A finding.",) * 14,
-            table=Table(("layer", "here", "paper"), (("conv1", "1.0", "2.0"),), "A note."),
+            table=PaperTable(("layer", "here", "paper"), (("conv1", "1.0", "2.0"),), "A note."),
         ),
         outcome("fig4", Judgement(Verdict.FAILS, "nothing", replace(GAIN, low=-1.0, high=-0.5))),
         outcome("correspondence", not_run("nobody marked"), reason="nobody marked"),
@@ -99,7 +99,7 @@ def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
 def test_names_are_data(tmp_path: Path) -> None:
     found = made_up(tmp_path / "paper")
     bad = outcome("fig5", judged(HOSTILE, GAIN), words=(HOSTILE,), command=HOSTILE,
-                  table=Table((HOSTILE,), ((HOSTILE,),), HOSTILE))  # fmt: skip
+                  table=PaperTable((HOSTILE,), ((HOSTILE,),), HOSTILE))  # fmt: skip
     page = write_paper_page(replace(found, data=HOSTILE, outcomes=(bad,))).read_text()
     assert "<script" not in page
     assert "onerror=alert" in page

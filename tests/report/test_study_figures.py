@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from convscope.experiments.correctly_classified import Chosen
+from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.sign_distance import correspond
 from convscope.experiments.invariance.curves import invariance
 from convscope.experiments.samples import Sample
 from convscope.experiments.sensitivity.sweeps import sensitivity
-from convscope.images.preprocess import Fit, Preprocess, Scaling
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
+from convscope.images.scaling import Scaling
 from convscope.methods.occluder import Occluder
 from convscope.network.network import open_network
 from convscope.report.correspondence_figure import correspondence_figure
@@ -94,7 +96,7 @@ class _Images:
 
 def test_a_study_has_a_row_an_image_and_its_scores() -> None:
     images = _Images(MOST_ROWS + 2)
-    chosen = [Chosen(index, index % 3, True) for index in range(len(images))]
+    chosen = [ChosenImage(index, index % 3, True) for index in range(len(images))]
     mask = np.zeros((SIDE, SIDE), bool)
     mask[4:12, 6:18] = True
     found = sensitivity(

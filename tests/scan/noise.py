@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from convscope.errors import BadImage
 from convscope.images.batches import Batch
 from convscope.images.files import Decoded
+from convscope.images.fitting import Fit
 from convscope.images.image_set import Content, ImageSet
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.weights import module_sha256
 from convscope.models.zoo import Model

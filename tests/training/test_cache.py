@@ -14,7 +14,8 @@ from PIL import Image
 
 from convscope.errors import BadData, FolderInUse
 from convscope.images.datasets import open_images
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import ARCHITECTURES
 from convscope.training import cache as caching
 from convscope.training.cache import cached_pictures

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from convscope.errors import BadData, BadModel, FolderInUse, NonFinite
+from convscope.execution import Execution
 from convscope.images.datasets import open_images
-from convscope.images.preprocess import Fit, Preprocess, middle
+from convscope.images.fitting import Fit, middle
+from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import ARCHITECTURES
 from convscope.models.weights import read_weights
 from convscope.models.zoo import open_model
@@ -71,7 +73,7 @@ def test_a_network_learns_what_is_there_to_learn(lesson, tmp_path: Path):
 
 def test_the_run_opens_again_with_the_accuracy_that_it_states(folders, tmp_path: Path):
     train_set, val_set = (open_images(str(folder)) for folder in folders)
-    result = train(TINY, train_set, val_set, replace(BRIEF, epochs=4), tmp_path / "run")
+    result = train(TINY, (train_set, val_set), replace(BRIEF, epochs=4), tmp_path / "run")
     model = open_model(f"run:{tmp_path}/run")
     assert model.classes == ("lying", "upright")
     assert not model.module.training
@@ -257,7 +259,13 @@ def test_the_mean_picture_is_exact():
 
 def test_progress_counts_every_image_of_every_epoch(lesson, tmp_path: Path):
     told: list[tuple[str, int, int]] = []
-    train_on(TINY, lesson, BRIEF, tmp_path / "run", progress=lambda *words: told.append(words))
+    train_on(
+        TINY,
+        lesson,
+        BRIEF,
+        tmp_path / "run",
+        how=Execution(progress=lambda *words: told.append(words)),
+    )
     first = [done for what, done, _ in told if what.startswith("epoch 1 of 2")]
     assert first == list(range(0, 49, 8))
     assert all(total == 48 for _, _, total in told)
@@ -268,7 +276,7 @@ def test_corrupt_images_are_skipped_and_counted(tmp_path: Path):
     striped(tmp_path / "train", 4)
     (tmp_path / "train/lying/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
     images = open_images(str(tmp_path / "train"))
-    result = train(TINY, images, images, replace(BRIEF, epochs=1), tmp_path / "run")
+    result = train(TINY, (images, images), replace(BRIEF, epochs=1), tmp_path / "run")
     assert read_run(result.folder).data["skipped"] == 1
     assert read_run(result.folder).data["count"] == 8
 
@@ -277,12 +285,12 @@ def test_bad_data_is_refused_before_anything_is_trained(folders, tmp_path: Path,
     stripes = open_images(str(folders[0]))
     with pytest.raises(BadData, match="no label for every image"):
         several = open_images("scenes:multi:4", size=32)
-        train(TINY, several, several, BRIEF, tmp_path / "a")
+        train(TINY, (several, several), BRIEF, tmp_path / "a")
     with pytest.raises(BadData, match=r"2 classes \(lying, upright\), but .* 12 classes"):
-        train(TINY, stripes, open_images("scenes:val:4", size=32), BRIEF, tmp_path / "b")
+        train(TINY, (stripes, open_images("scenes:val:4", size=32)), BRIEF, tmp_path / "b")
     monkeypatch.setattr(pictures, "MEMORY_SHARE", 0.0)
     with pytest.raises(BadData, match="GiB"):
-        train(TINY, stripes, stripes, BRIEF, tmp_path / "c")
+        train(TINY, (stripes, stripes), BRIEF, tmp_path / "c")
 
 
 def test_a_folder_that_holds_something_is_never_overwritten(folders, lesson, tmp_path: Path):
@@ -290,7 +298,7 @@ def test_a_folder_that_holds_something_is_never_overwritten(folders, lesson, tmp
     (tmp_path / "run/thesis.txt").write_text("years of work")
     stripes = open_images(str(folders[0]))
     for start in (
-        lambda: train(TINY, stripes, stripes, BRIEF, tmp_path / "run"),
+        lambda: train(TINY, (stripes, stripes), BRIEF, tmp_path / "run"),
         lambda: train_on(TINY, lesson, BRIEF, tmp_path / "run/thesis.txt"),
     ):
         with pytest.raises(FolderInUse):

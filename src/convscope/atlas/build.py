@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from convscope.atlas.checkpoint import Plan, WorkFolder, as_begun, claim_atlas
+from convscope.atlas.checkpoint import AtlasPlan, WorkFolder, claim_atlas, plan_as_begun
 from convscope.atlas.connections import connections, layers_read
 from convscope.atlas.manifest import (
     DataRecord,
@@ -50,8 +50,9 @@ from convscope.atlas.store import (
 )
 from convscope.atlas.tiles import KINDS, AtlasLayer
 from convscope.atlas.trust import CHECKS
-from convscope.distributed import ALONE, Ranks
+from convscope.distributed import Ranks
 from convscope.errors import BadData, BadInput, BadModel, BadOption
+from convscope.execution import ONE_PROCESS, Execution
 from convscope.images.image_set import ImageSet
 from convscope.methods.dependence import depends_on_image
 from convscope.methods.rules import DECONVNET, Rules
@@ -176,7 +177,8 @@ def build_atlas(
     search = Search(
         None if layers is None else tuple(layers), top, rules, batch_size, workers, plain, check
     )
-    write_atlas(model, images, out, search, resume=resume, device=device, progress=progress)
+    how = Execution(device, progress=progress)
+    write_atlas(model, images, out, search, resume=resume, how=how)
     return open_atlas(out)
 
 
@@ -187,9 +189,7 @@ def write_atlas(
     search: Search,
     *,
     resume: bool = False,
-    device: str = "cpu",
-    progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    how: Execution = ONE_PROCESS,
 ) -> None:
     """Build an atlas by one or several processes: all call this, the first writes the folder.
 
@@ -197,30 +197,30 @@ def write_atlas(
     interrupted may be resumed by any number of processes.
 
     Args:
-        model, images, out, resume, device, progress: as `build_atlas` has them.
+        model, images, out, resume: as `build_atlas` has them.
         search: what to look for, and how.
-        ranks: which of several processes this is.
+        how: on which device, and which of several processes this is.
 
     Raises:
         BadData: as `build_atlas`, or the processes find other images.
         BadModel: the processes have other weights.
         ConvscopeError: of other kinds, as `build_atlas`, in the first process.
     """
-    out = Path(out)
+    out, ranks = Path(out), how.ranks
     _check(search, images)
-    network = model.network().to(_device(device))
+    network = model.network().to(_device(how.device))
     names = layers_with_maps(network, search.layers)
     _check_same_inputs(model, images, ranks)
 
-    def planned() -> Plan:
+    def planned() -> AtlasPlan:
         plan = _plan(model, images, names, search, network)
-        return as_begun(out, plan) if resume else plan
+        return plan_as_begun(out, plan) if resume else plan
 
     plan = ranks.from_first(planned)
     try:
         with claim_atlas(out, plan, resume=resume) if ranks.first else nullcontext() as work:
             if ranks.from_first(lambda: work is not None):
-                job = _Job(model, images, out, network, plan, work, progress or silent, ranks)
+                job = _Job(model, images, out, network, plan, work, how.progress or silent, ranks)
                 job.run(search)
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -249,7 +249,7 @@ class _Job:
     images: ImageSet
     out: Path
     network: Network
-    plan: Plan
+    plan: AtlasPlan
     work: WorkFolder | None
     progress: Progress
     ranks: Ranks
@@ -396,7 +396,7 @@ class _Job:
         self, records: list[LayerRecord], seen: ScanState, batch: int, phases: dict[str, float]
     ) -> Manifest:
         """The manifest of the finished atlas; `phases` has the seconds by what was done."""
-        asked = {name: getattr(self.plan, name) for name in Plan.model_fields}
+        asked = {name: getattr(self.plan, name) for name in AtlasPlan.model_fields}
         del asked["layers"], asked["plain"]
         return Manifest(
             convscope_version=importlib.metadata.version("convscope"),
@@ -461,8 +461,8 @@ def _check_same_inputs(model: Model, images: ImageSet, ranks: Ranks) -> None:
 
 def _plan(
     model: Model, images: ImageSet, names: tuple[str, ...], search: Search, network: Network
-) -> Plan:
-    return Plan(
+) -> AtlasPlan:
+    return AtlasPlan(
         model=model_record(model, network),
         data=DataRecord(spec=images.spec, identity=images.identity(), count=len(images)),
         preprocess=preprocess_record(model.preprocess),
@@ -476,11 +476,11 @@ def _plan(
     )
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         line = str(error).splitlines()[0]
-        raise BadOption(f"device {name!r} cannot be used ({line}); cpu always can") from None
+        raise BadOption(f"device {str(name)!r} cannot be used ({line}); cpu always can") from None
     return device

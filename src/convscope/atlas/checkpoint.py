@@ -2,7 +2,7 @@
 
 While an atlas is being made, its folder holds a folder `work`:
 
-    plan.json            what was asked for (`Plan`), written first
+    plan.json            what was asked for (`AtlasPlan`), written first
     state.safetensors    the tables so far and, in its header, the next image: one file, one commit
     drawn.json           which layers have their sheets, and how many images of the next ones are
                          projected (`Rendered`)
@@ -39,10 +39,10 @@ from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.differences import all_differences
 from convscope.store.lock import held
 
-__all__ = ["Plan", "Rendered", "WorkFolder", "as_begun", "claim_atlas"]
+__all__ = ["AtlasPlan", "Rendered", "WorkFolder", "claim_atlas", "plan_as_begun"]
 
 
-class Plan(StoredRecord):
+class AtlasPlan(StoredRecord):
     """What an atlas was asked for. Two runs that differ here cannot make one atlas.
 
     Attributes:
@@ -70,13 +70,13 @@ class Plan(StoredRecord):
     extras: ExtrasRecord | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Plan:
+    def of(cls, manifest: Manifest) -> AtlasPlan:
         """The plan that led to a finished atlas."""
         layers = tuple(record.name for record in manifest.layers)
         shared = cls.model_fields.keys() - {"layers", "plain"}
         return cls(layers=layers, **{name: getattr(manifest, name) for name in shared})
 
-    def differences(self, other: Plan) -> str:
+    def differences(self, other: AtlasPlan) -> str:
         """What differs from an earlier plan, in words.
 
         Where the weights and the images lie, and how they are called, does not matter.
@@ -163,7 +163,7 @@ class WorkFolder:
             raise _unreadable(path, error) from None
 
 
-def as_begun(atlas: Path, plan: Plan) -> Plan:
+def plan_as_begun(atlas: Path, plan: AtlasPlan) -> AtlasPlan:
     """The plan for going on with an atlas: one that does not say what it holds stays plain.
 
     Args:
@@ -176,14 +176,14 @@ def as_begun(atlas: Path, plan: Plan) -> Plan:
         return plan
     if existing is None:
         return plan
-    earlier = Plan.of(existing) if isinstance(existing, Manifest) else existing
+    earlier = AtlasPlan.of(existing) if isinstance(existing, Manifest) else existing
     if earlier.plain is not None or earlier.extras is not None:
         return plan
     return plan.model_copy(update={"plain": None, "extras": None})
 
 
 @contextmanager
-def claim_atlas(atlas: Path, plan: Plan, *, resume: bool) -> Iterator[WorkFolder | None]:
+def claim_atlas(atlas: Path, plan: AtlasPlan, *, resume: bool) -> Iterator[WorkFolder | None]:
     """Hold an atlas folder to make the atlas in it, or to go on with it.
 
     Args:
@@ -200,7 +200,7 @@ def claim_atlas(atlas: Path, plan: Plan, *, resume: bool) -> Iterator[WorkFolder
     """
     existing = _existing(atlas)
     if isinstance(existing, Manifest):
-        _check_resume(atlas, "a finished atlas", plan, Plan.of(existing), resume)
+        _check_resume(atlas, "a finished atlas", plan, AtlasPlan.of(existing), resume)
         shutil.rmtree(WorkFolder(atlas).path, ignore_errors=True)  # a kill may have left it
         yield None
         return
@@ -217,7 +217,7 @@ def claim_atlas(atlas: Path, plan: Plan, *, resume: bool) -> Iterator[WorkFolder
         shutil.rmtree(work.path)
 
 
-def _existing(atlas: Path) -> Manifest | Plan | None:
+def _existing(atlas: Path) -> Manifest | AtlasPlan | None:
     """What a folder holds: a finished atlas, the plan of an unfinished one, or nothing.
 
     Raises:
@@ -237,7 +237,7 @@ def _existing(atlas: Path) -> Manifest | Plan | None:
             return manifest
     if plan.exists():
         try:
-            return Plan.model_validate_json(plan.read_bytes())
+            return AtlasPlan.model_validate_json(plan.read_bytes())
         except (OSError, ValidationError) as error:
             raise _unreadable(plan, error) from None
     strangers = [entry.name for entry in atlas.iterdir() if not _is_ours(entry)]
@@ -258,7 +258,9 @@ def _is_ours(entry: Path) -> bool:
     )
 
 
-def _check_resume(atlas: Path, what: str, plan: Plan, earlier: Plan, resume: bool) -> None:
+def _check_resume(
+    atlas: Path, what: str, plan: AtlasPlan, earlier: AtlasPlan, resume: bool
+) -> None:
     """Refuse to go on with an atlas of another plan, or with one that is not to be resumed."""
     differences = plan.differences(earlier)
     if differences:

@@ -28,8 +28,8 @@ from convscope.atlas.optimised import optimised_sheet
 from convscope.atlas.render import project_winners
 from convscope.atlas.store import Atlas, LayerTable, sheet_path
 from convscope.atlas.tiles import AtlasLayer, Tile, TileFiles, read_tiles
-from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadInput
+from convscope.execution import ONE_PROCESS, Execution
 from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
@@ -38,7 +38,7 @@ from convscope.methods.own_block import with_redrawn
 from convscope.methods.rules import InitialSignal, rules_named
 from convscope.network.network import Network
 from convscope.network.trace import Trace
-from convscope.progress import Progress, silent
+from convscope.progress import silent
 from convscope.store.atomic import replace_file
 
 if TYPE_CHECKING:
@@ -101,10 +101,7 @@ def write_gallery(
     atlas: Atlas | None,
     *,
     batch_size: int | None = None,
-    workers: int | None = None,
-    device: str = "cpu",
-    progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    how: Execution = ONE_PROCESS,
 ) -> None:
     """Add the whole images, the predictions and the pictures with random weights to an atlas.
 
@@ -116,24 +113,22 @@ def write_gallery(
         images: That it is of.
         atlas: A finished atlas; None in all processes but the first.
         batch_size: How many images are run forward together, at most; None takes 32.
-        workers: Threads that decode images; None takes one per core.
-        device: As torch names it.
-        progress: Called with (what, done, total).
-        ranks: Which of several processes this is.
+        how: On which device, threads that decode images, and which of several processes this is.
     """
+    ranks = how.ranks
     plan = ranks.from_first(lambda: _Plan.of(atlas) if atlas is not None else None)
     if plan is None or not plan.layers:
         return
-    network = model.network().to(device)
+    network = model.network().to(how.device)
     maker = _Maker.of(network, model.preprocess, plan)
     order = plan.images
     rounds = ranks.deal(order, maker.batch_size(batch_size or BATCH))
     read = iter(())  # type: Iterator[Batch]
     if own := ranks.hand(rounds):
         read = batches(
-            images, model.preprocess, batch_size=len(rounds[0][0]), workers=workers, indices=own
+            images, model.preprocess, batch_size=len(rounds[0][0]), workers=how.workers, indices=own
         )
-    done, tell = 0, progress or silent
+    done, tell = 0, how.progress or silent
     tell(WHAT, done, len(order))
     writer = None if atlas is None else _Writer(atlas, plan.layers)
     for shared in rounds:

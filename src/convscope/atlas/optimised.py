@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,8 @@ from convscope.atlas import sheets
 from convscope.atlas.manifest import LayerRecord, StoredRecord
 from convscope.atlas.records import weights_of
 from convscope.atlas.store import OPTIMISED, Atlas, sheet_path
-from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadModel, FolderInUse
+from convscope.execution import ONE_PROCESS, Execution
 from convscope.methods.ascent.loop import BATCH, AscentSettings, maximise
 from convscope.methods.ascent.showing import canvas_of, shown_pictures
 from convscope.progress import Progress, silent
@@ -103,10 +103,7 @@ def write_optimised(
     atlas: Atlas | None,
     layers: Iterable[str] | None = None,
     record: OptimisedRecord = AS_VISUALIZE,
-    *,
-    device: str = "cpu",
-    progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    how: Execution = ONE_PROCESS,
 ) -> None:
     """Make the optimised pictures of an atlas's feature maps; those that are there stay.
 
@@ -117,9 +114,7 @@ def write_optimised(
         atlas: A finished atlas; None in all processes but the first.
         layers: Of it; None is all.
         record: How the pictures are made.
-        device: As torch names it.
-        progress: Called with (what, done, total).
-        ranks: Which of several processes this is.
+        how: On which device, and which of several processes this is.
 
     Raises:
         NoSuchLayer: With the nearest names.
@@ -127,7 +122,7 @@ def write_optimised(
         FolderInUse: The atlas has pictures that were made otherwise, or another process makes some.
     """
     if atlas is None:
-        _write_all(model, None, [], record, device, silent, ranks)
+        _write_all(model, None, [], record, replace(how, progress=None))
         return
     folder = atlas.folder
     with held(
@@ -140,7 +135,7 @@ def write_optimised(
             for layer in _records(atlas, layers)
             for one in _missing(atlas, layer)
         ]
-        _write_all(model, folder, work, record, device, progress or silent, ranks)
+        _write_all(model, folder, work, record, how)
 
 
 @dataclass(frozen=True)
@@ -157,13 +152,12 @@ def _write_all(
     folder: Path | None,
     work: list[_Sheet],
     record: OptimisedRecord,
-    device: str,
-    progress: Progress,
-    ranks: Ranks,
+    how: Execution,
 ) -> None:
     """Make some sheets; `folder` and `work` are the first process's."""
+    ranks, progress = how.ranks, how.progress or silent
     shared_work = ranks.from_first(lambda: work)
-    network = model.network().to(device)
+    network = model.network().to(how.device)
     canvas = canvas_of(network, model.preprocess)
     settings = AscentSettings(steps=record.steps, seed=record.seed)
     done, total = 0, sum(len(sheet.maps) for sheet in shared_work)

@@ -17,15 +17,12 @@ from typing import Annotated, Any
 
 import typer
 
-from convscope.cli.atlas import atlas
 from convscope.cli.check import check
 from convscope.cli.demo import demo
 from convscope.cli.explore import explore
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
-from convscope.cli.paper import paper
 from convscope.cli.project import project
-from convscope.cli.train import train
 from convscope.cli.verb import command_of, register
 from convscope.cli.visualize import visualize
 from convscope.ending import told_by, words_of
@@ -69,12 +66,8 @@ def _convscope(
 
 
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
-    **{
-        verb.__name__: verb
-        for verb in (demo, layers, explore, project, check, visualize, atlas, occlude, train)
-    },
+    **{verb.__name__: verb for verb in (demo, layers, explore, project, check, visualize, occlude)},
     **{study.verb: study for study in STUDIES},
-    paper.__name__: paper,
 }
 """By name, in the order of --help."""
 

@@ -14,6 +14,7 @@ from convscope.experiments.options import (
     RulesName,
     RulesOption,
     Running,
+    UnitsArgument,
 )
 from convscope.experiments.session import open_session
 
@@ -34,14 +35,7 @@ class Checking:
         draws: how often the unit's own weights are drawn anew.
     """
 
-    units: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="UNIT",
-            help="layer/channel (its strongest position) or layer/channel@row,column.",
-            show_default=False,
-        ),
-    ]
+    units: UnitsArgument
     rules: RulesOption = RulesName.DECONVNET
     shifts: Annotated[
         int, typer.Option(min=2, metavar="N", help="Moved masks that stand for chance.")

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope.cli.outputs import write_arrays, write_figure
+from convscope.cli.outputs import write_arrays
 from convscope.cli.screen import Screen
 from convscope.experiments.options import Running
 from convscope.experiments.session import Session
@@ -69,6 +69,7 @@ def contrast(session: Session, image: str, box: ContrastBox, out: Path, running:
         write_arrays(out, found.arrays(), {**record, **found.to_dict()})
     else:
         from convscope.report.contrast_figure import contrast_figure
+        from convscope.report.style import write_figure
 
         pixels = session.model.preprocess.to_uint8(tensor)
         figure = contrast_figure(found, pixels, title=picture.name, subtitle=session.title())

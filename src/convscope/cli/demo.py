@@ -152,6 +152,7 @@ def _scenes(spec: str, side: int, seed: int) -> SceneImages:
 
 def _train(screen: Screen, folder: Path, size: DemoSize, running: Running) -> Sequence[Epoch]:
     """Train the network into a folder, unless a trained one is there; its epochs."""
+    from convscope.execution import Execution
     from convscope.models.architectures import architecture_named
     from convscope.training.checkpoint import RunStatus, read_run
     from convscope.training.loop import CheckpointPolicy, train
@@ -168,14 +169,14 @@ def _train(screen: Screen, folder: Path, size: DemoSize, running: Running) -> Se
     with screen.progress() as progress:
         trained = train(
             NETWORK,
-            _scenes(f"scenes:train:{size.scenes}", side, running.seed),
-            _scenes(f"scenes:val:{size.looked_at}", side, running.seed),
+            (
+                _scenes(f"scenes:train:{size.scenes}", side, running.seed),
+                _scenes(f"scenes:val:{size.looked_at}", side, running.seed),
+            ),
             recipe,
             folder,
-            device=choose_device(running.device),
-            workers=workers_or(running),
             keeping=CheckpointPolicy(resume=True),
-            progress=progress,
+            how=Execution(choose_device(running.device), workers_or(running), progress=progress),
         )
     screen.say(*(f"     {epoch_line(epoch)}" for epoch in trained.history))
     return trained.history
@@ -188,6 +189,7 @@ def _write_atlas(
     from convscope.atlas.build import Search, write_atlas
     from convscope.atlas.gallery import write_gallery
     from convscope.atlas.store import open_atlas
+    from convscope.execution import Execution
     from convscope.report.page import write_page
 
     screen.say(f"2/3  atlas: what excites each feature map, over {len(scenes)} other scenes")
@@ -195,11 +197,11 @@ def _write_atlas(
         write_atlas(
             session.model, scenes, folder,
             Search(batch_size=running.batch_size, workers=running.workers),
-            resume=True, device=str(session.device), progress=progress,
+            resume=True, how=Execution(session.device, progress=progress),
         )  # fmt: skip
         write_gallery(
             session.model, scenes, open_atlas(folder), batch_size=running.batch_size,
-            workers=running.workers, device=str(session.device), progress=progress,
+            how=Execution(session.device, running.workers, progress=progress),
         )  # fmt: skip
     write_page(folder)
     return open_atlas(folder)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli.occlude import occlusion_row, read_fill, sweep_image
-from convscope.cli.outputs import write_figure
 from convscope.cli.screen import Screen
 from convscope.experiments.session import Picture, Session
 
@@ -41,6 +40,7 @@ def draw_pictures(
     """
     from convscope.report.demo_page import contact_figure
     from convscope.report.feature_grid import feature_grid_figure, feature_grid_words
+    from convscope.report.style import write_figure
 
     screen.say("3/3  pictures and page: scenes, feature maps, projections, occlusion")
     record = session.record()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.outputs import check_output, write_arrays, write_figure
+from convscope.cli.outputs import check_output, write_arrays
 from convscope.cli.screen import Screen
 from convscope.errors import BadOption
 from convscope.experiments.naming import find_class
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 
-class MethodName(StrEnum):
+class SweepMethodName(StrEnum):
     """How the network is run at each of the occluder's positions (`methods.sweep.Method`)."""
 
     INCREMENTAL = "incremental"
@@ -111,12 +111,12 @@ class Occluding:
         ),
     ] = False
     method: Annotated[
-        MethodName,
+        SweepMethodName,
         typer.Option(
             help="incremental recomputes only what the occluder touches, exactly; full runs the "
             "whole network at every position."
         ),
-    ] = MethodName.INCREMENTAL
+    ] = SweepMethodName.INCREMENTAL
     precision: Annotated[
         PrecisionName,
         typer.Option(
@@ -139,7 +139,7 @@ class Occluding:
             raise BadOption("--contrast: give --unit, the unit whose own part is looked for")
         if self.target is not None:
             raise BadOption("--contrast and --target: a unit is watched, no class; leave one out")
-        if (self.method, self.precision) != (MethodName.INCREMENTAL, PrecisionName.FLOAT32):
+        if (self.method, self.precision) != (SweepMethodName.INCREMENTAL, PrecisionName.FLOAT32):
             raise BadOption("--contrast is incremental in float32: leave --method and --precision")
 
     def watched(self, session: Session) -> dict[str, Any]:
@@ -223,6 +223,8 @@ def occlude(
     if out.suffix.lower() == ".npz":
         write_arrays(out, maps.arrays(), record)
     else:
+        from convscope.report.style import write_figure
+
         write_figure(out, occlusion_row(maps, session, picture), record)
     found = _summary(maps, session)
     rounding = [] if maps.rounding is None else [f"bfloat16 {maps.rounding}"]

@@ -14,7 +14,6 @@ from convscope.errors import BadOption
 __all__ = [
     "check_output",
     "write_arrays",
-    "write_figure",
     "write_file",
 ]
 
@@ -67,11 +66,3 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], record: Mapping[str, Any
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, about=json.dumps(record), **arrays)
     write_file(path, content.getvalue())
-
-
-def write_figure(path: Path, figure: Any, record: Mapping[str, Any]) -> None:
-    """Write a matplotlib figure as `report.style.write_figure` does, folders included."""
-    from convscope.report import style
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    style.write_figure(path, figure, record)

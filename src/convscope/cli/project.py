@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.outputs import check_output, write_arrays, write_figure
+from convscope.cli.outputs import check_output, write_arrays
 from convscope.cli.screen import Screen
 from convscope.experiments.options import (
     ImageArgument,
@@ -17,6 +17,7 @@ from convscope.experiments.options import (
     RulesName,
     RulesOption,
     Running,
+    UnitsArgument,
 )
 from convscope.experiments.session import Picture, Session, open_session
 
@@ -36,14 +37,7 @@ class Projecting:
         rules: the method of projection.
     """
 
-    units: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="UNIT",
-            help="layer/channel (its strongest position) or layer/channel@row,column.",
-            show_default=False,
-        ),
-    ]
+    units: UnitsArgument
     out: Annotated[
         Path,
         typer.Option(
@@ -92,6 +86,8 @@ def project(
     if out.suffix.lower() == ".npz":
         write_arrays(out, _arrays(projections), record)
     else:
+        from convscope.report.style import write_figure
+
         write_figure(out, _figure(projections, session, picture, rules), record)
     table = _table(projections)
     screen.say("", *(_line(row) for row in table), "", f"Written: {out}")

@@ -22,7 +22,9 @@ from convscope.experiments.options import Running
 from convscope.experiments.study import Context, Outcome, Preview, Study
 from convscope.store.lock import check_unused
 
-__all__ = ["command_of", "register", "show"]
+__all__ = ["command_of", "register"]
+
+FAILED = 1
 
 
 def register(app: typer.Typer, verb: Callable[..., None]) -> None:
@@ -40,9 +42,15 @@ def register(app: typer.Typer, verb: Callable[..., None]) -> None:
 def command_of(app: typer.Typer, study: type[Study]) -> None:
     """Make a study a command: its own options, where results go, and how it runs."""
     parameters = list(_parameters(study))
-    folder = Annotated[Path, typer.Option(metavar="DIR", help=study.out_help, show_default=False)]
+    option = typer.Option(metavar=study.out_metavar, help=study.out_help, show_default=False)
+    folder: Any = Annotated[Path, option]
+    default: Any = inspect.Parameter.empty
+    if not study.out_needed:
+        folder, default = Annotated[Path | None, option], None
     parameters += [
-        inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, annotation=folder),
+        inspect.Parameter(
+            "out", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=folder
+        ),
         inspect.Parameter("running", inspect.Parameter.KEYWORD_ONLY, annotation=Running),
     ]
     if study.resume_help is not None:
@@ -53,45 +61,55 @@ def command_of(app: typer.Typer, study: type[Study]) -> None:
             )
         )
 
-    def run(*, out: Path, running: Running, resume: bool | None = None, **options: Any) -> None:
+    def run(
+        *, out: Path | None, running: Running, resume: bool | None = None, **options: Any
+    ) -> None:
         _run(study(**options), out, running, resume)
 
     _add(app, study.verb, study.__doc__, parameters, run)
 
 
-def _run(study: Study, out: Path, running: Running, resume: bool | None) -> None:
+def _run(study: Study, out: Path | None, running: Running, resume: bool | None) -> None:
     """One study, from its options to its files; as one of several processes, if there are."""
     preview = study.preview(Context(out, running, bool(resume)))
     if preview is not None:
-        show(preview, running)
+        _show(preview, running)
         return
-    check_unused(out, resume=resume)
+    if out is not None and not study.own_files:
+        check_unused(out, resume=resume)
     study.check()
     from convscope.distributed import processes
     from convscope.experiments.session import choose_device
+    from convscope.report.on_the_way import DrawnOnTheWay
 
     with processes(choose_device(running.device)) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)
+        drawing = DrawnOnTheWay() if ranks.first else None
         with screen.progress(out) as progress:
             outcome = study.run(
                 Context(
                     out, running, bool(resume), progress, ranks, facts=screen.facts,
-                    warn=screen.warn,
+                    warn=screen.warn, say=screen.say, drawing=drawing,
                 )
             )  # fmt: skip
         if ranks.first:
-            _leave(screen, out, outcome)
+            assert out is not None  # a study that needs none has said so
+            _leave(screen, study, out, outcome)
 
 
-def show(preview: Preview, running: Running) -> None:
+def _show(preview: Preview, running: Running) -> None:
     """Print what is shown instead of running: its text, or its record for a program."""
     screen = Screen(running.as_json)
     screen.say(preview.text)
     screen.result(dict(preview.record))
 
 
-def _leave(screen: Screen, out: Path, outcome: Outcome) -> None:
-    """Words for a person, files, and the result for a program."""
+def _leave(screen: Screen, study: Study, out: Path, outcome: Outcome) -> None:
+    """Words for a person, files, and the result for a program.
+
+    Raises:
+        typer.Exit: some of it failed.
+    """
     from convscope.experiments.session import UNTRAINED
     from convscope.report.drawing import draw
 
@@ -102,11 +120,17 @@ def _leave(screen: Screen, out: Path, outcome: Outcome) -> None:
     drawn = draw(outcome, out)
     for line in drawn.warnings:
         screen.warn(line)
-    content = {"about": record, **result}
-    write_file(out / "result.json", json.dumps(content, indent=1, allow_nan=False).encode())
+    if not study.own_files:
+        content = {"about": record, **result}
+        write_file(out / "result.json", json.dumps(content, indent=1, allow_nan=False).encode())
     screen.say("", *(f"Open {page}" for page in drawn.pages), f"Written: {out}")
     pages = {"page": str(drawn.pages[0])} if drawn.pages else {}
     screen.result({**record, **result, "out": str(out), **pages})
+    errors = outcome.result.errors()
+    for line in errors:
+        screen.warn(line)
+    if errors:
+        raise typer.Exit(FAILED)
 
 
 def _add(

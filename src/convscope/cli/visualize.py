@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convscope.cli.outputs import check_output, write_arrays, write_figure
+from convscope.cli.outputs import check_output, write_arrays
 from convscope.cli.screen import Screen
 from convscope.experiments.options import ModelArgument, Reading, Running
 from convscope.experiments.session import open_session
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Visualizing", "visualize"]
 
 
-class MethodName(StrEnum):
+class AscentMethodName(StrEnum):
     """How a picture is kept like an image (`methods.ascent.loop.Method`)."""
 
     FOURIER = "fourier"
@@ -68,13 +68,13 @@ class Visualizing:
         ),
     ]
     method: Annotated[
-        MethodName,
+        AscentMethodName,
         typer.Option(
             help="fourier (Olah et al. 2017); maco, phases only, with the magnitudes of the images "
             "of --data (Fel et al. 2023); erhan, a bounded norm (Erhan et al. 2009); class, "
             "S - λ‖I‖² (Simonyan et al. 2013)."
         ),
-    ] = MethodName.FOURIER
+    ] = AscentMethodName.FOURIER
     data: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="Images to take magnitudes from, and to compare with."),
@@ -101,10 +101,10 @@ class Visualizing:
 
     def settings(self, seed: int) -> AscentSettings:
         """What the ascent is told."""
-        from convscope.methods.ascent.loop import AscentSettings, Method
+        from convscope.methods.ascent.loop import AscentMethod, AscentSettings
 
         return AscentSettings(
-            method=Method(self.method),
+            method=AscentMethod(self.method),
             steps=self.steps,
             size=None if self.size is None else (self.size, self.size),
             negative=self.negative,
@@ -151,6 +151,7 @@ def visualize(
         write_arrays(out, _arrays(found), record)
     else:
         from convscope.report.optimised_figure import optimised_figure
+        from convscope.report.style import write_figure
 
         title = "Optimised pictures" + (", negative" if visualizing.negative else "")
         write_figure(

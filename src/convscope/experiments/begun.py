@@ -30,7 +30,7 @@ def as_begun(model: Model, folder: Path, fit: str | None) -> Model:
         folder: Of results that are gone on with.
         fit: What the user says about it, or None; what is said counts.
     """
-    from convscope.images.preprocess import Fit
+    from convscope.images.fitting import Fit
 
     preprocess = model.preprocess
     if fit is not None or preprocess.fit is not Fit.AUTO or Fit.CROP not in _fits(folder):

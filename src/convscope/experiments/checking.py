@@ -83,6 +83,7 @@ def _strongest_images(
     session: Session, source: str, units: Sequence[Unit], progress: Progress | None
 ) -> list[int]:
     """For each unit the number of the image that excites its map most."""
+    from convscope.scan.engine import Scan
     from convscope.scan.strongest import strongest
 
     placed = next((unit for unit in units if unit.position is not None), None)
@@ -92,10 +93,8 @@ def _strongest_images(
             f"the feature map {placed.layer}/{placed.channel}"
         )
     layers = {unit.layer: unit.layer for unit in units}
-    tables = strongest(
-        session.network, session.images(source), session.model.preprocess, layers, 1,
-        progress=progress,
-    )  # fmt: skip
+    images, preprocess = session.images(source), session.model.preprocess
+    tables = strongest(Scan(session.network, images, preprocess, progress=progress), layers, 1)
     numbers = [int(tables[unit.layer].image[unit.channel, 0]) for unit in units]
     for unit, number in zip(units, numbers, strict=True):
         if number < 0:

@@ -20,7 +20,7 @@ from convscope.methods.classes import Head
 from convscope.network.network import Network
 
 __all__ = [
-    "Chosen", "Selection", "Truth", "correctly_classified", "marked_or_none", "probabilities",
+    "ChosenImage", "Selection", "Truth", "correctly_classified", "marked_or_none", "probabilities",
     "truth_of",
 ]  # fmt: skip
 
@@ -31,7 +31,7 @@ Truth = Callable[[int], NDArray[np.bool_] | None]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenImage:
     """An image to look at.
 
     Attributes:
@@ -55,7 +55,7 @@ class Selection:
         unreadable: names of those that could not be read.
     """
 
-    chosen: tuple[Chosen, ...]
+    chosen: tuple[ChosenImage, ...]
     passed: int
     unreadable: tuple[str, ...] = ()
 
@@ -85,7 +85,7 @@ def correctly_classified(
         BadData: not one of those tried is named correctly.
     """
     allowed = None if indices is None else set(indices)
-    chosen: list[Chosen] = []
+    chosen: list[ChosenImage] = []
     unreadable: list[str] = []
     passed = 0
     for index in in_random_order(images, seed):
@@ -102,7 +102,7 @@ def correctly_classified(
             continue
         target = said[0] if label is None else label
         if all(answer == target for answer in said):
-            chosen.append(Chosen(index, target, label is not None))
+            chosen.append(ChosenImage(index, target, label is not None))
         else:
             passed += 1
     if not chosen:

@@ -24,6 +24,7 @@ __all__ = [
     "describe",
     "epoch_line",
     "open_training_images",
+    "options_for",
     "recipe_preview",
     "workers_or",
 ]
@@ -47,16 +48,6 @@ class RecipeOptions:
             rich_help_panel=_RECIPE,
         ),
     ] = None
-    set: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="Overrides the recipe's value; repeatable: --set radius=none "
-            "--set schedule=steps --set drops=20,30.",
-            show_default=False,
-            rich_help_panel=_RECIPE,
-        ),
-    ] = None
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -66,6 +57,16 @@ class RecipeOptions:
     learning_rate: Annotated[
         float | None,
         typer.Option(metavar="RATE", help="Overrides the recipe's value.", rich_help_panel=_RECIPE),
+    ] = None
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Overrides the recipe's value; repeatable: --set radius=none "
+            "--set schedule=steps --set drops=20,30.",
+            show_default=False,
+            rich_help_panel=_RECIPE,
+        ),
     ] = None
     show_recipe: Annotated[
         bool,
@@ -110,6 +111,24 @@ def choose_recipe(learning: RecipeOptions, arch: str, data: str, running: Runnin
     }
     known = replace(known, **{key: value for key, value in wanted.items() if value is not None})
     return changed(known, learning.set or [])
+
+
+def options_for(recipe: Recipe, base: Recipe) -> RecipeOptions:
+    """Find the options, without the seed, that make a recipe of the one that they start from.
+
+    Args:
+        recipe: the recipe.
+        base: the one that the architecture and the data choose.
+    """
+    differing = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in recipe.to_dict().items()
+        if name not in ("seed", "epochs") and value != getattr(base, name)
+    }
+    return RecipeOptions(
+        epochs=None if recipe.epochs == base.epochs else recipe.epochs,
+        set=[f"{name}={value}" for name, value in differing.items()],
+    )
 
 
 def recipe_preview(recipe: Recipe) -> Preview:

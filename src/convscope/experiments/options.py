@@ -22,17 +22,16 @@ __all__ = [
     "DataArgument",
     "Device",
     "FitName",
-    "FolderOption",
     "ImageArgument",
     "LayersOption",
     "ModelArgument",
     "Reading",
-    "ResumeOption",
     "RulesName",
     "RulesOption",
     "Running",
     "SizeOption",
     "StrideOption",
+    "UnitsArgument",
     "ValOption",
     "WatchOption",
 ]
@@ -69,11 +68,13 @@ ImageArgument = Annotated[
         show_default=False,
     ),
 ]
-FolderOption = Annotated[
-    Path, typer.Option(metavar="DIR", help="A folder, new or empty.", show_default=False)
-]
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")
+UnitsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="UNIT",
+        help="layer/channel (its strongest position) or layer/channel@row,column.",
+        show_default=False,
+    ),
 ]
 LayersOption = Annotated[
     str | None,

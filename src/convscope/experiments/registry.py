@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from convscope.experiments.ablation.study import AblateStudy
+from convscope.experiments.atlas import AtlasStudy
 from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.evolution.study import EvolveStudy
 from convscope.experiments.invariance.study import InvarianceStudy
+from convscope.experiments.paper.study import PaperStudy
 from convscope.experiments.removal.study import RemoveUnitsStudy
 from convscope.experiments.sanity.study import SanityStudy
 from convscope.experiments.sensitivity.study import SensitivityStudy
 from convscope.experiments.study import Study
+from convscope.experiments.train import TrainStudy
 from convscope.experiments.transfer.study import ProbeStudy, TransferStudy
 
 __all__ = ["STUDIES"]
 
 STUDIES: tuple[type[Study], ...] = (
+    AtlasStudy,
+    TrainStudy,
     DiagnoseStudy,
     AblateStudy,
     EnsembleStudy,
@@ -28,4 +33,5 @@ STUDIES: tuple[type[Study], ...] = (
     SanityStudy,
     TransferStudy,
     ProbeStudy,
+    PaperStudy,
 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from convscope.models.zoo import Model
     from convscope.network.network import Network
 
-__all__ = ["UNTRAINED", "Picture", "Session", "choose_device", "open_session"]
+__all__ = ["UNTRAINED", "Picture", "Session", "choose_device", "open_session", "session_of"]
 
 RANDOM = "random, seed {seed}: this network was never trained"
 UNTRAINED = "the weights are random: this says what the architecture does, untrained"
@@ -225,6 +225,21 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
     if model.classes is not None:
         model = replace(model, classes=class_names(network, model.classes))
     return Session(model, network.to(device), device, running.seed)
+
+
+def session_of(model: Model, running: Running) -> Session:
+    """Make a session of a model that is open already.
+
+    Args:
+        model: The model.
+        running: Device and seed.
+
+    Raises:
+        UnsupportedOp: It uses an operation that is not in the op table.
+        BadOption: cuda was asked for and is not there.
+    """
+    device = choose_device(running.device)
+    return Session(model, model.network().to(device), device, running.seed)
 
 
 def choose_device(device: Device) -> torch.device:

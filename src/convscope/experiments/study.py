@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import os
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, get_type_hints
 
 import typer
 
@@ -23,7 +22,6 @@ from convscope.display import Brief, Pictured, html_image
 from convscope.experiments.options import Reading, Running
 from convscope.progress import Progress
 from convscope.record import plain
-from convscope.store.lock import check_unused
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -31,11 +29,21 @@ if TYPE_CHECKING:
     import torch
 
     from convscope.distributed import Ranks
+    from convscope.execution import Execution
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
     from convscope.store.results import ResultStore
+    from convscope.training.training_data import TrainingData
 
-__all__ = ["Chart", "Context", "Outcome", "Preview", "Result", "Study", "as_function"]
+__all__ = [
+    "Chart",
+    "Context",
+    "Drawing",
+    "Outcome",
+    "Preview",
+    "Result",
+    "Study",
+]
 
 Kind = TypeVar("Kind", bound="Result")
 
@@ -75,6 +83,10 @@ class Result(Pictured, ABC):
         """What a person must know before believing the result, a line each."""
         return ()
 
+    def errors(self) -> Sequence[str]:
+        """What went wrong while the rest was done, a line each; the verb's exit code is then 1."""
+        return ()
+
     def chart(self) -> Chart | None:
         """The numbers to draw, where `report/drawing.py` has no figure for this kind of result."""
         return None
@@ -112,6 +124,24 @@ class Outcome(Brief):
     random_weights: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def on(cls, session: Session, result: Result, subtitle: str = "", **about: Any) -> Outcome:
+        """What was found in one network.
+
+        Args:
+            session: the network.
+            result: what was found.
+            subtitle: of the figures, after the network's name.
+            **about: what was used besides the network, JSON-able.
+        """
+        return cls(
+            result,
+            {**session.record(), **about},
+            f"{session.title()} · {subtitle}",
+            session.model.classes,
+            session.model.random_weights,
+        )
+
     def of(self, kind: type[Kind]) -> Kind:
         """The result, which is of that kind.
 
@@ -136,6 +166,29 @@ class Preview:
     record: Mapping[str, Any]
 
 
+class Drawing(Protocol):
+    """Draws while a study runs, for those that leave figures and pages on the way.
+
+    The figures' floor lies above this one: `report/drawing.py` has the one that there is.
+    """
+
+    def page(self, result: Result, folder: Path) -> None:
+        """Write the page of what there is so far into the study's folder."""
+
+    def figures(self, part: str, found: Any, folder: Path) -> Sequence[tuple[str, str]]:
+        """Write the figures of a part of the study into its folder.
+
+        Args:
+            part: its name.
+            found: its typed result.
+            folder: where they go.
+
+        Returns:
+            (file, what it shows) of each.
+        """
+        ...
+
+
 def _quiet(*_: Any) -> None:
     """Tell nobody."""
 
@@ -152,8 +205,11 @@ class Context:
         ranks: which of several processes this is.
         facts: is told what is used, before the work begins.
         warn: is told what a person must know.
+        say: is told lines for a person, while the study runs.
+        drawing: draws while the study runs; None draws nothing.
         opened: MODEL -> the session that has it open already.
         sets: DATA -> the set of images that is open already.
+        lesson: what trainings learn, read already; None reads it.
         beside: the folder of what is kept besides results: features, trainings; None is `out`.
     """
 
@@ -164,8 +220,11 @@ class Context:
     ranks: Ranks | None = None
     facts: Callable[[dict[str, str]], None] = _quiet
     warn: Callable[[str], None] = _quiet
+    say: Callable[..., None] = _quiet
+    drawing: Drawing | None = None
     opened: Mapping[str, Session] = field(default_factory=dict)
     sets: Mapping[str, ImageSet] = field(default_factory=dict)
+    lesson: TrainingData | None = None
     beside: Path | None = None
 
     @property
@@ -183,6 +242,17 @@ class Context:
         from convscope.experiments.session import choose_device
 
         return choose_device(self.running.device)
+
+    @property
+    def execution(self) -> Execution:
+        """How it runs: the device, the workers, the processes, and who is told of it.
+
+        Raises:
+            BadOption: cuda was asked for and is not there.
+        """
+        from convscope.execution import Execution
+
+        return Execution(self.device, self.running.workers, self.together(), self.progress)
 
     def together(self) -> Ranks:
         """The processes that share the work."""
@@ -272,11 +342,18 @@ class Study(ABC):
     Attributes:
         verb: its name on the command line.
         out_help: what `--out` is.
+        out_metavar: what stands for it in the help.
+        out_needed: whether it must be given; if not, `run` says what is missing.
+        own_files: whether the experiment looks after its folder itself: it refuses one in use,
+            and keeps its result in files of its own, so that no result.json is written.
         resume_help: what `--resume` does; None is a study that cannot be resumed.
     """
 
     verb: ClassVar[str]
     out_help: ClassVar[str] = "A folder, new or empty."
+    out_metavar: ClassVar[str] = "DIR"
+    out_needed: ClassVar[bool] = True
+    own_files: ClassVar[bool] = False
     resume_help: ClassVar[str | None] = "Go on where an interrupted run stopped."
 
     def check(self) -> None:
@@ -307,7 +384,7 @@ class Study(ABC):
         """The options by name, JSON-able: what a store keeps of them. Not the arguments, which say
         little of what they name, nor how a model is read, which its session knows."""
         return {
-            name.removeprefix("--").replace("-", "_"): plain(value)
+            name: plain(value)
             for kind, name, value, _ in _spread(self)
             if isinstance(kind, typer.models.OptionInfo) and name not in _READING
         }
@@ -328,7 +405,7 @@ class Study(ABC):
             if isinstance(kind, typer.models.ArgumentInfo):
                 words += value if isinstance(value, list | tuple) else [value]
             elif value != default:
-                words += _option_words(name, value)
+                words += _option_words(_option_name(kind, name), value)
         if seed is not None:
             words += ["--seed", seed]
         if out is not None:
@@ -336,48 +413,11 @@ class Study(ABC):
         return " ".join(shlex.quote(str(word)) for word in words)
 
 
-def as_function(study: type[Study]) -> Callable[..., Result]:
-    """A study as a function: its arguments and options are the study's fields.
-
-    Besides these it takes `out` and `resume`, where results are kept, and the options that every
-    verb takes: `device`, `batch_size`, `workers`, `seed`.
-
-    Example:
-        >>> convscope.sparsity("run:runs/demo/zfnet", "scenes:val", layers="conv1,conv5")
-    """
-
-    def call(
-        *arguments: Any,
-        out: str | os.PathLike[str] | None = None,
-        resume: bool = False,
-        progress: Progress | None = None,
-        **options: Any,
-    ) -> Result:
-        running = {each.name for each in dataclasses.fields(Running)}
-        groups: dict[str, Any] = {}
-        hints = get_type_hints(study)
-        for each in dataclasses.fields(study):  # type: ignore[arg-type]
-            kind = hints[each.name]
-            if dataclasses.is_dataclass(kind):
-                names = {inner.name for inner in dataclasses.fields(kind)}
-                groups[each.name] = kind(**{n: options.pop(n) for n in names & options.keys()})  # type: ignore[operator]
-        how = Running(**{n: options.pop(n) for n in running & options.keys()})
-        made = study(*arguments, **groups, **options)
-        made.check()
-        folder = None if out is None else check_unused(out, resume=resume)
-        outcome = made.run(Context(folder, how, resume, progress))
-        object.__setattr__(outcome.result, "_outcome", outcome)  # for its figures' words
-        return outcome.result
-
-    call.__name__, call.__doc__ = study.verb.replace("-", "_"), study.__doc__
-    return call
-
-
-_READING = {f"--{each.name.replace('_', '-')}" for each in dataclasses.fields(Reading)}
+_READING = {each.name for each in dataclasses.fields(Reading)}
 
 
 def _spread(group: Any) -> Iterator[tuple[Any, str, Any, Any]]:
-    """(typer's declaration, name on the command line, value, default) of every field."""
+    """(typer's declaration, name, value, default) of every field."""
     hints = get_type_hints(type(group), include_extras=True)
     for each in dataclasses.fields(group):
         value, declared = getattr(group, each.name), hints[each.name]
@@ -385,12 +425,17 @@ def _spread(group: Any) -> Iterator[tuple[Any, str, Any, Any]]:
             yield from _spread(value)
             continue
         kind = declared.__metadata__[0]
-        named = next((d for d in kind.param_decls or () if d.startswith("--")), None)
-        name = (named or f"--{each.name.replace('_', '-')}").partition("/")[0]
         default = each.default
         if default is dataclasses.MISSING and each.default_factory is not dataclasses.MISSING:
             default = each.default_factory()
-        yield kind, name, value, default
+        yield kind, each.name, value, default
+
+
+def _option_name(kind: Any, name: str) -> str:
+    """An option's name on the command line: declared (`--try`, `--on/--off`), or the field's."""
+    declared = (kind.default, *(kind.param_decls or ()))  # typer takes the first as a default
+    named = (word for word in declared if isinstance(word, str) and word.startswith("--"))
+    return next(named, f"--{name.replace('_', '-')}").partition("/")[0]
 
 
 def _option_words(name: str, value: Any) -> list[Any]:

@@ -20,6 +20,7 @@ import torch
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption
+from convscope.execution import ONE_PROCESS, Execution
 from convscope.models.architectures import Architecture
 from convscope.models.zoo import open_model
 from convscope.progress import Progress, silent
@@ -70,7 +71,7 @@ def measured(done: TrainingResult, lesson: TrainingData, device: torch.device) -
     """How well a finished run's network knows the lesson that it learned."""
     network = open_model(f"run:{done.folder}").module.to(device)
     size = lesson.preprocess.shape[1]
-    learned = evaluate(network, lesson.pictures, lesson.mean, size, device=device)
+    learned = evaluate(network, lesson.pictures, lesson.mean, size)
     tested = {scores.crops: scores for scores in done.tested}
     ten = tested.get(10)
     return Training(
@@ -112,11 +113,8 @@ class TrainingRunner:
         lesson: TrainingData,
         out: str | os.PathLike[str] | None,
         *,
-        trainings: int,
-        device: str | torch.device = "cpu",
-        progress: Progress | None = None,
         resume: bool = False,
-        ranks: Ranks = ALONE,
+        how: Execution = ONE_PROCESS,
     ) -> Iterator[TrainingRunner]:
         """The runner of a study, which holds the study's folder meanwhile.
 
@@ -124,11 +122,9 @@ class TrainingRunner:
             architecture, recipe: that the study is of, whatever it makes of them; any seed.
             lesson: what is learned.
             out: the study's folder; None is a folder that is gone afterwards.
-            trainings: how many there will be, for the progress.
-            device: of this process.
-            progress: called with (what, done, total), in images learned and in trainings.
             resume: go on with what is in the folder.
-            ranks: the processes that share the trainings. All of them see the folder.
+            how: the processes share the trainings, and all of them see the folder; progress is in
+                images learned, and in trainings.
 
         Raises:
             FolderInUse: as `ResultStore`.
@@ -139,26 +135,33 @@ class TrainingRunner:
             "data": lesson.pictures.identity,
             "validation": lesson.validation.identity,
         }
-        meter = _Meter(progress if ranks.first else None, trainings, recipe, lesson)
+        meter, ranks = _Meter(how.told, recipe, lesson), how.ranks
         with (
             open_results(out, settings, resume=resume, ranks=ranks) as results,
             runs_in(out, ranks) as runs,
         ):
-            yield cls(lesson, results, runs, torch.device(device), ranks, meter)
+            yield cls(lesson, results, runs, torch.device(how.device), ranks, meter)
 
     def each(
-        self, names: Sequence[str], make: Callable[[int], dict[str, Any]]
+        self,
+        names: Sequence[str],
+        make: Callable[[int], dict[str, Any]],
+        *,
+        of: int | None = None,
     ) -> list[dict[str, Any]]:
         """What `make` says of each training: JSON-able, and the same when it is read.
 
         Args:
             names: of the trainings, one for each architecture, recipe and seed of the study.
             make: called with the number of a training that is not there, by one process each.
+            of: how many trainings the study has in all, for the progress; None is these.
         """
-        before = self._meter.done
+        before, self._meter.trainings = self._meter.done, of or len(names)
         return for_each(
             names, make, self.results, self.results.record,
-            ranks=self.ranks, progress=lambda _, done, __: self._meter.reach(before + done),
+            Execution(
+                ranks=self.ranks, progress=lambda _, done, __: self._meter.reach(before + done)
+            ),
         )  # fmt: skip
 
     def trained(self, name: str, architecture: Architecture, recipe: Recipe) -> TrainingResult:
@@ -166,17 +169,15 @@ class TrainingRunner:
         folder = self.runs / re.sub(r"[^\w.,=+-]+", "_", name)
         return train_on(
             architecture, self.lesson, recipe, folder,
-            device=self.device, keeping=KEEPING, progress=self._meter.training(folder),
+            keeping=KEEPING, how=Execution(self.device, progress=self._meter.training(folder)),
         )  # fmt: skip
 
 
 class _Meter:
     """Progress over a whole study, of trainings that each tell only of their own."""
 
-    def __init__(
-        self, progress: Progress | None, trainings: int, recipe: Recipe, lesson: TrainingData
-    ) -> None:
-        self.progress, self.trainings, self.done = progress or silent, trainings, 0
+    def __init__(self, progress: Progress | None, recipe: Recipe, lesson: TrainingData) -> None:
+        self.progress, self.trainings, self.done = progress or silent, 0, 0
         self.pictures, self.each = len(lesson.pictures), recipe.epochs * len(lesson.pictures)
 
     def reach(self, done: int) -> None:

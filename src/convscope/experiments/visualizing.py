@@ -175,12 +175,12 @@ def visualize_targets(
         BadOption: MACO without data, or settings that cannot work.
         BadData, NoSuchLayer, BadInput: The images or the atlas do not serve.
     """
-    from convscope.methods.ascent.loop import Method, maximise
+    from convscope.methods.ascent.loop import AscentMethod, maximise
     from convscope.methods.ascent.showing import canvas_of, shown_pictures
 
     preprocess = session.model.preprocess
     canvas = canvas_of(session.network, preprocess)
-    if settings.method is Method.MACO and data is not None and settings.examples is None:
+    if settings.method is AscentMethod.MACO and data is not None and settings.examples is None:
         settings = replace(settings, examples=example_images(session, session.images(data)))
     settings.check()
     best = _best_of(session, targets, data, atlas, progress)
@@ -190,7 +190,7 @@ def visualize_targets(
         channels = [target.channel for target in mine]
         told = partial(_told, progress, layer)
         ascent = maximise(session.network, layer, channels, canvas, settings, progress=told)
-        free = settings.method in (Method.ERHAN, Method.CLASS)
+        free = settings.method in (AscentMethod.ERHAN, AscentMethod.CLASS)
         pictures = shown_pictures(ascent, preprocess, free=free)
         for number, rgb in enumerate(pictures):
             target = mine[number // settings.variants]
@@ -228,12 +228,11 @@ def _best_of(
         known = {layer: records.get(network.activation(layer), layer) for layer in layers}
         values = {layer: opened.layers[name].value[:, 0] for layer, name in known.items()}
     elif data is not None:
+        from convscope.scan.engine import Scan
         from convscope.scan.strongest import strongest
 
-        tables = strongest(
-            network, session.images(data), session.model.preprocess,
-            {layer: network.activation(layer) for layer in layers}, 1, progress=progress,
-        )  # fmt: skip
+        scan = Scan(network, session.images(data), session.model.preprocess, progress=progress)
+        tables = strongest(scan, {layer: network.activation(layer) for layer in layers}, 1)
         values = {layer: tables[layer].value[:, 0] for layer in layers}
     else:
         return {}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope.images.preprocess import CROP_SHARE, Fit, Preprocess
+from convscope.images.fitting import CROP_SHARE, Fit
+from convscope.images.preprocess import Preprocess
 
 __all__ = ["Placing", "placing"]
 

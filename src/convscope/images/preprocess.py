@@ -12,8 +12,7 @@ Resampling is Pillow's bilinear, which averages over what a pixel covers when it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,15 @@ from PIL import Image
 
 from convscope.display import Brief
 from convscope.errors import BadImage, BadOption
-from convscope.images.files import PIXEL_LIMIT
+from convscope.images.fitting import Fit, covering_side, cropped
+from convscope.images.preprocess_settings import (
+    Shape,
+    checked_bands,
+    checked_mean,
+    checked_shape,
+    for_channels,
+    parse_shape,
+)
 from convscope.images.raster import RGB, AnyPicture, Form, Range, Raster, checked_range
 from convscope.images.scaling import (
     RECIPES,
@@ -36,27 +43,10 @@ from convscope.images.scaling import (
     recipe_of,
 )
 
-CROP_SHARE = 0.875  # of the resized picture's side is kept by the crop: 224 of 256
 AS_IT_IS = "had the input's size: neither resized nor cropped"
 PER_PIXEL = "per-pixel"  # stands in a record for a mean that travels beside it as a tensor
 
 COLOURS = {"grey": (128,), "black": (0,), "white": (255,)}  # of a fill
-
-Shape = tuple[int, int, int]
-
-
-class Fit(StrEnum):
-    """How a picture of any size becomes one of the input's size.
-
-    AUTO leaves a picture that has the input's size as it is, and crops others. CROP resizes that
-    one too: 64 pixels become 73, of which 64 are kept, as networks are tested that learned from
-    such crops.
-    """
-
-    AUTO = "auto"
-    CROP = "crop"
-    STRETCH = "stretch"
-    NONE = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +83,17 @@ class Preprocess(Brief):
     show_bands: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", _checked_shape(self.shape))
+        object.__setattr__(self, "shape", checked_shape(self.shape))
         object.__setattr__(self, "scaling", Scaling(self.scaling))
         object.__setattr__(self, "fit", Fit(self.fit))
-        object.__setattr__(self, "mean", _checked_mean(self.mean, self.scaling, self.shape))
+        object.__setattr__(self, "mean", checked_mean(self.mean, self.scaling, self.shape))
         if self.recipe is None and self.scaling is Scaling.CUSTOM:
             raise BadOption("scaling custom needs a recipe: scale, mean, std, order")
         if self.recipe is not None and self.scaling is not Scaling.CUSTOM:
             raise BadOption(f"scaling {self.scaling} has its own numbers; a recipe is for custom")
         if self.recipe is not None:
-            object.__setattr__(self, "recipe", _for_channels(self.recipe, self.channels))
-        _for_channels(self.numbers, self.channels)
+            object.__setattr__(self, "recipe", for_channels(self.recipe, self.channels))
+        for_channels(self.numbers, self.channels)
         object.__setattr__(self, "range", checked_range(self.range))
         object.__setattr__(self, "show_bands", checked_bands(self.show_bands, self.channels))
 
@@ -155,7 +145,7 @@ class Preprocess(Brief):
         if self.fits(picture) and self.fit is not Fit.CROP:
             return picture
         if self.crops:
-            return _cropped(picture, height, width, height, width)
+            return cropped(picture, height, width, height, width)
         if self.fit is Fit.STRETCH:
             return picture.resize((width, height), Image.Resampling.BILINEAR)
         raise BadImage(
@@ -174,7 +164,7 @@ class Preprocess(Brief):
     @property
     def surroundings(self) -> Shape:
         """(C, H, W) of what `surrounding` makes: 256 for an input of 224."""
-        return (self.channels, _needed(self.size[0]), _needed(self.size[1]))
+        return (self.channels, covering_side(self.size[0]), covering_side(self.size[1]))
 
     def surrounding(self, picture: AnyPicture) -> AnyPicture:
         """Resize a picture and keep more around the crop that `fit` crop makes, for more crops.
@@ -188,7 +178,7 @@ class Preprocess(Brief):
         """
         if not self.crops:
             raise BadOption(f"fit {self.fit} leaves nothing around the picture: use fit crop")
-        return _cropped(self.of_form(picture), *self.size, *self.surroundings[1:])
+        return cropped(self.of_form(picture), *self.size, *self.surroundings[1:])
 
     def shown(self, picture: AnyPicture) -> NDArray[np.uint8]:
         """Fit a picture and make it RGB bytes to look at.
@@ -430,10 +420,11 @@ class Preprocess(Brief):
     def describe(self) -> str:
         """Describe it in one line: size, fit, scaling, and the numbers behind their names."""
         (height, width), recipe = self.size, self.numbers
-        cropped = f"resized to cover {_needed(height)}×{_needed(width)}, bilinear antialias, centre"
+        rows, columns = covering_side(height), covering_side(width)
+        crop = f"resized to cover {rows}×{columns}, bilinear antialias, centre"
         how = {
-            Fit.AUTO: f"auto: of that size as it is, else {cropped}",
-            Fit.CROP: f"crop: {cropped}",
+            Fit.AUTO: f"auto: of that size as it is, else {crop}",
+            Fit.CROP: f"crop: {crop}",
             Fit.STRETCH: "stretch: resized, bilinear antialias",
             Fit.NONE: "none: pictures have that size",
         }[self.fit]
@@ -498,7 +489,7 @@ def choose_preprocess(
     names = [str(name) for name in Scaling if name is not Scaling.CUSTOM]
     if fit not in list(Fit):
         raise BadOption(f"fit {fit!r}: it is {', '.join(Fit)}")
-    sides = parse_shape(shape) if isinstance(shape, str) else _checked_shape(shape)
+    sides = parse_shape(shape) if isinstance(shape, str) else checked_shape(shape)
     if isinstance(scaling, str) and scaling in names:
         return Preprocess(sides, Scaling(scaling), Fit(fit), mean, None, range, show_bands)
     if isinstance(scaling, str) and not scaling.lower().endswith((".yaml", ".yml")):
@@ -512,135 +503,6 @@ def choose_preprocess(
         )  # fmt: skip
     except BadOption as error:
         raise BadOption(f"{scaling}: {error}") from None
-
-
-def parse_shape(text: str) -> Shape:
-    """Parse `3x224x224`.
-
-    Raises:
-        BadOption: It has another form.
-
-    Example:
-        >>> parse_shape("3x224x224")
-        (3, 224, 224)
-    """
-    sides = text.lower().replace("×", "x").split("x")
-    if len(sides) != 3 or not all(side.strip().isdecimal() for side in sides):
-        raise BadOption(f"input {text!r}: it is CxHEIGHTxWIDTH, such as 3x224x224")
-    return _checked_shape(int(side) for side in sides)
-
-
-def _needed(side: int) -> int:
-    """Return what the smallest side is resized to before `side` of it is cropped: 256 for 224."""
-    return round(side / CROP_SHARE)
-
-
-def middle(side: int, crop: int) -> int:
-    """Return where a crop in the middle of `side` begins.
-
-    Example:
-        >>> middle(256, 224)
-        16
-    """
-    return round((side - crop) / 2)
-
-
-def _cropped(
-    picture: AnyPicture, height: int, width: int, rows_kept: int, columns_kept: int
-) -> AnyPicture:
-    """Resize until the picture covers what is needed, in its proportions, and cut out the centre.
-
-    For a square input: torchvision's Resize(round(side / 0.875)) and CenterCrop(side), with
-    their roundings; what is kept may reach equally far beyond that crop.
-    """
-    rows, columns = _needed(height), _needed(width)
-    if picture.width * rows <= picture.height * columns:  # the width is what binds
-        size = (columns, int(columns * picture.height / picture.width))
-    else:
-        size = (int(rows * picture.width / picture.height), rows)
-    if size != picture.size:
-        if size[0] * size[1] > PIXEL_LIMIT:
-            raise BadImage(
-                f"the picture is {picture.width}×{picture.height}: too long and thin to be"
-                f" resized to {size[0]}×{size[1]}; use fit stretch or cut it first"
-            )
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-    left = middle(picture.width, width) - middle(columns_kept, width)
-    top = middle(picture.height, height) - middle(rows_kept, height)
-    return picture.crop((left, top, left + columns_kept, top + rows_kept))
-
-
-def _checked_shape(shape: Iterable[int]) -> Shape:
-    sides = tuple(int(side) for side in shape)
-    if len(sides) != 3 or min(sides) < 1:
-        raise BadOption(
-            f"input shape {'×'.join(map(str, sides))}: it is CHANNELS×HEIGHT×WIDTH, such as "
-            "3x224x224, or 1x28x28 for grey pictures"
-        )
-    return sides[0], sides[1], sides[2]
-
-
-def _for_channels(recipe: CustomScaling, channels: int) -> CustomScaling:
-    """The recipe with a number for each channel.
-
-    Raises:
-        BadOption: Its numbers are for another number of channels.
-    """
-    if recipe.channels not in (1, channels) or (recipe.order is Order.BGR and channels != 3):
-        count = 3 if recipe.order is Order.BGR else recipe.channels
-        raise BadOption(
-            f"mean {listed(recipe.mean)} and std {listed(recipe.std)} in order {recipe.order} are "
-            f"for {count} channels, the input has {channels}: use unit, or a FILE.yaml of its own"
-        )
-    mean = recipe.mean * channels if len(recipe.mean) == 1 else recipe.mean
-    std = recipe.std * channels if len(recipe.std) == 1 else recipe.std
-    return replace(recipe, mean=mean, std=std)
-
-
-def checked_bands(given: str | Iterable[int] | int | None, channels: int) -> tuple[int, ...] | None:
-    """Check which channels are shown.
-
-    Args:
-        given: "4,3,2" or three numbers, counted from 1; one number; or None.
-        channels: Of the network's input.
-
-    Raises:
-        BadOption: It is something else, or there is no such channel.
-
-    Example:
-        >>> checked_bands("4,3,2", 12)
-        (4, 3, 2)
-    """
-    if given is None:
-        return None
-    given = [given] if isinstance(given, int) else given
-    words = given.split(",") if isinstance(given, str) else list(given)
-    whole = all(str(word).strip().isdecimal() for word in words)
-    bands = tuple(int(word) for word in words) if whole else ()
-    if len(bands) not in (1, 3) or not all(1 <= band <= channels for band in bands):
-        raise BadOption(
-            f"show bands {','.join(map(str, words))}: one or three of the channels 1 to {channels},"
-            " such as " + ("3,2,1" if channels >= 3 else "1")
-        )
-    return bands
-
-
-def _checked_mean(mean: Any, scaling: Scaling, shape: Shape) -> Any:
-    if mean is None:
-        return None
-    if scaling is not Scaling.PAPER:
-        raise BadOption(f"scaling {scaling} has its own mean; a mean belongs to scaling paper")
-    if isinstance(mean, torch.Tensor):
-        mean = mean.detach().cpu().numpy()
-    values = np.array(mean, dtype=np.float32)
-    if not np.isfinite(values).all():
-        raise BadOption("the mean holds NaN or infinity")
-    if values.shape == shape[:1]:
-        return tuple(float(value) for value in mean)
-    if values.shape != shape:
-        raise BadOption(f"the mean has shape {values.shape}; it is {shape[0]} numbers or {shape}")
-    values.flags.writeable = False
-    return values
 
 
 def _planes(numbers: Numbers) -> NDArray[np.float32]:

@@ -41,7 +41,7 @@ from convscope.images.listing import Labels, is_image_name, labels_as_written, l
 from convscope.text import printable
 
 __all__ = [
-    "Place",
+    "ByteRange",
     "ShardImages",
     "TarImages",
     "TarIndex",
@@ -65,7 +65,7 @@ BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 
 
 @dataclass(frozen=True)
-class Place:
+class ByteRange:
     """Where the bytes of a file are.
 
     Attributes:
@@ -90,7 +90,7 @@ class TarIndex:
         headers: SHA-256, hex, over all headers.
     """
 
-    entries: list[tuple[str, Place]] = field(default_factory=list)
+    entries: list[tuple[str, ByteRange]] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     headers: str = ""
@@ -160,7 +160,7 @@ def _walk(
             except DAMAGED as error:
                 index.left_out.append(LeftOut(utf8(name), f"is damaged or cut short: {error}"))
             continue
-        index.entries.append((name, Place(base + member.offset_data, member.size)))
+        index.entries.append((name, ByteRange(base + member.offset_data, member.size)))
         if name.lower().endswith(LABELS) and member.size <= LABEL_LIMIT:
             stream = archive.extractfile(member)
             label = _label(name, stream.read() if stream is not None else b"")
@@ -236,7 +236,7 @@ class TarImages(ArchiveImages):
         labels = {_without_dot(key): label for key, label in self._index.labels.items()}
         return _labels(self._names, keys, labels)
 
-    def _bytes(self, place: Place, name: str) -> bytes:
+    def _bytes(self, place: ByteRange, name: str) -> bytes:
         check_bytes(place.size, name)
         try:
             with self._path.open("rb") as stream:
@@ -250,7 +250,7 @@ def _without_dot(key: str) -> str:
     return "/".join(part for part in key.split("/") if part not in ("", "."))
 
 
-def _whole(data: bytes, place: Place, name: str) -> bytes:
+def _whole(data: bytes, place: ByteRange, name: str) -> bytes:
     if len(data) < place.size:
         raise bad_image(name, f"is cut short in its tar: {len(data):,} of {place.size:,} bytes")
     return data
@@ -305,7 +305,7 @@ class _Blocks:
         self._locks = [threading.Lock() for _ in shards]
         self._blocks: OrderedDict[int, tuple[int, bytes]] = OrderedDict()  # shard -> (start, bytes)
 
-    def read(self, place: Place) -> bytes:
+    def read(self, place: ByteRange) -> bytes:
         """Fetch an image's bytes."""
         with self._locks[place.shard]:
             with self._lock:
@@ -347,7 +347,7 @@ class ShardImages(ArchiveImages):
         self._blocks = _Blocks(shards)
         stems = [shard.stem for shard in shards]
         entries = [
-            (f"{stem}/{_without_dot(name)}", Place(place.offset, place.size, number))
+            (f"{stem}/{_without_dot(name)}", ByteRange(place.offset, place.size, number))
             for number, (stem, index) in enumerate(zip(stems, self._indexes, strict=True))
             for name, place in index.entries
         ]
@@ -363,7 +363,7 @@ class ShardImages(ArchiveImages):
         bare = [name.partition("/")[2] for name in self._names]
         return _labels(bare, map(_key, self._names), self._keys)
 
-    def _bytes(self, place: Place, name: str) -> bytes:
+    def _bytes(self, place: ByteRange, name: str) -> bytes:
         check_bytes(place.size, name)
         try:
             data = self._blocks.read(place)

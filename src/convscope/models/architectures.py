@@ -350,21 +350,6 @@ def initialise(network: nn.Module, initialisation: Initialisation, *, seed: int)
                 layer.bias.zero_()
 
 
-def _alexnet(name: str, groups: int) -> Architecture:
-    return Architecture(
-        name,
-        input_size=224,
-        convolutions=(
-            Convolution(1, 96, 11, stride=4, padding=2, pooled=True, normalised=True),
-            Convolution(2, 256, 5, padding=2, groups=groups, pooled=True, normalised=True),
-            Convolution(3, 384, 3, padding=1),
-            Convolution(4, 384, 3, padding=1, groups=groups),
-            Convolution(5, 256, 3, padding=1, groups=groups, pooled=True),
-        ),
-        dense=(Dense(6, 4096), Dense(7, 4096)),
-    )
-
-
 _ZFNET = Architecture(
     "zfnet",
     input_size=224,
@@ -377,6 +362,15 @@ _ZFNET = Architecture(
     ),
     dense=(Dense(6, 4096), Dense(7, 4096)),
 )
+
+
+def _alexnet(name: str, groups: int) -> Architecture:
+    first = Convolution(1, 96, 11, stride=4, padding=2, pooled=True, normalised=True)
+    second = Convolution(2, 256, 5, padding=2, groups=groups, pooled=True, normalised=True)
+    third, *rest = _ZFNET.convolutions[2:]
+    upper = (replace(layer, groups=groups) for layer in rest)
+    return replace(_ZFNET, name=name, convolutions=(first, second, third, *upper))
+
 
 _ZFNET_SMALL = Architecture(
     "zfnet-small",

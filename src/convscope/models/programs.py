@@ -19,7 +19,7 @@ import torch
 from convscope.errors import BadModel, BadOption
 from convscope.models.loaded import LoadedModule, blamed
 from convscope.models.torch_files import foreign_in
-from convscope.network.export import quiet
+from convscope.network.export import without_its_warnings
 from convscope.network.exported_module import ExportedModule
 from convscope.network.network import open_network
 
@@ -99,7 +99,7 @@ def from_program(path: Path, wished: tuple[int, int, int] | None) -> LoadedModul
     content = path.read_bytes()
     if (wrong := _what_is_wrong(content)) is not None:
         raise BadModel(f"{path} {wrong}")
-    with blamed(str(path)), quiet():
+    with blamed(str(path)), without_its_warnings():
         program = torch.export.load(BytesIO(content))
     module = ExportedModule(program)
     shape = module.input_shape()

@@ -18,7 +18,8 @@ from typing import Any
 from torch import nn
 
 from convscope.errors import BadModel
-from convscope.images.preprocess import CROP_SHARE, Preprocess
+from convscope.images.fitting import CROP_SHARE
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import RECIPES, CustomScaling, Scaling
 from convscope.images.torchvision_import import import_torchvision
 from convscope.models.heads import build_for, skeleton

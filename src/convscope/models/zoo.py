@@ -29,7 +29,9 @@ from torch import nn
 from convscope.display import Brief
 from convscope.errors import BadCheckpoint, BadModel, BadOption
 from convscope.images.classes import read_classes
-from convscope.images.preprocess import Fit, Preprocess, choose_preprocess, parse_shape
+from convscope.images.fitting import Fit
+from convscope.images.preprocess import Preprocess, choose_preprocess
+from convscope.images.preprocess_settings import parse_shape
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import ARCHITECTURES, Architecture, Convnet, build
 from convscope.models.factories import from_factory, from_hub, from_module

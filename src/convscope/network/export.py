@@ -28,7 +28,15 @@ from convscope.network.failing_layer import why_it_fails
 from convscope.network.ops import op_of
 from convscope.network.plain import returning_plain
 
-__all__ = ["export", "is_tensor", "module_path", "of_images", "quiet", "refusal", "target_of"]
+__all__ = [
+    "export",
+    "is_tensor",
+    "module_path",
+    "of_images",
+    "refusal",
+    "target_of",
+    "without_its_warnings",
+]
 
 aten = torch.ops.aten
 
@@ -79,7 +87,7 @@ def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     image = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)
     # without gradients, a `with torch.no_grad()` in forward() leaves no trace in the graph
-    with _evaluating(module), quiet(), torch.no_grad():
+    with _evaluating(module), without_its_warnings(), torch.no_grad():
         try:
             read = isinstance(module, ExportedModule)
             program: Any = module.program if read else _exported(module, image)
@@ -137,7 +145,7 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_its_warnings() -> Iterator[None]:
     """Keep torch.export's own warnings and log lines away from the user."""
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -37,10 +37,10 @@ from convscope.network.node import Node, Op
 from convscope.network.ops import COPY, LRN, op_of
 from convscope.network.ops.attention import feature_maps, passage_op
 from convscope.network.passage import Passage, keeps_images_apart
-from convscope.network.plain import plain
+from convscope.network.plain import plain_containers
 from convscope.network.spellings import read_spellings
 
-__all__ = ["INPUT", "Reading", "read_network"]
+__all__ = ["INPUT", "ImportedGraph", "read_network"]
 
 INPUT = ".input"
 """Name of the image itself, below every node: no module's, as no part of its name is empty."""
@@ -51,7 +51,7 @@ _RESHAPES = (aten.view.default, aten.reshape.default, aten.squeeze.dim, aten.squ
 
 
 @dataclass(frozen=True)
-class Reading:
+class ImportedGraph:
     """What is read from a module.
 
     Attributes:
@@ -67,7 +67,7 @@ class Reading:
     constants: Constants
 
 
-def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Reading:
+def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> ImportedGraph:
     """Read the operations of a module in evaluation mode. The module comes back as it was.
 
     Args:
@@ -80,7 +80,7 @@ def read_network(module: nn.Module, input_shape: tuple[int, int, int]) -> Readin
     """
     program = export(module, input_shape)
     reader = _Reader(program)
-    return Reading(reader.nodes(), reader.outputs, reader.stored.stored)
+    return ImportedGraph(reader.nodes(), reader.outputs, reader.stored.stored)
 
 
 class _Reader:
@@ -332,7 +332,7 @@ def _returned(program: Any) -> dict[str, str]:
     """What forward() returns: where each value stands in it -> its fx name."""
     specs = program.graph_signature.output_specs
     values = [spec.arg for spec in specs if spec.kind is OutputKind.USER_OUTPUT]
-    nested = plain(tree_unflatten(list(range(len(values))), program.call_spec.out_spec))
+    nested = plain_containers(tree_unflatten(list(range(len(values))), program.call_spec.out_spec))
     return {
         ".".join(str(getattr(k, "key", getattr(k, "idx", ""))) for k in path): values[index].name
         for path, index in tree_flatten_with_path(nested)[0]

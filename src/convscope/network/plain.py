@@ -15,10 +15,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["plain", "returning_plain"]
+__all__ = ["plain_containers", "returning_plain"]
 
 
-def plain(value: Any) -> Any:
+def plain_containers(value: Any) -> Any:
     """The same values in tuples, lists and dictionaries.
 
     Example:
@@ -27,16 +27,18 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, tuple | list):
         if hasattr(value, "_asdict"):
-            return plain(value._asdict())
-        return (tuple if isinstance(value, tuple) else list)(plain(item) for item in value)
+            return plain_containers(value._asdict())
+        return (tuple if isinstance(value, tuple) else list)(
+            plain_containers(item) for item in value
+        )
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain_containers(item) for key, item in value.items()}
     if isinstance(value, Tensor | type):
         return value
     if dataclasses.is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain_containers(getattr(value, f.name)) for f in dataclasses.fields(value)}
     held = {name: item for name, item in getattr(value, "__dict__", {}).items() if _tensors(item)}
-    return {name: plain(item) for name, item in held.items()} or value
+    return {name: plain_containers(item) for name, item in held.items()} or value
 
 
 def _tensors(value: Any) -> bool:
@@ -55,7 +57,7 @@ def returning_plain(module: nn.Module) -> Iterator[None]:
 
     @wraps(forward)
     def plain_forward(*args: Any, **kwargs: Any) -> Any:
-        return plain(forward(*args, **kwargs))
+        return plain_containers(forward(*args, **kwargs))
 
     module.forward = plain_forward
     try:

@@ -11,16 +11,19 @@ from matplotlib.figure import Figure
 
 from convscope.errors import BadInput
 from convscope.experiments.ablation.table import Ablation
+from convscope.experiments.atlas import WrittenAtlas
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.curves import Invariance
+from convscope.experiments.paper.reproduction import Reproduction
 from convscope.experiments.removal.result import Removal
 from convscope.experiments.sanity.result import Sanity
 from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.sensitivity.study import AGAINST
-from convscope.experiments.study import Outcome
+from convscope.experiments.study import Outcome, Result
+from convscope.experiments.train import TrainedNetwork
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Transfer
 from convscope.experiments.transfer.multilabel import MultiTransfer
@@ -32,15 +35,18 @@ from convscope.report.ensemble_figure import ensemble_figure
 from convscope.report.evolution_figure import evolution_figure
 from convscope.report.evolution_page import write_evolution_page
 from convscope.report.invariance_figure import invariance_figure
+from convscope.report.page import write_page
+from convscope.report.paper_page import write_paper_page
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.removal_figure import removal_figure
 from convscope.report.sanity_figure import sanity_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import write_figure
+from convscope.report.training_page import write_training_page
 from convscope.report.transfer_figure import precision_figure, transfer_figure
 from convscope.report.trial_figure import trial_figure
 
-__all__ = ["Drawn", "draw", "figures_of"]
+__all__ = ["Drawn", "draw", "figures_of", "write_result_page"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,12 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""
 
-PAGES: dict[type[Any], Callable[[Any, Path], Path]] = {Evolution: write_evolution_page}
+PAGES: dict[type[Any], Callable[[Any, Path], Path]] = {
+    Evolution: write_evolution_page,
+    Reproduction: lambda reproduction, folder: write_paper_page(reproduction),
+    TrainedNetwork: lambda trained, folder: write_training_page(folder),
+    WrittenAtlas: lambda atlas, folder: write_page(folder),
+}
 """Kind of result -> a page of its own, written into the study's folder."""
 
 
@@ -182,6 +193,11 @@ def draw(outcome: Outcome, folder: Path) -> Drawn:
         warnings = (f"no figure was drawn: {error}",)
     for name, figure in figures.items():
         write_figure(folder / f"{name}.png", figure, outcome.about)
-    page = PAGES.get(type(outcome.result))
-    pages = () if page is None else (page(outcome.result, folder),)
-    return Drawn(figures, pages, warnings)
+    page = write_result_page(outcome.result, folder)
+    return Drawn(figures, () if page is None else (page,), warnings)
+
+
+def write_result_page(result: Result, folder: Path) -> Path | None:
+    """Write the page of a result into its folder; None where results of this kind have none."""
+    write = PAGES.get(type(result))
+    return None if write is None else write(result, folder)

@@ -12,7 +12,7 @@ from convscope.experiments.claims import Claim, Judgement, Verdict
 from convscope.experiments.number_words import duration
 from convscope.experiments.paper.claims import claims_of
 from convscope.experiments.paper.plan import StageOutcome
-from convscope.experiments.paper.study import Reproduction
+from convscope.experiments.paper.reproduction import Reproduction
 from convscope.report.embedded_data import resource, template
 from convscope.report.figure_reference import shown
 from convscope.store.atomic import replace_file

@@ -135,7 +135,7 @@ def quiet() -> Iterator[None]:
 
 
 def write_figure(path: Path, figure: Figure, about: Mapping[str, Any]) -> None:
-    """Write a figure as PNG.
+    """Write a figure as PNG, and make the folders above it.
 
     Args:
         path: ends in .png.
@@ -146,4 +146,5 @@ def write_figure(path: Path, figure: Figure, about: Mapping[str, Any]) -> None:
     chunk.add_itxt("about", json.dumps(dict(about)))
     content = io.BytesIO()
     Image.open(io.BytesIO(figure_bytes(figure))).convert("RGB").save(content, "PNG", pnginfo=chunk)
+    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, content.getvalue())

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from convscope.distributed import ALONE, Ranks
-from convscope.progress import Progress, silent
+from convscope.execution import ONE_PROCESS, Execution
+from convscope.progress import silent
 from convscope.store.results import Arrays, Record, ResultStore
 
 __all__ = ["for_each", "made_together", "open_results"]
@@ -24,10 +25,8 @@ def for_each(
     make: Callable[[int], Result],
     results: ResultStore,
     keep: Callable[[str, Callable[[], Result]], Result],
+    how: Execution = ONE_PROCESS,
     *,
-    ranks: Ranks = ALONE,
-    progress: Progress | None = None,
-    what: str = "images",
     spread: bool = True,
 ) -> list[Result]:
     """Get the result of every item: read it if it is there, else make it, on all processes.
@@ -37,9 +36,8 @@ def for_each(
         make: makes the result of the item of a number; small, and picklable.
         results: where results are kept. Only the first process reads and writes there.
         keep: `results.record` or `results.arrays`.
-        ranks: process r of n makes the results r, r + n, ... of those that are not there.
-        progress: called with (what is counted, items done, items in all).
-        what: what `progress` is told that is counted.
+        how: process r of n makes the results r, r + n, ... of those that are not there; its
+            progress is told of images.
         spread: give the results to every process. Large ones may stay in the first one, which makes
             something small of them.
 
@@ -48,14 +46,14 @@ def for_each(
         not spread.
 
     Example:
-        >>> for_each(["a", "b"], measure, results, results.arrays, ranks=ranks)
+        >>> for_each(["a", "b"], measure, results, results.arrays, Execution(ranks=ranks))
     """
-    tell = progress or silent
+    ranks, tell = how.ranks, how.progress or silent
     missing = ranks.from_first(
         lambda: [number for number, name in enumerate(names) if not results.has(name)]
     )
     done = len(names) - len(missing)
-    tell(what, done, len(names))
+    tell("images", done, len(names))
     made: dict[int, Result] = {}
     for start in range(0, len(missing), ranks.count):
         shared = missing[start : start + ranks.count]
@@ -64,7 +62,7 @@ def for_each(
             assert result is not None
             made[number] = keep(names[number], lambda: result)  # noqa: B023 - called at once
         done += len(shared)
-        tell(what, done, len(names))
+        tell("images", done, len(names))
 
     def result_of(number: int) -> Result:
         """One item's result: made just now, or else read."""

@@ -7,13 +7,9 @@ from functools import reduce
 
 from torch import Tensor
 
-from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption
 from convscope.images.batches import Batch
-from convscope.images.image_set import ImageSet
-from convscope.images.preprocess import Preprocess
 from convscope.network.network import Network
-from convscope.progress import Progress
 from convscope.scan.engine import Scan
 from convscope.scan.observer import Observer
 from convscope.scan.topk import TopK, merge
@@ -96,22 +92,11 @@ class Strongest(Observer):
         }
 
 
-def strongest(
-    network: Network,
-    images: ImageSet,
-    preprocess: Preprocess,
-    activations: Mapping[str, str],
-    top: int,
-    *,
-    indices: Sequence[int] | None = None,
-    workers: int | None = None,
-    ranks: Ranks = ALONE,
-    progress: Progress | None = None,
-) -> dict[str, TopK]:
+def strongest(scan: Scan, activations: Mapping[str, str], top: int) -> dict[str, TopK]:
     """Find the strongest activations in one go: nothing is kept on the way.
 
     Args:
-        network, images, preprocess, indices, workers, ranks, progress: as `Scan` has them.
+        scan: the network, and the images.
         activations: layer -> the layer whose value is its activation.
         top: how many images each feature map keeps.
 
@@ -119,13 +104,11 @@ def strongest(
         A table by layer, on the CPU. Images that cannot be read are left out.
 
     Example:
-        >>> strongest(network, images, preprocess, {"conv5": "relu5"}, 9)["conv5"].image
+        >>> scan = Scan(network, images, preprocess)
+        >>> strongest(scan, {"conv5": "relu5"}, 9)["conv5"].image
     """
-    observer = Strongest(network, activations, top)
-    Scan(
-        network, images, preprocess, indices,
-        workers=workers, ranks=ranks, progress=progress,
-    ).run(observer)  # fmt: skip
+    observer = Strongest(scan.network, activations, top)
+    scan.run(observer)
     return {layer: table.to("cpu") for layer, table in observer.tables.items()}
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 from convscope.errors import BadData, FolderInUse
@@ -42,6 +42,7 @@ Record = dict[str, Any]
 """A JSON-able result."""
 Arrays = dict[str, "NDArray[Any]"]
 """A result of numbers or text, by name."""
+Kept = TypeVar("Kept", Record, Arrays)
 
 
 class ResultStore:
@@ -101,9 +102,8 @@ class ResultStore:
     def has(self, name: str) -> bool:
         """Whether the result of that name is there."""
         self._check_entered()
-        return self.folder is not None and any(
-            self._path(name, ending).exists() for ending in ("json", "npz")
-        )
+        paths = (self._path(name, ending) for ending in ("json", "npz"))
+        return any(path is not None and path.exists() for path in paths)
 
     def record(self, name: str, make: Callable[[], Record]) -> Record:
         """Return a JSON-able result: read it if it is there, else make and write it.
@@ -115,18 +115,7 @@ class ResultStore:
         Raises:
             BadData: The file that is there cannot be read.
         """
-        self._check_entered()
-        if self.folder is None:
-            return make()
-        path = self._path(name, "json")
-        try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            made = make()
-            write_json(path, made)
-            return made
-        except (OSError, ValueError) as error:
-            raise _damaged(path, error) from None
+        return self._kept(self._path(name, "json"), make, _read_record, write_json)
 
     def arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
         """Return a result of arrays: read it, bit for bit, if it is there, else make and write it.
@@ -138,26 +127,31 @@ class ResultStore:
         Raises:
             BadData: The file that is there cannot be read.
         """
-        self._check_entered()
-        if self.folder is None:
-            return make()
-        import numpy as np
+        return self._kept(self._path(name, "npz"), make, _read_arrays, _write_arrays)
 
-        path = self._path(name, "npz")
+    def _kept(
+        self,
+        path: Path | None,
+        make: Callable[[], Kept],
+        read: Callable[[Path], Kept],
+        write: Callable[[Path, Kept], None],
+    ) -> Kept:
+        """What a file holds, which is made and written if it is not there."""
+        self._check_entered()
+        if path is None:
+            return make()
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-                return {key: stored[key] for key in stored.files}
+            return read(path)
         except FileNotFoundError:
             made = make()
-            content = io.BytesIO()
-            np.savez_compressed(content, allow_pickle=False, **made)
-            replace_file(path, content.getvalue())
+            write(path, made)
             return made
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise _damaged(path, error) from None
+            raise BadData(f"{path} cannot be read ({error}): remove it, and resume") from None
 
-    def _path(self, name: str, ending: str) -> Path:
-        assert self.folder is not None
+    def _path(self, name: str, ending: str) -> Path | None:
+        if self.folder is None:
+            return None
         return self.folder / FOLDER / f"{quote(name, safe=' ,=@')}.{ending}"
 
     def _check_entered(self) -> None:
@@ -177,5 +171,20 @@ class ResultStore:
             )
 
 
-def _damaged(path: Path, error: Exception) -> BadData:
-    return BadData(f"{path} cannot be read ({error}): remove it, and resume")
+def _read_record(path: Path) -> Record:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _read_arrays(path: Path) -> Arrays:
+    import numpy as np
+
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+def _write_arrays(path: Path, arrays: Arrays) -> None:
+    import numpy as np
+
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    replace_file(path, content.getvalue())

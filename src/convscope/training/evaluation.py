@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption
-from convscope.images.preprocess import middle
+from convscope.images.fitting import middle
 from convscope.training.pictures import Pictures
 
 __all__ = ["CropScores", "evaluate", "ten_crops"]
@@ -43,7 +43,6 @@ def evaluate(
     size: int,
     *,
     crops: int = 1,
-    device: torch.device | str = "cpu",
     ranks: Ranks = ALONE,
 ) -> CropScores:
     """Compute a network's scores, in float32. The network's mode, training or not, is as before.
@@ -55,7 +54,6 @@ def evaluate(
         size: Height and width of the network's input, pixels.
         crops: 1, the middle; 10, the corners and the middle with their mirror images, whose
             softmax outputs are averaged (paper §3).
-        device: Where the network is.
         ranks: The processes that share the pictures; all of them get the same scores.
 
     Raises:
@@ -67,7 +65,7 @@ def evaluate(
     side = len(mean)
     if crops not in (1, 10) or (crops == 10 and side == size):
         raise BadOption(f"{crops} crops of {size} from {side} pixels: 1, or 10 of larger pictures")
-    trained, device = network.training, torch.device(device)
+    trained, device = network.training, next(network.parameters()).device
     network.eval()
     start, mean = middle(side, size), mean.to(device)
     sums = torch.zeros(3, dtype=torch.float64)

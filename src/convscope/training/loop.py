@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from convscope.display import Brief
-from convscope.distributed import ALONE, Ranks
+from convscope.distributed import Ranks
 from convscope.errors import BadData, FolderInUse, NonFinite
+from convscope.execution import ONE_PROCESS, Execution
 from convscope.images.datasets import ImageSet
 from convscope.models.architectures import Architecture, architecture_named, build
 from convscope.models.weights import about_network
@@ -63,11 +64,13 @@ class CheckpointPolicy:
         resume: Go on with the run in the folder, if there is one, of the same settings.
         every: Seconds between two states on disk, the most that a kill undoes; 0: every step.
         tensorboard: Also write curves for TensorBoard.
+        cache: A folder for the decoded pictures; None keeps them in memory.
     """
 
     resume: bool = False
     every: float = 300.0
     tensorboard: bool = False
+    cache: str | os.PathLike[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,32 +94,23 @@ class TrainingResult(Brief):
 
 def train(
     architecture: Architecture | str,
-    images: ImageSet,
-    validation: ImageSet,
+    data: tuple[ImageSet, ImageSet],
     recipe: Recipe,
     out: str | os.PathLike[str],
     *,
-    device: str | torch.device = "cpu",
-    workers: int = 0,
-    cache: str | os.PathLike[str] | None = None,
     keeping: CheckpointPolicy = CheckpointPolicy(),
-    ranks: Ranks = ALONE,
-    progress: Progress | None = None,
+    how: Execution = ONE_PROCESS,
 ) -> TrainingResult:
     """Train a network on labelled images and write the run into a folder (checkpoint.py).
 
     Args:
         architecture: The network, or its name; its number of classes is taken from the images.
-        images: The labelled images to learn from.
-        validation: Those to validate on, of the same classes.
+        data: The labelled images to learn from, and those to validate on, of the same classes.
         recipe: How to train.
         out: The folder of the run.
-        device: Where to compute.
-        workers: Threads that decode, or processes that render scenes.
-        cache: A folder for the decoded pictures; None keeps them in memory.
-        keeping: How the training's state is kept, and whether an earlier run goes on.
-        ranks: Which of several processes this is.
-        progress: Called with (what, done, total), in images, in the first process.
+        keeping: What is kept on disk, and whether an earlier run goes on.
+        how: Where to compute; threads that decode, or processes that render scenes; progress is in
+            images.
 
     Raises:
         FolderInUse: `out` holds something else, or a run of other settings; the first difference
@@ -128,11 +122,12 @@ def train(
 
     Example:
         images, validation = open_images("scenes:train"), open_images("scenes:val")
-        train("zfnet-small", images, validation, RECIPES["small"], "runs/small")
+        train("zfnet-small", (images, validation), RECIPES["small"], "runs/small")
     """
     if isinstance(architecture, str):
         architecture = architecture_named(architecture)
-    progress = progress if ranks.first else None
+    images, validation = data
+    ranks, how = how.ranks, replace(how, progress=how.told)
     existing = ranks.from_first(lambda: run_to_resume(out, resume=keeping.resume))
     if existing is not None and images.classes is not None:  # before anything is read
         wanted = _with_classes(architecture, recipe, len(images.classes))
@@ -142,15 +137,11 @@ def train(
 
     def load() -> TrainingData:
         return load_training_data(
-            architecture, images, validation, recipe,
-            workers=workers, cache=cache, progress=progress,
-        )  # fmt: skip
+            architecture, images, validation, recipe, cache=keeping.cache, how=how
+        )
 
-    lesson = ranks.in_turn(load) if cache is not None else load()
-    return train_on(
-        architecture, lesson, recipe, out,
-        device=device, keeping=keeping, ranks=ranks, progress=progress,
-    )  # fmt: skip
+    lesson = ranks.in_turn(load) if keeping.cache is not None else load()
+    return train_on(architecture, lesson, recipe, out, keeping=keeping, how=how)
 
 
 def train_on(
@@ -159,10 +150,8 @@ def train_on(
     recipe: Recipe,
     out: str | os.PathLike[str],
     *,
-    device: str | torch.device = "cpu",
     keeping: CheckpointPolicy = CheckpointPolicy(),
-    ranks: Ranks = ALONE,
-    progress: Progress | None = None,
+    how: Execution = ONE_PROCESS,
 ) -> TrainingResult:
     """Train as `train` does, on training data that is loaded already.
 
@@ -171,17 +160,15 @@ def train_on(
         lesson: The training data.
         recipe: How to train.
         out: The folder of the run.
-        device: Where to compute.
-        keeping: How the training's state is kept, and whether an earlier run goes on.
-        ranks: Which of several processes this is.
-        progress: Called with (what, done, total), in images, in the first process.
+        keeping: What is kept on disk, and whether an earlier run goes on.
+        how: Where to compute; progress is in images.
 
     Raises:
         FolderInUse: `out` holds something else, or a run of other settings.
         BadData: The data has one class only.
         NonFinite: The loss became NaN or infinite.
     """
-    device = torch.device(device)
+    device, ranks = torch.device(how.device), how.ranks
     sized = _with_classes(architecture, recipe, len(lesson.pictures.classes))
     wanted = _new_run(sized, lesson, recipe, device, ranks)
     existing = ranks.from_first(lambda: run_to_resume(out, resume=keeping.resume))
@@ -195,7 +182,7 @@ def train_on(
     teacher = Trainer(network, lesson, recipe, device, ranks)
     with claim_run(out) if ranks.first else nullcontext(), _generators_kept(device):
         folder = RunFolder(Path(out), wanted, lesson.preprocess) if ranks.first else None
-        loop = _TrainingLoop(teacher, folder, keeping, progress if ranks.first else None)
+        loop = _TrainingLoop(teacher, folder, keeping, how.told)
         return loop.run(Path(out))
 
 

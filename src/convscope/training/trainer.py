@@ -125,7 +125,7 @@ class Trainer:
         lesson = self.lesson
         return evaluate(
             self.network, lesson.validation, lesson.mean, self.feed.size,
-            crops=crops, device=self.device, ranks=self.ranks,
+            crops=crops, ranks=self.ranks,
         )  # fmt: skip
 
     def _forward(self, images: Tensor) -> Tensor:

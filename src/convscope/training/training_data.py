@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from convscope.errors import BadData
+from convscope.execution import ONE_PROCESS, Execution
 from convscope.images.datasets import ImageSet
-from convscope.images.preprocess import Fit, Preprocess, middle
+from convscope.images.fitting import Fit, middle
+from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import Architecture
-from convscope.progress import Progress
 from convscope.training.cache import cached_pictures
 from convscope.training.pictures import Pictures, load_pictures, mean_picture, view_of
 from convscope.training.recipe import Recipe
@@ -43,9 +44,8 @@ def load_training_data(
     validation: ImageSet,
     recipe: Recipe,
     *,
-    workers: int = 0,
     cache: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    how: Execution = ONE_PROCESS,
 ) -> TrainingData:
     """Decode or render both sets, for any number of trainings with that input size and cropping.
 
@@ -54,10 +54,9 @@ def load_training_data(
         images: The labelled images to learn from.
         validation: Those to validate on, of the same classes.
         recipe: Says whether pictures are cropped or stretched.
-        workers: Threads that decode, or processes that render scenes.
         cache: A folder for the decoded pictures, which are then read from disk (cache.py); None
             keeps them in memory.
-        progress: Called with (what, done, total).
+        how: Threads that decode, or processes that render scenes, and who is told of it.
 
     Raises:
         BadData: There are images without labels, or the classes of the two sets differ.
@@ -71,9 +70,10 @@ def load_training_data(
     seen = Preprocess(architecture.input_shape, Scaling.PAPER, fit)
 
     def load(chosen: ImageSet) -> Pictures:
+        workers = how.workers or 0
         if cache is None:
-            return load_pictures(chosen, *view_of(seen), workers=workers, progress=progress)
-        return cached_pictures(chosen, seen, cache, workers=workers, progress=progress)
+            return load_pictures(chosen, *view_of(seen), workers=workers, progress=how.progress)
+        return cached_pictures(chosen, seen, cache, workers=workers, progress=how.progress)
 
     pictures, tests = load(images), load(validation)
     mean = pictures.mean if pictures.mean is not None else mean_picture(pictures.pixels)

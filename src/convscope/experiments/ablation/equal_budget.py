@@ -14,6 +14,7 @@ import torch
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption, NonFinite
+from convscope.execution import Execution
 from convscope.experiments.ablation.claims import Judged, judge
 from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import (
@@ -123,8 +124,8 @@ def ablate(
     architecture = architecture.with_classes(len(lesson.pictures.classes))
     plan = planned(architecture, variants)
     with TrainingRunner.of(
-        architecture, recipe, lesson, out, trainings=len(plan) * len(seeds),
-        device=device, progress=progress, resume=resume, ranks=ranks,
+        architecture, recipe, lesson, out,
+        resume=resume, how=Execution(device, ranks=ranks, progress=progress),
     ) as runner:  # fmt: skip
         done = _outcomes(runner, plan, [replace(recipe, seed=s, keep_epochs=()) for s in seeds])
     rows = tuple(_row(architecture, variant, made, done) for variant, made in plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +22,8 @@ from convscope.version import __version__
 
 if TYPE_CHECKING:
     from convscope.experiments.ablation.variants import Variant
+    from convscope.models.architectures import Architecture
+    from convscope.training.recipe import Recipe
     from convscope.training.training_data import TrainingData
 
 __all__ = ["AblateStudy", "Varying"]
@@ -103,8 +105,8 @@ class AblateStudy(Study):
     ]
     val: ValOption = None
     cache: CacheOption = None
-    varying: Varying = field(default_factory=Varying)
     learning: RecipeOptions = field(default_factory=RecipeOptions)
+    varying: Varying = field(default_factory=Varying)
 
     def preview(self, context: Context) -> Preview | None:
         if not self.learning.show_recipe:
@@ -112,25 +114,36 @@ class AblateStudy(Study):
         return recipe_preview(choose_recipe(self.learning, self.arch, self.data, context.running))
 
     def run(self, context: Context) -> Outcome:
-        from convscope.experiments.ablation.equal_budget import ablate, planned
+        from convscope.experiments.ablation.equal_budget import ablate
         from convscope.models.architectures import architecture_named
-        from convscope.training.training_data import load_training_data
 
         assert context.out is not None
         running, ranks = context.running, context.together()
         recipe = choose_recipe(self.learning, self.arch, self.data, running)
         architecture, variants = architecture_named(self.arch), self.varying.rows()
-        plan = planned(architecture, variants)
-        images, validation = open_training_images(self.data, self.val, architecture, running.seed)
+        lesson = context.lesson or self._read(architecture, recipe, context)
         seeds = range(recipe.seed, recipe.seed + self.varying.seeds)
-        trainings = len(plan) * len(seeds)
+        ablation = ablate(
+            architecture, lesson, recipe, context.out, variants=variants, seeds=seeds,
+            device=context.device, progress=context.progress, resume=context.resume, ranks=ranks,
+        )  # fmt: skip
+        return Outcome(ablation, {"convscope": __version__, "device": str(context.device)})
+
+    def _read(self, architecture: Architecture, recipe: Recipe, context: Context) -> TrainingData:
+        """Open and read what is learned, and say what is planned."""
+        from convscope.experiments.ablation.equal_budget import planned
+        from convscope.training.training_data import load_training_data
+
+        running = context.running
+        plan, seeds = planned(architecture, self.varying.rows()), self.varying.seeds
+        images, validation = open_training_images(self.data, self.val, architecture, running.seed)
         context.facts(
             {
                 "network": self.arch,
                 "images": f"{images.spec}: {len(images)}",
                 "val": f"{validation.spec}: {len(validation)}",
                 "recipe": describe(recipe),
-                "trainings": f"{trainings}: {len(plan)} variants, {len(seeds)} seeds",
+                "trainings": f"{len(plan) * seeds}: {len(plan)} variants, {seeds} seeds",
                 "device": str(context.device),
             }
         )
@@ -138,12 +151,7 @@ class AblateStudy(Study):
         def load() -> TrainingData:
             return load_training_data(
                 architecture, images, validation, recipe,
-                workers=workers_or(running), cache=self.cache, progress=context.progress,
+                cache=self.cache, how=replace(context.execution, workers=workers_or(running)),
             )  # fmt: skip
 
-        lesson = load() if self.cache is None else ranks.in_turn(load)
-        ablation = ablate(
-            architecture, lesson, recipe, context.out, variants=variants, seeds=seeds,
-            device=context.device, progress=context.progress, resume=context.resume, ranks=ranks,
-        )  # fmt: skip
-        return Outcome(ablation, {"convscope": __version__, "device": str(context.device)})
+        return load() if self.cache is None else context.together().in_turn(load)

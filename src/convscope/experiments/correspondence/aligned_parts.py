@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.errors import BadData, BadImage, BadOption
+from convscope.images.fitting import Fit
 from convscope.images.image_set import ImageSet
 from convscope.images.parts import Edges, Marked, Place
 from convscope.images.placing import placing
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.preprocess import Preprocess
 from convscope.images.raster import AnyPicture, Raster
 
 __all__ = ["CROP", "AlignedParts", "align_parts"]

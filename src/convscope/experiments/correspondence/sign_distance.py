@@ -21,6 +21,7 @@ from torch import Tensor
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, BadOption, NonFinite
+from convscope.execution import Execution
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.result import Alike, Baseline, Correspondence
 from convscope.geometry.box import Box
@@ -28,7 +29,7 @@ from convscope.methods.occluder import Fill, covered, fill_planes
 from convscope.network.feature_layers import last_hidden_layer
 from convscope.network.from_export import INPUT
 from convscope.network.network import Network
-from convscope.progress import Progress
+from convscope.progress import Progress, counted_as
 from convscope.scan.items import for_each, open_results
 from convscope.stats import interval, left_out
 from convscope.store.fingerprint import array_fingerprint
@@ -121,7 +122,7 @@ def correspond(
     with open_results(out, settings, resume=resume, ranks=ranks) as results:
         signs = for_each(
             [f"picture {number}" for number in range(count)], changed, results, results.arrays,
-            ranks=ranks, progress=progress, what="pictures", spread=False,
+            Execution(ranks=ranks, progress=counted_as(progress, "pictures")), spread=False,
         )  # fmt: skip
     rows = np.random.default_rng((seed, 1)).integers(0, places, (draws, count))
     found = ranks.from_first(

@@ -88,10 +88,8 @@ class CorrespondStudy(Study):
     ] = 24
 
     def check(self) -> None:
-        if self.points is not None:
-            split_names(self.points, "--points")
-        if self.layers is not None:
-            split_names(self.layers, "--layers")
+        split_names(self.points, "--points")
+        split_names(self.layers, "--layers")
 
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.correspondence.aligned_parts import align_parts
@@ -107,7 +105,7 @@ class CorrespondStudy(Study):
             images,
             marked_images(images, self.parts, subject=self.subject),
             preprocess,
-            parts=None if self.points is None else split_names(self.points, "--points"),
+            parts=split_names(self.points, "--points"),
             crop=self.crop or None,
             count=self.count,
         )
@@ -116,7 +114,7 @@ class CorrespondStudy(Study):
             session.network,
             pictures,
             fill=preprocess.fill(FILL),
-            layers=None if self.layers is None else split_names(self.layers, "--layers"),
+            layers=split_names(self.layers, "--layers"),
             size=self.size,
             places=self.places,
             seed=session.seed,
@@ -125,13 +123,8 @@ class CorrespondStudy(Study):
             ranks=context.together(),
             progress=context.progress,
         )
-        return Outcome(
-            correspondence,
-            about={**session.record(), "images": images.spec, "fill": FILL},
-            subtitle=f"{session.title()} · {images.spec} · {correspondence.cover()}",
-            classes=session.model.classes,
-            random_weights=session.model.random_weights,
-        )
+        subtitle = f"{images.spec} · {correspondence.cover()}"
+        return Outcome.on(session, correspondence, subtitle, images=images.spec, fill=FILL)
 
 
 def _facts(spec: str, pictures: AlignedParts) -> str:

@@ -16,9 +16,9 @@ from torch import Tensor
 from convscope.errors import BadInput, BadModel, NonFinite, NoSuchLayer
 from convscope.experiments.diagnosis.filters import filter_spectrum, folded, strength_of, twins_of
 from convscope.experiments.diagnosis.findings import Finding, Severity, findings_of
-from convscope.experiments.diagnosis.layer import Folding, LayerDiagnosis
+from convscope.experiments.diagnosis.layer import LayerDiagnosis, StrideAliasing
 from convscope.experiments.diagnosis.responses import (
-    Responses,
+    ResponseTally,
     Tally,
     measured_folding,
     unsteadiness,
@@ -110,7 +110,7 @@ def diagnose(
         if not network.nodes[name].tensors["weight"].isfinite().all():
             raise NonFinite(f"layer {name} holds NaN or infinite weights")
     activations = {name: network.activation(name) for name in names}
-    responses = Responses(network, activations.values())
+    responses = ResponseTally(network, activations.values())
     few: Tensor | None = None
     skipped: tuple[tuple[int, str, str], ...] = ()
     if isinstance(images, Scan):
@@ -141,7 +141,7 @@ def diagnose(
 def _see(
     network: Network,
     batches: Iterable[Tensor],
-    responses: Responses,
+    responses: ResponseTally,
     seen: Callable[[int], None],
 ) -> Tensor:
     """Show batches to the responses. Returns the first images, STEADY_IMAGES at most."""
@@ -172,9 +172,9 @@ def _diagnosed(
     strided = max(node.settings["stride"]) > 1
     folding = None
     if measured is not None:
-        folding = Folding(tuple(measured.tolist()), measured=True)
+        folding = StrideAliasing(tuple(measured.tolist()), measured=True)
     elif first and strided:
-        folding = Folding(tuple(folded(node).tolist()), measured=False)
+        folding = StrideAliasing(tuple(folded(node).tolist()), measured=False)
     steady = moved is not None and not moved.isnan().all()
     channels, height, width = node.shape
     return LayerDiagnosis(

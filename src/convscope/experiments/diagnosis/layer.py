@@ -8,11 +8,11 @@ from convscope.experiments.diagnosis.filters import Spectrum, Strength, Twins
 from convscope.experiments.diagnosis.responses import Activity
 from convscope.record import Record
 
-__all__ = ["Folding", "LayerDiagnosis"]
+__all__ = ["LayerDiagnosis", "StrideAliasing"]
 
 
 @dataclass(frozen=True)
-class Folding(Record):
+class StrideAliasing(Record):
     """How much of a strided layer's answer its stride folds over.
 
     Attributes:
@@ -59,5 +59,5 @@ class LayerDiagnosis(Record):
     strength: Strength
     twins: Twins
     spectrum: Spectrum | None
-    folding: Folding | None
+    folding: StrideAliasing | None
     activity: Activity | None

@@ -35,6 +35,14 @@ _PANEL = "Trying the remedy"
 class TryOptions:
     """The loop closed: change the architecture as the findings ask, and train again."""
 
+    val: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help=VALIDATION,
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
     try_: Annotated[
         bool,
         typer.Option(
@@ -44,14 +52,12 @@ class TryOptions:
             rich_help_panel=_PANEL,
         ),
     ] = False
-    val: Annotated[
-        str | None,
+    notes: Annotated[
+        bool,
         typer.Option(
-            metavar="DATA",
-            help=VALIDATION,
-            rich_help_panel=_PANEL,
+            "--notes", help="Act on notes, too, not on faults alone.", rich_help_panel=_PANEL
         ),
-    ] = None
+    ] = False
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -76,12 +82,6 @@ class TryOptions:
             min=1, metavar="N", help="Overrides the recipe's value.", rich_help_panel=_PANEL
         ),
     ] = None
-    notes: Annotated[
-        bool,
-        typer.Option(
-            "--notes", help="Act on notes, too, not on faults alone.", rich_help_panel=_PANEL
-        ),
-    ] = False
 
 
 def check_trial(trying: TryOptions, model: str, data: str | None, against: str | None) -> None:
@@ -140,7 +140,7 @@ def run_trial(
     Returns:
         The trial, and the validation images, as they are called.
     """
-    from convscope.experiments.diagnosis.trial import try_remedies
+    from convscope.experiments.diagnosis.trial import TrialPlan, try_remedies
 
     architecture, recipe = _start(model, data, context.running, trying)
     images, validation = open_training_images(data, trying.val, architecture, context.running.seed)
@@ -153,13 +153,13 @@ def run_trial(
             "device": str(device),
         }
     )
+    plan = TrialPlan(
+        architecture, recipe, findings, trying.notes, range(recipe.seed, recipe.seed + seeds)
+    )
+    how = replace(context.execution, workers=workers_or(context.running))
     trial = try_remedies(
-        architecture, recipe, images, validation, findings=findings,
-        notes=trying.notes, seeds=range(recipe.seed, recipe.seed + seeds),
-        out=context.out, resume=context.resume, device=device,
-        workers=workers_or(context.running), progress=context.progress,
-        ranks=context.together(),
-    )  # fmt: skip
+        plan, (images, validation), out=context.out, resume=context.resume, how=how
+    )
     return trial, validation.spec
 
 

@@ -27,7 +27,7 @@ from convscope.scan.observer import Observer
 from convscope.scan.strongest import as_maps
 
 __all__ = [
-    "Activity", "Responses", "Tally", "interpolation", "is_rectified", "measured_folding",
+    "Activity", "ResponseTally", "Tally", "interpolation", "is_rectified", "measured_folding",
     "unsteadiness",
 ]  # fmt: skip
 
@@ -151,7 +151,7 @@ class Tally:
         )
 
 
-class Responses(Observer):
+class ResponseTally(Observer):
     """A tally of every activation, over all images of a scan.
 
     Args:

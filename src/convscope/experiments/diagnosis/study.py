@@ -79,7 +79,6 @@ class DiagnoseStudy(Study):
 
     model: ModelArgument
     reading: Reading = field(default_factory=Reading)
-    trying: TryOptions = field(default_factory=TryOptions)
     against: Annotated[
         str | None, typer.Option(metavar="MODEL2", help="A second network, beside the first.")
     ] = None
@@ -98,6 +97,7 @@ class DiagnoseStudy(Study):
             min=1, metavar="N", help="Images of DATA to use, spread evenly over it. Default: all."
         ),
     ] = None
+    trying: TryOptions = field(default_factory=TryOptions)
 
     def check(self) -> None:
         if self.images is not None and self.data is None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convscope.distributed import ALONE, Ranks
+from convscope.execution import ONE_PROCESS, Execution
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined, examine
 from convscope.experiments.diagnosis.findings import Finding
@@ -25,11 +26,10 @@ from convscope.experiments.training_runner import (
     measured,
     spread,
 )
+from convscope.images.fitting import middle
 from convscope.images.image_set import ImageSet
-from convscope.images.preprocess import middle
 from convscope.models.architectures import Architecture
 from convscope.models.zoo import open_model
-from convscope.progress import Progress
 from convscope.stats import Estimate, mean_of
 from convscope.training.loop import TrainingData, TrainingResult, load_training_data
 from convscope.training.recipe import Recipe
@@ -120,73 +120,80 @@ class Trial:
         }
 
 
+@dataclass(frozen=True)
+class TrialPlan:
+    """What a trial of the remedies trains.
+
+    Attributes:
+        architecture, recipe: of the network as it is.
+        findings: what asks for the remedies; None diagnoses the first network that is trained.
+        notes: act on notes, too, not on faults alone.
+        seeds: a training of each network from each.
+    """
+
+    architecture: Architecture
+    recipe: Recipe
+    findings: Sequence[Finding] | None = None
+    notes: bool = False
+    seeds: Sequence[int] = (0, 1, 2)
+
+    def remedied(self, findings: Sequence[Finding]) -> Change:
+        """What these findings change."""
+        return remedied(self.architecture, self.recipe, findings, notes=self.notes)
+
+
 def try_remedies(
-    architecture: Architecture,
-    recipe: Recipe,
-    images: ImageSet,
-    validation: ImageSet,
+    plan: TrialPlan,
+    data: tuple[ImageSet, ImageSet],
     *,
-    findings: Sequence[Finding] | None = None,
-    notes: bool = False,
-    seeds: Sequence[int] = (0, 1, 2),
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    device: str | torch.device = "cpu",
-    workers: int = 0,
-    progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    how: Execution = ONE_PROCESS,
 ) -> Trial:
     """Train a network as it is and with the remedies, and compare.
 
     Where no remedy can be applied, there is nothing to compare, and nothing (more) is trained.
 
     Args:
-        architecture, recipe: of the network as it is.
-        images, validation: to learn from, and to test on.
-        findings: what asks for the remedies; None diagnoses the first network that was trained
-            here.
-        notes: act on notes, too, not on faults alone.
-        seeds: a training of each network from each.
+        plan: what is trained.
+        data: the images to learn from, and to test on.
         out: a folder that keeps every finished training, so that an interrupted trial goes on with
             `resume`.
-        device: where this process trains.
-        workers: processes or threads that read the images.
-        progress: in images learned, over all trainings, and in trainings.
-        ranks: the processes that share the trainings; each is made by one of them.
+        resume: go on with the trial in that folder.
+        how: each training is made by one of the processes; progress is in images learned, over all
+            trainings, and in trainings.
 
     Raises:
         BadOption: no seed, or one given twice.
         FolderInUse, BadData, NonFinite: as `train` and `ResultStore`.
     """
+    architecture, findings, seeds = plan.architecture, plan.findings, plan.seeds
     check_seeds(seeds)
     if findings is not None:
-        change = remedied(architecture, recipe, findings, notes=notes)
+        change = plan.remedied(findings)
         if not change.applied:
             return Trial(change, architecture, tuple(findings), (), ())
-    lesson = load_training_data(
-        architecture, images, validation, recipe, workers=workers, progress=progress
-    )
-    recipe = replace(recipe, seed=seeds[0])
-    with TrainingRunner.of(
-        architecture, recipe, lesson, out, trainings=2 * len(seeds),
-        device=device, progress=progress, resume=resume, ranks=ranks,
-    ) as runner:  # fmt: skip
-        first, examined = _attempts(runner, architecture, [recipe]), None
+    lesson = load_training_data(architecture, *data, plan.recipe, how=how)
+    plan = replace(plan, recipe=replace(plan.recipe, seed=seeds[0]))
+    recipe = plan.recipe
+    with TrainingRunner.of(architecture, recipe, lesson, out, resume=resume, how=how) as runner:
+        attempts = partial(_attempts, runner, of=2 * len(seeds))
+        first, examined = attempts(architecture, [recipe]), None
         if findings is None:
-            examined = ranks.from_first(lambda: _examined(runner, architecture, recipe))
+            examined = how.ranks.from_first(lambda: _examined(runner, architecture, recipe))
             findings = examined.diagnosis.findings
-        change, asked = remedied(architecture, recipe, findings, notes=notes), tuple(findings)
+        change, asked = plan.remedied(findings), tuple(findings)
         if not change.applied:
             return Trial(change, architecture, asked, first, (), examined)
         untried = [replace(recipe, seed=seed) for seed in seeds[1:]]
-        before = (*first, *_attempts(runner, architecture, untried))
+        before = (*first, *attempts(architecture, untried))
         remedies = [replace(change.recipe, seed=seed) for seed in seeds]
-        after = _attempts(runner, change.architecture, remedies)
+        after = attempts(change.architecture, remedies)
     return Trial(change, architecture, asked, before, after, examined)
 
 
 def _attempts(
-    runner: TrainingRunner, architecture: Architecture, recipes: Sequence[Recipe]
+    runner: TrainingRunner, architecture: Architecture, recipes: Sequence[Recipe], *, of: int
 ) -> tuple[Attempt, ...]:
     """A network that is trained by each recipe and diagnosed, once for every recipe and seed."""
     names = [_name(architecture, recipe) for recipe in recipes]
@@ -196,7 +203,7 @@ def _attempts(
         attempt, _ = attempted(done, runner.lesson, runner.device)
         return {"attempt": attempt.to_dict()}
 
-    return tuple(Attempt.from_dict(found["attempt"]) for found in runner.each(names, made))
+    return tuple(Attempt.from_dict(found["attempt"]) for found in runner.each(names, made, of=of))
 
 
 def _examined(runner: TrainingRunner, architecture: Architecture, recipe: Recipe) -> Examined:

@@ -15,15 +15,17 @@ from torch import Tensor
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, BadModel, BadOption
+from convscope.execution import Execution
 from convscope.experiments.ensemble.combined import Chances, Scoring, combine
 from convscope.experiments.ensemble.outputs import chances_of
 from convscope.experiments.ensemble.result import Ensemble
+from convscope.images.fitting import Fit
 from convscope.images.image_set import ImageSet
-from convscope.images.preprocess import Fit, Preprocess
+from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convnet
 from convscope.models.weights import module_sha256
 from convscope.models.zoo import Model, open_model
-from convscope.progress import Progress, named
+from convscope.progress import Progress, counted_as, named
 from convscope.scan.items import for_each, open_results
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.results import Arrays
@@ -114,7 +116,7 @@ def ensemble(
         answers = for_each(
             [f"network {number}" for number in range(len(opened))], answered,
             results, results.arrays,
-            ranks=ranks, progress=progress, what="networks", spread=False,
+            Execution(ranks=ranks, progress=counted_as(progress, "networks")), spread=False,
         )  # fmt: skip
     kinds, labels = _kinds(names, opened), decoded.labels()
     groups = _groups(names, kinds)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from convscope.errors import BadModel, UnsupportedOp
 from convscope.experiments.ensemble.combined import Chances
-from convscope.images.preprocess import Fit, Preprocess, middle
+from convscope.images.fitting import Fit, middle
+from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import Head
 from convscope.models.architectures import Convnet
 from convscope.models.zoo import Model

@@ -70,14 +70,13 @@ class EvolveStudy(Study):
 
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.evolution.growth import evolve
-        from convscope.images.datasets import open_images
         from convscope.methods.rules import rules_named
         from convscope.training.checkpoint import read_run
 
         running, device = context.running, context.device
         folder = Path(self.run_folder.removeprefix("run:")).expanduser()
         told = read_run(folder)
-        images = open_images(self.data, size=told.architecture.input_size, seed=running.seed)
+        images = context.images(self.data, size=told.architecture.input_size)
         context.facts(
             {
                 "run": f"{folder}: {told.architecture.name}, {told.status}",
@@ -89,7 +88,7 @@ class EvolveStudy(Study):
         evolution = evolve(
             folder,
             images,
-            layers=None if self.layers is None else split_names(self.layers, "--layers"),
+            layers=split_names(self.layers, "--layers"),
             maps=self.maps,
             measured=self.measured,
             epochs=None

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData, BadOption, NonFinite
+from convscope.execution import Execution
 from convscope.experiments.invariance.transforms import (
     SMALL,
     Moving,
@@ -33,7 +34,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import Head
 from convscope.network.feature_layers import last_hidden_layer, last_scores_without_places
 from convscope.network.network import Network
-from convscope.progress import Progress, scaled
+from convscope.progress import Progress, counted_as, scaled
 from convscope.scan.items import for_each, open_results
 from convscope.stats import Estimate, mean_of
 from convscope.store.fingerprint import array_fingerprint
@@ -275,7 +276,7 @@ def invariance(
         seen = for_each(
             [f"picture {number}" for number in range(len(moving))], moved,
             results, results.arrays,
-            ranks=ranks, progress=scaled(progress, total), what="moved images",
+            Execution(ranks=ranks, progress=counted_as(scaled(progress, total), "moved images")),
         )  # fmt: skip
         apart = partial(_apart, network, preprocess, names, base, others)
         between = ranks.from_first(lambda: results.record("apart", apart))

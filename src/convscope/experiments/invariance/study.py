@@ -65,8 +65,7 @@ class InvarianceStudy(Study):
     ] = 10
 
     def check(self) -> None:
-        if self.layers is not None:
-            split_names(self.layers, "--layers")
+        split_names(self.layers, "--layers")
 
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.invariance.curves import first_and_last, invariance
@@ -77,7 +76,7 @@ class InvarianceStudy(Study):
         network, preprocess = session.network, session.model.preprocess
         samples, others = open_samples(session, self.images, self.count, OTHERS)
         given = self.images[0] if len(self.images) == 1 else f"{len(self.images)} pictures"
-        names = split_names(self.layers, "--layers") if self.layers else first_and_last(network)
+        names = split_names(self.layers, "--layers") or first_and_last(network)
         context.facts(
             {
                 **session.facts(),
@@ -98,10 +97,4 @@ class InvarianceStudy(Study):
             ranks=context.together(),
             progress=context.progress,
         )
-        return Outcome(
-            result,
-            about={**session.record(), "images": self.images, "edges": EDGES},
-            subtitle=f"{session.title()} · {given}",
-            classes=session.model.classes,
-            random_weights=session.model.random_weights,
-        )
+        return Outcome.on(session, result, given, images=self.images, edges=EDGES)

@@ -9,7 +9,7 @@ from typing import Any
 from convscope.experiments.claims import Judgement
 from convscope.record import Record
 
-__all__ = ["FULL", "QUICK", "Budget", "StageOutcome", "Table"]
+__all__ = ["FULL", "QUICK", "Budget", "PaperTable", "StageOutcome"]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ QUICK = Budget(
 
 
 @dataclass(frozen=True)
-class Table(Record):
+class PaperTable(Record):
     """Our numbers beside the paper's.
 
     Attributes:
@@ -201,7 +201,7 @@ class StageOutcome(Record):
     seconds: float
     command: str
     judgements: Mapping[str, Judgement]
-    table: Table | None = None
+    table: PaperTable | None = None
     pictures: tuple[tuple[str, str], ...] = ()
     pages: tuple[tuple[str, str], ...] = ()
     words: tuple[str, ...] = ()
@@ -224,8 +224,8 @@ class StageOutcome(Record):
         )
 
 
-def _table(values: Mapping[str, Any]) -> Table:
-    return Table(tuple(values["head"]), tuple(map(tuple, values["rows"])), values["note"])
+def _table(values: Mapping[str, Any]) -> PaperTable:
+    return PaperTable(tuple(values["head"]), tuple(map(tuple, values["rows"])), values["note"])
 
 
 def _pairs(values: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:

@@ -10,12 +10,15 @@ from pathlib import Path
 import torch
 
 from convscope.errors import BadData, BadOption
+from convscope.execution import Execution
 from convscope.experiments.ablation.variants import TABLE2
 from convscope.experiments.evolution.kept import kept_epochs
+from convscope.experiments.learning import options_for
 from convscope.experiments.options import Device, Running
 from convscope.experiments.paper.plan import Budget
 from convscope.experiments.session import Session
 from convscope.experiments.study import Context, Outcome, Study
+from convscope.experiments.train import Storing, TrainedNetwork, TrainStudy
 from convscope.experiments.training_runner import KEEPING
 from convscope.images.datasets import open_images, split_folders
 from convscope.images.image_set import ImageSet
@@ -25,7 +28,7 @@ from convscope.models.architectures import Architecture, architecture_named
 from convscope.models.zoo import Model, open_model
 from convscope.progress import Progress, named
 from convscope.training.checkpoint import WEIGHTS, read_run
-from convscope.training.loop import TrainingResult, train_on
+from convscope.training.loop import TrainingResult
 from convscope.training.recipe import PHOTOS, SMALL, Recipe
 from convscope.training.training_data import TrainingData, load_training_data
 
@@ -146,11 +149,19 @@ class RunContext:
 
     def some(self, images: ImageSet, most: int | None) -> ImageSet:
         """At most so many images of a set, evenly over it; of scenes the first."""
-        if most is None or len(images) <= most:
-            return images
-        if self.scenes:
-            return self.images(f"{images.spec.rpartition(':')[0]}:{most}")
-        return subset_images(images, evenly(len(images), most))
+        found = images
+        if most is not None and len(images) > most:
+            if self.scenes:
+                found = self.images(f"{images.spec.rpartition(':')[0]}:{most}")
+            else:
+                found = subset_images(images, evenly(len(images), most))
+        self._sets[found.spec] = found
+        return found
+
+    @cached_property
+    def _sets(self) -> dict[str, ImageSet]:
+        """DATA -> the set, of those that were chosen from here: studies need not open them anew."""
+        return {}
 
     def architecture(self, name: str) -> Architecture:
         """By the plan's name."""
@@ -188,8 +199,13 @@ class RunContext:
         """All networks of the plan learn from it: their inputs are of one size."""
         return load_training_data(
             self.architecture("zfnet"), self.train, self.val, self.recipe("zfnet", self.seed),
-            workers=self.workers, progress=self.progress,
+            how=self.execution,
         )  # fmt: skip
+
+    @property
+    def execution(self) -> Execution:
+        """How everything is computed here."""
+        return Execution(self.device, self.workers, progress=self.progress)
 
     @property
     def seeds(self) -> range:
@@ -212,34 +228,45 @@ class RunContext:
         """How often ZFNet's training from that seed scaled a filter back; it is finished."""
         return sum(epoch.renormalised for epoch in read_run(self.run("zfnet", seed)).history)
 
+    def training(self, name: str) -> TrainStudy:
+        """The training of a network of the plan, declared; of `wide` it is ZFNet's."""
+        return TrainStudy(
+            ARCHITECTURES[name], self.train.spec, self.val.spec,
+            learning=options_for(self.recipe(name, self.seed), self.base),
+        )  # fmt: skip
+
     def learned(self, name: str, seed: int) -> TrainingResult:
         """The finished training, begun or gone on with where it is not."""
         what = f"{name}, seed {seed} of {self.seeds[0]} to {self.seeds[-1]}"
-        return self.learn(
-            self.architecture(name), self.recipe(name, seed), self.run(name, seed), what
-        )
+        folder = self.run(name, seed)
+        if name == "wide":  # no --arch names it
+            return self.learn(self.architecture(name), self.recipe(name, seed), folder, what)
+        context = self._learning(folder, what)
+        running = replace(self.running, seed=seed)
+        return _run_of(_kept(self.training(name)).run(replace(context, running=running)))
 
     def learn(
-        self,
-        architecture: Architecture,
-        recipe: Recipe,
-        folder: Path,
-        what: str,
-        lesson: TrainingData | None = None,
+        self, architecture: Architecture, recipe: Recipe, folder: Path, what: str
     ) -> TrainingResult:
-        """Train any network, or take the training up where it stopped.
+        """Train a network that no study names, or take its training up where it stopped.
 
         Args:
             architecture: The network.
             recipe: What it is trained with.
             folder: The run.
             what: What the training is called in progress.
-            lesson: What it learns from; None: what all networks learn from.
         """
-        return train_on(
-            architecture, lesson or self.lesson, recipe, folder,
-            device=self.device, keeping=KEEPING, progress=self.say(what),
-        )  # fmt: skip
+        context = self._learning(folder, what)
+        return _run_of(_kept(TrainStudy()).train(architecture, recipe, context))
+
+    def learn_else(
+        self, study: TrainStudy, lesson: TrainingData, folder: Path, what: str
+    ) -> TrainingResult:
+        """Train as a study says, on other images than all networks of the plan."""
+        return _run_of(_kept(study).run(replace(self._learning(folder, what), lesson=lesson)))
+
+    def _learning(self, folder: Path, what: str) -> Context:
+        return replace(self.context(folder, what=what), lesson=self.lesson)
 
     def run(self, name: str, seed: int | None = None) -> Path:
         """The folder of a training."""
@@ -294,18 +321,22 @@ class RunContext:
             beside: the folder of its features and trainings; None is `out`.
             what: for `progress`, which part of the stage this is.
         """
-        sessions = [self.session(name) for name in networks]
+        context = self.context(out, networks=networks, what=what)
         study.check()
-        return study.run(
-            Context(
-                out,
-                self.running,
-                resume=True,
-                progress=self.say(what) if what else self.progress,
-                opened={session.model.spec: session for session in sessions},
-                sets={each.spec: each for each in (self.train, self.val)},
-                beside=beside,
-            )
+        return study.run(replace(context, beside=beside))
+
+    def context(
+        self, out: Path | None = None, *, networks: Sequence[str] = (), what: str = ""
+    ) -> Context:
+        """Where and how a study runs here, with what is open; the arguments are those of `do`."""
+        sessions = [self.session(name) for name in networks]
+        return Context(
+            out,
+            self.running,
+            resume=True,
+            progress=self.say(what) if what else self.progress,
+            opened={session.model.spec: session for session in sessions},
+            sets=dict(self._sets),
         )
 
     @property
@@ -317,3 +348,12 @@ class RunContext:
     def say(self, what: str) -> Progress | None:
         """Progress of a part."""
         return named(self.progress, what)
+
+
+def _kept(study: TrainStudy) -> TrainStudy:
+    """The study, with a checkpoint every minute."""
+    return replace(study, storing=Storing(checkpoint_every=KEEPING.every))
+
+
+def _run_of(outcome: Outcome) -> TrainingResult:
+    return outcome.of(TrainedNetwork).run

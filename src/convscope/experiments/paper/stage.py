@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convscope.experiments.paper.plan import Table
+from convscope.experiments.paper.plan import PaperTable
 from convscope.experiments.paper.run_context import RunContext
-from convscope.training.recipe import Recipe
 
-__all__ = ["Stage", "StageResult", "command", "recipe_words"]
+__all__ = ["Stage", "StageResult"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +27,7 @@ class StageResult:
 
     result: Any
     command: str
-    table: Table | None = None
+    table: PaperTable | None = None
     words: tuple[str, ...] = ()
     pages: tuple[tuple[str, str], ...] = ()
 
@@ -51,19 +49,3 @@ class Stage:
     where: str
     work: Callable[[RunContext, Path], StageResult]
     lacks: Callable[[RunContext], str] = lambda context: ""
-
-
-def recipe_words(recipe: Recipe, base: Recipe) -> tuple[str, ...]:
-    """Options of `train` and `ablate` that make a recipe of the one they start from; no seed."""
-    words = []
-    for name, value in recipe.to_dict().items():
-        if name != "seed" and value != getattr(base, name):
-            said = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += ["--epochs", said] if name == "epochs" else ["--set", f"{name}={said}"]
-    return tuple(words)
-
-
-def command(*words: object, seed: int, out: str) -> str:
-    """`convscope` and these words, as a shell reads them; the seed and the folder last."""
-    said = ("convscope", *words, "--seed", seed, "--out", out)
-    return " ".join(shlex.quote(str(word)) for word in said)

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from convscope.atlas.build import build_atlas
+from convscope.atlas.store import open_atlas
+from convscope.experiments.atlas import AtlasStudy
 from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
 from convscope.experiments.diagnosis.examined import BATCH, Examined, examine
 from convscope.experiments.diagnosis.study import DiagnoseStudy, Examination
-from convscope.experiments.evolution.growth import evolve
+from convscope.experiments.evolution.result import Evolution
+from convscope.experiments.evolution.study import EvolveStudy
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.paper.purity import (
@@ -23,7 +25,7 @@ from convscope.experiments.paper.purity import (
 )
 from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceResult
 from convscope.experiments.paper.run_context import UNTRAINED, RunContext
-from convscope.experiments.paper.stage import StageResult, command
+from convscope.experiments.paper.stage import StageResult
 from convscope.experiments.paper.tables import pointing_table
 from convscope.experiments.published import NAMES
 from convscope.experiments.sanity.result import Sanity
@@ -44,27 +46,24 @@ __all__ = [
     "run_sanity",
 ]
 
-TOP = 9
 DIAGNOSED = ("zfnet", "alexnet", "free")  # the networks of Fig. 5
 COVERED = 4  # the occluder's side is that part of the input's
 
 
 def run_fig2(lab: RunContext, folder: Path) -> StageResult:
     """Fig. 2: the atlas, and how alike each map's strongest images are."""
-    model = lab.model("zfnet")
     images = lab.some(lab.val, lab.budget.looked_at)
-    atlas = build_atlas(
-        model, images, folder / "atlas",
-        top=TOP, workers=lab.workers, resume=True, device=str(lab.device),
-        progress=lab.progress,
-    )  # fmt: skip
+    study = AtlasStudy(f"run:{lab.run('zfnet')}", images.spec)
+    study.build(lab.session("zfnet"), images, lab.context(folder / "atlas"))
+    atlas = open_atlas(folder / "atlas")
     labels = [images.label(index) for index in range(len(images))]
     before = lab.session(UNTRAINED)
     layers = {record.name: record.activation for record in atlas.manifest.layers}
-    start = strongest(
-        before.network, images, before.model.preprocess, layers, TOP,
+    scan = Scan(
+        before.network, images, before.model.preprocess,
         workers=lab.workers, progress=lab.say("untrained network"),
     )  # fmt: skip
+    start = strongest(scan, layers, study.top)
     grouping = Grouping(
         tuple(
             Purity(
@@ -76,9 +75,9 @@ def run_fig2(lab: RunContext, folder: Path) -> StageResult:
         ),
         chance_of(labels),
         len(images),
-        TOP,
+        study.top,
     )
-    alone = command("atlas", f"run:{lab.run('zfnet')}", images.spec, seed=lab.seed, out="atlas")
+    alone = study.command(seed=lab.seed, out="atlas")
     page = ("the atlas: every feature map", "atlas/index.html")
     return StageResult(Fig2(grouping, str(folder / "atlas")), alone, pages=(page,))
 
@@ -86,16 +85,10 @@ def run_fig2(lab: RunContext, folder: Path) -> StageResult:
 def run_fig4(lab: RunContext, folder: Path) -> StageResult:
     """Fig. 4."""
     images = lab.some(lab.train, lab.budget.evolved)
-    evolution = evolve(
-        lab.run("zfnet"), images,
-        measured=lab.budget.measured, out=folder / "evolution", resume=True, seed=lab.seed,
-        workers=lab.workers, device=lab.device, progress=lab.progress,
-    )  # fmt: skip
+    study = EvolveStudy(str(lab.run("zfnet")), images.spec, measured=lab.budget.measured)
+    evolution = lab.do(study, folder / "evolution", networks=()).of(Evolution)
     words = tuple(f"By {measure}: {trend.words()}." for measure, trend in evolution.trends.items())
-    alone = command(
-        "evolve", lab.run("zfnet"), images.spec, "--measured", lab.budget.measured,
-        seed=lab.seed, out="evolution",
-    )  # fmt: skip
+    alone = study.command(seed=lab.seed, out="evolution")
     pages = (("the epochs under a slider", "evolution/index.html"),)
     return StageResult(evolution, alone, words=words, pages=pages)
 

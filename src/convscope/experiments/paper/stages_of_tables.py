@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from convscope.experiments.ablation.equal_budget import ablate
-from convscope.experiments.ablation.variants import Variant, table2
+from convscope.experiments.ablation.study import AblateStudy, Varying
+from convscope.experiments.ablation.table import Ablation
+from convscope.experiments.ablation.variants import table2
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.ensemble.study import EnsembleStudy
+from convscope.experiments.learning import options_for
 from convscope.experiments.number_words import minus
 from convscope.experiments.paper import tables
 from convscope.experiments.paper.results import (
@@ -27,7 +29,7 @@ from convscope.experiments.paper.results import (
     Trainings,
 )
 from convscope.experiments.paper.run_context import UNTRAINED, RunContext
-from convscope.experiments.paper.stage import StageResult, command, recipe_words
+from convscope.experiments.paper.stage import StageResult
 from convscope.experiments.published import NAMES
 from convscope.experiments.training_runner import measured
 from convscope.experiments.transfer.folds import labels_of
@@ -62,11 +64,7 @@ def run_training(lab: RunContext, folder: Path) -> StageResult:
         tuple(runs), len(lab.lesson.pictures), len(lab.lesson.validation), lab.epochs,
         len(lab.lesson.pictures.classes),
     )  # fmt: skip
-    alone = command(
-        "train", "--arch", lab.architecture("zfnet").name, "--data", lab.train.spec, "--val",
-        lab.val.spec, *recipe_words(lab.recipe("zfnet", lab.seed), lab.base),
-        seed=lab.seed, out=lab.run("zfnet").name,
-    )  # fmt: skip
+    alone = lab.training("zfnet").command(seed=lab.seed, out=lab.run("zfnet").name)
     pages = tuple(
         (
             f"{NAMES[run.name]}, seed {run.training.seed}",
@@ -123,33 +121,26 @@ def run_table1(lab: RunContext, folder: Path) -> StageResult:
 
 def run_table2(lab: RunContext, folder: Path) -> StageResult:
     """Table 2, of AlexNet, whose column is the paper's fuller one."""
-    recipe = replace(lab.recipe("alexnet", lab.seed), epochs=lab.budget.ablated_epochs)
-    recipe = replace(recipe, keep_epochs=())
-    architecture = lab.architecture("alexnet")
-    seeds = range(lab.seed, lab.seed + lab.budget.ablated_seeds)
-    rows = lab.budget.ablated_rows
-    chosen = [row for row in table2(architecture) if rows is None or row.name in rows]
-    ablation = ablate(
-        architecture, lab.lesson, recipe, folder / "ablation",
-        variants=chosen, seeds=tuple(seeds), device=lab.device, progress=lab.progress, resume=True,
+    budget, architecture = lab.budget, lab.architecture("alexnet")
+    recipe = replace(lab.recipe("alexnet", lab.seed), epochs=budget.ablated_epochs, keep_epochs=())
+    rows = None
+    if budget.ablated_rows is not None:
+        chosen = (row for row in table2(architecture) if row.name in budget.ablated_rows)
+        rows = [f"{row.name}: {row.changes}" for row in chosen]
+    study = AblateStudy(
+        architecture.name, lab.train.spec, lab.val.spec,
+        learning=options_for(recipe, lab.base),
+        varying=Varying(variant=rows, seeds=budget.ablated_seeds),
     )  # fmt: skip
+    context = replace(lab.context(folder / "ablation"), lesson=lab.lesson)
+    ablation = study.run(context).of(Ablation)
     words = tuple(
         f"{claim.claim.words}: {claim.verdict} ({minus(claim.evidence)})."
         for claim in ablation.claims
         if claim.claim.key not in JUDGED
     )
-    alone = command(
-        "ablate", "--arch", architecture.name, "--data", lab.train.spec, "--val", lab.val.spec,
-        *recipe_words(recipe, lab.base), "--seeds", len(seeds),
-        *(() if rows is None else (word for row in chosen for word in ("--variant", _row(row)))),
-        seed=lab.seed, out="ablation",
-    )  # fmt: skip
+    alone = study.command(seed=lab.seed, out="ablation")
     return StageResult(ablation, alone, tables.ablation_table(ablation), words)
-
-
-def _row(variant: Variant) -> str:
-    """As it is written in a table of variants."""
-    return f"{variant.name}: {variant.changes}"
 
 
 def run_transfer(lab: RunContext, folder: Path) -> StageResult:

@@ -9,14 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from convscope.experiments.diagnosis.remedies import Change, remedied
+from convscope.experiments.diagnosis.remedy_options import TryOptions
+from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.diagnosis.trial import Trial, attempted
+from convscope.experiments.learning import options_for
 from convscope.experiments.number_words import percent
 from convscope.experiments.paper.results import LEARNED_WITH, Surroundings
 from convscope.experiments.paper.run_context import RunContext
-from convscope.experiments.paper.stage import StageResult, command, recipe_words
+from convscope.experiments.paper.stage import StageResult
 from convscope.experiments.paper.stages_of_figures import occlusion_of
 from convscope.experiments.paper.tables import trial_table
 from convscope.experiments.sensitivity.result import Sensitivity
+from convscope.experiments.train import TrainStudy
 from convscope.training.checkpoint import RECIPE
 from convscope.training.evaluation import evaluate
 from convscope.training.loop import TrainingResult
@@ -42,11 +46,13 @@ def run_remedy(lab: RunContext, folder: Path) -> StageResult:
     words = [f"{finding.layer}, {finding.kind}: {finding.words}." for finding in findings]
     words += [f"Done: {each}." for each in change.applied]
     words += [f"Left: {each}." for each in change.left]
-    alone = command(
-        "diagnose", alexnet.name, "--data", lab.train.spec, "--val", lab.val.spec, "--try",
-        "--notes", "--seeds", len(lab.seeds), "--recipe", lab.run("alexnet") / RECIPE,
-        seed=lab.seed, out="remedy",
-    )  # fmt: skip
+    alone = DiagnoseStudy(
+        alexnet.name, data=lab.train.spec,
+        trying=TryOptions(
+            try_=True, notes=True, val=lab.val.spec, seeds=len(lab.seeds),
+            recipe=str(lab.run("alexnet") / RECIPE),
+        ),
+    ).command(seed=lab.seed, out="remedy")  # fmt: skip
     return StageResult(trial, alone, trial_table(trial), tuple(words))
 
 
@@ -65,29 +71,25 @@ def run_surroundings(lab: RunContext, folder: Path) -> StageResult:
     train, val = (lab.images(each + CONTEXT) for each in (lab.places.train, lab.places.val))
     recipe = replace(lab.recipe("zfnet", lab.seed), keep_epochs=())
     architecture, run = lab.architecture("zfnet"), folder / "telling"
-    lesson = load_training_data(
-        architecture, train, val, recipe, workers=lab.workers, progress=lab.progress
+    lesson = load_training_data(architecture, train, val, recipe, how=lab.execution)
+    training = TrainStudy(
+        architecture.name, train.spec, val.spec, learning=options_for(recipe, lab.base)
     )
-    done = lab.learn(architecture, recipe, run, "grounds that tell the class", lesson)
+    done = lab.learn_else(training, lesson, run, "grounds that tell the class")
     study = occlusion_of(lab, val.spec, f"run:{run}")
     outcome = lab.do(study)
     (_, plain), (_, telling) = outcome.more["models"]
     first, second = (network.study for network in outcome.of(Sensitivity).networks)
     elsewhere = evaluate(
-        telling.module.to(lab.device), lab.lesson.validation, lesson.mean, architecture.input_size,
-        device=lab.device,
-    )  # fmt: skip
+        telling.module.to(lab.device), lab.lesson.validation, lesson.mean, architecture.input_size
+    )
     surroundings = Surroundings(
         first, second,
         errors=(1 - lab.learned("zfnet", lab.seed).history[-1].val_accuracy, 1 - elsewhere.top1),
         accuracy=done.history[-1].val_accuracy,
         preprocesses=(plain.preprocess, telling.preprocess), classes=plain.classes,
     )  # fmt: skip
-    learning = command(
-        "train", "--arch", architecture.name, "--data", train.spec, "--val", val.spec,
-        *recipe_words(recipe, lab.base),
-        seed=lab.seed, out="telling",
-    )  # fmt: skip
+    learning = training.command(seed=lab.seed, out="telling")
     looking = study.command(seed=lab.seed, out="surroundings")
     passing = (
         f"{len(first.rows)} images that both name correctly; {outcome.more['passed']} passed over."

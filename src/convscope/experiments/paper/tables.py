@@ -15,7 +15,7 @@ from convscope.experiments.number_words import (
     plus_minus,
     spread_words,
 )
-from convscope.experiments.paper.plan import Table
+from convscope.experiments.paper.plan import PaperTable
 from convscope.experiments.paper.results import (
     Averages,
     CorrespondenceResult,
@@ -51,7 +51,7 @@ __all__ = [
 Row = tuple[str, ...]
 
 
-def trainings_table(trainings: Trainings) -> Table:
+def trainings_table(trainings: Trainings) -> PaperTable:
     """Table 1 as far as single networks go."""
     rows = []
     theirs, replication = TABLE1["Krizhevsky et al., 1 net"], TABLE1["replication, 1 net"]
@@ -74,7 +74,7 @@ def trainings_table(trainings: Trainings) -> Table:
                 paper[1],
             )
         )
-    return Table(
+    return PaperTable(
         ("1 network", "train", "val top-1", "paper", "val top-5", "paper"),
         tuple(rows),
         f"Errors, %; mean ± standard deviation over {len(trainings.of('zfnet'))} seeds. Here "
@@ -83,7 +83,7 @@ def trainings_table(trainings: Trainings) -> Table:
     )
 
 
-def averages_table(averages: Averages) -> Table:
+def averages_table(averages: Averages) -> PaperTable:
     """Table 1, averages."""
     kinds = list(averages.zfnets.kinds.values())
     rows = [
@@ -102,7 +102,7 @@ def averages_table(averages: Averages) -> Table:
         rows.append(_alone("1 net, AlexNet", averages.alexnets, names, "Krizhevsky et al., 1 net"))
         rows += _together("AlexNet", averages.alexnets, names, "Krizhevsky et al., 5 nets")
     crops = averages.zfnets.scorings[-1].crops
-    return Table(
+    return PaperTable(
         ("networks", "val top-1", "paper", "val top-5", "paper"),
         tuple(rows),
         f"Errors, %, of averaged softmax outputs, {crops} crop{'s' if crops > 1 else ''} an image; "
@@ -136,7 +136,7 @@ def _together(
     ]  # fmt: skip
 
 
-def trial_table(trial: Trial) -> Table:
+def trial_table(trial: Trial) -> PaperTable:
     """AlexNet before and after its remedies, beside the paper's own step to ZFNet."""
     rows = []
     named = (
@@ -158,7 +158,7 @@ def trial_table(trial: Trial) -> Table:
                     f"{sum(bool(attempt.faults) for attempt in attempts)} of {len(attempts)}",
                 )
             )
-    return Table(
+    return PaperTable(
         ("network", "weights", "train", "val top-1", "paper", "val top-5", "paper", "with a fault"),
         tuple(rows),
         f"Errors, %; mean ± standard deviation over {len(trial.before)} seeds. The paper's: its "
@@ -166,7 +166,7 @@ def trial_table(trial: Trial) -> Table:
     )
 
 
-def ablation_table(ablation: Ablation) -> Table:
+def ablation_table(ablation: Ablation) -> PaperTable:
     """Table 2."""
     rows = []
     for row in ablation.rows:
@@ -178,7 +178,7 @@ def ablation_table(ablation: Ablation) -> Table:
         weights = f"{row.parameters:,}"
         here = (spread_words(row.values("train_error")), spread_words(row.values("error")))
         rows.append((row.variant.name, weights, here[0], paper[0], here[1], paper[1]))
-    return Table(
+    return PaperTable(
         ("change", "weights", "train", "paper", "val top-1", "paper"),
         tuple(rows),
         f"{ablation.architecture.name.partition(' ')[0]}; errors, %, mean ± standard deviation "
@@ -187,7 +187,7 @@ def ablation_table(ablation: Ablation) -> Table:
     )
 
 
-def transfer_table(transfer: Transfer) -> Table:
+def transfer_table(transfer: Transfer) -> PaperTable:
     """Tables 3 and 4."""
     counts = sorted({*transfer.protocol.per_class, *TABLE4["softmax"]})
     rows: list[tuple[str, ...]] = []
@@ -204,7 +204,7 @@ def transfer_table(transfer: Transfer) -> Table:
             known = published[classifier]
             cells = (plus_minus(*known[n], unit=1) if n in known else NONE for n in counts)
             rows.append((f"paper, {name}, {words}", *cells))
-    return Table(
+    return PaperTable(
         ("images per class", *map(str, counts)),
         tuple(rows),
         f"Accuracy averaged over the classes, %; mean ± standard deviation over "
@@ -213,7 +213,7 @@ def transfer_table(transfer: Transfer) -> Table:
     )
 
 
-def several_table(both: MultiResult) -> Table:
+def several_table(both: MultiResult) -> PaperTable:
     """Table 5."""
     found = both.trained
     best = max(found.layers, key=lambda layer: layer.mean)
@@ -236,7 +236,7 @@ def several_table(both: MultiResult) -> Table:
         f"{100 * found.chance:.1f}",
         f"{TABLE5['ZFNet']} (others {TABLE5['Sande et al.']}, {TABLE5['Yan et al.']})",
     )
-    return Table(
+    return PaperTable(
         ("class", "average precision", "before training", "guessing", "paper, PASCAL VOC 2012"),
         (mean, *rows),
         f"Average precision as in VOC 2012, %; {found.test_images} images, each scored by "
@@ -244,7 +244,7 @@ def several_table(both: MultiResult) -> Table:
     )
 
 
-def depth_table(probe: LayerProbe) -> Table:
+def depth_table(probe: LayerProbe) -> PaperTable:
     """Table 7."""
     curves = {name: {p.layer: p for p in points} for name, points in probe.points.items()}
     rows = []
@@ -252,7 +252,7 @@ def depth_table(probe: LayerProbe) -> Table:
         paper = _published(layer.name)
         here = [_accuracy(curves.get(name, {}).get(layer.name)) for name in ("svm", "softmax")]
         rows.append((layer.name, f"{layer.length:,}", here[0], paper[0], here[1], paper[1]))
-    return Table(
+    return PaperTable(
         ("layer", "features", "SVM", "paper", "softmax", "paper"),
         tuple(rows),
         f"Accuracy, %, {probe.protocol.per_class[0]} images per class here; the paper's on "
@@ -260,7 +260,7 @@ def depth_table(probe: LayerProbe) -> Table:
     )
 
 
-def pointing_table(sanity: Sanity) -> Table:
+def pointing_table(sanity: Sanity) -> PaperTable:
     """How often each kind of picture is brightest on the object; no table of the paper's."""
     rows = [
         (
@@ -275,7 +275,7 @@ def pointing_table(sanity: Sanity) -> Table:
         )
         for each in sanity.pointing
     ]
-    return Table(
+    return PaperTable(
         ("picture", "brightest on the object", "95 %, %", "chance", "more than the centre, points"),
         tuple(rows),
         f"{sanity.pointing[0].rate.count} images. Chance is the share of the places that it could "
@@ -284,7 +284,7 @@ def pointing_table(sanity: Sanity) -> Table:
     )
 
 
-def correspondence_table(both: CorrespondenceResult) -> Table:
+def correspondence_table(both: CorrespondenceResult) -> PaperTable:
     """Table 1 of the first version."""
     found, before = both.trained, both.untrained
     lower, upper = found.layers[0], found.layers[-1]
@@ -305,7 +305,7 @@ def correspondence_table(both: CorrespondenceResult) -> Table:
     elsewhere = _published_difference("random")
     rows.append(row("random places", elsewhere, lambda one, at: _difference(one.random[at])))
     untrained = "before training"
-    return Table(
+    return PaperTable(
         ("covered", lower, untrained, "paper, layer 5", upper, untrained, "paper, layer 7"),
         tuple(rows),
         f"Δ, mean over pairs ± its standard deviation over pairs; {len(found.faces.names)} "

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from convscope.progress import Progress, silent
 from convscope.stats import t_quantile
 
-__all__ = ["Means", "Null", "class_means", "permutation_test"]
+__all__ = ["ClassMeans", "Null", "class_means", "permutation_test"]
 
 Numbers = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ CONSTANT = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Means:
+class ClassMeans:
     """The means over the images of each class, with 95 % t-intervals over these images.
 
     Shape:
@@ -65,7 +65,7 @@ class Null:
     corrected: Numbers
 
 
-def class_means(values: Numbers, classes: NDArray[np.int64], count: int) -> Means:
+def class_means(values: Numbers, classes: NDArray[np.int64], count: int) -> ClassMeans:
     """Compute the means of each class.
 
     Args:
@@ -82,7 +82,7 @@ def class_means(values: Numbers, classes: NDArray[np.int64], count: int) -> Mean
     quantile = np.array([t_quantile(n - 1) if n > 1 else np.nan for n in sizes.tolist()])
     with np.errstate(invalid="ignore", divide="ignore"):
         half = quantile * np.sqrt(squares / (sizes - 1) / sizes)
-    return Means(mean, mean - half, mean + half)
+    return ClassMeans(mean, mean - half, mean + half)
 
 
 def permutation_test(

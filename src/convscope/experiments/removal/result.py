@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.experiments.number_words import minus, percent
-from convscope.experiments.removal.effects import Means, Null
+from convscope.experiments.removal.effects import ClassMeans, Null
 from convscope.experiments.study import Result
 from convscope.record import Record
 from convscope.text import table
 
-__all__ = ["CORRECTED", "Effect", "KnownClass", "Removal", "first_name"]
+__all__ = ["CORRECTED", "ClassEffect", "KnownClass", "Removal", "first_name"]
 
 CORRECTED = 0.05
 """A unit matters for a class where chance reaches as much, anywhere, less often than this."""
@@ -44,7 +44,7 @@ class KnownClass(Record):
 
 
 @dataclass(frozen=True)
-class Effect(Record):
+class ClassEffect(Record):
     """What one class loses without one unit.
 
     Attributes:
@@ -91,7 +91,7 @@ class Removal(Result):
     units: tuple[str, ...]
     classes: tuple[KnownClass, ...]
     to: str
-    rise: Means
+    rise: ClassMeans
     accuracy_lost: NDArray[np.float64]
     null: Null
     draws: int
@@ -102,13 +102,13 @@ class Removal(Result):
         """How many images were looked at."""
         return sum(known.images for known in self.classes)
 
-    def effect(self, unit: int, known: int) -> Effect:
+    def effect(self, unit: int, known: int) -> ClassEffect:
         """What the class of a number in `classes` loses without the unit of one in `units`."""
         at = unit, known
         low, high = (
             None if np.isnan(end[at]) else float(end[at]) for end in (self.rise.low, self.rise.high)
         )
-        return Effect(
+        return ClassEffect(
             self.units[unit], self.classes[known].name, float(self.rise.mean[at]), low, high,
             float(self.accuracy_lost[at]), float(self.null.p[at]), float(self.null.corrected[at]),
         )  # fmt: skip
@@ -122,21 +122,21 @@ class Removal(Result):
         found: NDArray[np.bool_] = (self.null.corrected < CORRECTED) & (self.rise.mean > 0)
         return found
 
-    def by_class(self) -> dict[str, list[Effect]]:
+    def by_class(self) -> dict[str, list[ClassEffect]]:
         """By class the units that matter for it, those that it needs most first."""
         return {
             known.name: self._sorted((k, number) for k in self.matters[:, number].nonzero()[0])
             for number, known in enumerate(self.classes)
         }
 
-    def by_unit(self) -> dict[str, list[Effect]]:
+    def by_unit(self) -> dict[str, list[ClassEffect]]:
         """By unit the classes that need it, those that need it most first."""
         return {
             unit: self._sorted((number, known) for known in self.matters[number].nonzero()[0])
             for number, unit in enumerate(self.units)
         }
 
-    def _sorted(self, cells: Any) -> list[Effect]:
+    def _sorted(self, cells: Any) -> list[ClassEffect]:
         effects = [self.effect(int(unit), int(known)) for unit, known in cells]
         return sorted(effects, key=lambda effect: -effect.rise)
 

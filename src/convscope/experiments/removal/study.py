@@ -114,13 +114,7 @@ class RemoveUnitsStudy(Study):
         names = session.model.classes or images.classes
         removal = self._judged(found, [str(unit) for unit in units], names, context)
         removal = dataclasses.replace(removal, left_out=len(asked) - removal.images)
-        return Outcome(
-            removal,
-            about={**session.record(), "images": images.spec},
-            subtitle=f"{session.title()} · {images.spec}",
-            classes=session.model.classes,
-            random_weights=session.model.random_weights,
-        )
+        return Outcome.on(session, removal, images.spec, images=images.spec)
 
     def _losses(
         self, scan: Scan, units: Sequence[Unit], labels: torch.Tensor, results: ResultStore

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convscope.distributed import ALONE, Ranks
-from convscope.experiments.correctly_classified import Chosen, Truth
+from convscope.execution import ONE_PROCESS, Execution
+from convscope.experiments.correctly_classified import ChosenImage, Truth
 from convscope.experiments.sanity.likeness import (
     redrawn_likeness,
     redrawn_steps,
@@ -23,14 +23,14 @@ from convscope.experiments.sanity.planted import (
     planted_detectors,
     planted_grounds,
 )
-from convscope.experiments.sanity.pointing import RULES, Kind, marks
+from convscope.experiments.sanity.pointing import RULES, PictureKind, marks
 from convscope.experiments.sanity.result import LayerPictures, Pointing, Redrawn, Sanity
 from convscope.images.image_set import ImageSet
 from convscope.images.placing import placing
 from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import Head
 from convscope.network.network import Network
-from convscope.progress import Progress
+from convscope.progress import counted_as
 from convscope.scan.items import for_each
 from convscope.stats import Rate, mean_of
 from convscope.store.results import ResultStore
@@ -53,7 +53,7 @@ class LookedAt:
     """
 
     images: ImageSet
-    chosen: Sequence[Chosen]
+    chosen: Sequence[ChosenImage]
     preprocess: Preprocess
     truth: Truth | None = None
 
@@ -70,8 +70,7 @@ def sanity(
     results: ResultStore,
     *,
     seed: int = 0,
-    ranks: Ranks = ALONE,
-    progress: Progress | None = None,
+    how: Execution = ONE_PROCESS,
 ) -> Sanity:
     """Measure what pictures of a network are worth.
 
@@ -82,8 +81,7 @@ def sanity(
             last one are to point at the object.
         results: Where the result of each image is kept.
         seed: Of what is drawn.
-        ranks: Which of several processes this is.
-        progress: Is told how many images are done.
+        how: Which of several processes this is, and who is told how many images are done.
 
     Raises:
         BadInput: The network ends in no score per class.
@@ -121,8 +119,7 @@ def sanity(
         return found
 
     rows: list[dict[str, Any]] = for_each(
-        [f"image {one.index}" for one in chosen], measured, results, results.record,
-        ranks=ranks, progress=progress,
+        [f"image {one.index}" for one in chosen], measured, results, results.record, how
     )  # fmt: skip
     return Sanity(
         images=len(chosen),
@@ -134,7 +131,7 @@ def sanity(
             tuple(map(tuple, steps)),
             {name: tuple(tuple(row["redrawn"][name]) for row in rows) for name in RULES},
         ),
-        planted=_planted(results, seed, ranks, progress),
+        planted=_planted(results, seed, how),
     )
 
 
@@ -155,20 +152,18 @@ def _layer(layer: str, rows: Sequence[dict[str, Any]]) -> LayerPictures:
 def _pointing(rows: Sequence[dict[str, Any]]) -> tuple[Pointing, ...]:
     """Over the images that have a picture of the kind."""
     found = []
-    for kind in Kind:
+    for kind in PictureKind:
         some = [row for row in rows if kind in row]
         if not some:
             continue
         hits, chances = zip(*(row[kind] for row in some), strict=True)
-        leads = [float(row[kind][0]) - float(row[Kind.CENTRE][0]) for row in some]
-        lead = None if kind is Kind.CENTRE else mean_of(leads)
+        leads = [float(row[kind][0]) - float(row[PictureKind.CENTRE][0]) for row in some]
+        lead = None if kind is PictureKind.CENTRE else mean_of(leads)
         found.append(Pointing(str(kind), Rate.of(hits, chances), lead))
     return tuple(found)
 
 
-def _planted(
-    results: ResultStore, seed: int, ranks: Ranks, progress: Progress | None
-) -> tuple[Planted, ...]:
+def _planted(results: ResultStore, seed: int, how: Execution) -> tuple[Planted, ...]:
     makes = (
         lambda: planted_detectors(PLANTS, seed),
         lambda: planted_grounds(PLANTS, seed),
@@ -179,7 +174,6 @@ def _planted(
         return {"planted": [each.to_dict() for each in makes[number]()]}
 
     names = ["planted detectors", "planted grounds", "planted classes"]
-    kept = for_each(
-        names, made, results, results.record, ranks=ranks, progress=progress, what="plants"
-    )
+    how = replace(how, progress=counted_as(how.progress, "plants"))
+    kept = for_each(names, made, results, results.record, how)
     return tuple(Planted(**each) for some in kept for each in some["planted"])

@@ -28,12 +28,12 @@ from convscope.network.network import Network
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 
-__all__ = ["RULES", "Kind", "Mark", "marks"]
+__all__ = ["RULES", "Mark", "PictureKind", "marks"]
 
 RULES: Mapping[str, Rules] = {"deconvnet": DECONVNET, "guided": GUIDED, "gradient": GRADIENT}
 
 
-class Kind(StrEnum):
+class PictureKind(StrEnum):
     """The kinds of pictures, and the middle of what a unit sees, which is none."""
 
     OCCLUSION = "occlusion of the class"
@@ -70,7 +70,9 @@ class Mark:
         return float(mask[np.ix_(self.rows, self.columns)].mean())
 
 
-def marks(network: Network, image: Tensor, target: int, layer: str, fill: Fill) -> dict[Kind, Mark]:
+def marks(
+    network: Network, image: Tensor, target: int, layer: str, fill: Fill
+) -> dict[PictureKind, Mark]:
     """Find the brightest place of every kind of picture of one image.
 
     Args:
@@ -89,18 +91,18 @@ def marks(network: Network, image: Tensor, target: int, layer: str, fill: Fill) 
     """
     trace = network.trace(image)
     unit = strongest_for_class(trace, layer, target)
-    found = {Kind.OCCLUSION: _occlusion(network, image, target, fill)}
+    found = {PictureKind.OCCLUSION: _occlusion(network, image, target, fill)}
     if _can_fall(trace, unit) and strong_neighbours(trace, unit, 0, 1):
-        found[Kind.CONTRASTIVE] = _contrastive(network, image, unit, fill)
+        found[PictureKind.CONTRASTIVE] = _contrastive(network, image, unit, fill)
     field = network.layer(unit.layer).field.box(unit.position or (0, 0))
     seen = field.clip(*image.shape[-2:])
     for name, rules in RULES.items():
         picture = project(trace, unit, rules).seen_picture(0)[None]
-        found[Kind(name)] = _brightest(energy(picture, 0)[0], seen)
+        found[PictureKind(name)] = _brightest(energy(picture, 0)[0], seen)
         if rules is DECONVNET:
             lit = energy(picture, (seen.height + seen.width) / 2 / BLUR)[0]
-            found[Kind.SPOTLIGHT] = _brightest(lit, seen)
-    found[Kind.CENTRE] = Mark(
+            found[PictureKind.SPOTLIGHT] = _brightest(lit, seen)
+    found[PictureKind.CENTRE] = Mark(
         _middle(field.top, field.bottom, image.shape[-2]),
         _middle(field.left, field.right, image.shape[-1]),
         tuple(range(seen.top, seen.bottom)),

@@ -5,7 +5,7 @@ Named after the field's "sanity checks"; `check` is for the picture of one unit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +65,7 @@ class SanityStudy(Study):
 
         session = context.session(self.model, self.reading)
         images, network = session.images(self.data), session.network
-        asked = None if self.layers is None else split_names(self.layers, "--layers")
+        asked = split_names(self.layers, "--layers")
         names = layers_with_maps(network, asked)
         marked = marked_or_none(images, self.parts)
         selection = context.together().from_first(
@@ -84,12 +84,8 @@ class SanityStudy(Study):
         with context.results(self, session, images) as results:
             found = sanity(
                 network, looked_at, names, results,
-                seed=session.seed, ranks=context.together(), progress=context.progress,
+                seed=session.seed, how=context.execution,
             )  # fmt: skip
-        return Outcome(
-            found,
-            about={**session.record(), "images": images.spec},
-            subtitle=f"{session.title()} · {found.images} images of {images.spec}",
-            random_weights=session.model.random_weights,
-            more={"passed": selection.passed},
-        )
+        subtitle = f"{found.images} images of {images.spec}"
+        outcome = Outcome.on(session, found, subtitle, images=images.spec)
+        return replace(outcome, more={"passed": selection.passed})

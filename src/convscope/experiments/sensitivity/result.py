@@ -8,7 +8,7 @@ from typing import Any
 
 from convscope.display import Brief
 from convscope.errors import BadData
-from convscope.experiments.correctly_classified import Chosen
+from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.number_words import interval_words, minus, plus_minus
 from convscope.experiments.sensitivity.pointing_game import (
     HARDLY,
@@ -50,7 +50,7 @@ class OccludedImage:
     """
 
     name: str
-    chosen: Chosen
+    chosen: ChosenImage
     maps: OcclusionMaps
     elsewhere: tuple[Elsewhere, ...]
     agreement: Agreement

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadData
-from convscope.experiments.correctly_classified import Chosen, Truth, probabilities
+from convscope.execution import Execution
+from convscope.experiments.correctly_classified import ChosenImage, Truth, probabilities
 from convscope.experiments.samples import in_random_order
 from convscope.experiments.sensitivity.pointing_game import agreement, on_object, point, scores
 from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
@@ -45,6 +46,8 @@ from convscope.store.results import Arrays
 
 __all__ = ["sensitivity"]
 
+ImageUnit = tuple[int, Unit]  # an image by its number, and a unit in it
+
 OTHERS = 3  # images besides, in which a feature map is shown
 AMONG = 400  # images at most, in which they are looked for
 
@@ -59,7 +62,7 @@ def sensitivity(
     network: Network,
     images: ImageSet,
     preprocess: Preprocess,
-    chosen: Sequence[Chosen],
+    chosen: Sequence[ChosenImage],
     *,
     truth: Truth | None = None,
     occluder: Occluder | None = None,
@@ -146,14 +149,15 @@ def sensitivity(
         maps = occlude(
             network, tensors[number], occluder, fill=fill, target=one.target, layer=watched
         )
-        elsewhere = _elsewhere(network, images, preprocess, table, maps.unit, one.index, others)
+        places = _places_elsewhere(table, maps.unit, one.index, others)
+        elsewhere = _elsewhere(network, images, preprocess, places)
         return stored(maps, elsewhere, _without(network, maps, masks[number]))
 
     with open_results(out, settings, resume=resume, ranks=ranks) as results:
         table = made_together("strongest", searched, results, results.arrays, ranks=ranks)
         seen = for_each(
             [f"image {one.index}" for one in chosen], swept, results, results.arrays,
-            ranks=ranks, progress=progress,
+            Execution(ranks=ranks, progress=progress),
         )  # fmt: skip
     rows = [
         _row(images.name(one.index), one, maps_from(arrays, image, fill), arrays, mask)
@@ -206,7 +210,9 @@ def _without(network: Network, maps: OcclusionMaps, mask: Mask) -> tuple[float, 
     return bare, alone
 
 
-def _row(name: str, one: Chosen, maps: OcclusionMaps, arrays: Arrays, mask: Mask) -> OccludedImage:
+def _row(
+    name: str, one: ChosenImage, maps: OcclusionMaps, arrays: Arrays, mask: Mask
+) -> OccludedImage:
     row = OccludedImage(name, one, maps, elsewhere_from(arrays), agreement(maps))
     if mask is None:
         return row
@@ -223,17 +229,9 @@ def _row(name: str, one: Chosen, maps: OcclusionMaps, arrays: Arrays, mask: Mask
     )
 
 
-def _elsewhere(
-    network: Network,
-    images: ImageSet,
-    preprocess: Preprocess,
-    table: Arrays,
-    unit: Unit,
-    index: int,
-    others: int,
-) -> tuple[Elsewhere, ...]:
-    """A map's strongest other images, and its projection in each."""
-    places = [
+def _places_elsewhere(table: Arrays, unit: Unit, index: int, others: int) -> list[ImageUnit]:
+    """Where a map is strongest in other images: at most so many, each with the image's number."""
+    return [
         (int(image), unit.at(int(row), int(column)) if unit.position else unit)
         for image, row, column, value in zip(
             *(table[name][unit.channel] for name in PLACES),
@@ -241,11 +239,17 @@ def _elsewhere(
         )
         if int(image) not in (-1, index) and float(value) > 0
     ][:others]
+
+
+def _elsewhere(
+    network: Network, images: ImageSet, preprocess: Preprocess, places: Sequence[ImageUnit]
+) -> tuple[Elsewhere, ...]:
+    """A map's projection in each of these images."""
     if not places:
         return ()
     form = preprocess.form
     tensors = torch.stack([preprocess.tensor(images.picture_as(i, form)) for i, _ in places])
-    trace = network.trace(tensors, [unit.layer])
+    trace = network.trace(tensors, [places[0][1].layer])
     rows = list(range(len(places)))
     found = project(trace, [place for _, place in places], images=rows)
     return tuple(

@@ -13,13 +13,12 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from convscope.errors import BadData
 from convscope.experiments.transfer.fit_torch import IN_MEMORY, PIECE
 from convscope.experiments.transfer.linear import fit_linear
-from convscope.experiments.transfer.linear_model import Linear, Loss, Rows, Span
+from convscope.experiments.transfer.linear_model import Linear, LinearProblem, Loss, Rows, Span
 from convscope.experiments.transfer.scores import average_precision, mean_class_accuracy
 from convscope.record import Record
 from convscope.scan.features import Features
@@ -72,13 +71,9 @@ def fit_probe(
     features: Features,
     indices: NDArray[np.int64],
     targets: NDArray[np.int64],
-    loss: Loss,
+    problem: LinearProblem,
     *,
-    classes: int,
     seed: int = 0,
-    scalings: Sequence[FeatureScaling] = tuple(FeatureScaling),
-    costs: Sequence[float] = COSTS,
-    device: str | torch.device = "cpu",
 ) -> Probe:
     """Fit a linear probe; its scaling and C are chosen by cross-validation among its images alone.
 
@@ -86,12 +81,8 @@ def fit_probe(
         features: The features of all images.
         indices: Which rows of the features to learn from.
         targets: Their classes; for `sigmoid` a column per class (`ImageSet.targets`).
-        loss: What is minimised.
-        classes: How many classes there are.
+        problem: The loss, the number of classes, and where to fit.
         seed: Of the partition for the cross-validation.
-        scalings: The scalings to choose from.
-        costs: The values of C to choose from.
-        device: Where to fit.
 
     Shape:
         indices: int64 (n,). targets: int64 (n,), or (n, classes) for `sigmoid`.
@@ -99,60 +90,31 @@ def fit_probe(
     Raises:
         BadData: There are fewer than two classes.
     """
-    if loss is not Loss.SIGMOID and len(np.unique(targets)) < 2:
+    if problem.loss is not Loss.SIGMOID and len(np.unique(targets)) < 2:
         raise BadData("a probe needs images of at least two classes to tell apart")
-    fitting = _Fitting(loss, classes, device)
     some = _some(len(indices), seed)
     held = targets[some]
     parts = _parts(held, seed)
     bases: dict[FeatureScaling, _Basis] = {}
-    for scaling in scalings:
+    for scaling in FeatureScaling:
         scaler = _Scaler.fitted(features, indices[some], scaling)
         bases[scaling] = _Basis(_Scaled(features, indices[some], scaler)[:], scaler)
-    choice = _choose(fitting, bases, held, parts, tuple(costs))
+    choice = _choose(problem, bases, held, parts)
     basis = bases[choice.scaling]
     if len(some) == len(indices):
-        return Probe(choice, basis.scaler, basis.fit(fitting, targets, choice.cost))
+        return Probe(choice, basis.scaler, basis.fit(problem, targets, choice.cost))
     scaler = _Scaler.fitted(features, indices, choice.scaling)
     rows = _Scaled(features, indices, scaler)
     whole: Rows = rows if len(indices) > IN_MEMORY else rows[:]
-    return Probe(choice, scaler, fitting.fit(whole, targets, choice.cost, tolerance=FINE))
+    return Probe(choice, scaler, fit_linear(whole, targets, problem, choice.cost, tolerance=FINE))
 
 
-@dataclass(frozen=True)
-class _Fitting:
-    """How classifiers are fitted, and scored."""
-
-    loss: Loss
-    classes: int
-    device: str | torch.device
-
-    def fit(
-        self,
-        rows: Rows,
-        targets: NDArray[np.int64],
-        cost: float,
-        *,
-        tolerance: float,
-        start: Linear | None = None,
-    ) -> Linear:
-        return fit_linear(
-            rows,
-            targets,
-            self.loss,
-            cost,
-            classes=self.classes,
-            start=start,
-            tolerance=tolerance,
-            device=self.device,
-        )
-
-    def score(self, scores: NDArray[Any], targets: NDArray[np.int64]) -> float:
-        """Mean accuracy per class; for several classes an image, mean average precision."""
-        if self.loss is Loss.SIGMOID:
-            each = [average_precision(scores[:, c], targets[:, c]) for c in range(self.classes)]
-            return float(np.nanmean(each)) if not np.isnan(each).all() else 0.0
-        return mean_class_accuracy(scores.argmax(1), targets, self.classes)
+def _score(problem: LinearProblem, scores: NDArray[Any], targets: NDArray[np.int64]) -> float:
+    """Mean accuracy per class; for several classes an image, mean average precision."""
+    if problem.loss is Loss.SIGMOID:
+        each = [average_precision(scores[:, c], targets[:, c]) for c in range(problem.classes)]
+        return float(np.nanmean(each)) if not np.isnan(each).all() else 0.0
+    return mean_class_accuracy(scores.argmax(1), targets, problem.classes)
 
 
 class _Basis:
@@ -163,13 +125,13 @@ class _Basis:
         self.span = Span.of(rows) if rows.shape[0] < rows.shape[1] else None
         self.rows = rows if self.span is None else self.span.coordinates
 
-    def fit(self, fitting: _Fitting, targets: NDArray[np.int64], cost: float) -> Linear:
-        model = fitting.fit(self.rows, targets, cost, tolerance=FINE)
+    def fit(self, problem: LinearProblem, targets: NDArray[np.int64], cost: float) -> Linear:
+        model = fit_linear(self.rows, targets, problem, cost, tolerance=FINE)
         return model if self.span is None else self.span.back(model)
 
     def validated(
         self,
-        fitting: _Fitting,
+        problem: LinearProblem,
         targets: NDArray[np.int64],
         parts: Sequence[NDArray[np.int64]],
         cost: float,
@@ -178,36 +140,35 @@ class _Basis:
         scores = []
         for part in parts:
             others = np.setdiff1d(np.arange(len(targets)), part)
-            model = fitting.fit(self.rows[others], targets[others], cost, tolerance=ROUGH)
-            scores.append(fitting.score(model.scores(self.rows[part]), targets[part]))
+            model = fit_linear(self.rows[others], targets[others], problem, cost, tolerance=ROUGH)
+            scores.append(_score(problem, model.scores(self.rows[part]), targets[part]))
         return float(np.mean(scores))
 
 
 def _choose(
-    fitting: _Fitting,
+    problem: LinearProblem,
     bases: dict[FeatureScaling, _Basis],
     targets: NDArray[np.int64],
     parts: Sequence[NDArray[np.int64]],
-    costs: tuple[float, ...],
 ) -> Choice:
     """The scaling by its score at the usual C; then C, uphill from there, the smaller if equal."""
-    usual = costs[min(USUAL, len(costs) - 1)]
+    usual = COSTS[USUAL]
     if not parts:
         return Choice(next(iter(bases)), usual, None)
 
     def score(scaling: FeatureScaling, cost: float) -> float:
-        return bases[scaling].validated(fitting, targets, parts, cost)
+        return bases[scaling].validated(problem, targets, parts, cost)
 
     at_usual = {scaling: score(scaling, usual) for scaling in bases}
     scaling = max(at_usual, key=lambda each: at_usual[each])
     found = {usual: at_usual[scaling]}
-    place = costs.index(usual)
+    place = COSTS.index(usual)
     for step in (-1, 1):
         at = place
-        while 0 <= at + step < len(costs):
-            found[costs[at + step]] = score(scaling, costs[at + step])
-            worse = found[costs[at + step]] < found[costs[at]]
-            if worse or (step > 0 and found[costs[at + step]] == found[costs[at]]):
+        while 0 <= at + step < len(COSTS):
+            found[COSTS[at + step]] = score(scaling, COSTS[at + step])
+            worse = found[COSTS[at + step]] < found[COSTS[at]]
+            if worse or (step > 0 and found[COSTS[at + step]] == found[COSTS[at]]):
                 break
             at += step
     best = max(sorted(found), key=lambda cost: found[cost])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from convscope.experiments.transfer.linear_model import Linear, Loss, Rows
+from convscope.experiments.transfer.linear_model import Linear, LinearProblem, Loss, Rows
 
 __all__ = ["IN_MEMORY", "LOSSES", "PIECE", "by_torch"]
 
@@ -25,24 +25,20 @@ FEW = 2**24  # multiply-adds a pass; below, threads wait for each other longer t
 def by_torch(
     features: Rows,
     targets: NDArray[np.int64],
-    loss: Loss,
+    problem: LinearProblem,
     cost: float,
-    classes: int,
     start: Linear | None,
     tolerance: float,
-    device: torch.device,
 ) -> Linear:
     """Minimise the formula of `linear.py` in torch; `fit_linear` says what each argument is.
 
     Args:
         features: One row per image.
         targets: The classes, 0, 1, ... all present; for `sigmoid` as in `fit_linear`.
-        loss: What is minimised.
+        problem: The loss, the number of classes, and where to fit.
         cost: The formula's C.
-        classes: How many classes there are.
         start: Where the search begins; None: at zero.
         tolerance: Of the largest entry of the gradient.
-        device: Where to fit.
 
     Shape:
         targets: int64 (N,).
@@ -50,11 +46,9 @@ def by_torch(
     count = features.shape[0]
     if count > 2 * IN_MEMORY and start is None:  # a part first: it is near the answer
         step = -(-count // IN_MEMORY)
-        start = by_torch(
-            features[::step], targets[::step], loss, cost, classes, None, tolerance, device
-        )
-    problem = _Problem(features, targets, loss, cost, device)
-    theta = problem.begin(classes, start)
+        start = by_torch(features[::step], targets[::step], problem, cost, None, tolerance)
+    objective = _Objective(features, targets, problem, cost)
+    theta = objective.begin(problem.classes, start)
     optimiser = torch.optim.LBFGS(
         [theta],
         max_iter=EVALUATIONS,
@@ -66,10 +60,10 @@ def by_torch(
     )
 
     def closure() -> Tensor:
-        value, theta.grad = problem.value_and_gradient(theta)
+        value, theta.grad = objective.value_and_gradient(theta)
         return value
 
-    with _threads(1 if count * features.shape[1] * classes < FEW else None):
+    with _threads(1 if count * features.shape[1] * problem.classes < FEW else None):
         optimiser.step(closure)
     found = theta.detach().cpu().numpy()
     return Linear(found[:-1], found[-1])
@@ -87,18 +81,18 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _Problem:
+class _Objective:
     """The objective over N, (1/N) Σ loss + ‖W‖² / (2CN), and its gradient, piece by piece."""
 
     def __init__(
         self,
         features: Rows,
         targets: NDArray[np.int64],
-        loss: Loss,
+        problem: LinearProblem,
         cost: float,
-        device: torch.device,
     ) -> None:
-        self.features, self.loss, self.device = features, loss, device
+        self.features, self.loss = features, problem.loss
+        self.device = torch.device(problem.device)
         self.targets = torch.from_numpy(np.ascontiguousarray(targets))
         self.count = features.shape[0]
         self.penalty = 1.0 / (cost * self.count)

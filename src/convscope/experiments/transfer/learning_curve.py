@@ -14,16 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from convscope.execution import Execution
 from convscope.experiments.number_words import plus_minus
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.folds import Fold, Protocol, draw_folds, labels_of
-from convscope.experiments.transfer.linear_model import Loss
+from convscope.experiments.transfer.linear_model import LinearProblem, Loss
 from convscope.experiments.transfer.reading import FeatureResult, LayerReader, doubles_of
 from convscope.experiments.transfer.scores import class_accuracies
 from convscope.experiments.transfer.scratch import Scratch
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.feature_layers import last_hidden_layer
+from convscope.progress import counted_as
 from convscope.record import Record, not_in_json
 from convscope.scan.features import Features
 from convscope.scan.items import for_each, open_results
@@ -240,6 +242,7 @@ class ProbeFits:
         ]
         layer = features.layer
         labels, truth = labels_of(self.images), labels_of(self.tests)
+        classes = len(self.images.classes or ())
 
         def measure(item: int) -> dict[str, Any]:
             loss, per_class, number = todo[item]
@@ -249,20 +252,20 @@ class ProbeFits:
                 features,
                 train,
                 labels[train],
-                loss,
-                classes=len(self.images.classes or ()),
+                LinearProblem(loss, classes, self.reader.network.device),
                 seed=self.protocol.seed + number,
-                device=self.reader.network.device,
             )
             predicted = probe.scores(tested, fold.test).argmax(1)
-            each = class_accuracies(predicted, truth[fold.test], len(self.images.classes or ()))
+            each = class_accuracies(predicted, truth[fold.test], classes)
             return {"accuracies": each.tolist(), "choice": probe.choice.to_dict()}
 
         found = for_each(
             [f"{layer} {loss} {per_class}, fold {number}" for loss, per_class, number in todo],
             measure, self.results, self.results.record,
-            ranks=self.reader.ranks, progress=self.reader.progress,
-            what=f"classifiers on {layer}",
+            Execution(
+                ranks=self.reader.ranks,
+                progress=counted_as(self.reader.progress, f"classifiers on {layer}"),
+            ),
         )  # fmt: skip
         by_point: dict[tuple[Loss, int], list[Mapping[str, Any]]] = {}
         for (loss, per_class, _), each in zip(todo, found, strict=True):
@@ -301,7 +304,7 @@ class ProbeFits:
 
         found = for_each(
             [f"scratch {scratch.key}, {per_class}, fold {number}" for per_class, number in todo],
-            measure, self.results, self.results.record, ranks=self.reader.ranks,
+            measure, self.results, self.results.record, Execution(ranks=self.reader.ranks),
         )  # fmt: skip
         by_point: dict[int, list[Mapping[str, Any]]] = {}
         for (per_class, _), each in zip(todo, found, strict=True):

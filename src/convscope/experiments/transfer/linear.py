@@ -19,14 +19,14 @@ is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from convscope.experiments.transfer.fit_torch import by_torch
-from convscope.experiments.transfer.linear_model import Linear, Loss, Rows
+from convscope.experiments.transfer.linear_model import Linear, LinearProblem, Loss, Rows
 
 __all__ = ["fit_linear"]
 
@@ -34,37 +34,32 @@ __all__ = ["fit_linear"]
 def fit_linear(
     features: Rows,
     targets: NDArray[np.int64],
-    loss: Loss,
+    problem: LinearProblem,
     cost: float,
     *,
-    classes: int,
     start: Linear | None = None,
     tolerance: float = 1e-4,
-    device: str | torch.device = "cpu",
 ) -> Linear:
     """Fit a linear classifier: find the minimum of the module's formula.
 
     Args:
         features: One row per image, best with a mean squared norm of 1.
         targets: The classes; for `sigmoid` a column per class: 1, 0, or -1 for what does not count.
-        loss: What is minimised.
+        problem: The loss, the number of classes, and where to fit.
         cost: The formula's C.
-        classes: How many classes there are.
         start: Where the search begins; None: at zero.
         tolerance: Of the largest entry of the gradient of the mean loss, as scikit-learn's.
-        device: Where to fit.
 
     Shape:
         features: (N, D). targets: int64 (N,), or (N, C) for `sigmoid`.
     """
-    length = features.shape[1]
+    length, classes, loss = features.shape[1], problem.classes, problem.loss
     there = np.arange(classes) if loss is Loss.SIGMOID else np.unique(targets)
     if len(there) == 1:
         return _spread(np.zeros((1, length), np.float32), np.zeros(1), there, classes)
     met = targets if loss is Loss.SIGMOID else np.searchsorted(there, targets)
     begin = start if start is None or len(there) == classes else _only(start, there)
-    place = torch.device(device)
-    fitted = by_torch(features, met, loss, cost, len(there), begin, tolerance, place)
+    fitted = by_torch(features, met, replace(problem, classes=len(there)), cost, begin, tolerance)
     if len(there) == classes:
         return fitted
     return _spread(fitted.weights.T, fitted.bias, there, classes)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Linear", "Loss", "Rows", "Span"]
+__all__ = ["Linear", "LinearProblem", "Loss", "Rows", "Span"]
 
 RIDGE = 1e-6  # of the mean squared norm, added to the Gram matrix: above float32's rounding
 
@@ -23,6 +23,21 @@ class Loss(StrEnum):
     SOFTMAX = "softmax"
     SVM = "svm"
     SIGMOID = "sigmoid"
+
+
+@dataclass(frozen=True)
+class LinearProblem:
+    """What a linear classifier is fitted to.
+
+    Attributes:
+        loss: what is minimised.
+        classes: how many classes there are.
+        device: where it is fitted.
+    """
+
+    loss: Loss
+    classes: int
+    device: str | torch.device = "cpu"
 
 
 class Rows(Protocol):

@@ -17,14 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import BadData
+from convscope.execution import Execution
 from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.folds import draw_parts, targets_of
-from convscope.experiments.transfer.linear_model import Loss
+from convscope.experiments.transfer.linear_model import LinearProblem, Loss
 from convscope.experiments.transfer.reading import FeatureResult, LayerReader, doubles_of
 from convscope.experiments.transfer.scores import average_precision
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.feature_layers import last_hidden_layer
+from convscope.progress import counted_as
 from convscope.record import Record, not_in_json
 from convscope.scan.features import Features
 from convscope.scan.items import for_each, open_results
@@ -198,7 +200,7 @@ def transfer_several(
         found = for_each(
             names, lambda i: study.run(features[names[i]], others[names[i]]),
             results, results.record,
-            ranks=ranks, progress=reader.progress, what="classifiers",
+            Execution(ranks=ranks, progress=counted_as(reader.progress, "classifiers")),
         )  # fmt: skip
     words = [known[c] for c in kept]
     scores = [
@@ -267,10 +269,8 @@ class _Study:
             features,
             train,
             self.truth[train],
-            Loss.SIGMOID,
-            classes=self.truth.shape[1],
+            LinearProblem(Loss.SIGMOID, self.truth.shape[1], self.reader.network.device),
             seed=self.seed,
-            device=self.reader.network.device,
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from convscope.execution import Execution
 from convscope.experiments.transfer.folds import Fold, labels_of
 from convscope.experiments.transfer.scores import class_accuracies
 from convscope.images.batches import batches
@@ -86,16 +87,9 @@ class Scratch:
         recipe = replace(self.recipe, seed=self.recipe.seed + number)
         run = self.folder / f"{per_class} per class, fold {number}"
         shutil.rmtree(run, ignore_errors=True)  # of a study that was interrupted in it
-        learned = train(
-            self.architecture,
-            shown,
-            shown,
-            recipe,
-            run,
-            device=self.device,
-            workers=self.workers,
-            progress=named(self.progress, f"from scratch, {per_class} per class, fold {number}"),
-        )
+        what = f"from scratch, {per_class} per class, fold {number}"
+        how = Execution(self.device, self.workers, progress=named(self.progress, what))
+        learned = train(self.architecture, (shown, shown), recipe, run, how=how)
         tests = subset_images(self.test or self.images, fold.test)
         accuracies = _tested(learned.weights, self.architecture, tests, self.device)
         shutil.rmtree(run)

@@ -87,7 +87,7 @@ class FeatureStudy(Study):
         from convscope.images.subsets import without_classes
 
         session = context.session(self.model, self.reading)
-        dropped = () if self.drop is None else split_names(self.drop, "--drop")
+        dropped = split_names(self.drop, "--drop") or ()
 
         def images(spec: str) -> ImageSet:
             return without_classes(session.images(spec), dropped)
@@ -133,18 +133,12 @@ class FeatureStudy(Study):
         self, opened: _Opened, found: Transfer | LayerProbe | MultiTransfer, layer: str = ""
     ) -> Outcome:
         session, images = opened.session, opened.images
-        named = [session.title(), *([layer] if layer else []), Path(images.spec).name]
-        return Outcome(
-            replace(found, against=self.overlap.against),
-            about={
-                **session.record(),
-                "images": images.spec,
-                "against": self.overlap.against,
-            },
-            subtitle=" · ".join(named),
-            random_weights=session.model.random_weights,
-            more={"verb": self.verb},
-        )
+        against, place = self.overlap.against, Path(images.spec).name
+        outcome = Outcome.on(
+            session, replace(found, against=against), f"{layer} · {place}" if layer else place,
+            images=images.spec, against=against,
+        )  # fmt: skip
+        return replace(outcome, more={"verb": self.verb})
 
 
 @dataclass(frozen=True)
@@ -335,4 +329,4 @@ class ProbeStudy(FeatureStudy):
         )
 
     def _names(self) -> tuple[str, ...] | None:
-        return None if self.layers is None else split_names(self.layers, "--layers")
+        return split_names(self.layers, "--layers")

@@ -22,7 +22,7 @@ from convscope.methods.ascent.parametrisations import (
     Count,
     FourierPictures,
     MagnitudePictures,
-    Pictures,
+    PictureParameters,
     PixelPictures,
     SpherePictures,
     magnitude_of,
@@ -34,13 +34,21 @@ from convscope.network.graph import Graph
 from convscope.network.local.receptive_windows import receptive_windows_of
 from convscope.progress import Progress, silent
 
-__all__ = ["Ascent", "AscentSettings", "Forward", "Method", "forward_to", "maximise", "optimise"]
+__all__ = [
+    "Ascent",
+    "AscentMethod",
+    "AscentSettings",
+    "Forward",
+    "forward_to",
+    "maximise",
+    "optimise",
+]
 
 BATCH = 8
 """Pictures that are optimised together."""
 
 
-class Method(StrEnum):
+class AscentMethod(StrEnum):
     """How a picture is parametrised and kept like an image."""
 
     FOURIER = "fourier"
@@ -72,7 +80,7 @@ class AscentSettings:
         seed: of everything that is drawn.
     """
 
-    method: Method = Method.FOURIER
+    method: AscentMethod = AscentMethod.FOURIER
     steps: int = 128
     size: tuple[int, int] | None = None
     negative: bool = False
@@ -93,7 +101,7 @@ class AscentSettings:
             raise BadOption(f"{self.steps} steps, {self.variants} variants: 1 or more")
         if self.size is not None and min(self.size) < 1:
             raise BadOption(f"size {self.size}: 1 pixel or more")
-        if self.method is Method.MACO and (self.examples is None or len(self.examples) == 0):
+        if self.method is AscentMethod.MACO and (self.examples is None or len(self.examples) == 0):
             raise BadOption("maco keeps the magnitudes of images: give some (--data)")
 
 
@@ -178,36 +186,27 @@ def forward_to(network: Graph, layer: str) -> Frame:
 
 
 def optimise(
-    pictures: Pictures,
+    pictures: PictureParameters,
     objective: Objective,
-    frame: Frame,
-    transforms: Transforms,
-    *,
-    grey: Tensor,
+    forward: Forward,
     steps: int,
-    generator: torch.Generator,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None],
 ) -> None:
     """Let pictures climb an objective.
 
     Args:
         pictures: Are changed.
         objective: To be made large.
-        frame: How the network is run.
-        transforms: Drawn anew at every step.
-        grey: What lies around the pictures, (C, h, w) in preprocessed units.
+        forward: How the network is run on them, with transforms drawn anew at every step.
         steps: How many are taken.
-        generator: For the draws, on the CPU.
         progress: Is called with the number of the step.
     """
     for step in range(steps):
         with torch.enable_grad():
-            shown = transforms(pictures.images(), grey, frame.size, generator)
-            total = objective.value(frame.forward(shown, objective.layers)).sum()
+            total = objective.value(forward(pictures.images(), objective.layers)).sum()
             [gradient] = torch.autograd.grad(total, [pictures.parameter])
         pictures.step(gradient)
-        if progress is not None:
-            progress(step + 1)
+        progress(step + 1)
 
 
 def maximise(
@@ -260,11 +259,12 @@ def maximise(
         def tell(step: int, done: int = done, count: int = len(batch)) -> None:
             progress("steps", done + step * count, len(every) * settings.steps)
 
-        optimise(
-            pictures, objective, frame, _transforms(settings),
-            grey=canvas.grey, steps=settings.steps, generator=generator, progress=tell,
-        )  # fmt: skip
-        found.append(_result(network, layer, target, batch, pictures, frame, canvas))
+        transformed = _transformed(frame, _transforms(settings), canvas.grey, generator)
+        optimise(pictures, objective, transformed, settings.steps, tell)
+        with torch.no_grad():
+            images = pictures.images().detach()
+            values = _transformed(frame, STILL, canvas.grey, torch.Generator())(images, [target])
+            found.append((images, *_reached(network, layer, target, batch, values[target])))
     picture, value, activation = (torch.cat(parts) for parts in zip(*found, strict=True))
     words = _objective(target, every, canvas, settings).description
     return Ascent(picture, value, activation, target, tuple(every), words, canvas)
@@ -272,17 +272,17 @@ def maximise(
 
 def _pictures(
     canvas: Canvas, settings: AscentSettings, count: Count, generator: torch.Generator
-) -> Pictures:
-    if settings.method is Method.MACO:
+) -> PictureParameters:
+    if settings.method is AscentMethod.MACO:
         assert settings.examples is not None
         resized = torch.nn.functional.interpolate(
             settings.examples.to(canvas.low), canvas.shape[1:], mode="bilinear", antialias=True
         )
         return MagnitudePictures(canvas, magnitude_of(canvas, resized), count, generator)
-    if settings.method is Method.ERHAN:
+    if settings.method is AscentMethod.ERHAN:
         norm = settings.norm or float((canvas.high - canvas.low).norm()) / 4
         return SpherePictures(canvas, norm, count, generator)
-    if settings.method is Method.CLASS:
+    if settings.method is AscentMethod.CLASS:
         return PixelPictures(canvas, count)
     return FourierPictures(canvas, count, generator)
 
@@ -293,7 +293,7 @@ def _objective(
     objective = units(layer, channels)
     if settings.negative:
         objective = -objective
-    if settings.method is Method.CLASS:
+    if settings.method is AscentMethod.CLASS:
         objective = objective - small(settings.penalty / canvas.low.numel())
     if settings.variants > 1:
         objective = objective + diversity(layer, len(channels) // settings.variants)
@@ -303,31 +303,31 @@ def _objective(
 def _transforms(settings: AscentSettings) -> Transforms:
     if settings.transforms is not None:
         return settings.transforms
-    still = settings.method in (Method.ERHAN, Method.CLASS)  # as published
+    still = settings.method in (AscentMethod.ERHAN, AscentMethod.CLASS)  # as published
     return STILL if still else Transforms()
 
 
-@torch.no_grad()
-def _result(
-    network: Graph,
-    layer: str,
-    target: str,
-    channels: Sequence[int],
-    pictures: Pictures,
-    frame: Frame,
-    canvas: Canvas,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The pictures, and the units' values and activations there."""
-    images = pictures.images().detach()
-    shown = STILL(images, canvas.grey, frame.size, torch.Generator())
-    activation = network.activation(layer)
-    frames = frame.forward(shown, [target])
-    value = units(target, channels).value(frames)
-    if activation == target:
-        return images, value, value
-    node = network.nodes[activation]
-    own = node.forward(frames[target]) if node.inputs == (target,) else None
-    return images, value, value if own is None else units(target, channels).value({target: own})
+def _transformed(
+    frame: Frame, transforms: Transforms, grey: Tensor, generator: torch.Generator
+) -> Forward:
+    """The network's forward pass on transformed pictures, around which lies grey, (C, h, w)."""
+
+    def forward(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        return frame.forward(transforms(pictures, grey, frame.size, generator), layers)
+
+    return forward
+
+
+def _reached(
+    network: Graph, layer: str, target: str, channels: Sequence[int], values: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The units' values and activations, from the values of the layer that was optimised."""
+    objective = units(target, channels)
+    value = objective.value({target: values})
+    node = network.nodes[network.activation(layer)]
+    if node.name == target or node.inputs != (target,):
+        return value, value
+    return value, objective.value({target: node.forward(values)})
 
 
 def _cut(canvas: Canvas, frame: Frame, size: tuple[int, int] | None) -> Canvas:

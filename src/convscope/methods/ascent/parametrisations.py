@@ -18,7 +18,7 @@ __all__ = [
     "Count",
     "FourierPictures",
     "MagnitudePictures",
-    "Pictures",
+    "PictureParameters",
     "PixelPictures",
     "SpherePictures",
     "magnitude_of",
@@ -73,7 +73,7 @@ class Count:
     variants: int = 1
 
 
-class Pictures(ABC):
+class PictureParameters(ABC):
     """U pictures as parameters of an optimiser."""
 
     @property
@@ -94,7 +94,7 @@ class Pictures(ABC):
         """
 
 
-class FourierPictures(Pictures):
+class FourierPictures(PictureParameters):
     """Frequencies of decorrelated colours, all of like weight: the default.
 
     Source:
@@ -126,7 +126,7 @@ class FourierPictures(Pictures):
         _step(self._optimiser, self._spectrum, gradient)
 
 
-class MagnitudePictures(Pictures):
+class MagnitudePictures(PictureParameters):
     """Only phases are optimised; every frequency keeps the magnitude that it has in photographs.
 
     Source:
@@ -162,7 +162,7 @@ class MagnitudePictures(Pictures):
         _step(self._optimiser, self._phase, gradient)
 
 
-class SpherePictures(Pictures):
+class SpherePictures(PictureParameters):
     """Pixels on a sphere: ascent along the gradient, brought back to a norm after every step.
 
     Attributes:
@@ -198,7 +198,7 @@ class SpherePictures(Pictures):
         return self.norm * pictures / norms.clamp(min=torch.finfo(pictures.dtype).tiny)
 
 
-class PixelPictures(Pictures):
+class PixelPictures(PictureParameters):
     """The pixels themselves, from the image of zeros in preprocessed units.
 
     Every step goes along the gradient and has one length.

@@ -14,7 +14,7 @@ from convscope.geometry.table import Reach, windows_below
 from convscope.network.from_export import INPUT
 from convscope.network.local.fusion import Step
 
-__all__ = ["Axis", "BoxGrid", "Side", "WindowRun", "runs"]
+__all__ = ["AxisIntervals", "BoxGrid", "Side", "WindowRun", "runs"]
 
 Array = np.ndarray
 Plan = TypeVar("Plan")
@@ -89,7 +89,7 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Axis:
+class AxisIntervals:
     """The affected interval of every step along one axis, an entry per box.
 
     Attributes:
@@ -110,7 +110,7 @@ class Axis:
     @classmethod
     def through(
         cls, steps: Sequence[Step], axis: int, intervals: Sequence[tuple[int, int]], extent: int
-    ) -> Axis:
+    ) -> AxisIntervals:
         """Push intervals of pixels up through the steps.
 
         Args:
@@ -144,7 +144,7 @@ class Axis:
         """Mean share of the map that changes."""
         return float(self.length(step).mean()) / self.extent[step]
 
-    def sides(self, steps: Sequence[Step], other: Axis) -> list[Side]:
+    def sides(self, steps: Sequence[Step], other: AxisIntervals) -> list[Side]:
         """Groups of boxes with nearly equal windows, merged while that adds little work."""
         names = [INPUT, *(step.name for step in steps)]
         lengths = np.stack([self.length(name) for name in names], axis=1)  # (boxes, steps)

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
 from convscope.network.local.fusion import Step, fused_steps
-from convscope.network.local.grouping import Axis, BoxGrid, Side
+from convscope.network.local.grouping import AxisIntervals, BoxGrid, Side
 from convscope.network.network import Network
 from convscope.network.node import Run
 
@@ -86,10 +86,10 @@ class Plan:
         self.from_grid = _dense_from_grid(self.steps, self.tail)
         self.ending = self._ending()
         self.middle = [s for s in self.steps if not s.windowed and s.name not in self.tail]
-        self._axes: OrderedDict[Intervals, Axis] = OrderedDict()
+        self._axes: OrderedDict[Intervals, AxisIntervals] = OrderedDict()
         self._sides: OrderedDict[Intervals, list[Side]] = OrderedDict()
 
-    def axis(self, number: int, intervals: tuple[tuple[int, int], ...]) -> Axis:
+    def axis(self, number: int, intervals: tuple[tuple[int, int], ...]) -> AxisIntervals:
         """The affected intervals of every step for some boxes, worked out once.
 
         Args:
@@ -100,7 +100,7 @@ class Plan:
         found = self._axes.get(key)
         if found is None:
             extent = self.network.input_shape[-2:][number]
-            found = Axis.through(self.windowed, number, intervals, extent)
+            found = AxisIntervals.through(self.windowed, number, intervals, extent)
             self._axes[key] = found
             while len(self._axes) > KEPT:
                 self._axes.popitem(last=False)
