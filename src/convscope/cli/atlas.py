@@ -44,6 +44,7 @@ class Mining:
         resume: go on with an unfinished atlas.
         plain: patches and projections alone.
         check: how many of the strongest pictures of each map are checked.
+        relevant: classes of interest, separated by commas.
         optimised: layers that get optimised pictures, separated by commas; all is all of them.
         names: a file of names and stars of units.
     """
@@ -71,6 +72,15 @@ class Mining:
             "fewer draws.",
         ),
     ] = 1
+    relevant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Classes, by index or name: of each map also the patches where it is worth most "
+            "to one of them, its activation times the derivative of the class's log-odds. A unit "
+            "that fires on one class may serve another.",
+        ),
+    ] = None
     optimised: Annotated[
         str | None,
         typer.Option(
@@ -118,15 +128,16 @@ def atlas(
 
     rules = rules_named(mining.rules)
     names = None if mining.names is None else read_names(mining.names)
-    search = Search(
-        layers, mining.top, rules, running.batch_size, running.workers, mining.plain, mining.check
-    )
     with processes(device) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)
         session = replace(open_session(model, reading, running), warn=screen.warn)
         if mining.resume:
             session = replace(session, model=as_begun(session.model, out, reading.fit))
         images = session.images(data)
+        search = Search(
+            layers, mining.top, rules, running.batch_size, running.workers, mining.plain,
+            mining.check, _classes(mining.relevant, session),
+        )  # fmt: skip
         screen.facts(_facts(session, images, search, ranks))
         with screen.progress(out) as progress:
             write_atlas(
@@ -162,6 +173,16 @@ def _fill_gallery(
             session.model, images, made, batch_size=running.batch_size, workers=running.workers,
             device=str(session.device), progress=progress, ranks=ranks,
         )  # fmt: skip
+
+
+def _classes(words: str | None, session: Session) -> tuple[int, ...]:
+    """The numbers of the classes of interest."""
+    if words is None:
+        return ()
+    from convscope.experiments.naming import find_class
+
+    names = split_names(words, "--relevant")
+    return tuple(find_class(name, session, "--relevant") for name in names)
 
 
 def _optimise(screen: Screen, session: Session, out: Path, wanted: str, ranks: Ranks) -> None:
