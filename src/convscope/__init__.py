@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .images.duplicates import near_duplicates
     from .images.preprocess import Preprocess
     from .methods.project import Projections, TargetProjections, project, project_target
+    from .methods.relevance import class_relevance
     from .methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
     from .methods.targets import Target
     from .microscope import Microscope, View, open
@@ -77,6 +78,7 @@ _HOMES = {
     "atlas": "verbs",
     "build_atlas": "atlas.build",
     "check": "verbs",
+    "class_relevance": "methods.relevance",
     "contrast": "verbs",
     "correspond": "experiments.correspondence.sign_distance",
     "demo": "verbs",
@@ -127,6 +129,7 @@ __all__ = [
     "atlas",
     "build_atlas",
     "check",
+    "class_relevance",
     "contrast",
     "correspond",
     "demo",

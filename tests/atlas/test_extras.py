@@ -15,6 +15,7 @@ from convscope.atlas.trust import CHECKS, FIELDS
 from convscope.errors import BadModel, BadOption, FolderInUse
 from convscope.execution import Execution
 from convscope.images.datasets import open_images
+from convscope.images.image_set import Content, ImageSet
 from convscope.images.pictures import GREY, crop, shown_box
 from convscope.methods.checks import check
 from convscope.methods.project import project
@@ -83,6 +84,28 @@ def test_trust_is_what_check_measures_with_fewer_draws(atlas, tiny, seen):
                     pytest.approx(wanted[name], rel=1e-3, abs=1e-4) if value is not None else None
                 )
                 assert value == near, name
+
+
+def test_what_is_not_its_own_has_a_contrastive_picture_that_is(pictures, tiny, tmp_path):
+    module = tiny.module()
+    with torch.no_grad():  # maps 1 and 2 are one, so nothing is their own; 4 is nearly 3
+        module[3].weight[2] = module[3].weight[1]
+        module[3].weight[4] = module[3].weight[3] * (1 + 0.02 * torch.rand(4, 3, 3))
+    made = build_atlas(tiny.model(module), open_images(pictures), tmp_path / "a", layers=["3"])
+    record = made.record("3")
+    strengths = [made.contrast_strength("3", channel) for channel in range(6)]
+    for channel, strength in enumerate(strengths):
+        trust, picture = made.trust("3", channel), made.contrast("3", channel)
+        looked = trust is not None and trust.specific is not None and trust.specific.mean < 0.2
+        assert looked == (not np.isnan(strength))
+        assert (picture is not None) == (strength > 0)
+        if picture is not None:
+            assert picture.size == (record.tile, record.tile) and np.asarray(picture).std() > 1
+            patch = np.asarray(made.patch("3", channel, 0)).astype(float) - GREY
+            shown = np.asarray(picture).astype(float) - GREY
+            assert (np.abs(shown) <= np.abs(patch) + 1).all()  # the patch, darker towards grey
+    assert any(strength > 0 for strength in strengths)
+    assert np.isnan(made.contrast_strength("3", 0, 1)) and made.contrast("3", 0, 1) is None
 
 
 def test_what_was_not_checked_is_none(atlas, tiny, pictures, tmp_path):
@@ -173,6 +196,49 @@ def test_images_without_labels_or_too_few_of_a_class_name_nothing():
         assert (named == -1).all() and np.isnan(auc).all() and np.isnan(chance).all()
 
 
+def test_of_images_that_show_several_classes_each_is_told_from_the_rest():
+    random = np.random.default_rng(4)
+    truth = (random.random((200, 6)) < 0.3).astype(int)
+    truth[random.random(200) < 0.2, 4] = -1  # not known
+    maxima = noise(5, 200, 3)
+    maxima[truth[:, 2] == 1, 1] += 2.0
+    maxima[truth[:, 4] == 1, 2] += 2.0
+    named, auc, chance = class_selectivity(maxima, [tuple(row) for row in truth.tolist()])
+    assert named[1:].tolist() == [2, 4] and (auc[1:] > chance[1:]).all()
+    for channel, label in ((1, 2), (2, 4)):
+        known = truth[:, label] >= 0
+        whole = roc_auc(maxima[known, channel], truth[known, label] == 1)
+        assert auc[channel] == pytest.approx(whole, abs=0.06)
+
+
+def test_one_class_of_each_image_is_read_as_well_as_a_truth_of_several():
+    labels = [number % 4 for number in range(200)]
+    maxima = noise(6, 200, 5)
+    maxima[np.array(labels) == 3, 2] += 1.0
+    alone = class_selectivity(maxima, labels)
+    several = class_selectivity(maxima, [tuple(int(k == n) for k in range(4)) for n in labels])
+    assert alone[0][2] == several[0][2] == 3
+    assert alone[1][2] == pytest.approx(several[1][2], abs=0.06)  # other halves
+
+
+def test_chance_names_hardly_any_map_of_noise_where_images_show_several_classes():
+    truth = (np.random.default_rng(7).random((300, 10)) < 0.2).astype(int)
+    _, auc, chance = class_selectivity(noise(8, 300, 2000), [tuple(row) for row in truth.tolist()])
+    assert 0 < (auc > chance).mean() + 0.001 < 0.01
+    assert auc.mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_an_atlas_knows_the_classes_of_images_that_show_several(pictures, tiny, tmp_path):
+    several = SeveralClasses(open_images(pictures))
+    made = build_atlas(tiny.model(), several, tmp_path / "a", layers=["0"], check=0)
+    assert made.all_classes == [("any", 22), ("even", 11)]
+    assert made.top_classes("0", 1) == [("any", 22), ("even", 11)]
+    assert made.images[2].classes() == {0: "even", 1: "any"} and made.images[3].class_names == (
+        "any",
+    )
+    assert int(made.statistics("0")["class"][1]) == 0  # the other one is in every image
+
+
 def test_the_nearest_maps_are_those_of_the_largest_correlation():
     maxima = torch.from_numpy(noise(3, 50, 8))
     maxima[:, 5] = 0.0  # never varies
@@ -234,6 +300,31 @@ def test_an_older_plain_atlas_goes_on_as_it_was(pictures, tiny, tmp_path):
 
 
 FEW = OptimisedRecord(steps=3)
+
+
+class SeveralClasses(ImageSet):
+    """Images of a set, every second of which is even, and all of which are any."""
+
+    multi_label = True
+
+    def __init__(self, base: ImageSet) -> None:
+        super().__init__("several", ("even", "any", "none"))
+        self.base = base
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def name(self, index: int) -> str:
+        return self.base.name(index)
+
+    def label(self, index: int) -> int | None:
+        return None
+
+    def targets(self, index: int) -> tuple[int, ...]:
+        return int(index % 2 == 0), 1, 0
+
+    def content(self, index: int) -> Content:
+        return self.base.content(index)
 
 
 class Stop(Exception):

@@ -8,7 +8,7 @@ from torch import nn
 
 from convscope.errors import BadInput, BadOption
 from convscope.geometry.box import Box
-from convscope.methods.contrastive import contrastive_occlusion, fitting_box
+from convscope.methods.contrastive import contrastive_occlusion, contrasts, fitting_box
 from convscope.methods.occluder import Occluder
 from convscope.network.network import Network, open_network
 
@@ -113,3 +113,41 @@ def test_a_box_is_fitted_into_what_the_unit_sees() -> None:
     assert fitting_box(seen, 6, 5) == Occluder(6, 5)
     with pytest.raises(BadOption, match="30×14"):
         fitting_box(seen, 15)
+
+
+def test_many_units_together_have_what_brute_force_gives(
+    network: Network, image: torch.Tensor
+) -> None:
+    images = torch.stack([image, image.flip(2)])
+    trace = network.trace(images)
+    wanted = (("4/2", 0), ("4/5", 1), ("1/3", 0), ("4/7", 1), ("4/9", 1))
+    units = [trace.strongest(network.unit(name), row) for name, row in wanted]
+    units.append(network.unit(f"6/{int(trace['6'][1].argmax())}"))
+    rows = [*(row for _, row in wanted), 1]
+    found = contrasts(trace, units, rows, fill=0.25)
+    for unit, row, one in zip(units, rows, found, strict=True):
+        assert one is not None and one.unit == unit
+        at = unit.position or ()
+        before = trace[unit.layer][row][(slice(None), *at)]
+        others = [other.channel for other in one.neighbours]
+        for i in range(len(one.rows)):
+            for j in range(len(one.columns)):
+                box, covered = one.box(i, j), images[row].clone()
+                covered[:, box.top : box.bottom, box.left : box.right] = 0.25
+                after = network.values(covered[None], [unit.layer])[unit.layer][0]
+                drop = 1 - after[(slice(None), *at)] / before
+                expected = float(drop[unit.channel] - drop[others].mean())
+                assert float(one.contrast[i, j]) == pytest.approx(expected, abs=1e-9)
+        light = one.light()
+        assert light.shape == (one.seen.height, one.seen.width)
+        assert float(light.min()) >= 0 and float(light.max()) == pytest.approx(1.0)
+    assert len({one.occluder.size for one in found if one}) > 1  # small fields have boxes of theirs
+
+
+def test_of_many_units_those_that_cannot_fall_have_none(
+    network: Network, image: torch.Tensor
+) -> None:
+    trace = network.trace(image)
+    channel, row, column = (trace["4"][0] == 0).nonzero()[0].tolist()
+    silent = network.unit(f"4/{channel}@{row},{column}")
+    assert contrasts(trace, [silent], [0], fill=0.0) == [None]

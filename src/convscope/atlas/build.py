@@ -32,28 +32,37 @@ from convscope.atlas.records import (
     slugs,
     weights_of,
 )
+from convscope.atlas.relevance import MostRelevant
 from convscope.atlas.render import Renderer
 from convscope.atlas.sheets import cell_size, encode, filter_sheet, shown_window
 from convscope.atlas.statistics import (
     QUANTILES,
+    Label,
     Statistics,
     layer_statistics,
     write_statistics,
 )
 from convscope.atlas.store import (
+    CONTRAST,
+    EXAMPLE,
+    RELEVANCE,
     Atlas,
+    LayerTable,
     open_atlas,
+    relevant_kind,
     sheet_path,
     write_images,
     write_manifest,
     write_tables,
 )
-from convscope.atlas.tiles import KINDS, AtlasLayer
+from convscope.atlas.tiles import KINDS, AtlasLayer, Further
 from convscope.atlas.trust import CHECKS
 from convscope.distributed import Ranks
 from convscope.errors import BadData, BadInput, BadModel, BadOption
 from convscope.execution import ONE_PROCESS, Execution
+from convscope.geometry.window import Field
 from convscope.images.image_set import ImageSet
+from convscope.methods.classes import Head
 from convscope.methods.dependence import depends_on_image
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.network.from_export import INPUT
@@ -61,6 +70,7 @@ from convscope.network.network import Network
 from convscope.progress import Progress, silent
 from convscope.scan.engine import Scan, ScanState, fitting_batch, nothing_readable
 from convscope.scan.histogram import BINS
+from convscope.scan.observer import Observer
 from convscope.scan.responses import TOP_IMAGES, Responses, sample_of
 from convscope.scan.strongest import Strongest, layers_with_maps
 from convscope.scan.topk import TopK
@@ -88,6 +98,7 @@ class Search:
         workers: threads that decode images; None takes one per core.
         plain: patches and projections alone.
         check: how many of the strongest pictures of each feature map are checked; 0 is none.
+        relevant: classes; of each map also the patches where it is worth most to one of them.
     """
 
     layers: tuple[str, ...] | None = None
@@ -97,6 +108,7 @@ class Search:
     workers: int | None = None
     plain: bool = False
     check: int = 1
+    relevant: tuple[int, ...] = ()
 
     def extras(self, sample: int) -> ExtrasRecord | None:
         """What the atlas holds besides patches and projections.
@@ -116,6 +128,7 @@ class Search:
             bins=BINS,
             sample=sample,
             top_images=TOP_IMAGES,
+            relevant=self.relevant,
         )
 
 
@@ -132,6 +145,7 @@ def build_atlas(
     rules: Rules = DECONVNET,
     plain: bool = False,
     check: int = 1,
+    relevant: Iterable[int] = (),
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Atlas:
@@ -156,6 +170,8 @@ def build_atlas(
         plain: patches and projections alone.
         check: how many of the strongest pictures of each feature map are checked (`convscope.check`
             with fewer draws); 0 is none.
+        relevant: numbers of classes. Of each feature map also the patches where it is worth most to
+            one of them are kept: its activation times the derivative of the class's log-odds.
         device: as torch names it.
         progress: called with (what is counted, how many are done, how many there are).
 
@@ -164,7 +180,7 @@ def build_atlas(
 
     Raises:
         NoSuchLayer: with the nearest names.
-        BadOption: top, batch size, device, or a layer without feature maps.
+        BadOption: top, batch size, device, a layer without feature maps, or a class that is none.
         BadData: no images, or none that can be read.
         FolderInUse: `out` holds something else, or an atlas that was not to be resumed.
         BadInput: the disk is full.
@@ -175,8 +191,9 @@ def build_atlas(
         >>> atlas.projection("conv5", channel=12, rank=0).show()
     """
     search = Search(
-        None if layers is None else tuple(layers), top, rules, batch_size, workers, plain, check
-    )
+        None if layers is None else tuple(layers),
+        top, rules, batch_size, workers, plain, check, tuple(relevant),
+    )  # fmt: skip
     how = Execution(device, progress=progress)
     write_atlas(model, images, out, search, resume=resume, how=how)
     return open_atlas(out)
@@ -209,6 +226,8 @@ def write_atlas(
     out, ranks = Path(out), how.ranks
     _check(search, images)
     network = model.network().to(_device(how.device))
+    for number in search.relevant:
+        Head.of(network).check(number)
     names = layers_with_maps(network, search.layers)
     _check_same_inputs(model, images, ranks)
 
@@ -263,11 +282,14 @@ class _Job:
         activations = {name: self.network.activation(name) for name in self.plan.layers}
         batch = search.batch_size or fitting_batch(self.network, activations.values())
         strongest = Strongest(self.network, activations, self.plan.top)
-        responses = None
+        responses = relevant = None
         if self.plan.extras is not None:
             sample = sample_of(len(self.images), _maps(self.network, self.plan.layers))
             responses = Responses(self.network, activations, sample)
-        observers = [strongest] if responses is None else [strongest, responses]
+            classes = self.plan.extras.relevant
+            relevant = MostRelevant(self.network, activations, classes, self.plan.top)
+        every: tuple[Observer | None, ...] = (strongest, responses, relevant)
+        observers = [observer for observer in every if observer is not None]
         seen = Scan(
             self.network, self.images, self.model.preprocess,
             batch_size=batch, workers=search.workers, ranks=self.ranks, progress=self.progress,
@@ -277,7 +299,9 @@ class _Job:
                 self.images.recall(digests)
         started = time.monotonic()
         layers = self.ranks.from_first(
-            lambda: self._write_tables(activations, strongest.tables, responses, seen, search.rules)
+            lambda: self._write_tables(
+                activations, strongest.tables, responses, relevant, seen, search.rules
+            )
         )
         written = time.monotonic() - started
         rendered = Renderer(
@@ -297,6 +321,7 @@ class _Job:
         activations: Mapping[str, str],
         top: Mapping[str, TopK],
         responses: Responses | None,
+        relevant: MostRelevant | None,
         seen: ScanState,
         rules: Rules,
     ) -> list[AtlasLayer]:
@@ -314,20 +339,53 @@ class _Job:
         write_tables(self.out, tables)
         write_images(self.out, image_records(self.images))
         self._write_filters(records)
-        if responses is None:
+        if responses is None or relevant is None:
             return [AtlasLayer(record, tables[record.name]) for record in records]
+        worth = self._write_relevance(relevant, fields)
         statistics = self._write_statistics(responses, top)
         return [
-            AtlasLayer(record, tables[record.name], KINDS, statistics[record.name]["example"])
+            AtlasLayer(
+                record,
+                tables[record.name],
+                KINDS,
+                (
+                    Further(EXAMPLE, statistics[record.name]["example"]),
+                    *self._contrast(tables[record.name]),
+                    *worth[record.name],
+                ),
+            )
             for record in records
         ]
+
+    def _contrast(self, table: LayerTable) -> list[Further]:
+        """The contrastive pictures that a layer may get, one for each picture that is checked."""
+        extras = self.plan.extras
+        if extras is None or extras.check == 0:
+            return []
+        return [Further(CONTRAST, table.image[:, : extras.check], patches=False)]
+
+    def _write_relevance(
+        self, relevant: MostRelevant, fields: Mapping[str, Field]
+    ) -> dict[str, list[Further]]:
+        """Write where each map is worth most to the classes of interest, if there are any."""
+        found: dict[str, list[Further]] = {layer: [] for layer in fields}
+        tables = {}
+        for layer, field in fields.items():
+            for number in relevant.classes:
+                table = layer_table(relevant.found(layer, number), field)
+                tables[f"{layer}/{number}"] = table
+                kind = relevant_kind(number)
+                found[layer].append(Further(kind, table.image, table.row, table.column))
+        if tables:
+            write_tables(self.out, tables, RELEVANCE)
+        return found
 
     def _write_statistics(
         self, responses: Responses, top: Mapping[str, TopK]
     ) -> dict[str, Statistics]:
         """Write what is known of each map over all images."""
-        labels = [
-            None if self.images.multi_label else self.images.label(index)
+        labels: list[Label] = [
+            self.images.targets(index) if self.images.multi_label else self.images.label(index)
             for index in responses.sample.tolist()
         ]
         found = {
@@ -420,6 +478,10 @@ def _maps(network: Network, names: Iterable[str]) -> int:
 def _check(search: Search, images: ImageSet) -> None:
     if not 1 <= search.top <= MOST_RANKS:
         raise BadOption(f"top is {search.top}; a feature map can keep 1 to {MOST_RANKS} images")
+    if search.plain and search.relevant:
+        raise BadOption("a plain atlas holds no patches for classes: leave one of the two out")
+    if len(set(search.relevant)) < len(search.relevant):
+        raise BadOption(f"the classes {search.relevant}: each may be there once")
     if not 0 <= search.check <= search.top:
         raise BadOption(
             f"check is {search.check}; of {search.top} pictures of a feature map 0 to "

@@ -109,6 +109,7 @@ class AtlasPlan(StoredRecord):
             "output": self.model.output,
             "what it holds": "patches and projections" if self.extras is None else "all",
             "check": None if self.extras is None else self.extras.check,
+            "classes of interest": None if self.extras is None else list(self.extras.relevant),
         }
 
 

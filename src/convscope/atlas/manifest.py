@@ -157,12 +157,32 @@ class ImageRecord(StoredRecord):
         sha256: of its bytes, hex; None where it could not be read.
         label: number of its class, if it has one.
         class_name: name of its class, if known.
+        labels: numbers of the classes that it shows, where it may show several; else None, and not
+            written.
+        class_names: their names; likewise.
     """
 
     name: str
     sha256: str | None
     label: int | None
     class_name: str | None
+    labels: tuple[int, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_missing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields by name, without several labels where there is one."""
+        fields: dict[str, Any] = write(self)
+        several = ("labels", "class_names")
+        return {k: v for k, v in fields.items() if k not in several or v is not None}
+
+    def classes(self) -> dict[int, str]:
+        """The classes that it shows: number -> name."""
+        if self.labels is not None:
+            return dict(zip(self.labels, self.class_names or map(str, self.labels), strict=True))
+        if self.label is None:
+            return {}
+        return {self.label: str(self.label) if self.class_name is None else self.class_name}
 
 
 class ExtrasRecord(StoredRecord):
@@ -179,6 +199,7 @@ class ExtrasRecord(StoredRecord):
         bins: of each map's histogram.
         sample: how many images' maxima quantiles, classes and nearest maps are taken from.
         top_images: images of each map whose classes are told.
+        relevant: classes for which there are patches where each map is worth most to them.
     """
 
     kinds: tuple[str, ...]
@@ -190,6 +211,7 @@ class ExtrasRecord(StoredRecord):
     bins: int = 0
     sample: int = 0
     top_images: int = 0
+    relevant: tuple[int, ...] = ()
 
 
 class Manifest(StoredRecord):

@@ -115,11 +115,16 @@ def _image(images: ImageSet, index: int) -> ImageRecord:
         digest = images.known_digest(index) if images.streamed else images.digest(index)
     except BadImage:  # it cannot be read; the manifest says why
         digest = None
+    shown = None
+    if images.multi_label:
+        shown = tuple(number for number, there in enumerate(images.targets(index)) if there == 1)
     return ImageRecord(
         name=images.name(index),
         sha256=digest,
         label=label,
         class_name=classes[label] if known else None,  # type: ignore[index]
+        labels=shown,
+        class_names=None if shown is None or classes is None else tuple(classes[i] for i in shown),
     )
 
 

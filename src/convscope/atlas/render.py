@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice, product
 from pathlib import Path
@@ -25,29 +25,27 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.atlas import sheets
+from convscope.atlas.checked import check_winners
 from convscope.atlas.checkpoint import Rendered, WorkFolder
-from convscope.atlas.manifest import LayerRecord
+from convscope.atlas.further import FurtherPatch, SeenImages, further_patches, further_tiles
 from convscope.atlas.sheets import Pixels
-from convscope.atlas.store import EXAMPLE, sheet_path
-from convscope.atlas.tiles import AtlasLayer, Tile, TileFiles, Winner, read_tiles
-from convscope.atlas.trust import CHECKS, numbers_of, write_trust
+from convscope.atlas.store import CONTRAST, sheet_path
+from convscope.atlas.tiles import AtlasLayer, Further, Tile, TileFiles, Winner, read_tiles
+from convscope.atlas.trust import CHECKS, FIELDS, write_trust
 from convscope.atlas.trust_files import Measured, TrustFiles, read_numbers
 from convscope.distributed import Ranks
-from convscope.errors import BadData, NonFinite
-from convscope.geometry.box import Box
+from convscope.errors import BadData
 from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
-from convscope.images.pictures import GREY, crop, shown_box
+from convscope.images.pictures import crop, shown_box
 from convscope.images.preprocess import Preprocess
-from convscope.methods.checks import Checker, Trust
+from convscope.methods.checks import Checker
 from convscope.methods.descent import Start, crops_pay
 from convscope.methods.project import project_fields
 from convscope.methods.rules import InitialSignal, Rules
 from convscope.network.graph import Graph
 from convscope.network.network import Network
 from convscope.network.trace import Trace
-from convscope.network.unit import Unit
-from convscope.scan.strongest import as_maps
 from convscope.store.atomic import replace_file
 
 __all__ = ["Renderer", "project_winners"]
@@ -90,15 +88,9 @@ def project_winners(
         start = _start(network, activations[layer], [winner for _, winner in of_layer], rules)
         fields = project_fields(trace, start, rows, rules, from_crops=from_crops)
         for (_, winner), (box, field) in zip(of_layer, fields, strict=True):
-            shown = _seen_from(box, shown_box(winner.box, *extent))
-            within = _seen_from(box, winner.box)
+            shown = shown_box(winner.box, *extent).seen_from(box)
+            within = winner.box.seen_from(box)
             yield winner, crop(field.float().cpu(), shown, 0.0, within=within)
-
-
-def _seen_from(origin: Box, box: Box) -> Box:
-    """The box counted from the top left of `origin`."""
-    rows, columns = origin.top, origin.left
-    return Box(box.top - rows, box.left - columns, box.bottom - rows, box.right - columns)
 
 
 def _start(network: Graph, activation: str, winners: Sequence[Winner], rules: Rules) -> Start:
@@ -165,7 +157,8 @@ class Renderer:
             state = self._render_tiles(group, state, tell, checker)
             started = time.monotonic()
             if self.work is not None:
-                _write_sheets(group, self.folder, self.work.tiles, self.workers)
+                known = [_with_contrast(layer, self.work, self.checked) for layer in group]
+                _write_sheets(known, self.folder, self.work.tiles, self.workers)
             state = Rendered(
                 layers=state.layers + len(group),
                 seconds=state.seconds + time.monotonic() - started,
@@ -193,19 +186,19 @@ class Renderer:
     ) -> Rendered:
         """All tiles of a group of layers; images that `state` counts are done already."""
         by_image: dict[int, list[Winner]] = {}
-        examples: dict[int, list[_Example]] = {}
+        further: dict[int, list[FurtherPatch]] = {}
         for layer in group:
             for winner in layer.winners():
                 by_image.setdefault(winner.image, []).append(winner)
-            for example in _examples(layer):
-                examples.setdefault(example.image, []).append(example)
-        order = sorted({*by_image, *examples})
+            for patch in further_patches(layer):
+                further.setdefault(patch.image, []).append(patch)
+        order = sorted({*by_image, *further})
         rounds = self.ranks.deal(order[state.images :], self._batch_size(group))
         done = sum(len(by_image.get(image, ())) for image in order[: state.images])
         started = saved = time.monotonic()
         tell(done)
         pieces = {
-            image: self._pieces(by_image.get(image, ()), group) + len(examples.get(image, ()))
+            image: self._pieces(by_image.get(image, ()), group) + len(further.get(image, ()))
             for image in order
         }
         with self._files(group, state) as files, closing(self._read(rounds)) as read:
@@ -214,9 +207,9 @@ class Renderer:
                 made: Iterator[Tile | Measured] = iter(())
                 if batch is not None:
                     trace = self.network.trace(batch.tensors, [])  # it runs as far as it is asked
-                    seen = _Seen(batch, trace, self.preprocess)
+                    seen = SeenImages(batch, trace, self.preprocess)
                     made = chain(
-                        self._made(seen, by_image, group, checker), self._shown(seen, examples)
+                        self._made(seen, by_image, group, checker), further_tiles(seen, further)
                     )
                 most = max(sum(pieces[image] for image in share) for share in shared)
                 for at in range(0, most, TILES_AT_ONCE):
@@ -242,9 +235,9 @@ class Renderer:
         return state
 
     def _pieces(self, winners: Sequence[Winner], group: Sequence[AtlasLayer]) -> int:
-        """How many tiles and checks an image's winners get."""
+        """How many tiles and checks an image's winners get at most."""
         tiles = len(group[0].kinds) * len(winners)
-        return tiles + sum(self._is_checked(winner) for winner in winners)
+        return tiles + 2 * sum(self._is_checked(winner) for winner in winners)
 
     def _is_checked(self, winner: Winner) -> bool:
         """Whether a winner's picture is checked: one that is not above zero cannot fall."""
@@ -288,7 +281,7 @@ class Renderer:
 
     def _made(
         self,
-        seen: _Seen,
+        seen: SeenImages,
         by_image: Mapping[int, Sequence[Winner]],
         group: Sequence[AtlasLayer],
         checker: Checker,
@@ -307,32 +300,11 @@ class Renderer:
             yield from (Tile(kind, winner, pixels) for kind, pixels in tiles.items())
         yield from check_winners(
             checker,
-            seen.trace,
+            seen,
             [(row, winner) for row, winner in winners if self._is_checked(winner)],
             activations,
+            self.preprocess.fill("grey").to(self.network.device, self.network.dtype),
         )
-
-    def _shown(self, seen: _Seen, examples: Mapping[int, Sequence[_Example]]) -> Iterator[Tile]:
-        """The patches of images at some quantiles of maps, each where the map is strongest."""
-        wanted: dict[str, list[tuple[int, _Example]]] = {}
-        for row, image in enumerate(seen.images):
-            for example in examples.get(image, ()):
-                wanted.setdefault(example.layer.activation, []).append((row, example))
-        for activation, some in wanted.items():
-            field = self.network.layer(activation).field
-            maps = as_maps(seen.trace[activation])
-            rows = torch.tensor([row for row, _ in some])
-            planes = maps[rows, torch.tensor([example.channel for _, example in some])]
-            flat = planes.flatten(1)
-            first = (flat == flat.amax(1, keepdim=True)).to(torch.uint8).argmax(1).tolist()
-            for number, ((row, example), place) in enumerate(zip(some, first, strict=True)):
-                at_row, column = divmod(place, maps.shape[3])
-                box = field.box((at_row, column))
-                winner = Winner(
-                    example.layer.name, example.channel, example.rank, at_row, column, box,
-                    example.image, float(flat[number, place]),
-                )  # fmt: skip
-                yield Tile(EXAMPLE, winner, sheets.patch_tile(seen.patch(row, box)))
 
     def _pictures(
         self, patch: Tensor, projection: Tensor, kinds: Sequence[str]
@@ -351,94 +323,6 @@ class Renderer:
         below = self.network.below([layer.record.activation for layer in group])
         kept = 4 * sum(torch.Size(node.shape).numel() for node in below)
         return max(1, min(self.batch_size, TRACE_BYTES // max(1, kept)))
-
-
-class _Seen:
-    """One batch of images, run and shown.
-
-    Args:
-        batch: the images.
-        trace: of them.
-        preprocess: how they became the network's input.
-
-    Attributes:
-        trace: as it was given.
-        images: the images' indices, by row.
-    """
-
-    def __init__(self, batch: Batch, trace: Trace, preprocess: Preprocess) -> None:
-        self.trace = trace
-        self.images: list[int] = batch.indices.tolist()
-        self._pictures = torch.from_numpy(preprocess.to_uint8(batch.tensors)).permute(0, 3, 1, 2)
-
-    def patch(self, row: int, box: Box) -> Tensor:
-        """What a unit with this receptive field shows of an image, uint8 (3, h, w)."""
-        shown = shown_box(box, *self._pictures.shape[2:])
-        return crop(self._pictures[row], shown, GREY, within=box)
-
-
-@dataclass(frozen=True)
-class _Example:
-    """An image at a quantile of a map's maxima; `rank` is the number of the quantile."""
-
-    layer: LayerRecord
-    channel: int
-    rank: int
-    image: int
-
-
-def _examples(layer: AtlasLayer) -> Iterator[_Example]:
-    """A layer's examples, in the order of feature maps and quantiles."""
-    if layer.examples is None:
-        return
-    for channel, rank in (layer.examples >= 0).nonzero().tolist():
-        yield _Example(layer.record, channel, rank, int(layer.examples[channel, rank]))
-
-
-def check_winners(
-    checker: Checker,
-    trace: Trace,
-    winners: Sequence[tuple[int, Winner]],
-    activations: Mapping[str, str],
-) -> Iterator[Measured]:
-    """Measure how far the pictures of some winners can be trusted.
-
-    Args:
-        checker: of the network.
-        trace: of a batch of images.
-        winners: (row, winner) pairs of any layers; the row is the image's place in the batch.
-        activations: layer -> the layer whose value is its activation.
-    """
-    if not winners:
-        return
-    images, at = torch.tensor([row for row, _ in winners]).unique(return_inverse=True)
-    few = trace if len(images) == len(trace) else trace.rows(images)
-    rows = at.tolist()
-    for layer in dict.fromkeys(winner.layer for _, winner in winners):
-        mine = [i for i, (_, winner) in enumerate(winners) if winner.layer == layer]
-        on_grid = len(trace.network.layer(activations[layer]).shape) == 3
-        units = [
-            Unit(activations[layer], winner.channel, *((winner.row, winner.column) * on_grid))
-            for winner in (winners[i][1] for i in mine)
-        ]
-        for i, trust in zip(
-            mine, _checked(checker, few, units, [rows[i] for i in mine]), strict=True
-        ):
-            if trust is not None:
-                yield Measured(winners[i][1], numbers_of(trust))
-
-
-def _checked(
-    checker: Checker, trace: Trace, units: Sequence[Unit], rows: Sequence[int]
-) -> list[Trust | None]:
-    """What is known of some units' pictures; None where a number is not finite."""
-    try:
-        return list(checker.check(trace, units, images=rows))
-    except NonFinite:
-        if len(units) == 1:
-            return [None]
-        alone = zip(units, rows, strict=True)
-        return [_checked(checker, trace, [unit], [row])[0] for unit, row in alone]
 
 
 @dataclass(frozen=True)
@@ -482,6 +366,18 @@ def _group(layers: Sequence[AtlasLayer], begun: int) -> list[AtlasLayer]:
             break
         group.append(layer)
     return group
+
+
+def _with_contrast(layer: AtlasLayer, work: WorkFolder, checked: int) -> AtlasLayer:
+    """A layer that shows the contrastive pictures that were made, and no others."""
+    if not checked:
+        return layer
+    numbers = read_numbers(work.trust, layer, checked)
+    made = torch.from_numpy(numbers[..., FIELDS.index(CONTRAST)] > 0)
+    image = torch.where(made, layer.table.image[:, :checked], -1)
+    others = (some for some in layer.further if some.kind != CONTRAST)
+    contrast = (Further(CONTRAST, image, patches=False),) if made.any() else ()
+    return replace(layer, further=(*others, *contrast))
 
 
 def _write_sheets(

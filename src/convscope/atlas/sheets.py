@@ -23,7 +23,7 @@ from torch import Tensor
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY, grey_scaled, shown_box
-from convscope.methods.spotlight import spotlight
+from convscope.methods.spotlight import lit, spotlight
 
 __all__ = [
     "MAPS_PER_SHEET",
@@ -31,6 +31,7 @@ __all__ = [
     "cell_size",
     "encode",
     "filter_sheet",
+    "lit_tile",
     "patch_tile",
     "projection_tile",
     "rank_sheet",
@@ -113,7 +114,21 @@ def spotlight_tile(patch: Pixels, projection: Tensor) -> Pixels:
         uint8 (th, tw, 3), float32 (3, h, w) -> uint8 (th, tw, 3).
     """
     where = _reduced(projection.nan_to_num(0.0, 0.0, 0.0).abs().sum(0)[None])
-    return spotlight(torch.from_numpy(patch)[None], where[None])[0].numpy()
+    return spotlight(torch.tensor(patch)[None], where[None])[0].numpy()
+
+
+def lit_tile(patch: Pixels, light: Tensor) -> Pixels:
+    """Make a tile that is the patch's, as bright as is told.
+
+    Args:
+        patch: the tile of the patch.
+        light: 0 to 1, of the crop that the tile shows.
+
+    Shape:
+        uint8 (th, tw, 3), float32 (1, h, w) -> uint8 (th, tw, 3).
+    """
+    bright = _reduced(light).clamp(0, 1)
+    return lit(torch.tensor(patch)[None], bright)[0].numpy()
 
 
 def _reduced(planes: Tensor) -> Tensor:

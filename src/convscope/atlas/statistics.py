@@ -41,7 +41,14 @@ from convscope.scan.responses import Responses
 from convscope.stats import rank_values
 from convscope.store.atomic import replace_file
 
-__all__ = ["QUANTILES", "Statistics", "layer_statistics", "read_statistics", "write_statistics"]
+__all__ = [
+    "QUANTILES",
+    "Label",
+    "Statistics",
+    "layer_statistics",
+    "read_statistics",
+    "write_statistics",
+]
 
 STATISTICS = "statistics.safetensors"
 QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.99)
@@ -53,10 +60,13 @@ CHANCE = 0.05
 
 Statistics = dict[str, Tensor]
 """A layer's numbers by field."""
+Label = int | tuple[int, ...] | None
+"""The number of an image's class; or for each class 1 if it shows it, 0, -1 if that is not known;
+None where it has no label."""
 
 
 def layer_statistics(
-    responses: Responses, layer: str, active: Tensor, labels: Sequence[int | None]
+    responses: Responses, layer: str, active: Tensor, labels: Sequence[Label]
 ) -> Statistics:
     """Work out what is stored of a layer.
 
@@ -64,7 +74,7 @@ def layer_statistics(
         responses: that have seen all images.
         layer: its name.
         active: int64 (C,), in how many images each map was above zero.
-        labels: of the images of the sample; None where an image has none.
+        labels: of the images of the sample.
     """
     counted, maxima = responses.counted[layer], responses.sampled[layer]
     images = counted.histogram.counts.sum(1)
@@ -111,18 +121,18 @@ def _quantiles(maxima: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def class_selectivity(
-    maxima: NDArray[np.float32], labels: Sequence[int | None]
+    maxima: NDArray[np.float32], labels: Sequence[Label]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
     """The class that each map tells best from the others, by the area under the ROC curve.
 
     The class is chosen on one half of the images and measured on the other, so that the best of
     many classes is not flattered. Chance is the normal approximation of the rank sum's
     distribution, without ties, which makes it larger; its level is divided by the number of
-    classes.
+    classes. Images of which a class is not known take no part for that class.
 
     Args:
         maxima: (S, C), NaN where one is not known; such an image ranks lowest.
-        labels: of the S images; None where there is none.
+        labels: of the S images.
 
     Returns:
         (class, AUC, what chance reaches), (C,) each; -1 and NaN where no class has enough images.
@@ -131,48 +141,77 @@ def class_selectivity(
     named = np.full(channels, -1, np.int64)
     auc = np.full(channels, np.nan, np.float32)
     chance = auc.copy()
-    numbers = np.array([-1 if label is None else label for label in labels], np.int64)
-    halves = _halves(numbers)
-    classes = [
-        number
-        for number in np.unique(numbers[numbers >= 0])
-        if all((numbers[half] == number).sum() >= FEWEST for half in halves)
-    ]
-    if len(classes) < 2:
+    numbers, truth = _truth(labels)
+    if len(numbers) == 0:
         return named, auc, chance
-    first, second = (
-        _class_aucs(maxima[half], numbers[half], classes) for half in halves
-    )  # (K, C) each
+    halves = _halves(truth)
+    shown, other = (
+        np.stack([(truth[half] == value).sum(0) for half in halves]) for value in (1, 0)
+    )  # (2, K) each
+    enough = ((shown >= FEWEST) & (other >= 1)).all(0)
+    if enough.sum() < (1 if _several(labels) else 2):
+        return named, auc, chance
+    numbers, truth, inside, outside = (
+        numbers[enough], truth[:, enough], shown[1, enough], other[1, enough]
+    )  # fmt: skip
+    first, second = (_class_aucs(maxima[half], truth[half]) for half in halves)  # (K, C) each
     best = first.argmax(0)
-    tested = numbers[halves[1]]
-    inside = np.array([(tested == number).sum() for number in classes])
-    outside = len(tested) - inside
     spread = np.sqrt((inside + outside + 1) / (12.0 * inside * outside))
-    bound = 0.5 + stats.norm.isf(CHANCE / len(classes)) * spread  # (K,)
+    bound = 0.5 + stats.norm.isf(CHANCE / len(numbers)) * spread  # (K,)
     return (
-        np.asarray(classes, np.int64)[best],
+        numbers[best],
         np.take_along_axis(second, best[None], 0)[0].astype(np.float32),
         bound[best].astype(np.float32),
     )
 
 
-def _halves(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the images that have a label, dealt to two halves class by class."""
-    order = np.random.default_rng(0).permutation(len(numbers))
-    order = order[numbers[order] >= 0]
-    order = order[np.argsort(numbers[order], kind="stable")]
+def _several(labels: Sequence[Label]) -> bool:
+    """Whether the images may show several classes."""
+    return any(isinstance(label, tuple) for label in labels)
+
+
+def _truth(labels: Sequence[Label]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """The numbers of the classes, and (S, K): 1 of an image that shows one, 0, -1 not known."""
+    if _several(labels):
+        rows = [label for label in labels if isinstance(label, tuple)]
+        truth = np.full((len(labels), len(rows[0])), -1, np.int8)
+        truth[[isinstance(label, tuple) for label in labels]] = rows
+        return np.arange(truth.shape[1]), truth
+    known = np.array([-1 if label is None else label for label in labels], np.int64)
+    numbers = np.unique(known[known >= 0])
+    return numbers, np.where(known[:, None] >= 0, known[:, None] == numbers, -1).astype(np.int8)
+
+
+def _halves(truth: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the images that have a label, dealt to two halves, each image by its rarest class."""
+    order = np.random.default_rng(0).permutation(len(truth))
+    order = order[(truth[order] >= 0).any(1)]
+    shown = truth[order] == 1
+    frequency = np.where(shown, shown.sum(0), len(truth) + 1)
+    order = order[np.argsort(frequency.argmin(1), kind="stable")]
     return np.sort(order[::2]), np.sort(order[1::2])
 
 
-def _class_aucs(
-    maxima: NDArray[np.float32], numbers: NDArray[np.int64], classes: Sequence[int]
-) -> NDArray[np.float64]:
+def _class_aucs(maxima: NDArray[np.float32], truth: NDArray[np.int8]) -> NDArray[np.float64]:
     """(K, C), for each class how often one of its images ranks above one of the others."""
-    ranks = rank_values(np.nan_to_num(maxima, nan=-np.inf).T)  # (C, S)
-    inside = (numbers == np.array(classes)[:, None]).astype(np.float64)  # (K, S)
+    values = np.nan_to_num(maxima, nan=-np.inf).T  # (C, S)
+    if (truth >= 0).all():
+        return _aucs(rank_values(values), truth == 1)
+    rows = [truth[:, number] >= 0 for number in range(truth.shape[1])]
+    return np.concatenate(
+        [
+            _aucs(rank_values(values[:, known]), truth[known, number][:, None] == 1)
+            for number, known in enumerate(rows)
+        ]
+    )
+
+
+def _aucs(ranks: NDArray[np.float64], shown: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(K, C) of ranks (C, S) and which images show each class (S, K)."""
+    inside = shown.T.astype(np.float64)  # (K, S)
     count = inside.sum(1)[:, None]
     above = inside @ ranks.T - count * (count + 1) / 2
-    aucs: NDArray[np.float64] = above / (count * (len(numbers) - count))
+    aucs: NDArray[np.float64] = above / (count * (shown.shape[0] - count))
     return aucs
 
 

@@ -9,7 +9,10 @@
 Not in a plain atlas:
 
     sheets/<slug>/       spotlight-000.webp, wall-spotlight-000.webp
+    sheets/<slug>/       contrast-000.webp: what is the unit's own, where a checked picture is not
     sheets/<slug>/       example-000.webp: patches at the manifest's quantiles of each map's maxima
+    sheets/<slug>/       relevant-<class>-000.webp: where each map is worth most to a class
+    relevance.safetensors     the places of these, as in tables, for "<layer>/<class>"
     trust.safetensors    how far the strongest pictures can be trusted (see trust)
     statistics.safetensors    of each map over all images (see statistics)
     optimised.json       how optimised pictures were made, where there are some (see optimised)
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -72,6 +76,8 @@ __all__ = [
 
 MANIFEST, IMAGES, TABLES, SHEETS = "manifest.json", "images.json", "tables.safetensors", "sheets"
 EXAMPLE = "example"  # the kind of the sheets of images at quantiles
+RELEVANCE = "relevance.safetensors"
+CONTRAST = "contrast"  # of those of contrastive pictures, as many to a map as are checked
 OPTIMISED = "optimised"
 WORK, PLAN = "work", "plan.json"  # of an unfinished atlas, see unfinished.py
 
@@ -343,6 +349,86 @@ class Atlas(Pictured):
                 raise _damaged(path.with_suffix(".json"), error) from None
         return found
 
+    def contrast(self, layer: str, channel: int, rank: int = 0) -> Image.Image | None:
+        """The contrastive picture of a winner whose other pictures are not its own.
+
+        It is the patch, lit where a box that covers it costs the unit more of its activation than
+        other strong units of the place.
+
+        Args:
+            layer: its name.
+            channel: the feature map.
+            rank: the place among the map's strongest, from 0.
+
+        Returns:
+            RGB, a square whose side is the layer's `tile`; None where there is none: the picture
+            was not checked, or is the unit's own, or nothing in the image is.
+
+        Raises:
+            NoSuchLayer, NoSuchUnit, BadOption: as `patch`.
+        """
+        if not self.contrast_strength(layer, channel, rank) > 0:
+            return None
+        record = self.record(layer)
+        path = sheet_path(self.folder, record.slug, CONTRAST, channel // MAPS_PER_SHEET)
+        return self._sheet(path).crop(cell_box(channel, rank, record.tile))
+
+    def contrast_strength(self, layer: str, channel: int, rank: int = 0) -> float:
+        """The largest share of its activation that a unit loses beyond its neighbours.
+
+        Args and errors are those of `contrast`. NaN where nobody looked.
+        """
+        self._check(layer, channel, rank)
+        extras = self.manifest.extras
+        if extras is None or rank >= extras.check:
+            return math.nan
+        return float(self._trust[layer]["contrast"][channel, rank])
+
+    def relevant(self, layer: str, channel: int, rank: int, number: int) -> Image.Image:
+        """The patch of an image where a feature map is worth most to a class.
+
+        Args:
+            layer: its name.
+            channel: the feature map.
+            rank: the place among those of the map, from 0.
+            number: of the class.
+
+        Returns:
+            RGB, a square whose side is the layer's `tile`; grey where no image takes the place.
+
+        Raises:
+            NoSuchLayer, NoSuchUnit: as `patch`.
+            BadOption: no such rank, or the atlas was made without this class of interest.
+        """
+        record = self._check(layer, channel, rank)
+        self.relevance(layer, number)
+        kind = relevant_kind(number)
+        sheet = self._sheet(sheet_path(self.folder, record.slug, kind, channel // MAPS_PER_SHEET))
+        return sheet.crop(cell_box(channel, rank, record.tile))
+
+    def relevance(self, layer: str, number: int) -> LayerTable:
+        """Where each map of a layer is worth most to a class: the activation times a derivative.
+
+        Args:
+            layer: its name.
+            number: of the class.
+
+        Raises:
+            NoSuchLayer: with the nearest names.
+            BadOption: the atlas was made without this class of interest.
+
+        Example:
+            >>> atlas.relevance("conv5", 3).image[12]
+        """
+        self.layers[layer]
+        extras = self._extras()
+        if number not in extras.relevant:
+            raise BadOption(
+                f"the atlas in {self.folder} holds no patches for class {number}; "
+                f"`convscope atlas ... --relevant {number}` makes one that does"
+            )
+        return self._relevance[f"{layer}/{number}"]
+
     def statistics(self, layer: str) -> Statistics:
         """What is known of a layer's maps over all images, by field (see `atlas.statistics`).
 
@@ -390,15 +476,10 @@ class Atlas(Pictured):
     @cached_property
     def class_names(self) -> dict[int, str]:
         """The names of the images' classes by number."""
-        known = {image.label: image.class_name for image in self.images}
-        return {
-            label: str(label) if name is None else name
-            for label, name in known.items()
-            if label is not None
-        }
+        return {number: name for image in self.images for number, name in image.classes().items()}
 
     def _count_classes(self, images: Iterable[ImageRecord]) -> list[tuple[str, int]]:
-        labels = Counter(image.label for image in images if image.label is not None)
+        labels = Counter(number for image in images for number in image.classes())
         order = sorted(labels.items(), key=lambda item: (-item[1], item[0]))
         return [(self.class_names[label], count) for label, count in order]
 
@@ -419,6 +500,18 @@ class Atlas(Pictured):
     def _statistics(self) -> dict[str, Statistics]:
         try:
             return read_statistics(self.folder, list(self.layers))
+        except (OSError, SafetensorError, KeyError) as error:
+            raise _damaged(self.folder, error) from None
+
+    @cached_property
+    def _relevance(self) -> dict[str, LayerTable]:
+        try:
+            tensors = load_file(self.folder / RELEVANCE)
+            return {
+                f"{layer}/{number}": _table(tensors, record, f"{layer}/{number}")
+                for layer, record in self._records.items()
+                for number in self._extras().relevant
+            }
         except (OSError, SafetensorError, KeyError) as error:
             raise _damaged(self.folder, error) from None
 
@@ -518,14 +611,14 @@ def write_images(folder: Path, images: Sequence[ImageRecord]) -> None:
     replace_file(folder / IMAGES, _IMAGE_LIST.dump_json(list(images), indent=0))
 
 
-def write_tables(folder: Path, tables: dict[str, LayerTable]) -> None:
-    """Write tables.safetensors, the strongest places of all layers."""
+def write_tables(folder: Path, tables: dict[str, LayerTable], name: str = TABLES) -> None:
+    """Write tables.safetensors, the strongest places of all layers, or another file of tables."""
     named = {
-        f"{name}/{field}": getattr(table, field).contiguous()
-        for name, table in tables.items()
+        f"{layer}/{field}": getattr(table, field).contiguous()
+        for layer, table in tables.items()
         for field in TABLE_FIELDS
     }
-    replace_file(folder / TABLES, save(named))
+    replace_file(folder / name, save(named))
 
 
 def sheet_path(folder: Path, slug: str, kind: str, number: int | None = None) -> Path:
@@ -541,16 +634,22 @@ def sheet_path(folder: Path, slug: str, kind: str, number: int | None = None) ->
     return folder / SHEETS / slug / f"{name}.webp"
 
 
+def relevant_kind(number: int) -> str:
+    """The kind of the sheets of where maps are worth most to a class."""
+    return f"relevant-{number}"
+
+
 _IMAGE_LIST = TypeAdapter(list[ImageRecord])
 
 
-def _table(tensors: dict[str, Tensor], record: LayerRecord) -> LayerTable:
+def _table(tensors: dict[str, Tensor], record: LayerRecord, name: str | None = None) -> LayerTable:
     """A layer's table out of the tensors of tables.safetensors.
 
     Raises:
         KeyError: a tensor is missing or of another layer.
     """
-    table = LayerTable(*(tensors[f"{record.name}/{field}"] for field in TABLE_FIELDS))
+    name = record.name if name is None else name
+    table = LayerTable(*(tensors[f"{name}/{field}"] for field in TABLE_FIELDS))
     if table.value.shape[0] != record.channels:
         raise KeyError(f"{record.name} has {table.value.shape[0]} feature maps in the tables")
     return table

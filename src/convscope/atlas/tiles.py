@@ -13,11 +13,11 @@ from torch import Tensor
 from convscope.atlas import sheets
 from convscope.atlas.manifest import LayerRecord
 from convscope.atlas.sheets import Pixels
-from convscope.atlas.store import EXAMPLE, LayerTable
+from convscope.atlas.store import LayerTable
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY
 
-__all__ = ["KINDS", "PLAIN", "AtlasLayer", "Tile", "TileFiles", "Winner", "read_tiles"]
+__all__ = ["KINDS", "PLAIN", "AtlasLayer", "Further", "Tile", "TileFiles", "Winner", "read_tiles"]
 
 PLAIN = ("patch", "projection")
 KINDS = (*PLAIN, "spotlight")  # in the order in which a winner gets them
@@ -53,7 +53,7 @@ class Tile:
     """One of a winner's small pictures.
 
     Attributes:
-        kind: one of `KINDS`, or `EXAMPLE`.
+        kind: one of `KINDS`, or of a `Further`.
         winner: of whom it is.
         pixels: uint8 (th, tw, 3).
     """
@@ -64,6 +64,25 @@ class Tile:
 
 
 @dataclass(frozen=True, eq=False)
+class Further:
+    """Pictures of a layer's maps beside those of its winners.
+
+    Attributes:
+        kind: names their sheets.
+        image: int64 (C, Q), what each is of; -1 is none.
+        row: int64 (C, Q), of the unit's position; None is where the map is strongest in the image.
+        column: likewise.
+        patches: whether they show patches of the images; else somebody makes them.
+    """
+
+    kind: str
+    image: Tensor
+    row: Tensor | None = None
+    column: Tensor | None = None
+    patches: bool = True
+
+
+@dataclass(frozen=True, eq=False)
 class AtlasLayer:
     """A layer of the atlas with all that its pictures need.
 
@@ -71,24 +90,22 @@ class AtlasLayer:
         record: what the manifest says of it.
         table: its strongest units.
         kinds: the pictures that each of them gets, of `KINDS`.
-        examples: int64 (C, Q), images of which each map's patch is shown, too; -1 is none.
+        further: pictures that its maps get besides.
     """
 
     record: LayerRecord
     table: LayerTable
     kinds: tuple[str, ...] = PLAIN
-    examples: Tensor | None = None
+    further: tuple[Further, ...] = ()
 
     @property
     def every_kind(self) -> tuple[str, ...]:
-        """The kinds of its tiles, those of the examples included."""
-        return self.kinds if self.examples is None else (*self.kinds, EXAMPLE)
+        """The kinds of all of its tiles."""
+        return (*self.kinds, *(some.kind for some in self.further))
 
     def images(self, kind: str) -> Tensor:
         """int64 (C, K), the image that each tile of a kind is from; -1 where there is none."""
-        if kind in self.kinds or self.examples is None:
-            return self.table.image
-        return self.examples
+        return next((some.image for some in self.further if some.kind == kind), self.table.image)
 
     def shape(self, kind: str) -> tuple[int, int, int, int, int]:
         """(C, K, th, tw, 3): of all the layer's tiles of one kind."""

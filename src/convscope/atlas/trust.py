@@ -50,19 +50,28 @@ FIELDS = (
     "own_weights_low",
     "own_weights_high",
     "twin",
+    "contrast",
 )
 """What is known of a picture: as `Trust.to_dict` has it, `own` the drop with the picture's own
-places covered, and `twin` the channel that has the very same picture."""
+places covered, `twin` the channel that has the very same picture, and `contrast` the largest share
+of its activation that the unit loses beyond its neighbours, where a contrastive picture was looked
+for."""
 
 
 TrustTable = dict[str, Tensor]
 """A layer's numbers by field, float32 (C, N)."""
 
 
-def numbers_of(trust: Trust) -> tuple[float, ...]:
-    """What is stored of a picture, in the order of `FIELDS`."""
+def numbers_of(trust: Trust, contrast: float | None = None) -> tuple[float, ...]:
+    """What is stored of a picture, in the order of `FIELDS`.
+
+    Args:
+        trust: what was measured.
+        contrast: of its contrastive picture.
+    """
     known = {
         **trust.to_dict(),
+        "contrast": contrast,
         "own": trust.place and trust.place.own,
         "twin": trust.twin and trust.twin.channel,
     }
@@ -123,4 +132,8 @@ def read_trust(atlas: Path, layers: Iterable[str]) -> dict[str, TrustTable]:
         OSError, SafetensorError, KeyError: the file is damaged.
     """
     tensors = load_file(atlas / TRUST)
-    return {name: {field: tensors[f"{name}/{field}"] for field in FIELDS} for name in layers}
+    known = {name: {field: tensors[f"{name}/{field}"] for field in FIELDS[:-1]} for name in layers}
+    for name, table in known.items():  # older atlases have no contrastive pictures
+        nothing = torch.full_like(table["activation"], torch.nan)
+        table["contrast"] = tensors.get(f"{name}/contrast", nothing)
+    return known

@@ -113,6 +113,15 @@ class AtlasStudy(Study):
             "fewer draws.",
         ),
     ] = 1
+    relevant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Classes, by index or name: of each map also the patches where it is worth most "
+            "to one of them, its activation times the derivative of the class's log-odds. A unit "
+            "that fires on one class may serve another.",
+        ),
+    ] = None
     optimised: Annotated[
         str | None,
         typer.Option(
@@ -158,7 +167,7 @@ class AtlasStudy(Study):
         search = Search(
             split_names(self.layers, "--layers"), self.top,
             rules_named(self.rules), running.batch_size, running.workers, self.plain,
-            self.check_best,
+            self.check_best, self._classes(session),
         )  # fmt: skip
         context.facts(_facts(session, images, search, ranks))
         write_atlas(
@@ -166,6 +175,13 @@ class AtlasStudy(Study):
         )
         manifest = ranks.from_first(lambda: open_atlas(out).manifest)
         return Outcome.on(session, WrittenAtlas(out, manifest), images.spec)
+
+    def _classes(self, session: Session) -> tuple[int, ...]:
+        """The numbers of the classes of interest."""
+        from convscope.experiments.naming import find_class
+
+        names = split_names(self.relevant, "--relevant") or ()
+        return tuple(find_class(name, session, "--relevant") for name in names)
 
     def _optimise(self, session: Session, context: Context, out: Path) -> None:
         """Add optimised pictures to the finished atlas, and say beforehand how long it takes."""

@@ -44,6 +44,11 @@ class Box:
         """Whether the box holds no pixel."""
         return self.height == 0 or self.width == 0
 
+    def seen_from(self, origin: Box) -> Box:
+        """Return the same box, counted from the top left of another one."""
+        rows, columns = origin.top, origin.left
+        return Box(self.top - rows, self.left - columns, self.bottom - rows, self.right - columns)
+
     def intersect(self, other: Box) -> Box:
         """Return the part that both boxes share, which may be empty."""
         return Box(

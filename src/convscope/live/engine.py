@@ -102,7 +102,7 @@ class Engine:
         self,
         outputs: Sequence[str],
         sums: Mapping[str, Sequence[int]] | None = None,
-        points: Mapping[str, tuple[int, int]] | None = None,
+        points: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     ) -> Plan:
         """How to run on windows towards some layers; worked out once, as long as it is used."""
         outputs = tuple(dict.fromkeys(outputs))
@@ -111,7 +111,7 @@ class Engine:
         key = (
             outputs,
             tuple((name, tuple(channels)) for name, channels in (sums or {}).items()),
-            tuple((points or {}).items()),
+            tuple((name, tuple(positions)) for name, positions in (points or {}).items()),
         )
         if key not in self._plans:
             self._plans[key] = self.plan.towards(outputs, sums, points)

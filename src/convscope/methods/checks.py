@@ -100,6 +100,11 @@ class Trust(Brief):
         return self.specific is not None and self.specific.mean >= SPECIFIC
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether it is measured that the picture is not this unit's own."""
+        return self.specific is not None and not self.is_specific
+
+    @property
     def sentence(self) -> str:
         """What the numbers say, in plain words."""
         return f"{_about_place(self)} {_about_unit(self)}"
@@ -265,6 +270,7 @@ class Checker:
             strongest_places(own.seen_picture(index)),
             shifts=self.settings.shifts,
             generator=generator,
+            whole=float(own.activation[index]),
         )
 
     def _own_weights(self, trace: Trace, own: Projections) -> list[Estimate | None]:

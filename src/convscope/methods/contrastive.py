@@ -8,7 +8,7 @@ its strongest neighbours at the same position lose, is the unit's own.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,11 @@ from torch import Tensor
 from convscope.display import Pictured
 from convscope.errors import BadInput, BadOption
 from convscope.geometry.box import Box
+from convscope.methods.blur import blur
 from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, fill_planes
 from convscope.methods.sweep import one_image
+from convscope.network.from_export import INPUT
 from convscope.network.legend import Legend
 from convscope.network.local.grouping import BoxGrid
 from convscope.network.local.incremental import IncrementalSweep
@@ -34,12 +36,17 @@ __all__ = [
     "ContrastQuestion",
     "ContrastiveMap",
     "contrastive_occlusion",
+    "contrasts",
     "fitting_box",
     "strong_neighbours",
 ]
 
 NEIGHBOURS = 8
 """With how many other units of the position a unit is compared."""
+TILES = 6
+"""Boxes along a side where many units are looked at."""
+SHARED = 0.3
+"""A unit that sees a larger share of its image shares a sweep over all of it with other units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +102,7 @@ class ContrastiveMap(Pictured):
         """The box of a place in the maps, in image pixels."""
         top, left = int(self.rows[i]), int(self.columns[j])
         height, width = self.occluder.size
-        bottom, right = min(top + height, self.seen.bottom), min(left + width, self.seen.right)
-        return Box(top, left, bottom, right)
+        return Box(top, left, top + height, left + width).intersect(self.seen)
 
     def over_pixels(self, values: Tensor) -> Tensor:
         """Spread a map over what the unit sees: a pixel has the mean over the boxes that cover it.
@@ -113,6 +119,19 @@ class ContrastiveMap(Pictured):
         down = _cover(self.rows - seen.top, height, seen.height)
         across = _cover(self.columns - seen.left, width, seen.width)
         return down @ values.double() @ across.T
+
+    def light(self) -> Tensor:
+        """How bright each pixel of what the unit sees is lit, 0 to 1: where it is the unit's own.
+
+        What is the unit's own, blurred by a third of the box, as a share of its largest; dark where
+        its neighbours lose as much, and everywhere where nothing is its own.
+
+        Shape:
+            The result: (h, w), float64, of `seen`.
+        """
+        height, width = self.occluder.size
+        own = blur(self.over_pixels(self.contrast).clamp(min=0), (height / 3, width / 3))
+        return own / own.max().clamp(min=torch.finfo(own.dtype).tiny)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The maps by name, as `convscope occlude --contrast` writes them."""
@@ -243,17 +262,19 @@ class ContrastQuestion:
         occluder: Occluder | Callable[[Box], Occluder] = fitting_box,
         *,
         neighbours: int = NEIGHBOURS,
+        image: int = 0,
     ) -> ContrastQuestion:
-        """Ask about a unit in the one image of a trace.
+        """Ask about a unit in one image of a trace.
 
         Args:
             trace: A forward pass that reached the unit's layer.
             unit, occluder, neighbours: As of `contrastive_occlusion`, which says what is raised.
+            image: The row of the trace.
         """
         network = trace.network
-        unit = trace.strongest(network.unit(unit), 0)
-        others = strong_neighbours(trace, unit, 0, neighbours)
-        before = _at(trace, unit)
+        unit = trace.strongest(network.unit(unit), image)
+        others = strong_neighbours(trace, unit, image, neighbours)
+        before = _at(trace, unit, image)
         activation = float(before[unit.channel])
         if activation <= 0:
             raise BadInput(
@@ -269,39 +290,120 @@ class ContrastQuestion:
         return cls(unit, others, before, field, seen, occluder)
 
     @property
-    def points(self) -> dict[str, tuple[int, int]]:
+    def position(self) -> tuple[int, int]:
+        """The unit's position."""
+        return self.unit.position or (0, 0)
+
+    @property
+    def points(self) -> dict[str, list[tuple[int, int]]]:
         """The position whose channels are wanted under every box, by layer."""
-        return {self.unit.layer: self.unit.position or (0, 0)}
+        return {self.unit.layer: [self.position]}
 
     @property
     def boxes(self) -> BoxGrid:
         """The boxes that start within what the unit sees of the image, cut by its edge."""
         return _boxes_inside(self.seen, self.occluder)
 
-    def answer(self, covered: Mapping[str, Tensor]) -> ContrastiveMap:
+    def answer(
+        self, covered: Mapping[str, Tensor], boxes: BoxGrid | None = None, number: int = 0
+    ) -> ContrastiveMap:
         """Make the map of what the channels are under every box.
 
         Args:
-            covered: The values of `points`, by layer.
+            covered: The values of `points`, by layer; of other units, too.
+            boxes: That were swept, if they are others than `boxes`; those that the unit does not
+                see are left out.
+            number: Of the unit's position among those of its layer.
 
         Shape:
-            covered: (R, C, channels).
+            covered: (R, C, points, channels).
         """
-        boxes, before = self.boxes, self.before
+        boxes, before = boxes or self.boxes, self.before
+        rows = _touching(boxes.rows, self.seen.top, self.seen.bottom)
+        columns = _touching(boxes.columns, self.seen.left, self.seen.right)
         channels = torch.tensor([self.unit.channel, *(other.channel for other in self.neighbours)])
-        drop = 1 - widened(covered[self.unit.layer][..., channels] / before[channels]).cpu()
+        values = covered[self.unit.layer][rows, columns][..., number, channels]
+        drop = 1 - widened(values / before[channels]).cpu()
         return ContrastiveMap(
             drop=drop[..., 0],
             neighbours_drop=drop[..., 1:].mean(-1),
             unit=self.unit,
             neighbours=self.neighbours,
             activation=float(before[self.unit.channel]),
-            rows=torch.tensor([top for top, _ in boxes.rows]),
-            columns=torch.tensor([left for left, _ in boxes.columns]),
+            rows=torch.tensor([top for top, _ in boxes.rows[rows]]),
+            columns=torch.tensor([left for left, _ in boxes.columns[columns]]),
             occluder=self.occluder,
             field=self.field,
             seen=self.seen,
         )
+
+
+@torch.no_grad()
+def contrasts(
+    trace: Trace, units: Sequence[Unit], images: Sequence[int], *, fill: Fill
+) -> list[ContrastiveMap | None]:
+    """Find the parts of their images that are some units' own, with as few sweeps as do.
+
+    A unit that sees much of its image shares one sweep over all of it with the others of that
+    image, whatever their layers. Boxes do not overlap.
+
+    Args:
+        trace: A forward pass that reached the units' layers.
+        units: At their positions.
+        images: The row of the trace that each is seen in.
+        fill: As `contrastive_occlusion` has it.
+
+    Returns:
+        For each unit its maps; None where `contrastive_occlusion` would refuse it.
+    """
+    found: list[ContrastiveMap | None] = [None] * len(units)
+    whole = Box(0, 0, *trace.network.input_shape[-2:])
+    for image in dict.fromkeys(images):
+        shared: dict[int, ContrastQuestion] = {}
+        for number, (unit, row) in enumerate(zip(units, images, strict=True)):
+            if row != image:
+                continue
+            try:
+                asked = ContrastQuestion.of(trace, unit, _tile, image=image)
+            except BadInput:
+                continue
+            if asked.seen.height * asked.seen.width > SHARED * whole.height * whole.width:
+                shared[number] = dataclasses.replace(asked, occluder=_tile(whole))
+            else:
+                [found[number]] = _together(trace, image, [asked], asked.boxes, fill)
+        if shared:
+            boxes = _boxes_inside(whole, _tile(whole))
+            together = _together(trace, image, list(shared.values()), boxes, fill)
+            for number, one in zip(shared, together, strict=True):
+                found[number] = one
+    return found
+
+
+def _together(
+    trace: Trace, image: int, asked: Sequence[ContrastQuestion], boxes: BoxGrid, fill: Fill
+) -> list[ContrastiveMap]:
+    """The answers to some questions about one image, from one sweep."""
+    points: dict[str, list[tuple[int, int]]] = {}
+    for one in asked:
+        positions = points.setdefault(one.unit.layer, [])
+        if one.position not in positions:
+            positions.append(one.position)
+    pixels = trace[INPUT][image]
+    sweep = IncrementalSweep(trace.network, boxes, points=points)
+    _, covered = sweep.run(pixels, fill_planes(fill, pixels))
+    return [one.answer(covered, boxes, points[one.unit.layer].index(one.position)) for one in asked]
+
+
+def _tile(seen: Box) -> Occluder:
+    """A box that covers something in `TILES` steps along each side, without overlap."""
+    sides = (-(-seen.height // TILES), -(-seen.width // TILES))
+    return Occluder(sides, sides)
+
+
+def _touching(intervals: Sequence[tuple[int, int]], low: int, high: int) -> slice:
+    """Those of some ascending intervals that reach into another one."""
+    inside = [i for i, (first, last) in enumerate(intervals) if first < high and last > low]
+    return slice(inside[0], inside[-1] + 1)
 
 
 def strong_neighbours(trace: Trace, unit: Unit, image: int, count: int) -> tuple[Unit, ...]:

@@ -7,12 +7,14 @@ and a blur lie between it and the projection, so what shows it says so.
 
 from __future__ import annotations
 
+from math import ceil, floor
+
 import torch
 from torch import Tensor
 
 from convscope.methods.blur import energy
 
-__all__ = ["light", "spotlight"]
+__all__ = ["light", "lit", "spotlight"]
 
 BLUR = 28
 """The bell's standard deviation is the receptive field's side divided by this."""
@@ -35,9 +37,16 @@ def light(fields: Tensor, *, divisor: float = BLUR) -> Tensor:
     """
     height, width = fields.shape[-2:]
     where = energy(torch.nan_to_num(fields, 0.0, 0.0, 0.0), (height + width) / 2 / divisor)
-    brightest = where.flatten(1).float().quantile(BRIGHT, dim=1)[:, None, None]
+    brightest = _quantile(where.flatten(1).float(), BRIGHT)[:, None, None]
     lit = where / brightest.clamp(min=torch.finfo(torch.float32).tiny)
     return torch.where(brightest > 0, lit, 0.0).clamp(0, 1)
+
+
+def _quantile(values: Tensor, share: float) -> Tensor:
+    """A quantile of each row, between its two nearest values; `torch.quantile` sorts them all."""
+    at = share * (values.shape[1] - 1)
+    below, above = (values.kthvalue(1 + round_(at), dim=1).values for round_ in (floor, ceil))
+    return below + (at - floor(at)) * (above - below)
 
 
 def spotlight(patches: Tensor, fields: Tensor) -> Tensor:
@@ -58,5 +67,18 @@ def spotlight(patches: Tensor, fields: Tensor) -> Tensor:
         >>> patch = image_rgb[None, top:bottom, left:right]
         >>> Image.fromarray(spotlight(patch, projected.fields[0][None])[0].numpy())
     """
-    bright = light(fields)[..., None].to(torch.float32)
+    return lit(patches, light(fields))
+
+
+def lit(patches: Tensor, bright: Tensor) -> Tensor:
+    """Show image patches as bright as is told, towards mid-grey where it is dark.
+
+    Args:
+        patches: As shown to a person.
+        bright: 0 to 1.
+
+    Shape:
+        patches: (U, h, w, 3) uint8. bright: (U, h, w). The result: (U, h, w, 3) uint8.
+    """
+    bright = bright[..., None].to(torch.float32)
     return (GREY + (patches.to(torch.float32) - GREY) * bright).round().to(torch.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
 
+import torch
 from torch import Tensor
 
 from convscope.errors import BadOption
@@ -14,10 +15,56 @@ from convscope.scan.engine import Scan
 from convscope.scan.observer import Observer
 from convscope.scan.topk import TopK, merge
 
-__all__ = ["Strongest", "as_maps", "layers_with_maps", "strongest"]
+__all__ = ["Strongest", "Tables", "as_maps", "layers_with_maps", "strongest"]
 
 
-class Strongest(Observer):
+class Tables(Observer):
+    """Observes something of which feature maps keep the images that have most of it.
+
+    Args:
+        channels: name of a table -> how many feature maps it has.
+        top: K, how many images each feature map keeps.
+        device: of the tables.
+
+    Attributes:
+        tables: by name.
+    """
+
+    def __init__(self, channels: Mapping[str, int], top: int, device: torch.device) -> None:
+        self.channels, self.top, self.device = dict(channels), top, device
+        self.tables = self._empty()
+
+    def part(self) -> dict[str, TopK]:
+        part = {layer: table.to("cpu") for layer, table in self.tables.items()}
+        self.tables = self._empty()
+        return part
+
+    def take(self, parts: Sequence[dict[str, TopK]]) -> None:
+        for layer in self.tables:
+            whole = reduce(merge, (part[layer] for part in parts))
+            self.tables[layer] = whole.to(self.device)
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"{number}/{name}": tensor
+            for number, table in enumerate(self.tables.values())
+            for name, tensor in table.tensors().items()
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        for number, layer in enumerate(self.tables):
+            own = {
+                name.removeprefix(f"{number}/"): tensor
+                for name, tensor in state.items()
+                if name.startswith(f"{number}/")
+            }
+            self.tables[layer] = TopK.from_tensors(own).to(self.device)
+
+    def _empty(self) -> dict[str, TopK]:
+        return {name: TopK.empty(n, self.top, self.device) for name, n in self.channels.items()}
+
+
+class Strongest(Tables):
     """Observes the strongest activations of each feature map, at most one per image.
 
     Args:
@@ -30,8 +77,9 @@ class Strongest(Observer):
     """
 
     def __init__(self, network: Network, activations: Mapping[str, str], top: int) -> None:
-        self.network, self.activations, self.top = network, dict(activations), top
-        self.tables = self._empty()
+        channels = {name: network.layer(at).channels for name, at in activations.items()}
+        super().__init__(channels, top, network.device)
+        self.network = network
         self._layers_at: dict[str, list[str]] = {}  # by activation
         for layer, activation in activations.items():
             self._layers_at.setdefault(activation, []).append(layer)
@@ -53,43 +101,9 @@ class Strongest(Observer):
             below = self._pools[layer]
             self._compete(below, self._waiting.pop(below), batch, value.amax((2, 3)))
 
-    def part(self) -> dict[str, TopK]:
-        part = {layer: table.to("cpu") for layer, table in self.tables.items()}
-        self.tables = self._empty()
-        return part
-
-    def take(self, parts: Sequence[dict[str, TopK]]) -> None:
-        for layer in self.tables:
-            whole = reduce(merge, (part[layer] for part in parts))
-            self.tables[layer] = whole.to(self.network.device)
-
-    def state(self) -> dict[str, Tensor]:
-        return {
-            f"{number}/{name}": tensor
-            for number, table in enumerate(self.tables.values())
-            for name, tensor in table.tensors().items()
-        }
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        for number, layer in enumerate(self.tables):
-            own = {
-                name.removeprefix(f"{number}/"): tensor
-                for name, tensor in state.items()
-                if name.startswith(f"{number}/")
-            }
-            self.tables[layer] = TopK.from_tensors(own).to(self.network.device)
-
     def _compete(self, activation: str, maps: Tensor, batch: Batch, peak: Tensor | None) -> None:
         for layer in self._layers_at[activation]:
             self.tables[layer].update(maps, batch.indices, peak)
-
-    def _empty(self) -> dict[str, TopK]:
-        return {
-            layer: TopK.empty(
-                self.network.layer(activation).channels, self.top, self.network.device
-            )
-            for layer, activation in self.activations.items()
-        }
 
 
 def strongest(scan: Scan, activations: Mapping[str, str], top: int) -> dict[str, TopK]:

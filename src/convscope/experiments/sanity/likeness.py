@@ -18,11 +18,11 @@ import torch
 
 from convscope.experiments.sanity.pointing import RULES
 from convscope.methods.checks import correlations
-from convscope.methods.class_unit import strongest_for_class
 from convscope.methods.contrastive import NEIGHBOURS, strong_neighbours
 from convscope.methods.masking import place, strongest_places
 from convscope.methods.own_block import with_redrawn
 from convscope.methods.project import project
+from convscope.methods.relevance import strongest_for_class
 from convscope.methods.rules import InitialSignal, Rules
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from convscope.geometry.box import Box
 from convscope.methods.blur import energy
-from convscope.methods.class_unit import strongest_for_class
 from convscope.methods.contrastive import contrastive_occlusion, strong_neighbours
 from convscope.methods.occluder import Fill, Occluder
 from convscope.methods.occlusion import occlude
 from convscope.methods.project import project
+from convscope.methods.relevance import strongest_for_class
 from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
 from convscope.methods.spotlight import BLUR
 from convscope.network.network import Network

@@ -164,11 +164,13 @@ def forward_to(network: Graph, layer: str) -> Frame:
     if cone is not None and cone.share() < WORTH_WINDOWS:
         positions = torch.tensor([[rows // 2, columns // 2]], device=network.device)
         [box] = cone.boxes(positions)
+        places: dict[int, Tensor] = {}  # of so many pictures; the cone remembers what lies where
 
         def in_windows(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-            at = positions.expand(len(pictures), 2)
+            at = places.setdefault(len(pictures), positions.expand(len(pictures), 2))
             inside = cone.inside(INPUT, at)
-            values = {INPUT: pictures if inside is None else pictures * inside}
+            seen = pictures if inside is None else pictures * inside
+            values = {INPUT: seen.contiguous(memory_format=torch.channels_last)}
             for name in layers:
                 cone.run(name, values, at)
             return {**values, INPUT: pictures}
@@ -176,7 +178,7 @@ def forward_to(network: Graph, layer: str) -> Frame:
         return Frame(cone.size(INPUT), in_windows, box.top, box.left)
 
     def whole(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-        values = {INPUT: pictures}
+        values = {INPUT: pictures.contiguous(memory_format=torch.channels_last)}
         for node in network.below(layers):
             values[node.name] = node.forward(*(values[name] for name in node.inputs))
         return values

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from convscope.network.from_export import INPUT
-from convscope.network.network import Network
+from convscope.network.graph import Graph
 from convscope.network.node import Node, Run
 
 __all__ = ["Step", "fused_steps"]
@@ -64,7 +64,7 @@ class Step:
 
 
 def fused_steps(
-    network: Network, wanted: Iterable[str], runs: dict[tuple[str, ...], Run] | None = None
+    network: Graph, wanted: Iterable[str], runs: dict[tuple[str, ...], Run] | None = None
 ) -> list[Step]:
     """Group the nodes below some layers into steps, in order of execution.
 

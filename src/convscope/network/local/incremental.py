@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from convscope.network.from_export import INPUT
+from convscope.network.graph import Graph
 from convscope.network.local.fusion import Step
 from convscope.network.local.grouping import BoxGrid, Side, runs
 from convscope.network.local.patches import Base, copy_windows, overlap, overlay
 from convscope.network.local.plan import Plan
-from convscope.network.network import Network
 from convscope.network.node import Node
 from convscope.network.ops.fused import dense
 from convscope.network.place import Corner, Place
@@ -96,17 +96,17 @@ class IncrementalSweep:
         boxes: The boxes that change, one for each variant.
         outputs: Layers whose values are wanted for every variant.
         sums: Channels whose feature maps are wanted, summed over positions, by layer.
-        points: The position (row, column) at which all channels of a layer are wanted, by layer; a
-            layer has either sums or a point.
+        points: The positions (row, column) at which all channels of a layer are wanted, by layer; a
+            layer has either sums or points.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: Graph,
         boxes: BoxGrid,
         outputs: Iterable[str] = (),
         sums: Mapping[str, Sequence[int]] | None = None,
-        points: Mapping[str, tuple[int, int]] | None = None,
+        points: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     ) -> None:
         self._prepare(Plan(network, outputs, sums, points), boxes)
 
@@ -151,7 +151,8 @@ class IncrementalSweep:
             The values of `outputs`; and the `sums`, or what is at the `points`, by layer.
 
         Shape:
-            image, change: (C, H, W). Values: (R, K, *shape). Sums and points: (R, K, channels).
+            image, change: (C, H, W). Values: (R, K, *shape). Sums: (R, K, channels). Points:
+            (R, K, points, channels).
             (R, K) is boxes.shape.
         """
         plan = self.plan
@@ -159,8 +160,9 @@ class IncrementalSweep:
         counts = self.boxes.shape
         values: dict[str, Tensor] = {}
         read = {n: image.new_empty(*counts, len(c)) for n, c in plan.sums.items()}
-        for name in plan.points:
-            read[name] = image.new_empty(*counts, plan.network.layer(name).channels)
+        for name, positions in plan.points.items():
+            every = plan.network.layer(name).channels
+            read[name] = image.new_empty(*counts, len(positions), every)
         for group in self.groups:
             self._advance(group, base, change, pause or _go_on)
             where = (group.rows.members[:, None], group.columns.members[None, :])
@@ -177,8 +179,9 @@ class IncrementalSweep:
                 values[name][where] = value
             for name, channels in plan.sums.items():
                 read[name][where] = self._sum(group, base, name, channels)
-            for name, position in plan.points.items():
-                read[name][where] = self._at(group, base, name, position)
+            for name, positions in plan.points.items():
+                for number, position in enumerate(positions):
+                    read[name][..., number, :][where] = self._at(group, base, name, position)
             group.clear()
             if progress is not None:
                 progress(len(group))

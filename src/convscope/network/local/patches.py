@@ -14,9 +14,9 @@ from torch import Tensor
 
 from convscope.geometry.table import windows_below
 from convscope.network.from_export import INPUT
+from convscope.network.graph import Graph
 from convscope.network.local.fusion import Step
 from convscope.network.local.grouping import Side, WindowRun, runs
-from convscope.network.network import Network
 
 __all__ = ["Base", "copy_windows", "overlap", "overlay"]
 
@@ -38,7 +38,7 @@ class Base:
         self._derived: dict[str, Tensor] = {}
 
     @classmethod
-    def of(cls, network: Network, steps: Sequence[Step], image: Tensor) -> Base:
+    def of(cls, network: Graph, steps: Sequence[Step], image: Tensor) -> Base:
         """Run an image through the network.
 
         Args:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
+from convscope.network.graph import Graph
 from convscope.network.local.fusion import Step, fused_steps
 from convscope.network.local.grouping import AxisIntervals, BoxGrid, Side
-from convscope.network.network import Network
 from convscope.network.node import Run
 
 __all__ = ["Plan"]
@@ -32,8 +32,8 @@ class Plan:
         network: The network.
         outputs: Layers whose values are wanted for every variant of an image.
         sums: Channels whose feature maps are wanted, summed over positions, by layer.
-        points: The position (row, column) at which all channels of a layer are wanted, by layer; a
-            layer has either sums or a point.
+        points: The positions (row, column) at which all channels of a layer are wanted, by layer; a
+            layer has either sums or points.
 
     Attributes:
         steps: All steps, in order of execution.
@@ -46,10 +46,10 @@ class Plan:
 
     def __init__(
         self,
-        network: Network,
+        network: Graph,
         outputs: Iterable[str] = (),
         sums: Mapping[str, Sequence[int]] | None = None,
-        points: Mapping[str, tuple[int, int]] | None = None,
+        points: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     ) -> None:
         self._wanted(network, outputs, sums, points, {})
 
@@ -57,7 +57,7 @@ class Plan:
         self,
         outputs: Iterable[str] = (),
         sums: Mapping[str, Sequence[int]] | None = None,
-        points: Mapping[str, tuple[int, int]] | None = None,
+        points: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     ) -> Plan:
         """Plan the same network towards other layers; filters that are laid out already are shared.
 
@@ -70,10 +70,10 @@ class Plan:
 
     def _wanted(
         self,
-        network: Network,
+        network: Graph,
         outputs: Iterable[str],
         sums: Mapping[str, Sequence[int]] | None,
-        points: Mapping[str, tuple[int, int]] | None,
+        points: Mapping[str, Sequence[tuple[int, int]]] | None,
         runs: dict[tuple[str, ...], Run],
     ) -> None:
         self.network, self._runs = network, runs

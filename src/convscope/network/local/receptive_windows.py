@@ -82,6 +82,14 @@ class _Edge:
         return self.axes[0].size, self.axes[1].size
 
 
+@dataclass(frozen=True, eq=False)
+class _Masks:
+    """Which values of some units' windows lie in the maps, by layer."""
+
+    positions: Tensor
+    masks: dict[str, Tensor | None]
+
+
 class ReceptiveWindows:
     """The windows below one layer that all its units have in common. Made by `ReceptiveWindows.of`.
 
@@ -100,6 +108,7 @@ class ReceptiveWindows:
         self.extent = {INPUT: network.input_shape[-2:]}
         self.extent.update({node.name: network.layer(node.name).grid for node in self.nodes})
         self.edges = {node.name: self._edges(node) for node in self.nodes}
+        self._last = _Masks(torch.empty(0), {})
 
     @classmethod
     def of(cls, network: Graph, layer: str) -> ReceptiveWindows | None:
@@ -189,8 +198,16 @@ class ReceptiveWindows:
             positions: The units, on the cone's own layer.
 
         Shape:
-            positions: (U, 2). The result: (U, 1, h, w), bool.
+            positions: (U, 2), not to be written to. The result: (U, 1, h, w), bool.
         """
+        last = self._last  # a walk asks for the same units' masks again and again
+        if last.positions is not positions:
+            self._last = last = _Masks(positions, {})
+        if name not in last.masks:
+            last.masks[name] = self._inside(name, positions)
+        return last.masks[name]
+
+    def _inside(self, name: str, positions: Tensor) -> Tensor | None:
         masks: list[Tensor | None] = []
         for first, size, extent in zip(
             self.first(name, positions), self.size(name), self.extent[name], strict=True

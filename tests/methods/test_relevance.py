@@ -1,4 +1,4 @@
-"""The unit that speaks most for a class: its activation times a slope taken by differences."""
+"""What units are worth to a class: the activation times a slope taken by differences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from convscope.errors import BadInput
-from convscope.methods.class_unit import strongest_for_class
+from convscope.methods.relevance import class_relevance, strongest_for_class
 from convscope.network.network import open_network
 from convscope.network.unit import Unit
 
@@ -41,7 +41,10 @@ def test_it_is_the_largest_activation_times_derivative(layer: str, after: int) -
             above, below = (odds(module[after:](v)[0], target) for v in (changed, values))
             worth.view(-1)[i] = values.reshape(-1)[i] * (above - below) / 1e-6
         at = int(worth.argmax())
-        found = strongest_for_class(network.trace(images), layer, target, image=1)
+        trace = network.trace(images)
+        every = class_relevance(trace, ["1", layer], target, images=[1])[layer]
+        torch.testing.assert_close(every, worth.detach(), rtol=1e-4, atol=1e-7)
+        found = strongest_for_class(trace, layer, target, image=1)
         shape = values.shape[1:]
         place = torch.unravel_index(torch.tensor(at), shape)
         assert found == Unit(layer, *(int(part) for part in place))
