@@ -172,7 +172,8 @@ def descend_from(
         parts = rules[node](node, signals.pop(node.name), saved)
         for below, part in zip(node.inputs, parts, strict=True):
             signals[below] = signals[below] + part if below in signals else part
-    return signals[INPUT]
+    pixels = signals[INPUT]
+    return pixels * trace[INPUT][images] if rules.times_image else pixels
 
 
 def descend_in_windows(
@@ -219,7 +220,8 @@ def descend_in_windows(
             elif node.name in alone and _keeps_channels(node, rules):
                 alone.add(edge.below)
             signals[edge.below] = cone.join(signals.get(edge.below), edge, part, seen.positions)
-    return signals[INPUT]
+    pixels = signals[INPUT]
+    return pixels * seen.window(INPUT) if rules.times_image else pixels
 
 
 def _rule(node: Node, rules: Rules) -> WindowRule:
@@ -258,3 +260,9 @@ class _SavedRows:
 
     def switches(self) -> Tensor:
         return self.trace.switches(self.node.name)[self.rows]
+
+    def reference(self, index: int = 0) -> Tensor:
+        return self.trace.reference[self.node.inputs[index]]
+
+    def reference_output(self) -> Tensor:
+        return self.trace.reference[self.node.name]
