@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from .images.duplicates import near_duplicates
     from .images.preprocess import Preprocess
     from .methods.project import Projections, TargetProjections, project, project_target
-    from .methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
+    from .methods.rules import (
+        DECONVNET,
+        DEEPLIFT,
+        GRADIENT,
+        GRADIENT_X_INPUT,
+        GUIDED,
+        LRP_EPSILON,
+        LRP_GAMMA,
+        Rules,
+    )
     from .methods.targets import Target
     from .microscope import Microscope, View, open
     from .models.zoo import open_model
@@ -59,8 +68,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "DECONVNET": "methods.rules",
+    "DEEPLIFT": "methods.rules",
     "GRADIENT": "methods.rules",
+    "GRADIENT_X_INPUT": "methods.rules",
     "GUIDED": "methods.rules",
+    "LRP_EPSILON": "methods.rules",
+    "LRP_GAMMA": "methods.rules",
     "Target": "methods.targets",
     "TargetProjections": "methods.project",
     "Layer": "network.network",
@@ -109,8 +122,12 @@ _HOMES = {
 
 __all__ = [
     "DECONVNET",
+    "DEEPLIFT",
     "GRADIENT",
+    "GRADIENT_X_INPUT",
     "GUIDED",
+    "LRP_EPSILON",
+    "LRP_GAMMA",
     "Layer",
     "LayerReader",
     "Microscope",
