@@ -25,6 +25,7 @@ from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.paper import paper
 from convscope.cli.project import project
+from convscope.cli.saliency import saliency
 from convscope.cli.train import train
 from convscope.cli.verb import command_of, register
 from convscope.cli.visualize import visualize
@@ -71,7 +72,18 @@ def _convscope(
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
     **{
         verb.__name__: verb
-        for verb in (demo, layers, explore, project, check, visualize, atlas, occlude, train)
+        for verb in (
+            demo,
+            layers,
+            explore,
+            project,
+            saliency,
+            check,
+            visualize,
+            atlas,
+            occlude,
+            train,
+        )
     },
     **{study.verb: study for study in STUDIES},
     paper.__name__: paper,

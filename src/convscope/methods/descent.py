@@ -31,6 +31,7 @@ __all__ = [
     "descend",
     "descend_from",
     "descend_in_windows",
+    "descend_to",
     "group_size",
 ]
 
@@ -166,14 +167,35 @@ def descend_from(
     Shape:
         signals: (U, *shape) of its layer. images: (U,). The result: (U, C, H, W), in pixels.
     """
+    pixels = descend_to(trace, signals, images, rules, INPUT)
+    assert pixels is not None  # every network reads its image
+    return pixels * trace[INPUT][images] if rules.times_image else pixels
+
+
+def descend_to(
+    trace: Trace, signals: Mapping[str, Tensor], images: Tensor, rules: Rules, layer: str
+) -> Tensor | None:
+    """Carry signals that start at whole layers down to another layer.
+
+    Args:
+        trace, signals, images, rules: As of `descend_from`.
+        layer: Where they are to arrive.
+
+    Returns:
+        The signal there; None where nothing arrives, as what starts does not depend on it.
+
+    Shape:
+        The result: (U, *shape) of the layer.
+    """
     network, signals = trace.network, dict(signals)
     for node in reversed(network.below(signals)):
+        if node.name == layer:
+            break
         saved = _SavedRows(trace, node, images)
         parts = rules[node](node, signals.pop(node.name), saved)
         for below, part in zip(node.inputs, parts, strict=True):
             signals[below] = signals[below] + part if below in signals else part
-    pixels = signals[INPUT]
-    return pixels * trace[INPUT][images] if rules.times_image else pixels
+    return signals.get(layer)
 
 
 def descend_in_windows(
