@@ -36,7 +36,16 @@ if TYPE_CHECKING:
     from .images.preprocess import Preprocess
     from .methods.project import Projections, TargetProjections, project, project_target
     from .methods.relevance import class_relevance
-    from .methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
+    from .methods.rules import (
+        DECONVNET,
+        DEEPLIFT,
+        GRADIENT,
+        GRADIENT_X_INPUT,
+        GUIDED,
+        LRP_EPSILON,
+        LRP_GAMMA,
+        Rules,
+    )
     from .methods.targets import Target
     from .microscope import Microscope, View, open
     from .models.zoo import open_model
@@ -53,6 +62,7 @@ if TYPE_CHECKING:
         occlude,
         paper,
         remove_units,
+        saliency,
         sanity,
         train,
         visualize,
@@ -60,8 +70,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "DECONVNET": "methods.rules",
+    "DEEPLIFT": "methods.rules",
     "GRADIENT": "methods.rules",
+    "GRADIENT_X_INPUT": "methods.rules",
     "GUIDED": "methods.rules",
+    "LRP_EPSILON": "methods.rules",
+    "LRP_GAMMA": "methods.rules",
     "Target": "methods.targets",
     "TargetProjections": "methods.project",
     "Layer": "network.network",
@@ -101,6 +115,7 @@ _HOMES = {
     "project_target": "methods.project",
     "remove_units": "verbs",
     "reproduce": "experiments.paper.reproduction",
+    "saliency": "verbs",
     "sanity": "verbs",
     "sensitivity": "experiments.sensitivity.sweeps",
     "train": "verbs",
@@ -111,8 +126,12 @@ _HOMES = {
 
 __all__ = [
     "DECONVNET",
+    "DEEPLIFT",
     "GRADIENT",
+    "GRADIENT_X_INPUT",
     "GUIDED",
+    "LRP_EPSILON",
+    "LRP_GAMMA",
     "Layer",
     "LayerReader",
     "Microscope",
@@ -152,6 +171,7 @@ __all__ = [
     "project_target",
     "remove_units",
     "reproduce",
+    "saliency",
     "sanity",
     "sensitivity",
     "train",

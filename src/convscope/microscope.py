@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from convscope.images.image_set import ImageSet
     from convscope.methods.contrastive import ContrastiveMap
     from convscope.methods.occlusion_maps import OcclusionMaps
+    from convscope.methods.saliency import Saliency
     from convscope.methods.targets import TargetLike
     from convscope.network.trace import Trace
 
@@ -267,6 +268,19 @@ class View(Brief):
         """
         with bars(self.scope.progress) as progress:
             return verbs.occlude(self.scope.session, self.input, progress=progress, **options)
+
+    def saliency(self, target: TargetLike | str | None = None, **settings: Any) -> Saliency:
+        """Find which pixels a class's score answers to.
+
+        Args:
+            target: a class by index or name, or a function of the output; None is the class that is
+                predicted.
+            settings: those of `convscope.saliency`: method, copies, noise, steps, layer, seed.
+        """
+        with bars(self.scope.progress) as progress:
+            return verbs.saliency(
+                self.scope.session, self.input, target, progress=progress, **settings
+            )
 
     def contrast(self, unit: str, **options: Any) -> ContrastiveMap:
         """Find the part of the image that is one unit's own.

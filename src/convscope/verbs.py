@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from convscope.methods.contrastive import ContrastiveMap
     from convscope.methods.occlusion_maps import OcclusionMaps
     from convscope.methods.rules import Rules
+    from convscope.methods.saliency import Saliency
     from convscope.methods.targets import TargetLike
     from convscope.models.zoo import Model
     from convscope.network.network import Network
@@ -40,6 +41,7 @@ __all__ = [
     "occlude",
     "paper",
     "remove_units",
+    "saliency",
     "sanity",
     "train",
     "visualize",
@@ -232,6 +234,51 @@ def contrast(
     return contrastive_occlusion(
         session.network, session.input(image)[1], unit,
         partial(fitting_box, size=size, stride=stride), fill=read_fill(fill, session),
+    )  # fmt: skip
+
+
+def saliency(
+    model: str | Model | Session,
+    image: Given,
+    target: TargetLike | str | None = None,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Saliency:
+    """Find which pixels of an image a class's score answers to, as `convscope saliency` does.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        image: as of `occlude`.
+        target: a class, by index or name, or a function of the output; None is the class that is
+            predicted.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total).
+        settings: those of `SaliencySettings`: method (gradient, smooth, integrated, grad-cam),
+            copies, noise, steps, layer, seed.
+
+    Returns:
+        The map, and what it was made of.
+
+    Raises:
+        BadModel, BadImage, BadOption: what was given cannot be opened, or does not fit.
+
+    Source:
+        Simonyan et al. 2013; Smilkov et al. 2017; Sundararajan et al. 2017; Selvaraju et al. 2017.
+
+    Example:
+        >>> convscope.saliency("run:runs/demo/zfnet", "dog.jpg", "dog", method="grad-cam").map
+    """
+    from convscope.cli.occlude import find_target
+    from convscope.methods.saliency import SaliencySettings
+    from convscope.methods.saliency import saliency as find
+
+    session = _session(model, device)
+    asked = find_target(target, session) if isinstance(target, str) else target
+    return find(
+        session.network, session.input(image)[1], asked, SaliencySettings(**settings),
+        progress=progress,
     )  # fmt: skip
 
 

@@ -109,6 +109,10 @@ COMMANDS = (
         "project-guided",
         "project run:run scenes:val:8#3 conv5/1 conv3/2@1,2 --rules guided --out units.png",
     ),
+    Command(
+        "saliency",
+        "saliency run:run scenes:val:8#3 --method grad-cam --layer conv3 --target 2 --out cam.png",
+    ),
     Command("check", "check run:run scenes:val:8#3 conv5/1 conv3/2@1,2 --shifts 4 --draws 2"),
     Command(
         "visualize",

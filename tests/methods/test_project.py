@@ -188,6 +188,8 @@ def test_a_unit_of_every_layer_projects_into_its_field():
     assert len(kinds) >= 18
     for layer in network.layers:
         for rules in RULES.values():
+            if layer.kind == "softmax" and str(rules) in ("deeplift", "lrp-epsilon", "lrp-gamma"):
+                continue  # they refuse it by name
             found = project(trace, f"{layer.name}/1", rules)
             value = trace[layer.name][0, 1]
             assert found.activation.item() == value.max()

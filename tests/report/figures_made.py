@@ -56,6 +56,7 @@ from convscope.methods.contrastive import ContrastiveMap
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
 from convscope.methods.project import Projections, TargetProjections
+from convscope.methods.saliency import Saliency, SaliencyMethod
 from convscope.methods.targets import Target, Watched
 from convscope.models.architectures import ARCHITECTURES
 from convscope.network.network import open_network
@@ -77,6 +78,7 @@ from convscope.report.optimised_figure import optimised_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.projection_figure import projection_figure, target_figure
 from convscope.report.removal_figure import removal_figure
+from convscope.report.saliency_figure import saliency_figure
 from convscope.report.sanity_figure import sanity_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.training_figure import training_figure
@@ -272,6 +274,16 @@ def target_projected(count: int) -> Figure:
         torch.zeros(count).long(),
     )
     return target_figure(found, [some_picture()], unit_preprocess(), title=TITLE, subtitle=RUN)
+
+
+def salient(method: SaliencyMethod) -> Figure:
+    signed = method is SaliencyMethod.INTEGRATED
+    found = Saliency(
+        noise(HEIGHT, WIDTH) - 0.5 * signed, noise(3, HEIGHT, WIDTH), 12.5, Target(max, CLASS),
+        method, 0.01 if signed else None, LAYER if method is SaliencyMethod.GRAD_CAM else None,
+        noise(3, HEIGHT, WIDTH),
+    )  # fmt: skip
+    return saliency_figure(found, title=TITLE, subtitle=RUN)
 
 
 def atlas_unit(folder: Path) -> Figure:
@@ -644,6 +656,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     },
     depth_figure: {"four": Case(lambda _: depth_figure(several_objects(3)), (f"{LAYER}_3",))},
     atlas_unit_figure: {"of a long name": Case(atlas_unit, (f"{LAYER}/0",))},
+    saliency_figure: {
+        str(method): Case(lambda _, method=method: salient(method), (CLASS, FILE, RUN))
+        for method in SaliencyMethod
+    },
     target_figure: {
         "one": Case(lambda _: target_projected(1), (WORD, FILE, RUN)),
         "several": Case(lambda _: target_projected(3), (WORD, FILE)),

@@ -23,6 +23,7 @@ from convscope.cli.explore import explore
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
+from convscope.cli.saliency import saliency
 from convscope.cli.verb import command_of, register
 from convscope.cli.visualize import visualize
 from convscope.ending import told_by, words_of
@@ -66,7 +67,10 @@ def _convscope(
 
 
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
-    **{verb.__name__: verb for verb in (demo, layers, explore, project, check, visualize, occlude)},
+    **{
+        verb.__name__: verb
+        for verb in (demo, layers, explore, project, saliency, check, visualize, occlude)
+    },
     **{study.verb: study for study in STUDIES},
 }
 """By name, in the order of --help."""

@@ -126,13 +126,18 @@ class RulesName(StrEnum):
     DECONVNET = "deconvnet"
     GRADIENT = "gradient"
     GUIDED = "guided"
+    GRADIENT_X_INPUT = "gradient-x-input"
+    DEEPLIFT = "deeplift"
+    LRP_EPSILON = "lrp-epsilon"
+    LRP_GAMMA = "lrp-gamma"
 
 
 RulesOption = Annotated[
     RulesName,
     typer.Option(
         help="deconvnet (Zeiler & Fergus 2014), gradient (the derivative), guided "
-        "(Springenberg et al. 2015)."
+        "(Springenberg et al. 2015). Shares of the value, that add up to it: gradient-x-input, "
+        "deeplift (Shrikumar et al. 2017), lrp-epsilon, lrp-gamma (Montavon et al. 2019)."
     ),
 ]
 

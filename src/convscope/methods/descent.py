@@ -31,6 +31,7 @@ __all__ = [
     "descend",
     "descend_from",
     "descend_in_windows",
+    "descend_to",
     "group_size",
 ]
 
@@ -166,13 +167,35 @@ def descend_from(
     Shape:
         signals: (U, *shape) of its layer. images: (U,). The result: (U, C, H, W), in pixels.
     """
+    pixels = descend_to(trace, signals, images, rules, INPUT)
+    assert pixels is not None  # every network reads its image
+    return pixels * trace[INPUT][images] if rules.times_image else pixels
+
+
+def descend_to(
+    trace: Trace, signals: Mapping[str, Tensor], images: Tensor, rules: Rules, layer: str
+) -> Tensor | None:
+    """Carry signals that start at whole layers down to another layer.
+
+    Args:
+        trace, signals, images, rules: As of `descend_from`.
+        layer: Where they are to arrive.
+
+    Returns:
+        The signal there; None where nothing arrives, as what starts does not depend on it.
+
+    Shape:
+        The result: (U, *shape) of the layer.
+    """
     network, signals = trace.network, dict(signals)
     for node in reversed(network.below(signals)):
+        if node.name == layer:
+            break
         saved = _SavedRows(trace, node, images)
         parts = rules[node](node, signals.pop(node.name), saved)
         for below, part in zip(node.inputs, parts, strict=True):
             signals[below] = signals[below] + part if below in signals else part
-    return signals[INPUT]
+    return signals.get(layer)
 
 
 def descend_in_windows(
@@ -219,7 +242,8 @@ def descend_in_windows(
             elif node.name in alone and _keeps_channels(node, rules):
                 alone.add(edge.below)
             signals[edge.below] = cone.join(signals.get(edge.below), edge, part, seen.positions)
-    return signals[INPUT]
+    pixels = signals[INPUT]
+    return pixels * seen.window(INPUT) if rules.times_image else pixels
 
 
 def _rule(node: Node, rules: Rules) -> WindowRule:
@@ -258,3 +282,9 @@ class _SavedRows:
 
     def switches(self) -> Tensor:
         return self.trace.switches(self.node.name)[self.rows]
+
+    def reference(self, index: int = 0) -> Tensor:
+        return self.trace.reference[self.node.inputs[index]]
+
+    def reference_output(self) -> Tensor:
+        return self.trace.reference[self.node.name]

@@ -7,6 +7,8 @@ adjoint in the op table. A method decides only where the network is not linear:
 - DECONVNET rectifies the signal itself at rectifiers, skips LRN (Zeiler & Fergus 2014,
   §2.1), and crosses other normalisations by their scale alone.
 - GUIDED does both at rectifiers (Springenberg et al. 2015, §3.4).
+- GRADIENT_X_INPUT, DEEPLIFT, LRP_EPSILON and LRP_GAMMA share a value out among the pixels
+  (`methods/shares.py`): what arrives there is multiplied by the image.
 """
 
 from __future__ import annotations
@@ -20,15 +22,35 @@ from torch import Tensor
 
 from convscope.display import Brief
 from convscope.errors import BadOption, UnsupportedOp
+from convscope.methods.shares import (
+    WHOLE_MAPS,
+    halved,
+    pass_function,
+    pass_on,
+    refuse_sharing,
+    rescale_function,
+    rescale_quotient,
+    share_by_epsilon,
+    share_by_gamma,
+    share_maxima,
+    share_numerator,
+    share_product,
+    share_rescaled,
+)
 from convscope.network.node import Node, Rule, Saved, WindowRule
+from convscope.network.ops import OPS
 from convscope.network.ops.elementwise import RECTIFIERS as SMOOTH_RECTIFIERS
 from convscope.network.ops.normalising import lrn_gradient
 from convscope.network.ops.shared import derivative, no_signal
 
 __all__ = [
     "DECONVNET",
+    "DEEPLIFT",
     "GRADIENT",
+    "GRADIENT_X_INPUT",
     "GUIDED",
+    "LRP_EPSILON",
+    "LRP_GAMMA",
     "RULES",
     "InitialSignal",
     "Rules",
@@ -68,6 +90,7 @@ class Rules(Brief):
         name: What `--rules` and the pages call it.
         table: The rule of each kind of operation; where there is none, the adjoint is taken.
         seed: What the walk down starts with at the unit.
+        times_image: Whether what arrives at the pixels is multiplied by the preprocessed image.
 
     Example:
         >>> absolute = convscope.DECONVNET.replace(
@@ -80,6 +103,7 @@ class Rules(Brief):
     name: str
     table: Mapping[str, Rule]
     seed: InitialSignal
+    times_image: bool = False
 
     def __getitem__(self, node: Node) -> Rule:
         """Return the rule for a node: the table's, or else its operation's adjoint.
@@ -104,6 +128,8 @@ class Rules(Brief):
             node: The node to be crossed.
         """
         rule = self[node]
+        if rule in WHOLE_MAPS:
+            return None
         if node.pointwise:
             return rule
         return node.op.adjoint_on_window if rule is node.op.adjoint else None
@@ -123,6 +149,7 @@ class Rules(Brief):
         *,
         name: str | None = None,
         seed: InitialSignal | None = None,
+        times_image: bool | None = None,
     ) -> Rules:
         """Make a method that is the same but for some rules.
 
@@ -130,12 +157,14 @@ class Rules(Brief):
             changes: The new rules, by kind of operation.
             name: Of the new method; by default the old one's.
             seed: What the walk down starts with; by default the same.
+            times_image: Whether the result is multiplied by the image; by default the same.
 
         Example:
             >>> convscope.DECONVNET.replace({"lrn": gate_by_input}, name="mine").name
             'mine'
         """
-        return Rules(name or self.name, {**self.table, **changes}, seed or self.seed)
+        times = self.times_image if times_image is None else times_image
+        return Rules(name or self.name, {**self.table, **changes}, seed or self.seed, times)
 
     def __str__(self) -> str:
         return self.name
@@ -215,14 +244,60 @@ DECONVNET = GRADIENT.replace(
 )
 GUIDED = GRADIENT.replace(dict.fromkeys(RECTIFIERS, rectify_derivative), name="guided")
 
-RULES = {rules.name: rules for rules in (DECONVNET, GRADIENT, GUIDED)}
+GRADIENT_X_INPUT = GRADIENT.replace({}, name="gradient-x-input", times_image=True)
+
+_NONLINEAR = {op.kind: op.elementwise for op in OPS if op.adjoint in (None, derivative)}
+"""Kinds that are not linear, and whether they work number by number."""
+_CHOOSING = ("amax", "amin", "fmax", "fmin", "maximum", "minimum", "where", "masked_fill")
+"""Values that are passed on as they are, one or another of them: their derivative shares out."""
+_MAXIMA = ("max_pool", "max_pool1d", "adaptive_max_pool", "amax")
+
+DEEPLIFT = Rules(
+    "deeplift",
+    {
+        **{k: rescale_function if each else refuse_sharing for k, each in _NONLINEAR.items()},
+        **dict.fromkeys(_CHOOSING, refuse_sharing),
+        **dict.fromkeys(_MAXIMA, share_maxima),
+        "mul": share_product,
+        "matmul": share_product,
+        "div": rescale_quotient,
+        "lrn": share_rescaled,
+        "detach": skip,
+    },
+    InitialSignal.ONE,
+    times_image=True,
+)
+LRP_EPSILON = Rules(
+    "lrp-epsilon",
+    {
+        **{k: pass_function if each else refuse_sharing for k, each in _NONLINEAR.items()},
+        **dict.fromkeys(_CHOOSING, derivative),
+        **dict.fromkeys(_NORMS, statistics_given),
+        **dict.fromkeys(("conv", "conv_transposed", "linear"), share_by_epsilon),
+        **dict.fromkeys(("mul", "matmul"), halved),
+        "relu": gate_by_input,
+        "div": share_numerator,
+        "lrn": pass_on,
+        "detach": skip,
+    },
+    InitialSignal.ONE,
+    times_image=True,
+)
+LRP_GAMMA = LRP_EPSILON.replace({"conv": share_by_gamma}, name="lrp-gamma")
+
+RULES = {
+    rules.name: rules
+    for rules in (
+        DECONVNET, GRADIENT, GUIDED, GRADIENT_X_INPUT, DEEPLIFT, LRP_EPSILON, LRP_GAMMA,
+    )
+}  # fmt: skip
 
 
 def rules_named(name: str) -> Rules:
     """Return the method of projection of a name in RULES.
 
     Args:
-        name: deconvnet, gradient or guided.
+        name: deconvnet, gradient, guided, gradient-x-input, deeplift, lrp-epsilon or lrp-gamma.
 
     Raises:
         BadOption: There is no method of that name; the message lists them.

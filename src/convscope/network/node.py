@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -16,7 +16,17 @@ from convscope.network.axis_map import AxisMap
 from convscope.network.constants import stamp
 from convscope.network.place import Place
 
-__all__ = ["Node", "Op", "Rule", "Run", "Saved", "SavedWindows", "WindowRule", "patch_size"]
+__all__ = [
+    "Node",
+    "Op",
+    "Rule",
+    "Run",
+    "Saved",
+    "SavedWindows",
+    "SavedWithReference",
+    "WindowRule",
+    "patch_size",
+]
 
 
 class Saved(Protocol):
@@ -29,6 +39,17 @@ class Saved(Protocol):
     def switches(self) -> Tensor:
         """Where each pooled maximum came from: over whole maps a flat index into the rows x
         columns below, in windows its place in the pooling region, counted by rows."""
+
+
+@runtime_checkable
+class SavedWithReference(Saved, Protocol):
+    """What a downward rule may ask of the forward pass over whole maps, and of a second one."""
+
+    def reference(self, index: int = 0) -> Tensor:
+        """An input of the pass of the reference image, one row."""
+
+    def reference_output(self) -> Tensor:
+        """The output of that pass, one row."""
 
 
 class SavedWindows(Saved, Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -55,6 +56,11 @@ class Trace(Brief):
             if node.name not in self._values:
                 below = (self._values[name] for name in node.inputs)
                 self._values[node.name] = node.forward(*below)
+
+    @cached_property
+    def reference(self) -> Trace:
+        """A pass of the reference image: zeros, which is what preprocessing takes off."""
+        return Trace.record(self.network, torch.zeros_like(self[INPUT][:1]), [])
 
     def under(self, network: Graph, changed: Iterable[str]) -> Trace:
         """The same images in a network that differs in the weights of some layers alone.

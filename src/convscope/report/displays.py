@@ -18,6 +18,7 @@ from convscope.experiments.visualizing import OptimisedPicture
 from convscope.methods.contrastive import ContrastiveMap
 from convscope.methods.occlusion_maps import OcclusionMaps
 from convscope.methods.project import Projections, TargetProjections
+from convscope.methods.saliency import Saliency
 from convscope.report.atlas_unit_figure import atlas_unit_figure
 from convscope.report.contrast_figure import contrast_figure
 from convscope.report.drawing import figures_of
@@ -25,6 +26,7 @@ from convscope.report.feature_grid import feature_grid_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.optimised_figure import optimised_figure
 from convscope.report.projection_figure import projection_figure, target_figure
+from convscope.report.saliency_figure import saliency_figure
 from convscope.report.style import figure_bytes, save
 
 __all__ = ["FIGURES", "for_notebooks"]
@@ -85,6 +87,10 @@ def _contrast(found: ContrastiveMap) -> Figure:
     return contrast_figure(found, pixels, subtitle=found.legend.title)
 
 
+def _saliency(found: Saliency) -> Figure:
+    return saliency_figure(found, subtitle=found.legend.title)
+
+
 def _optimised(found: OptimisedPicture) -> Figure:
     return optimised_figure([found])
 
@@ -105,6 +111,7 @@ FIGURES: dict[type[Any], Callable[[Any], Figure]] = {
     TargetProjections: _target,
     OcclusionMaps: _occlusion,
     ContrastiveMap: _contrast,
+    Saliency: _saliency,
     OptimisedPicture: _optimised,
     Result: _result,
     AtlasUnit: atlas_unit_figure,

@@ -1,0 +1,262 @@
+"""Saliency: which pixels a class's score, or any number of the output, answers to.
+
+    gradient     max over channels of |dS/dx| (Simonyan et al. 2013, §3.1)
+    smooth       the same of the mean gradient over noisy copies of the image (Smilkov et al. 2017)
+    integrated   (x - x0) times the mean gradient along the line from x0 to x (Sundararajan et al.
+                 2017), summed over channels; its sum is S(x) - S(x0), as far as the steps are fine
+    grad-cam     a layer's maps, weighed by the mean of dS/d(map) over positions, summed, rectified,
+                 and enlarged to the image (Selvaraju et al. 2017)
+
+All are one walk down, by the rules of the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from convscope.display import Pictured
+from convscope.errors import BadInput, BadOption
+from convscope.methods.descent import descend_to, group_size
+from convscope.methods.numbers import widened
+from convscope.methods.project import project_target
+from convscope.methods.rules import GRADIENT
+from convscope.methods.scores import score_target
+from convscope.methods.sweep import one_image
+from convscope.methods.targets import Target, TargetLike
+from convscope.network.legend import Legend
+from convscope.network.network import Network
+from convscope.progress import Progress, silent
+
+__all__ = ["Saliency", "SaliencyMethod", "SaliencySettings", "saliency"]
+
+
+class SaliencyMethod(StrEnum):
+    """How a map is made; the module says what each is."""
+
+    GRADIENT = "gradient"
+    SMOOTH = "smooth"
+    INTEGRATED = "integrated"
+    GRAD_CAM = "grad-cam"
+
+
+@dataclass(frozen=True)
+class SaliencySettings:
+    """How a map is made.
+
+    Attributes:
+        method: one of SaliencyMethod.
+        copies: of `smooth`, noisy copies of the image.
+        noise: of `smooth`, the noise's deviation, as a share of the image's range.
+        steps: of `integrated`, along the line, each in the middle of its part.
+        layer: of `grad-cam`; None is the last convolution. A convolution stands for its activation.
+        seed: of the noise.
+
+    Raises:
+        BadOption: a number is out of range.
+    """
+
+    method: SaliencyMethod = SaliencyMethod.GRADIENT
+    copies: int = 50
+    noise: float = 0.15
+    steps: int = 50
+    layer: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in list(SaliencyMethod):
+            raise BadOption(f"method {self.method!r}: it is {', '.join(SaliencyMethod)}")
+        object.__setattr__(self, "method", SaliencyMethod(self.method))
+        if self.copies < 1 or self.steps < 1 or not self.noise > 0:
+            raise BadOption(
+                f"copies {self.copies}, steps {self.steps}, noise {self.noise:g}: give at least 1, "
+                "at least 1, and more than 0"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Saliency(Pictured):
+    """Which pixels a target answers to.
+
+    Attributes:
+        map: by pixel: of `integrated` signed shares, else zero or more.
+        gradient: what the map was made of: the gradient, its mean, or the shares by channel; of
+            `grad-cam` the map on the layer's grid, (1, h, w).
+        value: the target's, in the image.
+        target: whose value it is.
+        method: how the map was made.
+        gap: of `integrated`, the sum of the shares less S(x) - S(x0); of others None.
+        layer: of `grad-cam`, whose maps were weighed; of others None.
+        image: preprocessed.
+        legend: how figures show the image.
+
+    Shape:
+        map: (H, W). gradient: (C, H, W). image: (C, H, W).
+
+    Source:
+        Simonyan et al. 2013; Smilkov et al. 2017; Sundararajan et al. 2017; Selvaraju et al. 2017.
+    """
+
+    map: Tensor
+    gradient: Tensor
+    value: float
+    target: Target
+    method: SaliencyMethod
+    gap: float | None
+    layer: str | None
+    image: Tensor
+    legend: Legend = field(default_factory=Legend, repr=False)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The map and what it was made of by name, as `convscope saliency` writes them."""
+        return {"map": self.map.numpy(), "gradient": self.gradient.numpy()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to a JSON-able dictionary: what was asked and where the map is largest."""
+        row, column = divmod(int(self.map.argmax()), self.map.shape[1])
+        return {
+            "target": self.target.name,
+            "quantity": self.target.quantity,
+            "value": self.value,
+            "method": str(self.method),
+            "layer": self.layer,
+            "gap": self.gap,
+            "largest_at": [row, column],
+            "largest": float(self.map.max()),
+        }
+
+    def __repr__(self) -> str:
+        rows, columns = self.map.shape
+        about = f"{self.target.name}, {self.target.quantity} {self.value:.4g}"
+        return f"<Saliency {rows}x{columns} by {self.method} of {about}>"
+
+
+@torch.no_grad()
+def saliency(
+    network: Network,
+    image: Tensor,
+    target: TargetLike | None = None,
+    settings: SaliencySettings = SaliencySettings(),
+    *,
+    progress: Progress | None = None,
+) -> Saliency:
+    """Find which pixels of an image a target answers to.
+
+    Args:
+        network: The network.
+        image: Preprocessed.
+        target: A class, whose score before the softmax is taken; or a function of the output; None
+            is the class that is predicted.
+        settings: How the map is made.
+        progress: Is told how many passes are done.
+
+    Raises:
+        BadOption: There is no such class, or settings are out of range.
+        BadInput: The image has another shape; the target does not depend on the layer.
+        NoSuchLayer: Of grad-cam.
+        NonFinite: The value is NaN or infinite.
+
+    Shape:
+        image: (C, H, W) or (1, C, H, W).
+
+    Example:
+        >>> from convscope.methods.saliency import saliency
+        >>> found = saliency(network, image, 1)
+        >>> found.map.shape, found.value == float(network.trace(image)["classifier"][0, 1])
+        (torch.Size([32, 32]), True)
+    """
+    image = one_image(network, image)
+    names = network.legend.classes
+    score = score_target(network, image, target, names)
+    tell = progress or silent
+    method, gap, layer = settings.method, None, None
+    value = float(score.values([network.trace(image)[n] for n in score.layers(network)])[0])
+    if method is SaliencyMethod.GRAD_CAM:
+        layer = _activation(network, settings.layer)
+        found, gradient = _grad_cam(network, image, score, layer)
+    elif method is SaliencyMethod.INTEGRATED:
+        gradient, gap = _integrated(network, image, score, settings.steps, tell)
+        found = gradient.sum(0)
+    else:
+        copies = image[None] if method is SaliencyMethod.GRADIENT else _noisy(image, settings)
+        gradient = _mean_gradient(network, copies, score, tell)
+        found = gradient.abs().amax(0)
+    return Saliency(
+        found.cpu(), gradient.cpu(), value, score, method, gap, layer, widened(image.cpu()),
+        network.legend,
+    )  # fmt: skip
+
+
+def _mean_gradient(network: Network, images: Tensor, score: Target, tell: Progress) -> Tensor:
+    """The mean of dS/dx over some images, (C, H, W)."""
+    total, done = torch.zeros_like(widened(images[0]), dtype=torch.float64), 0
+    for batch in _batches(network, images, score):
+        found = project_target(network.trace(batch), score, GRADIENT)
+        total += found.projection.double().sum(0)
+        done += len(batch)
+        tell("passes", done, len(images))
+    return (total / len(images)).to(widened(images).dtype)
+
+
+def _batches(network: Network, images: Tensor, score: Target) -> Iterator[Tensor]:
+    size = min(group_size(network, layer, None) for layer in score.layers(network))
+    return iter(images.split(size))
+
+
+def _noisy(image: Tensor, settings: SaliencySettings) -> Tensor:
+    """Copies of an image with noise; drawn on the CPU, so that all devices get the same."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    noise = torch.randn((settings.copies, *image.shape), generator=generator)
+    span = float(image.max() - image.min())
+    return image + settings.noise * span * noise.to(image)
+
+
+def _integrated(
+    network: Network, image: Tensor, score: Target, steps: int, tell: Progress
+) -> tuple[Tensor, float]:
+    """Shares by channel, and how much their sum misses S(x) - S(x0); x0 is zeros."""
+    zero = torch.zeros_like(image)
+    part = (torch.arange(steps, device=image.device, dtype=image.dtype) + 0.5) / steps
+    gradient = _mean_gradient(network, part[:, None, None, None] * image, score, tell)
+    shares = (widened(image) - widened(zero)) * gradient
+    ends = network.trace(torch.stack([zero, image]))
+    low, high = score.values([ends[name] for name in score.layers(network)]).double().tolist()
+    return shares, float(shares.double().sum()) - (high - low)
+
+
+def _grad_cam(network: Network, image: Tensor, score: Target, layer: str) -> tuple[Tensor, Tensor]:
+    """The map over the image, and on the layer's grid, (1, h, w)."""
+    trace = network.trace(image)
+    layers = score.layers(network)
+    _, slopes = score.gradients([trace[name] for name in layers])
+    signals: dict[str, Tensor] = {}
+    for name, slope in zip(layers, slopes, strict=True):
+        signals[name] = signals[name] + slope if name in signals else slope
+    rows = torch.zeros(1, dtype=torch.int64, device=image.device)
+    gradient = descend_to(trace, signals, rows, GRADIENT, layer)
+    if gradient is None:
+        raise BadInput(f"{score.name} does not depend on {layer}: name a layer below the output")
+    weights = gradient.mean((2, 3), keepdim=True)
+    small = widened((weights * trace[layer]).sum(1, keepdim=True).relu())  # (1, 1, h, w)
+    size = (image.shape[-2], image.shape[-1])
+    large = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
+    return large[0, 0], small[0]
+
+
+def _activation(network: Network, layer: str | None) -> str:
+    """The layer whose maps are weighed."""
+    convolutions = network.conv_layers()
+    if layer is None and not convolutions:
+        raise BadInput("the network has no convolutional layer: name a layer")
+    name = convolutions[-1] if layer is None else network.layer(layer).name
+    name = network.activation(name) if network.nodes[name].op.weighs else name
+    if len(network.layer(name).shape) != 3:
+        raise BadInput(f"{name} is {network.layer(name).size}, and no maps: name a layer of maps")
+    return name
