@@ -15,6 +15,7 @@ from convscope.atlas.store import Atlas, open_atlas
 from convscope.errors import BadInput, BadOption, FolderInUse
 from convscope.images.datasets import open_images
 from convscope.models.zoo import Model
+from convscope.report.page_evidence import relevant_of_map
 from folders import content
 
 RED, GREEN = 0, 1
@@ -108,6 +109,17 @@ def test_it_is_the_activation_times_the_derivative_of_the_log_odds(atlas, colour
         )
         assert (table.image[channel, kept:] == -1).all()
         assert (table.value[channel, kept:] == -torch.inf).all()
+
+
+def test_the_page_tells_where_a_map_is_worth_most_to_the_class(atlas):
+    told = relevant_of_map(atlas, atlas.record("units"), 0)
+    table = atlas.relevance("units", GREEN)
+    expected = [[value, at] for value, at in zip(table.value[0], table.image[0], strict=True)]
+    [[name, number, images]] = told
+    assert (name, number) == ("green", GREEN) and len(images) == 4
+    for (value, file, label), (worth, at) in zip(images, expected, strict=True):
+        assert value == pytest.approx(float(worth), rel=0.01)
+        assert (file, label) == (atlas.images[int(at)].name, "green")
 
 
 def test_units_that_serve_nothing_of_the_class_take_no_place(colours, tiny, tmp_path):

@@ -137,7 +137,10 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PLACE = {"own": 0.7, "place": 0.5, "place_low": 0.4, "place_high": 0.6, "place_p": 0.1, "disc": 0.3}
 OWN = {"specific": 0.9, "specific_low": 0.8, "specific_high": 1.0, "own_weights": 0.8}
 FOREIGN = {"specific": 0.05, "specific_low": 0.01, "specific_high": 0.09, "own_weights": 0.5}
-TOLD = {1: {"activation": 3.0, **PLACE, **OWN}, 2: {"activation": 2.0, **PLACE, **FOREIGN}}
+TOLD = {
+    1: {"activation": 3.0, **PLACE, **OWN},
+    2: {"activation": 2.0, **PLACE, **FOREIGN, "contrast": 0.25},
+}
 """Of the strongest picture, by feature map; of other maps nothing is known."""
 COUNTS = (0, 4, 0, 2, 3, 0)  # of a map's histogram, bins half a unit wide from 1 on
 

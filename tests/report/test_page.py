@@ -235,7 +235,12 @@ def test_the_spotlight_comes_first(checked: Path) -> None:
 def test_trust_is_told_as_the_atlas_tells_it(checked: Path) -> None:
     opened = store.open_atlas(checked)
     assert handed(checked, "data/units/slug0/0")["trust"] == [None]
-    [[sentence, place, specific, own, disc]] = handed(checked, "data/units/slug0/2")["trust"]
+    [[sentence, place, specific, own, disc, contrast]] = handed(checked, "data/units/slug0/2")[
+        "trust"
+    ]
+    assert contrast == opened.contrast_strength("conv1", 2) == 0.25
+    assert handed(checked, "data/units/slug0/1")["trust"][0][5] is None
+    assert handed(checked, "data/units/slug0/1")["relevant"] == []
     assert sentence == opened.trust("conv1", 2).sentence
     assert (place, specific, own, disc) == (
         [0.5, 0.4, 0.6],

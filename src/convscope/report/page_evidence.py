@@ -18,7 +18,7 @@ from convscope.atlas.store import Atlas, LayerRecord
 from convscope.methods.checks import Trust
 from convscope.stats import Estimate
 
-__all__ = ["LayerResponses", "few_bars", "trust_of_map"]
+__all__ = ["LayerResponses", "few_bars", "relevant_of_map", "trust_of_map"]
 
 DIGITS = 3  # significant digits
 BARS = 32  # of a histogram on the page, at most
@@ -28,14 +28,39 @@ CLASSES = 6  # of the images that a map answers to most
 def trust_of_map(atlas: Atlas, record: LayerRecord, channel: int) -> list[list[Any] | None] | None:
     """How far a map's strongest pictures can be trusted; None of an atlas that does not say.
 
-    An entry for each checked rank, null or [sentence, place, specific, own weights, disc]; a place,
-    specific or own weights are null or [mean, low, high].
+    An entry for each checked rank, null or [sentence, place, specific, own weights, disc,
+    contrast]; a place, specific or own weights are null or [mean, low, high]. Contrast is the
+    largest loss that is the unit's own, null where nobody looked; above zero there is a picture.
     """
     extras = atlas.manifest.extras
     if extras is None or extras.check == 0:
         return None
     found = (atlas.trust(record.name, channel, rank) for rank in range(extras.check))
-    return [None if one is None else [one.sentence, *_trust_numbers(one)] for one in found]
+    return [
+        None
+        if one is None
+        else [
+            one.sentence,
+            *_trust_numbers(one),
+            _short(atlas.contrast_strength(record.name, channel, rank)),
+        ]
+        for rank, one in enumerate(found)
+    ]
+
+
+def relevant_of_map(atlas: Atlas, record: LayerRecord, channel: int) -> list[list[Any]]:
+    """Where a map is worth most to each class of interest: [class, number of the class, images].
+
+    An image is [relevance, name, class name], the strongest first; there may be none.
+    """
+    extras, classes = atlas.manifest.extras, atlas.manifest.model.classes
+    found = []
+    for number in () if extras is None else extras.relevant:
+        table = atlas.relevance(record.name, number)
+        places = zip(table.value[channel].tolist(), table.image[channel].tolist(), strict=True)
+        images = [[_short(value), *_name(atlas, at)] for value, at in places if at >= 0]
+        found.append([str(number) if classes is None else classes[number], number, images])
+    return found
 
 
 def _trust_numbers(trust: Trust) -> list[Any]:

@@ -21,7 +21,16 @@ from PIL import Image
 
 from convscope.atlas.gallery import UNTRAINED
 from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, cell_box, encode
-from convscope.atlas.store import EXAMPLE, OPTIMISED, Atlas, LayerRecord, Manifest, sheet_path
+from convscope.atlas.store import (
+    CONTRAST,
+    EXAMPLE,
+    OPTIMISED,
+    Atlas,
+    LayerRecord,
+    Manifest,
+    relevant_kind,
+    sheet_path,
+)
 from convscope.atlas.tiles import PLAIN
 from convscope.store.atomic import replace_file
 
@@ -62,6 +71,16 @@ def has_sheets_of_maps(folder: Path, record: LayerRecord, kind: str) -> bool:
     return all(sheet_path(folder, record.slug, kind, number).is_file() for number in numbers)
 
 
+def further_kinds(manifest: Manifest) -> dict[str, int]:
+    """The contrastive pictures, and those for classes of interest: how many a map has of each."""
+    extras = manifest.extras
+    if extras is None:
+        return {}
+    checked = {CONTRAST: extras.check} if extras.check else {}
+    relevant = (relevant_kind(number) for number in extras.relevant)
+    return checked | dict.fromkeys(relevant, manifest.top)
+
+
 def sheet_plan(manifest: Manifest) -> dict[str, int]:
     """Where the pictures of each kind begin on a unit's sheet; the last entry is the number of all.
 
@@ -70,6 +89,7 @@ def sheet_plan(manifest: Manifest) -> dict[str, int]:
     examples = 0 if manifest.extras is None else len(manifest.extras.quantiles)
     counts = dict.fromkeys(shown_kinds(manifest), manifest.top)
     counts |= {EXAMPLE: examples, OPTIMISED: 1, UNTRAINED: 1} | dict.fromkeys(RELATIVES, 5)
+    counts |= further_kinds(manifest)
     starts, cells = {}, 0
     for kind, count in counts.items():
         starts[kind] = cells
@@ -142,7 +162,7 @@ class LayerPictures:
         for number in range(math.ceil(record.channels / MAPS_PER_SHEET)):
             opened = {
                 kind: Image.open(path).convert("RGB")
-                for kind in (*self.atlas.kinds, EXAMPLE)
+                for kind in (*self.atlas.kinds, EXAMPLE, *further_kinds(self.atlas.manifest))
                 if (path := sheet_path(self.atlas.folder, record.slug, kind, number)).is_file()
             }
             start = number * MAPS_PER_SHEET

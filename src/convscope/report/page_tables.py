@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from convscope.atlas.store import Atlas, LayerRecord
-from convscope.report.page_evidence import LayerResponses, trust_of_map
+from convscope.report.page_evidence import LayerResponses, relevant_of_map, trust_of_map
 
 __all__ = [
     "ShownImages",
@@ -102,6 +102,7 @@ def unit_tables(atlas: Atlas, record: LayerRecord, images: ShownImages) -> Itera
             "place": int((best > best[channel]).sum()) + 1,
             "active": int(table.active[channel]),
             "trust": trust_of_map(atlas, record, channel),
+            "relevant": relevant_of_map(atlas, record, channel),
             "responses": responses and responses.of_map(channel),
             "nearest": responses.nearest(channel) if responses else [],
             "input": responses.connected("input", channel, names) if responses else [],

@@ -44,7 +44,7 @@ convscope.evidence = (() => {
     byId("sentence").textContent = found ? found.sentence : trust
       ? `Not checked: this atlas checks the strongest ${trust.length === 1 ? "picture" : "pictures"} of each map.`
       : "";
-    byId("warning-text").textContent = foreign ? found.sentence : "";
+    byId("warning-text").textContent = foreign ? `${found.sentence} ${aboutOwn(found.contrast)}`.trim() : "";
     byId("sentence").hidden = foreign;
     const marks = { place: found?.disc ?? null, specific: limit, own: null };
     const rows = GAUGES.filter(([name]) => found?.[name]);
@@ -54,8 +54,18 @@ convscope.evidence = (() => {
 
   function trustOf(entry) {
     if (!entry) return null;
-    const [sentence, place, specific, own, disc] = entry;
-    return { sentence, place, specific, own, disc };
+    const [sentence, place, specific, own, disc, contrast] = entry;
+    return { sentence, place, specific, own, disc, contrast };
+  }
+
+  /** The largest loss that is the unit's own where a box covers the image; null: nobody looked. */
+  const ownLoss = ({ trust }, rank) => trustOf(trust?.[rank])?.contrast ?? null;
+
+  function aboutOwn(contrast) {
+    if (contrast === null || contrast === undefined) return "";
+    return contrast > 0
+      ? `What is its own is lit in the first picture: covered there, it loses up to ${Math.round(100 * contrast)} % more than they do.`
+      : "Nothing in this image is its own: what it loses, they lose too.";
   }
 
   // ---- how the map responds to all images --------------------------------------------------------
@@ -131,10 +141,25 @@ convscope.evidence = (() => {
       el("p", { class: "quiet" }, `${note} ${layers}.`))];
   }
 
+  /** Of each class of interest the patches where the unit is worth most to it. */
+  function relevantPanels(relevant) {
+    return relevant.map(([name, number, images]) => {
+      const tiles = images.map(([value, file, label], i) => {
+        const says = `${label || file}: activation times derivative ${figure(value)}`;
+        const picture = el("span", { class: "pic" });
+        placeCell(picture, `relevant-${number}`, i);
+        return el("figure", {}, el("span", { class: "tile", role: "img", "aria-label": says, title: says }, picture),
+          el("figcaption", {}, label || file));
+      });
+      return panel(`Where it is worth most to “${name}”`, images.length ? el("div", { class: "examples" }, ...tiles)
+        : el("p", { class: "quiet" }, `In no image does this unit speak for “${name}”.`));
+    });
+  }
+
   /** The panels below the pictures: histogram, classes, maps that are near it. */
   function drawResponses(layer, unit) {
     const all = unit.responses;
-    const panels = [];
+    const panels = relevantPanels(unit.relevant ?? []);
     if (all && unit.active > 0) {
       if (all.histogram[2].length) {
         panels.push(panel("Over all images", histogram(all.histogram, all.quantiles, all.examples),
@@ -157,5 +182,5 @@ convscope.evidence = (() => {
     byId("responses").hidden = panels.length === 0;
   }
 
-  return { drawTrust, drawResponses };
+  return { drawTrust, drawResponses, ownLoss };
 })();

@@ -5,15 +5,16 @@
   const { shown, byId, range, address, activation, kindOf, has, unitName } = convscope;
   const { el, words, maps, times, figure, quoted } = convscope.drawing;
   const { placeFilter, placeCell, showSheet, stretch } = convscope.drawing;
-  const { drawTrust, drawResponses } = convscope.evidence;
+  const { drawTrust, drawResponses, ownLoss } = convscope.evidence;
   const SAYS = {
     spotlight: "the patch, lit where it excited the unit",
     patch: "what the unit saw",
     projection: "what in it excited the unit, sent back to the pixels",
     optimised: "what would excite the unit most",
+    contrast: "lit where covering it costs this unit more than other strong units of the place",
     untrained: "the same unit and image, with random weights",
   };
-  const NAMES = { untrained: "Random weights" };
+  const NAMES = { untrained: "Random weights", contrast: "Its own" };
   const named = (kind) => NAMES[kind] ?? kind[0].toUpperCase() + kind.slice(1);
 
   // ---- pictures ---------------------------------------------------------------------------------
@@ -175,11 +176,12 @@
     byId("optimise-command").textContent = command("visualize", model, unit, ...plain, "--out", "optimised.png");
   }
 
-  /** What the layer has: the optimised picture first where the others are not the unit's own. */
-  function kinds() {
+  /** What the layer has: what is the unit's own first where the other pictures are not. */
+  function kinds(rank) {
     const all = Object.values(convscope.atlas.kinds);
-    if (!has("optimised", shown.layer)) return all;
-    return byId("warning").hidden ? [...all, "optimised"] : ["optimised", ...all];
+    const optimised = has("optimised", shown.layer) ? ["optimised"] : [];
+    if (byId("warning").hidden) return [...all, ...optimised];
+    return [...(ownLoss(shown.unit, rank) > 0 ? ["contrast"] : []), ...optimised, ...all];
   }
 
   const hasRandom = () => shown.rank === 0 && has("untrained", shown.layer);
@@ -187,7 +189,7 @@
   function drawViews() {
     const { rank, random } = shown;
     const swapped = (kind) => (random && hasRandom() && kind === "projection" ? "untrained" : kind);
-    byId("views").replaceChildren(...kinds().map((kind) => view(swapped(kind), rank)));
+    byId("views").replaceChildren(...kinds(rank).map((kind) => view(swapped(kind), rank)));
     byId("random").hidden = !hasRandom();
     byId("random").setAttribute("aria-pressed", String(random));
   }
