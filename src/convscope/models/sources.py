@@ -64,8 +64,8 @@ def from_torchvision(name: str, weights: Weights | None, seed: int) -> LoadedMod
         if weights is None:
             return _random(make(None), preprocess, seed)
         spare = AUXILIARY.get(name, ())
-        make, channels = with_stem_of(make, weights, skeleton(make, None))
-        module, notes = build_for(make, weights, f"torchvision:{name}", spare=spare)
+        fitted, channels = with_stem_of(make, weights, skeleton(make, None))
+        module, notes = build_for(fitted, weights, f"torchvision:{name}", spare=spare)
     if channels != RGB:
         return _of_other_channels(module, weights, preprocess, channels, notes)
     if name in AUXILIARY:
@@ -126,8 +126,8 @@ def from_timm(name: str, weights: Weights | None, seed: int) -> LoadedModule:
         if own is None:
             module, notes = make(None), (f"random weights, seed {seed}",)
         else:
-            make, channels = with_stem_of(make, own, skeleton(make, None))
-            module, notes = build_for(make, own, spec, headless=True)
+            fitted, channels = with_stem_of(make, own, skeleton(make, None))
+            module, notes = build_for(fitted, own, spec, headless=True)
     with blamed(spec):
         config = resolve_model_data_config(module)
     preprocess = _normalised(tuple(config["input_size"]), config["mean"], config["std"])
