@@ -28,7 +28,7 @@ Pixels = NDArray[np.uint8]
 PLOT = 1.2  # inches: a chart's height
 MOST_TILES = 144
 MOST_NAMED = 24  # layers: of more, every one still has its bar but a number in place of its name
-NAMES, TALLEST = 1.3, 3.2  # inches: the layers' names, and a chart of more layers than are named
+NAMES, TALLEST = 1.3, 2.2  # inches: the layers' names, and a chart of more layers than are named
 SAID = 6  # findings in words
 RED, BLUE, PALE = LABELS[1], LABELS[0], "#f2b5bd"
 BLIND = "no layer looks at the pixels"
@@ -64,24 +64,40 @@ def diagnosis_figure(
 def _verdict(each: Examined) -> list[Note]:
     """The network, how many faults it has, and the first findings; the terminal has all of them."""
     findings = each.diagnosis.findings
-    faults = len(each.diagnosis.faults)
-    notes = [_count(faults, "fault"), _count(len(findings) - faults, "note")]
-    said = f"{notes[0]} and {notes[1]}" if findings else "Nothing was found to be wrong."
     lines = [
         Note(each.title, size="panel", bold=True),
-        Note(said, color=RED if faults else INK, size="panel", bold=True),
-    ]
+        Note(_sentence(each.diagnosis), color=RED if each.diagnosis.faults else INK, size="panel",
+             bold=True),
+    ]  # fmt: skip
     for finding in findings[:SAID]:
         fault = finding.severity is Severity.FAULT
         words = minus(f"{finding.layer}, {finding.kind}: {finding.words}")
         lines.append(Note(words, swatch=RED if fault else OTHER, color=INK if fault else FAINT))
+        if fault and finding.remedies:
+            lines.append(Note(f"Try first: {finding.remedies[0].said}.", bold=True))
     if len(findings) > SAID:
         lines.append(Note(f"and {len(findings) - SAID} more", color=FAINT))
     return lines
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+def _sentence(diagnosis: Diagnosis) -> str:
+    """The verdict: which layers are worth changing, and why."""
+    faults, notes = diagnosis.faults, len(diagnosis.findings) - len(diagnosis.faults)
+    more = f"{notes} thing{'' if notes == 1 else 's'} worth knowing"
+    if not faults:
+        return f"No fault found; {more}." if notes else "No fault found."
+    kinds: dict[str, list[str]] = {}
+    for finding in faults:
+        kinds.setdefault(str(finding.kind), []).append(finding.layer)
+    said = "; ".join(f"{kind} in {_listed(layers)}" for kind, layers in kinds.items())
+    count = f"{len(faults)} fault{'' if len(faults) == 1 else 's'}"
+    return f"{count}: {said}" + (f"; {more}." if notes else ".")
+
+
+def _listed(layers: Sequence[str]) -> str:
+    """The first two layers, and how many more."""
+    more = len(layers) - 2
+    return ", ".join(layers[:2]) + (f" and {more} more" if more > 0 else "")
 
 
 # ---- pictures ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from convscope.experiments.invariance.curves import SETTLED, Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform
-from convscope.experiments.number_words import plus_minus
+from convscope.experiments.number_words import percent, plus_minus
 from convscope.report.chart import Mosaic, chart, ticks
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import CHANCE, FAINT, OTHER, color_of, number
@@ -29,6 +29,11 @@ CAPTIONS = {
     Transform.SCALE: "Enlarged",
     Transform.ROTATION: "Turned by degrees",
 }
+WORDS = {
+    Transform.TRANSLATION: "Shift",
+    Transform.SCALE: "Enlargement",
+    Transform.ROTATION: "Turn",
+}
 
 
 def invariance_figure(
@@ -43,8 +48,11 @@ def invariance_figure(
     For each motion: pictures, each moved by several amounts, framed in the colour of their curve;
     then, for each layer, the Euclidean distance between the features of the picture as it is and
     moved, a dashed line where different pictures are on average; last, the class's probability.
+    Above all stands how early each layer changes: the paper finds the first one dramatically
+    early, and the top one late and nearly linear for shifts and scales.
     """
     sheet = Sheet(title or "Feature invariance", subtitle)
+    sheet.notes(_verdict(invariance))
     for curves in invariance.curves:
         shown = Panel(partial(_draw_pictures, curves=curves), CAPTIONS[curves.motions.motion])
         layers = [_distances(invariance, curves, layer) for layer in range(len(invariance.layers))]
@@ -58,6 +66,19 @@ def invariance_figure(
         sheet.grid([shown, *layers, last], ACROSS)
     sheet.legend(_names(invariance, classes))
     return sheet.figure()
+
+
+def _verdict(invariance: Invariance) -> list[Note]:
+    """What the curves say: how much a layer has changed after a tenth of each motion."""
+    lines = []
+    for curves in invariance.curves:
+        shares = [
+            f"{layer} {percent(early.mean)}"
+            for layer, early in zip(invariance.layers, invariance.early(curves), strict=True)
+        ]
+        lines.append(Note(f"{WORDS[curves.motions.motion]}: {', '.join(shares)}", bold=True))
+    head = "Of its largest distance, a layer has gone after a tenth of the range"
+    return [Note(f"{head} (10 % would be a straight line):"), *lines]
 
 
 def _draw_pictures(axes: Axes, curves: Curves) -> None:
@@ -79,7 +100,10 @@ def _distances(invariance: Invariance, curves: Curves, layer: int) -> Panel:
     said = [Note(f"{_share(early)} of the largest after a tenth of the range")]
     if curves.motions.motion in SETTLED:
         line = invariance.linearity(curves)[layer]
-        said.append(Note(f"a straight line's R² {_spread(line)}", color=FAINT))
+        words = (
+            f"a straight line: R² {_spread(line)}" if line.mean > 0 else "no straight line: R² < 0"
+        )
+        said.append(Note(words, color=FAINT))
     draw = partial(_draw_curves, curves=curves, values=values, most=most, apart=apart)
     return Panel(draw, f"Distance in {invariance.layers[layer]}", said, height=TALL)
 

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from convscope.experiments.number_words import interval_words, minus, percent
 from convscope.experiments.sensitivity.result import OccludedImage, OcclusionStudy
@@ -35,13 +38,15 @@ MOST_ROWS = 8
 WORDS = 1.9  # of a row: the words beside its pictures, which are 1 wide
 LISTED = 3  # classes that a row names
 NAMES = 2.0  # inches: the networks' names beside their scores
+BESIDE = "Beside each row: values as the image is, and the lowest when covered; areas of classes."
 CAPTIONS = (
-    "Occluder where it costs most",
+    "Costs most when covered",
     "Activity of the strongest map",
     "Its projection here (framed)",
     "Probability of the class",
     "Most probable class",
 )
+DRAWN = 96  # pixels of a projection's side that are drawn
 
 
 def sensitivity_figure(
@@ -55,13 +60,16 @@ def sensitivity_figure(
     """A row of the paper's Fig. 6 per image, the first MOST_ROWS of them: one page.
 
     As `occlusion_figure`, and in (c) beside the feature map's projection from this image (framed)
-    its projections from the other images that excite it most. In (b) and (d) dark is little, each
-    picture on its own scale, which the words beside it give.
+    its projections from the other images that excite it most; of each block of pixels that is
+    drawn as one, the value of the largest size. In (b) and (d) dark is little, each picture on its
+    own scale, whose highest and lowest value the words beside it give. Above all rows stands what
+    they say together.
     """
     rows = study.rows[:MOST_ROWS]
     if len(rows) < len(study.rows):
         subtitle += f" · {len(rows)} of {len(study.rows)} images"
     sheet = Sheet(title or "Occlusion sensitivity", subtitle)
+    sheet.notes([*_verdict(study), Note(BESIDE, color=FAINT, size="small")])
     for i, row in enumerate(rows):
         draws = (
             partial(draw_image, maps=row.maps, preprocess=preprocess),
@@ -87,37 +95,67 @@ def _draw_projections(axes: Axes, row: OccludedImage, preprocess: Preprocess) ->
         seen: Box = box.clip(*projection.shape[-2:])
         share = CLIP * seen.height * seen.width / (projection.shape[-2] * projection.shape[-1])
         edge, weight = (INK, 1.4) if i == 0 else (RULE, 0.4)
-        pixels = grey_scaled(preprocess.rgb(projection), share)
+        pixels = grey_scaled(_reduced(preprocess.rgb(projection)), share)
         mosaic.show(*divmod(i, 2), pixels, edge, weight)
 
 
+def _reduced(projection: Tensor) -> Tensor:
+    """A projection with `DRAWN` pixels a side at most: of a block, the value of the largest size.
+
+    A mean would leave nothing of the fine stripes that projections of deep maps are made of.
+
+    Shape:
+        projection: (3, H, W). The result: (3, h, w).
+    """
+    step = -(-max(projection.shape[-2:]) // DRAWN)
+    if step == 1:
+        return projection
+    high = F.max_pool2d(projection[None], step, ceil_mode=True)[0]
+    low = -F.max_pool2d(-projection[None], step, ceil_mode=True)[0]
+    return torch.where(high >= -low, high, low)
+
+
+def _verdict(study: OcclusionStudy) -> list[Note]:
+    """What all images say together: how far the class falls, and whether the map falls with it."""
+    count = len(study.rows)
+    halved = sum(row.fallen >= 0.5 for row in study.rows)
+    other = sum(bool((row.maps.label != row.maps.base_label).any()) for row in study.rows)
+    said = (
+        f"One covered place halves the class's probability in {halved} of {count} images, and "
+        f"makes another class the most probable one in {other}."
+    )
+    rank = minus(f"{study.correlation.mean:.2f}")
+    map_said = f"The strongest map falls where its projection has its energy: mean rank {rank}."
+    return [Note(said, bold=True), Note(map_said)]
+
+
 def _words(row: OccludedImage, classes: Names) -> list[Note]:
-    """What is beside an image's pictures: its name and its numbers."""
+    """What is beside an image's pictures: its name and its numbers, as it is and at the lowest."""
     maps, found = row.maps, row.probability
-    lowest, least = float(maps.probability.min()), float(maps.activity.min())
-    said = [
-        f"{class_name(maps.target, classes)}: probability "
-        f"{probability_words(maps.base_probability)}, lowest {probability_words(lowest)}"
-    ]
+    small = partial(Note, size="small")
+    lowest, least = probability_words(float(maps.probability.min())), float(maps.activity.min())
+    unit = f"{maps.unit.layer}/{maps.unit.channel}"
+    notes = [
+        small(class_name(maps.target, classes), f"{probability_words(maps.base_probability)} to "
+              f"{lowest}"),
+        small(unit, minus(f"{number(maps.base_activity)} to {number(least)}")),
+        small("activity with projection", minus(f"rank {row.agreement.correlation:.2f}")),
+    ]  # fmt: skip
     if row.hardly_falls:
-        said.append(
-            f"probability hardly falls: by {percent(max(row.fallen, 0), 1)} of itself at most"
-        )
+        most = percent(max(row.fallen, 0), 1)
+        notes.append(small(f"probability hardly falls: by {most} of itself at most"))
     elif found is not None:
         on, beside = round(100 * found.inside), round(100 * found.outside)
-        said.append(minus(f"falls by {on} points on the object, {beside} beside"))
+        notes.append(small(minus(f"falls by {on} points on the object, {beside} beside")))
     if found is not None:
         where = "on" if found.hit else "beside"
-        said.append(f"log-odds fall most {where} it, ROC area {found.detection:.2f}")
+        notes.append(small(f"log-odds fall most {where} it, ROC area", f"{found.detection:.2f}"))
     if maps.classes.sure:
-        odds = f"{maps.base_log_odds:.1f}, lowest {float(maps.log_odds.min()):.1f}"
-        said.append(minus(f"hardly changes, so d shows its log-odds: {odds}"))
-    unit = f"{maps.unit.layer}/{maps.unit.channel}"
-    said.append(f"{unit}: activity {number(maps.base_activity)}, lowest {number(least)}")
-    said.append(minus(f"falls with its projection, rank {row.agreement.correlation:.2f}"))
+        odds = f"{maps.base_log_odds:.1f} to {float(maps.log_odds.min()):.1f}"
+        notes.append(small("d shows its log-odds", minus(odds)))
     return [
         Note(row.name, bold=True),
-        *(Note(words, size="small") for words in said),
+        *notes,
         *label_notes(maps, classes, LISTED, "small"),
     ]
 
