@@ -63,7 +63,8 @@ def _key(module: nn.Module, input_shape: tuple[int, int, int]) -> Hashable | Non
         kind = type(part)
         stock = kind.__module__.startswith("torch.nn.modules.")
         given = {key: value for key, value in vars(part).items() if key not in EMPTY}
-        settings = repr(given) if stock else _settings(given)
+        sequence = kind.forward is nn.Sequential.forward  # which reads nothing but its parts
+        settings = "" if sequence else repr(given) if stock else _settings(given)
         hooked = part._forward_hooks or part._forward_pre_hooks or "forward" in given
         if hooked or settings is None:
             return None
