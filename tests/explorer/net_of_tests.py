@@ -21,6 +21,8 @@ def build() -> nn.Module:
             module.add_module(f"pool{number}", nn.MaxPool2d(2))
     module.add_module("flatten", nn.Flatten())
     module.add_module("fc", nn.Linear(6 * 64, len(CLASSES)))
+    with torch.no_grad():
+        module.fc.weight *= 8  # so that its answers differ
     return module.eval()
 
 

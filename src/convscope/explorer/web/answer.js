@@ -32,21 +32,21 @@ export function draw(answer) {
 function addRow({ index, name }) {
   const row = el("button", { type: "button", class: "bar-live", "data-class": index, "aria-pressed": "false" },
     el("span", { class: "bar-name" }, name), el("span", { class: "track" }, el("span", { class: "now" }), el("span", { class: "base" })),
-    el("span", { class: "bar-value numeric" }));
+    el("span", { class: "bar-value numeric" }), el("span", { class: "hidden" }));
   row.addEventListener("click", () => go({ target: state.target === index ? null : index }, { replace: true }));
   rows.set(index, row);
   return row;
 }
 
 function fillRow(row, bar, quantity, most, highest) {
-  const [name, track, value] = row.children;
+  const [name, track, value, before] = row.children;
   name.title = bar.name;
   row.classList.toggle("highest", highest);
   track.style.setProperty("--now", Math.max(0, bar.value / most));
   track.style.setProperty("--base", Math.max(0, bar.base / most));
   track.classList.toggle("moved", Math.abs(bar.value - bar.base) > most / 200);
   value.textContent = words(bar.value, quantity);
-  row.setAttribute("aria-label", `${bar.name} ${words(bar.value, quantity)}, as it is ${words(bar.base, quantity)}`);
+  before.textContent = `, as it is ${words(bar.base, quantity)}`;
 }
 
 function markTarget() {
@@ -120,7 +120,7 @@ function drawRemoved() {
   place.hidden = !units.length;
   place.replaceChildren(el("span", { class: "quiet" }, "Without"),
     ...units.map((unit) => {
-      const chip = el("button", { type: "button", class: "chip", "aria-label": `put ${unit} in again`, title: "put it in again" }, unit, " ×");
+      const chip = el("button", { type: "button", class: "chip", title: "put it in again" }, unit, " ×", el("span", { class: "hidden" }, ", put it in again"));
       chip.addEventListener("click", () => toggle(unit));
       return chip;
     }));

@@ -35,6 +35,11 @@ export function percent(value) {
 
 export const times = (sizes) => sizes.join(" × ");
 
+/** A name that may be broken where it has a sign, and still is copied as it is. */
+export function breakable(name) {
+  return name.split(/(?<=[._/])/).flatMap((part, at) => (at ? [el("wbr"), part] : [part]));
+}
+
 /** For a shell: a file may be called `$(rm -rf ~)`, and the command is there to be pasted. */
 export function quoted(text) {
   return /^[\w@%+=:,./#-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
@@ -47,11 +52,11 @@ export function say(words) {
 
 // ---- colours: a table of 256 for each scale ---------------------------------------------------
 
-function scale(stops) {
+function scale(stops, gamma = 1) {
   const table = new Uint8ClampedArray(256 * 4);
   const colours = stops.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
   for (let i = 0; i < 256; i++) {
-    const at = (i / 255) * (colours.length - 1);
+    const at = (i / 255) ** gamma * (colours.length - 1);
     const low = Math.min(Math.floor(at), colours.length - 2);
     for (let c = 0; c < 3; c++) {
       table[4 * i + c] = colours[low][c] + (at - low) * (colours[low + 1][c] - colours[low][c]);
@@ -61,8 +66,9 @@ function scale(stops) {
   return table;
 }
 
-/** Activations: from dark through amber to cream, which reads on a dark page and on a light one. */
-export const GLOW = scale(["#101112", "#3a220d", "#7c4310", "#c4781c", "#ecb754", "#fff3d2"]);
+/** Activations: from dark through amber to cream, which reads on a dark page and on a light one.
+    Weak ones are lifted: a map of half the layer's highest value is not half in the dark. */
+export const GLOW = scale(["#101112", "#3a220d", "#7c4310", "#c4781c", "#ecb754", "#fff3d2"], 0.7);
 /** Probabilities and activities under an occluder: viridis, as in the figures. */
 export const VIRIDIS = scale([
   "#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725",
@@ -84,12 +90,12 @@ export function paintColour(canvas, [height, width], bytes) {
   sized(canvas, height, width).putImageData(pixels, 0, 0);
 }
 
-export function paintScale(canvas, [height, width], bytes, table = GLOW) {
+export function paintScale(canvas, [height, width], bytes, { table = GLOW, stretch = 1 } = {}) {
   const context = sized(canvas, height, width);
   const pixels = context.createImageData(width, height);
   const words = new Uint32Array(pixels.data.buffer);
   const colours = new Uint32Array(table.buffer);
-  for (let i = 0; i < words.length; i++) words[i] = colours[bytes[i]];
+  for (let i = 0; i < words.length; i++) words[i] = colours[Math.min(255, Math.round(stretch * bytes[i]))];
   context.putImageData(pixels, 0, 0);
 }
 

@@ -1,6 +1,6 @@
 /* Every layer's maps: a row of the strongest for each, and all of one layer where asked for. */
 
-import { byId, el, figure, paintScale, say, times } from "./draw.js";
+import { breakable, byId, el, figure, paintScale, say, times } from "./draw.js";
 import { Superseded, ask } from "./link.js";
 import { go, image, on, state } from "./state.js";
 
@@ -25,8 +25,8 @@ export function build() {
     const wall = el("div", { class: "wall-live", hidden: "" });
     const row = el("section", { class: "layer-row", "aria-label": layer.name, "data-layer": layer.name },
       el("div", { class: "layer-text" }, glyph(layer.receptive_field),
-        el("h2", { class: "layer-name", title: layer.name }, layer.name),
-        el("p", { class: "quiet" }, facts(layer)), all),
+        el("h2", { class: "layer-name", title: layer.name }, ...breakable(layer.name)),
+        ...facts(layer).map((words) => el("p", { class: "quiet" }, words)), all),
       el("div", { class: "layer-maps" }, strip, wall));
     all.addEventListener("click", () => toggleWall(layer.name, all));
     rows.set(layer.name, { row, strip, wall, all });
@@ -36,10 +36,10 @@ export function build() {
 
 function facts({ shape, receptive_field: field }) {
   const [count, ...grid] = shape;
-  const maps = grid.length ? `${count} × ${times(grid)}` : `${count} numbers`;
+  const maps = grid.length ? `${count} maps, ${times(grid)}` : `${count} numbers`;
   const [height, width] = state.hello.input.slice(1);
   const whole = !field || field[0] >= height || field[1] >= width;
-  return `${maps} · sees ${whole ? "the image" : `${times(field)} px`}`;
+  return [maps, `sees ${whole ? "the image" : `${times(field)} px`}`];
 }
 
 /** The receptive field drawn inside the input. */
@@ -93,9 +93,7 @@ export function light(look, parts) {
     if (!there) return;
     remember(layer, parts[at]);
     there.maps = layer.maps;
-    there.all.hidden = layer.shape[0] <= fit(there.strip);
-    show(there.strip, layer.name, layer.maps);
-    fold(there);
+    fold(layer.name, there);
     if (!there.wall.hidden) openWall(layer.name);
   });
   mark();
@@ -103,9 +101,12 @@ export function light(look, parts) {
 
 const fit = (strip) => Math.max(1, Math.floor((strip.clientWidth + GAP) / (SIDE + GAP)));
 
-function fold({ strip }) {
+/** As many of the strongest maps as the row is wide. */
+function fold(layer, { strip, maps, all }) {
+  if (!maps || strip.hidden) return;
   const many = fit(strip);
-  [...strip.children].forEach((node, at) => { node.hidden = at >= many; });
+  all.hidden = Number(all.dataset.count) <= many;
+  show(strip, layer, maps.slice(0, many));
 }
 
 function mark() {
@@ -114,9 +115,9 @@ function mark() {
     const on_ = node.dataset.layer === state.layer && Number(node.dataset.channel) === state.channel;
     node.toggleAttribute("aria-current", on_);
     node.tabIndex = -1;
-    if (on_ && !node.hidden) stop ??= node;
+    if (on_) stop ??= node;
   }
-  stop ??= document.querySelector(".map:not([hidden])");
+  stop ??= document.querySelector(".map");
   if (stop) stop.tabIndex = 0;
 }
 
@@ -130,7 +131,11 @@ function toggleWall(layer, all) {
   all.setAttribute("aria-expanded", String(open));
   all.textContent = open ? "strongest" : `all ${all.dataset.count}`;
   if (open) openWall(layer);
-  else mark();
+  else {
+    fold(layer, rows.get(layer));
+    wall.replaceChildren();
+    mark();
+  }
 }
 
 async function openWall(layer, count = AT_ONCE) {
@@ -160,7 +165,7 @@ function fillWall(wall, layer, maps, count) {
 
 // ---- moving -------------------------------------------------------------------------------------
 
-const visible = (place) => [...place.querySelectorAll(".map:not([hidden])")].filter((node) => node.offsetParent);
+const visible = (place) => [...place.querySelectorAll(".map")].filter((node) => node.offsetParent);
 
 function step(from, key) {
   const own = visible(from.parentNode);
@@ -196,7 +201,7 @@ export function begin() {
   });
   on("layer channel", mark);
   new ResizeObserver(() => {
-    for (const there of rows.values()) fold(there);
+    for (const [layer, there] of rows) fold(layer, there);
     mark();
   }).observe(place);
 }

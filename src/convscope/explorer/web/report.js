@@ -1,20 +1,19 @@
 /* What was found, on a page of its own: collected while looking, saved as one file that needs
    nothing else. It is built from nodes, so that no name can become markup. */
 
-import { byId, el, figure, percent } from "./draw.js";
+import { byId, el, figure, percent, say } from "./draw.js";
 import { rules } from "./unit.js";
 import { legendWords, sweepOf } from "./sweep.js";
 import { removed, state, unitOf } from "./state.js";
-import { say } from "./draw.js";
 
 const findings = []; // {title, lines, pictures: [{src, title, note}], answer, command, place}
 
 const STYLE = `
 :root{color-scheme:light dark;--paper:light-dark(#fbf9f5,#121314);--line:light-dark(#dcd6ca,#2b2e31);--ink:light-dark(#1f1d1a,#ece8df);--quiet:light-dark(#5d5850,#a6a29a);--accent:light-dark(#a4590a,#e9b44c)}
-*{box-sizing:border-box}body{margin:0 auto;max-width:1080px;padding:56px 32px 96px;background:var(--paper);color:var(--ink);font:16px/1.55 -apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif}
+*{box-sizing:border-box}body{margin:0 auto;max-width:1120px;padding:56px 32px 96px;background:var(--paper);color:var(--ink);font:16px/1.55 -apple-system,"Segoe UI",Roboto,"Noto Sans","Liberation Sans",sans-serif}
 h1{font:400 44px/1.1 "Iowan Old Style",Palatino,"URW Palladio L",Georgia,serif;margin:8px 0 14px;overflow-wrap:anywhere}h2{font:500 20px/1.3 ui-monospace,Menlo,Consolas,"Liberation Mono",monospace;margin:0 0 4px;overflow-wrap:anywhere}
 p{margin:4px 0}.quiet,figcaption,dt{color:var(--quiet)}section{margin-top:36px;padding-top:24px;border-top:1px solid var(--line);break-inside:avoid}
-.pictures{display:flex;flex-wrap:wrap;gap:16px;margin:16px 0}figure{margin:0;width:176px}img{display:block;width:176px;image-rendering:pixelated}img.smooth{image-rendering:auto}figcaption{margin-top:6px;font-size:13px;overflow-wrap:anywhere}figcaption b{display:block;color:var(--ink);font-weight:600}
+.pictures{display:flex;flex-wrap:wrap;gap:16px 20px;margin:16px 0}figure{margin:0;width:152px}img{display:block;width:152px;image-rendering:pixelated}img.smooth{image-rendering:auto}figcaption{margin-top:6px;font-size:13px;overflow-wrap:anywhere}figcaption b{display:block;color:var(--ink);font-weight:600}
 table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}td,th{padding:4px 20px 4px 0;border-top:1px solid var(--line);text-align:left;font-weight:400}th{color:var(--quiet);font-size:12px;border:0}td+td{text-align:right}
 dl{display:grid;grid-template-columns:auto 1fr;gap:4px 24px;font-size:14px}dd{margin:0;overflow-wrap:anywhere}code{font-size:13px;overflow-wrap:anywhere;color:var(--quiet)}
 @media print{:root{color-scheme:light}body{padding:0}}`;
@@ -114,12 +113,12 @@ export function written() {
   meta({ "http-equiv": "Content-Security-Policy", content: "default-src 'none'; img-src data:; style-src 'unsafe-inline'" });
   meta({ charset: "utf-8" });
   page.documentElement.lang = "en";
-  page.head.append(make("style", {}, STYLE));
   const about = Object.entries(state.hello.about).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]);
   page.body.append(make("p", { class: "quiet" }, `Convscope, ${new Date().toISOString().slice(0, 10)}`),
     make("h1", {}, state.hello.title), make("dl", {}, ...about));
   for (const one of findings) page.body.append(section(make, one));
-  return `<!doctype html>\n${page.documentElement.outerHTML}`;
+  const text = page.documentElement.outerHTML.replace("</head>", () => `<style>${STYLE}</style></head>`);
+  return `<!doctype html>\n${text}`;
 }
 
 function section(make, one) {

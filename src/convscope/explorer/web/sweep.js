@@ -4,7 +4,7 @@
 import { byId, el, figure as words, percent, say } from "./draw.js";
 import { Lost, Superseded, ask, drop } from "./link.js";
 import { classColour, heat, setVeil, viridis } from "./stage.js";
-import { emit, go, image, on, state, unitOf } from "./state.js";
+import { go, image, on, state, unitOf } from "./state.js";
 import { nameOf } from "./answer.js";
 
 const KINDS = [["value", "class"], ["log_odds", "log-odds"], ["activity", "unit"], ["label", "most probable"]];
@@ -139,11 +139,11 @@ function legend() {
   const written = kind === "value" && figure.quantity === "probability" ? percent : words;
   const answer = figure.target === null ? figure.quantity : nameOf(figure.target);
   const what = kind === "activity" ? figure.unit : kind === "log_odds" ? `log-odds of ${answer}` : answer;
-  return el("span", { class: "legend" }, `${what} `, el("span", { class: "ramp-ends" }, written(low), el("i", { class: "ramp" }), written(high)), done);
+  return el("span", { class: "legend" }, `${what} `, el("span", { class: "ramp-ends" }, `${written(low)} `, el("i", { class: "ramp" }, "to"), ` ${written(high)}`), done);
 }
 
-/** What Fig. 6 holds, as a picture for the report. */
-export const legendWords = () => legend().textContent;
+/** What Fig. 6 shows, in words. */
+export const legendWords = () => legend().textContent.replace(/\s+/g, " ");
 
 export function begin() {
   on("veil", note);
@@ -154,5 +154,3 @@ export function begin() {
     note();
   });
 }
-
-export { emit };

@@ -1,6 +1,6 @@
 /* One unit: its map, its pictures, what it loses under the occluder, and the ways on from here. */
 
-import { byId, el, figure, paintColour, paintScale, quoted, say, times } from "./draw.js";
+import { breakable, byId, el, figure, paintColour, paintScale, quoted, say, times } from "./draw.js";
 import { Lost, Superseded, ask, drop } from "./link.js";
 import { forget, frame, setVeil } from "./stage.js";
 import { emit, go, image, on, removed, state, unitOf } from "./state.js";
@@ -74,7 +74,7 @@ function fail(error) {
 // ---- showing ----------------------------------------------------------------------------------------
 
 function title() {
-  byId("unit-title").textContent = nameOf(state);
+  byId("unit-title").replaceChildren(...breakable(nameOf(state)));
   const layer = layerOf(state.layer);
   byId("unit-layer").textContent = layer ? layer.kind : "";
   byId("remove").textContent = removed().includes(nameOf(state)) ? "Put it in again" : "Remove unit";
@@ -83,12 +83,13 @@ function title() {
 }
 
 let shownMap = null;
+let stretch = 1; // a map alone is shown up to its own highest value, with the occluder too
 
 function showMap(tile) {
   shownMap = tile ?? null;
   if (!tile) return;
-  const canvas = byId("unit-map");
-  paintScale(canvas, tile.size, tile.pixels);
+  stretch = 255 / Math.max(1, ...tile.pixels);
+  paintScale(byId("unit-map"), tile.size, tile.pixels, { stretch });
   const [height, width] = layerOf(state.layer)?.grid ?? tile.size;
   byId("unit-mark").setAttribute("viewBox", `0 0 ${width} ${height}`);
   byId("unit-mark").parentNode.style.setProperty("--ratio", `${width} / ${height}`);
@@ -173,10 +174,10 @@ function activity() {
   const watched = state.occluded?.units[0];
   place.hidden = !watched || state.layer === null;
   if (place.hidden) {
-    if (shownMap && state.layer !== null) paintScale(byId("unit-map"), shownMap.size, shownMap.pixels);
+    if (shownMap && state.layer !== null) paintScale(byId("unit-map"), shownMap.size, shownMap.pixels, { stretch });
     return;
   }
-  paintScale(byId("unit-map"), state.occluded.maps[0], state.occluded.pixels[0]);
+  paintScale(byId("unit-map"), state.occluded.maps[0], state.occluded.pixels[0], { stretch });
   place.replaceChildren(meter("activation", watched.value, watched.base_value), meter("sum of the map", watched.sum, watched.base_sum));
 }
 
