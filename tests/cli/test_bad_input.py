@@ -140,6 +140,10 @@ CASES = {
         ("atlas", MODEL, "photos", *ATLAS, "--names", "names.txt"),
         ["names.txt", "units"],
     ),
+    "a diagnosis that is none": (
+        ("atlas", MODEL, "photos", *ATLAS, "--diagnosis", "used"),
+        ["used", "convscope diagnose"],
+    ),
     "names that are not there": (
         ("atlas", MODEL, "photos", *ATLAS, "--names", "nowhere.json"),
         ["nowhere.json"],

@@ -138,12 +138,22 @@ class AtlasStudy(Study):
             "of a finished atlas with --resume.",
         ),
     ] = None
+    diagnosis: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="What `convscope diagnose` found in the same network, to be shown on the page; of "
+            "a finished atlas with --resume.",
+        ),
+    ] = None
 
     def run(self, context: Context) -> Outcome:
+        from convscope.atlas.findings import findings_of_study, write_findings
         from convscope.atlas.names import read_names, write_names
         from convscope.atlas.store import open_atlas
 
         names = None if self.names is None else read_names(self.names)
+        found = None if self.diagnosis is None else findings_of_study(self.diagnosis)
         assert context.out is not None
         session = context.session(self.model, self.reading)
         images = session.images(self.data)
@@ -154,6 +164,8 @@ class AtlasStudy(Study):
             self._optimise(session, context, context.out)
         if names is not None and context.together().first:
             write_names(open_atlas(context.out), names)
+        if found is not None and context.together().first:
+            write_findings(open_atlas(context.out), found)
         return outcome
 
     def build(self, session: Session, images: ImageSet, context: Context) -> Outcome:

@@ -21,6 +21,7 @@ from typing import Any
 
 from PIL import Image
 
+from convscope.atlas.findings import read_findings
 from convscope.atlas.gallery import UNTRAINED, has_gallery, read_predictions
 from convscope.atlas.names import names_of
 from convscope.atlas.sheets import FILTER_COLUMNS, WALL
@@ -60,6 +61,7 @@ OWN_SCRIPTS = (
     "evidence.js",
     "unit.js",
     "image.js",
+    "diagnosis.js",
     "saving.js",
     "controls.js",
 )
@@ -169,9 +171,11 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
 
 
 def _what_is_there(atlas: Atlas) -> dict[str, Any]:
-    """Which layers have optimised and untrained pictures, and whether there are whole images."""
+    """What an atlas holds that others may lack: pictures, names, a diagnosis."""
+    findings = read_findings(atlas)
+    diagnosis = None if findings is None else [one.model_dump() for one in findings]
     names = names_of(atlas).model_dump()["units"]
-    return {"whole": has_gallery(atlas.folder), "names": names} | {
+    return {"whole": has_gallery(atlas.folder), "names": names, "diagnosis": diagnosis} | {
         kind: [
             record.slug
             for record in atlas.manifest.layers

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from convscope.atlas.findings import read_findings
 from convscope.atlas.gallery import UNTRAINED
 from convscope.atlas.store import OPTIMISED, Atlas, LayerRecord, Manifest
 from convscope.experiments.number_words import duration
@@ -92,6 +93,7 @@ def overview_words(
         "network": NetworkStrip.of(layers, manifest.input_shape),
         "chosen": {layer.name: _chosen(layer, choices[layer.name]) for layer in layers},
         "chosen_note": _chosen_note(choices[layers[0].name], manifest),
+        "diagnosed": read_findings(atlas) is not None,
         "optimised": any(has_sheets_of_maps(atlas.folder, layer, OPTIMISED) for layer in layers),
         "untrained": any(has_sheets_of_maps(atlas.folder, layer, UNTRAINED) for layer in layers),
     }

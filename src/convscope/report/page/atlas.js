@@ -53,6 +53,7 @@ const convscope = (() => {
     if (first === "image" && second && !(layerNamed(first) && isNumber(second))) {
       return { view: "image", image: second, find: "" };
     }
+    if (first === "diagnosis" && second === undefined && !layerNamed(first)) return { view: first, diagnosis: true, find: "" };
     const route = { view: second === undefined ? "layer" : "map", layer: first, channel: second, find };
     for (const [name, all] of Object.entries(CHOICES)) {
       const value = asked.get(name);
@@ -71,12 +72,13 @@ const convscope = (() => {
     }
     if (route.find) query.set("find", route.find);
     if (route.channel !== undefined && route.rank > 1) query.set("rank", route.rank);
+    if (route.diagnosis && route.layer === undefined) return "#/diagnosis";
     const parts = [route.layer ?? (route.image === undefined ? undefined : "image"), route.channel ?? route.image];
     const path = parts.filter((part) => part !== undefined).map(encodeURIComponent).join("/");
     return `#/${path}${query.toString() && `?${query}`}`;
   }
 
-  const keyOf = ({ layer, channel, image }) => address({ layer, channel, image });
+  const keyOf = ({ layer, channel, image, diagnosis }) => address({ layer, channel, image, diagnosis });
   const go = (change) => location.assign(address({ ...shown.route, ...change }));
   /** Looking at the same thing in another way is no new step of the history. */
   const adjust = (change) => location.replace(address({ ...shown.route, ...change }));
@@ -239,10 +241,11 @@ const convscope = (() => {
   /** Draws what the route asks for. Gives the view's name, or null if the reader has moved on. */
   async function draw(route) {
     try {
-      if (route.view === "overview" || route.view === "image") {
+      if (["overview", "image", "diagnosis"].includes(route.view)) {
         const found = await convscope.views[route.view](route);
         if (shown.route !== route) return null;
-        return found === false ? lose(route.image, "No map of this atlas has such an image among its strongest.") : route.view;
+        return found === false ? lose(route.image ?? "Diagnosis", route.image === undefined ? "No diagnosis was given to this atlas: convscope atlas --resume --diagnosis DIR."
+          : "No map of this atlas has such an image among its strongest.") : route.view;
       }
       const layer = layerNamed(route.layer);
       if (!layer) return lose(route.layer, "This atlas has no layer of that name.");
@@ -265,7 +268,7 @@ const convscope = (() => {
   }
 
   function markPlace(route) {
-    const home = route.layer === undefined ? "#/" : address({ layer: route.layer });
+    const home = route.layer === undefined ? keyOf({ diagnosis: route.diagnosis }) : address({ layer: route.layer });
     for (const link of document.querySelectorAll(".side .place")) {
       const layer = link.dataset.layer;
       const here = layer === undefined ? link.hash === home : layer === route.layer;
@@ -275,7 +278,7 @@ const convscope = (() => {
     document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest" });
     byId("layer-select").value = home;
     const layer = layerNamed(route.layer);
-    const unit = layer && route.channel !== undefined ? unitName(layer, route.channel) : route.layer ?? route.image;
+    const unit = layer && route.channel !== undefined ? unitName(layer, route.channel) : route.layer ?? route.image ?? (route.diagnosis && "Diagnosis");
     const words = [unit, convscope.atlas.title, "Convscope atlas"];
     document.title = words.filter(Boolean).join(" · ");
   }

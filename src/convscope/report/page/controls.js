@@ -27,7 +27,7 @@
 
   function goUp() {
     if (shown.route.view === "map") go({ channel: undefined });
-    else if (["layer", "image"].includes(shown.route.view) || shown.route.find) location.assign("#/");
+    else if (["layer", "image", "diagnosis"].includes(shown.route.view) || shown.route.find) location.assign("#/");
     else return false;
     return true;
   }

@@ -1,0 +1,37 @@
+"use strict";
+/* Draws what a diagnosis found, with the units that it is about. */
+
+(() => {
+  const { byId, address, kindOf, unitName } = convscope;
+  const { el, placeOnWall, words } = convscope.drawing;
+  const MOST = 12;
+
+  function unitLink(layer, channel) {
+    const picture = el("span", { class: "pic" });
+    placeOnWall(picture, layer, kindOf("", layer), channel);
+    return el("a", { class: "cell", href: address({ layer: layer.name, channel }), title: unitName(layer, channel) },
+      picture, el("span", { class: "tag" }, el("b", {}, String(channel))));
+  }
+
+  function finding({ layer: name, kind, severity, units, words: says }) {
+    const layer = convscope.atlas.layers.find((one) => one.name === name);
+    const more = units.length > MOST ? [el("p", { class: "quiet" }, `and ${words(units.length - MOST)} more`)] : [];
+    return el("section", { class: `finding ${severity}` },
+      el("div", {}, el("p", { class: "eyebrow" }, severity), el("h2", {}, kind),
+        el("p", { class: "code" }, el("a", { href: address({ layer: name }) }, name))),
+      el("div", {}, el("p", { class: "lead-words" }, says),
+        el("div", { class: "found" }, ...units.slice(0, MOST).map((channel) => unitLink(layer, channel))), ...more));
+  }
+
+  function showDiagnosis() {
+    const found = convscope.atlas.diagnosis;
+    if (!found) return false;
+    const faults = found.filter(({ severity }) => severity === "fault").length;
+    byId("diagnosis-text").textContent = found.length === 0 ? "Nothing was found: no fault, and nothing to note."
+      : `${words(faults)} ${faults === 1 ? "fault" : "faults"}, worth changing the network for; ${words(found.length - faults)} to note.`;
+    byId("findings").replaceChildren(...found.map(finding));
+    return true;
+  }
+
+  Object.assign(convscope.views, { diagnosis: showDiagnosis });
+})();
