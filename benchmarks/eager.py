@@ -97,6 +97,19 @@ NORMS: dict[Any, tuple[str, ...]] = {
 EPS = {F.layer_norm: 1e-5, F.rms_norm: None, F.group_norm: 1e-5}
 
 
+def _evo_norm(module: Any) -> Callable[[Tensor], Tensor]:
+    """x * sigmoid(v * x), a silu, over the deviation of its group: rectified, and divided."""
+
+    def forward(x: Tensor) -> Tensor:
+        from timm.layers.evo_norm import group_std
+
+        v, weight, bias = (t.view(1, -1, 1, 1) for t in (module.v, module.weight, module.bias))
+        gated = _rectify(x, lambda y: y * (y * v).sigmoid(), writes=False)
+        return gated / group_std(x, module.groups, module.eps) * weight + bias
+
+    return forward
+
+
 class Deconvnet(TorchFunctionMode):
     """Inside, autograd goes down as the deconvnet does: `with Deconvnet(module): ...`."""
 
@@ -110,6 +123,9 @@ class Deconvnet(TorchFunctionMode):
             if type(child).__name__.removesuffix("Me") in SPELLED_OUT:
                 self._patched.callback(child.__dict__.pop, "forward", None)
                 child.forward = _rectified_call(child.forward)  # type: ignore[method-assign]
+            elif type(child).__name__ == "EvoNorm2dS0" and child.v is not None:
+                self._patched.callback(child.__dict__.pop, "forward", None)
+                child.forward = _evo_norm(child)  # type: ignore[method-assign]
         return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:

@@ -242,6 +242,9 @@ STAY: dict[str, tuple[Function, list[str]]] = {
     "sums and scales": (lambda x: (x * 2 + 1) / 3 - 4, ["mul", "add", "div", "sub"]),
     "an activation as it is, scaled": (lambda x: F.silu(x) * 1.5, ["silu", "mul"]),
     "one activation after the other": (lambda x: F.relu(F.leaky_relu(x)), ["leaky_relu", "relu"]),
+    "a guard of a division": (lambda x: 1 / (x.abs() + 1e-5), ["abs", "add", "reciprocal", "mul"]),
+    "a tiny shift": (lambda x: x + 1e-8, ["add"]),
+    "nearly itself": (lambda x: x * 0.9999, ["mul"]),
     "times one": (lambda x: F.relu(x * 1.0), ["mul", "relu"]),
     "a rectifier of a step up": (lambda x: F.relu(x) + 1, ["relu", "add"]),
     "a gate that differs by place": (

@@ -28,6 +28,8 @@ LONGEST = 16
 EXACT, NEAR = 1e-7, 1e-3
 """How far a spelling may be from the activation, per 1 + |x|. One that writes 1/6 as 0.1667 is
 near: it is of that kind, but its values are computed as they are written."""
+NO_BEND = 1e-2
+"""What is so near to x itself, per 1 + |x|, bends nowhere: `variance + eps` is no leaky_relu."""
 _POINTS = torch.cat(
     [torch.linspace(-12, 12, 193), torch.tensor([-1e6, -1e3, -50.0, 50.0, 1e3, 1e6])]
 ).double()
@@ -241,6 +243,8 @@ def _like(node: Node, row: _Row, points: Tensor, tolerance: float) -> Node | Non
     """The activation of that row, with the settings it needs to be the same function."""
     values = node.forward(points)
     if not values.is_floating_point() or not torch.isfinite(values).all():
+        return None
+    if float(((values - points).abs() / (1 + points.abs())).max()) <= NO_BEND:
         return None
     settings = row.settings(lambda x: float(node.forward(torch.tensor([x]).double())))
     if settings is None:
