@@ -112,6 +112,22 @@ CASES = {
         (*PROJECT, "3/1", *OPTIONS, "--out", "x.gif"),
         ["x.gif", ".png", ".npz"],
     ),
+    "no file of saliency's": (
+        ("saliency", MODEL, "dog.jpg", *OPTIONS, "--out", "map.jpg"),
+        [".png", ".npz"],
+    ),
+    "a layer without maps": (
+        ("saliency", MODEL, "dog.jpg", *OUT, "--method", "grad-cam", "--layer", "7"),
+        ["7 is 4", "no maps"],
+    ),
+    "no noise": (
+        ("saliency", MODEL, "dog.jpg", *OUT, "--method", "smooth", "--noise", "0"),
+        ["noise 0"],
+    ),
+    "no such class of saliency's": (
+        ("saliency", MODEL, "dog.jpg", *OUT, "--target", "9"),
+        ["classes 0 to 3"],
+    ),
     "no ending": (("occlude", MODEL, "dog.jpg", *OPTIONS, "--out", "maps"), [".png", ".npz"]),
     "a folder in place of a file": (
         (*PROJECT, "3/1", *OPTIONS, "--out", "folder.png"),

@@ -31,8 +31,10 @@ from convscope.methods.rules import GRADIENT
 from convscope.methods.scores import score_target
 from convscope.methods.sweep import one_image
 from convscope.methods.targets import Target, TargetLike
+from convscope.network.from_export import INPUT
 from convscope.network.legend import Legend
 from convscope.network.network import Network
+from convscope.network.trace import Trace
 from convscope.progress import Progress, silent
 
 __all__ = ["Saliency", "SaliencyMethod", "SaliencySettings", "saliency"]
@@ -175,22 +177,24 @@ def saliency(
     image = one_image(network, image)
     names = network.legend.classes
     score = score_target(network, image, target, names)
-    tell = progress or silent
+    tell, trace = progress or silent, network.trace(image)
     method, gap, layer = settings.method, None, None
-    value = float(score.values([network.trace(image)[n] for n in score.layers(network)])[0])
+    value = score.values([trace[name] for name in score.layers(network)])
     if method is SaliencyMethod.GRAD_CAM:
         layer = _activation(network, settings.layer)
-        found, gradient = _grad_cam(network, image, score, layer)
+        found, gradient = _grad_cam(trace, score, layer)
     elif method is SaliencyMethod.INTEGRATED:
         gradient, gap = _integrated(network, image, score, settings.steps, tell)
         found = gradient.sum(0)
+    elif method is SaliencyMethod.SMOOTH:
+        gradient = _mean_gradient(network, _noisy(image, settings), score, tell)
+        found = gradient.abs().amax(0)
     else:
-        copies = image[None] if method is SaliencyMethod.GRADIENT else _noisy(image, settings)
-        gradient = _mean_gradient(network, copies, score, tell)
+        gradient = project_target(trace, score, GRADIENT).projection[0]
         found = gradient.abs().amax(0)
     return Saliency(
-        found.cpu(), gradient.cpu(), value, score, method, gap, layer, widened(image.cpu()),
-        network.legend,
+        found.cpu(), gradient.cpu(), float(value[0]), score, method, gap, layer,
+        widened(image.cpu()), network.legend,
     )  # fmt: skip
 
 
@@ -231,10 +235,9 @@ def _integrated(
     return shares, float(shares.double().sum()) - (high - low)
 
 
-def _grad_cam(network: Network, image: Tensor, score: Target, layer: str) -> tuple[Tensor, Tensor]:
+def _grad_cam(trace: Trace, score: Target, layer: str) -> tuple[Tensor, Tensor]:
     """The map over the image, and on the layer's grid, (1, h, w)."""
-    trace = network.trace(image)
-    layers = score.layers(network)
+    image, layers = trace[INPUT], score.layers(trace.network)
     _, slopes = score.gradients([trace[name] for name in layers])
     signals: dict[str, Tensor] = {}
     for name, slope in zip(layers, slopes, strict=True):
