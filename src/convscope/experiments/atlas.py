@@ -99,8 +99,8 @@ class AtlasStudy(Study):
         bool,
         typer.Option(
             "--plain",
-            help="Patches and projections alone: no spotlights, checks and statistics, in less "
-            "than half of the time.",
+            help="Patches and projections alone: no spotlights, checks, contrastive pictures and "
+            "statistics, in about a quarter of the time.",
         ),
     ] = False
     check_best: Annotated[
