@@ -124,6 +124,7 @@ def places(page: Page) -> dict[str, str]:
         "wall": f"#/{layer}",
         "unit": f"#/{layer}/0",
         "image": f"#/image/{image}",
+        "diagnosis": "#/diagnosis",
     }
 
 

@@ -49,8 +49,9 @@
     byId("image-title").textContent = label || name;
     byId("image-name").textContent = name;
     const first = image.units[0]?.[4] ?? [0, 0, ...convscope.atlas.input];
+    const [height, width] = convscope.atlas.input;
     const picture = convscope.atlas.whole
-      ? [el("img", { src: `images/${String(index).padStart(6, "0")}.webp`, alt: `${label} ${name}`.trim() })] : [];
+      ? [el("img", { src: `images/${String(index).padStart(6, "0")}.webp`, alt: `${label} ${name}`.trim(), width, height })] : [];
     byId("image-where").replaceChildren(...picture, convscope.locator(first, true));
     byId("image-classes").replaceChildren(...classBars(image.predicted ?? []));
     byId("image-classes").hidden = !image.predicted;

@@ -60,9 +60,10 @@
     if (!convscope.atlas.whole) return el("figure", { class: "whole" }, locator(found.box));
     const source = `images/${String(found.image).padStart(6, "0")}.webp`;
     const href = address({ image: found.name });
+    const [height, width] = convscope.atlas.input; // its place is kept while it comes
     return el("figure", { class: "whole" },
       el("a", { href, "aria-label": `${found.name}: the whole image, with what the unit sees framed` },
-        el("img", { src: source, alt: "" }), locator(found.box, true)),
+        el("img", { src: source, alt: "", width, height }), locator(found.box, true)),
       el("figcaption", {}, el("b", {}, "Whole image"), " what the unit sees is framed"));
   }
 
