@@ -31,7 +31,7 @@ check: $(DEV)     ## lint, format, types
 	$(BIN)/mypy
 
 bench: $(BENCH)   ## the benchmarks, against their peers in the same run; takes hours
-	@for name in renormalise training projection mining atlas occlusion; do \
+	@for name in renormalise training projection mining atlas occlusion live explore; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 docs: $(DEV)      ## write docs/cli.md anew from --help
