@@ -271,7 +271,8 @@ def test_no_verb_and_no_option_has_gone() -> None:
 
 
 def test_every_verb_has_a_golden_file() -> None:
-    assert {command.verb for command in COMMANDS} == set(options()) - {""}
+    serves = {"explore"}  # until it is ended, and writes nothing
+    assert {command.verb for command in COMMANDS} == set(options()) - {""} - serves
 
 
 def test_no_public_name_has_gone() -> None:

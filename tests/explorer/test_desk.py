@@ -72,6 +72,7 @@ def test_what_a_page_is_told_first(desk: Desk) -> None:
     shown = [layer["name"] for layer in hello["layers"] if layer["shown"]]
     assert shown == ["relu1", "pool1", "relu2", "pool2", "relu3", "fc"]
     assert hello["warning"] is None and hello["model"] == "net_of_tests:build"
+    assert hello["options"][:4] == ["--input", f"3x{SIDE}x{SIDE}", "--preprocess", "unit"]
 
 
 def test_a_look_has_the_strongest_maps_of_every_layer_as_they_are(desk: Desk) -> None:
@@ -266,4 +267,5 @@ def test_a_model_handed_over_from_python_answers_as_it_did_there(
     for ours, theirs in zip(here[0]["answer"]["bars"], there[0]["answer"]["bars"], strict=True):
         assert ours["name"] == theirs["name"]
         assert ours["value"] == pytest.approx(theirs["value"], abs=1e-6)
+    assert other.hello()["options"] == []  # no words open what was handed over
     assert other.hello()["model"] == desk.hello()["model"] == "net_of_tests:build"

@@ -43,6 +43,7 @@ __all__ = [
     "Preview",
     "Result",
     "Study",
+    "option_words",
 ]
 
 Kind = TypeVar("Kind", bound="Result")
@@ -401,16 +402,33 @@ class Study(ABC):
             'convscope invariance zfnet scenes:val --count 3 --seed 1 --out o'
         """
         words: list[Any] = ["convscope", self.verb]
-        for kind, name, value, default in _spread(self):
+        for kind, _, value, _ in _spread(self):
             if isinstance(kind, typer.models.ArgumentInfo):
                 words += value if isinstance(value, list | tuple) else [value]
-            elif value != default:
-                words += _option_words(_option_name(kind, name), value)
+        words += option_words(self)
         if seed is not None:
             words += ["--seed", seed]
         if out is not None:
             words += ["--out", out]
         return " ".join(shlex.quote(str(word)) for word in words)
+
+
+def option_words(group: Any) -> list[str]:
+    """Write a group of options as on the command line; defaults are left out.
+
+    Args:
+        group: a study, or a dataclass of options such as `Reading`.
+
+    Example:
+        >>> option_words(Reading(input="1x28x28"))
+        ['--input', '1x28x28']
+    """
+    return [
+        str(word)
+        for kind, name, value, default in _spread(group)
+        if not isinstance(kind, typer.models.ArgumentInfo) and value != default
+        for word in _option_words(_option_name(kind, name), value)
+    ]
 
 
 _READING = {each.name for each in dataclasses.fields(Reading)}

@@ -20,6 +20,7 @@ from convscope.atlas.store import Atlas, open_atlas
 from convscope.errors import BadImage, BadInput
 from convscope.experiments.options import Device, Reading, Running
 from convscope.experiments.session import UNTRAINED, Session, open_session
+from convscope.experiments.study import option_words
 from convscope.explorer.frames import Reply
 from convscope.images.files import decode, printable
 from convscope.images.preprocess import Preprocess
@@ -63,9 +64,10 @@ def open_desk(
     if exported is not None:
         reading = {**reading, "preprocess": "unit"}  # replaced by its own right away
     session = open_session(model, Reading(**reading), Running(**options))
+    words = option_words(Reading(**reading))
     if exported is not None:
-        session = _as_it_was(session, exported)
-    return Desk(session, data, None if atlas is None else open_atlas(atlas))
+        session, words = _as_it_was(session, exported), []
+    return Desk(session, data, None if atlas is None else open_atlas(atlas), words)
 
 
 def _as_it_was(session: Session, exported: Mapping[str, Any]) -> Session:
@@ -93,12 +95,17 @@ class Desk:
         session: The model, opened.
         data: DATA, as on the command line, to choose images from.
         atlas: The network's atlas.
+        options: The options with which another verb opens this model in the same way.
     """
 
     def __init__(
-        self, session: Session, data: str | None = None, atlas: Atlas | None = None
+        self,
+        session: Session,
+        data: str | None = None,
+        atlas: Atlas | None = None,
+        options: Sequence[str] = (),
     ) -> None:
-        self.session, self.atlas = session, atlas
+        self.session, self.atlas, self.options = session, atlas, list(options)
         self.images = None if data is None else session.images(data)
         self.live = LiveNetwork(
             session.network, session.model.preprocess, session.model.classes or (),
@@ -130,7 +137,7 @@ class Desk:
             "about": session.facts(),
             "weights_sha256": model.weights_sha256,
             "warning": UNTRAINED if model.random_weights else None,
-            "options": _options(session),
+            "options": self.options,
             "atlas": self._about_atlas(),
         }
 
@@ -301,8 +308,3 @@ def rgba(pixels: NDArray[np.uint8]) -> bytes:
 
 def _bytes(pixels: NDArray[np.uint8]) -> bytes:
     return np.ascontiguousarray(pixels).tobytes()
-
-
-def _options(session: Session) -> list[str]:
-    """The options with which another verb opens this model in the same way."""
-    return []
