@@ -2,14 +2,14 @@
 
 All stages are run once, with whatever their experiments are asked for written down; then each
 command that the page prints is given to the command line, which is stopped where it asks the same
-experiment. The networks have few maps and small images, as those of the golden files.
+experiment.
 """
 
 from __future__ import annotations
 
 import inspect
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -33,7 +33,6 @@ from convscope.report.paper_figures import draw_stage
 from convscope.report.paper_page import write_paper_page
 from convscope.scan.engine import Scan
 from convscope.training.training_data import TrainingData
-from golden.tiny import tiny
 
 pytestmark = pytest.mark.slow
 
@@ -139,12 +138,6 @@ class Run:
     def commands(self, key: str) -> list[str]:
         (outcome,) = (each for each in self.found.outcomes if each.key == key)
         return outcome.command.splitlines()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    with tiny():
-        yield
 
 
 @pytest.fixture(scope="module")
