@@ -123,7 +123,7 @@ class Deconvnet(TorchFunctionMode):
             if type(child).__name__.removesuffix("Me") in SPELLED_OUT:
                 self._patched.callback(child.__dict__.pop, "forward", None)
                 child.forward = _rectified_call(child.forward)  # type: ignore[method-assign]
-            elif type(child).__name__ == "EvoNorm2dS0" and child.v is not None:
+            elif type(child).__name__ in ("EvoNorm2dS0", "EvoNorm2dS0a") and child.v is not None:
                 self._patched.callback(child.__dict__.pop, "forward", None)
                 child.forward = _evo_norm(child)  # type: ignore[method-assign]
         return super().__enter__()

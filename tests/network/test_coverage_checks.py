@@ -55,7 +55,7 @@ def test_values_that_are_a_little_off_are_told(
     right = checks.Network.values
     off = lambda *a: {k: v + 1e-6 for k, v in right(*a).items()}  # noqa: E731
     monkeypatch.setattr(checks.Network, "values", off)
-    assert wrong(checks, net) == ["values"]
+    assert "values" in wrong(checks, net)  # which the whole sweep computes too
 
 
 def test_an_incremental_sweep_that_is_a_little_off_is_told(
