@@ -139,6 +139,9 @@ def test_models_by_name_and_opened_ones_are_taken(tmp_path: Path) -> None:
         (lambda: convscope.open("zfnet-smal"), BadModel, "did you mean zfnet-small"),
         (lambda: convscope.open(nn.Sequential(nn.LazyConv2d(3, 3)), **OPTIONS), BadModel,
          "has no shape yet"),
+        (lambda: convscope.open(nn.Identity, **OPTIONS), BadModel, "Identity is a class"),
+        (lambda: convscope.open(3, **OPTIONS), BadModel, "no model is a int"),
+        (lambda: convscope.open(net(), input=24, preprocess="unit"), BadOption, "input 24: it is"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_opened_is_refused_by_name(given, error, words) -> None:
@@ -155,6 +158,9 @@ def test_views_refuse_by_name(scope, pixels) -> None:
     view = scope.look(pixels)
     with pytest.raises(NoSuchUnit):
         view.project("4/99")
+    for unit in (3, None):
+        with pytest.raises(NoSuchUnit, match=f"{unit} is not a unit"):
+            view.project(unit)
     with pytest.raises(BadOption, match="no such class"):
         view.project_target("whale")
     with pytest.raises(BadOption, match="no rules named 'lrp-9'"):
@@ -174,3 +180,8 @@ def test_a_view_shows_the_image_its_classes_and_the_strongest_units(scope, pixel
     assert repr(view) == "<View of the image, 3x24x24, by Sequential>"
     segments = convscope.open(nn.Conv2d(3, 4, 3), **OPTIONS).look(pixels)
     assert "probability" not in segments._repr_html_()
+
+
+def test_a_picture_is_saved_into_a_folder_that_is_made_for_it(scope, pixels, tmp_path) -> None:
+    path = scope.look(pixels).project("4/1").save(tmp_path / "new" / "unit.png")
+    assert path.read_bytes().startswith(b"\x89PNG")

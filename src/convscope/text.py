@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from convscope.errors import BadOption
 
-__all__ = ["printable", "split_integers", "split_names", "table"]
+__all__ = ["counted", "printable", "split_integers", "split_names", "table"]
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -80,6 +80,11 @@ def split_integers(words: str, option: str, least: int = 1) -> tuple[int, ...]:
             f"{option} {words!r}: give whole numbers, {least} at least, a comma between them"
         )
     return tuple(int(part) for part in parts)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as "1 layer" and "1,200 layers"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, left: bool = False) -> list[str]:

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from convscope.atlas.build import Search, build_atlas
 from convscope.atlas.optimised import OptimisedRecord, write_optimised
-from convscope.atlas.statistics import QUANTILES, class_selectivity, nearest_maps
+from convscope.atlas.statistics import QUANTILES, class_selectivity, nearest_maps, top_images
 from convscope.atlas.store import Atlas, open_atlas
 from convscope.atlas.trust import CHECKS, FIELDS
 from convscope.errors import BadModel, BadOption, FolderInUse
@@ -167,6 +167,15 @@ def test_the_classes_of_the_top_images_are_counted(atlas):
     assert atlas.all_classes == [("cat", 11), ("dog", 11)]
     assert atlas.top_classes("3", 0) == [("cat", 11), ("dog", 11)]  # 50 of 22 are all
     assert atlas.told_class("3", 0) in (None, "cat", "dog")
+
+
+def test_an_image_that_leaves_a_map_at_zero_does_not_excite_it():
+    numbers = {
+        "images": torch.tensor([4, 4, 4]),
+        "active_share": torch.tensor([0.25, 0.0, 1.0], dtype=torch.float64),
+        "top_image": torch.tensor([[3, 0, 1], [0, 1, 2], [2, 1, -1]]),
+    }
+    assert [top_images(numbers, channel) for channel in range(3)] == [[3], [], [2, 1]]
 
 
 def noise(seed: int, images: int, maps: int) -> np.ndarray:

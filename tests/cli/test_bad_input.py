@@ -173,6 +173,10 @@ CASES = {
         ("occlude", MODEL, "dog.jpg", *OUT, "--classes", "names.txt", "--target", "shpi"),
         ["shpi", "ship"],
     ),
+    "a class that is like none": (
+        ("occlude", MODEL, "dog.jpg", *OUT, "--classes", "names.txt", "--target", "xyzzy"),
+        ["xyzzy", "a name, such as cat, dog, car", "0 to 3"],
+    ),
     "a class beyond the last": (
         ("occlude", MODEL, "dog.jpg", *OUT, "--target", "4"),
         ["4", "0 to 3"],

@@ -152,6 +152,7 @@ def write_statistics(folder: Path, layers: tuple[str, ...]) -> None:
         "low": torch.ones(MAPS).double(),
         "width": torch.full((MAPS,), 0.5).double(),
         "density": torch.full((MAPS,), 0.125).double(),
+        "images": torch.full((MAPS,), 6),
         "active_share": torch.full((MAPS,), 0.5).double(),
         "quantile": torch.tensor([1.5, 3.0]).repeat(MAPS, 1),
         "example": torch.tensor([1, -1]).repeat(MAPS, 1),

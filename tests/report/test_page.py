@@ -17,6 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from convscope.atlas import store
 from convscope.errors import BadInput
@@ -137,13 +138,33 @@ def test_a_units_script_holds_its_activations_with_empty_ranks_as_null(atlas: Pa
 def test_an_images_script_lists_the_units_that_have_it_among_their_strongest(atlas: Path) -> None:
     assert handed(atlas, "page/images")[1] == [1, "a dog's.jpg", "dog"]
     told = handed(atlas, "page/images/7")["units"]
-    expected = [(layer, c) for layer in range(2) for c in range(1, MAPS)]  # map 0 has six images
+    tables = store.open_atlas(atlas).layers
+    expected = [
+        (number, channel)
+        for number, layer in enumerate(("conv1", "conv2"))
+        for channel in range(MAPS)
+        if any((tables[layer].image[channel] == 7) & (tables[layer].value[channel] > 0))
+    ]
+    assert (0, 0) not in expected and (0, 1) in expected  # map 0 has six images
     assert sorted((layer, c) for layer, c, *_ in told) == expected
-    table = store.open_atlas(atlas).layers["conv2"]
+    table = tables["conv2"]
     layer, channel, rank, value, box = told[-1]
     assert (layer, int(table.image[channel, rank])) == (1, 7)
     assert value == pytest.approx(float(table.value[channel, rank]), rel=1e-4)
     assert box == table.box[channel, rank].tolist()
+
+
+def test_an_image_lists_no_unit_that_it_does_not_excite(atlas: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "atlas"
+    shutil.copytree(atlas, folder)
+    tables = load_file(folder / "tables.safetensors")
+    tables["conv2/value"] = torch.where(
+        tables["conv2/image"] == 7, torch.zeros(()), tables["conv2/value"]
+    )
+    save_file(tables, folder / "tables.safetensors")
+    write_page(folder)
+    before, after = (handed(at, "page/images/7")["units"] for at in (atlas, folder))
+    assert after and after == [unit for unit in before if unit[0] == 0]
 
 
 def test_images_that_win_nowhere_are_left_out_of_the_scripts(atlas: Path, tmp_path: Path) -> None:

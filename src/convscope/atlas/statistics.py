@@ -47,6 +47,7 @@ __all__ = [
     "Statistics",
     "layer_statistics",
     "read_statistics",
+    "top_images",
     "write_statistics",
 ]
 
@@ -63,6 +64,17 @@ Statistics = dict[str, Tensor]
 Label = int | tuple[int, ...] | None
 """The number of an image's class; or for each class 1 if it shows it, 0, -1 if that is not known;
 None where it has no label."""
+
+
+def top_images(numbers: Statistics, channel: int) -> list[int]:
+    """The images that excite a map most, the strongest first: none where it is not above zero.
+
+    Args:
+        numbers: of its layer.
+        channel: the map.
+    """
+    active = round(float(numbers["active_share"][channel] * numbers["images"][channel]))
+    return [image for image in numbers["top_image"][channel, :active].tolist() if image >= 0]
 
 
 def layer_statistics(

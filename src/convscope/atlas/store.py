@@ -52,7 +52,7 @@ from convscope.atlas.manifest import (
     SkippedRecord,
 )
 from convscope.atlas.sheets import MAPS_PER_SHEET, WALL, cell_box
-from convscope.atlas.statistics import Statistics, read_statistics
+from convscope.atlas.statistics import Statistics, read_statistics, top_images
 from convscope.atlas.trust import TrustTable, read_trust, trust_of
 from convscope.display import Brief, Pictured, html_table
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
@@ -457,7 +457,7 @@ class Atlas(Pictured):
         return self.class_names.get(number, str(number))
 
     def top_classes(self, layer: str, channel: int) -> list[tuple[str, int]]:
-        """The classes of the images that excite a map most, and how many there are of each.
+        """The classes of the images that excite a map most, above zero, and how many of each.
 
         Beside them `all_classes` says how many there are of each at all.
 
@@ -465,8 +465,9 @@ class Atlas(Pictured):
             NoSuchLayer, NoSuchUnit, BadOption: as `example`.
         """
         self._check(layer, channel, 0)
-        top = self.statistics(layer)["top_image"][channel]
-        return self._count_classes(self.images[image] for image in top[top >= 0].tolist())
+        return self._count_classes(
+            self.images[at] for at in top_images(self.statistics(layer), channel)
+        )
 
     @cached_property
     def all_classes(self) -> list[tuple[str, int]]:

@@ -17,7 +17,7 @@ from convscope.experiments.options import (
     RulesOption,
 )
 from convscope.experiments.study import Context, Outcome, Result, Study
-from convscope.text import split_names
+from convscope.text import counted, split_names
 
 if TYPE_CHECKING:
     from convscope.atlas.build import Search
@@ -56,8 +56,9 @@ class WrittenAtlas(Result):
             sum(getattr(layer, name) for layer in layers) for name in ("channels", "dead")
         )
         return [
-            f"{maps} feature maps in {len(layers)} layers, {self.manifest.data.count} images, "
-            f"{self.manifest.seconds:.1f} s; {dead} maps never active"
+            f"{counted(maps, 'feature map')} in {counted(len(layers), 'layer')}, "
+            f"{counted(self.manifest.data.count, 'image')}, "
+            f"{self.manifest.seconds:.1f} s; {counted(dead, 'map')} never active"
         ]
 
     def warnings(self) -> list[str]:

@@ -45,6 +45,7 @@ def find_class(words: str, session: Session, option: str = "--target") -> int:
     }
     if words.strip().lower() not in known:
         near = difflib.get_close_matches(words.lower(), known, n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else f"give an index, 0 to {count - 1}"
+        some = f"a name, such as {', '.join(classes[:3])}, or an index, 0 to {count - 1}"
+        hint = f"did you mean {', '.join(near)}?" if near else f"give {some}"
         raise BadOption(f"{option} {words!r}: no such class; {hint}")
     return known[words.strip().lower()]

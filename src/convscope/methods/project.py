@@ -148,7 +148,9 @@ def project(
         (3, torch.Size([1, 3, 32, 32]))
     """
     network = trace.network
-    wanted = [units] if isinstance(units, (Unit, str)) else list(units)
+    if isinstance(units, Unit | str) or not isinstance(units, Iterable):
+        units = [units]
+    wanted = list(units)
     rows = _image_rows(trace, images, len(wanted))
     seen = [
         trace.strongest(network.unit(unit), row) for unit, row in zip(wanted, rows, strict=True)

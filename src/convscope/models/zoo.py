@@ -241,6 +241,7 @@ def open_model(
         loaded = from_module(spec)
         spec = type(loaded.module).__name__
     else:
+        spec = _spec(spec)
         loaded = _load(spec, wish, seed, weights_key)
         loaded.module.eval()
     wish = replace(wish, shape=wish.shape or loaded.shape)
@@ -430,8 +431,20 @@ def _in_run(folder: Path) -> Path:
 def _shape(given: str | Iterable[int] | None) -> tuple[int, int, int] | None:
     if given is None:
         return None
+    if not isinstance(given, str | Iterable):
+        raise BadOption(f"input {given!r}: it is (C, HEIGHT, WIDTH), such as (3, 224, 224)")
     text = given if isinstance(given, str) else "x".join(map(str, given))
     return parse_shape(text)
+
+
+def _spec(given: object) -> str:
+    if isinstance(given, str | Path):
+        return str(given)
+    if isinstance(given, type):
+        raise BadModel(f"{given.__name__} is a class: give a module that it makes")
+    raise BadModel(
+        f"no model is a {type(given).__name__}: give a module, or a MODEL of the command line"
+    )
 
 
 def _fit(given: str | None) -> Fit | None:

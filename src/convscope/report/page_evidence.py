@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from convscope.atlas.statistics import STATISTICS
+from convscope.atlas.statistics import STATISTICS, top_images
 from convscope.atlas.store import Atlas, LayerRecord
 from convscope.methods.checks import Trust
 from convscope.stats import Estimate
@@ -124,9 +124,8 @@ class LayerResponses:
 
     def classes(self, channel: int) -> list[list[Any]]:
         """[class, how many] of the map's top images, the most frequent first."""
-        images = self.numbers["top_image"][channel].tolist()
-        known = [self.atlas.images[at].class_name for at in images if at >= 0]
-        counted = Counter(name for name in known if name)
+        images = top_images(self.numbers, channel)
+        counted = Counter(name for at in images if (name := self.atlas.images[at].class_name))
         return [[name, count] for name, count in counted.most_common(CLASSES)]
 
     def named(self, channel: int) -> list[Any] | None:

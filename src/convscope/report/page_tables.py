@@ -129,8 +129,8 @@ def relatives(record: LayerRecord, unit: dict[str, Any]) -> dict[str, list[tuple
 def image_tables(atlas: Atlas, images: ShownImages) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each image's index and what its page tells.
 
-    `units` lists [layer number, map, rank from 0, value, box] of those that it is among the
-    strongest of, the first layer and rank first.
+    `units` lists [layer number, map, rank from 0, value, box] of those that it excites, above zero,
+    among their strongest, the first layer and rank first.
     """
     units: dict[int, list[list[Any]]] = {image: [] for image in images.indices}
     for number, record in enumerate(atlas.manifest.layers):
@@ -138,7 +138,7 @@ def image_tables(atlas: Atlas, images: ShownImages) -> Iterator[tuple[int, dict[
         values, boxes = table.value.tolist(), table.box.tolist()
         for channel, row in enumerate(table.image.tolist()):
             for rank, image in enumerate(row):
-                if image >= 0:
+                if image >= 0 and values[channel][rank] > 0:
                     value, box = rounded(values[channel][rank]), boxes[channel][rank]
                     units[image].append([number, channel, rank, value, box])
     for image, (name, label) in images.named.items():

@@ -14,6 +14,7 @@ from convscope.experiments.number_words import duration
 from convscope.methods.rules import DECONVNET
 from convscope.report.page_overview import LayerChoice, LeadUnit, NetworkStrip, field_share
 from convscope.report.page_pictures import SEVERAL, has_sheets_of_maps, shown_kinds
+from convscope.text import counted
 
 __all__ = ["atlas_page_words", "overview_words", "project_command", "title_of"]
 
@@ -60,14 +61,15 @@ def atlas_page_words(manifest: Manifest) -> dict[str, Any]:
         "top_word": _number(manifest.top),
         "kinds": [SEVERAL.get(kind, kind) for kind in shown_kinds(manifest)],
         "standfirst": (
-            f"The {_number(manifest.top)} strongest activations of {_count(maps, 'feature map')} "
-            f"in {_count(len(layers), 'layer')}, found among {_count(manifest.data.count, 'image')}"
-            f", and what in each of them excited the network."
+            f"The {_number(manifest.top)} strongest activations of {counted(maps, 'feature map')} "
+            f"in {counted(len(layers), 'layer')}, found among "
+            f"{counted(manifest.data.count, 'image')}, and what in each of them excited the "
+            "network."
         ),
         "facts": _facts(manifest),
         "layers": [_rung(record, manifest.input_shape) for record in layers],
         "skipped": manifest.skipped,
-        "skipped_text": f"{_count(len(manifest.skipped), 'file')} could not be read as an image "
+        "skipped_text": f"{counted(len(manifest.skipped), 'file')} could not be read as an image "
         "and took no part.",
         "converted_text": _converted_text(manifest.converted),
         "non_finite_text": _non_finite_text(layers),
@@ -214,11 +216,8 @@ def _dead_text(layers: Iterable[LayerRecord], maps: int) -> str:
         return f"None of the {maps:,} feature maps is dead."
     named = ", ".join(f"{record.name} ({record.dead:,})" for record in found)
     total = sum(record.dead for record in found)
-    return f"{total:,} of the {maps:,} feature maps were never above zero: {named}."
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    was = "was" if total == 1 else "were"
+    return f"{total:,} of the {maps:,} feature maps {was} never above zero: {named}."
 
 
 def _number(n: int) -> str:

@@ -111,7 +111,7 @@ def figure_bytes(figure: Figure, form: str = "png", dpi: int = DPI) -> bytes:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure; a crash leaves the old file or the new one.
+    """Write a figure, and make its folder; a crash leaves the old file or the new one.
 
     Args:
         figure: The figure.
@@ -123,7 +123,9 @@ def save(figure: Figure, path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise BadOption(f"{path}: a figure is written as {', '.join(FORMATS)}")
-    replace_file(path, figure_bytes(figure, path.suffix[1:].lower()))
+    content = figure_bytes(figure, path.suffix[1:].lower())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content)
 
 
 @contextmanager
