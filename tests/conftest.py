@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -17,6 +18,9 @@ WORKER = "PYTEST_XDIST_WORKER" in os.environ
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # before torch is loaded; as the command line does
 if WORKER:
     os.environ["OMP_NUM_THREADS"] = "1"  # the cores are taken; for the processes of tests too
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; it is inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "convscope",
