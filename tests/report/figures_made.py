@@ -428,13 +428,19 @@ def two_compared(layers: int, maps: int) -> Figure:
                    (maps, maps + 2), ((maps - 1,), (maps + 1,)), 0.5, filters)
         for i, name in enumerate(names)
     ]  # fmt: skip
-    matches[-1] = replace(
-        matches[-1], partner=(None,) * maps, correlation=(None,) * maps, level=0.7, cka=None,
-        silent=(tuple(range(maps)), ()), filters=None,
-    )  # fmt: skip
-    alike = [[1 - abs(i - j) / layers for j in range(layers)] for i in range(layers)]
-    rows = tuple(map(tuple, [*alike[:-1], [None] * layers]))
-    found = Comparison(RUN, f"{RUN}@{WORD}", FILE, 1000, "mean", tuple(matches), rows, (), ())
+    alike = [
+        [1.2 * (i == j) - 0.2 * (i + 1) / layers for j in range(layers)] for i in range(layers)
+    ]
+    rows: list[tuple[float | None, ...]] = [tuple(row) for row in alike]
+    if layers > 1:
+        rows[-1] = (None,) * layers
+        matches[-1] = replace(
+            matches[-1], partner=(None,) * maps, correlation=(None,) * maps, level=0.7, cka=None,
+            silent=(tuple(range(maps)), ()), filters=None,
+        )  # fmt: skip
+    found = Comparison(
+        RUN, f"{RUN}@{WORD}", FILE, 1000, "mean", tuple(matches), tuple(rows), (), ()
+    )
     return comparison_figure(found, subtitle=f"{RUN} · {found.other} · {FILE}")
 
 
@@ -611,7 +617,7 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     comparison_figure: {
         "one": Case(lambda _: two_compared(1, 4), (f"{LAYER}_0_of_the_other", RUN, WORD, FILE)),
         "three": Case(lambda _: two_compared(3, 96), (f"{LAYER}_2", RUN, WORD, FILE)),
-        "many": Case(lambda _: two_compared(30, 4), (f"{LAYER}_29", "6 more layers")),
+        "many": Case(lambda _: two_compared(30, 4), (f"{LAYER}_29", "10 more layers")),
     },
     scores_figure: {
         "one": Case(lambda _: scored(1), (f"{RUN}-0", FILE)),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from convscope.experiments.comparison.result import Comparison, LayerMatch
 from convscope.experiments.number_words import minus
@@ -18,8 +20,8 @@ from convscope.report.style import FAINT, INK, MAP, OTHER, color_of
 __all__ = ["comparison_figure"]
 
 NAMES = 2.0  # inches: the layers' names
-CELL = 0.3  # inches: the highest row of the square
-MOST = 24  # layers that the square shows
+CELL, NARROWEST = 0.26, 2.2  # inches: of the square a row at least, and the whole
+MOST = 20  # layers that are shown
 PARTS = {
     "kept": ("kept: in both, under the same number", color_of(0)),
     "moved": ("moved: in both, under another number", color_of(4)),
@@ -32,10 +34,12 @@ PARTS = {
 def comparison_figure(comparison: Comparison, *, title: str = "", subtitle: str = "") -> Figure:
     """(a) how many maps of each layer both networks have; (b) how alike all layers are, by CKA."""
     sheet = Sheet(title or _told(comparison), subtitle)
-    names = [match.name for match in comparison.layers]
+    chosen = _spread(len(comparison.layers))
+    layers = [comparison.layers[number] for number in chosen]
+    names = [match.name for match in layers]
     height = row_height(names, NAMES) * len(names)
-    draw = partial(_draw_maps, layers=comparison.layers)
-    sheet.row([Panel(draw, "Maps by what became of them; median r of the match", height=height)])
+    draw = partial(_draw_maps, layers=layers)
+    sheet.row([Panel(draw, "Maps of each layer; at the right the match's median r", height=height)])
     sheet.legend([Patch(facecolor=color, label=words) for words, color in PARTS.values()])
     sheet.text(
         f"Maps are matched one to one by r, the correlation of the {comparison.pooling} of each "
@@ -44,11 +48,11 @@ def comparison_figure(comparison: Comparison, *, title: str = "", subtitle: str 
         "5 % of shuffles of the images.",
         color=FAINT,
     )
-    shown = names[:MOST]
-    side = max(CELL, row_height(shown, NAMES)) * len(shown)
-    wide = min(side, PAGE - NAMES)
+    numbered = [f"{name}  ({number})" for number, name in enumerate(names, 1)]
+    side = max(CELL, row_height(numbered, NAMES)) * len(names)
+    wide = min(max(side, NARROWEST), PAGE - NAMES)
     beside = Panel(width=max(0.1, PAGE - NAMES - wide))
-    draw = partial(_draw_alike, comparison=comparison, names=shown)
+    draw = partial(_draw_alike, alike=_alike(comparison, chosen), names=numbered)
     sheet.row([Panel(draw, "How alike layers are (CKA)", height=side, width=wide), beside])
     sheet.text(_key(comparison), color=FAINT)
     return sheet.figure()
@@ -67,7 +71,18 @@ def _levels(comparison: Comparison) -> str:
     return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
 
 
-def _draw_maps(axes: Axes, layers: tuple[LayerMatch, ...]) -> None:
+def _spread(count: int) -> list[int]:
+    """The numbers of the layers that are shown: all, or as many as may be, evenly chosen."""
+    return [round(place) for place in np.linspace(0, count - 1, min(count, MOST))]
+
+
+def _alike(comparison: Comparison, chosen: Sequence[int]) -> NDArray[np.float64]:
+    """CKA of the layers that are shown; NaN where a layer is silent."""
+    rows = [[np.nan if value is None else value for value in row] for row in comparison.cka]
+    return np.array(rows, np.float64)[np.ix_(chosen, chosen)]
+
+
+def _draw_maps(axes: Axes, layers: Sequence[LayerMatch]) -> None:
     """A bar per layer, of the first network's maps and the new ones."""
     chart(axes, "maps", lines="x")
     for row, match in enumerate(layers):
@@ -80,13 +95,11 @@ def _draw_maps(axes: Axes, layers: tuple[LayerMatch, ...]) -> None:
     value_rows(axes, ["-" if m.median is None else minus(f"{m.median:.2f}") for m in layers])
 
 
-def _draw_alike(axes: Axes, comparison: Comparison, names: list[str]) -> None:
+def _draw_alike(axes: Axes, alike: NDArray[np.float64], names: Sequence[str]) -> None:
     """A square: the first network's layers down, the second's across, by number."""
     count = len(names)
-    alike = np.array([[np.nan if v is None else v for v in row] for row in comparison.cka], float)
-    alike = alike[:count, :count]
     axes.imshow(np.ma.masked_invalid(alike), cmap=MAP, vmin=0, vmax=1.15, aspect="auto")
-    name_rows(axes, [f"{name}  ({i})" for i, name in enumerate(names, 1)], NAMES)
+    name_rows(axes, names, NAMES)
     axes.set_xticks(range(count), [str(i) for i in range(1, count + 1)])
     axes.tick_params(axis="x", length=0)
     for spine in axes.spines.values():
@@ -104,6 +117,6 @@ def _key(comparison: Comparison) -> str:
         "to a rotation and a scale; about 0: unrelated. Unrelated networks have maps in common, "
         "too, where all of them see the same brightness."
     )
-    if len(comparison.layers) > MOST:
-        words += f" {len(comparison.layers) - MOST} more layers are in result.json."
+    if (hidden := len(comparison.layers) - MOST) > 0:
+        words += f" Layers are evenly chosen; {hidden} more layers are in result.json."
     return words
