@@ -135,7 +135,6 @@ COMMANDS = (
         "--workers 1",
         needs=("run", "other"),
         changed=("--least 0.7", "least"),
-        listed=("*.npz",),
     ),
     Command("occlude", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.npz"),
     Command("occlude-figure", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.png"),

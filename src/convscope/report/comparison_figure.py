@@ -106,7 +106,8 @@ def _draw_alike(axes: Axes, alike: NDArray[np.float64], names: Sequence[str]) ->
         spine.set_visible(False)
     for i, j in np.ndindex(alike.shape):
         known = bool(np.isfinite(alike[i, j]))
-        words = minus(f"{alike[i, j]:.2f}".replace("0.", ".", 1)) if known else "-"
+        value = round(float(alike[i, j]), 2) + 0.0  # without -0.00
+        words = minus(f"{value:.2f}").replace("0.", ".", 1) if known else "-"
         color = "white" if known and alike[i, j] < 0.65 else INK
         inside(axes, j, i, words, data="xy", ha="center", va="center", color=color)
 
