@@ -44,6 +44,7 @@ from convscope.progress import Progress
 from convscope.scan.engine import Scan
 from convscope.store.results import ResultStore
 from experiments.painted import SIDE, Painted
+from report.conftest import build
 from work_together import all_find_the_same
 
 SEEN = Preprocess((3, SIDE, SIDE), Scaling.UNIT, Fit.STRETCH)
@@ -213,6 +214,14 @@ def test_the_function_takes_opened_networks_and_goes_on(tmp_path: Path) -> None:
         convscope.compare(*two, images, **options, resume=True, least=0.7)
     with pytest.raises(FolderInUse, match="other_network"):
         convscope.compare(two[0], two[0], images, **options, resume=True)
+
+
+def test_atlases_are_of_the_networks_that_are_compared(tmp_path: Path) -> None:
+    place, net = build(tmp_path / "atlas"), model(small_net())
+    with pytest.raises(BadOption, match="belong together"):
+        convscope.compare(net, net, colours(8), atlas=place)
+    with pytest.raises(BadOption, match=r"--atlas .* is an atlas of other weights"):
+        convscope.compare(net, net, colours(8), atlas=place, other_atlas=place)
 
 
 # ---- the numbers --------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.chart_figure import chart_figure
 from convscope.report.comparison_figure import comparison_figure
+from convscope.report.comparison_page import write_comparison_page
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
@@ -168,7 +169,8 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""
 
-PAGES: dict[type[Any], Callable[[Any, Path], Path]] = {
+PAGES: dict[type[Any], Callable[[Any, Path], Path | None]] = {
+    Comparison: write_comparison_page,
     Evolution: write_evolution_page,
     Reproduction: lambda reproduction, folder: write_paper_page(reproduction),
     TrainedNetwork: lambda trained, folder: write_training_page(folder),

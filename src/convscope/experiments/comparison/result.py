@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
 from convscope.experiments.number_words import minus
 from convscope.experiments.study import Result
-from convscope.record import Record
+from convscope.record import Record, not_in_json
 from convscope.text import table
 
 __all__ = ["Comparison", "FilterMatch", "LayerMatch"]
@@ -123,6 +124,7 @@ class Comparison(Record, Result):
         cka: of every compared layer of MODEL (rows) with every one of OTHER (columns).
         random: networks whose weights are random.
         skipped: names of images that could not be read.
+        atlases: folders of the two networks' atlases, for the page; None draws no page.
     """
 
     model: str
@@ -134,6 +136,7 @@ class Comparison(Record, Result):
     cka: tuple[tuple[float | None, ...], ...]
     random: tuple[str, ...]
     skipped: tuple[str, ...]
+    atlases: tuple[Path, Path] | None = not_in_json(default=None)
 
     def words(self) -> list[str]:
         """A table, a line per pair of layers, and what its columns say."""

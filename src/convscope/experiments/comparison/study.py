@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from convscope.errors import BadOption
 from convscope.experiments.options import DataArgument, ModelArgument, Reading
 from convscope.experiments.study import Context, Outcome, Study
 from convscope.progress import named
@@ -42,11 +44,12 @@ class CompareStudy(Study):
     Examples:
 
         convscope compare run:runs/a run:runs/b scenes:val --out compared
+        convscope compare run:runs/a run:runs/b photos --atlas a --other-atlas b --out page
         convscope compare torchvision:alexnet zfnet photos --layers features.0=conv1 --out both
     """
 
     verb = "compare"
-    out_help = "A new folder: result.json and comparison.png."
+    out_help = "A new folder: result.json, comparison.png, and index.html with --atlas."
 
     model: ModelArgument
     other: Annotated[
@@ -77,6 +80,27 @@ class CompareStudy(Study):
         int, typer.Option(min=19, metavar="N", help="Shuffles of the images, for the level.")
     ] = 99
 
+    atlas: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="An atlas of MODEL: also write a page, index.html, with the maps of both "
+            "networks side by side.",
+        ),
+    ] = None
+    other_atlas: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An atlas of OTHER, for that page.")
+    ] = None
+
+    def check(self) -> None:
+        if (self.atlas is None) != (self.other_atlas is None):
+            raise BadOption("--atlas and --other-atlas belong together: give both, or none")
+
+    def settings(self) -> dict[str, Any]:
+        """The atlases are left out: the page may be added later."""
+        kept = super().settings()
+        return {name: kept[name] for name in kept if name not in ("atlas", "other_atlas")}
+
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.comparison.comparing import (
             Matching,
@@ -89,6 +113,7 @@ class CompareStudy(Study):
 
         sessions = [context.session(spec, self.reading) for spec in (self.model, self.other)]
         images = sessions[0].images(self.data)
+        atlases = self._atlases(sessions)
         pairs = layer_pairs(
             sessions[0].network, sessions[1].network, split_names(self.layers, "--layers")
         )
@@ -115,7 +140,7 @@ class CompareStudy(Study):
             lambda: compare(sides[0], sides[1], pairs, images, how)
         )
         return Outcome(
-            found,
+            replace(found, atlases=atlases),
             about={
                 **sessions[0].record(),
                 "other": sessions[1].record(),
@@ -123,6 +148,23 @@ class CompareStudy(Study):
             },
             subtitle=f"{found.model} · {found.other} · {found.images:,} images of {images.spec}",
         )
+
+    def _atlases(self, sessions: Sequence[Session]) -> tuple[Path, Path] | None:
+        """The folders of both atlases; BadOption where one is of another network."""
+        from convscope.atlas.store import open_atlas
+
+        if self.atlas is None or self.other_atlas is None:
+            return None
+        for option, folder, session in zip(
+            ("--atlas", "--other-atlas"), (self.atlas, self.other_atlas), sessions, strict=True
+        ):
+            made_of = open_atlas(folder).manifest.model
+            if made_of.weights_sha256 != session.model.weights_sha256:
+                raise BadOption(
+                    f"{option} {folder} is an atlas of other weights ({made_of.spec}) than those "
+                    f"of {session.model.spec}"
+                )
+        return self.atlas, self.other_atlas
 
 
 def _names(sessions: Sequence[Session]) -> list[str]:
