@@ -6,13 +6,13 @@ the maps that one network alone has. No script: it prints as it looks.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 from PIL import Image
 
 from convscope.atlas.sheets import encode
@@ -145,8 +145,8 @@ class _Shown:
             return None
         kind = "spotlight" if "spotlight" in atlas.kinds else "patch"
         table = atlas.layers[layer]
-        ranks = [rank for rank in range(min(TILES, atlas.manifest.top))
-                 if np.isfinite(float(table.value[number, rank]))]  # fmt: skip
+        values = table.value[number, :TILES].tolist()
+        ranks = [rank for rank, value in enumerate(values) if value and math.isfinite(value)]
         if not ranks:
             return None
         file = f"sheets/{self.at:02d}-{side}-{number:04d}.webp"
