@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .verbs import (
         atlas,
         check,
+        compare,
         contrast,
         demo,
         explore,
@@ -93,6 +94,7 @@ _HOMES = {
     "build_atlas": "atlas.build",
     "check": "verbs",
     "class_relevance": "methods.relevance",
+    "compare": "verbs",
     "contrast": "verbs",
     "correspond": "experiments.correspondence.sign_distance",
     "demo": "verbs",
@@ -149,6 +151,7 @@ __all__ = [
     "build_atlas",
     "check",
     "class_relevance",
+    "compare",
     "contrast",
     "correspond",
     "demo",

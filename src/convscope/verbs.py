@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convscope.experiments.options import Device, Reading, Running
-from convscope.verbs_of_studies import atlas, demo, paper, remove_units, sanity, train
+from convscope.verbs_of_studies import atlas, compare, demo, paper, remove_units, sanity, train
 
 if TYPE_CHECKING:
     from convscope.experiments.checking import CheckedUnit
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "atlas",
     "check",
+    "compare",
     "contrast",
     "demo",
     "explore",

@@ -12,6 +12,7 @@ from convscope.experiments.options import Device, Running
 
 if TYPE_CHECKING:
     from convscope.atlas.store import Atlas
+    from convscope.experiments.comparison.result import Comparison
     from convscope.experiments.paper.reproduction import Reproduction
     from convscope.experiments.removal.result import Removal
     from convscope.experiments.sanity.result import Sanity
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from convscope.training.loop import TrainingResult
     from convscope.training.recipe import Recipe
 
-__all__ = ["atlas", "demo", "paper", "remove_units", "sanity", "train"]
+__all__ = ["atlas", "compare", "demo", "paper", "remove_units", "sanity", "train"]
 
 PathLike = str | os.PathLike[str]
 
@@ -115,6 +116,43 @@ def sanity(model: str, data: str, **options: Any) -> Sanity:
 
     found = as_function(SanityStudy)(model, data, **options)
     assert isinstance(found, Sanity)
+    return found
+
+
+def compare(
+    model: str | Model | Session,
+    other: str | Model | Session,
+    data: str | ImageSet,
+    **options: Any,
+) -> Comparison:
+    """Match the maps of two networks over the same images, as `convscope compare` does.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        other: the other network, likewise.
+        data: images: DATA of the command line, or an opened set.
+        options: those of the verb (`layers`, `pooling`, `least`, `draws`), and `out`, `resume`,
+            `progress`, `device`, `batch_size`, `workers`, `seed`.
+
+    Returns:
+        For each pair of layers which maps both have, under the same number (`kept`) or another
+        (`moved`), and which one alone has (`lost`, `new`); and how alike all layers are (`cka`).
+
+    Raises:
+        BadModel, BadData, BadOption: what was given cannot be opened, or does not fit.
+
+    Source:
+        Li et al. 2015; Kornblith et al. 2019.
+
+    Example:
+        >>> found = convscope.compare("run:runs/a", "run:runs/b", "scenes:val", layers="conv1")
+        >>> found.layers[0].lost
+    """
+    from convscope.experiments.comparison.result import Comparison
+    from convscope.experiments.comparison.study import CompareStudy
+
+    found = as_function(CompareStudy)(model, other, data, **options)
+    assert isinstance(found, Comparison)
     return found
 
 

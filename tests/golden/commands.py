@@ -129,6 +129,13 @@ COMMANDS = (
         "sanity run:run scenes:val:24 --count 4 --out sanity --workers 1",
         packed=True,
     ),
+    Command(
+        "compare",
+        "compare run:run run:other scenes:val:24 --layers conv1 --draws 19 --out compared "
+        "--workers 1",
+        needs=("run", "other"),
+        changed=("--least 0.7", "least"),
+    ),
     Command("occlude", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.npz"),
     Command("occlude-figure", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.png"),
     Command(

@@ -20,6 +20,7 @@ from torch import nn
 from convscope.atlas.store import open_atlas
 from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
+from convscope.experiments.comparison.result import Comparison, FilterMatch, LayerMatch
 from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.sign_distance import correspond
@@ -64,6 +65,7 @@ from convscope.network.unit import Unit
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.atlas_unit_figure import atlas_unit_figure
 from convscope.report.chart_figure import chart_figure
+from convscope.report.comparison_figure import comparison_figure
 from convscope.report.contrast_figure import contrast_figure
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.demo_page import contact_figure
@@ -414,6 +416,34 @@ def trusted(layers: int, *, pointing: bool = True) -> Figure:
     return sanity_figure(sanity, title=TITLE, subtitle=RUN)
 
 
+def two_compared(layers: int, maps: int) -> Figure:
+    """Every kind of map in each layer, and one layer that is silent as a whole."""
+    names = [f"{LAYER}_{i}" for i in range(layers)]
+    order = [0, *range(2, maps), 1]  # map 0 is kept, all others moved
+    r = (0.9, *(0.95 - 0.9 * i / maps for i in range(1, maps - 1)), None)
+    partner = (*order[:-1], None)
+    filters = FilterMatch(tuple(order), (0.5,) * maps)
+    matches = [
+        LayerMatch(name, name if i else f"{name}_of_the_other", partner, r, 0.3, 0.5,
+                   (maps, maps + 2), ((maps - 1,), (maps + 1,)), 0.5, filters)
+        for i, name in enumerate(names)
+    ]  # fmt: skip
+    alike = [
+        [1.2 * (i == j) - 0.2 * (i + 1) / layers for j in range(layers)] for i in range(layers)
+    ]
+    rows: list[tuple[float | None, ...]] = [tuple(row) for row in alike]
+    if layers > 1:
+        rows[-1] = (None,) * layers
+        matches[-1] = replace(
+            matches[-1], partner=(None,) * maps, correlation=(None,) * maps, level=0.7, cka=None,
+            silent=(tuple(range(maps)), ()), filters=None,
+        )  # fmt: skip
+    found = Comparison(
+        RUN, f"{RUN}@{WORD}", FILE, 1000, "mean", tuple(matches), tuple(rows), (), ()
+    )
+    return comparison_figure(found, subtitle=f"{RUN} · {found.other} · {FILE}")
+
+
 def tried(seeds: int) -> Figure:
     old = ARCHITECTURES["alexnet-small"]
     change = Change(old, SMALL, (f"first layer {LAYER} 11x11/4 to 7x7/2",), ())
@@ -583,6 +613,11 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     sanity_figure: {
         "one layer": Case(lambda _: trusted(1, pointing=False), (FILE, LAYER, RUN)),
         "many": Case(lambda _: trusted(12), (f"{LAYER}/11", "spotlight", RUN, WORD)),
+    },
+    comparison_figure: {
+        "one": Case(lambda _: two_compared(1, 4), (f"{LAYER}_0_of_the_other", RUN, WORD, FILE)),
+        "three": Case(lambda _: two_compared(3, 96), (f"{LAYER}_2", RUN, WORD, FILE)),
+        "many": Case(lambda _: two_compared(30, 4), (f"{LAYER}_29", "10 more layers")),
     },
     scores_figure: {
         "one": Case(lambda _: scored(1), (f"{RUN}-0", FILE)),

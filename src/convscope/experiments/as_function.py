@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
@@ -108,14 +108,19 @@ def _opened(given: dict[str, Any], how: Running) -> tuple[dict[str, Session], di
     sets: dict[str, ImageSet] = {}
     for name, value in given.items():
         if hasattr(value, "network") and hasattr(value, "model"):  # a session
-            given[name] = value.model.spec
-            opened[value.model.spec] = dataclasses.replace(value, seed=how.seed)
+            given[name] = _unused(value.model.spec, opened)
+            opened[given[name]] = dataclasses.replace(value, seed=how.seed)
         elif hasattr(value, "spec") and hasattr(value, "module"):  # a model
             from convscope.experiments.session import session_of
 
-            given[name] = value.spec
-            opened[value.spec] = session_of(value, how)
+            given[name] = _unused(value.spec, opened)
+            opened[given[name]] = session_of(value, how)
         elif hasattr(value, "spec"):  # a set of images
             given[name] = value.spec
             sets[value.spec] = value
     return opened, sets
+
+
+def _unused(words: str, opened: Collection[str]) -> str:
+    """Words for one more of what is opened: two networks may be called the same."""
+    return words if words not in opened else _unused(f"{words} again", opened)

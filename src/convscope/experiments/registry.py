@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convscope.experiments.ablation.study import AblateStudy
 from convscope.experiments.atlas import AtlasStudy
+from convscope.experiments.comparison.study import CompareStudy
 from convscope.experiments.correspondence.study import CorrespondStudy
 from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.ensemble.study import EnsembleStudy
@@ -31,6 +32,7 @@ STUDIES: tuple[type[Study], ...] = (
     SensitivityStudy,
     RemoveUnitsStudy,
     SanityStudy,
+    CompareStudy,
     TransferStudy,
     ProbeStudy,
     PaperStudy,

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from convscope.errors import BadInput
 from convscope.experiments.ablation.table import Ablation
 from convscope.experiments.atlas import WrittenAtlas
+from convscope.experiments.comparison.result import Comparison
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.ensemble.result import Ensemble
@@ -29,6 +30,8 @@ from convscope.experiments.transfer.learning_curve import Transfer
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.report.ablation_figure import ablation_figure
 from convscope.report.chart_figure import chart_figure
+from convscope.report.comparison_figure import comparison_figure
+from convscope.report.comparison_page import write_comparison_page
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
@@ -103,6 +106,10 @@ def _correspondence(correspondence: Correspondence, outcome: Outcome) -> Figures
     return {"correspondence": correspondence_figure(correspondence, subtitle=outcome.subtitle)}
 
 
+def _comparison(comparison: Comparison, outcome: Outcome) -> Figures:
+    return {"comparison": comparison_figure(comparison, subtitle=outcome.subtitle)}
+
+
 def _ensemble(ensemble: Ensemble, outcome: Outcome) -> Figures:
     return {"ensemble": ensemble_figure(ensemble)}
 
@@ -153,6 +160,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     LayerProbe: _layers,
     MultiTransfer: _several_classes,
     Transfer: _transfer,
+    Comparison: _comparison,
     Correspondence: _correspondence,
     Ensemble: _ensemble,
     Removal: _removal,
@@ -161,7 +169,8 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
 }
 """Kind of result -> its figures. Of a result without an entry its chart is drawn."""
 
-PAGES: dict[type[Any], Callable[[Any, Path], Path]] = {
+PAGES: dict[type[Any], Callable[[Any, Path], Path | None]] = {
+    Comparison: write_comparison_page,
     Evolution: write_evolution_page,
     Reproduction: lambda reproduction, folder: write_paper_page(reproduction),
     TrainedNetwork: lambda trained, folder: write_training_page(folder),

@@ -1,0 +1,1 @@
+"""Two networks compared over the same images."""
