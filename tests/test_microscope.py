@@ -12,6 +12,7 @@ from torch import nn
 import convscope
 from convscope.errors import BadInput, BadModel, BadOption, NoSuchUnit
 from convscope.experiments.session import Session
+from convscope.methods.ascent.loop import AscentSettings
 from convscope.methods.checks import check
 from convscope.methods.scores import score_target
 
@@ -185,3 +186,10 @@ def test_a_view_shows_the_image_its_classes_and_the_strongest_units(scope, pixel
 def test_a_picture_is_saved_into_a_folder_that_is_made_for_it(scope, pixels, tmp_path) -> None:
     path = scope.look(pixels).project("4/1").save(tmp_path / "new" / "unit.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_class_is_visualized_by_its_number(scope) -> None:
+    settings = AscentSettings(steps=1)
+    [by_number], [by_word] = (scope.visualize(which, settings=settings) for which in (1, "class:1"))
+    assert by_number.target == by_word.target
+    assert (by_number.rgb == by_word.rgb).all()

@@ -118,7 +118,9 @@ class Microscope(Brief):
         """Measure how far projections can be trusted; see `View.check`."""
         return self.look(image).check(units, rules)
 
-    def visualize(self, targets: str | Iterable[str], **options: Any) -> list[OptimisedPicture]:
+    def visualize(
+        self, targets: str | int | Iterable[str | int], **options: Any
+    ) -> list[OptimisedPicture]:
         """Make the pictures that excite units, layers or classes most.
 
         Args:

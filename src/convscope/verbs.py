@@ -337,7 +337,7 @@ def check(
 
 def visualize(
     model: str | Model | Session,
-    targets: str | Iterable[str],
+    targets: str | int | Iterable[str | int],
     *,
     data: str | None = None,
     atlas: PathLike | None = None,
@@ -375,7 +375,9 @@ def visualize(
     from convscope.progress import silent
 
     session = _session(model, device)
-    wanted = find_targets(session, [targets] if isinstance(targets, str) else targets)
+    several = [targets] if isinstance(targets, str | int) else targets
+    words = [f"class:{one}" if isinstance(one, int) else one for one in several]
+    wanted = find_targets(session, words)
     return visualize_targets(
         session, wanted, settings or AscentSettings(),
         data=data, atlas=None if atlas is None else Path(atlas), progress=progress or silent,

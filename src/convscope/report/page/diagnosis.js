@@ -28,7 +28,8 @@
     if (!found) return false;
     const faults = found.filter(({ severity }) => severity === "fault").length;
     byId("diagnosis-text").textContent = found.length === 0 ? "Nothing was found: no fault, and nothing to note."
-      : `${words(faults)} ${faults === 1 ? "fault" : "faults"}, worth changing the network for; ${words(found.length - faults)} to note.`;
+      : faults === 0 ? `No fault; ${words(found.length)} to note.`
+        : `${words(faults)} ${faults === 1 ? "fault" : "faults"}, worth changing the network for; ${words(found.length - faults)} to note.`;
     byId("findings").replaceChildren(...found.map(finding));
     return true;
   }
