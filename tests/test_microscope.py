@@ -190,6 +190,6 @@ def test_a_picture_is_saved_into_a_folder_that_is_made_for_it(scope, pixels, tmp
 
 def test_a_class_is_visualized_by_its_number(scope) -> None:
     settings = AscentSettings(steps=1)
-    [by_number], [by_word] = (scope.visualize(which, settings=settings) for which in (1, "1"))
+    [by_number], [by_word] = (scope.visualize(which, settings=settings) for which in (1, "class:1"))
     assert by_number.target == by_word.target
     assert (by_number.rgb == by_word.rgb).all()

@@ -376,7 +376,8 @@ def visualize(
 
     session = _session(model, device)
     several = [targets] if isinstance(targets, str | int) else targets
-    wanted = find_targets(session, [str(target) for target in several])
+    words = [f"class:{one}" if isinstance(one, int) else one for one in several]
+    wanted = find_targets(session, words)
     return visualize_targets(
         session, wanted, settings or AscentSettings(),
         data=data, atlas=None if atlas is None else Path(atlas), progress=progress or silent,

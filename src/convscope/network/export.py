@@ -103,9 +103,10 @@ def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
             ) from error
         for old, new in _opened(program.graph_module):
             program.graph_signature.replace_all_uses(old, new)
-        if any(map(_writes, program.graph.nodes)):
+        through_views = _writes_through_views(program)
+        if through_views or (any(map(_writes, program.graph.nodes)) and _lacking(program)):
             _without_idle_dropout(program)
-        if _writes_through_views(program):
+        if through_views:
             program = program.run_decompositions({})  # every write as a new value
         return _taken_apart(program)
 
@@ -188,14 +189,18 @@ def _opened(owner: Any) -> list[tuple[str, str]]:
 
 
 def _writes(fx: Any) -> bool:
-    return fx.op == "call_function" and writes_in_place(fx)
+    return fx.op == "call_function" and writes_in_place(fx) and not _is_idle_dropout(fx)
+
+
+def _is_idle_dropout(fx: Any) -> bool:
+    return fx.target in DROPOUT and not (fx.args[1] and fx.args[2])
 
 
 def _without_idle_dropout(program: Any) -> None:
     """Leave out dropout at test time, which is its input itself: what is written into the one is
     seen through the other. PyTorch forgets that when it takes a graph apart."""
     for fx in program.graph.nodes:
-        if fx.target in DROPOUT and not (fx.args[2] and fx.args[1]):
+        if _is_idle_dropout(fx):
             program.graph_signature.replace_all_uses(fx.name, fx.args[0].name)
             fx.replace_all_uses_with(fx.args[0])
             program.graph.erase_node(fx)
@@ -227,19 +232,21 @@ def _taken_apart(program: Any) -> Any:
     """
     taken: dict[Any, Any] = {}
     for _ in range(ROUNDS):
-        computed = (fx for fx in of_images(program) if fx.op == "call_function")
-        lacking = {target_of(fx) for fx in computed if fx.meta.get("val") is not None}
-        lacking = {t for t in lacking if op_of(t) is None and isinstance(t, torch._ops.OpOverload)}
-        if not lacking - taken.keys():
-            break
-        known = torch.export.default_decompositions()
-        apart = lacking - taken.keys() - BY_NAME
-        more = {target: known[target] for target in apart if target in known}
+        more = {target: how for target, how in _lacking(program).items() if target not in taken}
         if not more:
             break
         taken.update(more)
         program = program.run_decompositions(dict(taken))
     return program
+
+
+def _lacking(program: Any) -> dict[Any, Any]:
+    """What the table lacks -> how torch takes it apart, where it can."""
+    computed = (fx for fx in of_images(program) if fx.op == "call_function")
+    targets = {target_of(fx) for fx in computed if fx.meta.get("val") is not None} - BY_NAME
+    lacking = {t for t in targets if op_of(t) is None and isinstance(t, torch._ops.OpOverload)}
+    known = torch.export.default_decompositions() if lacking else {}
+    return {target: known[target] for target in lacking if target in known}
 
 
 # --- reading one node -----------------------------------------------------------------------------
