@@ -19,6 +19,7 @@ from convscope.network.local.fusion import fused_steps
 from convscope.network.local.incremental import BoxGrid, IncrementalSweep
 from convscope.network.network import Network, open_network
 
+from .refusing import may_refuse
 from .spatial import BY_POSITION, CROPS, PLACED, SIZE, ByPosition
 
 ON_WINDOWS = {**CROPS, **PLACED}
@@ -111,8 +112,10 @@ def test_every_method_gives_on_windows_what_it_gives_on_whole_maps(
     units, images = [f"{layer}/{c}" for c in (0, 1, 2)], [0, 1, 1]
     found = []
     for share in (0.0, 1e9):
-        with patch.object(descent, "WORTH_WINDOWS", share):
+        with patch.object(descent, "WORTH_WINDOWS", share), may_refuse(rules):
             found.append(project(trace, units, rules, images=images).projection)
+    if not found:
+        return  # refused both ways
     assert found[0].abs().max() > 0
     torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-14)
 

@@ -77,7 +77,7 @@ def further_patches(layer: AtlasLayer) -> Iterator[FurtherPatch]:
             if some.row is not None and some.column is not None:
                 position = int(some.row[at]), int(some.column[at])
             image = int(some.image[at])
-            yield FurtherPatch(layer.record, some.kind, channel, rank, image, position)
+            yield FurtherPatch(layer.record, some.name, channel, rank, image, position)
 
 
 def further_tiles(

@@ -375,7 +375,7 @@ def _with_contrast(layer: AtlasLayer, work: WorkFolder, checked: int) -> AtlasLa
     numbers = read_numbers(work.trust, layer, checked)
     made = torch.from_numpy(numbers[..., FIELDS.index(CONTRAST)] > 0)
     image = torch.where(made, layer.table.image[:, :checked], -1)
-    others = (some for some in layer.further if some.kind != CONTRAST)
+    others = (some for some in layer.further if some.name != CONTRAST)
     contrast = (Further(CONTRAST, image, patches=False),) if made.any() else ()
     return replace(layer, further=(*others, *contrast))
 

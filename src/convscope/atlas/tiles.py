@@ -68,14 +68,14 @@ class Further:
     """Pictures of a layer's maps beside those of its winners.
 
     Attributes:
-        kind: names their sheets.
+        name: of their kind, and of their sheets.
         image: int64 (C, Q), what each is of; -1 is none.
         row: int64 (C, Q), of the unit's position; None is where the map is strongest in the image.
         column: likewise.
         patches: whether they show patches of the images; else somebody makes them.
     """
 
-    kind: str
+    name: str
     image: Tensor
     row: Tensor | None = None
     column: Tensor | None = None
@@ -101,11 +101,11 @@ class AtlasLayer:
     @property
     def every_kind(self) -> tuple[str, ...]:
         """The kinds of all of its tiles."""
-        return (*self.kinds, *(some.kind for some in self.further))
+        return (*self.kinds, *(some.name for some in self.further))
 
     def images(self, kind: str) -> Tensor:
         """int64 (C, K), the image that each tile of a kind is from; -1 where there is none."""
-        return next((some.image for some in self.further if some.kind == kind), self.table.image)
+        return next((some.image for some in self.further if some.name == kind), self.table.image)
 
     def shape(self, kind: str) -> tuple[int, int, int, int, int]:
         """(C, K, th, tw, 3): of all the layer's tiles of one kind."""
