@@ -65,7 +65,7 @@ def findings_of_study(folder: Path) -> Findings:
 
 
 def write_findings(atlas: Atlas, findings: Findings) -> None:
-    """Keep the findings about an atlas's network, those of its layers.
+    """Keep the findings about an atlas's network, also those of layers that it does not hold.
 
     Raises:
         BadInput: the diagnosis is of other weights.
@@ -73,8 +73,7 @@ def write_findings(atlas: Atlas, findings: Findings) -> None:
     weights = atlas.manifest.model.weights_sha256
     if weights not in findings:
         raise BadInput(f"the diagnosis is of other weights than the atlas in {atlas.folder}")
-    mine = tuple(one for one in findings[weights] if one.layer in atlas.layers)
-    replace_file(atlas.folder / FINDINGS, _LIST.dump_json(mine, indent=1))
+    replace_file(atlas.folder / FINDINGS, _LIST.dump_json(findings[weights], indent=1))
 
 
 def read_findings(atlas: Atlas) -> tuple[StoredFinding, ...] | None:

@@ -65,12 +65,15 @@ class LayerChoice:
         """The maps that stand for the layer, at most six, the most selective first.
 
         Those that tell a class best come first, then those whose pictures are most their own, then
-        those that were above zero in the most images.
+        those that were above zero in the most images; last come maps that were above zero in fewer
+        images than the atlas shows of each.
         """
-        active = self.atlas.layers[self.record.name].active.tolist()
+        table = self.atlas.layers[self.record.name]
+        active, ranks = table.active.tolist(), table.value.shape[1]
 
         def key(channel: int) -> tuple[float, ...]:
-            return -self.auc(channel), -self.specific(channel), -active[channel], channel
+            rare = active[channel] < ranks
+            return -self.auc(channel), rare, -self.specific(channel), -active[channel], channel
 
         return sorted(range(self.record.channels), key=key)[:STRIP_MAPS]
 

@@ -15,12 +15,14 @@
 
   function finding({ layer: name, kind, severity, units, words: says }) {
     const layer = convscope.atlas.layers.find((one) => one.name === name);
-    const more = units.length > MOST ? [el("p", { class: "quiet" }, `and ${words(units.length - MOST)} more`)] : [];
+    const shown = layer ? units.slice(0, MOST) : [];
+    const rest = units.length - shown.length;
+    const more = rest === 0 ? "" : layer ? `and ${words(rest)} more` : `${words(rest)} ${rest === 1 ? "map" : "maps"}, of a layer that this atlas does not hold`;
     return el("section", { class: `finding ${severity}` },
       el("div", {}, el("p", { class: "eyebrow" }, severity), el("h2", {}, kind),
-        el("p", { class: "code" }, el("a", { href: address({ layer: name }) }, name))),
+        el("p", { class: "code" }, layer ? el("a", { href: address({ layer: name }) }, name) : name)),
       el("div", {}, el("p", { class: "lead-words" }, says),
-        el("div", { class: "found" }, ...units.slice(0, MOST).map((channel) => unitLink(layer, channel))), ...more));
+        el("div", { class: "found" }, ...shown.map((channel) => unitLink(layer, channel))), ...(more ? [el("p", { class: "quiet" }, more)] : [])));
   }
 
   function showDiagnosis() {
