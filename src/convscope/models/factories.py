@@ -27,6 +27,8 @@ from convscope.models.weights import Weights, load_weights
 
 __all__ = ["from_factory", "from_hub"]
 
+OTHER_SOURCES = ("torchvision", "timm", "hub", "run")
+"""Words that stand before a colon too, and are no modules to import."""
 AROUND = (nn.DataParallel, DistributedDataParallel, AveragedModel)
 
 T = TypeVar("T")
@@ -204,8 +206,10 @@ def _import(path: str, spec: str) -> ModuleType:
             and cause.name
             and f"{path}.".startswith(f"{cause.name}.")
         ):
+            near = get_close_matches(path, OTHER_SOURCES, n=1, cutoff=0.7)
+            hint = f": did you mean {near[0]}:{spec.partition(':')[2]}?" if near else ""
             raise BadModel(
-                f"{spec}: no module {cause.name}, neither installed nor in {Path.cwd()}"
+                f"{spec}: no module {cause.name}, neither installed nor in {Path.cwd()}{hint}"
             ) from cause
         raise
 
