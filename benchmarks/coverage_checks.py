@@ -202,7 +202,8 @@ def _strongest(
         unit = Unit(layer, channel, row, column)
         if theirs.dim() == 3:  # a dense layer has its channels last
             place = (channel, row, column)
-            if isinstance(module.get_submodule(layer), nn.Linear):
+            as_it_is = theirs.shape == ours.shape and torch.allclose(theirs, ours)
+            if isinstance(module.get_submodule(layer), nn.Linear) and not as_it_is:
                 place = (row, column, channel)
                 if theirs.shape[:2] != (rows, columns):  # windows and their tokens: by its value
                     at = int((theirs[..., channel] - ours[channel, row, column]).abs().argmin())
