@@ -18,14 +18,13 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from convscope.errors import BadInput
-from convscope.geometry.box import Box
 from convscope.live.answers import finite
 from convscope.live.cancel import Cancel
 from convscope.live.engine import Engine
 from convscope.live.kept_images import Activations, KeptImage
 from convscope.methods.numbers import widened
-from convscope.methods.occlusion import class_maps
-from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
+from convscope.methods.occlusion import answer_maps, assembled
+from convscope.methods.occlusion_maps import OcclusionMaps
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.methods.sweep import Job, Sweep
@@ -300,25 +299,9 @@ class FigureSix:
         found = self._as_sweep()
         with self._engine.turns.short():
             projected = project(self._activations.trace, self.unit, rules)
-        if self._watched is None:
-            answer: ClassMaps | TargetMaps = class_maps(found, self.target)
-        else:
-            assert found.values is not None and found.base_value is not None
-            answer = TargetMaps(found.values, found.base_value, self._watched)
-        return OcclusionMaps(
-            answer=answer,
-            activity=found.activity[..., 0],
-            rows=found.rows,
-            columns=found.columns,
-            unit=projected.units[0],
-            projection=projected.projection[0].cpu(),
-            activation=float(projected.activation[0]),
-            box=Box(*(int(side) for side in projected.box[0])),
-            base_activity=self._base_activity,
-            image=widened(self._image.tensor.cpu()),
-            fill=widened(self._job.fill.cpu()),
-            occluder=self._job.occluder,
-        )
+        answer = answer_maps(found, self.target, self._watched)
+        job, image = self._job, self._image.tensor
+        return assembled(found, answer, projected, image, job.fill, job.occluder)
 
     def _as_sweep(self) -> Sweep:
         head = self._engine.reader.head
@@ -329,7 +312,7 @@ class FigureSix:
             logits=self._answers if classes else None,
             activity=self._activity[..., None],
             base_logits=self._base if classes else None,
-            base_activity=torch.tensor([self._base_activity]),
+            base_activity=self._activity.new_tensor([self._base_activity]),
             units=(self.unit,),
             normalised=head is not None and head.normalised,
             separate=head is not None and head.separate,

@@ -5,6 +5,8 @@ Zeiler & Fergus 2014, §4.2, Fig. 6
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from convscope.geometry.box import Box
 from convscope.methods.numbers import widened
 from convscope.methods.occluder import Fill, Occluder, fill_planes
 from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
-from convscope.methods.project import project
+from convscope.methods.project import Projections, project
 from convscope.methods.rules import DECONVNET, Rules
 from convscope.methods.sweep import (
     Method,
@@ -24,7 +26,7 @@ from convscope.methods.sweep import (
     refuse_not_finite,
     sweep,
 )
-from convscope.methods.targets import ClassAt, TargetLike, as_target, watched
+from convscope.methods.targets import ClassAt, TargetLike, Watched, as_target, watched
 from convscope.network.network import Network
 from convscope.network.unit import Unit
 from convscope.progress import Progress
@@ -126,12 +128,33 @@ def occlude(
         precision=precision,
         progress=progress,
     )
-    answer: ClassMaps | TargetMaps
-    if seen is None:
-        answer = class_maps(result, wish.index if isinstance(wish, ClassAt) else None)
-    else:
-        assert result.values is not None and result.base_value is not None
-        answer = TargetMaps(result.values, result.base_value, seen)
+    number = wish.index if isinstance(wish, ClassAt) else None
+    answer = answer_maps(result, number, seen)
+    found = assembled(result, answer, projected, image, fill_planes(fill, image), occluder)
+    return replace(found, legend=network.legend)
+
+
+def assembled(
+    result: Sweep,
+    answer: ClassMaps | TargetMaps,
+    projected: Projections,
+    image: Tensor,
+    fill: Tensor,
+    occluder: Occluder,
+) -> OcclusionMaps:
+    """Put together what an occluder changes, and what the watched unit looks at.
+
+    Args:
+        result: The sweep; the first unit that it watched counts.
+        answer: What it tells of the answer.
+        projected: That unit's projection, alone.
+        image: As the network sees it.
+        fill: What the occluder shows.
+        occluder: Its size and stride.
+
+    Shape:
+        image, fill: (C, H, W).
+    """
     return OcclusionMaps(
         answer=answer,
         activity=result.activity[..., 0],
@@ -143,11 +166,24 @@ def occlude(
         box=Box(*(int(side) for side in projected.box[0])),
         base_activity=float(result.base_activity[0]),
         image=widened(image.cpu()),
-        fill=widened(fill_planes(fill, image).cpu()),
+        fill=widened(fill.cpu()),
         occluder=occluder,
         rounding=result.rounding,
-        legend=network.legend,
     )
+
+
+def answer_maps(result: Sweep, target: int | None, seen: Watched | None) -> ClassMaps | TargetMaps:
+    """What a sweep tells of the answer: of a class, or of a target's value where one was watched.
+
+    Args:
+        result: The sweep.
+        target: A class; None is the one of the image as it is.
+        seen: What else was watched.
+    """
+    if seen is None:
+        return class_maps(result, target)
+    assert result.values is not None and result.base_value is not None
+    return TargetMaps(result.values, result.base_value, seen)
 
 
 def class_maps(result: Sweep, target: int | None) -> ClassMaps:
