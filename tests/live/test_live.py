@@ -298,6 +298,7 @@ def test_maps_fill_coarse_to_fine_and_are_those_of_a_full_sweep(live, key, netwo
         json.dumps(part.to_dict(), allow_nan=False)
     assert len(set(places)) == len(places) == figure.total == 144
     result = figure.result()
+    assert result.legend == expected.legend
     assert result.unit == expected.unit and result.box == expected.box
     assert torch.allclose(result.projection, expected.projection)
     assert torch.allclose(result.value, expected.value)

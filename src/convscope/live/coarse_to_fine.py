@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -301,7 +301,8 @@ class FigureSix:
             projected = project(self._activations.trace, self.unit, rules)
         answer = answer_maps(found, self.target, self._watched)
         job, image = self._job, self._image.tensor
-        return assembled(found, answer, projected, image, job.fill, job.occluder)
+        maps = assembled(found, answer, projected, image, job.fill, job.occluder)
+        return replace(maps, legend=self._engine.network.legend)
 
     def _as_sweep(self) -> Sweep:
         head = self._engine.reader.head
