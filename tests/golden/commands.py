@@ -184,6 +184,7 @@ COMMANDS = (
         listed=("runs/*.safetensors",),
         dropped=("*epoch-*",),
         trains=True,
+        packed=True,
     ),
     Command(
         "sensitivity",
@@ -229,6 +230,7 @@ COMMANDS = (
         listed=("runs/*.safetensors",),
         dropped=("*.safetensors",),
         trains=True,
+        packed=True,
     ),
     Command(
         "transfer",
