@@ -6,12 +6,13 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 BENCH  := $(VENV)/.installed-bench
+SITE   := $(VENV)/.installed-site
 # a process for each core, up to eight: more would wait for the longest module; a module's tests stay
 # in one process, as they share what they made
 TESTS  := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
           --dist loadscope --no-loadscope-reorder
 
-.PHONY: help demo test test-fast check bench docs picture clean
+.PHONY: help demo test test-fast check bench docs site picture clean
 
 help:             ## these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,11 +38,14 @@ bench: $(BENCH)   ## the benchmarks, against their peers in the same run; takes 
 docs: $(DEV)      ## write docs/cli.md anew from --help
 	$(BIN)/python docs/reference.py
 
+site: $(SITE)     ## the documentation as pages: site/index.html, by double-click or any web server
+	$(BIN)/python docs/site.py
+
 picture: demo     ## write the README's picture anew from the demo
 	$(BIN)/python docs/picture.py runs/demo
 
 clean:            ## remove what these words made
-	rm -rf $(VENV) runs build dist src/*.egg-info
+	rm -rf $(VENV) runs build dist site src/*.egg-info
 
 $(VENV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -55,6 +59,10 @@ $(STAMP): pyproject.toml constraints.txt | $(VENV)
 $(DEV): pyproject.toml constraints.txt | $(VENV)
 	$(PIP) -e '.[dev,zoo,tensorboard,explore]'
 	@touch $@ $(STAMP)
+
+$(SITE): $(STAMP)
+	$(PIP) -e '.[docs]'
+	@touch $@
 
 $(BENCH): $(DEV)
 	$(PIP) -e '.[bench]'

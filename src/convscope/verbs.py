@@ -149,11 +149,13 @@ def occlude(
         model: a MODEL of the command line, or an opened model.
         image: an IMAGE of the command line (a file, or DATA#NAME), a path, a picture of Pillow's,
             an array of pixels (uint8, or floats within 0 to 1), or a preprocessed tensor (3, H, W).
-        size, stride: the occluder's side and step, in pixels.
+        size: the occluder's side, in pixels.
+        stride: its step, in pixels.
         fill: its colour, as `convscope occlude --fill` has it.
         target: the class to watch, by index or name; None is the predicted one. Or any function of
             the output for one image, without the axis of the batch, to one number.
-        layer, unit: watch this layer's strongest feature map, or this unit's; one of them.
+        layer: watch this layer's strongest feature map.
+        unit: watch this unit's, instead of `layer`.
         method: incremental, or full.
         precision: float32, or bfloat16, which rounds.
         batch_size: positions that go through together.
@@ -209,8 +211,8 @@ def contrast(
         image: as of `occlude`.
         unit: its address, `layer/channel`, which stands for the map's strongest position in the
             image, or `layer/channel@row,column`.
-        size, stride: the box's side and step in pixels; None is a seventh of what the unit sees,
-            and half of the side.
+        size: the box's side in pixels; None is a seventh of what the unit sees.
+        stride: its step in pixels; None is half of the side.
         fill: its colour, as `convscope occlude --fill` has it.
         device: auto, cpu or cuda.
 

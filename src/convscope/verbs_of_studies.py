@@ -58,7 +58,8 @@ def remove_units(
         seed: of the dealings.
         out: a folder that keeps the results; None keeps nothing.
         resume: go on with what is in it.
-        batch_size, workers: images at a time, and threads that read them.
+        batch_size: images at a time.
+        workers: threads that read them.
         device: auto, cpu or cuda.
         progress: called with (what, done, total).
 
@@ -188,7 +189,8 @@ def atlas(
         check: how many of the strongest pictures of each feature map are checked.
         optimised: names of layers whose maps get optimised pictures, too.
         resume: go on where an interrupted atlas stopped.
-        batch_size, workers: images at a time, and threads that read them.
+        batch_size: images at a time.
+        workers: threads that read them.
         device: auto, cpu or cuda.
         progress: called with (what, done, total).
 
@@ -254,7 +256,8 @@ def train(
         out: a new folder for the run; open it as "run:OUT".
         val: images to validate on; None is scenes:val, or DATA/val.
         recipe: a recipe, its name or its file; None is chosen by `arch` and `data`.
-        epochs, seed: override a named recipe's.
+        epochs: overrides a named recipe's.
+        seed: overrides a named recipe's.
         resume: go on with the run in `out`, or begin it.
         cache: a folder for decoded images, for sets that do not fit in memory.
         workers: processes or threads that make the images.

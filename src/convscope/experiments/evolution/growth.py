@@ -86,8 +86,8 @@ def evolve(
         run: a folder of `convscope train`, finished or not.
         images: the paper takes all that the network learned from.
         layers: names; by default every convolution. Each is seen at its activation.
-        maps, measured: feature maps of a layer that are drawn, 1 to 32, and measured; a random
-            subset of those that are not dead at the end.
+        maps: feature maps of a layer that are drawn, 1 to 32.
+        measured: those that are measured; a random subset of what is not dead at the end.
         epochs: of those that were kept; by default all.
         threshold: similarity to the end, 1 for the same, from which on a map counts as what it is
             then.
@@ -95,7 +95,8 @@ def evolve(
         out: a folder that keeps what is done; None keeps nothing.
         resume: go on with what is in the folder.
         seed: of the choice of maps.
-        batch_size, workers: images at a time, and threads that read them.
+        batch_size: images at a time.
+        workers: threads that read them.
         device: where the network runs.
         progress: called with (what, done, total), in images and in projections.
         ranks: the processes that share the images; their number changes nothing in the result.
