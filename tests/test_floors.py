@@ -23,6 +23,7 @@ DOORS = (
     "__init__.py",
     "__main__.py",
     "verbs.py",
+    "verbs_of_data.py",
     "verbs_of_studies.py",
     "microscope.py",
 )  # above all floors

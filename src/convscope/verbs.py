@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convscope.experiments.options import Device, Reading, Running
+from convscope.verbs_of_data import features
 from convscope.verbs_of_studies import atlas, compare, demo, paper, remove_units, sanity, train
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ __all__ = [
     "contrast",
     "demo",
     "explore",
+    "features",
     "layers",
     "occlude",
     "paper",

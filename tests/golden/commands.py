@@ -113,6 +113,7 @@ COMMANDS = (
         "saliency",
         "saliency run:run scenes:val:8#3 --method grad-cam --layer conv3 --target 2 --out cam.png",
     ),
+    Command("features", "features run:run scenes:val:3 --layers conv1 --pooling max --out f.npz"),
     Command("check", "check run:run scenes:val:8#3 conv5/1 conv3/2@1,2 --shifts 4 --draws 2"),
     Command(
         "visualize",

@@ -31,6 +31,7 @@ from convscope.experiments.diagnosis.top_projections import top_projections
 from convscope.experiments.diagnosis.trial import Attempt, Trial
 from convscope.experiments.ensemble.combined import combine
 from convscope.experiments.ensemble.result import Ensemble
+from convscope.experiments.features.image_map import ImageMap
 from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform, TransformRange
 from convscope.experiments.paper.purity import Grouping, Purity
@@ -74,6 +75,7 @@ from convscope.report.ensemble_figure import ensemble_figure
 from convscope.report.evolution_figure import evolution_figure
 from convscope.report.feature_grid import feature_grid_figure
 from convscope.report.grouping_figure import grouping_figure
+from convscope.report.image_map_figure import image_map_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.optimised_figure import optimised_figure
@@ -91,6 +93,7 @@ from convscope.stats import Rate, mean_of
 from convscope.training.checkpoint import Run, read_run
 from convscope.training.recipe import SMALL
 from evolved import evolution, layer
+from experiments.painted import Painted
 from grown import write_run
 from report.conftest import build
 
@@ -576,7 +579,24 @@ def contacts(count: int) -> Figure:
 # ---- all of them ------------------------------------------------------------------------------
 
 
+def mapped(count: int, classes: int) -> Figure:
+    """A map of images, of which as many as may be are named."""
+    dice = np.random.default_rng(count)
+    labels = np.arange(count) % (classes + 1) - 1  # some have no class
+    places = dice.normal(size=(count, 2)) + 3 * dice.normal(size=(classes + 1, 2))[labels]
+    names = (CLASS, WORD, *(f"class {number}" for number in range(2, classes)))[:classes]
+    colours = [(int(r), int(g), int(b)) for r, g, b in dice.integers(0, 256, (count, 3))]
+    images = Painted(colours, labels.tolist(), classes=names)
+    placed = ImageMap(LAYER, np.arange(count), places, labels, names, 30.0)
+    return image_map_figure(placed, images, title=TITLE, subtitle=RUN)
+
+
 FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
+    image_map_figure: {
+        "few": Case(lambda _: mapped(9, 2), (CLASS, WORD, RUN)),
+        "many": Case(lambda _: mapped(2000, 101), (FILE, RUN)),
+        "no class": Case(lambda _: mapped(20, 0), (RUN,)),
+    },
     projection_figure: {
         "one": Case(lambda _: projected(1), (LAYER, FILE, RUN)),
         "many": Case(lambda _: projected(7), (f"{LAYER}/6@6,6", FILE)),

@@ -20,6 +20,7 @@ import typer
 from convscope.cli.check import check
 from convscope.cli.demo import demo
 from convscope.cli.explore import explore
+from convscope.cli.features import features
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
@@ -69,7 +70,17 @@ def _convscope(
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
     **{
         verb.__name__: verb
-        for verb in (demo, layers, explore, project, saliency, check, visualize, occlude)
+        for verb in (
+            demo,
+            layers,
+            explore,
+            project,
+            saliency,
+            check,
+            visualize,
+            occlude,
+            features,
+        )
     },
     **{study.verb: study for study in STUDIES},
 }

@@ -18,12 +18,13 @@ __all__ = [
 ]
 
 
-def check_output(path: Path, suffixes: tuple[str, ...]) -> Path:
+def check_output(path: Path, suffixes: tuple[str, ...], *, option: str = "--out") -> Path:
     """Refuse a path that cannot be written to, before the work begins; nothing is made yet.
 
     Args:
         path: of the file to be written.
         suffixes: the endings that are allowed, such as ".png".
+        option: that names it.
 
     Returns:
         The path.
@@ -34,14 +35,14 @@ def check_output(path: Path, suffixes: tuple[str, ...]) -> Path:
     allowed = " or ".join(suffixes)
     if path.suffix.lower() not in suffixes:
         found = f"ends with {path.suffix!r}" if path.suffix else "has no ending"
-        raise BadOption(f"--out {path} {found}: it must end with {allowed}")
+        raise BadOption(f"{option} {path} {found}: it must end with {allowed}")
     if path.is_dir():
-        raise BadOption(f"--out {path} is a folder: give a file that ends with {allowed}")
+        raise BadOption(f"{option} {path} is a folder: give a file that ends with {allowed}")
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir():
-        raise BadOption(f"--out {path}: {there} is a file, so nothing can be written below it")
+        raise BadOption(f"{option} {path}: {there} is a file, so nothing can be written below it")
     if not os.access(there, os.W_OK):
-        raise BadOption(f"--out {path}: {there} cannot be written to; give another place")
+        raise BadOption(f"{option} {path}: {there} cannot be written to; give another place")
     return path
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-__all__ = ["remove_leftovers", "replace_file", "write_json"]
+__all__ = ["remove_leftovers", "replace_file", "replacing", "write_json"]
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -17,10 +19,25 @@ def replace_file(path: Path, content: bytes) -> None:
         path: The file; its folder must exist.
         content: The new bytes.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file in pieces, so that a crash leaves either the old content or the new.
+
+    Args:
+        path: The file; its folder must exist.
+
+    Yields:
+        A file to write to. At the end of the `with` block it takes the old one's place; an
+        exception in the block leaves the old one.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
