@@ -64,7 +64,7 @@ DRIVER = """async () => {
       const maps = [...document.querySelectorAll(".map:not([data-layer^=fc])")];
       return timed("unit-known", () => maps[Math.floor(share * maps.length)].click());
     },
-    move: (box) => timed("occluded", () => go({ box }, { replace: true })),
+    move: (box) => timed("occluded", () => go({ box }, { replace: true, later: true })),
     first: async () => {
       go({ box: null, veil: "picture" }, { replace: true });
       await drawn();

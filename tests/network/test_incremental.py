@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from convscope.models.architectures import alexnet, zfnet
 from convscope.network.local.incremental import BoxGrid, IncrementalSweep
+from convscope.network.local.plan import Plan
 from convscope.network.network import Network, open_network
 
 from .graphs import EXAMPLES, SpaceToDepth, graphs
@@ -150,3 +151,36 @@ def test_progress_counts_every_variant_once() -> None:
     image = torch.randn(3, 12, 12)
     IncrementalSweep(network, boxes, [network.output]).run(image, image * 0, done.append)
     assert sum(done) == 36
+
+
+def test_a_box_that_moves_has_windows_of_one_size_everywhere() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 5, 2), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(4, 6, 3, padding=1)
+    ).eval()
+    network = open_network(module, (3, 40, 40))
+    image, change = torch.randn(2, 3, 40, 40)
+    plan = Plan(network, [network.output])
+    sizes = set()
+    for top, left in [(0, 0), (1, 30), (2, 7), (13, 12), (31, 31), (0, 17), (13, 12)]:
+        boxes = BoxGrid(((top, top + 9),), ((left, left + 9),))
+        sweep = IncrementalSweep.planned(plan, boxes)
+        (group,) = sweep.groups
+        sizes.add((*group.rows.size.items(), *group.columns.size.items()))
+        found = sweep.run(image, change)[0][network.output]
+        expected = brute_force(network, image, change, boxes, network.output)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert len(sizes) == 1
+
+
+def test_packed_filters_give_the_same_bits() -> None:
+    torch.manual_seed(0)
+    network = open_network(nn.Sequential(nn.Conv2d(8, 16, 3), nn.ReLU()).eval(), (8, 20, 20))
+    (step,) = Plan(network, [network.output]).steps
+    for shape in [(1, 8, 7, 9), (2, 8, 7, 9), (1, 8, 20, 20)]:
+        patch = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+        first, second, third = (step.run(patch) for _ in range(3))
+        assert torch.equal(first, second) and torch.equal(first, third)
+        conv = network.nodes[step.head.name].tensors
+        plain = nn.functional.conv2d(patch, conv["weight"], conv["bias"]).relu()
+        torch.testing.assert_close(third, plain, atol=1e-5, rtol=1e-5)

@@ -109,7 +109,7 @@ class Desk:
         self.images = None if data is None else session.images(data)
         self.live = LiveNetwork(
             session.network, session.model.preprocess, session.model.classes or (),
-            images=self.images, atlas=atlas, settings=LiveSettings(strongest=STRONGEST),
+            images=self.images, atlas=atlas, settings=LiveSettings(strongest=STRONGEST, spare=1),
         )  # fmt: skip
         self.live.warm_up()
         self._files: OrderedDict[str, tuple[str, bytes]] = OrderedDict()

@@ -10,6 +10,7 @@ it never outlives its server, and whoever kills it loses nothing but what it was
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -129,7 +130,12 @@ def main() -> None:
     os.dup2(2, 1)  # what a user's own code prints goes to the terminal, not into the frames
     from convscope.explorer.desk import open_desk
 
-    work(sys.stdin.buffer, replies, open_desk)
+    def opened(**words: Any) -> Answers:
+        desk = open_desk(**words)
+        gc.freeze()  # what stays is not looked through again between two answers
+        return desk
+
+    work(sys.stdin.buffer, replies, opened)
     os._exit(0)  # threads that compute would be waited for
 
 

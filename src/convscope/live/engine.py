@@ -40,6 +40,7 @@ class LiveSettings:
         strongest: Maps of each layer in a look.
         tile: Longest side of a map's small picture; larger maps are pooled by their maximum.
         bars: Classes in an answer, the highest.
+        spare: Processors that short questions leave to others, such as a browser.
     """
 
     memory: int = 512 * 2**20
@@ -47,6 +48,7 @@ class LiveSettings:
     strongest: int = 9
     tile: int = 56
     bars: int = 5
+    spare: int = 0
 
 
 class Engine:
@@ -64,7 +66,7 @@ class Engine:
         self.network, self.preprocess = network, preprocess
         self.classes = tuple(classes)
         self.images, self.atlas, self.settings = images, atlas, settings
-        self.turns = Turns()
+        self.turns = Turns(settings.spare)
         self.kept = KeptImages(network, settings.pictures, settings.memory)
         self.plan = Plan(network, [network.output])
         self._plans: OrderedDict[object, Plan] = OrderedDict()

@@ -135,7 +135,7 @@ export function turnOccluder() {
 
 /** The box moves at once; the address follows when it rests. */
 function move(box, rests) {
-  if (String(box) !== String(state.box)) go({ box }, { replace: true });
+  if (rests || String(box) !== String(state.box)) go({ box }, { replace: true, later: !rests });
   if (rests) say(`occluder at row ${box[0]}, column ${box[1]}`);
 }
 

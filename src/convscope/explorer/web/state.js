@@ -79,15 +79,24 @@ export function address(route) {
 /** The units that are removed. */
 export const removed = (route = state) => (route.without ? route.without.split("\n") : []);
 
-/** Goes to another place; a change of the view alone replaces the address. */
-export function go(change, { replace = false } = {}) {
+/** Goes to another place; a change of the view alone replaces the address, one that is followed
+    by the next at once does so `later`: a browser takes so many addresses a second and no more. */
+export function go(change, { replace = false, later = false } = {}) {
   const route = { ...current(), ...change };
-  const place = address(route);
-  if (place !== location.hash) {
-    if (replace) history.replaceState(null, "", place);
-    else history.pushState(null, "", place);
-  }
+  clearTimeout(resting);
+  if (later) resting = setTimeout(() => write(current(), true), REST);
+  else write(route, replace);
   apply(route);
+}
+
+const REST = 150; // milliseconds
+let resting;
+
+function write(route, replace) {
+  const place = address(route);
+  if (place === location.hash) return;
+  if (replace) history.replaceState(null, "", place);
+  else history.pushState(null, "", place);
 }
 
 const current = () => Object.fromEntries(Object.keys(DEFAULTS).map((name) => [name, state[name]]));

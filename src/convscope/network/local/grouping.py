@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -151,10 +152,32 @@ class AxisIntervals:
         cost = np.array([self.weight[name] * other.share(name) for name in names])
         return [self._side(np.array(group)) for group in _cluster(lengths, cost)]
 
-    def _side(self, members: Array) -> Side:
+    @cached_property
+    def longest(self) -> dict[str, int]:
+        """The longest window of every step, over all boxes; at least one index."""
+        return {name: max(1, int(self.length(name).max())) for name in self.extent}
+
+    def only(self, box: int) -> AxisIntervals:
+        """The intervals of one of the boxes."""
+        low, high = (
+            {name: values[box : box + 1] for name, values in each.items()}
+            for each in (self.low, self.high)
+        )
+        return AxisIntervals(self.extent, low, high, self.weight)
+
+    def one_side(self, least: Mapping[str, int]) -> Side:
+        """All boxes as one group.
+
+        Args:
+            least: How long the windows of each step are at least.
+        """
+        return self._side(np.arange(len(self.low[INPUT])), least)
+
+    def _side(self, members: Array, least: Mapping[str, int] | None = None) -> Side:
         size, first = {}, {}
+        least = least or {}
         for name, extent in self.extent.items():
-            longest = max(1, int(self.length(name)[members].max()))
+            longest = max(1, int(self.length(name)[members].max()), least.get(name, 1))
             low = np.clip(self.low[name][members], 0, extent - longest)
             size[name], first[name] = longest, torch.from_numpy(low)
         boxes = np.stack([self.low[INPUT][members], self.high[INPUT][members]], axis=1)

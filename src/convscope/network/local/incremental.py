@@ -334,22 +334,23 @@ class IncrementalSweep:
         rows, columns = self.axes
         from_grid = self.plan.from_grid
         for step in self.plan.steps:
+            cost = self.plan.costs[step.name]
             on_map = from_grid.get(step.name, step.name if step.windowed else None)
-            work.full += step.cost * count
+            work.full += cost * count
             if on_map is None:
-                work.exact += step.cost * count
-                work.executed += step.cost * count
+                work.exact += cost * count
+                work.executed += cost * count
                 continue
             area = rows.extent[on_map] * columns.extent[on_map]
             exact = int(rows.length(on_map).sum() * columns.length(on_map).sum())
-            work.exact += step.cost * exact // area
+            work.exact += cost * exact // area
             if step.name in from_grid:
-                work.executed += step.cost * exact // area
+                work.executed += cost * exact // area
             else:
                 run = sum(
                     len(g) * g.rows.size[on_map] * g.columns.size[on_map] for g in self.groups
                 )
-                work.executed += step.cost * run // area
+                work.executed += cost * run // area
         return work
 
 

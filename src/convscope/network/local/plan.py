@@ -8,7 +8,9 @@ after training on.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from convscope.network.graph import Graph
 from convscope.network.local.fusion import Step, fused_steps
@@ -17,8 +19,12 @@ from convscope.network.node import Run
 
 __all__ = ["Plan"]
 
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 KEPT = 512
 """Positions of a box along an axis whose intervals a plan keeps."""
+LENGTHS = 16
+"""Lengths of a box along an axis whose intervals, at every position, a plan keeps."""
 
 
 Intervals = tuple[int, tuple[tuple[int, int], ...]]
@@ -37,6 +43,7 @@ class Plan:
 
     Attributes:
         steps: All steps, in order of execution.
+        costs: The multiply-adds of each over its whole map, by name.
         windowed: Those that run on windows.
         tail: Names of the dense end, which runs once for all variants.
         ending: The steps of the tail that have to run.
@@ -81,13 +88,15 @@ class Plan:
         self.sums = {name: list(channels) for name, channels in (sums or {}).items()}
         self.points = dict(points or {})
         self.steps = fused_steps(network, (*self.outputs, *self.sums, *self.points), runs)
+        self.costs = {step.name: step.cost for step in self.steps}
         self.windowed = [step for step in self.steps if step.windowed]
         self.tail = _tail(self.steps, (*self.sums, *self.points))
         self.from_grid = _dense_from_grid(self.steps, self.tail)
         self.ending = self._ending()
         self.middle = [s for s in self.steps if not s.windowed and s.name not in self.tail]
         self._axes: OrderedDict[Intervals, AxisIntervals] = OrderedDict()
-        self._sides: OrderedDict[Intervals, list[Side]] = OrderedDict()
+        self._sides: OrderedDict[tuple[int, object, bool], list[Side]] = OrderedDict()
+        self._moving: OrderedDict[tuple[int, int], AxisIntervals] = OrderedDict()
 
     def axis(self, number: int, intervals: tuple[tuple[int, int], ...]) -> AxisIntervals:
         """The affected intervals of every step for some boxes, worked out once.
@@ -96,35 +105,48 @@ class Plan:
             number: 0 for rows, 1 for columns.
             intervals: The pixels (first, last), half-open, that each box covers.
         """
-        key = (number, intervals)
-        found = self._axes.get(key)
-        if found is None:
-            extent = self.network.input_shape[-2:][number]
-            found = AxisIntervals.through(self.windowed, number, intervals, extent)
-            self._axes[key] = found
-            while len(self._axes) > KEPT:
-                self._axes.popitem(last=False)
-        return found
+        return _kept(self._axes, (number, intervals), partial(self._axis, number, intervals), KEPT)
+
+    def _axis(self, number: int, intervals: tuple[tuple[int, int], ...]) -> AxisIntervals:
+        extent = self.network.input_shape[-2:][number]
+        first, last = intervals[0]
+        if len(intervals) == 1 and 0 <= first <= last <= extent:
+            return self._everywhere(number, last - first).only(first)
+        return AxisIntervals.through(self.windowed, number, intervals, extent)
+
+    def _everywhere(self, number: int, length: int) -> AxisIntervals:
+        """The intervals of one box of a length, wherever it lies along an axis: by its start."""
+        extent = self.network.input_shape[-2:][number]
+        places = [(start, start + length) for start in range(extent - length + 1)]
+        through = partial(AxisIntervals.through, self.windowed, number, places, extent)
+        return _kept(self._moving, (number, length), through, LENGTHS)
 
     def sides(self, boxes: BoxGrid) -> tuple[list[Side], list[Side]]:
         """The groups of boxes along rows and along columns.
 
         What a side plans, it keeps. A single interval is a group of its own whatever lies across,
-        so that a box which moves along a row finds that row planned.
+        so that a box which moves along a row finds that row planned. The windows of a box alone are
+        as large as they are anywhere for a box of its size: oneDNN prepares every new size of a
+        patch, which takes as long as to run it.
         """
+        steady = boxes.shape == (1, 1)
         axes = self.axis(0, boxes.rows), self.axis(1, boxes.columns)
         found = []
         for number, intervals in enumerate((boxes.rows, boxes.columns)):
-            axis, other = axes[number], axes[1 - number]
-            if len(intervals) > 1:
-                found.append(axis.sides(self.windowed, other))
-                continue
-            if (number, intervals) not in self._sides:
-                self._sides[number, intervals] = axis.sides(self.windowed, other)
-                while len(self._sides) > KEPT:
-                    self._sides.popitem(last=False)
-            found.append(self._sides[number, intervals])
+            if steady:
+                group = partial(self._steady, number, intervals)
+            else:
+                group = partial(axes[number].sides, self.windowed, axes[1 - number])
+            alone = len(intervals) == 1
+            key = (number, intervals, steady)
+            found.append(_kept(self._sides, key, group, KEPT) if alone else group())
         return found[0], found[1]
+
+    def _steady(self, number: int, intervals: tuple[tuple[int, int], ...]) -> list[Side]:
+        """The only group along an axis of one box, in the largest windows that it has anywhere."""
+        ((first, last),) = intervals
+        largest = self._everywhere(number, last - first).longest
+        return [self.axis(number, intervals).one_side(largest)]
 
     def _ending(self) -> list[Step]:
         """The steps of the tail that have to run: a dense layer on windows needs no reshape."""
@@ -137,6 +159,15 @@ class Plan:
                 needed.add(name)
                 todo += [] if name in self.from_grid else by_name[name].inputs
         return [step for step in self.steps if step.name in needed]
+
+
+def _kept(known: OrderedDict[Key, Value], key: Key, make: Callable[[], Value], count: int) -> Value:
+    """What is known under a key, or what `make` works out; the oldest of many is forgotten."""
+    if key not in known:
+        known[key] = make()
+        while len(known) > count:
+            known.popitem(last=False)
+    return known[key]
 
 
 def _tail(steps: Sequence[Step], kept: Iterable[str]) -> set[str]:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from convscope.network.node import Node, Run
 
+SMALL = 4096
+"""Positions of a patch up to which it pays to keep packed filters."""
+
 
 def fused_convolution(node: Node, after: Sequence[Node]) -> tuple[Run, Sequence[Node]]:
     """A batch norm folded into the filters, and a rectifier; the padding is in the patch."""
@@ -38,11 +41,11 @@ def _convolution(
         fused = torch.ops.mkldnn._convolution_pointwise
         what = "relu" if rectify else "none"
         none = [0, 0]
+        how = (list(stride), list(dilation), groups)
+        packed = _Packed(weight, how)
 
         def convolve(patch: Tensor) -> Tensor:
-            return fused(
-                patch, weight, bias, none, list(stride), list(dilation), groups, what, [], ""
-            )
+            return fused(patch, packed.towards(patch), bias, none, *how, what, [], "")
 
         return convolve
 
@@ -51,6 +54,36 @@ def _convolution(
         return value.relu_() if rectify else value
 
     return plain
+
+
+class _Packed:
+    """Filters as oneDNN wants them for patches of one size, which it else works out at every call.
+
+    That is a large part of the time of a small patch and many filters. They are packed when a size
+    comes the second time in a row: what runs over a grid of boxes has new sizes again and again.
+
+    Args:
+        weight: The filters, channels last.
+        how: Stride, dilation and groups.
+    """
+
+    def __init__(self, weight: Tensor, how: tuple[list[int], list[int], int]) -> None:
+        self._weight, self._how = weight, how
+        self._shape: tuple[int, ...] | None = None
+        self._packed: Tensor | None = None
+
+    def towards(self, patch: Tensor) -> Tensor:
+        """The filters to run on a patch (P, C, h, w)."""
+        shape = tuple(patch.shape)
+        if shape[0] * shape[2] * shape[3] > SMALL or patch.dtype != torch.float32:
+            return self._weight
+        if shape != self._shape:
+            self._shape, self._packed = shape, None
+            return self._weight
+        if self._packed is None:
+            pack = torch.ops.mkldnn._reorder_convolution_weight
+            self._packed = pack(self._weight, [0, 0], *self._how, list(shape))
+        return self._packed
 
 
 def dense(value: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
