@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from convscope.images.given import Given
     from convscope.images.image_set import ImageSet
     from convscope.methods.contrastive import ContrastiveMap
+    from convscope.methods.inversion import Inversion
     from convscope.methods.occlusion_maps import OcclusionMaps
     from convscope.methods.saliency import Saliency
     from convscope.methods.targets import TargetLike
@@ -282,6 +283,21 @@ class View(Brief):
         with bars(self.scope.progress) as progress:
             return verbs.saliency(
                 self.scope.session, self.input, target, progress=progress, **settings
+            )
+
+    def invert(
+        self, layers: str | Sequence[str] | None = None, *, data: str | None = None, **settings: Any
+    ) -> Inversion:
+        """Find what layers keep of the image.
+
+        Args:
+            layers: a name or several; None is every convolutional layer.
+            data: images whose features' distances are the errors' unit.
+            settings: those of `convscope.invert`: method, steps, variation, seed.
+        """
+        with bars(self.scope.progress) as progress:
+            return verbs.invert(
+                self.scope.session, self.input, layers, data=data, progress=progress, **settings
             )
 
     def contrast(self, unit: str, **options: Any) -> ContrastiveMap:

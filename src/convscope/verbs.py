@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from convscope.methods.ascent.loop import AscentSettings
     from convscope.methods.checks import CheckSettings
     from convscope.methods.contrastive import ContrastiveMap
+    from convscope.methods.inversion import Inversion
     from convscope.methods.occlusion_maps import OcclusionMaps
     from convscope.methods.rules import Rules
     from convscope.methods.saliency import Saliency
@@ -40,6 +41,7 @@ __all__ = [
     "demo",
     "explore",
     "features",
+    "invert",
     "layers",
     "occlude",
     "paper",
@@ -385,6 +387,56 @@ def visualize(
     return visualize_targets(
         session, wanted, settings or AscentSettings(),
         data=data, atlas=None if atlas is None else Path(atlas), progress=progress or silent,
+    )  # fmt: skip
+
+
+def invert(
+    model: str | Model | Session,
+    image: Given,
+    layers: str | Iterable[str] | None = None,
+    *,
+    data: str | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Inversion:
+    """Find what layers keep of an image, as `convscope invert` does.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        image: as of `occlude`.
+        layers: a name or several; None is every convolutional layer.
+        data: DATA of the command line: an error is then a share of the mean distance between its
+            images' features; else of the norm of this image's.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total).
+        settings: those of `InversionSettings`: method (fourier, mahendran), steps, variation, seed.
+
+    Returns:
+        For each layer the picture that it answers to as it does to the image, the error, and the
+        correlation of its pixels with the image's.
+
+    Raises:
+        NoSuchLayer, BadModel, BadImage, BadData, BadOption: what was given cannot be opened, or
+            does not fit.
+        BadInput: the image makes all values of a layer zero.
+
+    Source:
+        Mahendran & Vedaldi 2015 (arXiv 2014).
+
+    Example:
+        >>> found = convscope.invert("run:runs/demo/zfnet", "dog.jpg", ["conv1", "conv5"])
+        >>> [(one.layer, one.error, one.correlation) for one in found.layers]
+    """
+    from convscope.experiments.inverting import invert_layers
+    from convscope.methods.inversion import InversionSettings
+    from convscope.progress import silent
+
+    session = _session(model, device)
+    names = [layers] if isinstance(layers, str) else layers
+    return invert_layers(
+        session, session.input(image)[1], None if names is None else list(names),
+        InversionSettings(**settings), data=data, progress=progress or silent,
     )  # fmt: skip
 
 

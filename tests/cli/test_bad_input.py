@@ -128,6 +128,22 @@ CASES = {
         ("saliency", MODEL, "dog.jpg", *OUT, "--target", "9"),
         ["classes 0 to 3"],
     ),
+    "no file of invert's": (
+        ("invert", MODEL, "dog.jpg", *OPTIONS, "--out", "map.jpg"),
+        [".png", ".npz"],
+    ),
+    "no layer to invert": (
+        ("invert", MODEL, "dog.jpg", *OUT, "--layers", "33"),
+        ["33", "did you mean 3"],
+    ),
+    "a weight that is none": (
+        ("invert", MODEL, "dog.jpg", *OUT, "--variation", "inf"),
+        ["variation inf", "0 or more"],
+    ),
+    "no distance between one image": (
+        ("invert", MODEL, "dog.jpg", *OUT, "--layers", "3", "--data", "photos:1"),
+        ["photos:1", "two"],
+    ),
     "no ending": (("occlude", MODEL, "dog.jpg", *OPTIONS, "--out", "maps"), [".png", ".npz"]),
     "a folder in place of a file": (
         (*PROJECT, "3/1", *OPTIONS, "--out", "folder.png"),

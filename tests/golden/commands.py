@@ -121,6 +121,11 @@ COMMANDS = (
         "--out pictures.npz",
     ),
     Command(
+        "invert",
+        "invert run:run scenes:val:8#3 --layers conv1,fc6 --steps 3 --data scenes:val:8 "
+        "--out inverted.png",
+    ),
+    Command(
         "remove-units",
         "remove-units run:run scenes:val:24 conv5/1 conv5/2 conv3/0 --out removal --workers 1",
         changed=("--to mean", "to"),

@@ -55,6 +55,7 @@ from convscope.geometry.box import Box
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.methods.contrastive import ContrastiveMap
+from convscope.methods.inversion import Inversion, InversionSettings, InvertedLayer
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
 from convscope.methods.project import Projections, TargetProjections
@@ -77,6 +78,7 @@ from convscope.report.feature_grid import feature_grid_figure
 from convscope.report.grouping_figure import grouping_figure
 from convscope.report.image_map_figure import image_map_figure
 from convscope.report.invariance_figure import invariance_figure
+from convscope.report.inversion_figure import inversion_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.optimised_figure import optimised_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
@@ -262,6 +264,18 @@ def optimised(count: int) -> Figure:
         for i in range(count)
     ]  # fmt: skip
     return optimised_figure(found, title=TITLE, subtitle=RUN)
+
+
+def inverted(count: int) -> Figure:
+    layers = [
+        InvertedLayer(
+            f"{LAYER}_{i}", LAYER, noise(3, HEIGHT, WIDTH), 0.02 * i, 1.0, None, 1 - 0.1 * i,
+            torch.zeros(2),
+        )
+        for i in range(count)
+    ]  # fmt: skip
+    found = Inversion(noise(3, HEIGHT, WIDTH), tuple(layers), InversionSettings(), 32)
+    return inversion_figure(found, title=FILE, subtitle=RUN)
 
 
 def projected(count: int) -> Figure:
@@ -605,6 +619,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "one": Case(lambda _: optimised(1), (LAYER, RUN)),
         "a few": Case(lambda _: optimised(7), (f"{LAYER}/6", RUN)),
         "a layer": Case(lambda _: optimised(64), (f"{LAYER}/63", RUN)),
+    },
+    inversion_figure: {
+        "one": Case(lambda _: inverted(1), (f"{LAYER}_0", FILE, RUN)),
+        "many": Case(lambda _: inverted(26), (f"{LAYER}_25", FILE)),
     },
     occlusion_figure: {
         "one class": Case(lambda _: occluded(1), (LAYER, FILE, RUN, CLASS)),

@@ -21,6 +21,7 @@ from convscope.cli.check import check
 from convscope.cli.demo import demo
 from convscope.cli.explore import explore
 from convscope.cli.features import features
+from convscope.cli.invert import invert
 from convscope.cli.layers import layers
 from convscope.cli.occlude import occlude
 from convscope.cli.project import project
@@ -67,21 +68,12 @@ def _convscope(
         typer.echo(context.get_help())
 
 
+LOOKING = (
+    demo, layers, explore, project, saliency, check, visualize, invert, occlude, features,
+)  # fmt: skip
+
 VERBS: dict[str, Callable[..., None] | type[Study]] = {
-    **{
-        verb.__name__: verb
-        for verb in (
-            demo,
-            layers,
-            explore,
-            project,
-            saliency,
-            check,
-            visualize,
-            occlude,
-            features,
-        )
-    },
+    **{verb.__name__: verb for verb in LOOKING},
     **{study.verb: study for study in STUDIES},
 }
 """By name, in the order of --help."""

@@ -16,6 +16,7 @@ from convscope.errors import BadInput
 from convscope.experiments.study import Result
 from convscope.experiments.visualizing import OptimisedPicture
 from convscope.methods.contrastive import ContrastiveMap
+from convscope.methods.inversion import Inversion
 from convscope.methods.occlusion_maps import OcclusionMaps
 from convscope.methods.project import Projections, TargetProjections
 from convscope.methods.saliency import Saliency
@@ -23,6 +24,7 @@ from convscope.report.atlas_unit_figure import atlas_unit_figure
 from convscope.report.contrast_figure import contrast_figure
 from convscope.report.drawing import figures_of
 from convscope.report.feature_grid import feature_grid_figure
+from convscope.report.inversion_figure import inversion_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.optimised_figure import optimised_figure
 from convscope.report.projection_figure import projection_figure, target_figure
@@ -91,6 +93,13 @@ def _saliency(found: Saliency) -> Figure:
     return saliency_figure(found, subtitle=found.legend.title)
 
 
+def _inversion(found: Inversion) -> Figure:
+    method, steps = found.settings.method, found.settings.taken
+    return inversion_figure(
+        found, subtitle=_subtitle(found.legend.title, f"{method}, {steps} steps")
+    )
+
+
 def _optimised(found: OptimisedPicture) -> Figure:
     return optimised_figure([found])
 
@@ -113,6 +122,7 @@ FIGURES: dict[type[Any], Callable[[Any], Figure]] = {
     ContrastiveMap: _contrast,
     Saliency: _saliency,
     OptimisedPicture: _optimised,
+    Inversion: _inversion,
     Result: _result,
     AtlasUnit: atlas_unit_figure,
     AtlasLayer: _layer,

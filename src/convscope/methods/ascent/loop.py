@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from convscope.errors import BadOption
 from convscope.methods.ascent.objectives import (
     Objective,
+    after_activation,
     before_activation,
     diversity,
     small,
@@ -39,9 +40,11 @@ __all__ = [
     "AscentMethod",
     "AscentSettings",
     "Forward",
+    "Frame",
     "forward_to",
     "maximise",
     "optimise",
+    "whole_image",
 ]
 
 BATCH = 8
@@ -134,23 +137,25 @@ Forward = Callable[[Tensor, Sequence[str]], Mapping[str, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """What a unit in the middle of its layer sees, and how to run the network on that alone.
+    """What is seen of the image, and how to run the network on that alone.
 
     Attributes:
-        size: (rows, columns) of what it sees.
+        size: (rows, columns) of what is seen.
         forward: from such pictures to values.
         top: of the frame in the image.
         left: likewise.
+        at: (row, column) of the unit in its layer's values.
     """
 
     size: tuple[int, int]
     forward: Forward
     top: int = 0
     left: int = 0
+    at: tuple[int, int] = (0, 0)
 
 
-def forward_to(network: Graph, layer: str) -> Frame:
-    """How to run a network up to the unit in the middle of a layer.
+def forward_to(network: Graph, layer: str, position: tuple[int, int] | None = None) -> Frame:
+    """How to run a network up to one unit of a layer.
 
     Its receptive field alone, where that is smaller than the image and moves with the unit; else
     the whole image.
@@ -158,33 +163,44 @@ def forward_to(network: Graph, layer: str) -> Frame:
     Args:
         network: The network.
         layer: The layer.
+        position: (row, column) of the unit; None is the middle of the layer.
     """
     cone = receptive_windows_of(network, layer)
     rows, columns = network.layer(layer).grid
-    if cone is not None and cone.share() < WORTH_WINDOWS:
-        positions = torch.tensor([[rows // 2, columns // 2]], device=network.device)
-        [box] = cone.boxes(positions)
-        places: dict[int, Tensor] = {}  # of so many pictures; the cone remembers what lies where
+    position = (rows // 2, columns // 2) if position is None else position
+    if cone is None or cone.share() >= WORTH_WINDOWS:
+        return replace(whole_image(network), at=position)
+    positions = torch.tensor([position], device=network.device)
+    [box] = cone.boxes(positions)
+    places: dict[int, Tensor] = {}  # of so many pictures; the cone remembers what lies where
 
-        def in_windows(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-            at = places.setdefault(len(pictures), positions.expand(len(pictures), 2))
-            inside = cone.inside(INPUT, at)
-            seen = pictures if inside is None else pictures * inside
-            values = {INPUT: seen.contiguous(memory_format=torch.channels_last)}
-            for name in layers:
-                cone.run(name, values, at)
-            return {**values, INPUT: pictures}
+    def in_windows(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        at = places.setdefault(len(pictures), positions.expand(len(pictures), 2))
+        inside = cone.inside(INPUT, at)
+        seen = pictures if inside is None else pictures * inside
+        values = {INPUT: seen.contiguous(memory_format=torch.channels_last)}
+        for name in layers:
+            cone.run(name, values, at)
+        return {**values, INPUT: pictures}
 
-        return Frame(cone.size(INPUT), in_windows, box.top, box.left)
+    return Frame(cone.size(INPUT), in_windows, box.top, box.left)
 
-    def whole(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+
+def whole_image(network: Graph) -> Frame:
+    """How to run a network on whole images, as far as some layers need.
+
+    Args:
+        network: The network.
+    """
+
+    def forward(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         values = {INPUT: pictures.contiguous(memory_format=torch.channels_last)}
         for node in network.below(layers):
             values[node.name] = node.forward(*(values[name] for name in node.inputs))
         return values
 
     height, width = network.input_shape[-2:]
-    return Frame((height, width), whole)
+    return Frame((height, width), forward)
 
 
 def optimise(
@@ -193,7 +209,7 @@ def optimise(
     forward: Forward,
     steps: int,
     progress: Callable[[int], None],
-) -> None:
+) -> Tensor:
     """Let pictures climb an objective.
 
     Args:
@@ -202,13 +218,19 @@ def optimise(
         forward: How the network is run on them, with transforms drawn anew at every step.
         steps: How many are taken.
         progress: Is called with the number of the step.
+
+    Returns:
+        The objective before each step, (steps, U).
     """
+    reached = []
     for step in range(steps):
         with torch.enable_grad():
-            total = objective.value(forward(pictures.images(), objective.layers)).sum()
-            [gradient] = torch.autograd.grad(total, [pictures.parameter])
+            values = objective.value(forward(pictures.images(), objective.layers))
+            [gradient] = torch.autograd.grad(values.sum(), [pictures.parameter])
         pictures.step(gradient)
+        reached.append(values.detach())
         progress(step + 1)
+    return torch.stack(reached)
 
 
 def maximise(
@@ -325,11 +347,8 @@ def _reached(
 ) -> tuple[Tensor, Tensor]:
     """The units' values and activations, from the values of the layer that was optimised."""
     objective = units(target, channels)
-    value = objective.value({target: values})
-    node = network.nodes[network.activation(layer)]
-    if node.name == target or node.inputs != (target,):
-        return value, value
-    return value, objective.value({target: node.forward(values)})
+    activations = after_activation(network, layer, values)
+    return objective.value({target: values}), objective.value({target: activations})
 
 
 def _cut(canvas: Canvas, frame: Frame, size: tuple[int, int] | None) -> Canvas:

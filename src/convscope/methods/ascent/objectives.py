@@ -16,7 +16,15 @@ from torch import Tensor
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 
-__all__ = ["Objective", "before_activation", "diversity", "small", "units"]
+__all__ = [
+    "Objective",
+    "Values",
+    "after_activation",
+    "before_activation",
+    "diversity",
+    "small",
+    "units",
+]
 
 Values = Mapping[str, Tensor]
 """Layer -> (U, C, h, w) or (U, C); the pictures themselves under `INPUT`."""
@@ -130,3 +138,20 @@ def before_activation(network: Graph, layer: str) -> str:
     node = network.nodes[name]
     nonlinear = node.op.activation or node.op.probabilities or node.op.log_probabilities
     return node.inputs[0] if nonlinear and node.inputs[0] != INPUT else name
+
+
+def after_activation(network: Graph, layer: str, values: Tensor) -> Tensor:
+    """Bring the values of a layer's `before_activation` to the layer's activations.
+
+    Args:
+        network: The network.
+        layer: The layer that was asked for.
+        values: Of the layer before its rectifier.
+
+    Shape:
+        values: (U, C, h, w) or (U, C), and so is the result.
+    """
+    target, node = before_activation(network, layer), network.nodes[network.activation(layer)]
+    if node.name == target or node.inputs != (target,):
+        return values
+    return node.forward(values)
