@@ -67,7 +67,7 @@ class BoxedImages(Brief):
     """The objects of a set of images.
 
     Attributes:
-        boxes: By the image's index; images without a box are left out.
+        boxes: By the image's index; images of a file without a box are left out.
         classes: The names that labels count through.
         notes: What was left out, counted, a line each.
     """
@@ -104,23 +104,30 @@ def boxed_images(images: ImageSet, boxes: str | Path | None = None) -> BoxedImag
         (8, 'dog')
     """
     if isinstance(images, SceneImages) and boxes is None:
-        return _of_scenes(images)
+        return BoxedImages(_SceneBoxes(images), images.recipe.classes)
     rows, where = _read(images, boxes)
     return _by_index(images, rows, where)
 
 
-def _of_scenes(images: SceneImages) -> BoxedImages:
-    """The boxes of rendered objects, as far as they are seen."""
-    found = {}
-    for index in range(len(images)):
-        known = tuple(
-            MarkedBox(each.label, tuple(map(float, each.box.as_tuple())))  # type: ignore[arg-type]
-            for each in images.scene(index).objects
-            if not each.box.empty
-        )
-        if known:
-            found[index] = known
-    return BoxedImages(found, images.recipe.classes)
+@dataclass(frozen=True)
+class _SceneBoxes(Mapping[int, tuple[MarkedBox, ...]]):
+    """The boxes of rendered objects, as far as they are seen, each scene when it is asked for."""
+
+    images: SceneImages
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(len(self)))
+
+    def __getitem__(self, index: int) -> tuple[MarkedBox, ...]:
+        found = []
+        for each in self.images.scene(index).objects:
+            top, left, bottom, right = map(float, each.box.as_tuple())
+            if not each.box.empty:
+                found.append(MarkedBox(each.label, (top, left, bottom, right)))
+        return tuple(found)
 
 
 # ---- files
