@@ -126,7 +126,7 @@ def test_the_threshold_is_the_tuning_images_not_that_of_those_judged() -> None:
 
 def test_the_verdict_names_the_whole_image_where_that_is_better_than_the_centred_box() -> None:
     """Objects of nearly all of the image: neither a map nor the centred box of others does it."""
-    judged = seen(*[(0, [0, 0, 8, 7 + i % 2]) for i in range(6)])
+    judged = seen(*[(0, [0, 0, 8, 6 + i % 2]) for i in range(6)])
     for at, said in ((1, "no map localises better than the whole image"), (0, "and better than")):
         rows = scored(judged, {"m": at}, np.array([2.0, 2, 6, 6]), (8, 8))
         found = Localization("marked", "1", 6, 1, (4, 4), rows)
