@@ -22,6 +22,7 @@ __all__ = [
     "Contrast",
     "Estimate",
     "Rate",
+    "Share",
     "bootstrap",
     "contrast",
     "interval",
@@ -63,6 +64,41 @@ class Estimate(Record):
 
 
 @dataclass(frozen=True)
+class Share(Record):
+    """How often something happened.
+
+    Attributes:
+        hits: How often it happened.
+        count: The number of trials.
+        low: The lower end of the share's 95 % interval (Wilson's).
+        high: Its upper end.
+    """
+
+    also = ("share",)
+
+    hits: int
+    count: int
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, hits: Sequence[bool]) -> Share:
+        """Compute the share of hits.
+
+        Args:
+            hits: The outcome of each trial.
+        """
+        count, happened = len(hits), sum(map(bool, hits))
+        wilson = stats.binomtest(happened, count).proportion_ci(LEVEL, method="wilson")
+        return cls(happened, count, float(wilson.low), float(wilson.high))
+
+    @property
+    def share(self) -> float:
+        """Hits per trial, 0 to 1."""
+        return self.hits / self.count
+
+
+@dataclass(frozen=True)
 class Rate(Record):
     """How often something happened, and how often chance would have let it happen.
 
@@ -90,8 +126,8 @@ class Rate(Record):
             hits: The outcome of each trial.
             chances: Each trial's own probability of a hit by chance.
         """
-        count, happened = len(hits), sum(map(bool, hits))
-        wilson = stats.binomtest(happened, count).proportion_ci(LEVEL, method="wilson")
+        share = Share.of(hits)
+        count, happened = share.count, share.hits
         # so many hits or more are so few misses or fewer: summed from the small end, which keeps
         # the digits of a small p
         misses = stats.poisson_binom([1.0 - chance for chance in chances])
@@ -99,8 +135,8 @@ class Rate(Record):
             hits=happened,
             count=count,
             expected=float(sum(chances)) / count,
-            low=float(wilson.low),
-            high=float(wilson.high),
+            low=share.low,
+            high=share.high,
             p=float(misses.cdf(count - happened)),
         )
 

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from convscope.experiments.options import Device, Reading, Running
 from convscope.verbs_of_data import features
-from convscope.verbs_of_studies import atlas, compare, demo, paper, remove_units, sanity, train
+from convscope.verbs_of_studies import (
+    atlas,
+    compare,
+    demo,
+    localize,
+    paper,
+    remove_units,
+    sanity,
+    train,
+)
 
 if TYPE_CHECKING:
     from convscope.experiments.checking import CheckedUnit
@@ -43,6 +52,7 @@ __all__ = [
     "features",
     "invert",
     "layers",
+    "localize",
     "occlude",
     "paper",
     "remove_units",

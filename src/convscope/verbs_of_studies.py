@@ -13,6 +13,7 @@ from convscope.experiments.options import Device, Running
 if TYPE_CHECKING:
     from convscope.atlas.store import Atlas
     from convscope.experiments.comparison.result import Comparison
+    from convscope.experiments.localization.result import Localization
     from convscope.experiments.paper.reproduction import Reproduction
     from convscope.experiments.removal.result import Removal
     from convscope.experiments.sanity.result import Sanity
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from convscope.training.loop import TrainingResult
     from convscope.training.recipe import Recipe
 
-__all__ = ["atlas", "compare", "demo", "paper", "remove_units", "sanity", "train"]
+__all__ = ["atlas", "compare", "demo", "localize", "paper", "remove_units", "sanity", "train"]
 
 PathLike = str | os.PathLike[str]
 
@@ -154,6 +155,37 @@ def compare(
 
     found = as_function(CompareStudy)(model, other, data, **options)
     assert isinstance(found, Comparison)
+    return found
+
+
+def localize(model: str | Model | Session, data: str | ImageSet, **options: Any) -> Localization:
+    """Say where the objects are, by boxes of maps, as `convscope localize` does.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        data: images with marked boxes: DATA of the command line, or an opened set.
+        options: those of the verb (`method`, `boxes`, `of`, `count`, `tune`, `threshold`, `layer`),
+            and `out`, `resume`, `progress`, `device`, `batch_size`, `workers`, `seed`.
+
+    Returns:
+        How much the boxes of each map overlap the marked ones (`scores`), beside a centred box of
+        the mean size, which must be beaten, and the whole image.
+
+    Raises:
+        BadModel, BadData, BadOption: what was given cannot be opened, or does not fit.
+
+    Source:
+        Zeiler & Fergus 2014, §4.2; Zhou et al. 2016, §3.2.
+
+    Example:
+        >>> found = convscope.localize("run:runs/demo/zfnet", "scenes:val", count=50)
+        >>> found.best.kind, found.best.iou.mean, found.verdict()
+    """
+    from convscope.experiments.localization.result import Localization
+    from convscope.experiments.localization.study import LocalizeStudy
+
+    found = as_function(LocalizeStudy)(model, data, **options)
+    assert isinstance(found, Localization)
     return found
 
 

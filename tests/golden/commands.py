@@ -142,6 +142,13 @@ COMMANDS = (
         needs=("run", "other"),
         changed=("--least 0.7", "least"),
     ),
+    Command(
+        "localize",
+        "localize run:run scenes:val:24 --method grad-cam --count 1 --tune 1 --out found "
+        "--workers 1",
+        changed=("--count 2", "count"),
+        packed=True,
+    ),
     Command("occlude", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.npz"),
     Command("occlude-figure", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.png"),
     Command(

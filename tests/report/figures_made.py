@@ -34,6 +34,9 @@ from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.features.image_map import ImageMap
 from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform, TransformRange
+from convscope.experiments.localization import localizing
+from convscope.experiments.localization.maps import THRESHOLDS, MapMethod
+from convscope.experiments.localization.result import Localization
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.removal.effects import ClassMeans, Null
@@ -79,6 +82,7 @@ from convscope.report.grouping_figure import grouping_figure
 from convscope.report.image_map_figure import image_map_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.inversion_figure import inversion_figure
+from convscope.report.localization_figure import localization_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.optimised_figure import optimised_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
@@ -433,6 +437,23 @@ def trusted(layers: int, *, pointing: bool = True) -> Figure:
     return sanity_figure(sanity, title=TITLE, subtitle=RUN)
 
 
+def localized(images: int, methods: Sequence[str]) -> Figure:
+    """Upright images, with a box of no pixel among those found."""
+    truth, size = np.array([[5.0, 4, 30, 12], [0, 0, 4, 20]]), (40, 20)
+    row = {"truth": truth, "beyond": np.array(0), "target": np.array(2)}
+    for i, method in enumerate(methods):
+        boxes = np.array([[2.0 * i, i, 20 + i, 10 + i]] * len(THRESHOLDS))
+        row |= {f"boxes {method}": boxes * (i > 0), f"map {method}": pixels(*size)}
+    seen = localizing.Seen((FILE,) * images, tuple(range(images)), (row,) * images, (), 0)
+    chosen = dict.fromkeys(methods, 9)
+    found = Localization(
+        "predicted", LAYER, images, 3, (12.3, 8.9),
+        localizing.scored(seen, chosen, np.array([10.0, 5, 30, 15]), size),
+        examples=localizing.examples(seen, chosen, lambda _: pixels(*size, 3)),
+    )  # fmt: skip
+    return localization_figure(found, classes=classes_named(3), subtitle=TITLE)
+
+
 def two_compared(layers: int, maps: int) -> Figure:
     """Every kind of map in each layer, and one layer that is silent as a whole."""
     names = [f"{LAYER}_{i}" for i in range(layers)]
@@ -651,6 +672,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     sanity_figure: {
         "one layer": Case(lambda _: trusted(1, pointing=False), (FILE, LAYER, RUN)),
         "many": Case(lambda _: trusted(12), (f"{LAYER}/11", "spotlight", RUN, WORD)),
+    },
+    localization_figure: {
+        "one": Case(lambda _: localized(1, ["grad-cam"]), (FILE, CLASS, "grad-cam", RUN)),
+        "all maps": Case(lambda _: localized(4, list(MapMethod)), (FILE, CLASS, *MapMethod)),
     },
     comparison_figure: {
         "one": Case(lambda _: two_compared(1, 4), (f"{LAYER}_0_of_the_other", RUN, WORD, FILE)),

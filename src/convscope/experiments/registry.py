@@ -10,6 +10,7 @@ from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.evolution.study import EvolveStudy
 from convscope.experiments.invariance.study import InvarianceStudy
+from convscope.experiments.localization.study import LocalizeStudy
 from convscope.experiments.paper.study import PaperStudy
 from convscope.experiments.removal.study import RemoveUnitsStudy
 from convscope.experiments.sanity.study import SanityStudy
@@ -33,6 +34,7 @@ STUDIES: tuple[type[Study], ...] = (
     RemoveUnitsStudy,
     SanityStudy,
     CompareStudy,
+    LocalizeStudy,
     TransferStudy,
     ProbeStudy,
     PaperStudy,

@@ -32,7 +32,7 @@ from convscope.images.classes import parse_classes
 from convscope.images.image_set import ImageSet
 from convscope.images.subsets import SubsetImages, Targets, without_classes
 
-__all__ = ["LAYOUTS", "open_caltech", "open_index", "open_voc"]
+__all__ = ["LAYOUTS", "open_caltech", "open_index", "open_voc", "split_of", "voc_root"]
 
 Open = Callable[[Path, str], ImageSet | None]
 """The images of a folder or zip under a spec, or None where there is neither."""
@@ -75,8 +75,8 @@ def open_voc(spec: str, place: str, files: Open) -> ImageSet:
     Raises:
         BadData: The folder has another layout, the split is not there, or a line has another form.
     """
-    path, split = _split_of(place)
-    root = _voc_root(path, spec)
+    path, split = split_of(place)
+    root = voc_root(path, spec)
     split = split or "trainval"
     lists = sorted((root / "ImageSets" / "Main").glob(f"*_{split}.txt"))
     if split not in VOC_SPLITS or not lists:
@@ -97,7 +97,7 @@ def open_voc(spec: str, place: str, files: Open) -> ImageSet:
     return SubsetImages(spec, base, chosen, classes, [tuple(truth[name]) for name in names])
 
 
-def _voc_root(path: Path, spec: str) -> Path:
+def voc_root(path: Path, spec: str) -> Path:
     """Return the folder with JPEGImages: the path itself, or the only one below it that has it."""
     roots = [
         folder for folder in (path, *sorted(path.glob("VOC*"))) if (folder / "JPEGImages").is_dir()
@@ -135,7 +135,7 @@ def open_index(spec: str, place: str, files: Open) -> ImageSet:
     Raises:
         BadData: There is no index, a column or an image is missing, or the split has no image.
     """
-    path, split = _split_of(place)
+    path, split = split_of(place)
     base = files(path, spec)
     if base is None:
         raise BadData(f"{spec}: {path} is no folder or zip of images")
@@ -247,7 +247,7 @@ def _at(place_of: Mapping[str, int], name: str, spec: str) -> int:
     return place_of[name]
 
 
-def _split_of(place: str) -> tuple[Path, str]:
+def split_of(place: str) -> tuple[Path, str]:
     """Split PLACE[:split]; a colon in a path that exists counts as part of the path."""
     path = Path(place).expanduser()
     if path.exists() or ":" not in place:

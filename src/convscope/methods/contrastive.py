@@ -38,6 +38,7 @@ __all__ = [
     "contrastive_occlusion",
     "contrasts",
     "fitting_box",
+    "spread",
     "strong_neighbours",
 ]
 
@@ -115,10 +116,7 @@ class ContrastiveMap(Pictured):
         Shape:
             values: (R, C). The result: (h, w), float64, of `seen`.
         """
-        seen, (height, width) = self.seen, self.occluder.size
-        down = _cover(self.rows - seen.top, height, seen.height)
-        across = _cover(self.columns - seen.left, width, seen.width)
-        return down @ values.double() @ across.T
+        return spread(values, (self.rows, self.columns), self.occluder, self.seen)
 
     def light(self) -> Tensor:
         """How bright each pixel of what the unit sees is lit, 0 to 1: where it is the unit's own.
@@ -433,6 +431,26 @@ def _at(trace: Trace, unit: Unit, image: int = 0) -> Tensor:
     """(C,), all channels of a unit's position."""
     values = trace[unit.layer][image]
     return values if values.dim() == 1 else values[(slice(None), *(unit.position or (0, 0)))]
+
+
+def spread(values: Tensor, corners: tuple[Tensor, Tensor], occluder: Occluder, seen: Box) -> Tensor:
+    """Spread a map of an occluder's positions: a pixel has the mean over the boxes that cover it.
+
+    A pixel that no box covers has the value of the box whose centre is nearest.
+
+    Args:
+        values: A number for each position.
+        corners: The boxes' tops and lefts, in image pixels.
+        occluder: The box.
+        seen: The part of the image that the result is of.
+
+    Shape:
+        values: (R, C). corners: (R,) and (C,). The result: (h, w), float64, of `seen`.
+    """
+    (rows, columns), (height, width) = corners, occluder.size
+    down = _cover(rows - seen.top, height, seen.height)
+    across = _cover(columns - seen.left, width, seen.width)
+    return down @ values.double() @ across.T
 
 
 def _cover(starts: Tensor, size: int, extent: int) -> Tensor:

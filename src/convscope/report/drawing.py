@@ -18,6 +18,7 @@ from convscope.experiments.diagnosis.study import Examination
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.curves import Invariance
+from convscope.experiments.localization.result import Localization
 from convscope.experiments.paper.reproduction import Reproduction
 from convscope.experiments.removal.result import Removal
 from convscope.experiments.sanity.result import Sanity
@@ -38,6 +39,7 @@ from convscope.report.ensemble_figure import ensemble_figure
 from convscope.report.evolution_figure import evolution_figure
 from convscope.report.evolution_page import write_evolution_page
 from convscope.report.invariance_figure import invariance_figure
+from convscope.report.localization_figure import localization_figure
 from convscope.report.page import write_page
 from convscope.report.paper_page import write_paper_page
 from convscope.report.probe_figure import depth_figure, probe_figure
@@ -110,6 +112,11 @@ def _comparison(comparison: Comparison, outcome: Outcome) -> Figures:
     return {"comparison": comparison_figure(comparison, subtitle=outcome.subtitle)}
 
 
+def _localization(found: Localization, outcome: Outcome) -> Figures:
+    figure = localization_figure(found, classes=outcome.classes, subtitle=outcome.subtitle)
+    return {"localization": figure}
+
+
 def _ensemble(ensemble: Ensemble, outcome: Outcome) -> Figures:
     return {"ensemble": ensemble_figure(ensemble)}
 
@@ -163,6 +170,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Comparison: _comparison,
     Correspondence: _correspondence,
     Ensemble: _ensemble,
+    Localization: _localization,
     Removal: _removal,
     Sanity: _sanity,
     Sensitivity: _sensitivity,

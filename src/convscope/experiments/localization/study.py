@@ -1,0 +1,226 @@
+"""`convscope localize`: where the objects are, as the pictures of a network tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convscope.errors import BadOption
+from convscope.experiments.localization.subjects import Asked
+from convscope.experiments.options import DataArgument, ModelArgument, Reading
+from convscope.experiments.study import Context, Outcome, Study
+from convscope.text import split_names
+
+if TYPE_CHECKING:
+    from convscope.experiments.localization.localizing import Looking, Seen
+    from convscope.experiments.localization.maps import MapMethod
+    from convscope.experiments.localization.result import Localization
+    from convscope.experiments.localization.subjects import Subject
+    from convscope.experiments.session import Session
+    from convscope.images.image_set import ImageSet
+    from convscope.store.results import ResultStore
+
+__all__ = ["LocalizeStudy"]
+
+EXAMPLES = 4  # images that the figure shows
+METHODS = "occlusion,spotlight,contrastive,grad-cam"
+
+
+@dataclass(frozen=True)
+class LocalizeStudy(Study):
+    """Say where the objects are: boxes from maps of what a class rests on, against marked boxes.
+
+    A map is cut at a share of its largest value, and its largest connected part gives the box. The
+    share is chosen on other images than those that are judged. A box is right where it shares half
+    of what it and the marked one cover together (IoU .5). Beside the maps stand a box in the
+    middle, as large as objects are on average, which must be beaten, and the whole image.
+
+    Examples:
+
+        convscope localize run:runs/demo/zfnet scenes:val --out found
+        convscope localize torchvision:alexnet photos --boxes boxes.csv --out found
+    """
+
+    verb = "localize"
+    out_help = "A new folder: result.json and localization.png."
+
+    model: ModelArgument
+    data: DataArgument
+    reading: Reading = field(default_factory=Reading)
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="Maps: occlusion, spotlight, contrastive (of the unit that speaks most for the "
+            "class), grad-cam, gradient.",
+        ),
+    ] = METHODS
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the objects are: .csv, .json, Tiny-ImageNet's .txt, or a folder of VOC's "
+            ".xml. Default: the file beside the images; scenes know theirs.",
+        ),
+    ] = None
+    of: Annotated[
+        Asked,
+        typer.Option(help="The class whose maps are made: the marked one, or the predicted one."),
+    ] = Asked.MARKED
+    count: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images that are judged, drawn at random.")
+    ] = 100
+    tune: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Other images, that thresholds are chosen on."),
+    ] = 40
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0.05, max=0.95, metavar="SHARE",
+            help="Cut all maps at this share of their largest value, to the nearest .05. Default: "
+            "as the other images say.",
+        ),
+    ] = None  # fmt: skip
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The layer of the spotlight, the contrastive map and grad-cam. Default: the last "
+            "convolution.",
+        ),
+    ] = None
+
+    def check(self) -> None:
+        self.methods()
+
+    def methods(self) -> tuple[MapMethod, ...]:
+        """The methods that are asked for.
+
+        Raises:
+            BadOption: One is unknown.
+        """
+        from convscope.experiments.localization.maps import MapMethod
+
+        names = split_names(self.method, "--method")
+        unknown = [name for name in names if name not in list(MapMethod)]
+        if unknown:
+            raise BadOption(f"--method {unknown[0]}: it is {', '.join(MapMethod)}")
+        return tuple(MapMethod(name) for name in names)
+
+    def run(self, context: Context) -> Outcome:
+        from convscope.experiments.localization.localizing import Looking
+        from convscope.experiments.localization.subjects import dealt, network_labels, subjects
+        from convscope.images.marked_boxes import boxed_images
+
+        session = context.session(self.model, self.reading)
+        images, network = session.images(self.data), session.network
+        boxed = boxed_images(images, self.boxes)
+        for note in boxed.notes:
+            context.warn(note)
+        labels = network_labels(boxed, network, session.model.classes)
+        there = subjects(
+            images, boxed, labels, self.of, most=self.count + self.tune, seed=session.seed
+        )
+        judged, tuning = dealt(there, self.count, self.tune)
+        preprocess = session.model.preprocess
+        layer = _layer(session, self.layer)
+        looking = Looking(network, preprocess, layer, self.methods(), preprocess.blank())
+        context.facts({
+            **session.facts(),
+            "images": f"{images.spec}: {len(judged)} judged, {len(tuning)} to choose on",
+            "maps": f"{', '.join(self.methods())}; layer {layer}",
+        })  # fmt: skip
+        more = {"truth": _fingerprint(there), "layer": layer}
+        with context.results(self, session, images, more=more) as results:
+            first, second = _looked_at(looking, images, (judged, tuning), results, context)
+
+        def shown(index: int) -> Any:
+            return preprocess.shown(images.picture_as(index, preprocess.form))
+
+        found = self._found(looking, first, second, shown)
+        subtitle = f"{found.images} images of {images.spec}"
+        return Outcome.on(session, found, subtitle, images=images.spec)
+
+    def settings(self) -> dict[str, Any]:
+        """The file of the boxes is left out: what it says is kept as their fingerprint."""
+        return {name: value for name, value in super().settings().items() if name != "boxes"}
+
+    def _found(
+        self, looking: Looking, judged: Seen, tuning: Seen, shown: Callable[[int], Any]
+    ) -> Localization:
+        from convscope.experiments.localization.localizing import (
+            chosen_threshold,
+            examples,
+            mean_box,
+            scored,
+        )
+        from convscope.experiments.localization.result import Localization
+
+        size = looking.preprocess.size
+        thresholds = {
+            str(method): chosen_threshold(tuning, method, self.threshold)
+            for method in looking.methods
+        }
+        centred = mean_box(tuning, size)
+        top, left, bottom, right = centred.tolist()
+        return Localization(
+            str(self.of), looking.layer, len(judged.rows), len(tuning.rows),
+            (bottom - top, right - left), scored(judged, thresholds, centred, size),
+            judged.beyond + tuning.beyond, judged.unseen + tuning.unseen,
+            judged.unread + tuning.unread, examples(judged, thresholds, shown),
+        )  # fmt: skip
+
+
+def _looked_at(
+    looking: Looking,
+    images: ImageSet,
+    parts: Sequence[Sequence[Subject]],
+    results: ResultStore,
+    context: Context,
+) -> list[Seen]:
+    """What the images of each part gave; of the first few of the first part their maps, too."""
+    from convscope.experiments.localization.localizing import Seen
+    from convscope.scan.items import for_each
+
+    every = [subject for part in parts for subject in part]
+    found = for_each(
+        [f"image {subject.index}" for subject in every],
+        lambda i: looking.at(images, every[i], maps=i < EXAMPLES),
+        results, results.arrays, context.execution,
+    )  # fmt: skip
+    first = len(parts[0])
+    return [
+        Seen.of(images, part, rows)
+        for part, rows in zip(parts, (found[:first], found[first:]), strict=True)
+    ]
+
+
+def _layer(session: Session, asked: str | None) -> str:
+    """The layer of the maps; a convolution stands for its activation.
+
+    Raises:
+        BadOption: It has no feature maps.
+        NoSuchLayer: There is none of that name.
+    """
+    network = session.network
+    convolutions = network.conv_layers()
+    if asked is None and not convolutions:
+        raise BadOption("the network has no convolution: name a layer of feature maps, --layer")
+    name = network.layer(convolutions[-1] if asked is None else asked).name
+    name = network.activation(name) if network.nodes[name].op.weighs else name
+    if len(network.layer(name).shape) != 3:
+        size = network.layer(name).size
+        raise BadOption(f"layer {name} is {size}, no maps: name a layer of feature maps")
+    return name
+
+
+def _fingerprint(there: Sequence[Subject]) -> str:
+    """What the marked boxes of the images are, in a word."""
+    from convscope.store.fingerprint import text_fingerprint
+
+    return text_fingerprint(repr(there))[:16]
