@@ -168,6 +168,12 @@ def test_an_occluder_that_is_dragged_moves_the_bars_and_the_unit(tab: Any) -> No
     page.wait_for_selector(".bar-live .track.moved")
     assert bars(page) != before
     assert re.search(r"box=0%2C0%2C\d+%2C\d+", page.url)
+    page.keyboard.press("x")  # the unit goes while the box stays
+    page.wait_for_selector("#answer-note:has-text('Without one unit')")
+    page.wait_for_selector(".meter-live .numeric:has-text('0 of ')")
+    assert page.locator("#occlude").is_checked()
+    page.keyboard.press("x")
+    page.wait_for_selector("#without", state="hidden")
     page.uncheck("#occlude")
     page.wait_for_selector("#answer-note:empty", state="attached")
     assert bars(page) == before

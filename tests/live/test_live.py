@@ -49,12 +49,17 @@ class Net(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def module() -> Net:
     torch.manual_seed(4)
     module = Net().eval()
     module.norm.running_mean.uniform_(-0.2, 0.2)
     module.last.weight.data *= 8
-    return open_network(module.double(), (3, SIDE, SIDE))
+    return module.double()
+
+
+@pytest.fixture(scope="module")
+def network(module: Net) -> Network:
+    return open_network(module, (3, SIDE, SIDE))
 
 
 @pytest.fixture
@@ -438,6 +443,88 @@ def test_units_of_several_layers_go_together_and_only_what_is_above_is_run(
     shares = known["last"].softmax(1)[0]
     for bar in found.answer.bars:
         assert bar.value == pytest.approx(float(shares[bar.index]))
+
+
+def by_hand(module: Net, image: Tensor, put: dict[str, dict[int, float]]) -> dict[str, Tensor]:
+    """The forward pass of the network above, written out, with numbers in some maps' places."""
+    found: dict[str, Tensor] = {}
+
+    def kept(name: str, value: Tensor) -> Tensor:
+        for channel, number in put.get(name, {}).items():
+            value[:, channel] = number
+        found[name] = value.clone()
+        return value
+
+    f = nn.functional
+    norm = module.norm
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    low = kept(
+        "low",
+        f.conv2d(image.reshape(1, 3, SIDE, SIDE), module.low.weight, module.low.bias, padding=1),
+    )
+    shifted = (low - norm.running_mean[:, None, None]) * scale[:, None, None]
+    normed = kept("norm", shifted + norm.bias[:, None, None])
+    below = f.max_pool2d(normed.clamp(min=0), 2)
+    high = kept("high", f.conv2d(below, module.high.weight, module.high.bias, padding=1))
+    above = (high + below).clamp(min=0)
+    kept("last", above.flatten(1) @ module.last.weight.T + module.last.bias)
+    return found
+
+
+REMOVED = [
+    {"low": {0: 0.0}}, {"norm": {1: 0.0, 3: 0.0}, "high": {4: 0.0}}, {"high": {2: 0.0}},
+    {"last": {1: 0.0}, "low": {5: 0.0}},
+]  # fmt: skip
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("put", REMOVED)
+@pytest.mark.parametrize("box", [(4, 6, 12, 14), (-3, -3, 5, 5), (0, 0, 24, 24), (30, 30, 40, 40)])
+def test_a_box_is_covered_while_units_are_removed(live, key, network, module, image, put, box):
+    without = [f"{layer}/{channel}" for layer, maps in put.items() for channel in maps]
+    found = live.occlude(key, box, units=["high/2", "low/1@3,4"], without=without)
+    expected = by_hand(module, covered(image, [Box(*box)], grey()), put)
+    whole = by_hand(module, image, {})
+    shares, before = (values["last"].softmax(1)[0] for values in (expected, whole))
+    for bar in found.answer.bars:
+        assert bar.value == pytest.approx(float(shares[bar.index]), abs=1e-9)
+        assert bar.base == pytest.approx(float(before[bar.index]), abs=1e-9)
+    high, low = found.units
+    assert torch.allclose(high.numbers, expected["high"][0, 2])
+    assert high.base_sum == pytest.approx(float(whole["high"][0, 2].sum()))
+    assert low.value == pytest.approx(float(expected["low"][0, 1, 3, 4]))
+    alone = live.remove(key, without).answer
+    if found.share == 0:
+        assert [bar.value for bar in alone.bars] == [bar.value for bar in found.answer.bars]
+    plain = live.occlude(key, box).answer  # the next question has all units again
+    scores = by_hand(module, covered(image, [Box(*box)], grey()), {})["last"].softmax(1)[0]
+    assert plain.bars[0].value == pytest.approx(float(scores[plain.bars[0].index]), abs=1e-9)
+
+
+def test_a_box_with_means_in_the_place_of_units(network, module, image):
+    live = LiveNetwork(network, Preprocess((3, SIDE, SIDE)), NAMES, images=Pictures())
+    key = live.add_from_data("1.png")
+    box = (4, 6, 12, 14)
+    found = live.occlude(key, box, without=["high/2", "low/0"], to="mean")
+    images = [Preprocess((3, SIDE, SIDE)).tensor(picture(seed)).double() for seed in (0, 1)]
+    with torch.no_grad():
+        maps = [by_hand(module, one, {}) for one in images]
+        put = {
+            layer: {channel: float(sum(one[layer][0, channel].mean() for one in maps)) / 2}
+            for layer, channel in (("high", 2), ("low", 0))
+        }
+        scores = by_hand(module, covered(images[1], [Box(*box)], grey()), put)["last"].softmax(1)
+    for bar in found.answer.bars:
+        assert bar.value == pytest.approx(float(scores[0, bar.index]), abs=1e-9)
+
+
+def test_what_is_kept_of_removed_units_is_counted(live, key):
+    live.occlude(key, (4, 6, 12, 14))
+    before = live._engine.kept.held
+    live.occlude(key, (4, 6, 12, 14), without=["low/1"])
+    assert live._engine.kept.held > before
+    with pytest.raises(NoSuchLayer):
+        live.occlude(key, (4, 6, 12, 14), without=["nowhere/1"])
 
 
 class Pictures(ImageSet):

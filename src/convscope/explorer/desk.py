@@ -271,7 +271,8 @@ class Desk:
     def _occlude(self, asked: dict[str, Any], cancel: Cancel) -> Iterator[Reply]:
         found = self.live.occlude(
             self._key(asked), tuple(asked["box"]), fill=asked.get("fill", "grey"),
-            units=tuple(asked.get("units", ())), target=asked.get("target"), cancel=cancel,
+            units=tuple(asked.get("units", ())), target=asked.get("target"),
+            without=tuple(asked.get("without", ())), to=asked.get("to", "zero"), cancel=cancel,
         )  # fmt: skip
         sizes = {"maps": [list(each.map.shape) for each in found.units]}
         yield {**found.to_dict(), **sizes}, [_bytes(each.map) for each in found.units]

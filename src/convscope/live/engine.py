@@ -20,7 +20,7 @@ from convscope.live.kept_images import Activations, KeptImage, KeptImages
 from convscope.live.turns import Turns
 from convscope.methods.sweep import refuse_not_finite
 from convscope.methods.targets import ClassAt, TargetLike, Watched, as_target, choices, watched
-from convscope.network.local.plan import Plan
+from convscope.network.local.plan import Plan, Put
 from convscope.network.network import Network
 
 __all__ = ["Engine", "LiveSettings"]
@@ -105,18 +105,20 @@ class Engine:
         outputs: Sequence[str],
         sums: Mapping[str, Sequence[int]] | None = None,
         points: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+        put: Put | None = None,
     ) -> Plan:
         """How to run on windows towards some layers; worked out once, as long as it is used."""
         outputs = tuple(dict.fromkeys(outputs))
-        if outputs == self.plan.outputs and not sums and not points:
+        if outputs == self.plan.outputs and not sums and not points and not put:
             return self.plan
         key = (
             outputs,
             tuple((name, tuple(channels)) for name, channels in (sums or {}).items()),
             tuple((name, tuple(positions)) for name, positions in (points or {}).items()),
+            tuple((name, tuple(channels.items())) for name, channels in (put or {}).items()),
         )
         if key not in self._plans:
-            self._plans[key] = self.plan.towards(outputs, sums, points)
+            self._plans[key] = self.plan.towards(outputs, sums, points, put)
             while len(self._plans) > PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)

@@ -7,7 +7,7 @@ those of the images that were asked about last are kept, within a bound, and mad
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
@@ -20,10 +20,11 @@ from torch import Tensor
 
 from convscope.errors import BadInput
 from convscope.network.local.patches import Base
+from convscope.network.local.plan import Put
 from convscope.network.network import Network
 from convscope.network.trace import Trace
 
-__all__ = ["Activations", "KeptImage", "KeptImages"]
+__all__ = ["Activations", "KeptImage", "KeptImages", "Standing"]
 
 T = TypeVar("T")
 
@@ -52,21 +53,45 @@ class KeptImage:
     picture: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """How a network stands, with all of its units or without some: its activations of an image.
+
+    Attributes:
+        put: What stands in the place of units, by layer and channel.
+        values: A layer's values, or the image under "input", by name.
+        changed: The layers that are otherwise than with all units.
+        base: The activations as windows are put into them.
+    """
+
+    put: Put
+    values: Callable[[str], Tensor]
+    changed: Mapping[str, Tensor]
+    base: Base
+
+
 @dataclass(eq=False)
 class Activations:
     """What the network made of one image, and what was derived from it for later questions.
 
     Attributes:
         trace: The forward pass.
+        without: How the network stood without the units that were removed last, if any were.
     """
 
     trace: Trace
+    without: Standing | None = None
     _known: dict[Hashable, object] = field(default_factory=dict)
 
     @cached_property
     def base(self) -> Base:
         """The activations as windows are put into them; nothing is run again."""
         return Base(self.trace.__getitem__)
+
+    @property
+    def whole(self) -> Standing:
+        """The network with all of its units."""
+        return Standing({}, self.trace.__getitem__, {}, self.base)
 
     def known(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` works out of this image, once."""
@@ -77,7 +102,10 @@ class Activations:
     @property
     def bytes(self) -> int:
         """The memory that they hold."""
-        held = (t.untyped_storage() for t in (*self.trace.tensors(), *self.base.tensors()))
+        tensors = [*self.trace.tensors(), *self.base.tensors()]
+        if self.without is not None:
+            tensors += [*self.without.changed.values(), *self.without.base.tensors()]
+        held = (tensor.untyped_storage() for tensor in tensors)
         return sum({one.data_ptr(): one.nbytes() for one in held}.values())
 
 

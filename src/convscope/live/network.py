@@ -30,7 +30,7 @@ from convscope.live.coarse_to_fine import FigureSix
 from convscope.live.engine import Engine, LiveSettings
 from convscope.live.kept_images import Activations, KeptImage
 from convscope.live.looking import LayerLook, Look, layer_look, look, shown_layers
-from convscope.live.occluding import Occluded, box_at, occlude_box
+from convscope.live.occluding import Cover, Occluded, box_at, occlude_box
 from convscope.live.projecting import (
     Contrast,
     Projected,
@@ -39,7 +39,7 @@ from convscope.live.projecting import (
     project_unit,
     question_of,
 )
-from convscope.live.removing import Without, map_means, remove
+from convscope.live.removing import Without, map_means, remove, standing_without
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion import activation_of, strongest_map
 from convscope.methods.rules import DECONVNET, GRADIENT, RULES, Rules, rules_named
@@ -161,7 +161,8 @@ class LiveNetwork:
             if engine.reader.note is None:
                 watched = engine.watched(image, activations, None)
                 for _ in range(2):  # filters are packed when a size comes again
-                    occlude_box(engine, image, activations, box, 0.0, (), watched)
+                    cover = Cover(box, 0.0, (), watched)
+                    occlude_box(engine, image, activations, cover, activations.whole)
             engine.kept.forget(image.key)
 
     # -- images
@@ -351,6 +352,8 @@ class LiveNetwork:
         fill: Fill = "grey",
         units: Sequence[UnitLike] = (),
         target: TargetLike | str | None = None,
+        without: Sequence[UnitLike] = (),
+        to: str = "zero",
         cancel: Cancel | None = None,
     ) -> Occluded:
         """Cover one box: what the network says now, and what becomes of some maps, exactly.
@@ -361,21 +364,28 @@ class LiveNetwork:
             fill: A colour as the command line has it, or numbers in preprocessed units.
             units: Whose maps are watched.
             target: A class that is shown whatever its rank, or a function of the answer.
+            without, to: Units that are removed meanwhile, as of `remove`; what is compared with is
+                the network with all of its units, of the image as it is.
             cancel: Ends the question.
 
         Raises:
             NoSuchLayer, NoSuchUnit, BadOption: There is none of that name.
+            BadInput: The answer does not depend on what is removed.
             NonFinite: The covered image makes NaN or infinity.
         """
         engine = self._engine
         wanted = [self.network.unit(unit) for unit in units]
+        removed = [self.network.unit(unit) for unit in without]
+        put = self._put(removed, to, cancel)
         with engine.asking(key, cancel) as (image, activations):
+            standing = standing_without(engine, activations, removed, put)
             watched = (
                 (None, None)
                 if target is None and engine.reader.quantity != "nothing"
                 else engine.watched(image, activations, target)
             )
-            return occlude_box(engine, image, activations, Box(*_sides(box)), fill, wanted, watched)
+            cover = Cover(Box(*_sides(box)), fill, wanted, watched)
+            return occlude_box(engine, image, activations, cover, standing)
 
     @staticmethod
     def box_at(centre: tuple[float, float], size: tuple[int, int] | int) -> Box:

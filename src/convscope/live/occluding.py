@@ -17,7 +17,7 @@ from torch import Tensor
 from convscope.geometry.box import Box
 from convscope.live.answers import Answer, finite
 from convscope.live.engine import Engine
-from convscope.live.kept_images import Activations, KeptImage
+from convscope.live.kept_images import Activations, KeptImage, Standing
 from convscope.live.looking import map_scale, tile_pixels
 from convscope.methods.numbers import widened
 from convscope.methods.targets import Watched
@@ -25,7 +25,7 @@ from convscope.network.local.grouping import BoxGrid
 from convscope.network.local.incremental import IncrementalSweep
 from convscope.network.unit import Unit
 
-__all__ = ["Occluded", "WatchedMap", "WatchedTarget", "box_at", "occlude_box"]
+__all__ = ["Cover", "Occluded", "WatchedMap", "WatchedTarget", "box_at", "occlude_box"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class WatchedTarget:
 
 @dataclass(frozen=True, eq=False)
 class Occluded:
-    """What the network makes of the image with one box covered.
+    """What the network makes of the image with one box covered, maybe without some units.
 
     Attributes:
         box: As far as it lies in the image.
@@ -129,14 +129,25 @@ def box_at(centre: tuple[float, float], size: tuple[int, int] | int) -> Box:
     return Box(top, left, top + height, left + width)
 
 
+@dataclass(frozen=True, eq=False)
+class Cover:
+    """What is covered, and what is looked at.
+
+    Attributes:
+        box: The box; it may cross the image's edge.
+        fill: What it shows.
+        units: Whose maps are wanted.
+        watched: What `Engine.watched` found of the target.
+    """
+
+    box: Box
+    fill: str | float | Tensor
+    units: Sequence[Unit]
+    watched: tuple[Watched | None, int | None]
+
+
 def occlude_box(
-    engine: Engine,
-    image: KeptImage,
-    activations: Activations,
-    box: Box,
-    fill: str | float | Tensor,
-    units: Sequence[Unit],
-    watched: tuple[Watched | None, int | None],
+    engine: Engine, image: KeptImage, activations: Activations, cover: Cover, standing: Standing
 ) -> Occluded:
     """Cover one box and read the answer, and the maps of some units.
 
@@ -144,28 +155,26 @@ def occlude_box(
         engine: The network and its surroundings.
         image: The image.
         activations: What the network made of it.
-        box: The box; it may cross the image's edge.
-        fill: What it shows.
-        units: Whose maps are wanted.
-        watched: What `Engine.watched` found of the target.
+        cover: What is covered, and what is looked at.
+        standing: With all units (`activations.whole`), or without some.
 
     Raises:
         NoSuchLayer, NoSuchUnit: There is no such unit.
         NonFinite: The covered image makes NaN or infinity.
     """
-    network, trace = engine.network, activations.trace
-    wanted = [trace.strongest(network.unit(unit), 0) for unit in units]
-    seen, index = watched
+    network, trace, fill = engine.network, activations.trace, cover.fill
+    wanted = [trace.strongest(network.unit(unit), 0) for unit in cover.units]
+    seen, index = cover.watched
     outputs = () if seen is None else seen.target.layers(network)
     layers = (network.output, *outputs, *(unit.layer for unit in wanted))
-    plan = engine.planned(layers)
-    inside = box.clip(*image.tensor.shape[-2:])
-    values: dict[str, Tensor] = {name: trace[name] for name in layers}
+    plan = engine.planned(layers, put=standing.put)
+    inside = cover.box.clip(*image.tensor.shape[-2:])
+    values: dict[str, Tensor] = {name: standing.values(name) for name in layers}
     share = 0.0
     if not inside.empty:
         boxes = BoxGrid(((inside.top, inside.bottom),), ((inside.left, inside.right),))
         sweep = IncrementalSweep.planned(plan, boxes)
-        found, _ = sweep.run(image.tensor, engine.fill(fill), base=activations.base)
+        found, _ = sweep.run(image.tensor, engine.fill(fill), base=standing.base)
         values = {name: value[0] for name, value in found.items()}
         share = sweep.work.executed / max(1, sweep.work.full)
     engine.check_finite(*(values[name] for name in layers))

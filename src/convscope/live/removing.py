@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,11 @@ from torch import Tensor
 from convscope.errors import BadImage, BadInput, BadOption
 from convscope.live.answers import Answer
 from convscope.live.engine import Engine
-from convscope.live.kept_images import Activations
+from convscope.live.kept_images import Activations, Standing
+from convscope.network.local.patches import Base
 from convscope.network.unit import Unit
 
-__all__ = ["Without", "map_means", "remove"]
+__all__ = ["Without", "map_means", "remove", "standing_without"]
 
 IMAGES = 64
 """Images of the data set whose mean is put in a map's place, spread evenly."""
@@ -65,26 +66,67 @@ def remove(
     Raises:
         BadInput: The answer depends on none of their layers.
     """
+    standing, ran = _standing(engine, activations, units, put)
+    before = activations.trace[engine.network.output]
+    answer = engine.reader.read(standing.values(engine.network.output), before)
+    return Without(tuple(units), to, answer, ran)
+
+
+@torch.no_grad()
+def standing_without(
+    engine: Engine, activations: Activations, units: Sequence[Unit], put: Mapping[Unit, float]
+) -> Standing:
+    """How the network stands without some units; kept until others are removed.
+
+    Args:
+        engine: The network and its surroundings.
+        activations: Of the image.
+        units: The maps; their positions are not looked at.
+        put: What stands in the place of each.
+
+    Raises:
+        BadInput: The answer depends on none of their layers.
+    """
+    if not units:
+        return activations.whole
+    known = activations.without
+    if known is None or known.put != _by_layer(units, put):
+        activations.without = known = _standing(engine, activations, units, put)[0]
+    return known
+
+
+def _standing(
+    engine: Engine, activations: Activations, units: Sequence[Unit], put: Mapping[Unit, float]
+) -> tuple[Standing, int]:
+    """The network without some units, and how many operations were run again."""
     network, trace = engine.network, activations.trace
+    by_layer = _by_layer(units, put)
     changed: dict[str, Tensor] = {}
     ran = 0
-    for node in network.below([network.output]):
+    for node in network.below([network.output, *by_layer]):
         value = trace[node.name]
         if any(name in changed for name in node.inputs):
             inputs = (changed.get(name, trace[name]) for name in node.inputs)
             value = changed[node.name] = node.forward(*inputs)
             ran += 1
-        mine = [unit for unit in units if unit.layer == node.name]
-        if mine:
-            value = value.clone()
-            for unit in mine:
-                value[:, unit.channel] = put[unit]
-            changed[node.name] = value
+        if node.name in by_layer:
+            changed[node.name] = value = value.clone()
+            for channel, number in by_layer[node.name].items():
+                value[:, channel] = number
     if units and network.output not in changed:
         raise BadInput(f"the network's answer does not depend on {units[0].layer}")
-    before = trace[network.output]
-    answer = engine.reader.read(changed.get(network.output, before), before)
-    return Without(tuple(units), to, answer, ran)
+
+    def values(name: str) -> Tensor:
+        return changed[name] if name in changed else trace[name]
+
+    return Standing(by_layer, values, changed, Base(values)), ran
+
+
+def _by_layer(units: Sequence[Unit], put: Mapping[Unit, float]) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for unit in units:
+        found.setdefault(unit.layer, {})[unit.channel] = put[unit]
+    return found
 
 
 def map_means(

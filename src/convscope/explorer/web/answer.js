@@ -59,7 +59,7 @@ export const nameOf = (index) => state.hello.classes?.[index] ?? String(index);
 
 // ---- with the occluder, without units -----------------------------------------------------------------
 
-/** Asks for what the page shows now: the box first, then what was removed, else the image as it is. */
+/** Asks for what the page shows now: with the box, without what was removed, or as it is. */
 export const refresh = newest(async () => {
   if (!state.look) return;
   const asked = { image: state.image, box: String(state.box) };
@@ -82,13 +82,12 @@ function asIs() {
 
 async function occlude() {
   const unit = state.projected?.unit ?? unitOf();
-  const question = { do: "occlude", image: image(), box: state.box, fill: state.fill, units: unit ? [unit] : [], target: state.target };
+  const question = { do: "occlude", image: image(), box: state.box, fill: state.fill, units: unit ? [unit] : [], target: state.target, without: removed(), to: state.to };
   const [found, maps] = await ask(question);
   if (!state.box || found.error) return;
   state.occluded = { ...found, pixels: maps };
   draw(found.answer);
-  const also = removed().length ? " The removed units are in again while the box is on." : "";
-  byId("answer-note").textContent = `${answered(found.answer)}${also}`;
+  byId("answer-note").textContent = `${lacking()}${answered(found.answer)}`;
   emit("occluded");
 }
 
@@ -98,9 +97,15 @@ async function remove() {
   state.withoutAnswer = found;
   state.occluded = null;
   draw(found.answer);
-  const count = removed().length;
-  byId("answer-note").textContent = `Without ${count === 1 ? "one unit" : `${count} units`}: ${answered(found.answer)}`;
+  byId("answer-note").textContent = `${lacking()}${answered(found.answer)}`;
   emit("occluded");
+}
+
+/** How many units are removed, in words. */
+function lacking() {
+  const count = removed().length;
+  if (!count) return "";
+  return `Without ${count === 1 ? "one unit" : `${count} units`}: `;
 }
 
 /** What the answer is now, against what it was. */
@@ -139,7 +144,7 @@ function choice() {
 export function toggle(unit) {
   const units = removed();
   const other = units.includes(unit) ? units.filter((one) => one !== unit) : [...units, unit];
-  go({ without: other.join("\n"), box: null }, { replace: true });
+  go({ without: other.join("\n") }, { replace: true });
 }
 
 export function begin() {

@@ -6,8 +6,8 @@ A step is one node and the pointwise nodes that alone read it: a convolution wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -32,6 +32,8 @@ class Step:
             a head that is `placed`, with place=, where they lie.
         grid: The (rows, columns) of the result.
         cost: Multiply-adds over the whole map.
+        put: What stands in the place of some channels of the result, by channel: units that are
+            removed.
 
     Shape:
         Patches: (P, C, h, w).
@@ -43,6 +45,7 @@ class Step:
     inputs: tuple[str, ...]
     run: Run
     windowed: bool = False
+    put: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,8 +62,17 @@ class Step:
     def full(self, *inputs: Tensor) -> Tensor:
         """On whole maps (P, C, H, W) or vectors (P, C)."""
         if self.head.op.on_window is None and not self.head.placed:  # there is no border
-            return self.run(*inputs)
-        return _then(self.posts, self.head.forward(*inputs))
+            return self.without(self.run(*inputs))
+        return self.without(_then(self.posts, self.head.forward(*inputs)))
+
+    def without(self, result: Tensor) -> Tensor:
+        """The result (P, C, ...) without the units that are removed."""
+        if not self.put:
+            return result
+        result = result.clone()  # a step may hand on what it was given
+        for channel, value in self.put.items():
+            result[:, channel] = value
+        return result
 
 
 def fused_steps(

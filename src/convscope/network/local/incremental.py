@@ -215,7 +215,7 @@ class IncrementalSweep:
                 result = step.run(*patches, place=group.place(step))
             else:
                 result = step.run(*patches)
-            group.windows[step.name] = result.permute(0, 2, 3, 1)
+            group.windows[step.name] = step.without(result).permute(0, 2, 3, 1)
         for step in self.plan.middle:
             pause()
             inputs = [self._whole(group, base, name) for name in step.inputs]
@@ -297,7 +297,8 @@ class IncrementalSweep:
 
     def _run_tail(self, step: Step, values: dict[str, Tensor], base: Base) -> Tensor:
         if step.name in self.plan.from_grid:
-            return self._dense_on_windows(step, values[self.plan.from_grid[step.name]], base)
+            found = self._dense_on_windows(step, values[self.plan.from_grid[step.name]], base)
+            return step.without(found.flatten(0, 1)).unflatten(0, self.boxes.shape)
         inputs = (values[name].flatten(0, 1) for name in step.inputs)
         return step.full(*inputs).unflatten(0, self.boxes.shape)
 

@@ -17,7 +17,7 @@ from convscope.network.local.fusion import Step, fused_steps
 from convscope.network.local.grouping import AxisIntervals, BoxGrid, Side
 from convscope.network.node import Run
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "Put"]
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -29,6 +29,10 @@ LENGTHS = 16
 
 Intervals = tuple[int, tuple[tuple[int, int], ...]]
 """Which axis, and the pixels along it that boxes cover."""
+
+
+Put = Mapping[str, Mapping[int, float]]
+"""What stands in the place of feature maps: a number for each channel, by layer."""
 
 
 class Plan:
@@ -58,21 +62,24 @@ class Plan:
         sums: Mapping[str, Sequence[int]] | None = None,
         points: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     ) -> None:
-        self._wanted(network, outputs, sums, points, {})
+        self._wanted(network, outputs, sums, points, {}, {})
 
     def towards(
         self,
         outputs: Iterable[str] = (),
         sums: Mapping[str, Sequence[int]] | None = None,
         points: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+        put: Put | None = None,
     ) -> Plan:
         """Plan the same network towards other layers; filters that are laid out already are shared.
 
         Args:
             outputs, sums, points: As of a plan.
+            put: What stands in the place of some feature maps, by layer and channel; the base that
+                windows are put into must have it there, too.
         """
         made = Plan.__new__(Plan)
-        made._wanted(self.network, outputs, sums, points, self._runs)
+        made._wanted(self.network, outputs, sums, points, self._runs, put or {})
         return made
 
     def _wanted(
@@ -82,12 +89,15 @@ class Plan:
         sums: Mapping[str, Sequence[int]] | None,
         points: Mapping[str, Sequence[tuple[int, int]]] | None,
         runs: dict[tuple[str, ...], Run],
+        put: Put,
     ) -> None:
         self.network, self._runs = network, runs
         self.outputs = tuple(outputs)
         self.sums = {name: list(channels) for name, channels in (sums or {}).items()}
         self.points = dict(points or {})
-        self.steps = fused_steps(network, (*self.outputs, *self.sums, *self.points), runs)
+        self.steps = fused_steps(network, (*self.outputs, *self.sums, *self.points, *put), runs)
+        for step in self.steps:
+            step.put = put.get(step.name, {})
         self.costs = {step.name: step.cost for step in self.steps}
         self.windowed = [step for step in self.steps if step.windowed]
         self.tail = _tail(self.steps, (*self.sums, *self.points))
