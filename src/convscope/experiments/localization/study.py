@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.errors import BadOption
-from convscope.experiments.localization.subjects import Asked
+from convscope.experiments.localization.asked import Asked
 from convscope.experiments.options import DataArgument, ModelArgument, Reading
 from convscope.experiments.study import Context, Outcome, Study
 from convscope.text import split_names

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import BadData
+from convscope.experiments.localization.asked import Asked
 from convscope.geometry.overlap import areas, clipped
 from convscope.images.image_set import MOST_NAMED, ImageSet
 from convscope.images.marked_boxes import BoxedImages, MarkedBox
@@ -19,14 +19,7 @@ from convscope.methods.classes import Head
 from convscope.network.network import Network
 from convscope.text import printable
 
-__all__ = ["Asked", "Placed", "Subject", "dealt", "network_labels", "place_boxes", "subjects"]
-
-
-class Asked(StrEnum):
-    """Of which class the maps are."""
-
-    MARKED = "marked"
-    PREDICTED = "predicted"
+__all__ = ["Placed", "Subject", "dealt", "network_labels", "place_boxes", "subjects"]
 
 
 @dataclass(frozen=True)

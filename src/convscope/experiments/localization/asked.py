@@ -1,0 +1,14 @@
+"""Of which class the maps are: apart from the rest, so that an option needs nothing heavy."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["Asked"]
+
+
+class Asked(StrEnum):
+    """Of which class the maps are."""
+
+    MARKED = "marked"
+    PREDICTED = "predicted"
