@@ -1,4 +1,4 @@
-"""The command line is there at once: no help, and no completion, waits for a library that computes."""
+"""The command line is there at once: no help waits for a library that computes."""
 
 from __future__ import annotations
 
