@@ -27,6 +27,7 @@ from convscope.verbs_of_studies import (
 
 if TYPE_CHECKING:
     from convscope.experiments.checking import CheckedUnit
+    from convscope.experiments.curving import CurvedUnit
     from convscope.experiments.session import Session
     from convscope.experiments.visualizing import OptimisedPicture
     from convscope.images.given import Given
@@ -47,6 +48,7 @@ __all__ = [
     "check",
     "compare",
     "contrast",
+    "curvature",
     "demo",
     "explore",
     "features",
@@ -397,6 +399,53 @@ def visualize(
     return visualize_targets(
         session, wanted, settings or AscentSettings(),
         data=data, atlas=None if atlas is None else Path(atlas), progress=progress or silent,
+    )  # fmt: skip
+
+
+def curvature(
+    model: str | Model | Session,
+    units: str | Iterable[str],
+    *,
+    image: Given | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> list[CurvedUnit]:
+    """Find which changes of a picture units mind most and least, as `convscope curvature` does.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        units: their addresses, `layer/channel`; with an image `layer/channel@row,column`, too.
+        image: as of `occlude`: the start is what a unit sees of it; None starts from an optimised
+            picture of the unit.
+        device: auto, cpu or cuda.
+        progress: called with (what, done, total).
+        settings: those of `CurvatureSettings`: step, samples, directions, ascent, seed.
+
+    Returns:
+        For each unit the curvature at the step along the most and the least curved directions, how
+        far two halves of the samples agree on each, and walks along them.
+
+    Raises:
+        NoSuchLayer, NoSuchUnit, BadModel, BadImage, BadOption: what was given cannot be opened, or
+            does not fit.
+        BadInput: a unit sees a single number.
+
+    Source:
+        Berkes & Wiskott 2006; Le et al. 2010.
+
+    Example:
+        >>> [unit] = convscope.curvature("run:runs/demo/zfnet", "conv5/12")
+        >>> [(one.curvature, one.split_half) for one in unit.found.directions]
+    """
+    from convscope.experiments.curving import curve_units
+    from convscope.methods.curvature import CurvatureSettings
+    from convscope.progress import silent
+
+    session = _session(model, device)
+    return curve_units(
+        session, [units] if isinstance(units, str) else list(units), CurvatureSettings(**settings),
+        None if image is None else session.input(image), progress or silent,
     )  # fmt: skip
 
 

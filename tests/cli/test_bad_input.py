@@ -128,6 +128,20 @@ CASES = {
         ("saliency", MODEL, "dog.jpg", *OUT, "--target", "9"),
         ["classes 0 to 3"],
     ),
+    "no file of curvature's": (
+        ("curvature", MODEL, "3/1", *OPTIONS, "--out", "map.jpg"),
+        [".png", ".npz"],
+    ),
+    "a position of an optimised picture": (
+        ("curvature", MODEL, "3/1@2,2", *OUT),
+        ["3/1@2,2", "--image"],
+    ),
+    "a feature map that does not bend": (("curvature", MODEL, "3/99", *OUT), ["3/99", "0 to 15"]),
+    "no step": (("curvature", MODEL, "3/1", *OUT, "--step", "0"), ["step 0"]),
+    "too few samples": (
+        ("curvature", MODEL, "3/1", *OUT, "--steps", "1", "--samples", "40"),
+        ["40 samples", "196 or more"],
+    ),
     "no file of invert's": (
         ("invert", MODEL, "dog.jpg", *OPTIONS, "--out", "map.jpg"),
         [".png", ".npz"],

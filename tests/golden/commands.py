@@ -121,6 +121,10 @@ COMMANDS = (
         "--out pictures.npz",
     ),
     Command(
+        "curvature",
+        "curvature run:run conv3/1 conv1/2 --steps 3 --samples 200 --directions 1 --out bends.png",
+    ),
+    Command(
         "invert",
         "invert run:run scenes:val:8#3 --layers conv1,fc6 --steps 3 --data scenes:val:8 "
         "--out inverted.png",

@@ -24,6 +24,7 @@ from convscope.experiments.comparison.result import Comparison, FilterMatch, Lay
 from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
 from convscope.experiments.correspondence.sign_distance import correspond
+from convscope.experiments.curving import CurvedUnit
 from convscope.experiments.diagnosis.diagnosis import diagnose
 from convscope.experiments.diagnosis.examined import Examined
 from convscope.experiments.diagnosis.remedies import Change
@@ -58,6 +59,7 @@ from convscope.geometry.box import Box
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.methods.contrastive import ContrastiveMap
+from convscope.methods.curvature import WALK, Curvature, CurvedDirection
 from convscope.methods.inversion import Inversion, InversionSettings, InvertedLayer
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion_maps import ClassMaps, OcclusionMaps, TargetMaps
@@ -73,6 +75,7 @@ from convscope.report.chart_figure import chart_figure
 from convscope.report.comparison_figure import comparison_figure
 from convscope.report.contrast_figure import contrast_figure
 from convscope.report.correspondence_figure import correspondence_figure
+from convscope.report.curvature_figure import curvature_figure
 from convscope.report.demo_page import contact_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
@@ -268,6 +271,26 @@ def optimised(count: int) -> Figure:
         for i in range(count)
     ]  # fmt: skip
     return optimised_figure(found, title=TITLE, subtitle=RUN)
+
+
+def curved(count: int, image: str | None = None) -> Figure:
+    walk = torch.linspace(900, 1100, len(WALK))
+    directions = tuple(
+        CurvedDirection(
+            most, -0.0123, -0.0234, 0.0012, 0.5, 0.98, noise(3, 9, 9), noise(len(WALK), 3, 9, 9),
+            walk,
+        )
+        for most in (True, True, False)
+    )  # fmt: skip
+    units = []
+    for i in range(count):
+        found = Curvature(
+            Unit(LAYER, i), LAYER, noise(3, 9, 9), 1000.0, torch.zeros(48), directions, 0.05, 2.0,
+            1024, 0.18,
+        )  # fmt: skip
+        strips = np.full((3, len(WALK), 9, 9, 3), 90, np.uint8)
+        units.append(CurvedUnit(found, np.full((9, 9, 3), 90, np.uint8), strips, image))
+    return curvature_figure(units, subtitle=RUN)
 
 
 def inverted(count: int) -> Figure:
@@ -640,6 +663,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "one": Case(lambda _: optimised(1), (LAYER, RUN)),
         "a few": Case(lambda _: optimised(7), (f"{LAYER}/6", RUN)),
         "a layer": Case(lambda _: optimised(64), (f"{LAYER}/63", RUN)),
+    },
+    curvature_figure: {
+        "one": Case(lambda _: curved(1), (f"{LAYER}/0", RUN)),
+        "several, of an image": Case(lambda _: curved(3, FILE), (f"{LAYER}/2", FILE)),
     },
     inversion_figure: {
         "one": Case(lambda _: inverted(1), (f"{LAYER}_0", FILE, RUN)),

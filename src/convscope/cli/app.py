@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from convscope.cli.check import check
+from convscope.cli.curvature import curvature
 from convscope.cli.demo import demo
 from convscope.cli.explore import explore
 from convscope.cli.features import features
@@ -69,7 +70,8 @@ def _convscope(
 
 
 LOOKING = (
-    demo, layers, explore, project, saliency, check, visualize, invert, occlude, features,
+    demo, layers, explore, project, saliency, check, visualize, curvature, invert, occlude,
+    features,
 )  # fmt: skip
 
 VERBS: dict[str, Callable[..., None] | type[Study]] = {

@@ -13,6 +13,7 @@ from convscope.atlas.entries import AtlasLayer, AtlasUnit
 from convscope.atlas.store import Atlas
 from convscope.display import Drawer
 from convscope.errors import BadInput
+from convscope.experiments.curving import CurvedUnit
 from convscope.experiments.study import Result
 from convscope.experiments.visualizing import OptimisedPicture
 from convscope.methods.contrastive import ContrastiveMap
@@ -22,6 +23,7 @@ from convscope.methods.project import Projections, TargetProjections
 from convscope.methods.saliency import Saliency
 from convscope.report.atlas_unit_figure import atlas_unit_figure
 from convscope.report.contrast_figure import contrast_figure
+from convscope.report.curvature_figure import curvature_figure
 from convscope.report.drawing import figures_of
 from convscope.report.feature_grid import feature_grid_figure
 from convscope.report.inversion_figure import inversion_figure
@@ -104,6 +106,10 @@ def _optimised(found: OptimisedPicture) -> Figure:
     return optimised_figure([found])
 
 
+def _curved(unit: CurvedUnit) -> Figure:
+    return curvature_figure([unit])
+
+
 def _result(result: Result) -> Figure:
     figures = list(figures_of(result.outcome).values())
     if not figures:
@@ -123,6 +129,7 @@ FIGURES: dict[type[Any], Callable[[Any], Figure]] = {
     Saliency: _saliency,
     OptimisedPicture: _optimised,
     Inversion: _inversion,
+    CurvedUnit: _curved,
     Result: _result,
     AtlasUnit: atlas_unit_figure,
     AtlasLayer: _layer,
