@@ -59,7 +59,7 @@ def test_every_winning_image_lies_there_whole(atlas, pictures, tiny, seen):
 
 
 def test_predictions_are_the_likeliest_classes(atlas, tiny, seen):
-    found = read_predictions(atlas.folder)
+    found = read_predictions(atlas)
     assert list(found) == winning(atlas)
     expected = tiny.module()(seen).detach().double().softmax(1)
     for index, told in found.items():

@@ -35,7 +35,7 @@ ARRAYS = {".npz", ".npy", ".safetensors", ".webp"}
 RESULT = "result.json"
 VOLATILE = re.compile("seconds.*|versions|convscope|convscope_version")
 SHARES = re.compile("(val_)?(accuracy|top1|top5)")
-PIECES = re.compile(r"(^|/)(data/units|page/images)/")
+LEFT_OUT = re.compile(r"(^|/)((data/units|page/images)/|checksums\.json$)|\.lock$")
 HASH = re.compile(r"[0-9a-f]{12,64}")
 NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
@@ -134,12 +134,13 @@ def _paths(value: Any, way: str = "") -> set[str]:
 def files(folder: Path) -> list[str]:
     """All files below a folder, or the one file itself as "."; locks are left out.
 
-    So are an atlas page's scripts of single units and images, of which there are hundreds.
+    So are an atlas page's scripts of single units and images, of which there are hundreds, and an
+    atlas's checksums, as the bytes of a picture are the encoder's matter.
     """
     if folder.is_file():
         return ["."]
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if not (name.endswith(".lock") or PIECES.search(name)))
+    return sorted(name for name in names if not LEFT_OUT.search(name))
 
 
 def keep(

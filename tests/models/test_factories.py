@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from convscope.errors import BadCheckpoint, BadModel
+from convscope.errors import BadCheckpoint, BadModel, UnsupportedOp
 from convscope.models import factories
+from convscope.models.weights import module_sha256
 from convscope.models.zoo import open_model
 
 CODE = """
@@ -55,6 +56,80 @@ def meta():
 def doubled():
     torch.set_default_dtype(torch.float64)
     return Small().float()
+
+
+def sparse():
+    network = Small()
+    network[0].weight = nn.Parameter(network[0].weight.data.to_sparse())
+    return network
+
+
+def quantised():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(768, 4)).eval()
+    return torch.ao.quantization.quantize_dynamic(network, {nn.Linear}, dtype=torch.qint8)
+
+
+def nested():
+    network = Small()
+    network.register_buffer("extra", torch.nested.nested_tensor([torch.ones(3), torch.ones(2)]))
+    return network
+
+
+def integers():
+    network = Small()
+    network[0].weight = nn.Parameter(network[0].weight.data.to(torch.int8), requires_grad=False)
+    return network
+
+
+def complexes():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, dtype=torch.complex64))
+
+
+def fake():
+    with torch._subclasses.fake_tensor.FakeTensorMode():
+        return Small()
+
+
+def holds_itself():
+    network = Small()
+    network.again = network
+    return network
+
+
+class NoState(Small):
+    def state_dict(self, *given, **more):
+        raise ValueError("no state")
+
+
+class NoEvaluation(Small):
+    def eval(self):
+        raise ValueError("no\\nevaluation")
+
+
+class Rude(BaseException):
+    pass
+
+
+def rude():
+    raise Rude("go away")
+
+
+class Vast(nn.Module):
+    def forward(self, x):
+        return torch.zeros(10**12)
+
+
+def without_gradients():
+    torch.set_grad_enabled(False)
+    return Small()
+
+
+class WithState(Small):
+    def get_extra_state(self):
+        return {"version": 3}
+
+    def set_extra_state(self, state):
+        pass
 
 
 def lazy():
@@ -117,10 +192,22 @@ def test_its_title_is_its_class(place: Path, factory: str, title: str):
     [
         ("meta", "0.weight is on the meta device, without values: build it on cpu"),
         ("lazy", "0.weight has no shape yet: run its lazy layer once in the factory"),
+        ("sparse", "0.weight is sparse: give the network with plain dense weights"),
+        ("quantised", "layer 1 is quantised: give the network before that"),
+        ("nested", "extra is a nested tensor"),
+        ("integers", "0.weight holds int8 numbers, where Convscope computes with floating-point"),
+        ("complexes", "0.weight holds complex64 numbers"),
+        ("fake", "0.weight is a FakeTensor, no plain tensor"),
+        ("holds_itself", "theirs:holds_itself failed with RecursionError"),
+        ("NoState", "theirs:NoState failed with ValueError: no state"),
+        ("NoEvaluation", "theirs:NoEvaluation failed with ValueError: no evaluation"),
+        ("rude", "theirs:rude failed with Rude: go away"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Lazy modules")
-def test_parameters_without_values_are_refused(place: Path, factory: str, words: str):
+@pytest.mark.filterwarnings(
+    "ignore:Lazy modules", "ignore::DeprecationWarning", "ignore::UserWarning"
+)
+def test_networks_that_cannot_be_used_are_refused_in_a_line(place: Path, factory: str, words: str):
     with pytest.raises(BadModel, match=words):
         open_model(f"theirs:{factory}", **FED)
     assert torch.get_default_device() == torch.device("cpu")
@@ -130,6 +217,22 @@ def test_parameters_without_values_are_refused(place: Path, factory: str, words:
 def test_defaults_that_a_factory_leaves_behind_are_put_back(place: Path):
     open_model("theirs:doubled", **FED)
     assert torch.get_default_dtype() is torch.float32
+
+
+def test_a_constant_larger_than_any_network_makes_is_refused_before_memory_is_taken(place: Path):
+    model = open_model("theirs:Vast", **FED)
+    with pytest.raises(UnsupportedOp, match="makes a constant of 1000000000000 numbers"):
+        model.network()
+
+
+def test_gradients_that_a_factory_switches_off_are_switched_on_again(place: Path):
+    open_model("theirs:without_gradients", **FED)
+    assert torch.is_grad_enabled()
+
+
+def test_what_a_layer_keeps_besides_tensors_is_no_weight(place: Path):
+    model = open_model("theirs:WithState", **FED)
+    assert model.weights_sha256 == module_sha256(model.module)
 
 
 def test_a_factory_that_meets_torchvision_without_its_operators_is_helped(place, monkeypatch):

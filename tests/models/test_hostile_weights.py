@@ -159,7 +159,19 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "Keras 3": (lambda: _zip({"model.weights.h5": b"", "config.json": b""}), "is a Keras model"),
     "a zip of pictures": (lambda: _zip({"a.png": b""}), "not one that torch.save writes"),
     "a compressed zip": (_compressed, "is compressed"),
-    "text": (lambda: b"Dear Sir", "neither safetensors nor a readable PyTorch file"),
+    "text": (lambda: b"Dear Sir", "is text, such as a server's error message"),
+    "no words": (lambda: b"\xfe\xdc" * 40, "is neither safetensors nor a PyTorch file"),
+    "a server's XML": (lambda: b"<Error><Code>NoSuchKey</Code>", "is a web page"),
+    "a web page after a mark": (lambda: b"\xef\xbb\xbf<!DOCTYPE html>", "is a web page"),
+    "a web page after a comment": (lambda: b"<!-- 1 --><html>", "is a web page"),
+    "a pickle of protocol 4": (lambda: pickle.dumps({"a": 1}, 4), "holds a dict, not a dictionary"),
+    "a picture": (lambda: b"\x89PNG\r\n\x1a\n" + bytes(9), "is a picture, not weights"),
+    "ONNX": (lambda: b"\x08\x07\x12\x07pytorch\x1a", "is an ONNX file"),
+    "zstd": (lambda: b"\x28\xb5\x2f\xfd" + bytes(9), "is compressed by zstd"),
+    "an array that is too short": (
+        lambda: pickle.dumps({"w": np.ones((5, 7))}, 4).replace(b"K\x05K\x07", b"K\x05K\x09"),
+        "1 unexpected (w)",
+    ),
     "a zip cut short": (lambda: b"PK\x03\x04 cut", "nor a readable PyTorch file"),
     "a pickle cut short": (lambda: pickle.dumps({"a": 1})[:-3], "nor a readable PyTorch file"),
     "a zip without a pickle's end": (
@@ -178,6 +190,23 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
         "nor a readable PyTorch file",
     ),
 }
+
+
+NAMED_WRONGLY = {
+    "nothing": "is empty",
+    "a Git LFS pointer": "is a Git LFS pointer",
+    "a server's XML": "is a web page",
+    "text": "is text",
+    "a pickle of protocol 4": "was written by torch.save or pickle, not as safetensors",
+    "TorchScript": "was written by torch.save or pickle",
+}
+
+
+@pytest.mark.parametrize("name", NAMED_WRONGLY)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_file_that_is_called_safetensors_is_told_by_what_it_is(name: str, tmp_path: Path):
+    (tmp_path / "w.safetensors").write_bytes(FILES[name][0]())
+    assert NAMED_WRONGLY[name] in refused(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -51,7 +51,7 @@ def table_of_layer(seed: int) -> store.LayerTable:
     for places in (image, row, column):
         places[0, EMPTY_FROM:] = -1
     top, left = 2 * row - 1, 2 * column - 1
-    box = torch.stack([top, left, top + 7, left + 7], dim=-1)
+    box = torch.stack([top, left, top + 7, left + 7], dim=-1).masked_fill((image < 0)[..., None], 0)
     nothing = torch.zeros(MAPS, dtype=torch.int64)
     return store.LayerTable(value, image, row, column, box, active, nothing)
 

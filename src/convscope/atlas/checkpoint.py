@@ -37,7 +37,7 @@ from convscope.errors import BadInput, FolderInUse
 from convscope.scan.checkpoint import CheckpointFile
 from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.differences import all_differences
-from convscope.store.lock import held
+from convscope.store.lock import LOCK, held
 
 __all__ = ["AtlasPlan", "Rendered", "WorkFolder", "claim_atlas", "plan_as_begun"]
 
@@ -252,6 +252,8 @@ def _existing(atlas: Path) -> Manifest | AtlasPlan | None:
 
 def _is_ours(entry: Path) -> bool:
     """Whether this was left by a run that was killed before it had written its plan."""
+    if entry.name == LOCK:
+        return True
     if entry.name != WORK or not entry.is_dir():
         return False
     return all(

@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from convscope.atlas import sheets
+from convscope.atlas.checksums import write_checksums
 from convscope.atlas.manifest import StoredRecord
 from convscope.atlas.optimised import optimised_sheet
 from convscope.atlas.render import project_winners
-from convscope.atlas.store import Atlas, LayerTable, sheet_path
+from convscope.atlas.schema import check_columns
+from convscope.atlas.store import SHEETS, Atlas, LayerTable, damaged, sheet_path
 from convscope.atlas.tiles import AtlasLayer, Tile, TileFiles, read_tiles
 from convscope.errors import BadInput
 from convscope.execution import ONE_PROCESS, Execution
@@ -79,15 +82,27 @@ def image_path(folder: Path, index: int) -> Path:
     return folder / IMAGES / f"{index:06d}.webp"
 
 
-def read_predictions(folder: Path) -> dict[int, list[tuple[int, float]]]:
+def read_predictions(atlas: Atlas) -> dict[int, list[tuple[int, float]]]:
     """The likeliest classes of the images: index -> (label, probability), the likeliest first.
 
     Empty where the atlas has none, or the network names no classes.
+
+    Raises:
+        BadInput: they are damaged.
     """
-    path = folder / PREDICTIONS
+    path = atlas.folder / PREDICTIONS
     if not path.is_file():
         return {}
-    found = load_file(path)
+    content = atlas.content(path)
+    try:
+        found = load(content)
+        images, likeliest = found["index"].shape[0], tuple(found["label"].shape)
+        wanted = {"index": (torch.int64, (images,)), "label": (torch.int64, likeliest)}
+        check_columns(found, {**wanted, "probability": (torch.float32, likeliest)})
+        if bool((found["label"] < 0).any()) or likeliest[0] != images:
+            raise ValueError("label holds numbers that are no classes'")
+    except (SafetensorError, LookupError, ValueError) as error:
+        raise damaged(path, error) from None
     columns = (found[key].tolist() for key in ("index", "label", "probability"))
     return {
         index: list(zip(labels, probabilities, strict=True))
@@ -254,6 +269,7 @@ class _Writer:
 
     def __init__(self, atlas: Atlas, layers: Sequence[AtlasLayer]) -> None:
         self.folder = atlas.folder
+        self.checked = atlas.checksums is not None
         self.layers = layers
         self.labels: dict[int, tuple[Tensor, Tensor]] = {}
         shutil.rmtree(self.folder / WORK, ignore_errors=True)
@@ -282,7 +298,13 @@ class _Writer:
                 "probability": torch.stack([self.labels[one][1] for one in indices]),
             }
             replace_file(self.folder / PREDICTIONS, save(found))
-        replace_file(self.folder / GALLERY, GalleryRecord().model_dump_json(indent=1).encode())
+        record = GalleryRecord().model_dump_json(indent=1).encode()
+        if self.checked:
+            made = [image_path(self.folder, index) for index in indices]
+            made += sorted((self.folder / SHEETS).glob(f"*/{UNTRAINED}-*.webp"))
+            made += [path for path in [self.folder / PREDICTIONS] if path.is_file()]
+            write_checksums(self.folder, made, {self.folder / GALLERY: record})
+        replace_file(self.folder / GALLERY, record)
 
     def _write_sheets(self, layer: AtlasLayer) -> None:
         size, channels = sheets.WALL**2, layer.record.channels

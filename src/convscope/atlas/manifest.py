@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from convscope.store.names import is_file_name
 
 __all__ = [
     "DataRecord",
@@ -20,6 +30,23 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+MOST = 2**31 - 1
+
+
+def _checked(name: str) -> str:
+    if not is_file_name(name):
+        raise ValueError("not the name of a folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_checked)]
+"""A name that becomes part of a path."""
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Size = Annotated[int, Field(ge=1, le=MOST)]
+"""Of maps, grids, fields and inputs."""
+Side = Annotated[int, Field(ge=1, le=4096)]
+"""Of a picture, in pixels."""
+Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class StoredRecord(BaseModel):
@@ -72,7 +99,7 @@ class DataRecord(StoredRecord):
 
     spec: str
     identity: str
-    count: int
+    count: Count
 
 
 class PreprocessRecord(StoredRecord):
@@ -97,9 +124,9 @@ class FieldRecord(StoredRecord):
         status: exact, upper bound or global.
     """
 
-    size: tuple[int, int]
-    stride: tuple[float, float]
-    start: tuple[float, float]
+    size: tuple[Size, Size]
+    stride: tuple[Number, Number]
+    start: tuple[Number, Number]
     status: str
 
 
@@ -127,16 +154,16 @@ class LayerRecord(StoredRecord):
     """
 
     name: str
-    slug: str
+    slug: FileName
     activation: str
     kind: str
-    channels: int
-    grid: tuple[int, int]
+    channels: Size
+    grid: tuple[Size, Size]
     field: FieldRecord
-    window: tuple[int, int]
-    tile: int
-    non_finite: int
-    dead: int
+    window: tuple[Size, Size]
+    tile: Side
+    non_finite: Count
+    dead: Count
     filters: bool
     image_dependent: bool | None = None
     reads: tuple[str, ...] | None = None
@@ -168,6 +195,14 @@ class ImageRecord(StoredRecord):
     class_name: str | None
     labels: tuple[int, ...] | None = None
     class_names: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        """Refuse labels and names that are not as many."""
+        labels, names = self.labels, self.class_names
+        if labels is not None and names is not None and len(labels) != len(names):
+            raise ValueError("labels and class_names are not as many")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_what_is_missing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -202,16 +237,16 @@ class ExtrasRecord(StoredRecord):
         relevant: classes for which there are patches where each map is worth most to them.
     """
 
-    kinds: tuple[str, ...]
-    check: int
-    shifts: int
-    neighbours: int
-    draws: int
-    quantiles: tuple[float, ...] = ()
-    bins: int = 0
-    sample: int = 0
-    top_images: int = 0
-    relevant: tuple[int, ...] = ()
+    kinds: tuple[FileName, ...]
+    check: Count
+    shifts: Count
+    neighbours: Count
+    draws: Count
+    quantiles: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
+    bins: Count = 0
+    sample: Count = 0
+    top_images: Count = 0
+    relevant: tuple[Count, ...] = ()
 
 
 class Manifest(StoredRecord):
@@ -244,19 +279,32 @@ class Manifest(StoredRecord):
     model: ModelRecord
     data: DataRecord
     preprocess: PreprocessRecord
-    input_shape: tuple[int, int, int]
-    top: int
+    input_shape: tuple[Size, Size, Size]
+    top: Annotated[int, Field(ge=1, le=100)]
     rules: str
     device: str
-    batch_size: int
+    batch_size: Size
     padding: str
-    layers: tuple[LayerRecord, ...]
+    layers: Annotated[tuple[LayerRecord, ...], Field(min_length=1)]
     skipped: tuple[SkippedRecord, ...]
-    converted: dict[str, int]
-    seconds: float
-    seconds_by_phase: dict[str, float]
+    converted: dict[str, Count]
+    seconds: Number
+    seconds_by_phase: dict[str, Number]
     complete: bool
     extras: ExtrasRecord | None = None
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> Self:
+        """Refuse two layers of one name or one folder, and numbers that contradict each other."""
+        if len({layer.slug.lower() for layer in self.layers}) < len(self.layers):
+            raise ValueError("two layers have one folder")
+        if len({layer.name for layer in self.layers}) < len(self.layers):
+            raise ValueError("two layers have one name")
+        if any(layer.dead > layer.channels for layer in self.layers):
+            raise ValueError("a layer has more dead maps than maps")
+        if len(self.skipped) > self.data.count:
+            raise ValueError("more images are skipped than there are")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_missing_extras(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from convscope.atlas import sheets
+from convscope.atlas.checksums import read_checksums, write_checksums
 from convscope.atlas.manifest import LayerRecord, StoredRecord
 from convscope.atlas.records import weights_of
 from convscope.atlas.store import OPTIMISED, Atlas, sheet_path
@@ -174,7 +175,10 @@ def _write_all(
         for sheet, one in zip(shared, ranks.gathered(made), strict=False):
             if one is not None and folder is not None:
                 path = sheet_path(folder, sheet.layer.slug, OPTIMISED, sheet.number)
-                write_json(path.with_suffix(".json"), {"activation": one[1]})
+                numbers = path.with_suffix(".json")
+                write_json(numbers, {"activation": one[1]})
+                if read_checksums(folder) is not None:
+                    write_checksums(folder, [numbers], {path: one[0]})
                 replace_file(path, one[0])
         done += sum(len(sheet.maps) for sheet in shared)
         progress(WHAT, done, total)

@@ -33,20 +33,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from scipy import stats
 from torch import Tensor
 
+from convscope.atlas.manifest import Manifest
+from convscope.atlas.schema import check_columns
 from convscope.scan.responses import Responses
 from convscope.stats import rank_values
 from convscope.store.atomic import replace_file
 
 __all__ = [
     "QUANTILES",
+    "STATISTICS",
     "Label",
     "Statistics",
     "layer_statistics",
-    "read_statistics",
+    "statistics_of",
     "top_images",
     "write_statistics",
 ]
@@ -266,15 +269,81 @@ def write_statistics(atlas: Path, layers: Mapping[str, Statistics]) -> None:
     replace_file(atlas / STATISTICS, save(named))
 
 
-def read_statistics(atlas: Path, layers: Sequence[str]) -> dict[str, Statistics]:
+def statistics_of(tensors: Mapping[str, Tensor], manifest: Manifest) -> dict[str, Statistics]:
     """The numbers of an atlas's feature maps by layer.
 
+    Args:
+        tensors: as they were stored.
+        manifest: of the atlas.
+
     Raises:
-        OSError, SafetensorError, KeyError: the file is damaged.
+        KeyError: one is of a layer that the atlas does not have.
+        ValueError: one is missing, has another type or shape, or names what is not there.
     """
-    tensors = load_file(atlas / STATISTICS)
-    found: dict[str, Statistics] = {layer: {} for layer in layers}
+    found: dict[str, Statistics] = {layer.name: {} for layer in manifest.layers}
     for name, tensor in tensors.items():
         layer, _, field = name.rpartition("/")
         found[layer][field] = tensor
+    for record in manifest.layers:
+        try:
+            _check(found[record.name], record.channels, manifest)
+        except ValueError as error:
+            raise ValueError(f"{record.name}: {error}") from None
     return found
+
+
+def _check(table: Statistics, maps: int, manifest: Manifest) -> None:
+    """Compare a layer's numbers with what is stored of so many maps.
+
+    Raises:
+        ValueError: one is missing, has another type or shape, or names what is not there.
+    """
+    extras = manifest.extras
+    assert extras is not None
+    many, wide = (maps,), (maps, min(RELATIVES, _width(table, "nearest")))
+    bins, quantiles, images = (
+        (maps, said or _width(table, name))  # older atlases do not say it
+        for name, said in (
+            ("histogram", extras.bins),
+            ("quantile", len(extras.quantiles)),
+            ("top_image", extras.top_images),
+        )
+    )
+    whole, single, double = torch.int64, torch.float32, torch.float64
+    wanted = {
+        "histogram": (whole, bins), "low": (double, many), "width": (double, many),
+        "images": (whole, many), "active_share": (double, many), "density": (double, many),
+        "quantile": (single, quantiles), "example": (whole, quantiles),
+        "top_image": (whole, images), "class": (whole, many), "auc": (single, many),
+        "auc_chance": (single, many), "nearest": (whole, wide), "nearest_r": (single, wide),
+    }  # fmt: skip
+    if "mean" in table:  # older atlases do not say it, nor which maps feed which
+        wanted["mean"] = (double, many)
+    if "input" in table:
+        for way in ("input", "output"):
+            wanted[way] = (whole, (*wide, 2))
+            wanted[f"{way}_strength"] = (single, wide)
+    check_columns(table, wanted)
+    layers = torch.tensor([layer.channels for layer in manifest.layers])
+    ends = {"example": manifest.data.count, "top_image": manifest.data.count, "nearest": maps}
+    for name, end in ends.items():
+        _check_range(name, table[name], end)
+    for way in ("input", "output"):
+        if way in table:
+            layer, channel = table[way].unbind(-1)
+            _check_range(way, layer, len(layers))
+            _check_range(way, channel, layers[layer.clamp(min=0)])
+    for name in ("active_share", "density"):
+        if not bool(((table[name] >= 0) & (table[name] <= 1)).all()):
+            raise ValueError(f"{name} holds numbers beyond 0 to 1")
+    if bool((table["histogram"] < 0).any()) or bool((table["images"] < 0).any()):
+        raise ValueError("a count is below zero")
+
+
+def _width(table: Statistics, name: str) -> int:
+    return table[name].shape[-1] if name in table and table[name].ndim else 0
+
+
+def _check_range(name: str, column: Tensor, end: int | Tensor) -> None:
+    if not bool(((column >= -1) & (column < end)).all()):
+        raise ValueError(f"{name} names what is not there")

@@ -16,6 +16,7 @@ Not in a plain atlas:
     trust.safetensors    how far the strongest pictures can be trusted (see trust)
     statistics.safetensors    of each map over all images (see statistics)
     optimised.json       how optimised pictures were made, where there are some (see optimised)
+    checksums.json       of all of these files, by which a damaged one is told (see checksums)
 
 Every file is written beside its place and moved there whole, so a reader, or the next run after a
 kill, sees either the old bytes or the new ones.
@@ -24,20 +25,23 @@ kill, sees either the old bytes or the new ones.
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
+from convscope.atlas.checksums import Checksums, read_checksums, write_checksums
 from convscope.atlas.entries import AtlasLayer, AtlasUnit
 from convscope.atlas.manifest import (
     SCHEMA_VERSION,
@@ -51,14 +55,16 @@ from convscope.atlas.manifest import (
     PreprocessRecord,
     SkippedRecord,
 )
+from convscope.atlas.schema import check_images, check_table
 from convscope.atlas.sheets import MAPS_PER_SHEET, WALL, cell_box
-from convscope.atlas.statistics import Statistics, read_statistics, top_images
-from convscope.atlas.trust import TrustTable, read_trust, trust_of
+from convscope.atlas.statistics import STATISTICS, Statistics, statistics_of, top_images
+from convscope.atlas.trust import TRUST, TrustTable, trust_of, trust_tables
 from convscope.display import Brief, Pictured, html_table
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
 from convscope.methods.checks import Trust
 from convscope.network.unit import Unit
 from convscope.store.atomic import replace_file
+from convscope.store.names import check_inside
 
 __all__ = [
     "Atlas",
@@ -71,6 +77,7 @@ __all__ = [
     "ModelRecord",
     "PreprocessRecord",
     "SkippedRecord",
+    "damaged",
     "open_atlas",
 ]
 
@@ -79,7 +86,11 @@ EXAMPLE = "example"  # the kind of the sheets of images at quantiles
 RELEVANCE = "relevance.safetensors"
 CONTRAST = "contrast"  # of those of contrastive pictures, as many to a map as are checked
 OPTIMISED = "optimised"
-WORK, PLAN = "work", "plan.json"  # of an unfinished atlas, see unfinished.py
+WORK, PLAN = "work", "plan.json"  # of an unfinished atlas, see checkpoint.py
+PLACES = (SHEETS, "images", "page", "page/images", "data", "data/units", WORK, "work-gallery")
+"""Folders that an atlas may have, in which it and its page are written."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +138,7 @@ class Atlas(Pictured):
         manifest: what it shows and how it was made.
         images: of the data set, in its order.
         layers: name -> the layer's strongest places.
+        checksums: of its files; None of an atlas that was made before there were any.
 
     Example:
         >>> atlas = convscope.open_atlas("atlas")
@@ -142,8 +154,9 @@ class Atlas(Pictured):
         self.manifest = manifest
         self.images = images
         self.layers = layers
+        self.checksums = read_checksums(folder)
         self._records = {record.name: record for record in manifest.layers}
-        self._sheet = lru_cache(maxsize=16)(_open_sheet)
+        self._sheet = lru_cache(maxsize=16)(self.sheet)
 
     def __getitem__(self, address: str | Unit) -> AtlasUnit | AtlasLayer:
         """A layer by its name, or a feature map by its address.
@@ -250,8 +263,7 @@ class Atlas(Pictured):
             raise BadOption(
                 f"the atlas in {self.folder} holds no {kind}s; make it anew, without --plain"
             )
-        sheet = self._sheet(sheet_path(self.folder, record.slug, kind, channel // MAPS_PER_SHEET))
-        return sheet.crop(cell_box(channel, rank, record.tile))
+        return self._cell(record, kind, channel, rank)
 
     def trust(self, layer: str, channel: int, rank: int = 0) -> Trust | None:
         """How far a picture can be trusted, as far as the atlas knows.
@@ -301,9 +313,7 @@ class Atlas(Pictured):
                 f"the atlas holds examples 0 to {len(extras.quantiles) - 1} of each feature map; "
                 f"found {quantile}"
             )
-        number = channel // MAPS_PER_SHEET
-        sheet = self._sheet(sheet_path(self.folder, record.slug, EXAMPLE, number))
-        return sheet.crop(cell_box(channel, quantile, record.tile))
+        return self._cell(record, EXAMPLE, channel, quantile)
 
     def optimised(self, layer: str, channel: int) -> Image.Image:
         """The picture that was made to excite a feature map most.
@@ -329,7 +339,7 @@ class Atlas(Pictured):
                 f"`convscope atlas ... --resume --optimised {layer}` makes them"
             )
         top, left = (record.tile * at for at in divmod(place, WALL))
-        return self._sheet(path).crop((left, top, left + record.tile, top + record.tile))
+        return self._cut(path, (left, top, left + record.tile, top + record.tile))
 
     def optimised_activations(self, layer: str) -> list[float]:
         """What each map of a layer reaches in its optimised picture; empty without them.
@@ -343,10 +353,15 @@ class Atlas(Pictured):
             path = sheet_path(self.folder, record.slug, OPTIMISED, number)
             if not path.exists():
                 return []
+            maps = min(WALL**2, record.channels - number * WALL**2)
+            content = self.content(path.with_suffix(".json"))
             try:
-                found += json.loads(path.with_suffix(".json").read_bytes())["activation"]
-            except (OSError, ValueError, KeyError) as error:
-                raise _damaged(path.with_suffix(".json"), error) from None
+                reached = json.loads(content)["activation"]
+                if len(reached) != maps or not all(isinstance(one, float | int) for one in reached):
+                    raise ValueError(f"it has no {maps} numbers")
+            except (ValueError, LookupError, TypeError, RecursionError) as error:
+                raise damaged(path.with_suffix(".json"), error) from None
+            found += reached
         return found
 
     def contrast(self, layer: str, channel: int, rank: int = 0) -> Image.Image | None:
@@ -370,8 +385,7 @@ class Atlas(Pictured):
         if not self.contrast_strength(layer, channel, rank) > 0:
             return None
         record = self.record(layer)
-        path = sheet_path(self.folder, record.slug, CONTRAST, channel // MAPS_PER_SHEET)
-        return self._sheet(path).crop(cell_box(channel, rank, record.tile))
+        return self._cell(record, CONTRAST, channel, rank)
 
     def contrast_strength(self, layer: str, channel: int, rank: int = 0) -> float:
         """The largest share of its activation that a unit loses beyond its neighbours.
@@ -402,9 +416,7 @@ class Atlas(Pictured):
         """
         record = self._check(layer, channel, rank)
         self.relevance(layer, number)
-        kind = relevant_kind(number)
-        sheet = self._sheet(sheet_path(self.folder, record.slug, kind, channel // MAPS_PER_SHEET))
-        return sheet.crop(cell_box(channel, rank, record.tile))
+        return self._cell(record, relevant_kind(number), channel, rank)
 
     def relevance(self, layer: str, number: int) -> LayerTable:
         """Where each map of a layer is worth most to a class: the activation times a derivative.
@@ -497,31 +509,72 @@ class Atlas(Pictured):
             )
         return self.manifest.extras
 
+    def content(self, path: Path) -> bytes:
+        """The bytes of one of the atlas's files, compared with its checksum, if it has one.
+
+        Args:
+            path: of the file.
+
+        Raises:
+            BadInput: it is missing, or damaged.
+        """
+        return _content(self.folder, path, self.checksums)
+
+    def sheet(self, path: Path) -> Image.Image:
+        """One of the atlas's sheets, RGB.
+
+        Args:
+            path: of the sheet.
+
+        Raises:
+            BadInput: it is missing, or damaged.
+        """
+        try:
+            with Image.open(io.BytesIO(self.content(path))) as image:
+                return image.convert("RGB")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if isinstance(error, BadInput):
+                raise
+            raise damaged(path, error) from None
+
+    def _cell(self, record: LayerRecord, kind: str, channel: int, rank: int) -> Image.Image:
+        """A map's picture on a layer's sheets of a kind."""
+        path = sheet_path(self.folder, record.slug, kind, channel // MAPS_PER_SHEET)
+        return self._cut(path, cell_box(channel, rank, record.tile))
+
+    def _cut(self, path: Path, box: tuple[int, int, int, int]) -> Image.Image:
+        sheet = self._sheet(path)
+        if box[2] > sheet.width or box[3] > sheet.height:
+            raise damaged(path, f"it has {sheet.width}x{sheet.height} pixels alone")
+        return sheet.crop(box)
+
     @cached_property
     def _statistics(self) -> dict[str, Statistics]:
-        try:
-            return read_statistics(self.folder, list(self.layers))
-        except (OSError, SafetensorError, KeyError) as error:
-            raise _damaged(self.folder, error) from None
+        return self._read(STATISTICS, lambda found: statistics_of(found, self.manifest))
 
     @cached_property
     def _relevance(self) -> dict[str, LayerTable]:
-        try:
-            tensors = load_file(self.folder / RELEVANCE)
-            return {
-                f"{layer}/{number}": _table(tensors, record, f"{layer}/{number}")
+        numbers = self._extras().relevant
+        return self._read(
+            RELEVANCE,
+            lambda found: {
+                f"{layer}/{number}": _table(found, record, self.manifest, f"{layer}/{number}")
                 for layer, record in self._records.items()
-                for number in self._extras().relevant
-            }
-        except (OSError, SafetensorError, KeyError) as error:
-            raise _damaged(self.folder, error) from None
+                for number in numbers
+            },
+        )
 
     @cached_property
     def _trust(self) -> dict[str, TrustTable]:
-        try:
-            return read_trust(self.folder, self.layers)
-        except (OSError, SafetensorError, KeyError) as error:
-            raise _damaged(self.folder, error) from None
+        return self._read(TRUST, lambda found: trust_tables(found, self.manifest))
+
+    def _read(self, name: str, make: Callable[[dict[str, Tensor]], T]) -> T:
+        """What a file of tensors holds.
+
+        Raises:
+            BadInput: it is missing, or damaged.
+        """
+        return _tensors(self.folder / name, self.content(self.folder / name), make)
 
     @staticmethod
     def _position(table: LayerTable, channel: int, rank: int) -> tuple[int, int] | tuple[()]:
@@ -560,15 +613,51 @@ def open_atlas(folder: str | Path) -> Atlas:
     manifest = read_manifest(folder)
     if not manifest.complete:
         raise _unfinished(folder)
+    check_inside(folder, (*PLACES, *(f"{SHEETS}/{record.slug}" for record in manifest.layers)))
+    sums = read_checksums(folder)
+    _content(folder, folder / MANIFEST, sums)
     try:
-        images = _IMAGE_LIST.validate_json((folder / IMAGES).read_bytes())
-        tensors = load_file(folder / TABLES)
-        layers = Layers((record.name, _table(tensors, record)) for record in manifest.layers)
-    except (OSError, ValidationError, SafetensorError, KeyError) as error:
-        raise _damaged(folder, error) from None
-    if any(table.value.shape[1] != manifest.top for table in layers.values()):
-        raise _damaged(folder, "the tables and the manifest differ in the number of ranks")
+        images = _IMAGE_LIST.validate_json(_content(folder, folder / IMAGES, sums))
+        check_images(manifest, images)
+    except ValueError as error:
+        if isinstance(error, BadInput):
+            raise
+        raise damaged(folder / IMAGES, error) from None
+    layers = _tensors(
+        folder / TABLES,
+        _content(folder, folder / TABLES, sums),
+        lambda found: Layers(
+            (record.name, _table(found, record, manifest)) for record in manifest.layers
+        ),
+    )
     return Atlas(folder, manifest, images, layers)
+
+
+def _content(folder: Path, path: Path, sums: Checksums | None) -> bytes:
+    """A file's bytes, compared with its checksum.
+
+    Raises:
+        BadInput: it is missing, or has other bytes.
+    """
+    try:
+        content = path.read_bytes()
+        if sums is not None:
+            sums.check(folder, path, content)
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from None
+    return content
+
+
+def _tensors(path: Path, content: bytes, make: Callable[[dict[str, Tensor]], T]) -> T:
+    """What is made of a safetensors file's tensors.
+
+    Raises:
+        BadInput: it is damaged.
+    """
+    try:
+        return make(load(content))
+    except (SafetensorError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        raise damaged(path, error) from None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -585,11 +674,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise BadInput(
             f"no atlas in {folder}: {MANIFEST} is missing; make one with `convscope atlas`"
         ) from None
-    except (OSError, ValueError) as error:
-        raise _damaged(folder, error) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(folder, error) from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int):
-        raise _damaged(folder, f"{MANIFEST} names no schema_version")
+        raise damaged(folder, f"{MANIFEST} names no schema_version")
     if version != SCHEMA_VERSION:
         remedy = "update convscope" if version > SCHEMA_VERSION else "make the atlas again"
         raise BadInput(
@@ -599,12 +688,18 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        raise _damaged(folder, error) from None
+        raise damaged(folder, error) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write manifest.json, which makes an atlas whole."""
-    replace_file(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+    """Write the checksums of all files, and manifest.json, which makes an atlas whole."""
+    content = manifest.model_dump_json(indent=1).encode()
+    kept = [folder / name for name in (IMAGES, TABLES, STATISTICS, TRUST, RELEVANCE)]
+    slugs = (record.slug for record in manifest.layers)
+    kept += [path for slug in slugs for path in sorted((folder / SHEETS / slug).glob("*.webp"))]
+    there = [path for path in kept if path.is_file()]
+    write_checksums(folder, there, {folder / MANIFEST: content})
+    replace_file(folder / MANIFEST, content)
 
 
 def write_images(folder: Path, images: Sequence[ImageRecord]) -> None:
@@ -643,25 +738,19 @@ def relevant_kind(number: int) -> str:
 _IMAGE_LIST = TypeAdapter(list[ImageRecord])
 
 
-def _table(tensors: dict[str, Tensor], record: LayerRecord, name: str | None = None) -> LayerTable:
+def _table(
+    tensors: dict[str, Tensor], record: LayerRecord, manifest: Manifest, name: str | None = None
+) -> LayerTable:
     """A layer's table out of the tensors of tables.safetensors.
 
     Raises:
-        KeyError: a tensor is missing or of another layer.
+        KeyError: a tensor is missing.
+        ValueError: one is not what an atlas holds.
     """
     name = record.name if name is None else name
-    table = LayerTable(*(tensors[f"{name}/{field}"] for field in TABLE_FIELDS))
-    if table.value.shape[0] != record.channels:
-        raise KeyError(f"{record.name} has {table.value.shape[0]} feature maps in the tables")
-    return table
-
-
-def _open_sheet(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except OSError as error:
-        raise _damaged(path, error) from None
+    table = {field: tensors[f"{name}/{field}"] for field in TABLE_FIELDS}
+    check_table(table, record, manifest, name)
+    return LayerTable(**table)
 
 
 def _unfinished(folder: Path) -> BadInput:
@@ -671,6 +760,7 @@ def _unfinished(folder: Path) -> BadInput:
     )
 
 
-def _damaged(place: Path, reason: object) -> BadInput:
-    line = " ".join(str(reason).split())
+def damaged(place: Path, reason: object) -> BadInput:
+    """The error for a file of an atlas that is missing, or not what was written."""
+    line = " ".join(str(reason).split())[:300]
     return BadInput(f"the atlas is damaged at {place}: {line}; make it again")

@@ -7,15 +7,17 @@ trust.safetensors    "<layer>/<field>" float32 (C, N), each of FIELDS: of featur
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
+from convscope.atlas.manifest import Manifest
+from convscope.atlas.schema import check_columns
 from convscope.methods.checks import CheckSettings, Trust
 from convscope.methods.masking import Place
 from convscope.network.unit import Unit
@@ -25,10 +27,11 @@ from convscope.store.atomic import replace_file
 __all__ = [
     "CHECKS",
     "FIELDS",
+    "TRUST",
     "TrustTable",
     "numbers_of",
-    "read_trust",
     "trust_of",
+    "trust_tables",
     "write_trust",
 ]
 
@@ -125,15 +128,24 @@ def write_trust(atlas: Path, numbers: Mapping[str, NDArray[np.float32]]) -> None
     replace_file(atlas / TRUST, save(named))
 
 
-def read_trust(atlas: Path, layers: Iterable[str]) -> dict[str, TrustTable]:
+def trust_tables(tensors: Mapping[str, Tensor], manifest: Manifest) -> dict[str, TrustTable]:
     """The numbers of an atlas's pictures by layer.
 
+    Args:
+        tensors: as they were stored.
+        manifest: of the atlas.
+
     Raises:
-        OSError, SafetensorError, KeyError: the file is damaged.
+        ValueError: one is missing, or of another type or shape.
     """
-    tensors = load_file(atlas / TRUST)
-    known = {name: {field: tensors[f"{name}/{field}"] for field in FIELDS[:-1]} for name in layers}
-    for name, table in known.items():  # older atlases have no contrastive pictures
-        nothing = torch.full_like(table["activation"], torch.nan)
-        table["contrast"] = tensors.get(f"{name}/contrast", nothing)
+    known = {}
+    for layer in manifest.layers:
+        check = 0 if manifest.extras is None else manifest.extras.check
+        shape = (layer.channels, check)
+        nothing = torch.full(shape, torch.nan)  # older atlases have no contrastive pictures
+        table = {
+            field: tensors[name] for field in FIELDS if (name := f"{layer.name}/{field}") in tensors
+        }
+        known[layer.name] = {"contrast": nothing, **table}
+        check_columns(known[layer.name], dict.fromkeys(FIELDS, (torch.float32, shape)))
     return known

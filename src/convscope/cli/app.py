@@ -8,11 +8,13 @@ The exit codes are
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -144,6 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     _let_idle_threads_sleep()
+    for name in ("stdout", "stderr"):  # None where a shell has closed it, as by >&-
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without × still shows the rest
             stream.reconfigure(errors="replace")
@@ -178,8 +183,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _complain(words_of(told_by()), INTERRUPTED)
     except BrokenPipeError:
         raise
-    except OSError as error:  # disk full, permission denied: the system's words and the file
-        return _complain(str(error), FAILED)
+    except OSError as error:  # disk full, permission denied, ...
+        return _complain(_of_system(error), FAILED)
     if code == INTERRUPTED:  # typer has turned the KeyboardInterrupt into its exit code
         return _complain(words_of(told_by()), INTERRUPTED)
     return int(code or DONE)
@@ -205,6 +210,28 @@ def _complain(message: str, code: int) -> int:
     line = printable(" ".join(message.split()))
     sys.stderr.write(f"convscope: {line}\n")
     return code
+
+
+REMEDIES = {
+    errno.ENOSPC: "free some space, then give the same command again, with --resume if it has that",
+    errno.EDQUOT: "free some space, then give the same command again, with --resume if it has that",
+    errno.EROFS: "give a place that can be written to",
+    errno.EACCES: "give another place, or change its permissions",
+    errno.EPERM: "give another place, or change its permissions",
+    errno.EIO: "check the disk, then give the same command again, with --resume if it has that",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ENOENT: "check the name",
+}
+"""What to do about an error of the system, by its number."""
+
+
+def _of_system(error: OSError) -> str:
+    """The file, the system's words, and the remedy."""
+    remedy = REMEDIES.get(error.errno or 0)
+    if error.filename is None or error.strerror is None or remedy is None:
+        return f"{error}; {remedy}" if remedy else str(error)
+    return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}: {remedy}"
 
 
 def _usage(error: Any) -> str:

@@ -17,6 +17,7 @@ from convscope.errors import FolderInUse
 from convscope.experiments.learning import describe, epoch_line, workers_or
 from convscope.experiments.options import Reading, Running
 from convscope.experiments.session import Session, choose_device, open_session
+from convscope.store.lock import LOCK, claimed
 from convscope.version import __version__
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ def demo(
     """
     screen = Screen(running.as_json)
     size = QUICK if quick else FULL
+    if out.exists() and not out.is_dir():
+        raise FolderInUse(f"--out {out} is a file: give a new folder")
+    with claimed(out):
+        _demo(screen, out, size, running)
+
+
+def _demo(screen: Screen, out: Path, size: DemoSize, running: Running) -> None:
+    """Make the demo in a folder that is held, or go on with it."""
     page = out / "index.html"
     record = _claim(out, {**asdict(size), "seed": running.seed})
     if record.get("finished"):
@@ -119,8 +128,6 @@ def _claim(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         FolderInUse: it holds something else.
     """
-    if out.exists() and not out.is_dir():
-        raise FolderInUse(f"--out {out} is a file: give a new folder")
     path = out / RECORD
     if path.exists():
         try:
@@ -133,7 +140,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
                 f"{out} holds a demo of another size or seed: delete it, or give another --out"
             )
         return record
-    if out.exists() and any(out.iterdir()):
+    if any(entry.name != LOCK for entry in out.iterdir()):
         raise FolderInUse(f"{out} is not empty and holds no demo: give a new folder with --out")
     record = {"settings": settings, "finished": False}
     _write_record(out, record)

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -20,7 +21,7 @@ from convscope.cli.outputs import write_file
 from convscope.cli.screen import Screen
 from convscope.experiments.options import Running
 from convscope.experiments.study import Context, Outcome, Preview, Study
-from convscope.store.lock import check_unused
+from convscope.store.lock import check_unused, claimed
 
 __all__ = ["command_of", "register"]
 
@@ -85,16 +86,17 @@ def _run(study: Study, out: Path | None, running: Running, resume: bool | None) 
     with processes(choose_device(running.device)) as ranks:
         screen = Screen(running.as_json, silent=not ranks.first)
         drawing = DrawnOnTheWay() if ranks.first else None
-        with screen.progress(out) as progress:
-            outcome = study.run(
-                Context(
-                    out, running, bool(resume), progress, ranks, facts=screen.facts,
-                    warn=screen.warn, say=screen.say, drawing=drawing,
-                )
-            )  # fmt: skip
-        if ranks.first:
-            assert out is not None  # a study that needs none has said so
-            _leave(screen, study, out, outcome)
+        assert out is not None  # a study that needs none has said so
+        with claimed(out) if ranks.first else nullcontext():
+            with screen.progress(out) as progress:
+                outcome = study.run(
+                    Context(
+                        out, running, bool(resume), progress, ranks, facts=screen.facts,
+                        warn=screen.warn, say=screen.say, drawing=drawing,
+                    )
+                )  # fmt: skip
+            if ranks.first:
+                _leave(screen, study, out, outcome)
 
 
 def _show(preview: Preview, running: Running) -> None:

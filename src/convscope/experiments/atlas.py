@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ from convscope.experiments.options import (
     RulesOption,
 )
 from convscope.experiments.study import Context, Outcome, Result, Study
+from convscope.store.lock import claimed
 from convscope.text import counted, split_names
 
 if TYPE_CHECKING:
@@ -158,15 +160,17 @@ class AtlasStudy(Study):
         assert context.out is not None
         session = context.session(self.model, self.reading)
         images = session.images(self.data)
-        outcome = self.build(session, images, context)
-        if not self.plain:
-            _fill_gallery(session, images, context)
-        if self.optimised is not None:
-            self._optimise(session, context, context.out)
-        if names is not None and context.together().first:
-            write_names(open_atlas(context.out), names)
-        if found is not None and context.together().first:
-            write_findings(open_atlas(context.out), found)
+        first = context.together().first
+        with claimed(context.out) if first else nullcontext():
+            outcome = self.build(session, images, context)
+            if not self.plain:
+                _fill_gallery(session, images, context)
+            if self.optimised is not None:
+                self._optimise(session, context, context.out)
+            if names is not None and first:
+                write_names(open_atlas(context.out), names)
+            if found is not None and first:
+                write_findings(open_atlas(context.out), found)
         return outcome
 
     def build(self, session: Session, images: ImageSet, context: Context) -> Outcome:

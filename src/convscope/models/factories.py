@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from convscope.errors import BadModel
 from convscope.images.torchvision_import import import_torchvision, operators_are_missing
 from convscope.models.loaded import LoadedModule, blamed, seeded
+from convscope.models.module_tensors import check_tensors
 from convscope.models.weights import Weights, load_weights
 
 __all__ = ["from_factory", "from_hub"]
@@ -112,11 +113,12 @@ def from_module(module: nn.Module) -> LoadedModule:
         module: with its weights; a wrapper such as DataParallel is taken off.
 
     Raises:
-        BadModel: a tensor of it has no values.
+        BadModel: a tensor of it has no values, or is none that Convscope computes with.
     """
-    inner, notes = _without_wrappers(module)
-    title = type(inner).__name__
-    _check_values(title, inner)
+    with blamed(type(module).__name__):
+        inner, notes = _without_wrappers(module)
+        title = type(inner).__name__
+        check_tensors(title, inner)
     return LoadedModule(inner, notes=notes, title=title)
 
 
@@ -149,14 +151,18 @@ def _loaded(spec: str, module: Any, weights: Weights | None) -> LoadedModule:
     """What a user's code returned, filled."""
     if not isinstance(module, nn.Module):
         raise BadModel(f"{spec} returned {type(module).__name__}, not a torch.nn.Module")
-    module, notes = _without_wrappers(module)
-    title = type(module).__name__
+    with blamed(spec):
+        module, notes = _without_wrappers(module)
+        module.eval()
+        title = type(module).__name__
+        if weights is None:
+            check_tensors(spec, module)
+        else:
+            notes += load_weights(module, weights, name=spec)
+            check_tensors(spec, module)
     if weights is None:
-        _check_values(spec, module)
         notes = (f"the weights are those that {spec} made", *notes)
         return LoadedModule(module, notes=notes, title=title)
-    notes += load_weights(module, weights, name=spec)
-    _check_values(spec, module)
     return LoadedModule(
         module,
         weights,
@@ -179,21 +185,6 @@ def _without_wrappers(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
         around.append(type(module).__name__)
         module = inner
     return module, ((f"taken out of {' and '.join(around)}",) if around else ())
-
-
-def _check_values(spec: str, module: nn.Module) -> None:
-    """Refuse tensors without values.
-
-    Raises:
-        BadModel: one is on the meta device, or belongs to a lazy layer that never ran.
-    """
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if nn.parameter.is_lazy(tensor):
-            raise BadModel(
-                f"{spec}: {name} has no shape yet: run its lazy layer once in the factory"
-            )
-        if tensor.is_meta:
-            raise BadModel(f"{spec}: {name} is on the meta device, without values: build it on cpu")
 
 
 def _import(path: str, spec: str) -> ModuleType:

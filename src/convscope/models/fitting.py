@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from convscope.models.module_tensors import state_of
 from convscope.models.readings import Leaf, PickledState, Reading
 from convscope.models.respelling import Computed, respelled
 
@@ -51,7 +52,7 @@ class Wanted:
 
 def wanted_by(module: nn.Module) -> Wanted:
     """What fills a module: its state dict's names and shapes."""
-    state = module.state_dict()
+    state = state_of(module)
     same: dict[int, list[str]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         same.setdefault(id(parameter), []).append(name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from convscope.errors import BadModel
+from convscope.errors import BadModel, ConvscopeError
 from convscope.images.preprocess import Preprocess
 from convscope.models.weights import Weights
 
@@ -45,12 +45,14 @@ class LoadedModule:
 def seeded(seed: int) -> Iterator[None]:
     """Let torch draw from a seed; afterwards its generator and its defaults are as they were."""
     device, dtype = torch.get_default_device(), torch.get_default_dtype()
+    gradients = torch.is_grad_enabled()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             yield
         finally:
             torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(gradients)
             if torch.get_default_device() != device:
                 torch.set_default_device(None if device.type == "cpu" else device)
 
@@ -60,6 +62,8 @@ def blamed(spec: str) -> Iterator[None]:
     """Turn whatever foreign code raises into a BadModel that names the model."""
     try:
         yield
-    except (Exception, SystemExit) as error:
+    except (ConvscopeError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # theirs may derive from nothing else
         words = " ".join(str(error).split())
         raise BadModel(f"{spec} failed with {type(error).__name__}: {words}") from error

@@ -250,13 +250,12 @@ class _Array(Foreign):
     origin = "numpy.ndarray"
 
     def tensor(self) -> Tensor | Unreadable:
-        """Read it.
-
-        Raises:
-            ValueError: its bytes do not make an array of its shape.
-        """
-        _, shape, kind, columns_first, content = self.state
-        return _from_numpy(content, kind, shape, "F" if columns_first else "C")
+        """Read it, if its bytes make an array of its shape."""
+        try:
+            _, shape, kind, columns_first, content = self.state
+            return _from_numpy(content, kind, shape, "F" if columns_first else "C")
+        except (ValueError, TypeError, OverflowError):
+            return Unreadable("a damaged NumPy array")
 
 
 class _NumpyType(Foreign):

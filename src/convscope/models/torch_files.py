@@ -21,10 +21,20 @@ from typing import Any, BinaryIO
 from convscope.errors import BadCheckpoint
 from convscope.models.pickles import Storage, Unsafe, read_pickle
 
-__all__ = ["PickledFile", "foreign_in", "read_torch_file", "what_it_is"]
+__all__ = [
+    "PICKLED",
+    "PickledFile",
+    "foreign_in",
+    "read_torch_file",
+    "unreadable",
+    "what_it_is",
+    "what_prose_is",
+]
 
 MAGIC = 0x1950A86A20F9469CFC6C  # begins a file of torch.save before 1.6
 AGAIN = "fetch or save it again"
+PICKLED = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""What files of torch.save and pickle begin with."""
 SAVE = "save model.state_dict() instead, best as .safetensors"
 
 BEGINNINGS = (  # of files that people take for weights, and what to do
@@ -37,7 +47,13 @@ BEGINNINGS = (  # of files that people take for weights, and what to do
     (b"Rar!", "is a RAR archive: extract it first"),
     (b"\x93NUMPY", f"is a NumPy array: {SAVE}"),
     (b"GGUF", f"is a GGUF file of quantised weights: {SAVE}"),
+    (b"\x28\xb5\x2f\xfd", "is compressed by zstd: decompress it first"),
+    (b"\x89PNG", "is a picture, not weights: give the file of weights"),
+    (b"\xff\xd8\xff", "is a picture, not weights: give the file of weights"),
+    (b"%PDF", "is a PDF document, not weights: give the file of weights"),
 )
+ONNX = (b"\x12\x07pytorch", b"\x12\x04onnx", b"\x12\x0aonnxscript")
+"""What stands behind the version of an ONNX file: who wrote it."""
 WEB_PAGE = (
     "is a web page, not the weights: the download led to a login or a question; fetch it in a "
     "browser, or by the address of the file itself"
@@ -83,7 +99,7 @@ def read_torch_file(path: Path) -> PickledFile:
                 "trust it nowhere; fetch the weights from their author, best as .safetensors"
             ) from error
         except Exception as error:  # a damaged pickle raises any kind
-            raise BadCheckpoint(_unreadable(path, error)) from error
+            raise BadCheckpoint(unreadable(path, error)) from error
     return PickledFile(content, foreign)
 
 
@@ -109,17 +125,34 @@ def what_it_is(head: bytes) -> str | None:
             return words
     if head[257:262] == b"ustar":
         return "is a tar archive: extract it first; one of PyTorch 0.1 must be saved again"
-    text = head.lstrip().lower()
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+    if head[:1] == b"\x08" and head[2:].startswith(ONNX):
+        return "is an ONNX file: open the PyTorch network that it was made of"
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"<"):
         return WEB_PAGE
     if text.startswith((b"{", b"[")):
         return "is JSON, not weights: give the file with the tensors"
     return None if head else f"is empty: {AGAIN}"
 
 
-def _unreadable(path: Path, error: Exception) -> str:
+def unreadable(path: Path, error: Exception) -> str:
+    """What to say of a file that cannot be read, in a line."""
+    with path.open("rb") as file:
+        if said := what_prose_is(file.read(512)):
+            return f"{path} {said}"
+    if isinstance(error, KeyError):  # of the unpickler's table of operations
+        return f"{path} is neither safetensors nor a PyTorch file: {AGAIN}"
     words = " ".join(str(error).split())[:200] or type(error).__name__
     return f"{path} is neither safetensors nor a readable PyTorch file ({words}): {AGAIN}"
+
+
+def what_prose_is(head: bytes) -> str | None:
+    """What a file is that begins with words, once it is known that it holds no weights."""
+    try:
+        prose = b" " in head and head.decode().replace("\n", " ").isprintable()
+    except UnicodeDecodeError:
+        return None
+    return f"is text, such as a server's error message: {AGAIN}" if prose else None
 
 
 # ---- the format since PyTorch 1.6

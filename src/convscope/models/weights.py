@@ -30,10 +30,17 @@ from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convnet
 from convscope.models.fitting import Match, Wanted, matches, unwrapped, wanted_by
 from convscope.models.metadata import read_architecture, read_fact, read_names, read_preprocess
+from convscope.models.module_tensors import state_of
 from convscope.models.readings import Reading, main_reading, readings_of, tensor_of
 from convscope.models.respelling import Computed
 from convscope.models.shards import is_index, read_index
-from convscope.models.torch_files import read_torch_file, what_it_is
+from convscope.models.torch_files import (
+    PICKLED,
+    read_torch_file,
+    unreadable,
+    what_it_is,
+    what_prose_is,
+)
 from convscope.store.atomic import replace_file
 from convscope.store.fingerprint import file_fingerprint, text_fingerprint
 
@@ -285,7 +292,10 @@ def read_weights(path: str | os.PathLike[str], key: str | None = None) -> Weight
             tensors = {k: t for k, t in tensors.items() if not k.startswith(MOMENTUM)}
         return Weights(path, digest, {"": tensors}, metadata, mean, key)
     file = read_torch_file(path)
-    readings = readings_of(file.content)
+    try:
+        readings = readings_of(file.content)
+    except Exception as error:  # what a damaged pickle holds may raise any kind
+        raise BadCheckpoint(unreadable(path, error)) from error
     if not readings:
         raise BadCheckpoint(f"{path} {_without_tensors(file.content, file.foreign)}")
     return Weights(path, digest, readings, key=key, foreign=file.foreign)
@@ -392,7 +402,7 @@ def about_network(
 def module_sha256(module: nn.Module) -> str:
     """SHA-256 of a module's weights, hex: of names, types, shapes and bytes of its state dict."""
     digest = hashlib.sha256()
-    for key, tensor in sorted(module.state_dict().items()):
+    for key, tensor in sorted(state_of(module).items()):
         flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(f"{key} {tensor.dtype} {_shape(tuple(tensor.shape))}\n".encode())
         digest.update(flat.numpy().data)
@@ -415,7 +425,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         with path.open("rb") as opened:
-            said = what_it_is(opened.read(512))
+            head = opened.read(512)
+        said = what_it_is(head) or what_prose_is(head)
+        if head.startswith(PICKLED):
+            said = "was written by torch.save or pickle, not as safetensors: name it .pt"
         words = " ".join(str(error).split())
         raise BadCheckpoint(
             f"{path} {said}"

@@ -7,6 +7,7 @@ image, and has one row.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from functools import partial
 from typing import Any
@@ -25,6 +26,8 @@ __all__ = ["Folding"]
 
 OTHER_BATCH = 3
 """Images of a second batch, which a constant is tried on."""
+MOST = 2**30
+"""Numbers of a constant: more than any network makes."""
 
 
 class Folding:
@@ -146,6 +149,11 @@ class Folding:
             shape = [self._number(n, images) for n in given.shape]
             return torch.empty(shape, dtype=given.dtype, device=given.device)  # its shape counts
 
+        if is_tensor(fx):
+            shape = [self._number(n, images) for n in fx.meta["val"].shape]
+            if math.prod(shape) > MOST:
+                size = "x".join(map(str, shape))
+                raise UnsupportedOp(refusal(fx, f"makes a constant of {size} numbers"))
         args, kwargs = torch.fx.node.map_arg((fx.args, fx.kwargs), argument)
         return fx.target(*args, **kwargs)
 

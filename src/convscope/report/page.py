@@ -133,7 +133,7 @@ def _write_images(atlas: Atlas, images: ShownImages) -> None:
     """The scripts of the images: the list of all, and one for each."""
     listed = [[index, *names] for index, names in images.named.items()]
     _hand_over(atlas.folder, "page/images", listed)
-    predictions = read_predictions(atlas.folder)
+    predictions = read_predictions(atlas)
     names = atlas.manifest.model.classes or ()
     for index, table in image_tables(atlas, images):
         if index in predictions:

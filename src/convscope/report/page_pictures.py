@@ -161,7 +161,7 @@ class LayerPictures:
         }
         for number in range(math.ceil(record.channels / MAPS_PER_SHEET)):
             opened = {
-                kind: Image.open(path).convert("RGB")
+                kind: self.atlas.sheet(path)
                 for kind in (*self.atlas.kinds, EXAMPLE, *further_kinds(self.atlas.manifest))
                 if (path := sheet_path(self.atlas.folder, record.slug, kind, number)).is_file()
             }
@@ -185,8 +185,7 @@ class LayerPictures:
         record = self.atlas.record(layer)
         tiles = []
         for number in range(math.ceil(record.channels / MAPS_PER_SHEET)):
-            with Image.open(sheet_path(self.atlas.folder, record.slug, kind, number)) as file:
-                sheet = file.convert("RGB")
+            sheet = self.atlas.sheet(sheet_path(self.atlas.folder, record.slug, kind, number))
             maps = min(MAPS_PER_SHEET, record.channels - number * MAPS_PER_SHEET)
             tiles += [np.asarray(sheet.crop(cell_box(m, 0, record.tile))) for m in range(maps)]
         return np.stack(tiles)
@@ -195,9 +194,8 @@ class LayerPictures:
         """(C, s, s, 3), of a kind that has one picture a map."""
         tiles = []
         for number in range(math.ceil(record.channels / WALL**2)):
-            with Image.open(sheet_path(self.atlas.folder, record.slug, kind, number)) as file:
-                sheet = np.asarray(file.convert("RGB"))
-            side = record.tile
+            path = sheet_path(self.atlas.folder, record.slug, kind, number)
+            sheet, side = np.asarray(self.atlas.sheet(path)), record.tile
             for place in range(min(WALL**2, record.channels - number * WALL**2)):
                 top, left = (side * at for at in divmod(place, WALL))
                 tiles.append(sheet[top : top + side, left : left + side])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -15,10 +16,51 @@ try:
 except ImportError:  # pragma: no cover - Windows has no flock; two processes are not told apart
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["LOCK", "check_unused", "held"]
+__all__ = ["LOCK", "check_unused", "claimed", "held"]
 
 LOCK = ".lock"
 """The name of the lock file in a folder that is being written."""
+
+_ours: dict[Path, tuple[int, int]] = {}  # lock file -> the process and thread that claimed it
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a folder while the `with` block runs, from the first file to the last page.
+
+    The folder is made if need be; one that was made and stayed empty is removed again. What is
+    called in the block may claim or hold the same folder once more.
+
+    Args:
+        folder: That is written to.
+
+    Raises:
+        FolderInUse: Another process is at work in it, or it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FolderInUse(f"{folder} is a file: give a new folder")
+    path = folder.resolve() / LOCK
+    if path in _ours and _ours[path] == _who():
+        yield
+        return
+    new = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = f"another process is at work in {folder}: wait for it, or stop it first"
+    try:
+        with held(path, busy):
+            _ours[path] = _who()
+            try:
+                yield
+            finally:
+                del _ours[path]
+    finally:
+        with suppress(OSError):  # it is not empty
+            for parent in new:
+                parent.rmdir()
+
+
+def _who() -> tuple[int, int]:
+    return os.getpid(), threading.get_ident()
 
 
 @contextmanager
@@ -34,6 +76,9 @@ def held(path: Path, refusal: str) -> Iterator[None]:
     Raises:
         FolderInUse: Another process holds the lock.
     """
+    if _ours.get(path.parent.resolve() / path.name) == _who():
+        yield
+        return
     with _locked(path, refusal):
         try:
             yield
@@ -79,7 +124,7 @@ def check_unused(folder: str | os.PathLike[str], *, resume: bool | None = None) 
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise FolderInUse(f"{folder} is a file: give a new folder")
-    if not resume and path.is_dir() and any(path.iterdir()):
+    if not resume and path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()):
         how = "" if resume is None else ", or --resume to go on with what is there"
         raise FolderInUse(f"{folder} is not empty: give a new folder{how}")
     return path

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from convscope.errors import BadData, FolderInUse
 from convscope.store.atomic import remove_leftovers, replace_file, write_json
 from convscope.store.differences import first_difference
-from convscope.store.lock import LOCK, check_unused, held
+from convscope.store.lock import LOCK, check_unused, claimed, held
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,17 +75,23 @@ class ResultStore:
         self._stack, self._entered = ExitStack(), False
         if self.folder is None:
             return
-        wanted = json.loads(json.dumps(dict(settings)))
+        self._wanted = json.loads(json.dumps(dict(settings)))
         check_unused(self.folder, resume=resume)
         if self.folder.is_dir() and any(entry.name != LOCK for entry in self.folder.iterdir()):
-            self._check(wanted)
-        (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / STUDY, wanted)
+            self._check(self._wanted)
+            if (self.folder / FOLDER).is_dir():
+                return
+        with claimed(self.folder):  # two that begin at once must not each write settings
+            (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
+            if (self.folder / STUDY).exists():
+                self._check(self._wanted)
+            write_json(self.folder / STUDY, self._wanted)
 
     def __enter__(self) -> Self:
         if self.folder is not None:
             busy = f"another process is at work in {self.folder}: wait for it, or stop it first"
             self._stack.enter_context(held(self.folder / LOCK, busy))
+            self._check(self._wanted)
             remove_leftovers(self.folder / FOLDER)
         self._entered = True
         return self
