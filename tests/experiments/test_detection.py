@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from convscope.errors import BadOption
 from convscope.experiments.localization.precision import average_precision, judged
 from convscope.experiments.localization.regions import RegionPooling, sliding_windows
 from convscope.geometry.overlap import overlaps
+from experiments.squares import Squares, colour_model
 
 NONE = np.zeros((0, 4))
 
@@ -112,3 +115,36 @@ def test_a_layer_that_sees_all_has_no_regions() -> None:
     for layer in ("1", "2"):
         with pytest.raises(BadOption, match=f"layer {layer}: its values have no places"):
             RegionPooling.of(network, layer)
+
+
+# ---- detection ----------------------------------------------------------------------------------
+
+
+def test_marked_boxes_as_regions_find_all_and_windows_no_more_than_they_cover(
+    tmp_path: Path,
+) -> None:
+    """A class is told by its colour, so that marked boxes are told without a fault. A window within
+    a square has the same features as the square: no detector could tell it here.
+    """
+    images = Squares(48)
+    (tmp_path / "boxes.csv").write_text("\n".join(images.rows()))
+    found = convscope.localize(
+        colour_model(), images, boxes=tmp_path / "boxes.csv", method="grad-cam", count=16, tune=8,
+        detect=32, device="cpu",
+    ).detection  # fmt: skip
+    assert found is not None and found.images == 16
+    windows, centred, marked = found.scores
+    assert marked.recall.share == 1 and marked.precision > 0.99 and marked.eleven > 0.99
+    assert marked.regions == centred.regions == 1 and windows.regions > 200
+    assert windows.recall.share > 0.9 and windows.precision < 0.5
+    assert centred.recall.share == centred.precision == 0
+    assert windows.low <= windows.precision <= windows.high
+    assert [(name, count) for name, count, _ in found.classes] == [
+        ("red", sum(1 - images.label(i) for i in judged_of(images))),
+        ("green", sum(images.label(i) for i in judged_of(images))),
+    ]
+
+
+def judged_of(images: Squares) -> list[int]:
+    """The images that are judged: the first 16 of the order that the seed gives."""
+    return np.random.default_rng(0).permutation(len(images)).tolist()[:16]
