@@ -22,7 +22,7 @@ from convscope.stats import Estimate, Share, mean_of
 from convscope.text import counted, table
 
 __all__ = [
-    "CENTRED", "RIGHT", "WHOLE", "BoxScore", "Example", "Localization",
+    "CENTRED", "RIGHT", "WHOLE", "BoxScore", "Detection", "Example", "Localization", "RegionScore",
 ]  # fmt: skip
 
 RIGHT = 0.5
@@ -83,6 +83,60 @@ class Example:
     boxes: Mapping[str, NDArray[np.float64]]
 
 
+@dataclass(frozen=True)
+class RegionScore(Record):
+    """Detection from one kind of regions.
+
+    Attributes:
+        kind: Sliding windows; the centred box alone; or the marked boxes, which no detector knows.
+        regions: How many an image has, on average.
+        recall: How many objects a region overlaps by RIGHT or more: what detection cannot exceed.
+        precision: Mean average precision, the area under the curve (VOC since 2010).
+        low, high: Its 95 % interval, by bootstrap over the images.
+        eleven: The same over 11 recalls, as VOC 2007 has it.
+        by_class: Average precision of each class, the area; NaN of one without an object.
+    """
+
+    kind: str
+    regions: float
+    recall: Share
+    precision: float
+    low: float
+    high: float
+    eleven: float
+    by_class: tuple[float, ...] = not_in_json()
+
+
+@dataclass(frozen=True)
+class Detection(Record):
+    """Objects detected by regions of shared maps and a linear SVM.
+
+    Attributes:
+        layer: Whose maps they are.
+        images: How many were judged.
+        scores: Of the sliding windows first.
+        classes: (name, objects, average precision) of each class that is there.
+    """
+
+    layer: str
+    images: int
+    scores: tuple[RegionScore, ...]
+    classes: tuple[tuple[str, int, float], ...]
+
+    def words(self) -> list[str]:
+        """A row per kind of regions."""
+        head = ("detection from", "regions", "recall", "mean AP (area)", "95 %", "mean AP (11)")
+        rows = [
+            (
+                row.kind, f"{row.regions:.0f}", percent(row.recall.share),
+                f"{100 * row.precision:.1f}", f"{100 * row.low:.1f} to {100 * row.high:.1f}",
+                f"{100 * row.eleven:.1f}",
+            )
+            for row in self.scores
+        ]  # fmt: skip
+        return [*table(head, rows), f"features of {self.layer}, {counted(self.images, 'image')}"]
+
+
 @dataclass(frozen=True, eq=False)
 class Localization(Record, Result):
     """Where the objects are, as maps tell it, and as a detector does.
@@ -97,6 +151,7 @@ class Localization(Record, Result):
         beyond: Boxes that reached beyond their pictures, and were cut.
         unseen: Images left out, as the input shows none of their boxes.
         unread: (name, reason) of images that could not be read.
+        detection: By regions and an SVM; None where it was not asked for.
         examples: Some of the images.
     """
 
@@ -109,6 +164,7 @@ class Localization(Record, Result):
     beyond: int = 0
     unseen: int = 0
     unread: tuple[tuple[str, str], ...] = ()
+    detection: Detection | None = None
     examples: tuple[Example, ...] = not_in_json(default=())
 
     def score(self, kind: str) -> BoxScore:
@@ -151,6 +207,7 @@ class Localization(Record, Result):
             self.verdict(),
             f"{counted(self.images, 'image')}, maps of the {self.asked} class; thresholds chosen, "
             f"and the {CENTRED} ({height:.0f}×{width:.0f} px) measured, on {self.tuned} others",
+            *(["", *self.detection.words()] if self.detection is not None else []),
         ]
 
     def warnings(self) -> Sequence[str]:

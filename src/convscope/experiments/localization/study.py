@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +16,10 @@ from convscope.experiments.study import Context, Outcome, Study
 from convscope.text import split_names
 
 if TYPE_CHECKING:
+    from convscope.experiments.localization.detecting import Detector
     from convscope.experiments.localization.localizing import Looking, Seen
     from convscope.experiments.localization.maps import MapMethod
-    from convscope.experiments.localization.result import Localization
+    from convscope.experiments.localization.result import Detection, Localization
     from convscope.experiments.localization.subjects import Subject
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
@@ -95,6 +96,15 @@ class LocalizeStudy(Study):
         ),
     ] = None
 
+    detect: Annotated[
+        int,
+        typer.Option(
+            "--detect", min=0, metavar="N",
+            help="Also detect objects: learn a linear SVM on regions of N images that are not "
+            "judged, and find those of the images that are (R-CNN's way). 0 does not.",
+        ),
+    ] = 0  # fmt: skip
+
     def check(self) -> None:
         self.methods()
 
@@ -113,7 +123,8 @@ class LocalizeStudy(Study):
         return tuple(MapMethod(name) for name in names)
 
     def run(self, context: Context) -> Outcome:
-        from convscope.experiments.localization.localizing import Looking
+        from convscope.experiments.localization.detecting import Detector
+        from convscope.experiments.localization.localizing import Looking, mean_box
         from convscope.experiments.localization.subjects import dealt, network_labels, subjects
         from convscope.images.marked_boxes import boxed_images
 
@@ -124,9 +135,15 @@ class LocalizeStudy(Study):
             context.warn(note)
         labels = network_labels(boxed, network, session.model.classes)
         there = subjects(
-            images, boxed, labels, self.of, most=self.count + self.tune, seed=session.seed
+            images,
+            boxed,
+            labels,
+            self.of,
+            most=self.count + self.tune + self.detect,
+            seed=session.seed,
         )
         judged, tuning = dealt(there, self.count, self.tune)
+        others = there[len(judged) :][: self.detect]
         preprocess = session.model.preprocess
         layer = _layer(session, self.layer)
         looking = Looking(network, preprocess, layer, self.methods(), preprocess.blank())
@@ -138,17 +155,32 @@ class LocalizeStudy(Study):
         more = {"truth": _fingerprint(there), "layer": layer}
         with context.results(self, session, images, more=more) as results:
             first, second = _looked_at(looking, images, (judged, tuning), results, context)
+            detected = self._detected(
+                Detector(network, preprocess, layer, images, boxed),
+                [[each.index for each in part] for part in (others, judged)],
+                mean_box(second, preprocess.size), context,
+            ) if self.detect else None  # fmt: skip
 
         def shown(index: int) -> Any:
             return preprocess.shown(images.picture_as(index, preprocess.form))
 
-        found = self._found(looking, first, second, shown)
+        found = replace(self._found(looking, first, second, shown), detection=detected)
         subtitle = f"{found.images} images of {images.spec}"
         return Outcome.on(session, found, subtitle, images=images.spec)
 
     def settings(self) -> dict[str, Any]:
         """The file of the boxes is left out: what it says is kept as their fingerprint."""
         return {name: value for name, value in super().settings().items() if name != "boxes"}
+
+    def _detected(
+        self, detector: Detector, parts: Sequence[Sequence[int]], centred: Any, context: Context
+    ) -> Detection:
+        """Learn from the first part of the images, and detect in the second."""
+        from convscope.experiments.localization.detecting import detection, learned
+
+        seed, tell = context.running.seed, context.progress
+        probe = learned(detector, parts[0], seed=seed, progress=tell)
+        return detection(detector, probe, parts[1], centred, seed=seed, progress=tell)
 
     def _found(
         self, looking: Looking, judged: Seen, tuning: Seen, shown: Callable[[int], Any]
@@ -172,7 +204,7 @@ class LocalizeStudy(Study):
             str(self.of), looking.layer, len(judged.rows), len(tuning.rows),
             (bottom - top, right - left), scored(judged, thresholds, centred, size),
             judged.beyond + tuning.beyond, judged.unseen + tuning.unseen,
-            judged.unread + tuning.unread, examples(judged, thresholds, shown),
+            judged.unread + tuning.unread, examples=examples(judged, thresholds, shown),
         )  # fmt: skip
 
 
