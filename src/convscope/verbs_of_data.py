@@ -55,7 +55,8 @@ def features(
             FILE.work until the file is written.
         resume: go on with the rows of an interrupted run.
         seed: of the map, and of rendered scenes.
-        batch_size, workers: images at a time, and threads that read them.
+        batch_size: images at a time.
+        workers: threads that read them.
         device: auto, cpu or cuda.
         progress: called with (what, done, total).
 
