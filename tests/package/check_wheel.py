@@ -1,6 +1,6 @@
 """Install a wheel into an empty environment, outside of this folder, and use it as its user will.
 
-    python packaging/check_wheel.py dist/convscope-*.whl --python python3.12
+    python tests/package/check_wheel.py dist/convscope-*.whl --python python3.12
 
 It needs nothing but the standard library. Each step says what it found; the first that fails ends
 it with exit code 1. `--python` may be given several times; `--constraints` pins what pip installs;
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCE = Path(__file__).parents[1] / "src/convscope"
+SOURCE = Path(__file__).parents[2] / "src/convscope"
 EXPLORER = ("starlette", "uvicorn", "websockets")
 SECONDS = 1800  # the longest that one command may take
 
@@ -102,7 +103,7 @@ def check_program(place: Place, wheel: Path) -> str:
 
 def check_layers(place: Place) -> str:
     told = json.loads(place.answer("convscope", "layers", "zfnet-small", "--json"))
-    names = [layer["name"] for layer in told["layers"]]
+    names = [layer["name"] for layer in told]
     if "conv5" not in names:
         raise Failed(f"layers of zfnet-small: {names}")
     return f"{len(names)} layers of zfnet-small"
@@ -116,10 +117,14 @@ def check_atlas(place: Place) -> str:
 
 
 def check_page(folder: Path) -> str:
+    """A page has its script, and all files that it names."""
     page = (folder / "index.html").read_text(encoding="utf-8")
-    if "<script" not in page or "<style" not in page:
-        raise Failed(f"{folder.name}/index.html lacks its script or its style")
-    return f"{folder.name}/index.html, {len(page) // 1024} KB"
+    named = re.findall(r'<(?:script|link|img)[^>]* (?:src|href)="([^":#]+)"', page)
+    if lost := sorted(name for name in named if not (folder / name).is_file()):
+        raise Failed(f"{folder.name}/index.html names {', '.join(lost)}, which is not there")
+    if "<script" not in page:
+        raise Failed(f"{folder.name}/index.html lacks its script")
+    return f"{folder.name}/index.html and {len(named)} files that it names"
 
 
 def check_demo(place: Place) -> str:
@@ -189,7 +194,7 @@ def main() -> int:
     about = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     about.add_argument("wheel", type=Path)
     about.add_argument("--python", action="append", default=[], help="an interpreter")
-    about.add_argument("--constraints", type=Path, help="a file for pip's -c")
+    about.add_argument("-c", "--constraints", type=Path, help="a file for pip's -c")
     about.add_argument("--extras", default="", help="extras of the package: explore,zoo")
     about.add_argument("--no-demo", action="store_true")
     asked = about.parse_args()
