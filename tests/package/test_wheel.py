@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy
 import pytest
 import yaml
-from package import check_wheel
 
 from convscope.version import __version__
+from package import check_wheel
 
 ROOT = Path(__file__).parents[2]
 ABOUT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
