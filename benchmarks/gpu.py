@@ -194,7 +194,7 @@ def training(machine: Machine) -> Check:
         for run in ("killed", "straight")
     ]
     off = apart(*map(torch.tensor, losses)) if len(losses[0]) == len(losses[1]) == 3 else 1.0
-    if losses[1][-1] >= losses[1][0]:
+    if losses[1][-1] >= losses[1][0] and not machine.quick:
         off = 1.0  # it has not learned
     return Check("losses of a killed and resumed training", off, ROUNDED)
 
