@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PYTHONS ?= $(PYTHON)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
@@ -12,10 +13,10 @@ SITE   := $(VENV)/.installed-site
 TESTS  := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
           --dist loadscope --no-loadscope-reorder
 
-.PHONY: help demo test test-fast check bench docs site picture clean
+.PHONY: help demo test test-fast check bench bench-gpu dist test-lowest docs site picture clean
 
 help:             ## these words
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP)    ## train a small ZFNet on rendered scenes and look inside it: runs/demo/index.html
 	$(BIN)/convscope demo --out runs/demo
@@ -35,6 +36,21 @@ bench: $(BENCH)   ## the benchmarks, against their peers in the same run; takes 
 	@for name in renormalise training projection mining atlas occlusion live explore; do \
 	  $(BIN)/python benchmarks/$$name.py || exit 1; done
 
+bench-gpu: $(BENCH) ## check everything on a GPU and time it against Captum there, in under five minutes
+	$(BIN)/python benchmarks/gpu.py
+
+dist: $(DEV)      ## build sdist and wheel into dist/, and try the wheel in empty environments of PYTHONS
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tests/package/check_wheel.py dist/*.whl -c constraints.txt \
+	  $(PYTHONS:%=--python %)
+	$(BIN)/python tests/package/check_wheel.py dist/*.whl -c constraints.txt --extras explore --no-demo
+
+test-lowest:      ## the suite with the lowest versions allowed, in .venv-lowest (a large download)
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet -c tests/package/lowest.txt -e '.[dev,zoo,tensorboard,explore]'
+	.venv-lowest/bin/python -m pytest -n auto --dist loadscope -o filterwarnings=default
+
 docs: $(DEV)      ## write docs/cli.md anew from --help
 	$(BIN)/python docs/reference.py
 
@@ -45,7 +61,7 @@ picture: demo     ## write the README's picture anew from the demo
 	$(BIN)/python docs/picture.py runs/demo
 
 clean:            ## remove what these words made
-	rm -rf $(VENV) runs build dist site src/*.egg-info
+	rm -rf $(VENV) .venv-lowest runs build dist site src/*.egg-info
 
 $(VENV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -111,6 +111,7 @@ def test_a_missing_tensorboard_is_said_with_the_remedy(place, convscope, monkeyp
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     answer = convscope(*BRIEF, "--tensorboard", "--out", "run")
     assert answer.code == 2 and "pip install 'convscope[tensorboard]'" in answer.err
+    assert "drawing" not in answer.err and not (place / "run").exists()
 
 
 @pytest.mark.parametrize("setting", ["precision=bf16", "channels_last=false"])

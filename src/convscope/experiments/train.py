@@ -163,7 +163,8 @@ class TrainStudy(Study):
         """The recipe, where it is asked for; it needs no folder.
 
         Raises:
-            BadOption: no folder, no architecture or no images are given, or a wrong recipe.
+            BadOption: no folder, no architecture or no images are given, a wrong recipe, or
+                --tensorboard without its package.
         """
         recipe = choose_recipe(self.learning, self.arch, self.data, context.running)
         if self.learning.show_recipe:
@@ -171,6 +172,10 @@ class TrainStudy(Study):
         given = (("--arch", self.arch), ("--data", self.data), ("--out", context.out))
         if missing := [name for name, value in given if not value]:
             raise BadOption(f"train needs {' and '.join(missing)} (see convscope train --help)")
+        if self.storing.tensorboard:
+            from convscope.training.tensorboard_logger import summary_writer
+
+            summary_writer()  # refuses before anything is read where it is not installed
         return None
 
     def run(self, context: Context) -> Outcome:

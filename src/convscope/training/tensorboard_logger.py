@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from typing import Any
+
 from convscope.errors import BadOption
 from convscope.training.checkpoint import Epoch
 
-__all__ = ["TensorBoardLogger"]
+__all__ = ["TensorBoardLogger", "summary_writer"]
 
 FOLDER = "tensorboard"  # in the run's
 CURVES = {
@@ -21,6 +23,21 @@ CURVES = {
     "filters renormalised": "renormalised",
     "seconds": "seconds",
 }
+
+
+def summary_writer() -> Any:
+    """TensorBoard's class that writes points.
+
+    Raises:
+        BadOption: The package tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BadOption(
+            "--tensorboard needs the package tensorboard: pip install 'convscope[tensorboard]'"
+        ) from None
+    return SummaryWriter
 
 
 class TensorBoardLogger:
@@ -36,13 +53,7 @@ class TensorBoardLogger:
     """
 
     def __init__(self, run: Path, history: Sequence[Epoch] = ()) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise BadOption(
-                "--tensorboard needs the package tensorboard: pip install 'convscope[tensorboard]'"
-            ) from None
-        self.writer = SummaryWriter(str(run / FOLDER), purge_step=len(history) + 1)
+        self.writer = summary_writer()(str(run / FOLDER), purge_step=len(history) + 1)
 
     def add(self, epoch: Epoch) -> None:
         """Add a point to every curve, at that epoch."""
