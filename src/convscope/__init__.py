@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from . import errors
     from .atlas.build import build_atlas
     from .atlas.store import open_atlas
     from .experiments.ablation.equal_budget import ablate
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         demo,
         explore,
         features,
+        find_errors,
         invert,
         layers,
         localize,
@@ -108,6 +110,7 @@ _HOMES = {
     "evolve": "experiments.evolution.growth",
     "explore": "verbs",
     "features": "verbs",
+    "find_errors": "verbs",
     "invariance": "experiments.invariance.curves",
     "invert": "verbs",
     "layers": "verbs",
@@ -166,9 +169,11 @@ __all__ = [
     "demo",
     "diagnose",
     "ensemble",
+    "errors",
     "evolve",
     "explore",
     "features",
+    "find_errors",
     "invariance",
     "invert",
     "layers",
@@ -203,13 +208,23 @@ class _Atlas(ModuleType):
         return import_module(".verbs", __name__).atlas(*arguments, **options)
 
 
+class _Errors(ModuleType):
+    """The module `convscope.errors`, which is the verb as well: `convscope.errors(...)`."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return import_module(".verbs", __name__).find_errors(*arguments, **options)
+
+
 class _Convscope(ModuleType):
-    """This package, which makes its atlas callable whenever it is loaded."""
+    """This package, which makes its atlas and its errors callable whenever they are loaded."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "atlas":
-            value.__class__ = _Atlas
+        if name in _CALLABLE:
+            value.__class__ = _CALLABLE[name]
         super().__setattr__(name, value)
+
+
+_CALLABLE = {"atlas": _Atlas, "errors": _Errors}
 
 
 sys.modules[__name__].__class__ = _Convscope
@@ -223,8 +238,8 @@ import_module(".display", __name__).draw_by(_for_notebooks)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "atlas":  # the import sets the attribute, for good
-        return import_module(".atlas", __name__)
+    if name in _CALLABLE:  # the import sets the attribute, for good
+        return import_module(f".{name}", __name__)
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     study = _study(name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convscope.experiments.options import Device, Reading, Running
-from convscope.verbs_of_data import features
+from convscope.verbs_of_data import features, find_errors
 from convscope.verbs_of_studies import (
     atlas,
     compare,
@@ -52,6 +52,7 @@ __all__ = [
     "demo",
     "explore",
     "features",
+    "find_errors",
     "invert",
     "layers",
     "localize",

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from convscope.experiments.as_function import member_of
+from convscope.experiments.as_function import as_function, member_of
 from convscope.experiments.options import Device, Reading, Running
 
 if TYPE_CHECKING:
     from convscope.experiments.features.feature_set import FeatureSet
+    from convscope.experiments.mistakes.result import Mistakes
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
     from convscope.models.zoo import Model
     from convscope.progress import Progress
 
-__all__ = ["features"]
+__all__ = ["features", "find_errors"]
 
 PathLike = str | os.PathLike[str]
 
@@ -113,4 +114,37 @@ def features(
 
             words = f"{session.title()} · {images.spec}"
             write_image_map(Path(map), found, seed=seed, about=record, subtitle=words)
+    return found
+
+
+def find_errors(model: str | Model | Session, data: str | ImageSet, **options: Any) -> Mistakes:
+    """Find why a network is wrong, as `convscope errors` does: confusions, maps, labels, pairs.
+
+    `convscope.errors(...)` is the same.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        data: labelled images: DATA of the command line, or an opened set.
+        options: those of the verb (`layers`, `layer`, `against`, `draws`, `shown`), and `out`,
+            `resume`, `progress`, `device`, `batch_size`, `workers`, `seed`.
+
+    Returns:
+        What was found: `confused` pairs of classes, `telling` maps, `doubts` about labels, `pairs`
+        of images.
+
+    Raises:
+        BadModel, BadData, BadOption: what was given cannot be opened, or does not fit.
+
+    Source:
+        Northcutt, Jiang & Chuang 2021, "Confident learning", JAIR 70.
+
+    Example:
+        >>> found = convscope.find_errors("run:runs/demo/zfnet", "scenes:val")
+        >>> [doubt.name for doubt in found.doubts[:10]]
+    """
+    from convscope.experiments.mistakes.result import Mistakes
+    from convscope.experiments.mistakes.study import ErrorsStudy
+
+    found = as_function(ErrorsStudy)(model, data, **options)
+    assert isinstance(found, Mistakes)
     return found

@@ -153,6 +153,13 @@ COMMANDS = (
         changed=("--count 2", "count"),
         packed=True,
     ),
+    Command(
+        "errors",
+        "errors run:run scenes:val:48 --layers conv1 --draws 99 --shown 1 --out errors --workers 1",
+        changed=("--draws 199", "draws"),
+        listed=("*.npz",),
+        packed=True,
+    ),
     Command("occlude", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.npz"),
     Command("occlude-figure", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.png"),
     Command(

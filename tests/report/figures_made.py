@@ -38,6 +38,8 @@ from convscope.experiments.invariance.transforms import Transform, TransformRang
 from convscope.experiments.localization import localizing
 from convscope.experiments.localization.maps import THRESHOLDS, MapMethod
 from convscope.experiments.localization.result import Localization
+from convscope.experiments.mistakes.result import Confused, Mistakes, TellingMap
+from convscope.experiments.mistakes.result import Removed as Without
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.removal.effects import ClassMeans, Null
@@ -79,6 +81,7 @@ from convscope.report.curvature_figure import curvature_figure
 from convscope.report.demo_page import contact_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
+from convscope.report.errors_figure import errors_figure
 from convscope.report.evolution_figure import evolution_figure
 from convscope.report.feature_grid import feature_grid_figure
 from convscope.report.grouping_figure import grouping_figure
@@ -649,7 +652,46 @@ def mapped(count: int, classes: int) -> Figure:
     return image_map_figure(placed, images, title=TITLE, subtitle=RUN)
 
 
+def mistaken(classes: int, maps: int, *, right: bool = False) -> Figure:
+    """Mistakes with long names."""
+    names = (CLASS, WORD, *(f"class {number}" for number in range(2, classes)))[:classes]
+    table = np.diag(np.full(classes, 100))
+    if not right:
+        table += dice_table(classes)
+    confused = tuple(
+        Confused(names[i], names[j], int(table[i, j]), int(table[i].sum()))
+        for i, j in np.argwhere(table)
+        if i != j
+    )
+    removal = Without(900, 300, 1200, 7, 0.5, 0.2, 0.8, 19, 0.1, True)
+    telling = tuple(
+        TellingMap(
+            names[n % classes], f"{LAYER}/{n}", n % 2 == 0, 0.1 + 0.8 * (n % 2), 0.05, 0.95,
+            0.001, 0.01, names[0], (), (), removal if n < 3 else None,
+        )
+        for n in range(maps)
+    )  # fmt: skip
+    return errors_figure(
+        Mistakes(
+            RUN, "the network", LAYER, names, table, confused, telling, (3000, classes), (), 0.05,
+            0.9, (), (), 3,
+        ),
+        subtitle=RUN,
+    )  # fmt: skip
+
+
+def dice_table(classes: int) -> np.ndarray:
+    """Confusions of each pair of classes."""
+    return np.random.default_rng(classes).integers(0, 9, (classes, classes))
+
+
 FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
+    errors_figure: {
+        "two classes": Case(lambda _: mistaken(2, 3), (CLASS, LAYER, RUN)),
+        "ten": Case(lambda _: mistaken(10, 30), (CLASS, WORD, f"{LAYER}/1", "class 9")),
+        "1000": Case(lambda _: mistaken(400, 0), (RUN, "more pairs of classes")),
+        "all right": Case(lambda _: mistaken(3, 0, right=True), ("right about all",)),
+    },
     image_map_figure: {
         "few": Case(lambda _: mapped(9, 2), (CLASS, WORD, RUN)),
         "many": Case(lambda _: mapped(2000, 101), (FILE, RUN)),

@@ -11,6 +11,7 @@ from convscope.experiments.ensemble.study import EnsembleStudy
 from convscope.experiments.evolution.study import EvolveStudy
 from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.localization.study import LocalizeStudy
+from convscope.experiments.mistakes.study import ErrorsStudy
 from convscope.experiments.paper.study import PaperStudy
 from convscope.experiments.removal.study import RemoveUnitsStudy
 from convscope.experiments.sanity.study import SanityStudy
@@ -35,6 +36,7 @@ STUDIES: tuple[type[Study], ...] = (
     SanityStudy,
     CompareStudy,
     LocalizeStudy,
+    ErrorsStudy,
     TransferStudy,
     ProbeStudy,
     PaperStudy,

@@ -14,7 +14,7 @@ Numbers only: numpy and Pillow, no network.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +29,14 @@ from convscope.images.image_set import ImageSet
 from convscope.progress import Progress
 from convscope.record import Record
 
-__all__ = ["SAME", "Duplicate", "Thumbnails", "near_duplicates", "thumbnails"]
+__all__ = [
+    "SAME",
+    "Duplicate",
+    "Thumbnails",
+    "duplicate_pairs",
+    "near_duplicates",
+    "thumbnails",
+]
 
 SAME = 0.98  # correlation of two aligned thumbnails
 BITS_APART = 14  # of 64, at most, for a pair to be looked at; unrelated pictures differ in about 32
@@ -173,6 +180,52 @@ def near_duplicates(
                 mirrored,
             )
     return tuple(best[index] for index in sorted(best))
+
+
+def duplicate_pairs(
+    images: ImageSet,
+    *,
+    among: Iterable[int] | None = None,
+    also: Iterable[tuple[int, int]] = (),
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Duplicate, ...]:
+    """Find the pairs of near-duplicates within one set, each pair once.
+
+    Args:
+        images: The set.
+        among: Indices of the images that count; None is all.
+        also: Pairs of indices that are looked at besides those whose hashes are near, such as
+            images whose features are alike.
+        workers: Threads that decode; None takes one per core, at most 8.
+        progress: Called with (what, done, total).
+
+    Returns:
+        The pairs, in the order of `index`, which is the smaller one of each pair.
+
+    Example:
+        for pair in duplicate_pairs(open_images("train")):
+            print(pair.name, pair.other_name, pair.correlation)
+    """
+    small = thumbnails(images, workers=workers, progress=progress)
+    place = {index: number for number, index in enumerate(small.indices.tolist())}
+    allowed = set(place) if among is None else set(among)
+    tried = {(a, b, mirrored) for a, b, mirrored in _candidates(small, small, progress) if a < b}
+    for one, other in also:
+        if one in place and other in place and one != other:
+            a, b = sorted((place[one], place[other]))
+            tried |= {(a, b, False), (a, b, True)}
+    best: dict[tuple[int, int], Duplicate] = {}
+    for a, b, mirrored in sorted(tried):
+        index, other = int(small.indices[a]), int(small.indices[b])
+        if index not in allowed or other not in allowed:
+            continue
+        correlation = round(float(_aligned(small.pixels[a], small.pixels[b], mirrored)), 4)
+        known = best.get((index, other))
+        if correlation >= SAME and (known is None or correlation > known.correlation):
+            names = images.name(index), images.name(other)
+            best[index, other] = Duplicate(index, names[0], other, names[1], correlation, mirrored)
+    return tuple(best[pair] for pair in sorted(best))
 
 
 # Which pairs may be one picture: hashes

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from convscope.geometry.box import Box
 
-__all__ = ["GREY", "around_grey", "crop", "grey_scaled", "shown_box"]
+__all__ = ["GREY", "around_grey", "crop", "grey_scaled", "shown_box", "square"]
 
 GREY = 128
 """The byte that stands for nothing: zero in a projection, and all that lies outside a picture."""
@@ -85,3 +86,16 @@ def crop(picture: Tensor, box: Box, fill: Any = GREY, *, within: Box | None = No
         columns = slice(seen.left - box.left, seen.right - box.left)
         out[:, rows, columns] = picture[:, seen.top : seen.bottom, seen.left : seen.right]
     return out
+
+
+def square(picture: Image.Image, side: int) -> Image.Image:
+    """Cut the largest square out of the middle of a picture, and resize it.
+
+    Args:
+        picture: RGB.
+        side: Of the result, in pixels.
+    """
+    shorter = min(picture.size)
+    left, top = (picture.width - shorter) // 2, (picture.height - shorter) // 2
+    cut = picture.crop((left, top, left + shorter, top + shorter))
+    return cut.resize((side, side), Image.Resampling.BILINEAR)

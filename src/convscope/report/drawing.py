@@ -19,6 +19,7 @@ from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.localization.result import Localization
+from convscope.experiments.mistakes.result import Mistakes
 from convscope.experiments.paper.reproduction import Reproduction
 from convscope.experiments.removal.result import Removal
 from convscope.experiments.sanity.result import Sanity
@@ -36,6 +37,8 @@ from convscope.report.comparison_page import write_comparison_page
 from convscope.report.correspondence_figure import correspondence_figure
 from convscope.report.diagnosis_figure import diagnosis_figure
 from convscope.report.ensemble_figure import ensemble_figure
+from convscope.report.errors_figure import errors_figure
+from convscope.report.errors_page import write_errors_page
 from convscope.report.evolution_figure import evolution_figure
 from convscope.report.evolution_page import write_evolution_page
 from convscope.report.invariance_figure import invariance_figure
@@ -117,6 +120,10 @@ def _localization(found: Localization, outcome: Outcome) -> Figures:
     return {"localization": figure}
 
 
+def _mistakes(found: Mistakes, outcome: Outcome) -> Figures:
+    return {"errors": errors_figure(found, subtitle=outcome.subtitle)}
+
+
 def _ensemble(ensemble: Ensemble, outcome: Outcome) -> Figures:
     return {"ensemble": ensemble_figure(ensemble)}
 
@@ -171,6 +178,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Correspondence: _correspondence,
     Ensemble: _ensemble,
     Localization: _localization,
+    Mistakes: _mistakes,
     Removal: _removal,
     Sanity: _sanity,
     Sensitivity: _sensitivity,
@@ -180,6 +188,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
 PAGES: dict[type[Any], Callable[[Any, Path], Path | None]] = {
     Comparison: write_comparison_page,
     Evolution: write_evolution_page,
+    Mistakes: write_errors_page,
     Reproduction: lambda reproduction, folder: write_paper_page(reproduction),
     TrainedNetwork: lambda trained, folder: write_training_page(folder),
     WrittenAtlas: lambda atlas, folder: write_page(folder),

@@ -20,6 +20,7 @@ from convscope.errors import BadImage
 from convscope.experiments.features.feature_set import FeatureSet
 from convscope.experiments.features.image_map import ImageMap, image_map
 from convscope.images.image_set import ImageSet
+from convscope.images.pictures import square
 from convscope.report.sheet import PAGE, Panel, Sheet
 from convscope.report.style import FAINT, FONT, INK, LABELS, OTHER, SIZES, color_of, write_figure
 from convscope.report.wrapping import text_width, wrapped
@@ -181,11 +182,10 @@ def _tiles(places: NDArray[np.float64], placed: ImageMap, images: ImageSet) -> l
             picture = images.picture(int(placed.indices[number]))
         except BadImage:  # it could be read when its features were
             continue
-        side = min(picture.size)
-        left, top = (picture.width - side) // 2, (picture.height - side) // 2
-        square = picture.crop((left, top, left + side, top + side)).resize((SIDE, SIDE))
         taken.add((row, column))
-        tiles.append(_Tile(row, column, np.asarray(square), int(placed.labels[number])))
+        tiles.append(
+            _Tile(row, column, np.asarray(square(picture, SIDE)), int(placed.labels[number]))
+        )
     return tiles
 
 
