@@ -60,6 +60,7 @@ def server(serving: Serving) -> Iterator[Server]:
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        options += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
         browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser
         browser.close()
@@ -194,6 +195,22 @@ def test_a_deep_link_shows_what_it_says_and_back_goes_back(tab: Any) -> None:
     page.go_back()
     page.wait_for_selector("#picture[aria-label*='0.png']")
     assert page.url.endswith(place)
+
+
+def test_a_photograph_is_looked_at_like_any_image(tab: Any) -> None:
+    page = tab("#/d0")
+    page.wait_for_selector(".bar-live")
+    page.click("[data-do=webcam]")
+    page.wait_for_selector("#shoot:enabled")
+    page.click("#shoot")
+    page.wait_for_selector("#picture[aria-label*='camera.png']")
+    assert re.search(r"#/k[0-9a-f]+$", page.url)
+    assert page.locator("#camera").get_attribute("open") is None
+    assert page.locator("#video").evaluate("one => one.srcObject") is None  # it is off again
+    colours = page.locator("#picture").evaluate(
+        "one => new Set(one.getContext('2d').getImageData(0,0,one.width,one.height).data).size"
+    )
+    assert colours > 10
 
 
 NOWHERE = [

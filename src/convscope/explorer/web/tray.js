@@ -160,6 +160,7 @@ export async function openCamera() {
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
     if (!dialog.open) stop();
+    if (!video.videoWidth) await new Promise((seen) => video.addEventListener("loadeddata", seen, { once: true }));
     byId("shoot").disabled = false;
     byId("camera-note").textContent = "The picture stays on this machine.";
   } catch (error) {

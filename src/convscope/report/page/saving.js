@@ -80,7 +80,9 @@ convscope.saving = (() => {
       await navigator.clipboard.writeText(text);
       return "Copied";
     } catch {
-      getSelection().selectAllChildren(words ?? byId("cited")); // then Ctrl-C is one key away
+      const place = words ?? byId("cited");
+      place.hidden = false;
+      getSelection().selectAllChildren(place); // then Ctrl-C is one key away
       return "Selected";
     }
   }
