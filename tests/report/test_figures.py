@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 
 from convscope.errors import BadInput, BadOption
 from convscope.images.preprocess import Preprocess
@@ -18,7 +19,7 @@ from convscope.network.unit import Unit
 from convscope.report.occlusion_figure import occlusion_figure, spread
 from convscope.report.projection_figure import projection_figure
 from convscope.report.sheet import Sheet
-from convscope.report.style import figure_bytes, save
+from convscope.report.style import color_of, figure_bytes, save
 from report.figures_made import (
     CLASSES,
     HEIGHT,
@@ -190,8 +191,8 @@ def test_figures_leave_matplotlibs_settings_alone():
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 14])
 def test_every_unit_has_a_patch_a_spotlight_and_a_projection(count):
     figure = projection_figure(some_projections(count), [some_picture()], unit_preprocess())
-    assert sum(len(axes.images) for axes in figure.axes) == 3 * count
-    assert all(panel(figure, number).std() > 5 for number in (0, 1, 3 * count - 1))
+    assert sum(len(axes.images) for axes in figure.axes) == 4 * count
+    assert all(panel(figure, number).std() > 5 for number in (0, 1, 2, 4 * count - 1))
     said = texts(figure)
     for i in range(count):
         assert f"conv5/{i}@6,6" in said
@@ -199,9 +200,27 @@ def test_every_unit_has_a_patch_a_spotlight_and_a_projection(count):
     assert "9×9 px from row −3, column 30" in said
 
 
+def test_the_field_is_framed_in_the_whole_image():
+    picture = some_picture()
+    figure = projection_figure(some_projections(1), [picture], unit_preprocess())
+    (axes,) = [each for each in figure.axes if each.images]
+    whole = axes.images[0]
+    assert np.array_equal(np.asarray(whole.get_array()), picture)
+    left, right, bottom, top = whole.get_extent()
+    height, width = picture.shape[:2]
+    scale = (right - left) / width
+    assert (bottom - top) / height == pytest.approx(scale)
+    (frame,) = [each for each in axes.patches if each.get_edgecolor() == to_rgba(color_of(1))]
+    # 9 x 9 pixels from row -3, column 30, as far as they are in the image
+    corner = (frame.get_x() - left) / scale, (frame.get_y() - top) / scale
+    assert corner == pytest.approx((30, 0))
+    extent = frame.get_width() / scale, frame.get_height() / scale
+    assert extent == pytest.approx((9, 6))
+
+
 def test_what_a_field_sees_outside_the_image_is_grey_and_stays_in_place():
     figure = projection_figure(some_projections(1), [some_picture()], unit_preprocess())
-    patch = panel(figure, 0)  # 9 x 9 pixels of the image, from row -3
+    patch = panel(figure, 1)  # 9 x 9 pixels of the image, from row -3
     third = patch.shape[0] // 3
     assert (patch[: third - 3] == 128).all()
     assert patch[third + 3 :].std() > 20
@@ -209,7 +228,7 @@ def test_what_a_field_sees_outside_the_image_is_grey_and_stays_in_place():
 
 def test_small_fields_keep_their_pixels_sharp():
     figure = projection_figure(some_projections(1, side=3), [some_picture()], unit_preprocess())
-    colours = np.unique(panel(figure, 2).reshape(-1, 3), axis=0)
+    colours = np.unique(panel(figure, 3).reshape(-1, 3), axis=0)
     assert len(colours) <= 9 + 1  # grey where the field leaves the image
 
 
@@ -219,7 +238,7 @@ def test_projections_of_a_bgr_network_are_shown_in_rgb():
     projections.projection[:, 0, :10, 30:39] = 1.0  # the network's first colour: blue
     picture = some_picture()
     for scaling, channel in ((Scaling.CAFFE, 2), (Scaling.PAPER, 0)):
-        shown = panel(projection_figure(projections, [picture], unit_preprocess(scaling)), 2)
+        shown = panel(projection_figure(projections, [picture], unit_preprocess(scaling)), 3)
         assert shown[-20, 20].argmax() == channel
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from convscope.experiments.number_words import minus
+from convscope.geometry.box import Box
 from convscope.report.style import FAINT, FONT, INK, MAP, OTHER, RULE, SIZES, number
 from convscope.report.wrapping import wrapped
 
@@ -75,11 +76,8 @@ class Mosaic:
         self, row: int, column: int, pixels: Pixels, edge: str = RULE, weight: float = 0.4
     ) -> None:
         """A picture (h, w, 3) in the middle of a cell, in its own shape, framed."""
-        height, width = (float(extent) for extent in pixels.shape[:2])
-        share = min(1 / width, self.tall / height)
-        wide, high = share * width, share * height
-        left, top = self.corner(row, column)
-        left, top = left + (1 - wide) / 2, top + (self.tall - high) / 2
+        height, width = pixels.shape[:2]
+        left, top, wide, high = self._within(row, column, height, width)
         how = "nearest" if max(height, width) <= SHARP else "antialiased"
         limits = self.axes.get_xlim(), self.axes.get_ylim()
         self.axes.imshow(
@@ -90,6 +88,34 @@ class Mosaic:
             (left, top), wide, high, fill=False, edgecolor=edge, linewidth=weight, clip_on=False
         )
         self.axes.add_patch(frame)
+
+    def frame(self, row: int, column: int, size: tuple[int, int], box: Box, edge: str) -> None:
+        """A box on the picture of a cell, as far as it lies in it.
+
+        Args:
+            row, column: The cell.
+            size: Height and width of its picture.
+            box: In pixels of the picture.
+            edge: Its colour.
+        """
+        left, top, wide, _ = self._within(row, column, *size)
+        pixel, inside = wide / size[1], box.clip(*size)
+        corner = left + pixel * inside.left, top + pixel * inside.top
+        extent = pixel * inside.width, pixel * inside.height
+        for colour, weight in (("white", 2.4), (edge, 1.2)):  # seen on any picture
+            line = Rectangle(
+                corner, *extent, fill=False, edgecolor=colour, linewidth=weight, zorder=3
+            )
+            self.axes.add_patch(line)
+
+    def _within(
+        self, row: int, column: int, height: int, width: int
+    ) -> tuple[float, float, float, float]:
+        """Left, top, width and height of a picture in the middle of a cell."""
+        share = min(1 / width, self.tall / height)
+        wide, high = share * width, share * height
+        left, top = self.corner(row, column)
+        return left + (1 - wide) / 2, top + (self.tall - high) / 2, wide, high
 
     def name_columns(self, names: Sequence[str], *, top: bool = False) -> None:
         """Words below the columns, or above them."""

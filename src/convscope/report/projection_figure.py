@@ -20,15 +20,15 @@ from convscope.methods.project import Projections, TargetProjections
 from convscope.methods.spotlight import spotlight
 from convscope.report.chart import Mosaic
 from convscope.report.sheet import PAGE, Note, Panel, Sheet
-from convscope.report.style import CLIP, FAINT, number
+from convscope.report.style import CLIP, FAINT, color_of, number
 
 __all__ = ["draw_row", "projection_figure", "target_figure"]
 
 Pixels = NDArray[np.uint8]
 
 LEGEND = (
-    "Left: what the unit sees. Middle: the same, lit where its projection has energy (derived: "
-    "blurred and cut off). Right: the projection itself."
+    "From the left: the image, and in it what the unit sees; that alone; the same, lit where its "
+    "projection has energy (derived: blurred and cut off); the projection itself."
 )
 MOST_UNITS = 600  # a page that matplotlib can still draw
 
@@ -42,7 +42,7 @@ def projection_figure(
     title: str = "",
     subtitle: str = "",
 ) -> Figure:
-    """Draw for each unit what it sees of its image, the spotlight on it, and its projection.
+    """Draw for each unit where in its image it looks, what it sees, the spotlight, the projection.
 
     The spotlight is what it sees, lit by the blurred energy of the projection: derived, and said
     so. All show the unit's receptive field, edges padded with grey and never shifted; along an axis
@@ -75,7 +75,9 @@ def projection_figure(
         image = int(projections.images[i])
         views = _views(projections, i, pictures[image], preprocess)
         notes = _notes(projections, i, names[image] if names else "")
-        panels.append(Panel(partial(draw_row, pictures=views), notes=notes))
+        field = _field(projections, i)
+        draw = partial(_draw_unit, picture=pictures[image], field=field, views=views)
+        panels.append(Panel(draw, notes=notes))
     sheet.grid(panels, columns)
     return sheet.figure()
 
@@ -120,11 +122,27 @@ def target_figure(
 
 
 def draw_row(axes: Axes, pictures: Sequence[Pixels]) -> None:
-    """Pictures of one shape beside each other."""
+    """Pictures beside each other."""
+    _row(axes, pictures)
+
+
+def _row(axes: Axes, pictures: Sequence[Pixels]) -> Mosaic:
     tall = max(pixels.shape[0] / pixels.shape[1] for pixels in pictures)
     mosaic = Mosaic(axes, 1, len(pictures), tall=min(1.0, tall), gap=0.04)
     for column, pixels in enumerate(pictures):
         mosaic.show(0, column, pixels)
+    return mosaic
+
+
+def _draw_unit(axes: Axes, picture: Pixels, field: Box, views: Sequence[Pixels]) -> None:
+    """The whole image with the unit's field framed, and beside it the views of the field."""
+    pictures = (picture, *views)
+    mosaic = _row(axes, pictures)
+    mosaic.frame(0, 0, picture.shape[:2], field, color_of(1))
+
+
+def _field(projections: Projections, i: int) -> Box:
+    return Box(*(int(side) for side in projections.box[i]))
 
 
 def _views(
@@ -132,7 +150,7 @@ def _views(
 ) -> tuple[Pixels, Pixels, Pixels]:
     """The unit's patch of the picture, the spotlight on it, and its projection."""
     planes = torch.from_numpy(np.array(picture)).permute(2, 0, 1)  # (3, H, W)
-    field = Box(*(int(side) for side in projections.box[i]))
+    field = _field(projections, i)
     box = shown_box(field, *picture.shape[:2])
     projection = crop(preprocess.rgb(projections.projection[i].cpu()), box, 0.0)
     patch = crop(planes, box, GREY, within=field).permute(1, 2, 0)
@@ -141,7 +159,7 @@ def _views(
 
 
 def _notes(projections: Projections, i: int, name: str) -> list[Note]:
-    field = Box(*(int(side) for side in projections.box[i]))
+    field = _field(projections, i)
     row, column = minus(str(field.top)), minus(str(field.left))
     seen = f"{field.height}×{field.width} px from row {row}, column {column}"
     activation = f"activation {number(float(projections.activation[i]))}"
