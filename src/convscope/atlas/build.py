@@ -426,6 +426,7 @@ class _Job:
                     tile=cell_size(window),
                     non_finite=int(table.non_finite.sum()),
                     dead=int(table.dead.sum()),
+                    not_finite=int(table.not_finite.sum()),
                     filters=self._shows_filters(name),
                     image_dependent=depends_on_image(self.network, activation, rules),
                     reads=reads[name],

@@ -132,4 +132,5 @@ class AtlasLayer(Pictured):
     def __repr__(self) -> str:
         seen = "x".join(map(str, self.record.field.size))
         dead = f", {self.record.dead} dead" if self.record.dead else ""
-        return f"<AtlasLayer {self.name}: {len(self)} maps, each sees {seen} px{dead}>"
+        lost = f", {self.record.not_finite} not finite" if self.record.not_finite else ""
+        return f"<AtlasLayer {self.name}: {len(self)} maps, each sees {seen} px{dead}{lost}>"

@@ -146,6 +146,8 @@ class LayerRecord(StoredRecord):
         tile: side of a cell on the sheets, in pixels.
         non_finite: how many NaN and infinite activations were met.
         dead: how many maps were above zero in no image.
+        not_finite: how many maps were NaN or infinite everywhere, in all images; not written where
+            there are none. Atlases that were made before count them as dead.
         filters: whether there is a sheet of its filters.
         image_dependent: False where projections are the same for every image, but for their
             strength; None in atlases that do not say.
@@ -167,6 +169,13 @@ class LayerRecord(StoredRecord):
     filters: bool
     image_dependent: bool | None = None
     reads: tuple[str, ...] | None = None
+    not_finite: Count = 0
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_missing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields by name, without maps that are not finite where there are none."""
+        fields: dict[str, Any] = write(self)
+        return {k: v for k, v in fields.items() if k != "not_finite" or v}
 
 
 class SkippedRecord(StoredRecord):

@@ -116,6 +116,11 @@ class LayerTable(Brief):
     active: Tensor
     non_finite: Tensor
 
+    @property
+    def not_finite(self) -> Tensor:
+        """bool (C,): the map was NaN or infinite everywhere, in all images."""
+        return (self.image[:, 0] == -1) & (self.non_finite > 0)
+
 
 TABLE_FIELDS = tuple(LayerTable.__dataclass_fields__)
 

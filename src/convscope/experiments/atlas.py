@@ -44,7 +44,7 @@ class WrittenAtlas(Result):
     manifest: Manifest
 
     def to_dict(self) -> dict[str, Any]:
-        told = {"name", "activation", "channels", "dead", "non_finite"}
+        told = {"name", "activation", "channels", "dead", "non_finite", "not_finite"}
         return {
             "images": self.manifest.data.count,
             "skipped": [skipped.model_dump() for skipped in self.manifest.skipped],
@@ -67,6 +67,7 @@ class WrittenAtlas(Result):
         skipped = [f"skipped {each.name}: {each.reason}" for each in self.manifest.skipped]
         return skipped + [
             f"{layer.name}: {layer.non_finite} activations were NaN or infinite"
+            + (f", all of {counted(layer.not_finite, 'map')}" if layer.not_finite else "")
             for layer in self.manifest.layers
             if layer.non_finite
         ]

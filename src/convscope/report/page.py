@@ -152,7 +152,7 @@ def _hand_over(folder: Path, place: str, table: Any) -> None:
 def page_summary(manifest: Manifest) -> dict[str, Any]:
     """What the page needs at once: every layer's description, no numbers of feature maps."""
     wanted = {"name", "slug", "kind", "channels", "grid", "field", "window", "tile"}
-    wanted |= {"activation", "non_finite", "dead", "filters", "image_dependent"}
+    wanted |= {"activation", "non_finite", "not_finite", "dead", "filters", "image_dependent"}
     return {
         "title": manifest.model.title or title_of(manifest.model.spec),
         "identity": f"{manifest.model.weights_sha256}:{manifest.data.identity}"[:32],

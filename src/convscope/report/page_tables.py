@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from convscope.atlas.store import Atlas, LayerRecord
+from convscope.atlas.store import Atlas, LayerRecord, LayerTable
 from convscope.report.page_evidence import LayerResponses, relevant_of_map, trust_of_map
 
 __all__ = [
@@ -52,6 +52,12 @@ class ShownImages:
         }
 
 
+def _active(table: LayerTable) -> list[int | None]:
+    """In how many images each map was above zero; None of one that is nowhere finite."""
+    pairs = zip(table.active.tolist(), table.not_finite.tolist(), strict=True)
+    return [None if lost else count for count, lost in pairs]
+
+
 def wall_table(atlas: Atlas, record: LayerRecord, images: ShownImages) -> dict[str, Any]:
     """What the wall of a layer shows, sorts and finds, an entry for each map.
 
@@ -70,7 +76,7 @@ def wall_table(atlas: Atlas, record: LayerRecord, images: ShownImages) -> dict[s
         "images": [images.named[image] for image in occurring],
         "image": [position[image] for image in found],
         "value": [rounded(value) for value in table.value[:, 0].tolist()],
-        "active": table.active.tolist(),
+        "active": _active(table),
         "specific": [
             None if not t or t[0] is None or t[0][2] is None else t[0][2][0] for t in trusts
         ],
@@ -92,6 +98,7 @@ def unit_tables(atlas: Atlas, record: LayerRecord, images: ShownImages) -> Itera
     best = table.value[:, 0]
     responses = LayerResponses.of(atlas, record)
     names = [layer.name for layer in atlas.manifest.layers]
+    active = _active(table)
     columns = [
         column.tolist() for column in (table.value, table.row, table.column, table.box, table.image)
     ]
@@ -100,7 +107,7 @@ def unit_tables(atlas: Atlas, record: LayerRecord, images: ShownImages) -> Itera
         yield {
             "ranks": [_rank(one, images) for one in entry],
             "place": int((best > best[channel]).sum()) + 1,
-            "active": int(table.active[channel]),
+            "active": active[channel],
             "trust": trust_of_map(atlas, record, channel),
             "relevant": relevant_of_map(atlas, record, channel),
             "responses": responses and responses.of_map(channel),

@@ -207,7 +207,13 @@ def _non_finite_text(layers: Iterable[LayerRecord]) -> str:
     if not found:
         return "No activation was NaN or infinite."
     named = ", ".join(f"{record.name} ({record.non_finite:,})" for record in found)
-    return f"NaN or infinite activations, which never rank, were met in {named}."
+    words = f"NaN or infinite activations, which never rank, were met in {named}."
+    lost = [record for record in found if record.not_finite]
+    if not lost:
+        return words
+    named = ", ".join(f"{record.name} ({record.not_finite:,})" for record in lost)
+    total = sum(record.not_finite for record in lost)
+    return f"{words} {counted(total, 'map')} held nothing else, and count as not finite: {named}."
 
 
 def _dead_text(layers: Iterable[LayerRecord], maps: int) -> str:

@@ -89,8 +89,13 @@ class TopK:
 
     @property
     def dead(self) -> Tensor:
-        """bool (C,): the map was never above zero."""
-        return self.active == 0
+        """bool (C,): the map was never above zero, though it had numbers."""
+        return (self.active == 0) & ~self.not_finite
+
+    @property
+    def not_finite(self) -> Tensor:
+        """bool (C,): the map was NaN or infinite everywhere, in all images."""
+        return (self.image[:, 0] == EMPTY) & (self.non_finite > 0)
 
     def update(self, maps: Tensor, image_indices: Tensor, peak: Tensor | None = None) -> None:
         """Add N images: each takes a place of a map if it is strong enough.

@@ -164,8 +164,8 @@ def find_winners(subject: OpenedEpoch, sight: Sight, commits: Commits | None) ->
 
 def _piece(table: TopK) -> dict[str, list[float]]:
     return {
-        "value": table.value[:, 0].masked_fill(table.dead, 0.0).tolist(),
-        "image": table.image[:, 0].masked_fill(table.dead, -1).tolist(),
+        "value": table.value[:, 0].masked_fill(table.active == 0, 0.0).tolist(),
+        "image": table.image[:, 0].masked_fill(table.active == 0, -1).tolist(),
         "row": table.row[:, 0].tolist(),
         "column": table.column[:, 0].tolist(),
     }

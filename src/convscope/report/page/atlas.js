@@ -177,13 +177,14 @@ const convscope = (() => {
     const named = table.named?.[channel];
     return named && named[1] > named[2] ? named[0] : null;
   }
-  const isDead = (table, channel) => table.active[channel] === 0; // in no image above zero
+  const hasNumbers = (table, channel) => table.active[channel] !== null;
+  const isDead = (table, channel) => !table.active[channel]; // nothing to show: dead, or not finite
 
   function allowed(only, layer, table) {
     if (only.startsWith("class:")) return (channel) => told(table, channel) === only.slice(6);
     if (only === "starred") return (channel) => convscope.notes.of(unitName(layer, channel)).star;
     if (only === "all") return () => true;
-    return (channel) => isDead(table, channel) === (only === "dead");
+    return (channel) => hasNumbers(table, channel) && isDead(table, channel) === (only === "dead");
   }
 
   /** A number that maps are sorted by, the largest first; null where it is not known. */
@@ -323,7 +324,7 @@ const convscope = (() => {
 
   return {
     CHOICES, shown, byId, range, parse, address, go, adjust, note, receive, start, // addresses
-    load, loadWall, loadUnit, activation, told, isDead, order, sortable, kindOf, has, unitName, // data
+    load, loadWall, loadUnit, activation, told, isDead, hasNumbers, order, sortable, kindOf, has, unitName, // data
     views: {}, // name -> (route, layer, table) => void; filled by the scripts that draw
     panels: [], // of the unit page, (unit, host) => false to hide it; for whoever adds some
     overviewPanels: [], // at the top of the overview, (host) => void

@@ -40,7 +40,7 @@ convscope.evidence = (() => {
     const limit = convscope.atlas.specific;
     const foreign = Boolean(found?.specific && found.specific[0] < limit);
     byId("warning").hidden = !foreign;
-    byId("trust").hidden = !trust || active === 0;
+    byId("trust").hidden = !trust || !active;
     byId("sentence").textContent = found ? found.sentence : trust
       ? `Not checked: this atlas checks the strongest ${trust.length === 1 ? "picture" : "pictures"} of each map.`
       : "";

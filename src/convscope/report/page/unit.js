@@ -89,6 +89,7 @@
   // ---- the head -----------------------------------------------------------------------------------
 
   function mapNote(layer, unit) {
+    if (unit.active === null) return "Not finite: wherever this map was looked at, it was NaN or infinite.";
     if (unit.active === 0) return "Dead: in none of the images was this map above zero.";
     const rank = `number ${unit.place} of ${maps(layer.channels)}`;
     const active = `above zero in ${words(unit.active)} of ${words(convscope.atlas.images)}`;

@@ -3,7 +3,7 @@
    are near the screen, so that one of thousands of maps stays light. */
 
 convscope.wall = (() => {
-  const { shown, byId, range, address, told, isDead, sortable, kindOf, unitName } = convscope;
+  const { shown, byId, range, address, told, isDead, hasNumbers, sortable, kindOf, unitName } = convscope;
   const { el, words, maps, times, figure } = convscope.drawing;
   const { placeOnWall, placeFilter, placeCell, showSheet, stretch } = convscope.drawing;
   const KINDS = { conv: "Convolution" };
@@ -14,7 +14,7 @@ convscope.wall = (() => {
 
   // ---- head, raw filters --------------------------------------------------------------------------
 
-  function layerFacts({ channels, grid, field, dead, non_finite: nonFinite, ...layer }) {
+  function layerFacts({ channels, grid, field, dead, non_finite: nonFinite, not_finite: lost, ...layer }) {
     const sure = field.status === "exact" ? "" : ` (${field.status.replaceAll("_", " ")})`;
     const pairs = [
       ["Feature maps", words(channels)],
@@ -25,6 +25,7 @@ convscope.wall = (() => {
     ];
     if (layer.image_dependent === false)
       pairs.push(["Projections", "the same for every image, but for their strength"]);
+    if (lost) pairs.push(["Maps that are not finite", words(lost)]);
     if (nonFinite) pairs.push(["NaN or infinite", words(nonFinite)]);
     return pairs.map(([term, text]) => el("div", {}, el("dt", {}, term), el("dd", {}, text)));
   }
@@ -77,6 +78,7 @@ convscope.wall = (() => {
 
   /** What is told below a picture: what the maps are sorted by, else what the map is called. */
   function remark(layer, table, channel, sort) {
+    if (!hasNumbers(table, channel)) return "not finite";
     if (isDead(table, channel)) return "dead";
     const share = (value) => `${figure(100 * value)} %`;
     const name = convscope.notes.of(unitName(layer, channel)).name || told(table, channel);
