@@ -15,13 +15,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._dynamo import config as dynamo
 
 from convscope.network import from_export
-
-SMALL = 40
-"""Modules, in a network whose operations are not alike: to keep what torch works out of the shapes
-of each, lest it be asked again, takes it a sixth of the time."""
 
 EMPTY = set(vars(nn.Module()))
 """What every module has beside its settings."""
@@ -31,18 +26,13 @@ def export_once() -> None:
     """From now on, in this process."""
     real, known = from_export.export, {}
 
-    def whole(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
-        large = sum(1 for _ in module.modules()) > SMALL
-        with dynamo.patch(fake_tensor_cache_enabled=large):
-            return real(module, input_shape)
-
     @wraps(real)
     def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
         key = _key(module, input_shape)
         if key is None:
-            return whole(module, input_shape)
+            return real(module, input_shape)
         if key not in known:
-            program = whole(module, input_shape)
+            program = real(module, input_shape)
             if program.constants or set(program.state_dict) != set(_tensors(module)):
                 return program
             known[key] = {
