@@ -3,17 +3,20 @@
 `torch.export` takes a tenth of a second or more, and hundreds of tests open the same few
 architectures. What is exported of a module depends on the classes and settings of its parts and on
 the forms of its tensors alone, so that it serves another one with the same: with its own tensors
-put in. A module that holds anything else, such as tensors of its own, is exported each time.
+put in. A module that holds anything else, such as tensors of its own, is exported each time. Of
+each export, sympy solves the same inequalities for the size of the batch: those are solved once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from functools import wraps
+from collections.abc import Callable, Hashable, Iterable
+from functools import cache, wraps
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
+from sympy import Symbol
+from sympy.solvers import inequalities
 from torch import nn
 
 from convscope.network import from_export
@@ -25,6 +28,7 @@ EMPTY = set(vars(nn.Module()))
 def export_once() -> None:
     """From now on, in this process."""
     real, known = from_export.export, {}
+    inequalities.reduce_inequalities = _solving_once(inequalities.reduce_inequalities)
 
     @wraps(real)
     def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
@@ -43,6 +47,19 @@ def export_once() -> None:
         return SimpleNamespace(**known[key], constants={}, state_dict=_tensors(module))
 
     from_export.export = export
+
+
+def _solving_once(real: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, of a set of inequalities in one unknown as torch asks."""
+    solved = cache(real)
+
+    @wraps(real)
+    def solve(given: Any, symbols: Any = ()) -> Any:
+        if isinstance(given, set) and isinstance(symbols, Symbol):
+            return solved(frozenset(given), symbols)
+        return real(given, symbols)
+
+    return solve
 
 
 def _key(module: nn.Module, input_shape: tuple[int, int, int]) -> Hashable | None:
