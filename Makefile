@@ -9,8 +9,9 @@ DEV    := $(VENV)/.installed-dev
 BENCH  := $(VENV)/.installed-bench
 SITE   := $(VENV)/.installed-site
 # a process for each core, up to eight: more would wait for the longest module; a module's tests stay
-# in one process, as they share what they made
-TESTS  := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
+# in one process, as they share what they made; what is compiled is kept, as each of hundreds of
+# processes would compile it anew where the environment says not to
+TESTS  := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
           --dist loadscope --no-loadscope-reorder
 
 .PHONY: help demo test test-fast check bench bench-gpu dist test-lowest docs site picture clean

@@ -3,25 +3,23 @@
 `torch.export` takes a tenth of a second or more, and hundreds of tests open the same few
 architectures. What is exported of a module depends on the classes and settings of its parts and on
 the forms of its tensors alone, so that it serves another one with the same: with its own tensors
-put in. A module that holds anything else, such as tensors of its own, is exported each time.
+put in. A module that holds anything else, such as tensors of its own, is exported each time. Of
+each export, sympy solves the same inequalities for the size of the batch: those are solved once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from functools import wraps
+from collections.abc import Callable, Hashable, Iterable
+from functools import cache, wraps
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
+from sympy import Symbol
+from sympy.solvers import inequalities
 from torch import nn
-from torch._dynamo import config as dynamo
 
 from convscope.network import from_export
-
-SMALL = 40
-"""Modules, in a network whose operations are not alike: to keep what torch works out of the shapes
-of each, lest it be asked again, takes it a sixth of the time."""
 
 EMPTY = set(vars(nn.Module()))
 """What every module has beside its settings."""
@@ -30,19 +28,15 @@ EMPTY = set(vars(nn.Module()))
 def export_once() -> None:
     """From now on, in this process."""
     real, known = from_export.export, {}
-
-    def whole(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
-        large = sum(1 for _ in module.modules()) > SMALL
-        with dynamo.patch(fake_tensor_cache_enabled=large):
-            return real(module, input_shape)
+    inequalities.reduce_inequalities = _solving_once(inequalities.reduce_inequalities)
 
     @wraps(real)
     def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
         key = _key(module, input_shape)
         if key is None:
-            return whole(module, input_shape)
+            return real(module, input_shape)
         if key not in known:
-            program = whole(module, input_shape)
+            program = real(module, input_shape)
             if program.constants or set(program.state_dict) != set(_tensors(module)):
                 return program
             known[key] = {
@@ -53,6 +47,19 @@ def export_once() -> None:
         return SimpleNamespace(**known[key], constants={}, state_dict=_tensors(module))
 
     from_export.export = export
+
+
+def _solving_once(real: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, of a set of inequalities in one unknown as torch asks."""
+    solved = cache(real)
+
+    @wraps(real)
+    def solve(given: Any, symbols: Any = ()) -> Any:
+        if isinstance(given, set) and isinstance(symbols, Symbol):
+            return solved(frozenset(given), symbols)
+        return real(given, symbols)
+
+    return solve
 
 
 def _key(module: nn.Module, input_shape: tuple[int, int, int]) -> Hashable | None:

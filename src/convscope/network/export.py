@@ -27,6 +27,7 @@ from convscope.network.exported_module import ExportedModule
 from convscope.network.failing_layer import why_it_fails
 from convscope.network.ops import op_of
 from convscope.network.plain import returning_plain
+from convscope.network.quick_export import quick_export
 
 __all__ = [
     "export",
@@ -87,7 +88,7 @@ def export(module: nn.Module, input_shape: tuple[int, int, int]) -> Any:
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     image = torch.zeros(2, *input_shape, dtype=like.dtype, device=like.device)
     # without gradients, a `with torch.no_grad()` in forward() leaves no trace in the graph
-    with _evaluating(module), without_its_warnings(), torch.no_grad():
+    with _evaluating(module), without_its_warnings(), torch.no_grad(), quick_export(module):
         try:
             read = isinstance(module, ExportedModule)
             program: Any = module.program if read else _exported(module, image)
