@@ -150,9 +150,7 @@ class Plan:
             if steady:
                 group = partial(self._steady, number, intervals)
             else:
-                group = partial(
-                    axes[number].sides, self.windowed, axes[1 - number], self.tolerance
-                )
+                group = partial(axes[number].sides, self.windowed, axes[1 - number], self.tolerance)
             alone = len(intervals) == 1
             key = (number, intervals, steady)
             found.append(_kept(self._sides, key, group, KEPT) if alone else group())
