@@ -88,9 +88,10 @@ def test_trust_is_what_check_measures_with_fewer_draws(atlas, tiny, seen):
 
 def test_what_is_not_its_own_has_a_contrastive_picture_that_is(pictures, tiny, tmp_path):
     module = tiny.module()
-    with torch.no_grad():  # maps 1 and 2 are one, so nothing is their own; 4 is nearly 3
+    with torch.no_grad():  # maps 1 and 2 are one, so nothing is their own; the others are like 3
         module[3].weight[2] = module[3].weight[1]
-        module[3].weight[4] = module[3].weight[3] * (1 + 0.02 * torch.rand(4, 3, 3))
+        for like in (0, 4, 5):
+            module[3].weight[like] = module[3].weight[3] * (1 + 0.6 * torch.rand(4, 3, 3))
     made = build_atlas(tiny.model(module), open_images(pictures), tmp_path / "a", layers=["3"])
     record = made.record("3")
     strengths = [made.contrast_strength("3", channel) for channel in range(6)]
@@ -105,6 +106,7 @@ def test_what_is_not_its_own_has_a_contrastive_picture_that_is(pictures, tiny, t
             shown = np.asarray(picture).astype(float) - GREY
             assert (np.abs(shown) <= np.abs(patch) + 1).all()  # the patch, darker towards grey
     assert any(strength > 0 for strength in strengths)
+    assert strengths[1] == strengths[2] == 0  # of twins nothing is their own
     assert np.isnan(made.contrast_strength("3", 0, 1)) and made.contrast("3", 0, 1) is None
 
 

@@ -49,6 +49,12 @@ def test_a_unit_that_the_atlas_lacks_is_refused(atlas, tmp_path, unit):
     assert names_of(atlas) == Names(units={})
 
 
+def test_all_units_that_the_atlas_lacks_are_named_together(atlas, tmp_path):
+    names = read_names(written(tmp_path / "names.json", **{"5/6": {}, "9/0": {"star": True}}))
+    with pytest.raises(BadInput, match="no unit '5/6', '9/0'; it has 5/0"):
+        write_names(atlas, names)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"units": {"a/1": "dog"}}', '{"units": 3}'])
 def test_a_file_that_holds_no_names_is_refused(tmp_path, text):
     (tmp_path / "names.json").write_text(text)

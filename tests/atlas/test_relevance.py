@@ -141,7 +141,7 @@ def test_a_class_that_is_none_or_was_not_asked_for_is_refused(atlas, colours, ti
     ):
         with pytest.raises((BadOption, BadInput), match=words):
             build_atlas(model(tiny), images, tmp_path / "b", layers=["units"], **options)
-    with pytest.raises(FolderInUse, match="classes of interest"):
+    with pytest.raises(FolderInUse, match="--relevant"):
         build_atlas(
             model(tiny), images, atlas.folder, layers=["units"], top=4, relevant=[RED], resume=True
         )

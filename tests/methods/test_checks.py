@@ -70,6 +70,20 @@ def test_two_units_built_identical_are_not_specific() -> None:
         assert "very same picture" in trust.sentence
 
 
+def test_a_twin_is_found_beyond_the_strongest_units_of_the_place() -> None:
+    module = detectors()
+    with torch.no_grad():
+        module[0].bias[LOWER_RIGHT] = 50.0  # others are stronger, whatever they see
+        module[0].bias[DEAF] = 60.0
+    network = open_network(module, SHAPE)
+    [trust] = check(
+        network.trace(scene()), "1/0@1,1", settings=CheckSettings(shifts=2, neighbours=2)
+    )
+    assert [other.channel for other in trust.neighbours] == [DEAF, LOWER_RIGHT]
+    assert trust.twin is not None and trust.twin.channel == TWIN
+    assert trust.specific is not None and trust.specific.mean == 0
+
+
 def test_a_unit_that_ignores_its_input_fails_place() -> None:
     network = with_units(UPPER_LEFT, DEAF)
     [trust] = check(network.trace(scene()), "1/1@1,1")
@@ -106,7 +120,7 @@ def test_a_place_is_the_same_in_windows_and_on_whole_images(monkeypatch) -> None
     network = with_units(UPPER_LEFT, LOWER_RIGHT)
     found = []
     for worth in (0.0, 1.1):
-        monkeypatch.setattr("convscope.methods.masking.WORTH_CROPS", worth)
+        monkeypatch.setattr("convscope.methods.masking.WORTH_WINDOWS", worth)
         [trust] = check(network.trace(scene()), "1/0@0,1")
         found.append(trust.place)
     assert found[0] == found[1]

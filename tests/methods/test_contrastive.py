@@ -65,6 +65,23 @@ def test_two_units_that_are_one_have_no_contrast(image: torch.Tensor) -> None:
     assert float(found.contrast.abs().max()) < 1e-12
 
 
+def test_a_unit_with_a_twin_has_nothing_of_its_own_though_others_lose_less(
+    image: torch.Tensor,
+) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU()).double()
+    with torch.no_grad():
+        module[0].weight[1] = 2 * module[0].weight[0]  # a twin may be stronger
+        module[0].bias.copy_(torch.tensor([1.0, 2.0, 9.0, 9.0]))
+        module[0].weight[2:] *= 0.1
+    network = open_network(module, SHAPE)
+    found = contrastive_occlusion(network, image, "1/0", fill=0.0)
+    assert float(found.contrast.max()) > 0.05
+    row, column = found.unit.position or (0, 0)
+    assert str(found.twin) == f"1/1@{row},{column}" == found.to_dict()["twin"]
+    assert float(found.light().max()) == 0
+    assert contrastive_occlusion(network, image, "1/2", fill=0.0).twin is None
+
+
 def test_what_cannot_fall_is_refused(network: Network, image: torch.Tensor) -> None:
     values = network.values(image[None], ["4"])["4"][0]
     silent = (values == 0).nonzero()[0].tolist()

@@ -146,6 +146,12 @@ def test_any_function_of_the_output_is_watched(opened: Opened, name: str, method
         _ = found.probability
 
 
+def test_a_function_that_fails_is_named_with_what_it_was_given() -> None:
+    target = Target(lambda scores: scores[7], name="cat")
+    with pytest.raises(BadOption, match=r"target 'cat' fails: IndexError: .*image's output \(5\)"):
+        target.value(torch.zeros(5))
+
+
 def test_maps_that_do_not_fit_in_memory_are_taken_in_rows(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

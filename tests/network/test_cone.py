@@ -72,6 +72,22 @@ def check_the_crops(network: Network, layer: str) -> None:
             assert same.float().mean() > 0.98
 
 
+def check_the_frontier(network: Network, layer: str) -> None:
+    """Whole maps below, and windows cut out of them above, are what the whole pass gives."""
+    cone = cone_of(network, layer)
+    images = torch.randn(2, *network.input_shape, dtype=torch.float64)
+    height, width = network.layer(layer).grid
+    positions = torch.tensor([[0, 0], [height // 2, width // 2], [height - 1, width - 1]])
+    rows = torch.tensor([0, 1, 1])
+    expected = cone.take(network.values(images, [layer])[layer], layer, rows, positions)
+    for worth in (0.0, 0.2, 0.5, 1e9):
+        below = cone.frontier(worth)
+        maps = network.values(images, below)
+        windows = {name: cone.take(maps[name], name, rows, positions) for name in below}
+        cone.run(layer, windows, positions)
+        torch.testing.assert_close(windows[layer], expected, atol=1e-9, rtol=1e-9)
+
+
 def check_the_gradient(network: Network, layer: str) -> None:
     """In windows, over whole maps and by autograd: one gradient, inside the receptive field."""
     height, width = network.layer(layer).grid
@@ -113,6 +129,7 @@ def test_random_graphs_in_windows_are_what_they_are_over_whole_maps(
         return
     torch.manual_seed(seed)
     check_the_crops(network, layer)
+    check_the_frontier(network, layer)
     check_the_gradient(network, layer)
     check_the_adjoints(network, layer)
 

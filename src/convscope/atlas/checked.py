@@ -1,7 +1,8 @@
 """How far winners' pictures can be trusted, and where one is not its unit's own, one that is.
 
 A picture that other strong units of the place have, too, gets a contrastive one beside it: the
-patch, lit where the unit loses more than those units when a box covers it.
+patch, lit where the unit loses more than those units when a box covers it. A unit that has a twin
+has nothing of its own, and gets none.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def check_winners(
     if not winners:
         return
     checked = list(_checked_winners(checker, seen.trace, winners, activations))
-    foreign = [one for one in checked if one[3].is_foreign]
+    foreign = [one for one in checked if one[3].is_foreign and one[3].twin is None]
     found = contrasts(
         seen.trace,
         [unit for _, _, unit, _ in foreign],
@@ -59,9 +60,11 @@ def check_winners(
     own = {winner: one for (_, winner, *_), one in zip(foreign, found, strict=True)}
     for row, winner, _, trust in checked:
         contrast = own.get(winner)
-        most = None if contrast is None else float(contrast.contrast.max())
-        if contrast is not None and most is not None and most > 0:
-            yield Tile(CONTRAST, winner, _picture(seen, row, winner, contrast))
+        most = 0.0 if trust.twin is not None else None
+        if contrast is not None:
+            most = 0.0 if contrast.twin is not None else float(contrast.contrast.max())
+            if most > 0:
+                yield Tile(CONTRAST, winner, _picture(seen, row, winner, contrast))
         yield Measured(winner, numbers_of(trust, most))
 
 

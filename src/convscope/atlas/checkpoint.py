@@ -39,7 +39,14 @@ from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.differences import all_differences
 from convscope.store.lock import LOCK, held
 
-__all__ = ["AtlasPlan", "Rendered", "WorkFolder", "claim_atlas", "plan_as_begun"]
+__all__ = [
+    "AtlasPlan",
+    "Rendered",
+    "WorkFolder",
+    "check_atlas_folder",
+    "claim_atlas",
+    "plan_as_begun",
+]
 
 
 class AtlasPlan(StoredRecord):
@@ -109,7 +116,7 @@ class AtlasPlan(StoredRecord):
             "output": self.model.output,
             "what it holds": "patches and projections" if self.extras is None else "all",
             "check": None if self.extras is None else self.extras.check,
-            "classes of interest": None if self.extras is None else list(self.extras.relevant),
+            "--relevant": None if self.extras is None else list(self.extras.relevant),
         }
 
 
@@ -216,6 +223,15 @@ def claim_atlas(atlas: Path, plan: AtlasPlan, *, resume: bool) -> Iterator[WorkF
         yield work
     if isinstance(_existing(atlas), Manifest):
         shutil.rmtree(work.path)
+
+
+def check_atlas_folder(atlas: Path) -> None:
+    """Refuse a folder that can hold no atlas, before anything else is done.
+
+    Raises:
+        FolderInUse: it is a file, or holds something else, or cannot be read.
+    """
+    _existing(atlas)
 
 
 def _existing(atlas: Path) -> Manifest | AtlasPlan | None:

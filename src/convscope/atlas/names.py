@@ -7,6 +7,7 @@ The atlas's page exports such a file, and `convscope atlas --names FILE` takes i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -75,13 +76,19 @@ def write_names(atlas: Atlas, names: Names) -> None:
         BadInput: the atlas has no such unit.
     """
     known = {record.activation: record.channels for record in atlas.manifest.layers}
-    for unit in names.units:
-        layer, _, channel = unit.rpartition("/")
-        if not (channel.isascii() and channel.isdigit() and int(channel) < known.get(layer, 0)):
-            some = next(iter(known))
-            raise BadInput(
-                f"the atlas in {atlas.folder} has no unit {unit!r}; it has {some}/0 and others of "
-                f"{', '.join(known)}"
-            )
+    unknown = [unit for unit in names.units if not _is_known(unit, known)]
+    if unknown:
+        some = next(iter(known))
+        said = ", ".join(repr(unit) for unit in unknown)
+        raise BadInput(
+            f"the atlas in {atlas.folder} has no unit {said}; it has {some}/0 and others of "
+            f"{', '.join(known)}"
+        )
     whole = Names(units={**names_of(atlas).units, **names.units})
     replace_file(atlas.folder / NAMES, whole.model_dump_json(indent=1).encode())
+
+
+def _is_known(unit: str, channels: Mapping[str, int]) -> bool:
+    """Whether layers of so many channels hold a unit, LAYER/CHANNEL."""
+    layer, _, channel = unit.rpartition("/")
+    return channel.isascii() and channel.isdigit() and int(channel) < channels.get(layer, 0)

@@ -85,6 +85,12 @@ def _words(found: ContrastiveMap) -> list[str]:
     own = float(found.contrast[i, j]) > 0
     most = "its own most of all" if own else "nothing is its own, and nearest to it"
     others = ", ".join(str(unit.channel) for unit in found.neighbours)
+    if found.twin is not None:
+        return [
+            f"{found.unit}: activation {found.activation:.4g}; nothing is its own: {found.twin} "
+            "falls alike under every box",
+            f"neighbours, the strongest other feature maps of its position: {others}",
+        ]
     return [
         f"{found.unit}: activation {found.activation:.4g}; {most} is the box of "
         f"{box.height}×{box.width} pixels at row {box.top}, column {box.left}: covered, the unit "

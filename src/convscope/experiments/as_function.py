@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, get_origin, get_type_hints
 
@@ -76,8 +76,14 @@ def _gathered(kind: Any, options: dict[str, Any]) -> Any:
 
 
 def _as_declared(kind: Any, value: Any, name: str) -> Any:
-    """A value in the form that the command line gives it."""
+    """A value in the form that the command line gives it.
+
+    Raises:
+        BadOption: it is no list where one is wanted, or none of an enumeration's members.
+    """
     if get_origin(kind) is list:
+        if not isinstance(value, Iterable):
+            raise BadOption(f"{name}={value!r}: give a text, or a list of texts")
         return [value] if isinstance(value, str) else list(value)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return member_of(kind, value, name)

@@ -152,26 +152,29 @@ class AtlasStudy(Study):
     ] = None
 
     def run(self, context: Context) -> Outcome:
+        from convscope.atlas.checkpoint import check_atlas_folder
         from convscope.atlas.findings import findings_of_study, write_findings
         from convscope.atlas.names import read_names, write_names
         from convscope.atlas.store import open_atlas
 
+        out = context.out
+        assert out is not None
+        context.together().from_first(lambda: check_atlas_folder(out))
         names = None if self.names is None else read_names(self.names)
         found = None if self.diagnosis is None else findings_of_study(self.diagnosis)
-        assert context.out is not None
         session = context.session(self.model, self.reading)
         images = session.images(self.data)
         first = context.together().first
-        with claimed(context.out) if first else nullcontext():
+        with claimed(out) if first else nullcontext():
             outcome = self.build(session, images, context)
             if not self.plain:
                 _fill_gallery(session, images, context)
             if self.optimised is not None:
-                self._optimise(session, context, context.out)
+                self._optimise(session, context, out)
             if names is not None and first:
-                write_names(open_atlas(context.out), names)
+                write_names(open_atlas(out), names)
             if found is not None and first:
-                write_findings(open_atlas(context.out), found)
+                write_findings(open_atlas(out), found)
         return outcome
 
     def build(self, session: Session, images: ImageSet, context: Context) -> Outcome:

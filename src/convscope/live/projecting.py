@@ -200,6 +200,8 @@ def contrast_unit(
     _, covered = sweep.run(fill, fill, base=activations.base, pause=pause)
     found = question.answer(covered)
     over = found.over_pixels(found.contrast).clamp(min=0).nan_to_num(0.0)
+    if found.twin is not None:
+        over = torch.zeros_like(over)
     over = over / over.max().clamp(min=torch.finfo(torch.float64).tiny)
     bright = np.zeros(engine.network.input_shape[-2:], np.uint8)
     seen = found.seen

@@ -40,6 +40,10 @@ SPECIFIC = 0.2
 """Below this a picture shows what the image has at a place, and not what the unit looks for."""
 SAME = 0.999
 """Two pictures that agree at least so far are one picture."""
+EQUAL = 1e-5
+"""Units whose activations differ by no larger share may be one unit built twice."""
+CANDIDATES = 4
+"""How many such units are looked at, at most."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class Trust(Brief):
         own_weights: 1 - r, mean over draws of the unit's own block; None where it has no weights,
             or a picture is all zero.
         neighbours: the units it is compared with, the strongest first.
-        twin: the neighbour that has the same picture, if there is one.
+        twin: the neighbour, or unit of the same activation, that has the same picture, if there is
+            one.
     """
 
     unit: Unit
@@ -227,19 +232,24 @@ class Checker:
             strong_neighbours(trace, unit, row, self.settings.neighbours)
             for unit, row in zip(own.units, rows, strict=True)
         ]
+        compared = [
+            (*some, *_equals(trace, unit, row, some))
+            for unit, row, some in zip(own.units, rows, others, strict=True)
+        ]
         theirs = project(
             trace,
-            [other for some in others for other in some],
+            [other for some in compared for other in some],
             self.rules,
-            images=[row for row, some in zip(rows, others, strict=True) for _ in some],
+            images=[row for row, some in zip(rows, compared, strict=True) for _ in some],
         ).fields
         weights = self._own_weights(trace, own)
         found, used = [], 0
         for index, (unit, row) in enumerate(zip(own.units, rows, strict=True)):
             some = others[index]
-            likeness = correlations(own.fields[index], theirs[used : used + len(some)])
-            used += len(some)
-            twin = next((o for o, r in zip(some, likeness, strict=True) if r >= SAME), None)
+            pictures = compared[index]
+            likeness = correlations(own.fields[index], theirs[used : used + len(pictures)])
+            used += len(pictures)
+            twin = next((o for o, r in zip(pictures, likeness, strict=True) if r >= SAME), None)
             found.append(
                 Trust(
                     unit=unit,
@@ -247,7 +257,7 @@ class Checker:
                     place=self._place(trace, own, index, row),
                     specific=Estimate(0.0, None, None, None, len(some))
                     if twin
-                    else _differing(likeness),
+                    else _differing(likeness[: len(some)]),
                     own_weights=weights[index],
                     neighbours=some,
                     twin=twin,
@@ -302,6 +312,17 @@ class Checker:
             )
             self._redrawn[layer] = [network for network in drawn if network is not None]
         return self._redrawn[layer]
+
+
+def _equals(trace: Trace, unit: Unit, row: int, known: Sequence[Unit]) -> list[Unit]:
+    """Units of a position that may be the unit itself once more, beyond the strongest few."""
+    values = trace[unit.layer][row]
+    values = values if values.dim() == 1 else values[(slice(None), *(unit.position or (0, 0)))]
+    own = values[unit.channel]
+    equal = (values - own).abs() <= EQUAL * own.abs()
+    seen = {unit.channel, *(other.channel for other in known)}
+    channels = [c for c in (equal & (own > 0)).nonzero().flatten().tolist() if c not in seen]
+    return [Unit(unit.layer, c, unit.row, unit.column) for c in channels[:CANDIDATES]]
 
 
 def correlations(picture: Tensor, others: Sequence[Tensor]) -> list[float]:

@@ -27,6 +27,8 @@ from convscope.network.from_export import INPUT
 from convscope.network.legend import Legend
 from convscope.network.local.grouping import BoxGrid
 from convscope.network.local.incremental import IncrementalSweep
+from convscope.network.local.patches import Base
+from convscope.network.local.plan import Plan
 from convscope.network.network import Network
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
@@ -44,10 +46,14 @@ __all__ = [
 
 NEIGHBOURS = 8
 """With how many other units of the position a unit is compared."""
-TILES = 6
+TILES = 5
 """Boxes along a side where many units are looked at."""
 SHARED = 0.3
 """A unit that sees a larger share of its image shares a sweep over all of it with other units."""
+ROUGH = 0.3
+"""Work that may be added to a sweep of so few boxes: a round of small calls costs more."""
+ALIKE = 1e-3
+"""Units whose drops differ by no more, under every box, fall alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +72,8 @@ class ContrastiveMap(Pictured):
         occluder: the box's size and step.
         field: the unit's receptive field, not clipped to the image.
         seen: what of it lies in the image; boxes that cross its edge are cut.
+        twin: another unit of the position that falls alike under every box, if there is one: then
+            nothing is the unit's own.
         image: (C, H, W), preprocessed.
         legend: how figures show the image.
     """
@@ -80,6 +88,7 @@ class ContrastiveMap(Pictured):
     occluder: Occluder
     field: Box
     seen: Box
+    twin: Unit | None = None
     image: Tensor | None = None
     legend: Legend = dataclasses.field(default_factory=Legend)
 
@@ -87,6 +96,8 @@ class ContrastiveMap(Pictured):
         rows, columns = self.drop.shape
         i, j = self.strongest
         own = f"at most {float(self.contrast[i, j]):.2f} is its own, at {self.box(i, j).as_tuple()}"
+        if self.twin is not None:
+            own = f"nothing is its own, {self.twin} falls alike"
         return f"<ContrastiveMap {rows}x{columns} of {self.unit}: {own}>"
 
     @property
@@ -129,6 +140,8 @@ class ContrastiveMap(Pictured):
         """
         height, width = self.occluder.size
         own = blur(self.over_pixels(self.contrast).clamp(min=0), (height / 3, width / 3))
+        if self.twin is not None:
+            return torch.zeros_like(own)
         return own / own.max().clamp(min=torch.finfo(own.dtype).tiny)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -147,6 +160,7 @@ class ContrastiveMap(Pictured):
             "unit": str(self.unit),
             "activation": self.activation,
             "neighbours": [str(unit) for unit in self.neighbours],
+            "twin": self.twin and str(self.twin),
             "strongest": {
                 "row": int(self.rows[i]),
                 "column": int(self.columns[j]),
@@ -319,9 +333,8 @@ class ContrastQuestion:
         boxes, before = boxes or self.boxes, self.before
         rows = _touching(boxes.rows, self.seen.top, self.seen.bottom)
         columns = _touching(boxes.columns, self.seen.left, self.seen.right)
-        channels = torch.tensor([self.unit.channel, *(other.channel for other in self.neighbours)])
-        values = covered[self.unit.layer][rows, columns][..., number, channels]
-        drop = 1 - widened(values / before[channels]).cpu()
+        every = 1 - widened(covered[self.unit.layer][rows, columns][..., number, :] / before).cpu()
+        drop = every[..., [self.unit.channel, *(other.channel for other in self.neighbours)]]
         return ContrastiveMap(
             drop=drop[..., 0],
             neighbours_drop=drop[..., 1:].mean(-1),
@@ -333,7 +346,17 @@ class ContrastQuestion:
             occluder=self.occluder,
             field=self.field,
             seen=self.seen,
+            twin=self._twin(every),
         )
+
+    def _twin(self, drop: Tensor) -> Unit | None:
+        """Another unit of the position that falls alike under every box; drop: (R, C, channels)."""
+        own = drop[..., self.unit.channel, None]
+        alike = ((drop - own).abs() <= ALIKE * own.abs().clamp(min=1)).flatten(0, 1).all(0)
+        alike &= self.before.cpu() > 0
+        alike[self.unit.channel] = False
+        first = alike.nonzero()[:1].flatten().tolist()
+        return Unit(self.unit.layer, first[0], self.unit.row, self.unit.column) if first else None
 
 
 @torch.no_grad()
@@ -355,8 +378,12 @@ def contrasts(
         For each unit its maps; None where `contrastive_occlusion` would refuse it.
     """
     found: list[ContrastiveMap | None] = [None] * len(units)
+    if not units:
+        return found
     whole = Box(0, 0, *trace.network.input_shape[-2:])
+    plan = Plan(trace.network, (), tolerance=ROUGH)
     for image in dict.fromkeys(images):
+        seen = _SeenImage.of(trace, image, plan, fill)
         shared: dict[int, ContrastQuestion] = {}
         for number, (unit, row) in enumerate(zip(units, images, strict=True)):
             if row != image:
@@ -368,28 +395,45 @@ def contrasts(
             if asked.seen.height * asked.seen.width > SHARED * whole.height * whole.width:
                 shared[number] = dataclasses.replace(asked, occluder=_tile(whole))
             else:
-                [found[number]] = _together(trace, image, [asked], asked.boxes, fill)
+                [found[number]] = seen.answers([asked], asked.boxes)
         if shared:
-            boxes = _boxes_inside(whole, _tile(whole))
-            together = _together(trace, image, list(shared.values()), boxes, fill)
+            together = seen.answers(list(shared.values()), _boxes_inside(whole, _tile(whole)))
             for number, one in zip(shared, together, strict=True):
                 found[number] = one
     return found
 
 
-def _together(
-    trace: Trace, image: int, asked: Sequence[ContrastQuestion], boxes: BoxGrid, fill: Fill
-) -> list[ContrastiveMap]:
-    """The answers to some questions about one image, from one sweep."""
-    points: dict[str, list[tuple[int, int]]] = {}
-    for one in asked:
-        positions = points.setdefault(one.unit.layer, [])
-        if one.position not in positions:
-            positions.append(one.position)
-    pixels = trace[INPUT][image]
-    sweep = IncrementalSweep(trace.network, boxes, points=points)
-    _, covered = sweep.run(pixels, fill_planes(fill, pixels))
-    return [one.answer(covered, boxes, points[one.unit.layer].index(one.position)) for one in asked]
+@dataclass(frozen=True, eq=False)
+class _SeenImage:
+    """One image of a trace, about which questions are asked.
+
+    Attributes:
+        base: Its activations, as the trace has them.
+        plan: Of the network.
+        fill: What a box shows, (C, H, W).
+    """
+
+    base: Base
+    plan: Plan
+    fill: Tensor
+
+    @classmethod
+    def of(cls, trace: Trace, image: int, plan: Plan, fill: Fill) -> _SeenImage:
+        base = Base(lambda name: trace[name][image : image + 1])
+        return cls(base, plan, fill_planes(fill, trace[INPUT][image]))
+
+    def answers(self, asked: Sequence[ContrastQuestion], boxes: BoxGrid) -> list[ContrastiveMap]:
+        """The answers to some questions, from one sweep."""
+        points: dict[str, list[tuple[int, int]]] = {}
+        for one in asked:
+            positions = points.setdefault(one.unit.layer, [])
+            if one.position not in positions:
+                positions.append(one.position)
+        sweep = IncrementalSweep.planned(self.plan.towards(points=points), boxes)
+        _, covered = sweep.run(self.fill, self.fill, base=self.base)
+        return [
+            one.answer(covered, boxes, points[one.unit.layer].index(one.position)) for one in asked
+        ]
 
 
 def _tile(seen: Box) -> Occluder:

@@ -96,12 +96,19 @@ class Target(Brief):
             *outputs: what the network returns for it, without the axis of the batch.
 
         Raises:
-            BadOption: the function returns anything else than one number.
+            BadOption: the function fails, or returns anything else than one number.
 
         Shape:
             (), floating point.
         """
-        found = self.function(*outputs)
+        try:
+            found = self.function(*outputs)
+        except Exception as error:  # it is the user's: any may come
+            sizes = ", ".join("x".join(map(str, each.shape)) or "one number" for each in outputs)
+            raise BadOption(
+                f"target {self.name!r} fails: {type(error).__name__}: {error}; it is given one "
+                f"image's output ({sizes}), without the axis of the batch"
+            ) from error
         try:
             number = torch.as_tensor(found, device=outputs[0].device)
         except (TypeError, ValueError, RuntimeError):

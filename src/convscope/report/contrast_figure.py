@@ -72,8 +72,10 @@ def contrast_figure(
 
 
 def _draw_patch(axes: Axes, found: ContrastiveMap, patch: NDArray[np.uint8]) -> None:
-    """The patch, with the box where most is the unit's own."""
+    """The patch, with the box where most is the unit's own, if anything is."""
     picture(axes, patch)
+    if found.twin is not None:
+        return
     box = found.box(*found.strongest)
     corner = (box.left - found.seen.left, box.top - found.seen.top)
     for color, weight in ((INK, 1.8), ("white", 0.8)):
@@ -84,7 +86,7 @@ def _draw_patch(axes: Axes, found: ContrastiveMap, patch: NDArray[np.uint8]) -> 
 
 def _draw_overlay(axes: Axes, found: ContrastiveMap, patch: NDArray[np.uint8]) -> None:
     """The patch in grey, coloured by the contrast as far as it differs from 0."""
-    contrast = found.over_pixels(found.contrast).numpy()
+    contrast = found.over_pixels(found.contrast * (found.twin is None)).numpy()
     most = float(np.abs(contrast).max())
     share = contrast / most if most > 0 else contrast
     colors = mpl.colormaps[SIGNED]((share + 1) / 2)[..., :3] * 255
@@ -92,6 +94,7 @@ def _draw_overlay(axes: Axes, found: ContrastiveMap, patch: NDArray[np.uint8]) -
     below = 255 - DIM * (255 - grey)
     opaque = STRONGEST * np.sqrt(np.abs(share))[..., None]
     picture(axes, np.rint(below + opaque * (colors - below)).astype(np.uint8))
+    most = most or 1.0
     scale(axes, 0.0 - most, most, 0.0, "unit's loss less its neighbours'", SIGNED)
 
 
@@ -113,6 +116,8 @@ def _about(found: ContrastiveMap) -> list[Note]:
 
 def _own(found: ContrastiveMap) -> list[Note]:
     i, j = found.strongest
+    if found.twin is not None:
+        return [Note(f"Nothing is its own: {found.twin} loses as much everywhere", bold=True)]
     return [
         Note(OWN if float(found.contrast[i, j]) > 0 else NOTHING, bold=True),
         Note("The unit loses", percent(float(found.drop[i, j]))),

@@ -15,7 +15,7 @@ from convscope.geometry.table import Reach, windows_below
 from convscope.network.from_export import INPUT
 from convscope.network.local.fusion import Step
 
-__all__ = ["AxisIntervals", "BoxGrid", "Side", "WindowRun", "runs"]
+__all__ = ["TOLERANCE", "AxisIntervals", "BoxGrid", "Side", "WindowRun", "runs"]
 
 Array = np.ndarray
 Plan = TypeVar("Plan")
@@ -145,12 +145,20 @@ class AxisIntervals:
         """Mean share of the map that changes."""
         return float(self.length(step).mean()) / self.extent[step]
 
-    def sides(self, steps: Sequence[Step], other: AxisIntervals) -> list[Side]:
-        """Groups of boxes with nearly equal windows, merged while that adds little work."""
+    def sides(
+        self, steps: Sequence[Step], other: AxisIntervals, tolerance: float = TOLERANCE
+    ) -> list[Side]:
+        """Groups of boxes with nearly equal windows, merged while that adds little work.
+
+        Args:
+            steps: The steps.
+            other: Along the other axis.
+            tolerance: The work that may be added, as a share of the exact work.
+        """
         names = [INPUT, *(step.name for step in steps)]
         lengths = np.stack([self.length(name) for name in names], axis=1)  # (boxes, steps)
         cost = np.array([self.weight[name] * other.share(name) for name in names])
-        return [self._side(np.array(group)) for group in _cluster(lengths, cost)]
+        return [self._side(np.array(group)) for group in _cluster(lengths, cost, tolerance)]
 
     @cached_property
     def longest(self) -> dict[str, int]:
@@ -184,7 +192,7 @@ class AxisIntervals:
         return Side(torch.from_numpy(members), size, first, torch.from_numpy(boxes))
 
 
-def _cluster(lengths: Array, cost: Array) -> list[list[int]]:
+def _cluster(lengths: Array, cost: Array, tolerance: float) -> list[list[int]]:
     """Merge boxes, cheapest pair first, as long as the added work stays within the tolerance.
 
     A group pays, for each of its members, its longest window at every step.
@@ -207,7 +215,7 @@ def _cluster(lengths: Array, cost: Array) -> list[list[int]]:
                     best = more, a, b, both
         assert best is not None
         more, a, b, both = best
-        if added + more > TOLERANCE * exact and len(groups) <= MAX_GROUPS:
+        if added + more > tolerance * exact and len(groups) <= MAX_GROUPS:
             break
         added += more
         merged = (sorted(groups[a][0] + groups[b][0]), both)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from convscope.network.graph import Graph
 from convscope.network.local.fusion import Step, fused_steps
-from convscope.network.local.grouping import AxisIntervals, BoxGrid, Side
+from convscope.network.local.grouping import TOLERANCE, AxisIntervals, BoxGrid, Side
 from convscope.network.node import Run
 
 __all__ = ["Plan", "Put"]
@@ -44,6 +44,7 @@ class Plan:
         sums: Channels whose feature maps are wanted, summed over positions, by layer.
         points: The positions (row, column) at which all channels of a layer are wanted, by layer; a
             layer has either sums or points.
+        tolerance: The work that grouping boxes may add along an axis, as a share of the exact work.
 
     Attributes:
         steps: All steps, in order of execution.
@@ -61,7 +62,9 @@ class Plan:
         outputs: Iterable[str] = (),
         sums: Mapping[str, Sequence[int]] | None = None,
         points: Mapping[str, Sequence[tuple[int, int]]] | None = None,
+        tolerance: float = TOLERANCE,
     ) -> None:
+        self.tolerance = tolerance
         self._wanted(network, outputs, sums, points, {}, {})
 
     def towards(
@@ -79,6 +82,7 @@ class Plan:
                 windows are put into must have it there, too.
         """
         made = Plan.__new__(Plan)
+        made.tolerance = self.tolerance
         made._wanted(self.network, outputs, sums, points, self._runs, put or {})
         return made
 
@@ -146,7 +150,7 @@ class Plan:
             if steady:
                 group = partial(self._steady, number, intervals)
             else:
-                group = partial(axes[number].sides, self.windowed, axes[1 - number])
+                group = partial(axes[number].sides, self.windowed, axes[1 - number], self.tolerance)
             alone = len(intervals) == 1
             key = (number, intervals, steady)
             found.append(_kept(self._sides, key, group, KEPT) if alone else group())

@@ -279,16 +279,43 @@ class ReceptiveWindows:
     def run(self, name: str, values: dict[str, Tensor], positions: Tensor) -> None:
         """Go on from the windows in `values` up to a layer; those of the image must be there.
 
-        The results are those of the whole forward pass, cut out, and zero outside the maps.
+        The results are those of the whole forward pass, cut out, and zero outside the maps. What
+        lies below the windows that are there is not run.
         """
-        for node in self.network.below([name]):
-            if node.name in values:
-                continue
+        for node in self._missing(name, values):
             patches = [self.patch(node, i, values, positions) for i in range(len(node.inputs))]
             place = self.place(node, positions) if node.placed else None
             value = node.forward_on_window(*patches, place=place)
             mask = self.inside(node.name, positions)
-            values[node.name] = value if mask is None else value.masked_fill(~mask, 0)
+            values[node.name] = value if mask is None else torch.where(mask, value, 0)
+
+    def _missing(self, name: str, values: Mapping[str, Tensor]) -> list[Node]:
+        """The nodes that have to run for a layer's windows, in order."""
+        needed, todo = set(), [name]
+        while todo:
+            one = todo.pop()
+            if one not in needed and one not in values:
+                needed.add(one)
+                todo += self.network.nodes[one].inputs
+        return [node for node in self.nodes if node.name in needed]
+
+    def frontier(self, worth: float) -> tuple[str, ...]:
+        """Where to go from whole maps to windows: layers, and "input", whose maps are cut.
+
+        Args:
+            worth: Windows are worth it from where they hold at most this share of the map on.
+        """
+        whole: set[str] = set()
+        for node in reversed(self.nodes):
+            inside = math.prod(self.size(node.name)) / math.prod(self.extent[node.name])
+            if node.name in whole or inside > worth:
+                whole |= {node.name, *node.inputs}
+        cut = [
+            below
+            for node in self.nodes if node.name not in whole
+            for below in node.inputs if below in whole or below == INPUT
+        ]  # fmt: skip
+        return tuple(dict.fromkeys(cut)) or (self.layer,)
 
     def patch(
         self, node: Node, index: int, values: Mapping[str, Tensor], positions: Tensor
@@ -299,7 +326,7 @@ class ReceptiveWindows:
         if node.op.border:
             mask = self.inside(edge.below, positions)
             if mask is not None:
-                value = value.masked_fill(~mask, node.op.border)
+                value = torch.where(mask, value, node.op.border)
         return self.cut(value, edge, positions)
 
 
