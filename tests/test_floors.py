@@ -96,7 +96,7 @@ EXPERIMENTS = sorted(
 )
 
 
-BUILT_ON = {"mistakes": ("removal", "transfer")}
+BUILT_ON = {"localization": ("transfer",), "mistakes": ("removal", "transfer")}
 """An experiment whose question is put by others': what it takes of them."""
 
 
