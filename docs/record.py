@@ -1,10 +1,10 @@
 """Run what the tutorials and the gallery show, and put down what comes out.
 
-Every `$` line of a ```console block is run, and its standard output stands below it; one whose
-`--out` is there already is not. Every ```python block is run, and what it prints stands in the
-```text block behind it, where there is one. A picture with a comment `<!-- from FILE -->` below it
-is made anew from that file, or from the page that it is, opened in a browser. All of it happens in
-one folder, where `convscope demo` was run before.
+Every `$ convscope` line of a ```console block is run, and its standard output stands below it; one
+whose `--out` is there already is not. Every ```python block is run, and what it prints stands in
+the ```text block behind it, where there is one. A picture with a comment `<!-- from FILE -->` below
+it is made anew from that file, or from the page that it is, opened in a browser. All of it happens
+in one folder, where `convscope demo` was run before.
 
 convscope demo
 python docs/record.py [--in FOLDER] docs/tutorials/*.md docs/gallery.md
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import io
 import re
-import subprocess
+import shlex
 import sys
 import tempfile
 from contextlib import chdir, redirect_stdout
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
+from convscope.cli import main
 
 WIDTH, QUALITY = 1100, 78  # of a picture: pixels, and WebP's scale; all pages stay below 2 MB
 SCREEN = {"width": 1280, "height": 900}
@@ -34,7 +36,7 @@ PYTHON = re.compile(
 PICTURE = re.compile(r"\]\((?P<target>[^)]+\.webp)\)\n<!-- from (?P<source>.+?) -->")
 
 
-def main() -> None:
+def record() -> None:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("pages", nargs="+", type=Path)
     words.add_argument("--in", dest="folder", type=Path, default=Path())
@@ -80,14 +82,13 @@ def console(block: str, folder: Path) -> str:
             lines.append(f"$ {command}\n{before}")
             continue
         print("$", command, file=sys.stderr, flush=True)
-        again = " --resume" if made and (folder / out[1]).is_dir() else ""
-        run = subprocess.run(
-            command + again, shell=True, cwd=folder, stdout=subprocess.PIPE, text=True
-        )
-        said = "".join(f"{line.rstrip()}\n" for line in run.stdout.splitlines())
-        lines.append(
-            f"$ {command}\n{said}" + (f"[exit {run.returncode}]\n" if run.returncode else "")
-        )
+        words = shlex.split(command)[1:]
+        if made and (folder / out[1]).is_dir():
+            words.append("--resume")
+        with chdir(folder), redirect_stdout(io.StringIO()) as printed:
+            code = main(words)
+        said = "".join(f"{line.rstrip()}\n" for line in printed.getvalue().splitlines())
+        lines.append(f"$ {command}\n{said}" + (f"[exit {code}]\n" if code else ""))
     return "".join(lines)
 
 
@@ -122,4 +123,4 @@ def photographed(address: str, path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    record()
