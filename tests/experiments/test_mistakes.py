@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,9 @@ def test_planted_wrong_labels_are_found_and_none_where_none_is_wrong() -> None:
     # half of the images are below their class's mean probability, so not all can be listed
     assert len(listed & set(planted)) >= 5 and len(listed - set(planted)) <= 2
     assert found.noise == pytest.approx(0.05, abs=0.03) and found.agreed > 0.9
+    assert found.warning == ""
+    poor = replace(found, agreed=0.3)
+    assert "not to be relied on" in poor.warning and poor.warning in "\n".join(poor.words())
     first = found.doubts[0]
     assert {first.label, first.suggested} == {"even", "odd"} and first.probability < 0.5
     # the network is fooled by grounds, so its loss alone puts other images first

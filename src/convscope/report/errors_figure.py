@@ -29,10 +29,11 @@ def errors_figure(found: Mistakes, *, title: str = "", subtitle: str = "") -> Fi
         _add_confusions(sheet, found)
     _add_maps(sheet, found)
     if found.noise is not None and found.agreed is not None:
+        warning = f" {found.warning}" if found.warning else ""
         sheet.text(
             f"{len(found.doubts):,} labels are in doubt by confident learning on the features of "
             f"{found.layer} (a probe gives {percent(found.agreed)} of the labels of images that it "
-            f"did not learn from); {found.same} pairs of images are the same picture.",
+            f"did not learn from).{warning} {found.same} pairs of images are the same picture.",
             color=FAINT,
         )
     return sheet.figure()

@@ -241,6 +241,13 @@ class Mistakes(Result):
         return int(self.table.sum() - np.trace(self.table))
 
     @property
+    def warning(self) -> str:
+        """What to say of a probe that gives fewer than half of the labels; else empty."""
+        if self.agreed is None or self.agreed >= 0.5:
+            return ""
+        return "This probe gives fewer than half of the labels: its doubts are not to be relied on."
+
+    @property
     def telling(self) -> tuple[TellingMap, ...]:
         """The maps that stand out from chance."""
         return tuple(each for each in self.maps if each.claimed)
@@ -319,6 +326,7 @@ class Mistakes(Result):
             f"wrong, if the features can tell the classes: a probe gives {percent(self.agreed)} of "
             "the labels"
         ]
+        lines += [self.warning] if self.warning else []
         rows = [
             (each.name, each.label, each.suggested, f"{each.suggested_probability:.2f}")
             for each in self.doubts[:LINES]
