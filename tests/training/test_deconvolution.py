@@ -243,10 +243,10 @@ def likeness(filters: Tensor, learned: Tensor) -> Tensor:
 def test_planted_filters_are_found():
     filters = unit_ball(1e6 * drawn(3, 1, 5, 5))
     images = planted(filters, 12, 20, seed=1)
-    layer = Architecture((5,), 9, PLAIN).random_layer(0, channels=1, seed=0)
+    layer = Architecture((4,), 7, PLAIN).random_layer(0, channels=1, seed=0)
     begin = Reconstruction([Layer(layer.filters.double(), PLAIN)])
     assert likeness(filters, begin.top.filters).amax(0).max() < 0.8
-    learned = learn_layer(begin, images, Learning(25, 8, Sparsity(3.0, 8)))
+    learned = learn_layer(begin, images, Learning(20, 8, Sparsity(3.0, 8)))
     assert (likeness(filters, learned.layer.filters).amax(0) > 0.9).all()
     assert learned.energy[-1] < 0.5 * learned.energy[0]
 

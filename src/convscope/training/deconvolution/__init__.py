@@ -1,1 +1,1 @@
-"""The deconvolutional network that learns: sparse codes, pooled with switches, and their filters."""
+"""A deconvolutional network that learns: sparse codes, pooled with switches, and filters."""

@@ -65,9 +65,7 @@ def filter_step(
     for _ in range(HALVINGS):
         moved = unit_ball(start.filters - step * gradient) - start.filters
         along = how.with_filters(moved)
-        bend = sum(
-            float(along.of_images(part).down(codes[part]).square().sum()) for part in parts
-        )
+        bend = sum(float(along.of_images(part).down(codes[part]).square().sum()) for part in parts)
         if bend * step <= float(moved.square().sum()):
             after = before + 2 * float((moved * gradient).sum()) + bend
             return FilterStep(start.filters + moved, step * LONGER, after)

@@ -104,9 +104,7 @@ class Reconstruction:
 
     def with_filters(self, filters: Tensor) -> Reconstruction:
         """The same with other filters in the last layer."""
-        return Reconstruction(
-            [*self.layers[:-1], Layer(filters, self.top.pool)], self.switches
-        )
+        return Reconstruction([*self.layers[:-1], Layer(filters, self.top.pool)], self.switches)
 
 
 def footprint(layers: Sequence[Layer], position: tuple[int, int]) -> tuple[int, int, int, int]:
