@@ -19,7 +19,7 @@ from convscope.training.deconvolution.reconstruction import Reconstruction, ener
 __all__ = ["Codes", "Sparsity", "energies", "infer", "ista_step"]
 
 HALVINGS = 40  # of a step, at most: it is then as small as rounding
-LONGER = 1.5  # a step that went well is tried so much longer the next time
+LONGER = 1.1  # a step that went well is tried so much longer the next time
 
 
 @dataclass(frozen=True)
