@@ -22,6 +22,7 @@ from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
 from convscope.experiments.adaptive.result import (
     Adaptive,
+    LayerMaps,
     LearnedFilters,
     ProbedFeatures,
 )
@@ -479,7 +480,7 @@ def learned_without_labels(layers: int, maps: int, probed: Sequence[str]) -> Fig
         )
         tiles = np.stack([np.stack([pixels(side, side, 3)] * top)] * maps)
         pictures.append(
-            LayerPictures(
+            LayerMaps(
                 f"layer {i + 1}",
                 np.ones((maps, top), np.float32),
                 tiles,

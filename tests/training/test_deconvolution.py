@@ -157,7 +157,7 @@ def test_a_code_that_no_step_can_better_is_where_the_derivative_says():
     """At the minimum λ R'(Rz − y) is -sign(z) where z is not zero, and at most 1 elsewhere."""
     how, images, weight = two_layers(), drawn(2, 1, 8, 8, seed=4), 5.0
     codes = Codes.zero(images, how)
-    for _ in range(300):
+    for _ in range(600):
         codes = ista_step(codes, images, how, weight)
     slope = weight * how.up(codes.error)
     there = codes.values != 0
