@@ -96,7 +96,11 @@ EXPERIMENTS = sorted(
 )
 
 
-BUILT_ON = {"localization": ("transfer",), "mistakes": ("removal", "transfer")}
+BUILT_ON = {
+    "adaptive": ("transfer",),
+    "localization": ("transfer",),
+    "mistakes": ("removal", "transfer"),
+}
 """An experiment whose question is put by others': what it takes of them."""
 
 

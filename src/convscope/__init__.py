@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .network.trace import Trace
     from .network.unit import Unit
     from .verbs import (
+        adaptive,
         atlas,
         check,
         compare,
@@ -96,6 +97,7 @@ _HOMES = {
     "Unit": "network.unit",
     "View": "microscope",
     "ablate": "experiments.ablation.equal_budget",
+    "adaptive": "verbs",
     "atlas": "verbs",
     "build_atlas": "atlas.build",
     "check": "verbs",
@@ -158,6 +160,7 @@ __all__ = [
     "Unit",
     "View",
     "ablate",
+    "adaptive",
     "atlas",
     "build_atlas",
     "check",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from convscope.experiments.options import Device, Reading, Running
 from convscope.verbs_of_data import features, find_errors
 from convscope.verbs_of_studies import (
+    adaptive,
     atlas,
     compare,
     demo,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from convscope.progress import Progress
 
 __all__ = [
+    "adaptive",
     "atlas",
     "check",
     "compare",

@@ -12,6 +12,7 @@ from convscope.experiments.options import Device, Running
 
 if TYPE_CHECKING:
     from convscope.atlas.store import Atlas
+    from convscope.experiments.adaptive.result import Adaptive
     from convscope.experiments.comparison.result import Comparison
     from convscope.experiments.localization.result import Localization
     from convscope.experiments.paper.reproduction import Reproduction
@@ -26,7 +27,17 @@ if TYPE_CHECKING:
     from convscope.training.loop import TrainingResult
     from convscope.training.recipe import Recipe
 
-__all__ = ["atlas", "compare", "demo", "localize", "paper", "remove_units", "sanity", "train"]
+__all__ = [
+    "adaptive",
+    "atlas",
+    "compare",
+    "demo",
+    "localize",
+    "paper",
+    "remove_units",
+    "sanity",
+    "train",
+]
 
 PathLike = str | os.PathLike[str]
 
@@ -155,6 +166,37 @@ def compare(
 
     found = as_function(CompareStudy)(model, other, data, **options)
     assert isinstance(found, Comparison)
+    return found
+
+
+def adaptive(data: str | ImageSet, **options: Any) -> Adaptive:
+    """Learn features without labels, as `convscope adaptive` does.
+
+    Args:
+        data: DATA of the command line, or an opened set: images to learn from.
+        options: those of the verb (`maps`, `side`, `size`, `count`, `epochs`, `weight`, `steps`,
+            `probe`, `per_class`, `folds`, `against`), and `out`, `resume`, `progress`, `device`,
+            `batch_size`, `workers`, `seed`.
+
+    Returns:
+        The layers that were learned, pictures of their maps, and what the features are worth.
+
+    Raises:
+        BadModel, BadData, BadOption: what was given cannot be opened, or does not fit.
+
+    Source:
+        Zeiler, Taylor & Fergus 2011, "Adaptive deconvolutional networks for mid and high level
+        feature learning".
+
+    Example:
+        >>> found = convscope.adaptive("scenes:train", maps="8,16", probe="scenes:transfer")
+        >>> found.layers[0].explained, found.verdict()
+    """
+    from convscope.experiments.adaptive.result import Adaptive
+    from convscope.experiments.adaptive.study import AdaptiveStudy
+
+    found = as_function(AdaptiveStudy)(data, **options)
+    assert isinstance(found, Adaptive)
     return found
 
 

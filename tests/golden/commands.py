@@ -147,6 +147,13 @@ COMMANDS = (
         changed=("--least 0.7", "least"),
     ),
     Command(
+        "adaptive",
+        "adaptive scenes:train:4 --maps 2 --side 3 --size 16 --count 2 --epochs 1 --steps 2 "
+        "--out learned",
+        changed=("--weight 2", "weight"),
+        packed=True,
+    ),
+    Command(
         "localize",
         "localize run:run scenes:val:24 --method grad-cam --count 1 --tune 1 --out found "
         "--workers 1",

@@ -20,6 +20,12 @@ from torch import nn
 from convscope.atlas.store import open_atlas
 from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import TABLE2, paper_row, parameters_of
+from convscope.experiments.adaptive.result import (
+    Adaptive,
+    LayerMaps,
+    LearnedFilters,
+    ProbedFeatures,
+)
 from convscope.experiments.comparison.result import Comparison, FilterMatch, LayerMatch
 from convscope.experiments.correctly_classified import ChosenImage
 from convscope.experiments.correspondence.aligned_parts import AlignedParts
@@ -72,6 +78,7 @@ from convscope.models.architectures import ARCHITECTURES
 from convscope.network.network import open_network
 from convscope.network.unit import Unit
 from convscope.report.ablation_figure import ablation_figure
+from convscope.report.adaptive_figure import adaptive_figure
 from convscope.report.atlas_unit_figure import atlas_unit_figure
 from convscope.report.chart_figure import chart_figure
 from convscope.report.comparison_figure import comparison_figure
@@ -101,7 +108,7 @@ from convscope.report.training_figure import training_figure
 from convscope.report.trainings_figure import trainings_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
 from convscope.report.trial_figure import trial_figure
-from convscope.stats import Rate, mean_of
+from convscope.stats import Estimate, Rate, mean_of
 from convscope.training.checkpoint import Run, read_run
 from convscope.training.recipe import SMALL
 from evolved import evolution, layer
@@ -463,6 +470,36 @@ def trusted(layers: int, *, pointing: bool = True) -> Figure:
     return sanity_figure(sanity, title=TITLE, subtitle=RUN)
 
 
+def learned_without_labels(layers: int, maps: int, probed: Sequence[str]) -> Figure:
+    """Layers of ever larger windows; of the first a single image was read."""
+    rows, pictures = [], []
+    for i in range(layers):
+        side, top = 7 + 13 * i, 9 if i else 1
+        rows.append(
+            LearnedFilters(f"layer {i + 1}", maps, (side, side), (90.0, 50, 40 + i), 0.8, 0.1)
+        )
+        tiles = np.stack([np.stack([pixels(side, side, 3)] * top)] * maps)
+        pictures.append(
+            LayerMaps(
+                f"layer {i + 1}",
+                np.ones((maps, top), np.float32),
+                tiles,
+                tiles,
+                np.stack([pixels(32, 32, 3)] * 4),
+            )
+        )
+    scores = tuple(
+        ProbedFeatures(kind, f"layer {i + 1}", 64, (0.3, 0.4), 0.35, 0.07)
+        for kind in probed
+        for i in range(layers)
+    )
+    found = Adaptive(
+        4, 32, tuple(rows), (pixels(32, 32, 3),) * 4, scores, 5, 0.1,
+        Estimate(0.05, 0.07, -0.3, 0.4, 2) if probed else None, pictures=tuple(pictures),
+    )  # fmt: skip
+    return adaptive_figure(found, title=TITLE, subtitle=RUN)
+
+
 def localized(images: int, methods: Sequence[str]) -> Figure:
     """Upright images, with a box of no pixel among those found."""
     truth, size = np.array([[5.0, 4, 30, 12], [0, 0, 4, 20]]), (40, 20)
@@ -741,6 +778,13 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     sanity_figure: {
         "one layer": Case(lambda _: trusted(1, pointing=False), (FILE, LAYER, RUN)),
         "many": Case(lambda _: trusted(12), (f"{LAYER}/11", "spotlight", RUN, WORD)),
+    },
+    adaptive_figure: {
+        "one": Case(lambda _: learned_without_labels(1, 2, ()), ("layer 1", "map 1", RUN)),
+        "many": Case(
+            lambda _: learned_without_labels(3, 24, ("adaptive", "random filters", WORD)),
+            ("layer 3", "map 15", WORD, RUN),
+        ),
     },
     localization_figure: {
         "one": Case(lambda _: localized(1, ["grad-cam"]), (FILE, CLASS, "grad-cam", RUN)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from convscope.experiments.ablation.study import AblateStudy
+from convscope.experiments.adaptive.study import AdaptiveStudy
 from convscope.experiments.atlas import AtlasStudy
 from convscope.experiments.comparison.study import CompareStudy
 from convscope.experiments.correspondence.study import CorrespondStudy
@@ -39,5 +40,6 @@ STUDIES: tuple[type[Study], ...] = (
     ErrorsStudy,
     TransferStudy,
     ProbeStudy,
+    AdaptiveStudy,
     PaperStudy,
 )

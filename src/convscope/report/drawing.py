@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from convscope.errors import BadInput
 from convscope.experiments.ablation.table import Ablation
+from convscope.experiments.adaptive.result import Adaptive
 from convscope.experiments.atlas import WrittenAtlas
 from convscope.experiments.comparison.result import Comparison
 from convscope.experiments.correspondence.result import Correspondence
@@ -31,6 +32,7 @@ from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Transfer
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.report.ablation_figure import ablation_figure
+from convscope.report.adaptive_figure import adaptive_figure
 from convscope.report.chart_figure import chart_figure
 from convscope.report.comparison_figure import comparison_figure
 from convscope.report.comparison_page import write_comparison_page
@@ -124,6 +126,10 @@ def _mistakes(found: Mistakes, outcome: Outcome) -> Figures:
     return {"errors": errors_figure(found, subtitle=outcome.subtitle)}
 
 
+def _adaptive(found: Adaptive, outcome: Outcome) -> Figures:
+    return {"adaptive": adaptive_figure(found, subtitle=outcome.subtitle)}
+
+
 def _ensemble(ensemble: Ensemble, outcome: Outcome) -> Figures:
     return {"ensemble": ensemble_figure(ensemble)}
 
@@ -168,6 +174,7 @@ def _removal(removal: Removal, outcome: Outcome) -> Figures:
 
 FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Ablation: _ablation,
+    Adaptive: _adaptive,
     Evolution: _evolution,
     Examination: _diagnosis,
     Invariance: _invariance,

@@ -1,0 +1,1 @@
+"""A deconvolutional network that learns: sparse codes, pooled with switches, and filters."""
