@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from . import errors
     from .atlas.build import build_atlas
     from .atlas.store import open_atlas
+    from .atlas.verify import verify
     from .experiments.ablation.equal_budget import ablate
     from .experiments.correspondence.sign_distance import correspond
     from .experiments.diagnosis.diagnosis import diagnose
@@ -136,6 +137,7 @@ _HOMES = {
     "train": "verbs",
     "transfer": "experiments.transfer.learning_curve",
     "transfer_several": "experiments.transfer.multilabel",
+    "verify": "atlas.verify",
     "visualize": "verbs",
 }
 
@@ -200,6 +202,7 @@ __all__ = [
     "train",
     "transfer",
     "transfer_several",
+    "verify",
     "visualize",
 ]
 

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from convscope.atlas.build import build_atlas
+from convscope.images.datasets import open_images
 from convscope.images.preprocess import Preprocess
 from convscope.models.zoo import Model
 
@@ -67,3 +69,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny() -> SimpleNamespace:
     """`module(seed)` and `model(module, scaling)`, made anew at each call."""
     return SimpleNamespace(module=tiny_module, model=tiny_model)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, pictures: Path, tiny: SimpleNamespace):
+    """The folder of an atlas of two layers, which no test changes."""
+    folder = tmp_path_factory.mktemp("finished") / "atlas"
+    build_atlas(tiny.model(), open_images(pictures), folder, layers=["0", "3"], top=3)
+    return folder

@@ -11,18 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from convscope.atlas.build import build_atlas
 from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
-from convscope.images.datasets import open_images
 from convscope.report.page import write_page
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, pictures, tiny):
-    folder = tmp_path_factory.mktemp("store") / "atlas"
-    build_atlas(tiny.model(), open_images(pictures), folder, layers=["0", "3"], top=3)
-    return folder
 
 
 @pytest.fixture

@@ -53,6 +53,40 @@ def meta():
     return Small()
 
 
+class Watching(torch.overrides.TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        raise ValueError("a mode was asked")
+
+
+class Dispatching(torch.utils._python_dispatch.TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        raise ValueError("a mode was asked")
+
+
+def watched():
+    network = Small()
+    torch.set_default_device("meta")
+    Watching().__enter__()
+    return network
+
+
+def dispatched():
+    network = Small()
+    Dispatching().__enter__()
+    return network
+
+
+def on_meta():
+    network = Small()
+    torch.device("meta").__enter__()
+    return network
+
+
+def watched_by_chance():
+    Watching().__enter__()
+    return Small()
+
+
 def doubled():
     torch.set_default_dtype(torch.float64)
     return Small().float()
@@ -202,6 +236,7 @@ def test_its_title_is_its_class(place: Path, factory: str, title: str):
         ("NoState", "theirs:NoState failed with ValueError: no state"),
         ("NoEvaluation", "theirs:NoEvaluation failed with ValueError: no evaluation"),
         ("rude", "theirs:rude failed with Rude: go away"),
+        ("watched_by_chance", "theirs:watched_by_chance failed with ValueError: a mode was asked"),
     ],
 )
 @pytest.mark.filterwarnings(
@@ -217,6 +252,33 @@ def test_networks_that_cannot_be_used_are_refused_in_a_line(place: Path, factory
 def test_defaults_that_a_factory_leaves_behind_are_put_back(place: Path):
     open_model("theirs:doubled", **FED)
     assert torch.get_default_dtype() is torch.float32
+
+
+@pytest.mark.parametrize("factory", ["watched", "dispatched", "on_meta"])
+def test_modes_that_a_factory_leaves_behind_are_left(place: Path, factory: str):
+    images = torch.ones(1, 3, 16, 16)
+    values = open_model(f"theirs:{factory}", **FED, seed=3).module(images)
+    assert torch.equal(values, open_model("theirs:build", **FED, seed=3).module(images))
+    assert torch.get_default_device() == torch.device("cpu")
+    assert not torch.overrides._get_current_function_mode_stack()
+    assert not torch.utils._python_dispatch._get_current_dispatch_mode_stack()
+
+
+def test_a_callers_own_modes_stay(place: Path):
+    class Counting(torch.overrides.TorchFunctionMode):
+        calls = 0
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            Counting.calls += 1
+            return function(*args, **(kwargs or {}))
+
+    with torch.device("cpu"), Counting() as mode:
+        open_model("theirs:watched", **FED)
+        assert torch.overrides._get_current_function_mode_stack()[-1] is mode
+        before = Counting.calls
+        torch.ones(1)
+        assert Counting.calls == before + 1
+    assert not torch.overrides._get_current_function_mode_stack()
 
 
 def test_a_constant_larger_than_any_network_makes_is_refused_before_memory_is_taken(place: Path):

@@ -30,6 +30,7 @@ from convscope.cli.occlude import occlude
 from convscope.cli.project import project
 from convscope.cli.saliency import saliency
 from convscope.cli.verb import command_of, register
+from convscope.cli.verify import verify
 from convscope.cli.visualize import visualize
 from convscope.ending import told_by, words_of
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
@@ -73,7 +74,7 @@ def _convscope(
 
 LOOKING = (
     demo, layers, explore, project, saliency, check, visualize, curvature, invert, occlude,
-    features,
+    features, verify,
 )  # fmt: skip
 
 VERBS: dict[str, Callable[..., None] | type[Study]] = {

@@ -8,6 +8,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch._C import (
+    _len_torch_dispatch_stack,
+    _len_torch_function_stack,
+    _pop_torch_dispatch_stack,
+    _pop_torch_function_stack,
+    _push_on_torch_function_stack,
+)
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from convscope.errors import BadModel, ConvscopeError
 from convscope.images.preprocess import Preprocess
@@ -43,18 +52,32 @@ class LoadedModule:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let torch draw from a seed; afterwards its generator and its defaults are as they were."""
+    """Let torch draw from a seed; its generator, defaults and modes are as before afterwards."""
     device, dtype = torch.get_default_device(), torch.get_default_dtype()
     gradients = torch.is_grad_enabled()
+    functions, dispatches = _get_current_function_mode_stack(), _len_torch_dispatch_stack()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
             yield
         finally:
+            while _len_torch_dispatch_stack() > dispatches:
+                _pop_torch_dispatch_stack(None)
+            _drop_function_modes()  # one left behind would see all that torch does from now on
             torch.set_default_dtype(dtype)
             torch.set_grad_enabled(gradients)
             if torch.get_default_device() != device:
                 torch.set_default_device(None if device.type == "cpu" else device)
+                functions = [each for each in functions if not isinstance(each, DeviceContext)]
+                if device.type == "cpu":
+                    _drop_function_modes()
+            for mode in functions:
+                _push_on_torch_function_stack(mode)
+
+
+def _drop_function_modes() -> None:
+    while _len_torch_function_stack():
+        _pop_torch_function_stack()
 
 
 @contextmanager
