@@ -150,9 +150,18 @@ class AtlasStudy(Study):
             "a finished atlas with --resume.",
         ),
     ] = None
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="What `convscope compare` found of the same network and another, to lead from "
+            "each map to the other network's; of a finished atlas with --resume.",
+        ),
+    ] = None
 
     def run(self, context: Context) -> Outcome:
         from convscope.atlas.checkpoint import check_atlas_folder
+        from convscope.atlas.compared import compared_of_study, write_compared
         from convscope.atlas.findings import findings_of_study, write_findings
         from convscope.atlas.names import read_names, write_names
         from convscope.atlas.store import open_atlas
@@ -162,6 +171,7 @@ class AtlasStudy(Study):
         context.together().from_first(lambda: check_atlas_folder(out))
         names = None if self.names is None else read_names(self.names)
         found = None if self.diagnosis is None else findings_of_study(self.diagnosis)
+        compared = None if self.compare is None else compared_of_study(self.compare, out)
         session = context.session(self.model, self.reading)
         images = session.images(self.data)
         first = context.together().first
@@ -175,6 +185,8 @@ class AtlasStudy(Study):
                 write_names(open_atlas(out), names)
             if found is not None and first:
                 write_findings(open_atlas(out), found)
+            if compared is not None and first:
+                write_compared(open_atlas(out), compared)
         return outcome
 
     def build(self, session: Session, images: ImageSet, context: Context) -> Outcome:

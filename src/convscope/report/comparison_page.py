@@ -15,11 +15,12 @@ from urllib.parse import quote
 
 from PIL import Image
 
+from convscope.atlas.compared import ATLASES
 from convscope.atlas.sheets import encode
 from convscope.atlas.store import Atlas, open_atlas
 from convscope.experiments.comparison.result import Comparison, LayerMatch
 from convscope.report.embedded_data import resource, template
-from convscope.store.atomic import replace_file
+from convscope.store.atomic import replace_file, write_json
 
 __all__ = ["write_comparison_page"]
 
@@ -85,8 +86,13 @@ def write_comparison_page(comparison: Comparison, folder: str | Path) -> Path | 
         for at, match in enumerate(comparison.layers)
     ]
     words = template("comparison.html.j2").render(
-        found=comparison, standfirst=_standfirst(comparison), layers=layers
+        found=comparison,
+        standfirst=_standfirst(comparison),
+        layers=layers,
+        places=[_page_of(atlas, folder) for atlas in atlases],
     )
+    there = [Path(os.path.relpath(atlas.folder, folder)).as_posix() for atlas in atlases]
+    write_json(folder / ATLASES, there)  # an atlas that is given the comparison leads there, too
     index = folder / "index.html"
     replace_file(index, words.encode())
     return index
@@ -155,8 +161,12 @@ class _Shown:
         return Strip(file, self._link(atlas, layer, number), f"map {number} of {layer}")
 
     def _link(self, atlas: Atlas, layer: str, number: int) -> str:
-        place = os.path.relpath(atlas.folder / "index.html", self.folder)
-        return f"{quote(Path(place).as_posix())}#/{quote(layer, safe='')}/{number}"
+        return f"{_page_of(atlas, self.folder)}#/{quote(layer, safe='')}/{number}"
+
+
+def _page_of(atlas: Atlas, folder: Path) -> str:
+    """The address of an atlas's page, seen from a folder."""
+    return quote(Path(os.path.relpath(atlas.folder / "index.html", folder)).as_posix())
 
 
 def _in_a_row(tiles: Iterable[Image.Image]) -> Image.Image:

@@ -21,6 +21,7 @@ from typing import Any
 
 from PIL import Image
 
+from convscope.atlas.compared import page_of, read_compared
 from convscope.atlas.findings import read_findings
 from convscope.atlas.gallery import UNTRAINED, has_gallery, read_predictions
 from convscope.atlas.names import names_of
@@ -175,11 +176,21 @@ def _what_is_there(atlas: Atlas) -> dict[str, Any]:
     findings = read_findings(atlas)
     diagnosis = None if findings is None else [one.model_dump() for one in findings]
     names = names_of(atlas).model_dump()["units"]
-    return {"whole": has_gallery(atlas.folder), "names": names, "diagnosis": diagnosis} | {
-        kind: [
-            record.slug
-            for record in atlas.manifest.layers
-            if has_sheets_of_maps(atlas.folder, record, kind)
-        ]
-        for kind in (OPTIMISED, UNTRAINED)
-    }
+    compared = read_compared(atlas)
+    if compared is None:
+        beside = {}
+    else:
+        places = {"page": page_of(compared.page), "atlas": page_of(compared.atlas)}
+        beside = {"compared": {"name": compared.other, **places}}
+    return (
+        {"whole": has_gallery(atlas.folder), "names": names, "diagnosis": diagnosis}
+        | beside
+        | {
+            kind: [
+                record.slug
+                for record in atlas.manifest.layers
+                if has_sheets_of_maps(atlas.folder, record, kind)
+            ]
+            for kind in (OPTIMISED, UNTRAINED)
+        }
+    )

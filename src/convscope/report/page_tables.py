@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from convscope.atlas.compared import ComparedLayer, read_compared
 from convscope.atlas.store import Atlas, LayerRecord, LayerTable
 from convscope.report.page_evidence import LayerResponses, relevant_of_map, trust_of_map
 
@@ -97,6 +98,8 @@ def unit_tables(atlas: Atlas, record: LayerRecord, images: ShownImages) -> Itera
     table = atlas.layers[record.name]
     best = table.value[:, 0]
     responses = LayerResponses.of(atlas, record)
+    compared = read_compared(atlas)
+    beside = None if compared is None else compared.layers.get(record.name)
     names = [layer.name for layer in atlas.manifest.layers]
     active = _active(table)
     columns = [
@@ -114,7 +117,19 @@ def unit_tables(atlas: Atlas, record: LayerRecord, images: ShownImages) -> Itera
             "nearest": responses.nearest(channel) if responses else [],
             "input": responses.connected("input", channel, names) if responses else [],
             "output": responses.connected("output", channel, names) if responses else [],
+            **_in_other(beside, channel),
         }
+
+
+def _in_other(beside: ComparedLayer | None, channel: int) -> dict[str, Any]:
+    """`other`: [layer, map or null, correlation or null, level, place in the comparison].
+
+    Nothing where the layer was compared with none.
+    """
+    if beside is None:
+        return {}
+    found = beside.of_map(channel) or (None, None)
+    return {"other": [beside.layer, *found, beside.level, beside.number]}
 
 
 def _rank(entry: tuple[Any, ...], images: ShownImages) -> list[Any] | None:

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from convscope.atlas.compared import page_of, read_compared
 from convscope.atlas.findings import read_findings
 from convscope.atlas.gallery import UNTRAINED
 from convscope.atlas.store import OPTIMISED, Atlas, LayerRecord, Manifest
@@ -95,9 +96,26 @@ def overview_words(
         "network": NetworkStrip.of(layers, manifest.input_shape),
         "chosen": {layer.name: _chosen(layer, choices[layer.name]) for layer in layers},
         "chosen_note": _chosen_note(choices[layers[0].name], manifest),
+        "compared": _compared(atlas),
         "diagnosed": read_findings(atlas) is not None,
         "optimised": any(has_sheets_of_maps(atlas.folder, layer, OPTIMISED) for layer in layers),
         "untrained": any(has_sheets_of_maps(atlas.folder, layer, UNTRAINED) for layer in layers),
+    }
+
+
+def _compared(atlas: Atlas) -> dict[str, Any] | None:
+    """What a comparison with another network found, and where its page and that atlas are."""
+    found = read_compared(atlas)
+    if found is None:
+        return None
+    layers = [found.layers[one.name] for one in atlas.manifest.layers if one.name in found.layers]
+    maps, alike = sum(len(one.partner) for one in layers), sum(one.alike for one in layers)
+    return {
+        "other": found.other,
+        "page": page_of(found.page),
+        "atlas": page_of(found.atlas),
+        "words": f"{alike:,} of {counted(maps, 'map')} have one in {found.other} that answers "
+        f"alike, over {found.data}.",
     }
 
 

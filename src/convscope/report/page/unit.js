@@ -96,6 +96,21 @@
     return `Strongest activation ${figure(unit.ranks[0]?.[0] ?? null)}, ${rank}; ${active} images.`;
   }
 
+  /** The map of the other network that answers alike, with ways to it. */
+  function drawOther({ other }) {
+    const { compared } = convscope.atlas;
+    if (!compared) return;
+    byId("map-other").hidden = !other;
+    if (!other) return;
+    const [layer, channel, r, level, number] = other;
+    const beside = compared.page ? [" · ", el("a", { href: `${compared.page}#layer-${number}` }, "side by side")] : [];
+    if (channel === null) return byId("map-other").replaceChildren(`In ${compared.name}: no map of ${layer} is left for it`, ...beside);
+    const name = `${layer}/${channel}`;
+    const there = compared.atlas ? el("a", { class: "code", href: compared.atlas + address({ layer, channel }) }, name) : el("span", { class: "code" }, name);
+    const alike = r > level ? "" : `, not above ${figure(level)}: another map`;
+    byId("map-other").replaceChildren(`In ${compared.name}: `, there, `, r = ${r.toFixed(2)}${alike}`, ...beside);
+  }
+
   function turn(link, route, channel) {
     link.toggleAttribute("aria-disabled", channel === undefined);
     if (channel === undefined) link.removeAttribute("href");
@@ -111,6 +126,7 @@
     byId("map-up").href = address({ ...route, channel: undefined });
     byId("map-title").textContent = unitName(layer, channel);
     byId("map-note").textContent = mapNote(layer, unit);
+    drawOther(unit);
     byId("map-filter").hidden = !layer.filters;
     if (layer.filters) placeFilter(byId("map-filter"), layer, channel);
     const list = walked(layer, channel);
