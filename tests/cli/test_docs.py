@@ -17,14 +17,24 @@ from .conftest import NETWORK
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+START = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-COMMANDS = [
-    shlex.split(line.removeprefix("$ "))[1:]
-    for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("$ convscope")
-]
+START_PYTHON = re.findall(r"```python\n(.*?)```", START, flags=re.DOTALL)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of each command in a page's console blocks, without the program's name."""
+    return [
+        shlex.split(line.removeprefix("$ "))[1:]
+        for block in re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
+        for line in block.splitlines()
+        if line.startswith("$ convscope")
+    ]
+
+
+COMMANDS = commands(README)
 OWN = [command for command in COMMANDS if "mynet" in command[1]]
+START_ONLY = [command for command in commands(START) if command not in OWN]
 EXPERIMENTS = re.findall(r"^convscope .*", README, flags=re.MULTILINE)
 FOREIGN = [command for command in COMMANDS if "mynet" not in command[1]]
 
@@ -50,8 +60,8 @@ def test_every_word_of_the_readme_is_a_word_of_the_makefile():
         assert said and set(said) <= words
 
 
-def test_the_readme_s_own_network_is_the_one_that_is_tried_here(place):
-    assert PYTHON[0].strip() == NETWORK.strip()
+def test_the_own_network_of_both_first_pages_is_the_one_that_is_tried_here(place):
+    assert PYTHON[0].strip() == START_PYTHON[0].strip() == NETWORK.strip()
 
 
 def test_the_readme_s_python_runs(place):
@@ -60,8 +70,21 @@ def test_the_readme_s_python_runs(place):
     assert (place / "atlas-python" / "manifest.json").exists()
 
 
+def test_the_python_of_the_site_s_first_page_runs(place, monkeypatch):
+    monkeypatch.syspath_prepend(place)  # as where Python is started in the folder
+    assert len(START_PYTHON) == 2
+    exec(compile(START_PYTHON[1], "index.md", "exec"), {})
+    assert Path("units.png").exists() and Path("where-python.png").exists()
+
+
 @pytest.mark.parametrize("command", OWN, ids=lambda command: command[0])
 def test_the_readme_s_commands_on_one_s_own_network_run(command, place, convscope):
+    assert convscope(*command).code == 0
+
+
+@pytest.mark.parametrize("command", START_ONLY, ids=lambda command: command[0])
+def test_what_the_site_s_first_page_has_besides_runs(command, place, convscope):
+    assert "mynet" in command[1]
     assert convscope(*command).code == 0
 
 
