@@ -65,7 +65,7 @@ def test_only_a_hyphen_before_a_number_is_a_minus_sign(words: str, said: str):
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(12.4, "12 seconds"), (600, "10 minutes"), (9000, "2.5 hours")],
+    [(1.2, "1 second"), (12.4, "12 seconds"), (600, "10 minutes"), (9000, "2.5 hours")],
 )
 def test_time_is_said_in_the_unit_that_fits(seconds: float, said: str):
     assert duration(seconds) == said

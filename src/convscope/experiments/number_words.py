@@ -74,5 +74,5 @@ def minus(words: str) -> str:
 def duration(seconds: float) -> str:
     """83 as "83 seconds", 600 as "10 minutes", 9000 as "2.5 hours"."""
     if seconds < 90:
-        return f"{seconds:.0f} seconds"
+        return "1 second" if round(seconds) == 1 else f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

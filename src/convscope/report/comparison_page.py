@@ -149,7 +149,8 @@ class _Shown:
         atlas, layer = self.atlases[side], (self.match.layer, self.match.other)[side]
         if layer not in atlas.layers:
             return None
-        kind = "spotlight" if "spotlight" in atlas.kinds else "patch"
+        lit = all("spotlight" in each.kinds for each in self.atlases)
+        kind = "spotlight" if lit else "patch"  # the same on both sides
         table = atlas.layers[layer]
         values = table.value[number, :TILES].tolist()
         ranks = [rank for rank, value in enumerate(values) if value and math.isfinite(value)]

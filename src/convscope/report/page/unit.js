@@ -107,8 +107,8 @@
     if (channel === null) return byId("map-other").replaceChildren(`In ${compared.name}: no map of ${layer} is left for it`, ...beside);
     const name = `${layer}/${channel}`;
     const there = compared.atlas ? el("a", { class: "code", href: compared.atlas + address({ layer, channel }) }, name) : el("span", { class: "code" }, name);
-    const alike = r > level ? "" : `, not above ${figure(level)}: another map`;
-    byId("map-other").replaceChildren(`In ${compared.name}: `, there, `, r = ${r.toFixed(2)}${alike}`, ...beside);
+    const alike = r > level ? "" : `, not above ${level.toFixed(2)}: another map`;
+    byId("map-other").replaceChildren(`In ${compared.name}: `, there, `, r = ${r.toFixed(2).replace("-", "−")}${alike}`, ...beside);
   }
 
   function turn(link, route, channel) {
