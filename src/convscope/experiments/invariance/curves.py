@@ -86,7 +86,8 @@ class Curves:
         share = (distance[..., at] * (1 - part) + distance[..., at + 1] * part).mean(2)
         largest = distance.max(2)
         early: NDArray[np.float64] = np.zeros_like(share)
-        return np.divide(share, largest, out=early, where=largest > 0)
+        np.divide(share, largest, out=early, where=largest > 0)
+        return early
 
     def linearity(self) -> NDArray[np.float64]:
         """(N, L): R² of the best line through the origin, distance against the motion's size.
@@ -99,7 +100,8 @@ class Curves:
         whole = ((self.distance - self.distance.mean(2, keepdims=True)) ** 2).sum(2)
         left: NDArray[np.float64] = np.zeros_like(rest)
         np.divide(rest, whole, out=left, where=whole > 0)
-        return 1 - left
+        np.subtract(1, left, out=left)
+        return left
 
 
 @dataclass(frozen=True, eq=False)
