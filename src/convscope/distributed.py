@@ -176,7 +176,8 @@ def processes(device: torch.device) -> Iterator[Ranks]:
     if ranks.count == 1:
         yield ALONE
         return
-    store, _, _ = next(dist.rendezvous("env://", timeout=PATIENCE))
+    found = dist.rendezvous("env://", timeout=PATIENCE)  # type: ignore[attr-defined]
+    store, _, _ = next(found)
     try:
         with _sigterm_as_error(ranks):
             _join(device, ranks, store)
@@ -198,7 +199,7 @@ def _join(device: torch.device, ranks: Ranks, store: Any) -> None:
         torch.cuda.set_device(ranks.local)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        store=dist.PrefixStore("convscope", store),
+        store=dist.PrefixStore("convscope", store),  # type: ignore[attr-defined]
         rank=ranks.rank,
         world_size=ranks.count,
         timeout=PATIENCE,

@@ -29,6 +29,7 @@ from convscope.atlas.records import weights_of
 from convscope.atlas.store import OPTIMISED, Atlas, sheet_path
 from convscope.errors import BadModel, FolderInUse
 from convscope.execution import ONE_PROCESS, Execution
+from convscope.images.pictures import GREY
 from convscope.methods.ascent.loop import BATCH, AscentSettings, maximise
 from convscope.methods.ascent.showing import canvas_of, shown_pictures
 from convscope.progress import Progress, silent
@@ -249,6 +250,6 @@ def optimised_sheet(tiles: sheets.Pixels) -> Image.Image:
         (M, th, tw, 3), M at most 100.
     """
     rows = math.ceil(len(tiles) / sheets.WALL)
-    grid = np.full((rows * sheets.WALL, *tiles.shape[1:]), sheets.GREY, np.uint8)
+    grid = np.full((rows * sheets.WALL, *tiles.shape[1:]), GREY, np.uint8)
     grid[: len(tiles)] = tiles
     return sheets.rank_sheet(grid.reshape(rows, sheets.WALL, *tiles.shape[1:]))

@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
@@ -162,6 +162,12 @@ class Atlas(Pictured):
         self.checksums = read_checksums(folder)
         self._records = {record.name: record for record in manifest.layers}
         self._sheet = lru_cache(maxsize=16)(self.sheet)
+
+    @overload
+    def __getitem__(self, address: Unit) -> AtlasUnit: ...
+
+    @overload
+    def __getitem__(self, address: str) -> Any: ...  # which of the two is in the text
 
     def __getitem__(self, address: str | Unit) -> AtlasUnit | AtlasLayer:
         """A layer by its name, or a feature map by its address.

@@ -22,10 +22,11 @@ from convscope.experiments.options import Device, Reading, Running
 from convscope.experiments.session import UNTRAINED, Session, open_session
 from convscope.experiments.study import option_words
 from convscope.explorer.frames import Reply
-from convscope.images.files import decode, printable
+from convscope.images.files import decode
 from convscope.images.preprocess import Preprocess
 from convscope.live.cancel import Cancel
 from convscope.live.network import LiveNetwork, LiveSettings
+from convscope.text import printable
 
 __all__ = ["PIXEL_LIMIT", "Desk", "open_desk"]
 

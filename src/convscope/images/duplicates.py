@@ -336,7 +336,8 @@ def _areas(before: float, after: float) -> Floats:
     start, stop = edges[:-1, None], edges[1:, None]
     old = np.arange(SIDE)
     shares = np.clip(np.minimum(stop, old + 1) - np.maximum(start, old), 0, None)
-    return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+    of_one: Floats = (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+    return of_one
 
 
 def _unit(pixels: Floats) -> Floats:

@@ -67,7 +67,7 @@ class Target(Brief):
 
     function: Function
     name: str = ""
-    outputs: tuple[str | int, ...] = ()
+    outputs: Sequence[str | int] = ()
     quantity: str = "value"
 
     def __post_init__(self) -> None:
@@ -75,8 +75,8 @@ class Target(Brief):
             raise BadOption(
                 f"target {self.function!r}: give a class, or a function of the network's output"
             )
-        if isinstance(self.outputs, str | int):
-            object.__setattr__(self, "outputs", (self.outputs,))
+        one = isinstance(self.outputs, str | int)
+        object.__setattr__(self, "outputs", (self.outputs,) if one else tuple(self.outputs))
         if not self.name:
             named = getattr(self.function, "__name__", type(self.function).__name__)
             object.__setattr__(self, "name", "target" if named == "<lambda>" else named)

@@ -106,7 +106,7 @@ def from_timm(name: str, weights: Weights | None, seed: int) -> LoadedModule:
     import_torchvision()  # which timm imports
     try:
         import timm
-        from timm.data import resolve_model_data_config
+        from timm.data import resolve_model_data_config  # type: ignore[attr-defined, unused-ignore]
     except ImportError as error:
         raise BadModel("timm is not installed: pip install 'convscope[zoo]'") from error
     name, folder = _timm_folder(name)

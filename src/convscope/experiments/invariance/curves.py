@@ -85,7 +85,9 @@ class Curves:
         part = (small - efforts[at]) / (efforts[at + 1] - efforts[at])
         share = (distance[..., at] * (1 - part) + distance[..., at + 1] * part).mean(2)
         largest = distance.max(2)
-        return np.divide(share, largest, out=np.zeros_like(share), where=largest > 0)
+        early: NDArray[np.float64] = np.zeros_like(share)
+        np.divide(share, largest, out=early, where=largest > 0)
+        return early
 
     def linearity(self) -> NDArray[np.float64]:
         """(N, L): R² of the best line through the origin, distance against the motion's size.
@@ -96,7 +98,10 @@ class Curves:
         slope = (self.distance * efforts).sum(2) / (efforts**2).sum()
         rest = ((self.distance - slope[..., None] * efforts) ** 2).sum(2)
         whole = ((self.distance - self.distance.mean(2, keepdims=True)) ** 2).sum(2)
-        return 1 - np.divide(rest, whole, out=np.zeros_like(rest), where=whole > 0)
+        left: NDArray[np.float64] = np.zeros_like(rest)
+        np.divide(rest, whole, out=left, where=whole > 0)
+        np.subtract(1, left, out=left)
+        return left
 
 
 @dataclass(frozen=True, eq=False)
