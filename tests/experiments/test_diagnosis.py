@@ -208,3 +208,26 @@ def test_what_cannot_be_diagnosed_is_refused():
         diagnose(network_of(broken))
     with pytest.raises(NonFinite, match="layer 1"):
         diagnose(network, torch.full((1, 3, SIDE, SIDE), torch.nan))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_filters_and_maps_that_are_not_finite_are_named_and_counted(value: float):
+    bank = sound_bank()
+    bank[3, 0, 0, 0] = bank[7, 1, 2, 2] = value
+    with pytest.raises(NonFinite, match=r"layer 0 .* 2 of 24 maps \(3, 7\) that are not finite"):
+        diagnose(network_of(bank))
+    bias = torch.zeros(24)
+    bias[5] = abs(value)  # a rectifier makes 0 of minus infinity, which is dead
+    with pytest.raises(NonFinite, match=r"layer 1 .* 1 of 24 maps \(5\) that are not finite"):
+        diagnose(network_of(sound_bank(), bias=bias), photographs(2))
+
+
+def test_minus_infinity_at_one_position_does_not_make_every_map_dead():
+    layer = nn.Conv2d(3, 2, 1, bias=False)
+    image = torch.zeros(1, 3, 8, 8)
+    image[0, 0, 0, 0] = -10.0
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+        layer.weight[1] = 3e38  # times -10 is below the least float32
+    with pytest.raises(NonFinite, match=r"1 of 2 maps \(1\) that are not finite"):
+        diagnose(open_network(nn.Sequential(layer), (3, 8, 8)), image)

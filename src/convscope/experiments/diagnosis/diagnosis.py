@@ -21,6 +21,7 @@ from convscope.experiments.diagnosis.responses import (
     ResponseTally,
     Tally,
     measured_folding,
+    some_maps,
     unsteadiness,
 )
 from convscope.images.batches import Batch
@@ -107,8 +108,13 @@ def diagnose(
     if not names:
         raise BadModel("the network has no convolutional layer: there is nothing to diagnose")
     for name in names:
-        if not network.nodes[name].tensors["weight"].isfinite().all():
-            raise NonFinite(f"layer {name} holds NaN or infinite weights")
+        whole = network.nodes[name].tensors["weight"].isfinite().flatten(1).all(1)
+        if not whole.all():
+            lost = (~whole).nonzero().flatten().tolist()
+            raise NonFinite(
+                f"layer {name} holds NaN or infinite weights, in "
+                f"{some_maps(lost, len(whole))} that are not finite"
+            )
     activations = {name: network.activation(name) for name in names}
     responses = ResponseTally(network, activations.values())
     few: Tensor | None = None

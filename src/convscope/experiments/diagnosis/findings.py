@@ -15,6 +15,7 @@ from typing import Any
 
 from convscope.experiments.diagnosis.filters import BANDS
 from convscope.experiments.diagnosis.layer import LayerDiagnosis
+from convscope.experiments.diagnosis.responses import some_maps
 from convscope.record import Record
 
 __all__ = ["Finding", "Kind", "Remedy", "Severity", "findings_of"]
@@ -145,7 +146,7 @@ def _dominance(layer: LayerDiagnosis) -> Iterator[Finding]:
         Kind.DOMINANT,
         Severity.FAULT if share > DOMINATED else Severity.NOTE,
         loud,
-        f"{_maps(loud, len(strength))} hold {share:.0%} of the layer's energy, by {what}; the "
+        f"{some_maps(loud, len(strength))} hold {share:.0%} of the layer's energy, by {what}; the "
         f"strongest is {layer.strength.ratio:.1f} times the median",
         {"energy_share": share, "ratio_to_median": layer.strength.ratio},
         () if layer.strength.normalised else (Remedy.RENORMALISE,),
@@ -176,7 +177,7 @@ def _dead(layer: LayerDiagnosis) -> Iterator[Finding]:
         Kind.DEAD,
         Severity.FAULT if len(dead) > WASTED * count else Severity.NOTE,
         dead,
-        f"{_maps(dead, count)} {why}",
+        f"{some_maps(dead, count)} {why}",
         evidence,
         (*_shrunk(layer), Remedy.LOWER_RATE) if layer.first else (Remedy.LOWER_RATE,),
     )
@@ -192,7 +193,7 @@ def _rare(layer: LayerDiagnosis) -> Iterator[Finding]:
         Kind.RARE,
         Severity.NOTE,
         seen.nearly_dead,
-        f"{_maps(seen.nearly_dead, count)} answered at fewer than 0.1 % of {seen.positions:,} "
+        f"{some_maps(seen.nearly_dead, count)} answered at fewer than 0.1 % of {seen.positions:,} "
         "positions: rare things, or maps about to die",
         {"positions": seen.positions, "share": len(seen.nearly_dead) / count},
         (),
@@ -210,7 +211,7 @@ def _twins(layer: LayerDiagnosis) -> Iterator[Finding]:
         Kind.TWINS,
         Severity.FAULT if twins.redundant > REDUNDANT * layer.shape[0] else Severity.NOTE,
         units,
-        f"{_maps(units, layer.shape[0])} are copies of each other, {twins.redundant} could go; "
+        f"{some_maps(units, layer.shape[0])} are copies of each other, {twins.redundant} could go; "
         f"closest: {first[0]} and {first[1]}, cosine {first[2]:.3f}",
         {
             "groups": [list(group) for group in twins.groups],
@@ -232,7 +233,7 @@ def _noise(layer: LayerDiagnosis) -> Iterator[Finding]:
         Kind.NOISE,
         Severity.FAULT if len(noise) > NOISY * count else Severity.NOTE,
         noise,
-        f"{_maps(noise, count)} have a spectrum as flat as random numbers: nothing was learned",
+        f"{some_maps(noise, count)} have a spectrum as flat as random numbers: nothing was learned",
         {"share": len(noise) / count},
         (Remedy.TRAIN_LONGER,),
     )
@@ -279,7 +280,7 @@ def _aliasing(layer: LayerDiagnosis, above: Sequence[LayerDiagnosis]) -> Iterato
         "unsteadiness": layer.unsteadiness,
     }
     words = (
-        f"{_maps(units, count)} answer mostly to patterns too fine for a stride of {steps} "
+        f"{some_maps(units, count)} answer mostly to patterns too fine for a stride of {steps} "
         f"({measured}; over all maps {folding.mean:.0%} of the answer folds)"
     )
     if layer.unsteadiness is not None:
@@ -306,9 +307,3 @@ def _shrunk(layer: LayerDiagnosis, *, stride: bool = True) -> tuple[Remedy, ...]
     """The paper's remedies for a first layer, as far as there is something to make smaller."""
     remedies = (Remedy.SMALLER_FILTER,) if min(layer.kernel) > 3 else ()
     return (*remedies, Remedy.SMALLER_STRIDE) if stride and max(layer.stride) > 1 else remedies
-
-
-def _maps(units: Sequence[int], count: int) -> str:
-    """`3 of 32 maps (4, 7, 9)`."""
-    shown = ", ".join(map(str, units[:8])) + (" …" if len(units) > 8 else "")
-    return f"{len(units)} of {count} maps ({shown})"

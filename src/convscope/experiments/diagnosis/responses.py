@@ -27,7 +27,13 @@ from convscope.scan.observer import Observer
 from convscope.scan.strongest import as_maps
 
 __all__ = [
-    "Activity", "ResponseTally", "Tally", "interpolation", "is_rectified", "measured_folding",
+    "Activity",
+    "ResponseTally",
+    "Tally",
+    "interpolation",
+    "is_rectified",
+    "measured_folding",
+    "some_maps",
     "unsteadiness",
 ]  # fmt: skip
 
@@ -175,8 +181,12 @@ class ResponseTally(Observer):
     def see(self, layer: str, value: Tensor, batch: Batch) -> None:
         tally = _tally(self._network, layer)
         tally.add(as_maps(value))
-        if not tally.highest.isfinite().all():
-            raise NonFinite(f"layer {layer} answers with NaN or infinity: check the weights")
+        lost = _places(~(tally.highest.isfinite() & tally.lowest.isfinite()))
+        if lost:
+            raise NonFinite(
+                f"layer {layer} answers with NaN or infinity, in "
+                f"{some_maps(lost, len(tally.highest))} that are not finite: check the weights"
+            )
         self._now[layer] = tally.arrays()
 
     def end(self, batch: Batch, number: int) -> None:
@@ -369,6 +379,12 @@ def _share(spectrum: Tensor, stride: tuple[int, int]) -> Tensor:
     height, width = spectrum.shape[1:]
     beyond = beyond_nyquist((height, width), (int(stride[0]), int(stride[1])))
     return spectrum[:, beyond].sum(1) / spectrum.sum((1, 2)).clip(min=1e-30)
+
+
+def some_maps(units: Sequence[int], count: int) -> str:
+    """`3 of 32 maps (4, 7, 9)`."""
+    shown = ", ".join(map(str, units[:8])) + (" …" if len(units) > 8 else "")
+    return f"{len(units)} of {count} maps ({shown})"
 
 
 def _places(chosen: Tensor) -> tuple[int, ...]:
