@@ -29,19 +29,13 @@ if TYPE_CHECKING:
     from convscope.training.recipe import Recipe
 
 __all__ = [
-<<<<<<< HEAD
     "adaptive",
-=======
->>>>>>> 9b76c39 (Pictures: every kind of picture of a unit in one row, with what each is worth; a verb, and a stage of the paper)
     "atlas",
     "compare",
     "demo",
     "localize",
     "paper",
-<<<<<<< HEAD
-=======
     "pictures",
->>>>>>> 9b76c39 (Pictures: every kind of picture of a unit in one row, with what each is worth; a verb, and a stage of the paper)
     "remove_units",
     "sanity",
     "train",

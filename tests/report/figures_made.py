@@ -479,7 +479,6 @@ def trusted(layers: int, *, pointing: bool = True) -> Figure:
     return sanity_figure(sanity, title=TITLE, subtitle=RUN)
 
 
-<<<<<<< HEAD
 def learned_without_labels(layers: int, maps: int, probed: Sequence[str]) -> Figure:
     """Layers of ever larger windows; of the first a single image was read."""
     rows, pictures = [], []
@@ -508,7 +507,8 @@ def learned_without_labels(layers: int, maps: int, probed: Sequence[str]) -> Fig
         Estimate(0.05, 0.07, -0.3, 0.4, 2) if probed else None, pictures=tuple(pictures),
     )  # fmt: skip
     return adaptive_figure(found, title=TITLE, subtitle=RUN)
-=======
+
+
 def beside_each_other(units: int, *, refused: bool = False) -> Figure:
     """Pictures from one pixel to large ones; of every second unit nothing is known."""
     rows = []
@@ -527,7 +527,6 @@ def beside_each_other(units: int, *, refused: bool = False) -> Figure:
             UnitPictures(f"{LAYER}/{i}", FILE, 1.5, (0, 0, 1 + 20 * i, 1 + 10 * i), pictures)
         )
     return pictures_figure(Pictures(tuple(rows)), title=TITLE, subtitle=RUN)
->>>>>>> 9b76c39 (Pictures: every kind of picture of a unit in one row, with what each is worth; a verb, and a stage of the paper)
 
 
 def localized(images: int, methods: Sequence[str]) -> Figure:
@@ -809,19 +808,17 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "one layer": Case(lambda _: trusted(1, pointing=False), (FILE, LAYER, RUN)),
         "many": Case(lambda _: trusted(12), (f"{LAYER}/11", "spotlight", RUN, WORD)),
     },
-<<<<<<< HEAD
     adaptive_figure: {
         "one": Case(lambda _: learned_without_labels(1, 2, ()), ("layer 1", "map 1", RUN)),
         "many": Case(
             lambda _: learned_without_labels(3, 24, ("adaptive", "random filters", WORD)),
             ("layer 3", "map 15", WORD, RUN),
         ),
-=======
+    },
     pictures_figure: {
         "one": Case(lambda _: beside_each_other(1), (FILE, f"{LAYER}/0", RUN)),
         "four": Case(lambda _: beside_each_other(4), (FILE, f"{LAYER}/3", RUN, *Kind)),
         "refused": Case(lambda _: beside_each_other(1, refused=True), (WORD, f"{LAYER}/0", *Kind)),
->>>>>>> 9b76c39 (Pictures: every kind of picture of a unit in one row, with what each is worth; a verb, and a stage of the paper)
     },
     localization_figure: {
         "one": Case(lambda _: localized(1, ["grad-cam"]), (FILE, CLASS, "grad-cam", RUN)),
