@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convscope.experiments.comparison.result import Comparison
     from convscope.experiments.localization.result import Localization
     from convscope.experiments.paper.reproduction import Reproduction
+    from convscope.experiments.pictures.result import Pictures
     from convscope.experiments.removal.result import Removal
     from convscope.experiments.sanity.result import Sanity
     from convscope.experiments.session import Session
@@ -34,6 +35,7 @@ __all__ = [
     "demo",
     "localize",
     "paper",
+    "pictures",
     "remove_units",
     "sanity",
     "train",
@@ -99,6 +101,41 @@ def remove_units(
         batch_size=batch_size, workers=workers, device=device, progress=progress,
     )  # fmt: skip
     assert isinstance(found, Removal)
+    return found
+
+
+def pictures(
+    model: str | Model | Session,
+    source: str | ImageSet,
+    units: str | Iterable[str],
+    **options: Any,
+) -> Pictures:
+    """Make every kind of picture of units side by side, as `convscope pictures` does.
+
+    Args:
+        model: a MODEL of the command line, or an opened model.
+        source: an IMAGE or DATA of the command line, or an opened set; of a set, each unit is seen
+            in the image that excites it most.
+        units: their addresses.
+        options: those of the verb (`steps`), and `out`, `resume`, `progress`, `device`,
+            `batch_size`, `workers`, `seed`.
+
+    Returns:
+        For each unit its pictures by kind, and what each projection is worth.
+
+    Raises:
+        BadModel, BadData, BadOption: what was given cannot be opened, or does not fit.
+        NoSuchLayer, NoSuchUnit: there is no such unit.
+
+    Example:
+        >>> found = convscope.pictures("run:runs/demo/zfnet", "scenes:val", ["conv5/12"])
+        >>> found.units[0]["deeplift"].worth.specific
+    """
+    from convscope.experiments.pictures.result import Pictures
+    from convscope.experiments.pictures.study import PicturesStudy
+
+    found = as_function(PicturesStudy)(model, source, units, **options)
+    assert isinstance(found, Pictures)
     return found
 
 

@@ -25,6 +25,7 @@ from convscope.experiments.paper.plan import QUICK
 from convscope.experiments.paper.run_context import RunContext
 from convscope.experiments.paper.stage import Stage, StageResult
 from convscope.experiments.paper.stages import STAGES
+from convscope.experiments.session import Session
 from convscope.experiments.transfer.reading import LayerReader
 from convscope.experiments.transfer.scratch import Scratch
 from convscope.images.image_set import ImageSet
@@ -68,6 +69,7 @@ ASKED = {
     ),
     ("depth", 0): ("experiments.transfer.layers", "probe", None),
     ("sanity", 0): ("experiments.sanity.measuring", "sanity", None),
+    ("pictures", 0): ("experiments.pictures.making", "pictures", None),
 }  # fmt: skip
 ELSEWHERE = {  # where it is done, and how it is told, is no setting
     "out", "folder", "pieces", "resume", "device", "workers", "progress", "network", "keeping",
@@ -89,6 +91,8 @@ def asked(function: Callable[..., Any], *args: Any, **named: Any) -> dict[str, A
 def plain(value: Any) -> Any:
     if isinstance(value, ImageSet):
         return value.identity()
+    if isinstance(value, Session):
+        return plain(value.model), value.seed
     if isinstance(value, Model):
         return value.spec.removeprefix("run:")
     if isinstance(value, str):

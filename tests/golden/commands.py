@@ -140,6 +140,11 @@ COMMANDS = (
         packed=True,
     ),
     Command(
+        "pictures",
+        "pictures run:run scenes:val:8 conv5/1 --steps 1 --out pictures --workers 1",
+        listed=("*.npz",),
+    ),
+    Command(
         "compare",
         "compare run:run run:other scenes:val:24 --layers conv1 --draws 19 --out compared "
         "--workers 1",

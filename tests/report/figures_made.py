@@ -48,6 +48,14 @@ from convscope.experiments.mistakes.result import Confused, Mistakes, TellingMap
 from convscope.experiments.mistakes.result import Removed as Without
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
+from convscope.experiments.pictures.result import (
+    RULES,
+    Kind,
+    Pictures,
+    UnitPicture,
+    UnitPictures,
+    Worth,
+)
 from convscope.experiments.removal.effects import ClassMeans, Null
 from convscope.experiments.removal.result import KnownClass, Removal
 from convscope.experiments.sanity.planted import Planted
@@ -98,6 +106,7 @@ from convscope.report.inversion_figure import inversion_figure
 from convscope.report.localization_figure import localization_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.optimised_figure import optimised_figure
+from convscope.report.pictures_figure import pictures_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.projection_figure import projection_figure, target_figure
 from convscope.report.removal_figure import removal_figure
@@ -500,6 +509,26 @@ def learned_without_labels(layers: int, maps: int, probed: Sequence[str]) -> Fig
     return adaptive_figure(found, title=TITLE, subtitle=RUN)
 
 
+def beside_each_other(units: int, *, refused: bool = False) -> Figure:
+    """Pictures from one pixel to large ones; of every second unit nothing is known."""
+    rows = []
+    for i in range(units):
+        known = (-0.25, 0.5, True, 1.25, True, 0.1) if i % 2 == 0 else (None,) * 6
+        worth = Worth(*known, WORD)  # type: ignore[arg-type]
+        numbers = {"it loses": 0.5, "others lose": -0.25, "activation": 12345.0, "r": -0.5}
+        pictures = tuple(
+            UnitPicture(kind, refused=WORD)
+            if refused and kind is not Kind.PATCH
+            else UnitPicture(kind, pixels(1 + 20 * i, 1 + 10 * i, 3), worth if kind in RULES
+                             else None, {} if kind in RULES else numbers)
+            for kind in Kind
+        )  # fmt: skip
+        rows.append(
+            UnitPictures(f"{LAYER}/{i}", FILE, 1.5, (0, 0, 1 + 20 * i, 1 + 10 * i), pictures)
+        )
+    return pictures_figure(Pictures(tuple(rows)), title=TITLE, subtitle=RUN)
+
+
 def localized(images: int, methods: Sequence[str]) -> Figure:
     """Upright images, with a box of no pixel among those found."""
     truth, size = np.array([[5.0, 4, 30, 12], [0, 0, 4, 20]]), (40, 20)
@@ -785,6 +814,11 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
             lambda _: learned_without_labels(3, 24, ("adaptive", "random filters", WORD)),
             ("layer 3", "map 15", WORD, RUN),
         ),
+    },
+    pictures_figure: {
+        "one": Case(lambda _: beside_each_other(1), (FILE, f"{LAYER}/0", RUN)),
+        "four": Case(lambda _: beside_each_other(4), (FILE, f"{LAYER}/3", RUN, *Kind)),
+        "refused": Case(lambda _: beside_each_other(1, refused=True), (WORD, f"{LAYER}/0", *Kind)),
     },
     localization_figure: {
         "one": Case(lambda _: localized(1, ["grad-cam"]), (FILE, CLASS, "grad-cam", RUN)),

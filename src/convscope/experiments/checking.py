@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convscope.methods.rules import Rules
     from convscope.network.unit import Unit
 
-__all__ = ["CheckedUnit", "check_units"]
+__all__ = ["CheckedUnit", "check_units", "is_picture", "strongest_images"]
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ def check_units(
     network = session.network
     wanted = [network.unit(unit) for unit in units]
     checker = Checker(network, rules, settings)
-    if not isinstance(source, str) or _is_picture(source):
+    if not isinstance(source, str) or is_picture(source):
         name, image = session.input(source)
         trace = network.trace(image, [unit.layer for unit in wanted])
         return [CheckedUnit(name, trust) for trust in checker.check(trace, wanted)]
     found = []
     for unit, number in zip(
-        wanted, _strongest_images(session, source, wanted, progress), strict=True
+        wanted, strongest_images(session, source, wanted, progress), strict=True
     ):
         picture = session.picture(f"{source}#{number}")
         trace = network.trace(session.tensor(picture), [unit.layer])
@@ -79,10 +79,21 @@ def check_units(
     return found
 
 
-def _strongest_images(
+def strongest_images(
     session: Session, source: str, units: Sequence[Unit], progress: Progress | None
 ) -> list[int]:
-    """For each unit the number of the image that excites its map most."""
+    """For each unit the number of the image that excites its map most.
+
+    Args:
+        session: The network.
+        source: DATA of the command line.
+        units: Without positions.
+        progress: Is called with (what, done, total).
+
+    Raises:
+        BadOption: A unit has a position.
+        BadData: There is no such set, or none of its images gives a unit a finite value.
+    """
     from convscope.scan.engine import Scan
     from convscope.scan.strongest import strongest
 
@@ -102,8 +113,12 @@ def _strongest_images(
     return numbers
 
 
-def _is_picture(source: str) -> bool:
-    """Whether the word names one image, and not a set of them."""
+def is_picture(source: str) -> bool:
+    """Whether an IMAGE|DATA of the command line names one image, and not a set of them.
+
+    Args:
+        source: The word.
+    """
     from convscope.images.arrays import ARRAYS
     from convscope.images.files import EXTENSIONS
 

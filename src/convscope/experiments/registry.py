@@ -14,6 +14,7 @@ from convscope.experiments.invariance.study import InvarianceStudy
 from convscope.experiments.localization.study import LocalizeStudy
 from convscope.experiments.mistakes.study import ErrorsStudy
 from convscope.experiments.paper.study import PaperStudy
+from convscope.experiments.pictures.study import PicturesStudy
 from convscope.experiments.removal.study import RemoveUnitsStudy
 from convscope.experiments.sanity.study import SanityStudy
 from convscope.experiments.sensitivity.study import SensitivityStudy
@@ -34,6 +35,7 @@ STUDIES: tuple[type[Study], ...] = (
     CorrespondStudy,
     SensitivityStudy,
     RemoveUnitsStudy,
+    PicturesStudy,
     SanityStudy,
     CompareStudy,
     LocalizeStudy,

@@ -265,7 +265,7 @@ class Context:
         self,
         study: Study,
         session: Session,
-        images: ImageSet,
+        images: ImageSet | str,
         *,
         more: Mapping[str, Any] | None = None,
     ) -> AbstractContextManager[ResultStore]:
@@ -277,7 +277,7 @@ class Context:
         Args:
             study: whose options they are.
             session: the network.
-            images: the set.
+            images: the set, or the fingerprint of what else is looked at.
             more: what else the results depend on, such as what an argument stood for, JSON-able.
 
         Raises:
@@ -292,7 +292,7 @@ class Context:
                 **study.settings(),
                 "network": session.network.identity()[:16],
                 "preprocess": session.model.preprocess.to_dict(),
-                "data": images.identity(),
+                "data": images if isinstance(images, str) else images.identity(),
                 **(more or {}),
             }
         return open_results(self.out, settings, resume=self.resume, ranks=self.together())

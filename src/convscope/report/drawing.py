@@ -22,6 +22,7 @@ from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.localization.result import Localization
 from convscope.experiments.mistakes.result import Mistakes
 from convscope.experiments.paper.reproduction import Reproduction
+from convscope.experiments.pictures.result import Pictures
 from convscope.experiments.removal.result import Removal
 from convscope.experiments.sanity.result import Sanity
 from convscope.experiments.sensitivity.result import Sensitivity
@@ -47,6 +48,7 @@ from convscope.report.invariance_figure import invariance_figure
 from convscope.report.localization_figure import localization_figure
 from convscope.report.page import write_page
 from convscope.report.paper_page import write_paper_page
+from convscope.report.pictures_figure import pictures_figure
 from convscope.report.probe_figure import depth_figure, probe_figure
 from convscope.report.removal_figure import removal_figure
 from convscope.report.sanity_figure import sanity_figure
@@ -155,6 +157,10 @@ def _sensitivity(sensitivity: Sensitivity, outcome: Outcome) -> Figures:
     return figures
 
 
+def _pictures(found: Pictures, outcome: Outcome) -> Figures:
+    return {"pictures": pictures_figure(found, subtitle=outcome.subtitle)}
+
+
 def _sanity(sanity: Sanity, outcome: Outcome) -> Figures:
     return {"sanity": sanity_figure(sanity, subtitle=outcome.subtitle)}
 
@@ -186,6 +192,7 @@ FIGURES: dict[type[Any], Callable[[Any, Outcome], Figures]] = {
     Ensemble: _ensemble,
     Localization: _localization,
     Mistakes: _mistakes,
+    Pictures: _pictures,
     Removal: _removal,
     Sanity: _sanity,
     Sensitivity: _sensitivity,

@@ -28,6 +28,7 @@ from convscope.experiments.paper.results import (
     Surroundings,
     Trainings,
 )
+from convscope.experiments.pictures.result import Pictures
 from convscope.experiments.sanity.result import Sanity
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Transfer
@@ -41,6 +42,7 @@ from convscope.report.feature_grid import feature_grid_figure, feature_grid_word
 from convscope.report.grouping_figure import grouping_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.page import write_page
+from convscope.report.pictures_figure import pictures_figure
 from convscope.report.probe_figure import probe_figure
 from convscope.report.sanity_figure import sanity_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
@@ -217,6 +219,11 @@ def _worth(sanity: Sanity, _: Path) -> Shown:
     return {"sanity": ("How far each kind of picture can be trusted, at which depth", figure)}
 
 
+def _beside(found: Pictures, _: Path) -> Shown:
+    figure = pictures_figure(found, subtitle="ZFNet, each unit in its strongest image")
+    return {"pictures": ("Strong units of Fig. 2 by every method", figure)}
+
+
 def _plain(name: str, words: str, draw: Callable[[Any], Figure]) -> Callable[[Any, Path], Shown]:
     return lambda found, folder: {name: (words, draw(found))}
 
@@ -237,4 +244,5 @@ _DRAWN: dict[str, Callable[[Any, Path], Shown]] = {
     "multi": _several,
     "depth": _depth,
     "sanity": _worth,
+    "pictures": _beside,
 }

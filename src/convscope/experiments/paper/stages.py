@@ -10,6 +10,7 @@ from convscope.experiments.paper.stages_of_figures import (
     run_fig5,
     run_fig6,
     run_invariance,
+    run_pictures,
     run_sanity,
 )
 from convscope.experiments.paper.stages_of_tables import (
@@ -70,5 +71,7 @@ STAGES = (
     Stage("depth", "Feature analysis", "Table 7, §5.3", run_depth, _no_other_classes),
     Stage("sanity", "What the pictures are worth",
           "Nie et al. 2018, Adebayo et al. 2018, Sixt et al. 2020", run_sanity),
+    Stage("pictures", "Every picture of a unit, and what each is worth",
+          "Fig. 2, beside the methods before and after it", run_pictures),
 )  # fmt: skip
 """In the order in which they run."""

@@ -27,6 +27,8 @@ from convscope.experiments.paper.results import Fig2, Fig5, Fig6, InvarianceResu
 from convscope.experiments.paper.run_context import UNTRAINED, RunContext
 from convscope.experiments.paper.stage import StageResult
 from convscope.experiments.paper.tables import pointing_table
+from convscope.experiments.pictures.result import Pictures
+from convscope.experiments.pictures.study import PicturesStudy
 from convscope.experiments.published import NAMES
 from convscope.experiments.sanity.result import Sanity
 from convscope.experiments.sanity.study import SanityStudy
@@ -43,10 +45,12 @@ __all__ = [
     "run_fig5",
     "run_fig6",
     "run_invariance",
+    "run_pictures",
     "run_sanity",
 ]
 
 DIAGNOSED = ("zfnet", "alexnet", "free")  # the networks of Fig. 5
+BESIDE = 2  # of so many layers, one unit is shown by every method
 COVERED = 4  # the occluder's side is that part of the input's
 
 
@@ -200,3 +204,18 @@ def run_sanity(lab: RunContext, folder: Path) -> StageResult:
     )
     alone = study.command(seed=lab.seed, out="sanity")
     return StageResult(found, alone, pointing_table(found) if found.pointing else None, words)
+
+
+def run_pictures(lab: RunContext, folder: Path) -> StageResult:
+    """The strongest maps of Fig. 2's atlas by every method, with what each picture is worth."""
+    atlas = open_atlas(lab.out / "fig2" / "atlas")
+    layers = list(atlas.manifest.layers)[::BESIDE]
+    units = [
+        f"{layer.activation}/{int(atlas.layers[layer.name].value[:, 0].argmax())}"
+        for layer in layers
+    ]
+    images = lab.some(lab.val, lab.budget.looked_at)
+    study = PicturesStudy(f"run:{lab.run('zfnet')}", images.spec, units)
+    found = lab.do(study, folder / "pictures").of(Pictures)
+    words = tuple(found.summary())
+    return StageResult(found, study.command(seed=lab.seed, out="pictures"), words=words)
