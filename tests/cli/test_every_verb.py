@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -75,12 +78,25 @@ VERBS = {
 }
 
 
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """The factories' module, one for all tests: a class is exported once (tests/exports.py)."""
+    folder = tmp_path_factory.mktemp("factories")
+    (folder / "binary.py").write_text(FACTORIES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        patch.delitem(sys.modules, "binary", raising=False)
+        module = import_module("binary")
+    yield module
+    sys.modules.pop("binary", None)
+
+
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(binary: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with binary.py and two/, a folder of images for each of two classes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "binary", raising=False)
+    monkeypatch.setitem(sys.modules, "binary", binary)
     Path("binary.py").write_text(FACTORIES)
     dice = np.random.default_rng(0)
     for name in ("cat", "dog"):
