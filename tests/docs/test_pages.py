@@ -33,10 +33,16 @@ def prose(page: Path) -> str:
     return CODE.sub("", text)
 
 
+INCLUDED = re.compile(r'^--8<-- "([^":]+)[^"]*"$', re.MULTILINE)
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as Python-Markdown names them."""
     found: set[str] = set()
-    without_fences = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
+    text = re.sub(
+        INCLUDED, lambda found: (ROOT / found[1]).read_text("utf-8"), page.read_text("utf-8")
+    )
+    without_fences = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
     for heading in re.findall(r"^#+ +(.*)", without_fences, flags=re.MULTILINE):
         text = re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", heading)
         plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

@@ -13,7 +13,7 @@ from torch import Tensor
 from convscope.errors import BadData, BadImage
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
-from convscope.images.preprocess_settings import Scaling
+from convscope.images.scaling import Scaling
 from convscope.training.deconvolution.contrast import contrast_normalised
 
 __all__ = ["ReadImages", "in_batches", "read_images"]
