@@ -55,6 +55,15 @@ def test_nan_and_infinity_are_left_out():
     assert histogram.counts.sum() == 1 and same(histogram, of(torch.tensor([[1.0]])))
 
 
+def test_values_of_every_size_of_a_float_are_counted():
+    values = torch.tensor([[1e-44], [3.0], [-1e38], [1e38], [0.0], [-1e-30]])
+    whole = of(values)
+    assert whole.counts.sum() == len(values)
+    for one, rest in ((values[:1], values[1:]), (values[2:4], values[[0, 1, 4, 5]])):
+        assert same(merge_histograms(of(one), of(rest)), whole)
+        assert same(of(one, rest), whole)
+
+
 def test_powers_of_two_lie_in_the_bin_that_they_begin():
     for value in (0.25, 0.5, 1.0, 128.0, -1.0):
         histogram = of(torch.tensor([[value]]))

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load, save
 
 from convscope.errors import BadData, FolderInUse
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.results import ResultStore
+from convscope.store.sealed import metadata_of, sealed
 
 
 def made(log: list[str], name: str, value: float) -> dict[str, float]:
@@ -156,7 +159,62 @@ def test_a_study_in_use_is_refused_and_free_again_at_the_end(tmp_path: Path) -> 
         first.record("a", lambda: {"value": 1})
     with ResultStore(tmp_path / "s", {}, resume=True) as third:
         assert third.has("a") and not third.has("b")
-    assert sorted(each.name for each in (tmp_path / "s").iterdir()) == ["pieces", "study.json"]
+    names = ["checksums.json", "pieces", "study.json"]
+    assert sorted(each.name for each in (tmp_path / "s").iterdir()) == names
+
+
+DAMAGED = {
+    "a value": lambda data: data.replace(b"1.5", b"2.5"),
+    "nested 100,000 deep": lambda data: b"[" * 100_000,
+    "a list": lambda data: b"[1]",
+    "nothing": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+def test_a_result_with_other_bytes_is_not_believed(how: str, tmp_path: Path) -> None:
+    with ResultStore(tmp_path, {}) as store:
+        store.record("a", lambda: {"value": 1.5})
+    path = tmp_path / "pieces" / "a.json"
+    path.write_bytes(DAMAGED[how](path.read_bytes()))
+    with ResultStore(tmp_path, {}, resume=True) as store:
+        with pytest.raises(BadData, match=r"a\.json cannot be read .*not those that were written"):
+            store.record("a", dict)
+        path.unlink()
+        assert store.record("a", lambda: {"value": 1.5}) == {"value": 1.5}
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "{", '{"files": {"a.json": 1}}'])
+def test_damaged_checksums_are_named(content: str, tmp_path: Path) -> None:
+    with ResultStore(tmp_path, {}) as store:
+        store.record("a", lambda: {"value": 1.5})
+    (tmp_path / "checksums.json").write_text(content)
+    with (
+        pytest.raises(BadData, match=r"checksums\.json cannot be read"),
+        ResultStore(tmp_path, {}, resume=True),
+    ):
+        pass
+
+
+def test_a_study_without_checksums_is_gone_on_with(tmp_path: Path) -> None:
+    with ResultStore(tmp_path, {}) as store:
+        store.record("a", lambda: {"value": 1.5})
+    (tmp_path / "checksums.json").unlink()
+    with ResultStore(tmp_path, {}, resume=True) as store:
+        assert store.record("a", dict) == {"value": 1.5}
+
+
+def test_a_byte_that_was_changed_in_a_sealed_file_is_told(tmp_path: Path) -> None:
+    content = sealed(save({"a": torch.arange(3.0)}, {"x": 'é"', "y": "2"}))
+    assert metadata_of(content) == {"x": 'é"', "y": "2"}
+    assert load(content)["a"].tolist() == [0, 1, 2]
+    entry = content.index(b"sha256")
+    for place in set(range(len(content))) - set(range(entry, entry + 6)):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        with pytest.raises(ValueError):
+            metadata_of(bytes(changed))
+    assert metadata_of(save({"a": torch.ones(1)}, {"old": "1"})) == {"old": "1"}
 
 
 def test_half_written_results_of_a_killed_process_are_removed(tmp_path: Path) -> None:

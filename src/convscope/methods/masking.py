@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from convscope.errors import NonFinite
 from convscope.geometry.box import Box
 from convscope.methods.blur import blur, energy
 from convscope.network.from_export import INPUT
@@ -126,6 +127,9 @@ def place(
     Returns:
         None where the unit is not above zero: only what is above zero can fall.
 
+    Raises:
+        NonFinite: the unit's value is NaN or infinite when a part is covered.
+
     Shape:
         image: (C, H, W). mask: (h, w) bool.
     """
@@ -149,6 +153,8 @@ def place(
     )
     sigma = ((seen.height) / FILL_BLUR, (seen.width) / FILL_BLUR)
     covered = _values(network, image, blur(image, sigma), unit, seen, masks)
+    if not bool(covered.isfinite().all()):
+        raise NonFinite(f"{unit}: NaN or infinity where a part of what it sees is covered")
     own, disc, *moved = (1 - covered / whole).tolist()
     above = mean_of([own - other for other in moved])
     as_good = sum(other >= own for other in moved)

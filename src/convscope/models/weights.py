@@ -51,6 +51,7 @@ __all__ = [
     "module_sha256",
     "read_weights",
     "write_network",
+    "weights_bytes",
     "write_weights",
 ]
 
@@ -342,10 +343,15 @@ def write_weights(
     Returns:
         SHA-256 of the file's bytes, hex.
     """
-    held = {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
-    content = _in_order(to_safetensors(held, dict(metadata)))
+    content = weights_bytes(tensors, metadata)
     replace_file(Path(path), content)
     return hashlib.sha256(content).hexdigest()
+
+
+def weights_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file, always the same for the same tensors and metadata."""
+    held = {key: t.detach().cpu().contiguous() for key, t in tensors.items()}
+    return _in_order(to_safetensors(held, dict(metadata)))
 
 
 def write_network(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from convscope.errors import FolderInUse
 from convscope.scan.engine import ScanState
 from convscope.scan.observer import Observer
 from convscope.store.atomic import replace_file
 from convscope.store.results import ResultStore
+from convscope.store.sealed import metadata_of, sealed
 
 __all__ = ["CheckpointFile", "checkpoint_in"]
 
@@ -47,13 +47,13 @@ class CheckpointFile:
         if not self.path.exists():
             return None
         try:
-            with safe_open(self.path, framework="pt") as file:
-                seen = ScanState.model_validate_json(file.metadata()[HEADER])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            content = self.path.read_bytes()
+            seen = ScanState.model_validate_json(metadata_of(content)[HEADER])
+            tensors = load(content)
             for observer in observers:
                 own = (name for name in tensors if name.startswith(observer.key))
                 observer.restore({name.removeprefix(observer.key): tensors[name] for name in own})
-        except (OSError, SafetensorError, ValidationError, KeyError, TypeError) as error:
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             line = " ".join(str(error).split())
             raise FolderInUse(
                 f"{self.path} cannot be read ({line}); delete {self.path.parent.parent} to begin "
@@ -74,7 +74,7 @@ class CheckpointFile:
             for name, tensor in observer.state().items()
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(self.path, save(tensors, {HEADER: seen.model_dump_json()}))
+        replace_file(self.path, sealed(save(tensors, {HEADER: seen.model_dump_json()})))
 
     def remove(self) -> None:
         """Delete the file: the scan is done, and its result is kept elsewhere."""

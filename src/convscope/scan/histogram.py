@@ -86,6 +86,7 @@ class Histogram:
         if not changed.any():
             return
         joined = reach - self.reach + signed.long() - self.signed.long()
+        joined = joined.clamp(max=62)  # as many bins are one by far; 2**63 is no int64
         below = torch.arange(BINS) - self._zero[:, None]
         zero = signed.long() * (BINS // 2)
         bins = below.div(2 ** joined[:, None], rounding_mode="floor") + zero[:, None]

@@ -106,7 +106,7 @@ class _Counted:
 class Responses(Observer):
     """Observes each map's maximum in every image, and how much of the map is above zero.
 
-    A map that holds NaN or infinity in an image does not count there.
+    NaN and infinity do not count; nor does a map in an image in which it has nothing else.
 
     Args:
         network: on the device that is used.
@@ -149,8 +149,7 @@ class Responses(Observer):
 
     def see(self, layer: str, value: Tensor, batch: Batch) -> None:
         maps = as_maps(value)
-        peak = (maps.amax((2, 3)).float() + 0.0).cpu()  # -0.0 is 0.0
-        peak = peak.masked_fill(~peak.isfinite(), torch.nan)
+        peak = _finite_peak(maps)
         positive = (maps > 0).sum((0, 2, 3)).cpu()
         total = maps.sum((2, 3)).double().sum(0).cpu()
         for name in (name for name, at in self.activations.items() if at == layer):
@@ -215,3 +214,12 @@ class Responses(Observer):
             self.sampled[layer] = own["sampled"].clone()
             if "total" in own:
                 self._sums.total[layer] = own["total"]
+
+
+def _finite_peak(maps: Tensor) -> Tensor:
+    """(N, C) float32, each map's largest finite value; NaN where it has none."""
+    peak = maps.amax((2, 3))
+    if not bool(peak.isfinite().all()):
+        peak = maps.masked_fill(~maps.isfinite(), -torch.inf).amax((2, 3))
+    peak = (peak.float() + 0.0).cpu()  # -0.0 is 0.0
+    return peak.masked_fill(~peak.isfinite(), torch.nan)

@@ -3,14 +3,18 @@
 study.json            the settings that the results depend on
 pieces/NAME.json      a JSON-able result
 pieces/NAME.npz       a result of arrays
+checksums.json        SHA-256 of each of these files, by which a damaged one is told
+
+A checksum is written before its file, so a kill between the two leaves a result that is made anew.
+Studies that were begun before there were checksums are gone on with all the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,7 +40,7 @@ SENTENCES = {
 }
 """What to say where settings differ whose values are fingerprints."""
 
-STUDY, FOLDER = "study.json", "pieces"
+STUDY, FOLDER, CHECKSUMS = "study.json", "pieces", "checksums.json"
 
 Record = dict[str, Any]
 """A JSON-able result."""
@@ -73,6 +77,7 @@ class ResultStore:
     ) -> None:
         self.folder = None if folder is None else Path(folder)
         self._stack, self._entered = ExitStack(), False
+        self._checksums: dict[str, str] = {}
         if self.folder is None:
             return
         self._wanted = json.loads(json.dumps(dict(settings)))
@@ -93,6 +98,7 @@ class ResultStore:
             self._stack.enter_context(held(self.folder / LOCK, busy))
             self._check(self._wanted)
             remove_leftovers(self.folder / FOLDER)
+            self._checksums = self._read_checksums(self.folder / CHECKSUMS)
         self._entered = True
         return self
 
@@ -121,7 +127,7 @@ class ResultStore:
         Raises:
             BadData: The file that is there cannot be read.
         """
-        return self._kept(self._path(name, "json"), make, _read_record, write_json)
+        return self._kept(self._path(name, "json"), make, _read_record, _record_bytes)
 
     def arrays(self, name: str, make: Callable[[], Arrays]) -> Arrays:
         """Return a result of arrays: read it, bit for bit, if it is there, else make and write it.
@@ -133,27 +139,53 @@ class ResultStore:
         Raises:
             BadData: The file that is there cannot be read.
         """
-        return self._kept(self._path(name, "npz"), make, _read_arrays, _write_arrays)
+        return self._kept(self._path(name, "npz"), make, _read_arrays, _arrays_bytes)
 
     def _kept(
         self,
         path: Path | None,
         make: Callable[[], Kept],
-        read: Callable[[Path], Kept],
-        write: Callable[[Path, Kept], None],
+        read: Callable[[bytes], Kept],
+        write: Callable[[Kept], bytes],
     ) -> Kept:
         """What a file holds, which is made and written if it is not there."""
         self._check_entered()
         if path is None:
             return make()
         try:
-            return read(path)
+            content = path.read_bytes()
+            known = self._checksums.get(path.name)
+            if known not in (None, hashlib.sha256(content).hexdigest()):
+                raise ValueError("its bytes are not those that were written (SHA-256)")
+            return read(content)
         except FileNotFoundError:
             made = make()
-            write(path, made)
+            self._write(path, write(made))
             return made
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise BadData(f"{path} cannot be read ({error}): remove it, and resume") from None
+        except Exception as error:  # damaged bytes raise whatever they like, in json, zlib or NumPy
+            line = " ".join(str(error).split())
+            raise BadData(f"{path} cannot be read ({line}): remove it, and resume") from None
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Write a file, and its checksum before it."""
+        assert self.folder is not None
+        self._checksums[path.name] = hashlib.sha256(content).hexdigest()
+        replace_file(self.folder / CHECKSUMS, _record_bytes({"files": self._checksums}))
+        replace_file(path, content)
+
+    @staticmethod
+    def _read_checksums(path: Path) -> dict[str, str]:
+        """The checksums by the names of files; none of a study that is older than they are."""
+        try:
+            files = json.loads(path.read_bytes())["files"]
+            if not all(isinstance(value, str) for value in files.values()):
+                raise ValueError("a checksum is no text")
+            return dict(files)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:
+            line = " ".join(str(error).split())
+            raise BadData(f"{path} cannot be read ({line}): remove it, and resume") from None
 
     def _path(self, name: str, ending: str) -> Path | None:
         if self.folder is None:
@@ -169,7 +201,7 @@ class ResultStore:
         assert self.folder is not None
         try:
             stored = json.loads((self.folder / STUDY).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise FolderInUse(f"{self.folder} holds no study to go on with: give another") from None
         if differing := first_difference(stored, wanted, sentences=SENTENCES):
             raise FolderInUse(
@@ -177,20 +209,24 @@ class ResultStore:
             )
 
 
-def _read_record(path: Path) -> Record:
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+def _read_record(content: bytes) -> Record:
+    return dict(json.loads(content))
 
 
-def _read_arrays(path: Path) -> Arrays:
+def _record_bytes(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, indent=1).encode()
+
+
+def _read_arrays(content: bytes) -> Arrays:
     import numpy as np
 
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         return {key: stored[key] for key in stored.files}
 
 
-def _write_arrays(path: Path, arrays: Arrays) -> None:
+def _arrays_bytes(arrays: Arrays) -> bytes:
     import numpy as np
 
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    replace_file(path, content.getvalue())
+    return content.getvalue()

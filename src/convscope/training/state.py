@@ -14,11 +14,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from convscope.errors import BadCheckpoint
-from convscope.models.weights import MOMENTUM, write_weights
+from convscope.models.weights import MOMENTUM, weights_bytes
+from convscope.store.atomic import replace_file
+from convscope.store.sealed import metadata_of, sealed
 from convscope.training.checkpoint import Checkpoint, Epoch
 
 __all__ = ["State", "Sums", "load_state", "momentum_of", "save_state"]
@@ -107,7 +110,7 @@ def save_state(
     tensors = {**network.state_dict(), **extra}
     for name, buffer in momentum_of(network, optimiser).items():
         tensors[f"{MOMENTUM}{name}"] = buffer
-    write_weights(path, tensors, {**facts, "state": state.to_text()})
+    replace_file(path, sealed(weights_bytes(tensors, {**facts, "state": state.to_text()})))
 
 
 def load_state(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> State:
@@ -117,9 +120,9 @@ def load_state(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer)
         BadCheckpoint: The file holds no state, or one of another network.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            state = State.from_text(file.metadata()["state"])
+        content = path.read_bytes()
+        state = State.from_text(metadata_of(content)["state"])
+        tensors = load(content)
         with torch.no_grad():
             for name, tensor in network.state_dict().items():
                 tensor.copy_(tensors[name])
