@@ -14,7 +14,7 @@ SITE   := $(VENV)/.installed-site
 TESTS  := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
           --dist loadscope --no-loadscope-reorder
 
-.PHONY: help demo test test-fast check bench bench-gpu dist test-lowest docs site picture clean
+.PHONY: help demo test test-fast campaign check bench bench-gpu dist test-lowest docs site picture clean
 
 help:             ## these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(DEV)      ## the whole test suite
 
 test-fast: $(DEV) ## the tests that take less than about ten seconds each
 	$(TESTS) -m "not slow"
+
+campaign: $(DEV)  ## attacks on the program, thousands of each kind, from seeds; takes hours
+	$(BIN)/python tests/campaign/run.py $(ROWS)
 
 check: $(DEV)     ## lint, format, types
 	$(BIN)/ruff check .

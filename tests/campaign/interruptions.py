@@ -101,8 +101,10 @@ def _forked(work: Callable[[], None]) -> int:
         sys.stderr = io.StringIO()
         work()
         code = 0
-    except (ConvscopeError, OSError):
+    except (ConvscopeError, OSError) as error:
         code = 3
+        if os.environ.get("CAMPAIGN_SHOWS"):
+            os.write(2, f"{sys.stderr.getvalue()[-500:]} {type(error).__name__}: {error}\n".encode())
     except BaseException:
         import traceback
 

@@ -87,12 +87,20 @@ NO_QUESTIONS = [
     "", "no JSON", "[]", "7", '{"id": 1}', '{"do": "echo"}', '{"id": "1", "do": "echo"}',
     '{"id": 1, "do": "keep", "name": "x"}',
     json.dumps({"id": 1, "do": "echo", "words": 70000 * "x"}),
+    "[" * 60_000, '{"id": 1, "do": "echo", "words": NaN}', '{"id": 1, "do": "echo", "words": 1e999}',
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", NO_QUESTIONS)
 def test_what_is_no_question_is_refused_and_the_page_goes_on(page: Page, text: str) -> None:
     page.socket.send_text(text)
+    assert page.next()["error"] == "no request that is understood"
+    page.ask(1, "echo", words="on")
+    assert page.all(1)[0]["said"] == "on"
+
+
+def test_bytes_are_no_question_and_the_page_goes_on(page: Page) -> None:
+    page.socket.send_bytes(b"\xff")
     assert page.next()["error"] == "no request that is understood"
     page.ask(1, "echo", words="on")
     assert page.all(1)[0]["said"] == "on"

@@ -163,6 +163,26 @@ def test_a_study_in_use_is_refused_and_free_again_at_the_end(tmp_path: Path) -> 
     assert sorted(each.name for each in (tmp_path / "s").iterdir()) == names
 
 
+def test_a_study_that_failed_as_it_began_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            ResultStore(tmp_path / "s", {"seed": 1})
+    (tmp_path / "s" / "pieces").mkdir(parents=True)
+    (tmp_path / "s" / ".study.json.7.tmp").write_text("{")  # as a kill leaves them
+    with ResultStore(tmp_path / "s", {"seed": 2}, resume=True) as store:
+        assert store.record("a", lambda: {"value": 1.5}) == {"value": 1.5}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("mine")
+    with pytest.raises(FolderInUse, match="holds no study"):
+        ResultStore(tmp_path / "mine", {"seed": 2}, resume=True)
+
+
 DAMAGED = {
     "a value": lambda data: data.replace(b"1.5", b"2.5"),
     "nested 100,000 deep": lambda data: b"[" * 100_000,

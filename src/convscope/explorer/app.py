@@ -135,7 +135,7 @@ class _Tabs:
         try:
             await socket.send_bytes(pack(self._state()))
             while True:
-                await tab.take(await socket.receive_text())
+                await tab.take(await _text_from(socket))
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
@@ -189,13 +189,22 @@ class _Tab:
             self._cancel(number)
 
 
+async def _text_from(socket: WebSocket) -> str:
+    """The next message; empty, which is no request, where it is not text."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1000))
+    return message.get("text") or ""
+
+
 def _request(text: str) -> dict[str, Any] | None:
     """A request that a page may make; None for anything else."""
     if len(text) > MESSAGE_CHARACTERS:
         return None
     try:
         asked = json.loads(text)
-    except ValueError:
+        pack({"asked": asked})  # NaN and half characters cannot be handed on
+    except (ValueError, RecursionError):
         return None
     if not isinstance(asked, dict) or not isinstance(asked.get("do"), str):
         return None

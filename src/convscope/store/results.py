@@ -82,15 +82,15 @@ class ResultStore:
             return
         self._wanted = json.loads(json.dumps(dict(settings)))
         check_unused(self.folder, resume=resume)
-        if self.folder.is_dir() and any(entry.name != LOCK for entry in self.folder.iterdir()):
+        if self.folder.is_dir() and any(map(_is_work, self.folder.iterdir())):
             self._check(self._wanted)
             if (self.folder / FOLDER).is_dir():
                 return
         with claimed(self.folder):  # two that begin at once must not each write settings
-            (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
             if (self.folder / STUDY).exists():
                 self._check(self._wanted)
             write_json(self.folder / STUDY, self._wanted)
+            (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Self:
         if self.folder is not None:
@@ -207,6 +207,13 @@ class ResultStore:
             raise FolderInUse(
                 f"{self.folder} is a study with other settings: {differing}; give a new folder"
             )
+
+
+def _is_work(entry: Path) -> bool:
+    """Whether this is more than what a beginning leaves that failed or was killed."""
+    if entry.name == LOCK or (entry.name.startswith(f".{STUDY}.") and entry.suffix == ".tmp"):
+        return False
+    return entry.name != FOLDER or not entry.is_dir() or any(entry.iterdir())
 
 
 def _read_record(content: bytes) -> Record:
