@@ -201,13 +201,12 @@ def test_nan_is_counted_by_layer_and_never_ranks(pictures, tiny, tmp_path):
 
 
 def test_an_infinite_place_leaves_the_others_of_its_map_their_statistics(pictures, tiny, tmp_path):
-    """conv1's map 2 is infinite wherever it is bright: elsewhere its maxima count as they do."""
+    """Map 2 is infinite where it is bright: its other places count as those of any map."""
     module = tiny.module()
     with torch.no_grad():
         module[0].weight[2] = 3e38
         module[0].bias[2] = -2e38
-    build_atlas(tiny.model(module), open_images(pictures), tmp_path / "a", top=3)
-    atlas = open_atlas(tmp_path / "a")
+    atlas = build_atlas(tiny.model(module), open_images(pictures), tmp_path / "a", top=3)
     numbers = atlas.statistics("0")
     assert atlas.layers["0"].non_finite[2] > 0
     assert bool((numbers["active_share"] <= 1).all())

@@ -48,7 +48,9 @@ def requests(seed: int, folder: Path) -> str | None:
     SlowDesk.opened = 0
     with Served(SlowDesk, _folder()) as served:
         for _ in range(10):
-            wrong = dice.choice((_stranger, _stranger, _traversal, _upload, _messages))(served, dice)
+            wrong = dice.choice((_stranger, _stranger, _traversal, _upload, _messages))(
+                served, dice
+            )
             if wrong:
                 return wrong
         if served.client.get(f"/{TOKEN}/").status_code != 200:
@@ -73,19 +75,31 @@ def _stranger(served: Served, dice: random.Random) -> str | None:
     token = TOKEN if how else re.sub(r"[?#/\\%]", "", token)
     headers: dict[str, str] = {}
     if how == 1:
-        headers["host"] = dice.choice(("evil.example", "127.0.0.1.evil", "", "[", "0.0.0.0", "a:b:c", "127.0.0.1@evil"))
+        headers["host"] = dice.choice(
+            ("evil.example", "127.0.0.1.evil", "", "[", "0.0.0.0", "a:b:c", "127.0.0.1@evil")
+        )
     elif how == 2:
-        headers["origin"] = dice.choice(("null", "http://evil.example", "https://127.0.0.1:8000", "", "file://"))
+        headers["origin"] = dice.choice(
+            ("null", "http://evil.example", "https://127.0.0.1:8000", "", "file://")
+        )
     method = dice.choice(("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"))
-    answer = served.client.request(method, f"/{token}/{dice.choice(('', 'page/main.js', 'images'))}", headers=headers)
-    return None if answer.status_code in (403, 421) else f"{method} {token!r} {headers}: {answer.status_code}"
+    answer = served.client.request(
+        method, f"/{token}/{dice.choice(('', 'page/main.js', 'images'))}", headers=headers
+    )
+    return (
+        None
+        if answer.status_code in (403, 421)
+        else f"{method} {token!r} {headers}: {answer.status_code}"
+    )
 
 
 def _traversal(served: Served, dice: random.Random) -> str | None:
     """What lies beside the atlas and the page."""
     up = dice.choice(("..", "%2e%2e", ".%2e", "..%2f..", "..\\..", "%252e%252e", "....//", "./.."))
     root = dice.choice(("atlas", "page", "images", "socket", "atlas/x"))
-    what = dice.choice(("secret.txt", "link.txt", "app.py", "etc/passwd", "%00", "index.html%00.js", "a" * 3000))
+    what = dice.choice(
+        ("secret.txt", "link.txt", "app.py", "etc/passwd", "%00", "index.html%00.js", "a" * 3000)
+    )
     answer = served.client.get(f"/{TOKEN}/{root}/{up}/{what}")
     if "secret" in answer.text or "root:" in answer.text or answer.status_code >= 500:
         return f"{root}/{up}/{what}: {answer.status_code}"
@@ -94,10 +108,14 @@ def _traversal(served: Served, dice: random.Random) -> str | None:
 
 def _upload(served: Served, dice: random.Random) -> str | None:
     """A body that lies of its size, is none, or is no image; a name that is hostile."""
-    headers = dice.choice(({}, {"content-length": str(2**40)}, {"content-length": "-5"}, {"content-length": "1e3"}))
+    headers = dice.choice(
+        ({}, {"content-length": str(2**40)}, {"content-length": "-5"}, {"content-length": "1e3"})
+    )
     name = dice.choice(("../../x", "\x1b[2J", "<script>", "a" * 5000, _text(dice)))
     body = dice.choice((b"", b"x", bytes(5000), b"image" + _text(dice).encode()))
-    answer = served.client.post(f"/{TOKEN}/images", params={"name": name}, content=body, headers=headers)
+    answer = served.client.post(
+        f"/{TOKEN}/images", params={"name": name}, content=body, headers=headers
+    )
     return None if answer.status_code in (200, 400, 413, 422) else f"upload: {answer.status_code}"
 
 
@@ -129,7 +147,10 @@ def _message(dice: random.Random) -> str | bytes:
         return "x" * dice.choice((65_536, 70_000, 1_000_000))
     if how == 3:
         return bytes(dice.randrange(100))
-    asked: dict[str, Any] = {"id": dice.choice((1, 2, 10**30, -1)), "do": dice.choice(("nothing", "cancel", "keep", "", "__init__"))}
+    asked: dict[str, Any] = {
+        "id": dice.choice((1, 2, 10**30, -1)),
+        "do": dice.choice(("nothing", "cancel", "keep", "", "__init__")),
+    }
     key = dice.choice(("id", "do", "slot", "words", "key"))
     asked[key] = dice.choice([value for value in HOSTILE if value != "\ud800"])
     text = json.dumps(asked)
@@ -139,11 +160,11 @@ def _message(dice: random.Random) -> str | bytes:
 # ---- script payloads ----------------------------------------------------------------------------
 
 PAYLOADS = (
-    "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "\"><svg onload=alert(1)>",
+    "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "\"><svg onload=alert(1)>",  # noqa: E501
     "' onmouseover='alert(1)", "javascript:alert(1)", "${alert(1)}", "{{7*7}}", "<!--<script>",
     "]]><script>alert(1)</script>", "\u2028alert(1)\u2029", "</title><script>alert(1)</script>",
     "</style><script>alert(1)</script>", "<a href=javascript:alert(1)>x</a>", "&lt;script&gt;",
-    "\\\"-alert(1)//", "`-alert(1)-`", "<iframe srcdoc='<script>alert(1)</script>'>", "%3Cscript%3E",
+    "\\\"-alert(1)//", "`-alert(1)-`", "<iframe srcdoc='<script>alert(1)</script>'>", "%3Cscript%3E",  # noqa: E501
     "<base href=//evil.example>", "<meta http-equiv=refresh content=0;url=//evil.example>",
 )  # fmt: skip
 HARMLESS = "payload-harmless"
@@ -189,7 +210,9 @@ def payload(seed: int, folder: Path) -> str | None:
     word = PAYLOADS[seed % len(PAYLOADS)]
     if seed >= len(PAYLOADS):
         other = dice.choice(PAYLOADS)
-        word = dice.choice((word + other, other[::-1] + word, _text(dice, 5).replace("\0", "") + word))
+        word = dice.choice(
+            (word + other, other[::-1] + word, _text(dice, 5).replace("\0", "") + word)
+        )
     try:
         _scan(folder / "hostile", word)
     except ConvscopeError as error:
@@ -198,7 +221,11 @@ def payload(seed: int, folder: Path) -> str | None:
     for path in sorted((folder / "hostile" / "atlas").rglob("*")):
         if path.suffix == ".html":
             found = Shape(path.read_text()).found
-            wanted = Shape((folder / "plain" / "atlas" / path.relative_to(folder / "hostile" / "atlas")).read_text()).found
+            wanted = Shape(
+                (
+                    folder / "plain" / "atlas" / path.relative_to(folder / "hostile" / "atlas")
+                ).read_text()
+            ).found
             if found != wanted:
                 return f"{word}: {path.name} has other elements"
         elif path.suffix == ".js" and path.parent.name != "page":
@@ -230,7 +257,9 @@ def hours(seed: int, folder: Path) -> str | None:
         socket.receive_bytes()
         first = 0.0
         for number in range(asks):
-            socket.send_text(json.dumps({"id": number, "do": "echo", "words": "x" * 500, "slot": "a"}))
+            socket.send_text(
+                json.dumps({"id": number, "do": "echo", "words": "x" * 500, "slot": "a"})
+            )
             socket.receive_bytes()
             if number % 20 == 0:
                 served.client.get(f"/{TOKEN}/page/main.js")
@@ -250,7 +279,33 @@ def _memory() -> float:
 
 
 ROWS = [
-    Row("requests", "ten hostile requests to the explorer", "refused, still answering", 300, requests, _folder, 60, least=4),
-    Row("payloads", "script payloads in every name, every page of an atlas, in a browser where there is one", "no element or script of theirs", 200, payload, seconds=300, least=1),
-    Row("hours", "thousands of requests to one explorer", "memory flat", 1, hours, _folder, 7200, least=0),
-]  # fmt: skip
+    Row(
+        "requests",
+        "ten hostile requests to the explorer",
+        "refused, still answering",
+        300,
+        requests,
+        _folder,
+        60,
+        least=4,
+    ),
+    Row(
+        "payloads",
+        "script payloads in every name, every page of an atlas, in a browser where there is one",
+        "no element or script of theirs",
+        200,
+        payload,
+        seconds=300,
+        least=1,
+    ),
+    Row(
+        "hours",
+        "thousands of requests to one explorer",
+        "memory flat",
+        1,
+        hours,
+        _folder,
+        7200,
+        least=0,
+    ),
+]

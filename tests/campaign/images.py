@@ -35,11 +35,13 @@ KINDS = {
 
 
 def encoded(dice: random.Random) -> tuple[bytes, str]:
-    """A picture of some format and mode, with EXIF, profile, animation or transparency; its name."""
+    """A picture of some format and mode, with EXIF, profile, animation or transparency."""
     kind = dice.choice(list(KINDS))
     mode = dice.choice(KINDS[kind])
     size = (dice.randint(1, 40), dice.randint(1, 40))
-    pixels = np.random.default_rng(dice.randrange(2**32)).integers(0, 256, (*size[::-1], 3), np.uint8)
+    pixels = np.random.default_rng(dice.randrange(2**32)).integers(
+        0, 256, (*size[::-1], 3), np.uint8
+    )
     picture = Image.fromarray(pixels)
     if mode == "I;16":
         picture = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
@@ -55,7 +57,11 @@ def encoded(dice: random.Random) -> tuple[bytes, str]:
         options["exif"] = exif.tobytes()
     if kind in ("PNG", "JPEG", "WEBP", "TIFF") and dice.randrange(3) == 0:
         options["icc_profile"] = dice.choice((b"not a profile", _profile()))
-    if kind in ("GIF", "WEBP", "TIFF", "PNG") and mode in ("P", "RGB", "L") and dice.randrange(3) == 0:
+    if (
+        kind in ("GIF", "WEBP", "TIFF", "PNG")
+        and mode in ("P", "RGB", "L")
+        and dice.randrange(3) == 0
+    ):
         options |= {"save_all": True, "append_images": [picture.copy().rotate(90, expand=True)]}
     stream = io.BytesIO()
     try:
@@ -140,7 +146,12 @@ def _content(dice: random.Random) -> bytes:
         return stream.getvalue()
     if how == 2:
         head = b"IHDR" + (2**31 - 1).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
-        return b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
+        return (
+            b"\x89PNG\r\n\x1a\n"
+            + (13).to_bytes(4, "big")
+            + head
+            + zlib.crc32(head).to_bytes(4, "big")
+        )
     return encoded(dice)[0]
 
 
@@ -196,7 +207,9 @@ def among_good(seed: int, folder: Path) -> str | None:
     for number in range(dice.randint(1, 5)):
         data = (mixed / f"{dice.randrange(8):02d}.png").read_bytes()
         name = f"{dice.randrange(9):02d}-bad-{number}.png"
-        content = dice.choice((b"", data[: len(data) // 2], b"GIF89a", b"text", dice.randbytes(300)))
+        content = dice.choice(
+            (b"", data[: len(data) // 2], b"GIF89a", b"text", dice.randbytes(300))
+        )
         (mixed / name).write_bytes(content)
         bad.append(name)
     options = {"layers": ["0", "3"], "top": 3, "batch_size": 4, "workers": 1, "plain": True}
@@ -217,8 +230,30 @@ def among_good(seed: int, folder: Path) -> str | None:
 
 
 ROWS = [
-    Row("pictures", "pictures of every mode, with EXIF, profiles, animations, fuzzed", "RGB, or one line", 3000, odd, memory=300, least=40),
-    Row("archives", "hostile archives", "limits hold, one line, < 400 MB, nothing written", 600, archive, memory=400, least=6),
-    Row("among-good", "bad images among good ones", "all named, the others' results the same", 200, among_good, least=1),
-]  # fmt: skip
-
+    Row(
+        "pictures",
+        "pictures of every mode, with EXIF, profiles, animations, fuzzed",
+        "RGB, or one line",
+        3000,
+        odd,
+        memory=300,
+        least=40,
+    ),
+    Row(
+        "archives",
+        "hostile archives",
+        "limits hold, one line, < 400 MB, nothing written",
+        600,
+        archive,
+        memory=400,
+        least=6,
+    ),
+    Row(
+        "among-good",
+        "bad images among good ones",
+        "all named, the others' results the same",
+        200,
+        among_good,
+        least=1,
+    ),
+]

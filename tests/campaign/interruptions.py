@@ -104,7 +104,9 @@ def _forked(work: Callable[[], None]) -> int:
     except (ConvscopeError, OSError) as error:
         code = 3
         if os.environ.get("CAMPAIGN_SHOWS"):
-            os.write(2, f"{sys.stderr.getvalue()[-500:]} {type(error).__name__}: {error}\n".encode())
+            os.write(
+                2, f"{sys.stderr.getvalue()[-500:]} {type(error).__name__}: {error}\n".encode()
+            )
     except BaseException:
         import traceback
 
@@ -252,8 +254,43 @@ def told(seed: int, folder: Path) -> str | None:
 
 
 ROWS = [
-    Row("kill", "kill -9 at random moments, three in a row, then resumed: " + ", ".join(WORKS), "the same bytes", 350, kill, _prepared, 300, least=0),
-    Row("writes", "the Nth write fails (ENOSPC, EIO, EROFS, EDQUOT), then resumed", "one line, the same bytes", 400, write_fails, _prepared, 300, least=2),
-    Row("together", "two and three processes on one folder", "one works, the others one line", 100, together, _prepared, 300, least=2),
-    Row("told", "SIGINT and SIGTERM at random moments", "one line, ≤ 1 s on an idle machine", 200, told, seconds=300, least=0),
-]  # fmt: skip
+    Row(
+        "kill",
+        "kill -9 at random moments, three in a row, then resumed: " + ", ".join(WORKS),
+        "the same bytes",
+        350,
+        kill,
+        _prepared,
+        300,
+        least=0,
+    ),
+    Row(
+        "writes",
+        "the Nth write fails (ENOSPC, EIO, EROFS, EDQUOT), then resumed",
+        "one line, the same bytes",
+        400,
+        write_fails,
+        _prepared,
+        300,
+        least=2,
+    ),
+    Row(
+        "together",
+        "two and three processes on one folder",
+        "one works, the others one line",
+        100,
+        together,
+        _prepared,
+        300,
+        least=2,
+    ),
+    Row(
+        "told",
+        "SIGINT and SIGTERM at random moments",
+        "one line, ≤ 1 s on an idle machine",
+        200,
+        told,
+        seconds=300,
+        least=0,
+    ),
+]

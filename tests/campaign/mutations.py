@@ -124,7 +124,10 @@ def damage(folder: Path, dice: random.Random) -> str:
     Files of JSON and of tensors are met more often than pictures.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    weights = [8 if path.suffix in (".json", ".safetensors", ".jsonl", ".npz", ".yaml") else 1 for path in files]
+    weights = [
+        8 if path.suffix in (".json", ".safetensors", ".jsonl", ".npz", ".yaml") else 1
+        for path in files
+    ]
     path = dice.choices(files, weights)[0]
     how = dice.randrange(10)
     if how == 0:

@@ -110,10 +110,15 @@ def incremental(seed: int, folder: Path) -> str | None:
     network = open_network(module, shape)
     torch.manual_seed(seed)
     image, change = torch.randn(2, *shape, dtype=torch.float64)
-    size, step = (dice.randint(1, 20), dice.randint(1, 12)), (dice.randint(5, 9), dice.randint(5, 9))
+    size, step = (
+        (dice.randint(1, 20), dice.randint(1, 12)),
+        (dice.randint(5, 9), dice.randint(5, 9)),
+    )
     rows = tuple((r, min(r + size[0], shape[1])) for r in range(0, shape[1], step[0]))
     columns = tuple((c, min(c + size[1], shape[2])) for c in range(0, shape[2], step[1]))
-    found = IncrementalSweep(network, BoxGrid(rows, columns), [network.output]).run(image, change)[0]
+    found = IncrementalSweep(network, BoxGrid(rows, columns), [network.output]).run(image, change)[
+        0
+    ]
     for i, (top, bottom) in enumerate(rows):
         for k, (left, right) in enumerate(columns):
             whole = image.clone()
@@ -137,7 +142,9 @@ def _pictures() -> Path:
 def planted(seed: int, folder: Path) -> str | None:
     """NaN or infinity in weights, biases or running statistics: never a winner, counted by map."""
     dice, module = random.Random(seed), tiny_module(seed)
-    state = {key: tensor for key, tensor in module.state_dict().items() if tensor.is_floating_point()}
+    state = {
+        key: tensor for key, tensor in module.state_dict().items() if tensor.is_floating_point()
+    }
     key = dice.choice(list(state))
     value = dice.choice((float("nan"), float("inf"), float("-inf"), 1e38, -1e38))
     tensor = state[key].flatten()
@@ -197,8 +204,37 @@ def _page(folder: Path) -> str | None:
 
 
 ROWS = [
-    Row("gradients", "random networks: projections by the gradient against autograd", "≤ 1e-10 in float64", 2000, gradients, least=4),
-    Row("windows", "random networks: windows and adjoints against whole maps", "≤ 1e-9 in float64", 2000, windows, least=0),
-    Row("incremental", "random networks: incremental against whole passes", "≤ 1e-10 in float64", 2000, incremental, least=4),
-    Row("numbers", "NaN, infinity and 1e38 planted in weights and statistics", "never a winner, counted by map", 500, planted, _pictures, least=2),
-]  # fmt: skip
+    Row(
+        "gradients",
+        "random networks: projections by the gradient against autograd",
+        "≤ 1e-10 in float64",
+        2000,
+        gradients,
+        least=4,
+    ),
+    Row(
+        "windows",
+        "random networks: windows and adjoints against whole maps",
+        "≤ 1e-9 in float64",
+        2000,
+        windows,
+        least=0,
+    ),
+    Row(
+        "incremental",
+        "random networks: incremental against whole passes",
+        "≤ 1e-10 in float64",
+        2000,
+        incremental,
+        least=4,
+    ),
+    Row(
+        "numbers",
+        "NaN, infinity and 1e38 planted in weights and statistics",
+        "never a winner, counted by map",
+        500,
+        planted,
+        _pictures,
+        least=2,
+    ),
+]

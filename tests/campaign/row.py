@@ -133,7 +133,9 @@ def _report(row: Row, seed: int, folder: Path, write: int) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         where = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in frames[:-6:-1])
         wrong = f"{type(error).__name__}: {' '.join(str(error).split())[:300]} ({where})"
-    os.write(write, json.dumps({"wrong": wrong, "memory": _most_memory() - before}).encode()[:60_000])
+    os.write(
+        write, json.dumps({"wrong": wrong, "memory": _most_memory() - before}).encode()[:60_000]
+    )
     os._exit(0)
 
 
@@ -143,7 +145,9 @@ def _most_memory() -> float:
 
 
 def _processor_time() -> float:
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(
+        sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:

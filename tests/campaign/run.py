@@ -34,7 +34,9 @@ def rows() -> dict[str, Row]:
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    asked = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     asked.add_argument("rows", nargs="*", help="names of rows; default: all")
     asked.add_argument("--count", type=int, help="trials of each row; default: the row's own")
     asked.add_argument("--share", type=float, default=1.0, help="of the rows' own counts")
@@ -55,7 +57,11 @@ def main() -> int:
     outcomes = []
     for row in chosen:
         count = words.count or max(1, round(row.count * words.share))
-        print(f"{row.name}: seeds {words.seed} to {words.seed + count - 1}", file=sys.stderr, flush=True)
+        print(
+            f"{row.name}: seeds {words.seed} to {words.seed + count - 1}",
+            file=sys.stderr,
+            flush=True,
+        )
         outcomes.append(run_row(row, count, words.seed, progress=True))
     print(f"\n{today()}, seed {words.seed}\n\n{markdown(outcomes)}")
     return int(any(outcome.failures for outcome in outcomes))

@@ -126,7 +126,9 @@ def _around(folder: Path) -> dict[str, str]:
     return {name: sha for name, sha in content(folder).items() if not name.startswith("store/")}
 
 
-def _tried(seed: int, folder: Path, name: str, use: Callable[[Path, str], str | None]) -> str | None:
+def _tried(
+    seed: int, folder: Path, name: str, use: Callable[[Path, str], str | None]
+) -> str | None:
     """Copy a store, damage it, use it, and look for what was written outside of it."""
     dice, store = random.Random(seed), folder / "store"
     shutil.copytree(made() / name, store)
@@ -251,9 +253,23 @@ def pieces(seed: int, folder: Path) -> str | None:
 MUST = "refused in one line, or equal; nothing outside"
 ROWS = [
     Row("atlas", "fuzzed atlas, opened and rendered", MUST, 3000, atlas, _truth, least=6),
-    Row("old-atlas", "fuzzed atlas without checksums", "refused in one line, or read; nothing outside", 2000, old_atlas, _truth),
+    Row(
+        "old-atlas",
+        "fuzzed atlas without checksums",
+        "refused in one line, or read; nothing outside",
+        2000,
+        old_atlas,
+        _truth,
+    ),
     Row("unfinished", "fuzzed unfinished atlas, resumed", MUST, 1500, unfinished, _truth),
     Row("study", "fuzzed study, resumed", MUST, 1000, study, made, least=2),
-    Row("run", "fuzzed training, read", "refused in one line, or read; nothing outside", 1000, run, made),
+    Row(
+        "run",
+        "fuzzed training, read",
+        "refused in one line, or read; nothing outside",
+        1000,
+        run,
+        made,
+    ),
     Row("pieces", "fuzzed results of a study, read", MUST, 1500, pieces, least=20),
-]  # fmt: skip
+]

@@ -37,7 +37,9 @@ def attacked(seed: int, folder: Path) -> str | None:
     dice, path, witness = random.Random(seed), folder / "w.pt", folder / "ran"
     name = dice.choice(list(ATTACKS))
     bomb, state = ATTACKS[name](witness), drawn().state_dict()
-    where = dice.choice([bomb, {"state_dict": state, "x": bomb}, {**state, "fc.weight": bomb}, [bomb]])
+    where = dice.choice(
+        [bomb, {"state_dict": state, "x": bomb}, {**state, "fc.weight": bomb}, [bomb]]
+    )
     torch.save(where, path, _use_new_zipfile_serialization=bool(dice.randrange(2)))
     if dice.randrange(2):
         mutations.mutate(path, dice)
@@ -88,7 +90,11 @@ def metadata(seed: int, folder: Path) -> str | None:
         error.add_note(about[key][:300])
         raise
     weight = next(iter(model.module.state_dict().values()))
-    there = [torch.equal(weight, tensor) for tensor in _tensors().values() if tensor.shape == weight.shape]
+    there = [
+        torch.equal(weight, tensor)
+        for tensor in _tensors().values()
+        if tensor.shape == weight.shape
+    ]
     return None if any(there) else f"{about[key][:200]}: other weights were loaded"
 
 
@@ -105,6 +111,15 @@ MUST = "none runs, one line, no traceback"
 ROWS = [
     Row("weights", "weights of every form, fuzzed", MUST, 1500, fuzzed, memory=600, least=8),
     Row("pickles", "pickles that call something, fuzzed", MUST, 500, attacked, memory=600, least=8),
-    Row("metadata", "metadata of weights, fuzzed", MUST, 500, metadata, _tensors, memory=900, least=4),
+    Row(
+        "metadata",
+        "metadata of weights, fuzzed",
+        MUST,
+        500,
+        metadata,
+        _tensors,
+        memory=900,
+        least=4,
+    ),
     Row("headers", "headers of weights, fuzzed", MUST, 500, relabelled, memory=600, least=8),
-]  # fmt: skip
+]

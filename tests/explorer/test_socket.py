@@ -87,7 +87,8 @@ NO_QUESTIONS = [
     "", "no JSON", "[]", "7", '{"id": 1}', '{"do": "echo"}', '{"id": "1", "do": "echo"}',
     '{"id": 1, "do": "keep", "name": "x"}',
     json.dumps({"id": 1, "do": "echo", "words": 70000 * "x"}),
-    "[" * 60_000, '{"id": 1, "do": "echo", "words": NaN}', '{"id": 1, "do": "echo", "words": 1e999}',
+    "[" * 60_000, '{"id": 1, "do": "echo", "words": NaN}',
+    '{"id": 1, "do": "echo", "words": 1e999}',
 ]  # fmt: skip
 
 

@@ -50,8 +50,8 @@ __all__ = [
     "load_weights",
     "module_sha256",
     "read_weights",
-    "write_network",
     "weights_bytes",
+    "write_network",
     "write_weights",
 ]
 
