@@ -272,7 +272,7 @@ ROWS = [
         write_fails,
         _prepared,
         300,
-        least=2,
+        least=1,
     ),
     Row(
         "together",

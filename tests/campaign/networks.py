@@ -210,7 +210,7 @@ ROWS = [
         "≤ 1e-10 in float64",
         2000,
         gradients,
-        least=4,
+        least=1,
     ),
     Row(
         "windows",
@@ -226,7 +226,7 @@ ROWS = [
         "≤ 1e-10 in float64",
         2000,
         incremental,
-        least=4,
+        least=1,
     ),
     Row(
         "numbers",
