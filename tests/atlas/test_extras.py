@@ -272,7 +272,7 @@ def test_a_plain_atlas_has_the_files_of_old_and_says_what_it_lacks(pictures, tin
     )
     names = {path.name for path in plain.folder.rglob("*") if path.is_file()}
     assert names == {
-        "manifest.json", "images.json", "tables.safetensors", "patch-000.webp",
+        "manifest.json", "images.json", "checksums.json", "tables.safetensors", "patch-000.webp",
         "projection-000.webp", "wall-patch-000.webp", "wall-projection-000.webp",
     }  # fmt: skip
     assert "extras" not in (plain.folder / "manifest.json").read_text()
