@@ -214,15 +214,16 @@ def curvatures(
     frame = forward_to(network, target)
     rows, columns = network.layer(target).grid
     middle = (rows // 2, columns // 2)
+    units = [_Bending(network, Unit(layer, each), middle, frame, canvas) for each in channels]
+    for unit in units:
+        unit.check(settings)
     ascent = maximise(
         network, layer, channels, canvas,
         replace(settings.ascent, size=frame.size, variants=1), progress=progress,
     )  # fmt: skip
     return [
-        _Bending(network, Unit(layer, channel), middle, frame, canvas).measured(
-            ascent.picture[number], settings, progress
-        )
-        for number, channel in enumerate(channels)
+        unit.measured(picture, settings, progress)
+        for unit, picture in zip(units, ascent.picture, strict=True)
     ]
 
 
@@ -455,15 +456,19 @@ class _Bending:
     def activations(self, pictures: Tensor) -> Tensor:
         return self.own(after_activation(self.network, self.unit.layer, self.values(pictures)))
 
-    def measured(
-        self, picture: Tensor, settings: CurvatureSettings, progress: Progress
-    ) -> Curvature:
-        """Measure the curvature around a picture of the frame's size."""
+    def check(self, settings: CurvatureSettings) -> None:
+        """Refuse fewer samples than directions."""
         if settings.samples // 4 <= self.count:
             raise BadOption(
                 f"{settings.samples} samples for {self.count} functions: give "
                 f"{4 * (self.count + 1)} or more"
             )
+
+    def measured(
+        self, picture: Tensor, settings: CurvatureSettings, progress: Progress
+    ) -> Curvature:
+        """Measure the curvature around a picture of the frame's size."""
+        self.check(settings)
         picture, norm = picture.detach(), settings.step * self.range
         slopes = slopes_at_step(
             lambda at: self.gradient(picture, at), self.count, norm / math.sqrt(self.count),
