@@ -134,6 +134,9 @@ def test_the_same_command_writes_the_same_files_and_says_the_same(command, place
 def test_an_interrupted_one_goes_on_to_the_same_end(command, place, original) -> None:
     provide(place, command.needs)
     out = unpack(KEPT / f"{command.name}-interrupted", place / command.out)
+    if command.verb == "paper":  # the last stage reads the atlas's tables, which are not kept
+        shutil.rmtree(out / "fig2")
+        (out / "pieces/fig2.json").unlink()
     stand_in(command, out)
     before = {name: (out / name).stat() for name in files(out)}
     answer = run([*command.words, *command.resume])
@@ -176,7 +179,7 @@ def test_a_finished_one_is_resumed_without_doing_anything_again(
         again -= {name for name in again if any(fnmatch(name, page) for page in PAGE)}
         assert not [name for name in again if name.endswith(".webp")]  # sheets are its result
     worked = {name for name in again if Path(name).suffix not in MADE_AGAIN}
-    worked -= {"pieces/pictures.npz"}  # of errors: large, and not kept
+    worked -= {"pieces/pictures.npz", "checksums.json"}  # of errors: large, and not kept
     assert {Path(name).name for name in worked} - SAID == set()
     kept = unpack(KEPT / command.name, place / "original")
     for name in worked:

@@ -79,7 +79,7 @@ def test_sanity_says_what_pictures_are_worth_and_goes_on(place, convscope, marks
     assert found["images"] == 2 and [layer["layer"] for layer in found["layers"]] == ["0", "3"]
     assert {each["kind"] for each in found["pointing"]} >= {"spotlight", "occlusion of the class"}
     assert {path.name for path in (place / "w").iterdir()} == {
-        "sanity.png", "study.json", "pieces", "result.json",
+        "sanity.png", "study.json", "pieces", "result.json", "checksums.json",
     }  # fmt: skip
     whole = (place / "w" / "result.json").read_bytes()
     next((place / "w" / "pieces").glob("image*")).unlink()
@@ -93,7 +93,7 @@ def test_sensitivity_scores_what_is_known_and_compares_two_networks(place, convs
     wide = ("--size", "32", "--stride", "24", "--count", "3", "--workers", "1")
     answer = convscope("sensitivity", *MODEL, "photos", *wide, "--out", "plain")
     assert answer.code == 0 and "nothing is scored" in answer.out
-    kept = {"study.json", "pieces", "result.json"}
+    kept = {"study.json", "pieces", "result.json", "checksums.json"}
     assert {path.name for path in (place / "plain").iterdir()} == {"sensitivity.png", *kept}
     answer = convscope(
         "sensitivity", *MODEL, "photos", *wide, "--parts", "parts.json", "--out", "both",

@@ -168,11 +168,11 @@ def test_a_recipe_from_scratch_may_be_given(sorted_photos: Path, convscope) -> N
 @pytest.mark.parametrize("verb", ["transfer", "probe"])
 def test_an_interrupted_study_says_how_to_go_on(verb, sorted_photos, convscope, monkeypatch):
     def interrupt(*_: object, **__: object) -> None:
-        Path("study").mkdir()
+        Path("study").mkdir(exist_ok=True)
         raise KeyboardInterrupt
 
     module = {"transfer": "learning_curve.transfer", "probe": "layers.probe"}[verb]
     monkeypatch.setattr(f"convscope.experiments.transfer.{module}", interrupt)
     answer = convscope(verb, MODEL, "sorted", *OPTIONS, "--out", "study")
-    assert answer.code == 130
+    assert answer.code == 130, answer.err
     assert "what was done so far is kept in study: go on with --resume" in answer.err

@@ -390,7 +390,7 @@ def test_a_claim_holds_where_it_plainly_does_and_fails_where_it_plainly_does_not
 def test_every_claim_is_tried_on_both_sides_and_belongs_to_a_stage() -> None:
     assert {key for key, _, _ in PLAIN} == {claim.key for claim in CLAIMS}
     assert len({claim.key for claim in CLAIMS}) == len(CLAIMS)
-    assert {claim.item for claim in CLAIMS} == {stage.key for stage in STAGES}
+    assert {claim.item for claim in CLAIMS} == {stage.key for stage in STAGES} - {"pictures"}
 
 
 @pytest.mark.parametrize(

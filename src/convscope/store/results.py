@@ -41,6 +41,7 @@ SENTENCES = {
 """What to say where settings differ whose values are fingerprints."""
 
 STUDY, FOLDER, CHECKSUMS = "study.json", "pieces", "checksums.json"
+VERSION = "convscope"  # the setting that names the program's version
 
 Record = dict[str, Any]
 """A JSON-able result."""
@@ -89,7 +90,8 @@ class ResultStore:
         with claimed(self.folder):  # two that begin at once must not each write settings
             if (self.folder / STUDY).exists():
                 self._check(self._wanted)
-            write_json(self.folder / STUDY, self._wanted)
+            else:
+                write_json(self.folder / STUDY, self._wanted)
             (self.folder / FOLDER).mkdir(parents=True, exist_ok=True)
 
     def __enter__(self) -> Self:
@@ -203,6 +205,8 @@ class ResultStore:
             stored = json.loads((self.folder / STUDY).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             raise FolderInUse(f"{self.folder} holds no study to go on with: give another") from None
+        if isinstance(stored, dict):  # what a version of the program began, the next goes on with
+            stored, wanted = ({**one, VERSION: None} for one in (stored, wanted))
         if differing := first_difference(stored, wanted, sentences=SENTENCES):
             raise FolderInUse(
                 f"{self.folder} is a study with other settings: {differing}; give a new folder"
