@@ -14,7 +14,7 @@ SITE   := $(VENV)/.installed-site
 TESTS  := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 \
           --dist loadscope --no-loadscope-reorder
 
-.PHONY: help demo test test-fast campaign check bench bench-gpu dist test-lowest docs site picture clean
+.PHONY: help demo test test-all test-fast campaign check bench bench-gpu dist test-lowest docs site picture clean
 
 help:             ## these words
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,11 +22,14 @@ help:             ## these words
 demo: $(STAMP)    ## train a small ZFNet on rendered scenes and look inside it: runs/demo/index.html
 	$(BIN)/convscope demo --out runs/demo
 
-test: $(DEV)      ## the whole test suite
+test: $(DEV)      ## the test suite, without the longest tests
+	$(TESTS) -m "not long"
+
+test-all: $(DEV)  ## all tests, also those that take the longest
 	$(TESTS)
 
 test-fast: $(DEV) ## the tests that take less than about ten seconds each
-	$(TESTS) -m "not slow"
+	$(TESTS) -m "not slow and not long"
 
 campaign: $(DEV)  ## attacks on the program, thousands of each kind, from seeds; takes hours
 	$(BIN)/python tests/campaign/run.py $(ROWS)

@@ -279,6 +279,7 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     return ErrorsStudy("net", "painted", draws=99).run(context).result.to_dict()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
     found = all_find_the_same("experiments.test_mistakes:shared", tmp_path, "1@3")

@@ -163,6 +163,11 @@ def test_what_is_elementwise_is_pointwise_and_what_goes_down_on_windows_goes_up_
 SOURCE = ROOT / "src" / "convscope"
 TABLE = SOURCE / "network" / "ops"
 OTHER_KINDS = {"atlas/tiles.py": "tile.kind", "experiments/diagnosis/remedies.py": "finding.kind",
+               "experiments/adaptive/result.py": "row.kind",
+               "experiments/localization/result.py": "row.kind",
+               "experiments/pictures/result.py": "one.kind",
+               "report/adaptive_figure.py": "row.kind",
+               "report/localization_figure.py": "row.kind",
                "network/from_export.py": "spec.kind",
                "network/exported_module.py": "spec.kind"}  # fmt: skip
 """What is called a kind, too, and is none of an operation: file -> expression."""

@@ -68,6 +68,7 @@ def test_the_installed_program_is_the_wheels(place, built):
     assert check_wheel.check_program(place, built[1]) == f"convscope {__version__}"
 
 
+@pytest.mark.long
 def test_the_installed_program_reads_a_network_and_makes_a_page(place):
     assert "layers of zfnet-small" in check_wheel.check_layers(place)
     assert check_wheel.check_atlas(place).startswith("atlas/index.html")
@@ -86,6 +87,7 @@ def test_a_page_that_lacks_a_file_is_found(page, said, tmp_path):
         check_wheel.check_page(tmp_path)
 
 
+@pytest.mark.long
 def test_the_installed_explorer_serves_its_page(place, monkeypatch):
     monkeypatch.setattr(check_wheel, "has_explorer", lambda _: True)
     assert check_wheel.check_explorer(place).startswith("explore serves its page")
