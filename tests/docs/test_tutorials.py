@@ -73,6 +73,7 @@ def run(line: str) -> None:
     assert main([verb, *words, *FEWER.get(verb, [])]) == 0, line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_what_a_page_shows_runs_and_makes_its_pictures(page: Path, place: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -162,6 +162,7 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> list[str]:
     return found.names
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_one_two_and_four_processes_write_the_same_bytes(tmp_path: Path) -> None:
     names = all_find_the_same("experiments.test_feature_files:shared", tmp_path, "1@3")
