@@ -184,8 +184,8 @@ def _tables(manifest: Manifest) -> list[str]:
 
 def _sheet_sizes(manifest: Manifest) -> Iterator[tuple[str, Sides]]:
     """The sheets that every layer has, and the (width, height) of each."""
+    columns = _columns(manifest)
     for layer in manifest.layers:
-        columns = _columns(manifest)
         for kind, count in columns.items():
             for number, maps in _runs(layer, MAPS_PER_SHEET):
                 yield _name(layer, kind, number), (count * layer.tile, maps * layer.tile)
