@@ -25,8 +25,8 @@ demo: $(STAMP)    ## train a small ZFNet on rendered scenes and look inside it: 
 test: $(DEV)      ## the test suite, without the longest tests
 	$(TESTS) -m "not long"
 
-test-all: $(DEV)  ## all tests, also those that take the longest
-	$(TESTS)
+test-all: $(DEV)  ## all tests, also those that take the longest, with ten times the random examples
+	CONVSCOPE_EXAMPLES=200 $(TESTS)
 
 test-fast: $(DEV) ## the tests that take less than about ten seconds each
 	$(TESTS) -m "not slow and not long"

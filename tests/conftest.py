@@ -24,6 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background
 
 settings.register_profile(
     "convscope",
+    max_examples=int(os.environ.get("CONVSCOPE_EXAMPLES", "20")),  # 200 in `make test-all`
     deadline=None,  # machines are shared and noisy: no timed assertions
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],

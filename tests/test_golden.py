@@ -9,8 +9,10 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -109,6 +111,14 @@ def spoken(command: Command, answer: Answer, original: Path, *apart: str) -> lis
     return list(unlike(found, told, tolerance(command), "json"))
 
 
+def dead_links(out: Path) -> Iterator[str]:
+    """What the written pages link or show, and is not there."""
+    for page in out.rglob("*.html"):
+        for link in re.findall(r'\b(?:href|src)="([^"#:$]+)"', page.read_text(encoding="utf-8")):
+            if not (page.parent / unquote(link)).exists():
+                yield f"{page.relative_to(out)}: {link}"
+
+
 # ---- the same commands --------------------------------------------------------------------------
 
 
@@ -125,6 +135,7 @@ def test_the_same_command_writes_the_same_files_and_says_the_same(command, place
     assert spoken(command, answer, kept) == []
     case = KEPT / command.name
     assert differences(place / command.out, case, kept, tolerance(command)) == []
+    assert list(dead_links(place / command.out)) == []
 
 
 # ---- what was begun before ----------------------------------------------------------------------

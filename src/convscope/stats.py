@@ -41,6 +41,9 @@ __all__ = [
 LEVEL = 0.95
 """How often an interval holds what it is made for."""
 
+TOGETHER = 2**20
+"""Draws times samples of a bootstrap that are in memory at once."""
+
 
 @dataclass(frozen=True)
 class Estimate(Record):
@@ -359,24 +362,36 @@ def sign_test(differences: Sequence[float]) -> float:
 
 
 def bootstrap(
-    measure: Callable[[NDArray[np.int64]], float], count: int, *, draws: int, seed: Sequence[int]
+    measure: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    count: int,
+    *,
+    draws: int,
+    seed: Sequence[int],
 ) -> tuple[float, float]:
     """Compute the 95 % interval of a number measured on samples, by the percentile bootstrap.
 
     Args:
-        measure: Computes the number from the indices of samples, drawn with replacement.
+        measure: Computes the number of each draw from how often it holds each sample.
         count: How many samples there are. With a single one, both ends are its own number.
-        draws: How often samples are drawn again.
+        draws: How often samples are drawn again, with replacement.
         seed: The seed of the draws.
 
     Returns:
         (low, high).
+
+    Shape:
+        measure: int64 (draws, count) -> (draws,).
     """
-    every = np.arange(count)
     if count < 2:
-        return measure(every), measure(every)
+        (alone,) = measure(np.ones((1, count), np.int64))
+        return float(alone), float(alone)
+
+    def measured(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        return measure(np.stack([np.bincount(each, minlength=count) for each in drawn]))
+
     percentiles = stats.bootstrap(
-        (every,), measure, n_resamples=draws, batch=1, vectorized=False,
-        confidence_level=LEVEL, method="percentile", rng=np.random.default_rng(seed),
+        (np.arange(count),), measured, n_resamples=draws, batch=max(1, TOGETHER // count),
+        vectorized=True, confidence_level=LEVEL, method="percentile",
+        rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return float(percentiles.low), float(percentiles.high)

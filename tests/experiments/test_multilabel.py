@@ -11,6 +11,7 @@ import pytest
 from convscope.errors import BadData, FolderInUse
 from convscope.experiments.transfer.multilabel import transfer_several
 from convscope.experiments.transfer.reading import LayerReader
+from convscope.experiments.transfer.scores import average_precision, average_precisions
 from convscope.images.duplicates import Duplicate
 from experiments.painted import Painted, opened, xor_model
 
@@ -104,3 +105,14 @@ def test_unreadable_tests_are_named_and_not_counted() -> None:
     broken = Painted(tests._colours, tests._truth, classes=CLASSES, broken=(2, 3))
     found = transfer_several(reader(), channels(60), layers=["1"], test=broken)
     assert found.skipped == ("0002", "0003") and found.test_images == 38
+
+
+def test_the_precision_of_a_draw_is_that_of_its_images() -> None:
+    """With images of one score, those that do not count, and draws without any of the class."""
+    dice = np.random.default_rng(0)
+    scores, truth = dice.integers(0, 6, 12) / 4, dice.integers(-1, 2, 12)
+    drawn = [dice.integers(0, 12, 12) for _ in range(50)] + [np.flatnonzero(truth < 1)]
+    times = np.stack([np.bincount(each, minlength=12) for each in drawn])
+    alone = [average_precision(scores[each], truth[each]) for each in drawn]
+    assert np.isnan(alone[-1])
+    np.testing.assert_allclose(average_precisions(scores, truth, times), alone, rtol=1e-12)

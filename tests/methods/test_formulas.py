@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -181,7 +181,6 @@ def networks(draw: st.DrawFn) -> tuple[nn.Sequential, Tensor]:
     return module, image
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
 @given(networks())
 def test_random_networks_project_as_the_formulas_say(drawn: tuple[nn.Sequential, Tensor]):
     check_against_naive(*drawn, tolerance=1e-10)

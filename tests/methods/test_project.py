@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -136,7 +136,6 @@ def shifted_network() -> Network:
     return open_network(convnet(), (3, 40, 40))
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2), st.sampled_from(sorted(RULES)))
 def test_a_shift_of_the_image_by_the_stride_shifts_the_projection(
     channel: int, down: int, right: int, rules: str

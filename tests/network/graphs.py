@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import torch
@@ -10,10 +9,7 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-__all__ = ["EXAMPLES", "SpaceToDepth", "graphs"]
-
-EXAMPLES = int(os.environ.get("CONVSCOPE_EXAMPLES", "80"))
-"""How many networks are drawn. More of them, such as 1000, are for changes to what they try."""
+__all__ = ["SpaceToDepth", "graphs"]
 
 
 class Residual(nn.Module):

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ from convscope.network.network import Network, open_network
 from convscope.network.ops.filters import transposed_convolution
 from convscope.network.unit import Unit
 
-from .graphs import EXAMPLES, graphs
+from .graphs import graphs
 
 
 def cone_of(network: Network, layer: str) -> ReceptiveWindows:
@@ -116,7 +116,6 @@ def network_value(network: Network, image: Tensor, layer: str) -> Tensor:
     return values[layer]
 
 
-@settings(max_examples=EXAMPLES // 2)
 @given(graphs(gates=False), st.integers(0, 2**16))
 def test_random_graphs_in_windows_are_what_they_are_over_whole_maps(
     graph: tuple[nn.Module, tuple[int, int, int]], seed: int

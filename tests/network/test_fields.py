@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -158,7 +158,6 @@ class Positive(nn.Module):
         return torch.cat([self.branch(x) + x, x.relu()], 1)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     st.lists(st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(0, 1)), max_size=4),
     st.integers(0, 1),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from convscope.network.local.incremental import BoxGrid, IncrementalSweep
 from convscope.network.local.plan import Plan
 from convscope.network.network import Network, open_network
 
-from .graphs import EXAMPLES, SpaceToDepth, graphs
+from .graphs import SpaceToDepth, graphs
 
 
 def grid(shape: tuple[int, ...], size: tuple[int, int], stride: tuple[int, int]) -> BoxGrid:
@@ -54,7 +54,6 @@ def compare(module: nn.Module, shape: tuple[int, int, int], boxes: BoxGrid) -> I
     return sweep
 
 
-@settings(max_examples=EXAMPLES)
 @given(
     graphs(),
     st.tuples(st.integers(1, 40), st.integers(1, 12)),

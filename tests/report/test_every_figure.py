@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 
 from convscope import report
 from convscope.report.style import figure_bytes
@@ -29,6 +29,7 @@ CASES = [
     for draw, cases in FIGURES.items()
     for name, case in cases.items()
 ]
+Boxes = NDArray[np.float64]
 TOUCH = 1.5  # pixels of 200 an inch: boxes that overlap by no more only touch
 
 
@@ -42,14 +43,16 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manager, "ttflist", kept)
 
 
-def _overlap(one: Bbox, other: Bbox) -> bool:
-    across = min(one.x1, other.x1) - max(one.x0, other.x0)
-    up = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return across > TOUCH and up > TOUCH
+def _overlaps(one: Boxes, other: Boxes) -> NDArray[np.bool_]:
+    """(n, m): whether each of n boxes overlaps each of m, in x and in y."""
+    low = np.maximum(one[:, None, 0], other[None, :, 0])
+    high = np.minimum(one[:, None, 1], other[None, :, 1])
+    return (high - low > TOUCH).all(-1)
 
 
-def _pictures(figure: Figure) -> Iterator[Axes]:
-    return (axes for axes in figure.axes if axes.images)
+def _boxes(found: Sequence[Text | Axes]) -> Boxes:
+    """(n, 2, 2): the lower left and the upper right corner of each, in pixels."""
+    return np.array([each.get_window_extent().get_points() for each in found]).reshape(-1, 2, 2)
 
 
 def faults(figure: Figure, texts: Sequence[Text] | None = None) -> list[str]:
@@ -60,25 +63,20 @@ def faults(figure: Figure, texts: Sequence[Text] | None = None) -> list[str]:
         texts: What was drawn of it, if it was; it is drawn otherwise.
     """
     drawn = drawn_texts(figure) if texts is None else texts
-    seen = [(text, text.get_window_extent()) for text in drawn]
-    edge = figure.bbox.padded(TOUCH)
-    found = [
-        f"outside: {text.get_text()!r}"
-        for text, box in seen
-        if not (edge.x0 <= box.x0 and box.x1 <= edge.x1 and edge.y0 <= box.y0 and box.y1 <= edge.y1)
+    pictures = [axes for axes in figure.axes if axes.images]
+    boxes, edge = _boxes(drawn), figure.bbox.padded(TOUCH).get_points()
+    inside = (edge[0] <= boxes[:, 0]).all(1) & (boxes[:, 1] <= edge[1]).all(1)
+    found = [f"outside: {drawn[at].get_text()!r}" for at in np.flatnonzero(~inside)]
+    found += [
+        f"overprinted: {drawn[one].get_text()!r} and {drawn[other].get_text()!r}"
+        for one, other in np.argwhere(np.triu(_overlaps(boxes, boxes), 1))
     ]
     found += [
-        f"overprinted: {one.get_text()!r} and {other.get_text()!r}"
-        for (one, box), (other, beside) in combinations(seen, 2)
-        if _overlap(box, beside)
+        f"on a picture: {drawn[at].get_text()!r}"
+        for picture, at in np.argwhere(_overlaps(_boxes(pictures), boxes))
+        if drawn[at].axes is not pictures[picture]
     ]
-    found += [
-        f"on a picture: {text.get_text()!r}"
-        for axes in _pictures(figure)
-        for text, box in seen
-        if text.axes is not axes and _overlap(box, axes.get_window_extent())
-    ]
-    dots = (text for text, _ in seen if "…" in text.get_text())
+    dots = (text for text in drawn if "…" in text.get_text())
     return found + [
         f"cut: {text.get_text()!r}" for text in dots if "…" not in str(text.get_label())
     ]
@@ -126,7 +124,7 @@ def test_words_that_overlap_are_found() -> None:
     figure = contacts(2)
     text = next(text for text in drawn_texts(figure) if text.get_text())
     assert faults(figure) == []
-    axes = next(_pictures(figure))
+    axes = next(axes for axes in figure.axes if axes.images)
     text.set(position=axes.get_position().get_points().mean(0), text="word")
     assert faults(figure) == ["on a picture: 'word'"]
     text.set(position=(0.999, 0.5))

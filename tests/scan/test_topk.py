@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from convscope.errors import BadInput, BadOption
@@ -72,14 +72,12 @@ def batches_of_maps(draw, repeats: bool = False):
 
 
 @given(batches_of_maps())
-@settings(max_examples=150, deadline=None)
 def test_the_table_equals_a_python_sort(case):
     maps, images, k = case
     assert as_lists(filled(maps, images, k)) == sorted_by_hand(maps, images, k)
 
 
 @given(batches_of_maps(repeats=True))
-@settings(max_examples=100, deadline=None)
 def test_an_image_that_comes_twice_keeps_its_best_position(case):
     maps, images, k = case
     expected = sorted_by_hand(maps, images, k)
@@ -88,7 +86,6 @@ def test_an_image_that_comes_twice_keeps_its_best_position(case):
 
 
 @given(batches_of_maps(), SEEDS)
-@settings(max_examples=100, deadline=None)
 def test_batch_size_order_and_layout_do_not_change_the_table(case, seed):
     maps, images, k = case
     random = Random(seed)
@@ -103,7 +100,6 @@ def test_batch_size_order_and_layout_do_not_change_the_table(case, seed):
 
 
 @given(batches_of_maps(repeats=True), st.integers(0, 7), st.integers(0, 7))
-@settings(max_examples=100, deadline=None)
 def test_merge_is_commutative_associative_and_equals_one_table(case, first, second):
     maps, images, k = case
     low, high = sorted((min(first, len(images)), min(second, len(images))))

@@ -256,7 +256,10 @@ def _scored(kind: str, rows: Sequence[_Judged], seed: int) -> RegionScore:
         return float(np.mean(known)) if known else 0.0
 
     every = np.arange(len(rows))
-    low, high = bootstrap(mean, len(rows), draws=DRAWS, seed=[seed, 5])
+    low, high = bootstrap(
+        lambda times: np.array([mean(np.repeat(every, row)) for row in times]),
+        len(rows), draws=DRAWS, seed=[seed, 5],
+    )  # fmt: skip
     eleven = float(np.nanmean(by_class(every, eleven=True)))
     covered = np.concatenate([row.covered for row in rows]).tolist()
     return RegionScore(

@@ -22,7 +22,7 @@ from convscope.experiments.transfer.classifier import fit_probe
 from convscope.experiments.transfer.folds import draw_parts, targets_of
 from convscope.experiments.transfer.linear_model import LinearProblem, Loss
 from convscope.experiments.transfer.reading import FeatureResult, LayerReader, doubles_of
-from convscope.experiments.transfer.scores import average_precision
+from convscope.experiments.transfer.scores import average_precision, average_precisions
 from convscope.images.duplicates import Duplicate
 from convscope.images.image_set import ImageSet
 from convscope.network.feature_layers import last_hidden_layer
@@ -246,8 +246,15 @@ class _Study:
             scores = [self._dealt(features, rows, repeat) for repeat in range(self.repeats)]
         truth = self.tested[rows]
 
-        def mean_precision(drawn: NDArray[np.int64]) -> float:
-            return float(np.nanmean([_precisions(score[drawn], truth[drawn]) for score in scores]))
+        def mean_precision(times: NDArray[np.int64]) -> NDArray[np.float64]:
+            return np.nanmean(
+                [
+                    average_precisions(s, t, times)
+                    for score in scores
+                    for s, t in zip(score.T, truth.T, strict=True)
+                ],
+                axis=0,
+            )
 
         interval = bootstrap(mean_precision, len(rows), draws=DRAWS, seed=[self.seed, 3])
         return {

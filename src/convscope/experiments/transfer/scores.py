@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["average_precision", "class_accuracies", "mean_class_accuracy"]
+__all__ = [
+    "average_precision",
+    "average_precisions",
+    "class_accuracies",
+    "mean_class_accuracy",
+]
 
 
 def class_accuracies(
@@ -45,13 +50,34 @@ def average_precision(scores: NDArray[Any], truth: NDArray[np.int64]) -> float:
     Source:
         The VOC 2012 development kit, §3.4.1.
     """
-    counts = truth >= 0
-    scores, shows = scores[counts], truth[counts] == 1
-    if not shows.any():
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
+    return float(average_precisions(scores, truth, np.ones((1, len(scores)), np.int64))[0])
+
+
+def average_precisions(
+    scores: NDArray[Any], truth: NDArray[np.int64], times: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Compute the average precision of several draws of the same images.
+
+    Args:
+        scores: As of `average_precision`.
+        truth: As of `average_precision`.
+        times: How often each draw holds each image.
+
+    Returns:
+        Of each draw; NaN where none of its images shows the class.
+
+    Shape:
+        scores, truth: (N,). times: (draws, N). Returns: (draws,).
+    """
+    counts = np.flatnonzero(truth >= 0)
+    order = counts[np.argsort(-scores[counts], kind="stable")]
+    if not len(order):
+        return np.full(len(times), np.nan)
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # the last of each score
-    found = np.cumsum(shows[order])[ends]
-    precision = found / (ends + 1)
-    interpolated = np.maximum.accumulate(precision[::-1])[::-1]
-    return float((np.diff(found / found[-1], prepend=0.0) * interpolated).sum())
+    seen = np.cumsum(times[:, order], axis=1)[:, ends]
+    found = np.cumsum(times[:, order] * (truth[order] == 1), axis=1)[:, ends]
+    shown = found[:, -1:]
+    precision = found / np.maximum(seen, 1)
+    interpolated = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    gained = np.diff(found / np.maximum(shown, 1), prepend=0.0, axis=1)
+    return np.where(shown[:, 0] > 0, (gained * interpolated).sum(1), np.nan)
