@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import unquote
@@ -43,9 +43,19 @@ SAID = {"result.json", "study.json", "run.json", "recipe.yaml"}  # rewritten as 
 PLACE = {"train": "run", "train-other": "other"}
 
 
-def each(*commands: Command, failing: dict[str, str] | None = None) -> pytest.MarkDecorator:
-    """A test of each of these commands; `failing` are known faults, by the command's name."""
+def each(
+    *commands: Command, failing: dict[str, str] | None = None, long: Sequence[str] = ()
+) -> pytest.MarkDecorator:
+    """A test of each of these commands.
+
+    Args:
+        commands: The commands.
+        failing: Known faults, by the command's name.
+        long: Names of those whose test is among the longest.
+    """
     marks = {command.name: [pytest.mark.slow] * command.slow for command in commands}
+    for name in long:
+        marks[name].append(pytest.mark.long)
     for name, reason in (failing or {}).items():
         marks[name].append(pytest.mark.xfail(strict=True, reason=reason))
     return pytest.mark.parametrize(
@@ -59,7 +69,7 @@ FINISHED = each(
     *(command for command in COMMANDS if command.changed[1] and command.name not in LACKING)
 )
 RESUMED = each(*(command for command in COMMANDS if command.changed[1]))
-INTERRUPTED = each(*(command for command in COMMANDS if command.stops))
+INTERRUPTED = each(*(command for command in COMMANDS if command.stops), long=["paper"])
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> tuple[Diagnosis, Diag
     return found[0], found[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_large_stride_aliases_and_the_fine_network_has_no_fault(
     diagnoses: tuple[Diagnosis, Diagnosis],
 ):
@@ -55,7 +55,7 @@ def test_the_large_stride_aliases_and_the_fine_network_has_no_fault(
     assert fine.faults == ()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_large_stride_folds_more_and_shifts_less_with_the_image_in_both_layers(
     diagnoses: tuple[Diagnosis, Diagnosis],
 ):

@@ -64,6 +64,7 @@ def test_the_sdist_holds_what_the_two_words_of_a_fresh_clone_need(built):
     assert {"Makefile", "constraints.txt", "tests/conftest.py", "docs/cli.md"} <= names
 
 
+@pytest.mark.long
 def test_the_installed_program_is_the_wheels(place, built):
     assert check_wheel.check_program(place, built[1]) == f"convscope {__version__}"
 
