@@ -14,7 +14,7 @@ import measure
 import torch
 
 from convscope.atlas.build import build_atlas
-from convscope.atlas.store import read_manifest
+from convscope.atlas.folder import read_manifest
 from convscope.images.batches import batches
 from convscope.images.datasets import FolderImages
 from convscope.models.zoo import Model, open_model

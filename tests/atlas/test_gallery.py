@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from convscope.atlas.build import build_atlas
+from convscope.atlas.folder import sheet_path
 from convscope.atlas.gallery import (
     UNTRAINED,
     has_gallery,
@@ -16,7 +17,7 @@ from convscope.atlas.gallery import (
     write_gallery,
 )
 from convscope.atlas.sheets import projection_tile
-from convscope.atlas.store import Atlas, sheet_path
+from convscope.atlas.store import Atlas
 from convscope.images.datasets import open_images
 from convscope.images.pictures import crop, shown_box
 from convscope.methods.project import project

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from convscope.atlas.store import ModelRecord, open_atlas
+from convscope.atlas.manifest import ModelRecord
+from convscope.atlas.store import open_atlas
 from convscope.report.page import project_command
 
 from .conftest import OPTIONS

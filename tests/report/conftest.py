@@ -10,8 +10,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from convscope.atlas import sheets, store
-from convscope.atlas.manifest import ExtrasRecord
+from convscope.atlas import sheets
+from convscope.atlas.folder import sheet_path, write_images, write_manifest
+from convscope.atlas.manifest import (
+    DataRecord,
+    ExtrasRecord,
+    FieldRecord,
+    ImageRecord,
+    LayerRecord,
+    Manifest,
+    ModelRecord,
+    PreprocessRecord,
+    SkippedRecord,
+)
+from convscope.atlas.tables import LayerTable, write_tables
 from convscope.atlas.tiles import KINDS, PLAIN
 from convscope.atlas.trust import FIELDS, write_trust
 from convscope.report.page import write_page
@@ -23,15 +35,15 @@ SEED = 7
 Build = Callable[..., Path]
 
 
-def layer_record(name: str, slug: str, *, filters: bool) -> store.LayerRecord:
-    return store.LayerRecord(
+def layer_record(name: str, slug: str, *, filters: bool) -> LayerRecord:
+    return LayerRecord(
         name=name,
         slug=slug,
         activation=f"{name}.relu",
         kind="conv",
         channels=MAPS,
         grid=(8, 8),
-        field=store.FieldRecord(size=(7, 7), stride=(2, 2), start=(-1, -1), status="exact"),
+        field=FieldRecord(size=(7, 7), stride=(2, 2), start=(-1, -1), status="exact"),
         window=(7, 7),
         tile=sheets.cell_size((7, 7)),
         non_finite=3 if filters else 0,
@@ -40,7 +52,7 @@ def layer_record(name: str, slug: str, *, filters: bool) -> store.LayerRecord:
     )
 
 
-def table_of_layer(seed: int) -> store.LayerTable:
+def table_of_layer(seed: int) -> LayerTable:
     draws = torch.Generator().manual_seed(seed)
     value = torch.rand((MAPS, TOP), generator=draws).sort(1, descending=True).values + 0.1
     image = torch.arange(TOP).repeat(MAPS, 1)
@@ -53,14 +65,14 @@ def table_of_layer(seed: int) -> store.LayerTable:
     top, left = 2 * row - 1, 2 * column - 1
     box = torch.stack([top, left, top + 7, left + 7], dim=-1).masked_fill((image < 0)[..., None], 0)
     nothing = torch.zeros(MAPS, dtype=torch.int64)
-    return store.LayerTable(value, image, row, column, box, active, nothing)
+    return LayerTable(value, image, row, column, box, active, nothing)
 
 
 def write_sheets(
-    folder: Path, record: store.LayerRecord, seed: int, kinds: tuple[str, ...] = PLAIN
+    folder: Path, record: LayerRecord, seed: int, kinds: tuple[str, ...] = PLAIN
 ) -> None:
     draws = np.random.default_rng(seed)
-    place = store.sheet_path(folder, record.slug, "filters").parent
+    place = sheet_path(folder, record.slug, "filters").parent
     place.mkdir(parents=True)
     for kind in kinds:
         tiles = draws.integers(0, 256, (MAPS, TOP, 7, 7, 3), dtype=np.uint8)
@@ -81,19 +93,17 @@ def build(folder: Path, *, names: tuple[str, ...] = ("conv1", "conv2"), **change
     records = [layer_record(name, f"slug{i}", filters=i == 0) for i, name in enumerate(names)]
     for record in records:
         write_sheets(folder, record, SEED, KINDS if "extras" in changes else PLAIN)
-    manifest = store.Manifest(
+    manifest = Manifest(
         convscope_version="0.1.0",
-        model=store.ModelRecord(
+        model=ModelRecord(
             spec="zfnet-small@net.safetensors",
             weights_sha256="12" * 32,
             random_weights=False,
             parameters=1234567,
             classes=("cat", "dog"),
         ),
-        data=store.DataRecord(spec="photos", identity="ab" * 32, count=TOP),
-        preprocess=store.PreprocessRecord(
-            text="RGB / 255", settings={"scaling": "unit", "fit": "crop"}
-        ),
+        data=DataRecord(spec="photos", identity="ab" * 32, count=TOP),
+        preprocess=PreprocessRecord(text="RGB / 255", settings={"scaling": "unit", "fit": "crop"}),
         input_shape=(3, 16, 16),
         top=TOP,
         rules="deconvnet",
@@ -107,13 +117,13 @@ def build(folder: Path, *, names: tuple[str, ...] = ("conv1", "conv2"), **change
         seconds_by_phase={},
         complete=True,
     )
-    image = store.ImageRecord(name="a.jpg", sha256="00" * 32, label=0, class_name="cat")
+    image = ImageRecord(name="a.jpg", sha256="00" * 32, label=0, class_name="cat")
     images = [image.model_copy(update={"name": f"animals/{i}.jpg"}) for i in range(TOP)]
     images[1] = image.model_copy(update={"name": "a dog's.jpg", "class_name": "dog"})
-    store.write_images(folder, changes.pop("images", images))  # type: ignore[arg-type]
+    write_images(folder, changes.pop("images", images))  # type: ignore[arg-type]
     tables = {record.name: table_of_layer(SEED) for record in records}
-    store.write_tables(folder, tables)
-    store.write_manifest(folder, manifest.model_copy(update=changes))
+    write_tables(folder, tables)
+    write_manifest(folder, manifest.model_copy(update=changes))
     return folder
 
 
@@ -190,20 +200,20 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An atlas in which everything that may be a name is an attack. Not to be changed."""
-    image = store.ImageRecord(name=HOSTILE, sha256=None, label=0, class_name=HOSTILE)
+    image = ImageRecord(name=HOSTILE, sha256=None, label=0, class_name=HOSTILE)
     folder = build(
         tmp_path_factory.mktemp("hostile") / "atlas",
         names=("conv1", HOSTILE),
         images=[image] * TOP,
-        model=store.ModelRecord(
+        model=ModelRecord(
             spec=HOSTILE,
             weights_sha256=None,
             random_weights=True,
             parameters=1,
             classes=(HOSTILE,),
         ),
-        data=store.DataRecord(spec=HOSTILE, identity=HOSTILE, count=TOP),
-        skipped=(store.SkippedRecord(name=HOSTILE, reason=HOSTILE),),
+        data=DataRecord(spec=HOSTILE, identity=HOSTILE, count=TOP),
+        skipped=(SkippedRecord(name=HOSTILE, reason=HOSTILE),),
         converted={HOSTILE: 1},
     )
     return write_page(folder).parent

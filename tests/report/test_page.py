@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from convscope.atlas import store
+from convscope.atlas.folder import sheet_path, write_images, write_manifest
+from convscope.atlas.manifest import SkippedRecord
+from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput
 from convscope.report.page import OWN_FILES, page_summary, write_page
 from convscope.report.page_evidence import BARS, few_bars
@@ -104,7 +106,7 @@ def test_every_file_that_the_page_names_is_there(atlas: Path) -> None:
 
 
 def test_a_layers_script_holds_what_its_wall_sorts_and_finds_by(atlas: Path) -> None:
-    opened = store.open_atlas(atlas)
+    opened = open_atlas(atlas)
     table = handed(atlas, "data/slug0")
     record = opened.manifest.layers[0]
     assert table == wall_table(opened, record, ShownImages(opened))
@@ -116,7 +118,7 @@ def test_a_layers_script_holds_what_its_wall_sorts_and_finds_by(atlas: Path) -> 
 
 
 def test_a_units_script_holds_its_activations_with_empty_ranks_as_null(atlas: Path) -> None:
-    expected = store.open_atlas(atlas).layers["conv1"]
+    expected = open_atlas(atlas).layers["conv1"]
     unit = handed(atlas, "data/units/slug0/0")
     assert unit["ranks"][EMPTY_FROM:] == [None] * (TOP - EMPTY_FROM)
     for rank, (value, row, column, box, image, name, label) in enumerate(
@@ -138,7 +140,7 @@ def test_a_units_script_holds_its_activations_with_empty_ranks_as_null(atlas: Pa
 def test_an_images_script_lists_the_units_that_have_it_among_their_strongest(atlas: Path) -> None:
     assert handed(atlas, "page/images")[1] == [1, "a dog's.jpg", "dog"]
     told = handed(atlas, "page/images/7")["units"]
-    tables = store.open_atlas(atlas).layers
+    tables = open_atlas(atlas).layers
     expected = [
         (number, channel)
         for number, layer in enumerate(("conv1", "conv2"))
@@ -171,10 +173,10 @@ def test_an_image_lists_no_unit_that_it_does_not_excite(atlas: Path, tmp_path: P
 def test_images_that_win_nowhere_are_left_out_of_the_scripts(atlas: Path, tmp_path: Path) -> None:
     folder = tmp_path / "atlas"
     shutil.copytree(atlas, folder)
-    opened = store.open_atlas(folder)
-    store.write_images(folder, [*opened.images, *opened.images])
+    opened = open_atlas(folder)
+    write_images(folder, [*opened.images, *opened.images])
     data = opened.manifest.data.model_copy(update={"count": 2 * len(opened.images)})
-    store.write_manifest(folder, opened.manifest.model_copy(update={"data": data}))
+    write_manifest(folder, opened.manifest.model_copy(update={"data": data}))
     write_page(folder)
     assert (folder / "data/slug0.js").read_bytes() == (atlas / "data/slug0.js").read_bytes()
 
@@ -187,7 +189,7 @@ def test_an_unfinished_atlas_gets_no_page(build_folder: Build, tmp_path: Path) -
 
 
 def test_the_page_tells_what_was_left_out(build_folder: Build, tmp_path: Path) -> None:
-    skipped = (store.SkippedRecord(name="torn.jpg", reason="truncated"),)
+    skipped = (SkippedRecord(name="torn.jpg", reason="truncated"),)
     text = write_page(build_folder(tmp_path / "atlas", skipped=skipped)).read_text()
     assert "torn.jpg" in text
     assert "truncated" in text
@@ -218,7 +220,7 @@ def test_the_title_is_the_models_own_name(spec: str, title: str) -> None:
 def test_the_command_says_how_a_factorys_model_wants_its_images(
     build_folder: Build, tmp_path: Path
 ) -> None:
-    manifest = store.open_atlas(build_folder(tmp_path / "atlas")).manifest
+    manifest = open_atlas(build_folder(tmp_path / "atlas")).manifest
     assert project_command(manifest)["options"] == []
     made = manifest.model.model_copy(update={"spec": "mine.nets:make"})
     told = project_command(manifest.model_copy(update={"model": made, "rules": "guided"}))
@@ -227,7 +229,7 @@ def test_the_command_says_how_a_factorys_model_wants_its_images(
 
 
 def test_the_summary_holds_layers_but_no_numbers_of_maps(atlas: Path) -> None:
-    manifest = store.open_atlas(atlas).manifest
+    manifest = open_atlas(atlas).manifest
     summary = page_summary(manifest)
     [told] = arguments((atlas / "page/data.js").read_bytes())
     assert told == json.loads(json.dumps({**told, **summary}))  # type: ignore[dict-item]
@@ -244,7 +246,7 @@ def test_a_plain_atlas_has_neither_trust_nor_statistics(atlas: Path) -> None:
     assert unit["trust"] is None
     assert unit["responses"] is None
     assert unit["nearest"] == unit["input"] == unit["output"] == []
-    assert page_summary(store.open_atlas(atlas).manifest)["kinds"] == {
+    assert page_summary(open_atlas(atlas).manifest)["kinds"] == {
         "patches": "patch",
         "projections": "projection",
     }
@@ -257,7 +259,7 @@ def test_the_spotlight_comes_first(checked: Path) -> None:
 
 
 def test_trust_is_told_as_the_atlas_tells_it(checked: Path) -> None:
-    opened = store.open_atlas(checked)
+    opened = open_atlas(checked)
     assert handed(checked, "data/units/slug0/0")["trust"] == [None]
     [[sentence, place, specific, own, disc, contrast]] = handed(checked, "data/units/slug0/2")[
         "trust"
@@ -308,22 +310,22 @@ def test_joined_bars_keep_every_count() -> None:
 
 
 def test_the_sheets_of_the_wall_hold_the_strongest_pictures(checked: Path) -> None:
-    opened = store.open_atlas(checked)
+    opened = open_atlas(checked)
     record = opened.record("conv1")
     for kind in opened.kinds:
-        with Image.open(store.sheet_path(checked, "slug0", f"best-{kind}", 0)) as file:
+        with Image.open(sheet_path(checked, "slug0", f"best-{kind}", 0)) as file:
             sheet = np.asarray(file.convert("RGB"))
         left, top = 3 * record.tile, 2 * record.tile  # map 23, in a row of ten
         found = sheet[top : top + record.tile, left : left + record.tile]
         assert np.array_equal(found, np.asarray(getattr(opened, kind)("conv1", 23, 0)))
-    with Image.open(store.sheet_path(checked, "slug0", "strip")) as strip:
+    with Image.open(sheet_path(checked, "slug0", "strip")) as strip:
         assert strip.size == (6 * 96, 96)
 
 
 def test_a_units_sheet_holds_its_pictures_in_every_kind_and_those_of_its_relatives(
     checked: Path,
 ) -> None:
-    opened = store.open_atlas(checked)
+    opened = open_atlas(checked)
     plan = sheet_plan(opened.manifest)
     assert list(plan)[:3] == ["spotlight", "patch", "projection"]
     for kind in opened.kinds:
@@ -337,7 +339,7 @@ def test_a_units_sheet_holds_its_pictures_in_every_kind_and_those_of_its_relativ
 
 
 def test_maps_that_tell_a_class_stand_for_a_layer_then_those_of_their_own(checked: Path) -> None:
-    opened = store.open_atlas(checked)
+    opened = open_atlas(checked)
     choice = LayerChoice(opened, opened.record("conv1"))
     assert choice.name_of(2) is None  # chance explains it
     assert choice.name_of(3) == "cat"
@@ -348,7 +350,7 @@ def test_maps_that_tell_a_class_stand_for_a_layer_then_those_of_their_own(checke
 def test_the_overview_begins_with_a_unit_whose_picture_can_be_trusted(
     checked: Path, atlas: Path
 ) -> None:
-    opened = store.open_atlas(checked)
+    opened = open_atlas(checked)
     choices = {one.name: LayerChoice(opened, one) for one in opened.manifest.layers}
     lead = lead_unit(opened, choices)
     assert lead is not None
@@ -357,7 +359,7 @@ def test_the_overview_begins_with_a_unit_whose_picture_can_be_trusted(
     assert "“cat”: 8 of its 9 strongest images" in lead.sentence
     assert "75 times in 100" in lead.sentence
     assert f">{lead.record.activation}/1</a>" in (checked / "index.html").read_text()
-    plain = store.open_atlas(atlas)
+    plain = open_atlas(atlas)
     unlabelled = {one.name: LayerChoice(plain, one) for one in plain.manifest.layers}
     assert lead_unit(plain, unlabelled) is not None
 
@@ -368,7 +370,7 @@ def test_similar_maps_follow_each_other() -> None:
 
 
 def test_branches_of_a_network_lie_above_each_other(checked: Path) -> None:
-    first, _ = store.open_atlas(checked).manifest.layers
+    first, _ = open_atlas(checked).manifest.layers
     layers = [
         first.model_copy(update={"name": name, "reads": reads, "channels": maps})
         for name, reads, maps in [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from convscope.atlas import store
+from convscope.atlas.store import open_atlas
 from report_browser import CHROMIUM, browse, probed
 
 MAPS, TOP, DEAD, EMPTY_FROM = 34, 9, 33, 6  # of the atlas in conftest.py
@@ -47,7 +47,7 @@ def test_a_layers_address_opens_its_wall_with_sorting_and_search(
     )
     assert shown(dom) == "layer"
     assert text_of(dom, "layer-title") == "conv1"
-    value = store.open_atlas(atlas).layers["conv1"].value
+    value = open_atlas(atlas).layers["conv1"].value
     by_value = sorted([3, 30, 31, 32], key=lambda n: -float(value[n, 0]))
     assert numbers_on_wall(dom) == [*by_value, DEAD]  # the dead map comes last
     assert text_of(dom, "tally") == "5 of 34 maps"
@@ -76,7 +76,7 @@ def test_a_maps_address_opens_its_patches_and_the_chosen_one_in_every_kind(
     assert text_of(dom, "map-title") == "conv2.relu/0"
     assert len(re.findall(r'aria-label="Patch \d: cat', dom)) == EMPTY_FROM - 1
     assert len(re.findall(r'aria-label="Patch \d: empty', dom)) == TOP - EMPTY_FROM
-    found = store.open_atlas(atlas).layers["conv2"]
+    found = open_atlas(atlas).layers["conv2"]
     unit = f"conv2.relu/0@{found.row[0, 0]},{found.column[0, 0]}"
     command = f"convscope project zfnet-small@net.safetensors photos#animals/0.jpg {unit}"
     assert text_of(dom, "command") == f"{command} --out projection.png"
@@ -99,7 +99,7 @@ def test_the_address_tells_the_rank(atlas: Path, tmp_path: Path) -> None:
 def test_what_is_not_the_units_own_is_said_before_its_pictures(
     checked: Path, tmp_path: Path
 ) -> None:
-    opened = store.open_atlas(checked)
+    opened = open_atlas(checked)
     dom = browse(checked / "index.html", "#/conv1/2", tmp_path)
     assert shown(dom) == "map"
     assert opened.trust("conv1", 2).sentence in text_of(dom, "warning-text")
@@ -114,7 +114,7 @@ def test_what_is_not_the_units_own_is_said_before_its_pictures(
 
 def test_what_is_its_own_is_said_beside_them(checked: Path, tmp_path: Path) -> None:
     dom = browse(checked / "index.html", "#/conv1/1", tmp_path)
-    assert store.open_atlas(checked).trust("conv1", 1).sentence == text_of(dom, "sentence")
+    assert open_atlas(checked).trust("conv1", 1).sentence == text_of(dom, "sentence")
     assert re.search('id="warning" hidden', dom)
     assert re.findall(r'<figure data-kind="(\w+)"', dom) == ["spotlight", "patch", "projection"]
     assert "It tells “cat” from the other classes: AUC 0.75" in dom

@@ -16,6 +16,15 @@ import torch
 
 from convscope.atlas.checkpoint import AtlasPlan, WorkFolder, claim_atlas, plan_as_begun
 from convscope.atlas.connections import connections, layers_read
+from convscope.atlas.folder import (
+    CONTRAST,
+    EXAMPLE,
+    RELEVANCE,
+    relevant_kind,
+    sheet_path,
+    write_images,
+    write_manifest,
+)
 from convscope.atlas.manifest import (
     DataRecord,
     ExtrasRecord,
@@ -42,19 +51,8 @@ from convscope.atlas.statistics import (
     layer_statistics,
     write_statistics,
 )
-from convscope.atlas.store import (
-    CONTRAST,
-    EXAMPLE,
-    RELEVANCE,
-    Atlas,
-    LayerTable,
-    open_atlas,
-    relevant_kind,
-    sheet_path,
-    write_images,
-    write_manifest,
-    write_tables,
-)
+from convscope.atlas.store import Atlas, open_atlas
+from convscope.atlas.tables import LayerTable, write_tables
 from convscope.atlas.tiles import KINDS, AtlasLayer, Further
 from convscope.atlas.trust import CHECKS
 from convscope.distributed import Ranks

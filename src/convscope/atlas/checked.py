@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from convscope.atlas import sheets
+from convscope.atlas.folder import CONTRAST
 from convscope.atlas.further import SeenImages
-from convscope.atlas.store import CONTRAST
 from convscope.atlas.tiles import Tile, Winner
 from convscope.atlas.trust import numbers_of
 from convscope.atlas.trust_files import Measured

@@ -24,6 +24,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from convscope.atlas.folder import MANIFEST, PLAN, WORK, read_manifest
 from convscope.atlas.manifest import (
     DataRecord,
     ExtrasRecord,
@@ -32,7 +33,6 @@ from convscope.atlas.manifest import (
     PreprocessRecord,
     StoredRecord,
 )
-from convscope.atlas.store import MANIFEST, PLAN, WORK, read_manifest
 from convscope.errors import BadInput, FolderInUse
 from convscope.scan.checkpoint import CheckpointFile
 from convscope.store.atomic import remove_leftovers, replace_file

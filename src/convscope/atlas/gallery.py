@@ -25,11 +25,13 @@ from torch import Tensor
 
 from convscope.atlas import sheets
 from convscope.atlas.checksums import write_checksums
+from convscope.atlas.folder import SHEETS, damaged, sheet_path
 from convscope.atlas.manifest import StoredRecord
 from convscope.atlas.optimised import optimised_sheet
 from convscope.atlas.render import project_winners
 from convscope.atlas.schema import check_columns
-from convscope.atlas.store import SHEETS, Atlas, LayerTable, damaged, sheet_path
+from convscope.atlas.store import Atlas
+from convscope.atlas.tables import LayerTable
 from convscope.atlas.tiles import AtlasLayer, Tile, TileFiles, read_tiles
 from convscope.errors import BadInput
 from convscope.execution import ONE_PROCESS, Execution

@@ -24,9 +24,10 @@ from pydantic import ValidationError
 
 from convscope.atlas import sheets
 from convscope.atlas.checksums import read_checksums, write_checksums
+from convscope.atlas.folder import OPTIMISED, sheet_path
 from convscope.atlas.manifest import LayerRecord, StoredRecord
 from convscope.atlas.records import weights_of
-from convscope.atlas.store import OPTIMISED, Atlas, sheet_path
+from convscope.atlas.store import Atlas
 from convscope.errors import BadModel, FolderInUse
 from convscope.execution import ONE_PROCESS, Execution
 from convscope.images.pictures import GREY

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from convscope.atlas.manifest import FieldRecord, ImageRecord, ModelRecord, PreprocessRecord
-from convscope.atlas.store import LayerTable
+from convscope.atlas.tables import LayerTable
 from convscope.errors import BadImage
 from convscope.geometry.window import Field
 from convscope.images.image_set import ImageSet

@@ -27,9 +27,9 @@ from torch import Tensor
 from convscope.atlas import sheets
 from convscope.atlas.checked import check_winners
 from convscope.atlas.checkpoint import Rendered, WorkFolder
+from convscope.atlas.folder import CONTRAST, sheet_path
 from convscope.atlas.further import FurtherPatch, SeenImages, further_patches, further_tiles
 from convscope.atlas.sheets import Pixels
-from convscope.atlas.store import CONTRAST, sheet_path
 from convscope.atlas.tiles import AtlasLayer, Further, Tile, TileFiles, Winner, read_tiles
 from convscope.atlas.trust import CHECKS, FIELDS, write_trust
 from convscope.atlas.trust_files import Measured, TrustFiles, read_numbers

@@ -24,115 +24,54 @@ kill, sees either the old bytes or the new ones.
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
-from convscope.atlas.checksums import Checksums, read_checksums, write_checksums
+from convscope.atlas.checksums import read_checksums
 from convscope.atlas.entries import AtlasLayer, AtlasUnit
-from convscope.atlas.manifest import (
-    SCHEMA_VERSION,
-    DataRecord,
-    ExtrasRecord,
-    FieldRecord,
-    ImageRecord,
-    LayerRecord,
-    Manifest,
-    ModelRecord,
-    PreprocessRecord,
-    SkippedRecord,
+from convscope.atlas.folder import (
+    CONTRAST,
+    EXAMPLE,
+    IMAGE_LIST,
+    IMAGES,
+    MANIFEST,
+    OPTIMISED,
+    PLACES,
+    RELEVANCE,
+    SHEETS,
+    TABLES,
+    damaged,
+    read_content,
+    read_manifest,
+    read_tensors,
+    relevant_kind,
+    sheet_path,
+    unfinished,
 )
-from convscope.atlas.schema import check_images, check_table
+from convscope.atlas.manifest import ExtrasRecord, ImageRecord, LayerRecord, Manifest
+from convscope.atlas.schema import check_images
 from convscope.atlas.sheets import MAPS_PER_SHEET, WALL, cell_box
 from convscope.atlas.statistics import STATISTICS, Statistics, statistics_of, top_images
+from convscope.atlas.tables import Layers, LayerTable, layer_table
 from convscope.atlas.trust import TRUST, TrustTable, trust_of, trust_tables
-from convscope.display import Brief, Pictured, html_table
-from convscope.errors import BadInput, BadOption, NoSuchLayer, NoSuchUnit
+from convscope.display import Pictured, html_table
+from convscope.errors import BadInput, BadOption, NoSuchUnit
 from convscope.methods.checks import Trust
 from convscope.network.unit import Unit
-from convscope.store.atomic import replace_file
 from convscope.store.names import check_inside
 
-__all__ = [
-    "Atlas",
-    "DataRecord",
-    "FieldRecord",
-    "ImageRecord",
-    "LayerRecord",
-    "LayerTable",
-    "Manifest",
-    "ModelRecord",
-    "PreprocessRecord",
-    "SkippedRecord",
-    "damaged",
-    "open_atlas",
-]
-
-MANIFEST, IMAGES, TABLES, SHEETS = "manifest.json", "images.json", "tables.safetensors", "sheets"
-EXAMPLE = "example"  # the kind of the sheets of images at quantiles
-RELEVANCE = "relevance.safetensors"
-CONTRAST = "contrast"  # of those of contrastive pictures, as many to a map as are checked
-OPTIMISED = "optimised"
-WORK, PLAN = "work", "plan.json"  # of an unfinished atlas, see checkpoint.py
-PLACES = (SHEETS, "images", "page", "page/images", "data", "data/units", WORK, "work-gallery")
-"""Folders that an atlas may have, in which it and its page are written."""
+__all__ = ["Atlas", "open_atlas"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, eq=False)
-class LayerTable(Brief):
-    """The strongest places of a layer's C feature maps, best first.
-
-    Attributes:
-        value: float32 (C, K), the activation; -inf where a place is empty.
-        image: int64 (C, K), index into the images; -1 where empty.
-        row: int64 (C, K), of the position on the layer's grid; -1 where empty.
-        column: int64 (C, K), of the position on the layer's grid; -1 where empty.
-        box: int64 (C, K, 4), the receptive field's top, left, bottom, right in input pixels,
-            half-open; it may extend beyond the image.
-        active: int64 (C,), in how many images the map was above zero.
-        non_finite: int64 (C,), how many NaN and infinite activations there were; they never rank.
-    """
-
-    value: Tensor
-    image: Tensor
-    row: Tensor
-    column: Tensor
-    box: Tensor
-    active: Tensor
-    non_finite: Tensor
-
-    @property
-    def not_finite(self) -> Tensor:
-        """bool (C,): the map was NaN or infinite everywhere, in all images."""
-        return (self.image[:, 0] == -1) & (self.non_finite > 0)
-
-
-TABLE_FIELDS = tuple(LayerTable.__dataclass_fields__)
-
-
-class Layers(dict[str, LayerTable]):
-    """Layer tables by name, in the network's order; an unknown name offers the nearest."""
-
-    def __missing__(self, name: str) -> LayerTable:
-        near = difflib.get_close_matches(str(name), self, n=3, cutoff=0.4) or list(self)[:3]
-        raise NoSuchLayer(
-            f"the atlas has no layer {name!r}; it has {len(self)}, among them {', '.join(near)}"
-        )
 
 
 class Atlas(Pictured):
@@ -529,7 +468,7 @@ class Atlas(Pictured):
         Raises:
             BadInput: it is missing, or damaged.
         """
-        return _content(self.folder, path, self.checksums)
+        return read_content(self.folder, path, self.checksums)
 
     def sheet(self, path: Path) -> Image.Image:
         """One of the atlas's sheets, RGB.
@@ -569,7 +508,7 @@ class Atlas(Pictured):
         return self._read(
             RELEVANCE,
             lambda found: {
-                f"{layer}/{number}": _table(found, record, self.manifest, f"{layer}/{number}")
+                f"{layer}/{number}": layer_table(found, record, self.manifest, f"{layer}/{number}")
                 for layer, record in self._records.items()
                 for number in numbers
             },
@@ -585,7 +524,7 @@ class Atlas(Pictured):
         Raises:
             BadInput: it is missing, or damaged.
         """
-        return _tensors(self.folder / name, self.content(self.folder / name), make)
+        return read_tensors(self.folder / name, self.content(self.folder / name), make)
 
     @staticmethod
     def _position(table: LayerTable, channel: int, rank: int) -> tuple[int, int] | tuple[()]:
@@ -623,155 +562,22 @@ def open_atlas(folder: str | Path) -> Atlas:
     folder = Path(folder)
     manifest = read_manifest(folder)
     if not manifest.complete:
-        raise _unfinished(folder)
+        raise unfinished(folder)
     check_inside(folder, (*PLACES, *(f"{SHEETS}/{record.slug}" for record in manifest.layers)))
     sums = read_checksums(folder)
-    _content(folder, folder / MANIFEST, sums)
+    read_content(folder, folder / MANIFEST, sums)
     try:
-        images = _IMAGE_LIST.validate_json(_content(folder, folder / IMAGES, sums))
+        images = IMAGE_LIST.validate_json(read_content(folder, folder / IMAGES, sums))
         check_images(manifest, images)
     except ValueError as error:
         if isinstance(error, BadInput):
             raise
         raise damaged(folder / IMAGES, error) from None
-    layers = _tensors(
+    layers = read_tensors(
         folder / TABLES,
-        _content(folder, folder / TABLES, sums),
+        read_content(folder, folder / TABLES, sums),
         lambda found: Layers(
-            (record.name, _table(found, record, manifest)) for record in manifest.layers
+            (record.name, layer_table(found, record, manifest)) for record in manifest.layers
         ),
     )
     return Atlas(folder, manifest, images, layers)
-
-
-def _content(folder: Path, path: Path, sums: Checksums | None) -> bytes:
-    """A file's bytes, compared with its checksum.
-
-    Raises:
-        BadInput: it is missing, or has other bytes.
-    """
-    try:
-        content = path.read_bytes()
-        if sums is not None:
-            sums.check(folder, path, content)
-    except (OSError, ValueError) as error:
-        raise damaged(path, error) from None
-    return content
-
-
-def _tensors(path: Path, content: bytes, make: Callable[[dict[str, Tensor]], T]) -> T:
-    """What is made of a safetensors file's tensors.
-
-    Raises:
-        BadInput: it is damaged.
-    """
-    try:
-        return make(load(content))
-    except (SafetensorError, LookupError, ValueError, TypeError, RuntimeError) as error:
-        raise damaged(path, error) from None
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of an atlas, finished or not.
-
-    Raises:
-        BadInput: none is there, or it is damaged, or a newer Convscope wrote it.
-    """
-    try:
-        content = json.loads((folder / MANIFEST).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        if (folder / WORK / PLAN).exists():
-            raise _unfinished(folder) from None
-        raise BadInput(
-            f"no atlas in {folder}: {MANIFEST} is missing; make one with `convscope atlas`"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise damaged(folder, error) from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if not isinstance(version, int):
-        raise damaged(folder, f"{MANIFEST} names no schema_version")
-    if version != SCHEMA_VERSION:
-        remedy = "update convscope" if version > SCHEMA_VERSION else "make the atlas again"
-        raise BadInput(
-            f"the atlas in {folder} has schema version {version}; this convscope reads "
-            f"version {SCHEMA_VERSION}: {remedy}"
-        )
-    try:
-        return Manifest.model_validate(content)
-    except ValidationError as error:
-        raise damaged(folder, error) from None
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the checksums of all files, and manifest.json, which makes an atlas whole."""
-    content = manifest.model_dump_json(indent=1).encode()
-    kept = [folder / name for name in (IMAGES, TABLES, STATISTICS, TRUST, RELEVANCE)]
-    slugs = (record.slug for record in manifest.layers)
-    kept += [path for slug in slugs for path in sorted((folder / SHEETS / slug).glob("*.webp"))]
-    there = [path for path in kept if path.is_file()]
-    write_checksums(folder, there, {folder / MANIFEST: content})
-    replace_file(folder / MANIFEST, content)
-
-
-def write_images(folder: Path, images: Sequence[ImageRecord]) -> None:
-    """Write images.json, the list of all images."""
-    replace_file(folder / IMAGES, _IMAGE_LIST.dump_json(list(images), indent=0))
-
-
-def write_tables(folder: Path, tables: dict[str, LayerTable], name: str = TABLES) -> None:
-    """Write tables.safetensors, the strongest places of all layers, or another file of tables."""
-    named = {
-        f"{layer}/{field}": getattr(table, field).contiguous()
-        for layer, table in tables.items()
-        for field in TABLE_FIELDS
-    }
-    replace_file(folder / name, save(named))
-
-
-def sheet_path(folder: Path, slug: str, kind: str, number: int | None = None) -> Path:
-    """Where a layer's sheet lies, e.g. sheets/conv1/patch-000.webp or sheets/conv1/filters.webp.
-
-    Args:
-        folder: of the atlas.
-        slug: name of the layer's folder.
-        kind: of the sheet, such as "patch" or "wall-projection".
-        number: of the sheet; None where there is but one of its kind.
-    """
-    name = kind if number is None else f"{kind}-{number:03d}"
-    return folder / SHEETS / slug / f"{name}.webp"
-
-
-def relevant_kind(number: int) -> str:
-    """The kind of the sheets of where maps are worth most to a class."""
-    return f"relevant-{number}"
-
-
-_IMAGE_LIST = TypeAdapter(list[ImageRecord])
-
-
-def _table(
-    tensors: dict[str, Tensor], record: LayerRecord, manifest: Manifest, name: str | None = None
-) -> LayerTable:
-    """A layer's table out of the tensors of tables.safetensors.
-
-    Raises:
-        KeyError: a tensor is missing.
-        ValueError: one is not what an atlas holds.
-    """
-    name = record.name if name is None else name
-    table = {field: tensors[f"{name}/{field}"] for field in TABLE_FIELDS}
-    check_table(table, record, manifest, name)
-    return LayerTable(**table)
-
-
-def _unfinished(folder: Path) -> BadInput:
-    return BadInput(
-        f"the atlas in {folder} is unfinished; finish it with the command that began it "
-        f"and --resume"
-    )
-
-
-def damaged(place: Path, reason: object) -> BadInput:
-    """The error for a file of an atlas that is missing, or not what was written."""
-    line = " ".join(str(reason).split())[:300]
-    return BadInput(f"the atlas is damaged at {place}: {line}; make it again")

@@ -13,7 +13,7 @@ from torch import Tensor
 from convscope.atlas import sheets
 from convscope.atlas.manifest import LayerRecord
 from convscope.atlas.sheets import Pixels
-from convscope.atlas.store import LayerTable
+from convscope.atlas.tables import LayerTable
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY
 

@@ -13,10 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from convscope.atlas.checksums import Checksums, read_checksums
-from convscope.atlas.manifest import LayerRecord, Manifest
-from convscope.atlas.sheets import MAPS_PER_SHEET, WALL, WALL_SIDE, WALL_TILE
-from convscope.atlas.statistics import STATISTICS
-from convscope.atlas.store import (
+from convscope.atlas.folder import (
     CONTRAST,
     EXAMPLE,
     IMAGES,
@@ -24,11 +21,14 @@ from convscope.atlas.store import (
     RELEVANCE,
     SHEETS,
     TABLES,
-    open_atlas,
     read_manifest,
     relevant_kind,
     sheet_path,
 )
+from convscope.atlas.manifest import LayerRecord, Manifest
+from convscope.atlas.sheets import MAPS_PER_SHEET, WALL, WALL_SIDE, WALL_TILE
+from convscope.atlas.statistics import STATISTICS
+from convscope.atlas.store import open_atlas
 from convscope.atlas.trust import TRUST
 from convscope.errors import BadInput
 from convscope.record import Record

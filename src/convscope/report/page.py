@@ -23,10 +23,12 @@ from PIL import Image
 
 from convscope.atlas.compared import page_of, read_compared
 from convscope.atlas.findings import read_findings
+from convscope.atlas.folder import OPTIMISED
 from convscope.atlas.gallery import UNTRAINED, has_gallery, read_predictions
+from convscope.atlas.manifest import LayerRecord, Manifest
 from convscope.atlas.names import names_of
 from convscope.atlas.sheets import FILTER_COLUMNS, WALL
-from convscope.atlas.store import OPTIMISED, Atlas, LayerRecord, Manifest, open_atlas
+from convscope.atlas.store import Atlas, open_atlas
 from convscope.methods.checks import SPECIFIC
 from convscope.report.embedded_data import call, lean, template
 from convscope.report.page_overview import LayerChoice, lead_unit

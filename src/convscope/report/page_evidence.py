@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
+from convscope.atlas.manifest import LayerRecord
 from convscope.atlas.statistics import STATISTICS, top_images
-from convscope.atlas.store import Atlas, LayerRecord
+from convscope.atlas.store import Atlas
 from convscope.methods.checks import Trust
 from convscope.stats import Estimate
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from convscope.atlas.store import OPTIMISED, Atlas, LayerRecord
+from convscope.atlas.folder import OPTIMISED
+from convscope.atlas.manifest import LayerRecord
+from convscope.atlas.store import Atlas
 from convscope.methods.checks import SPECIFIC
 from convscope.report.page_evidence import LayerResponses
 from convscope.report.page_pictures import STRIP_MAPS, has_sheets_of_maps, shown_kinds

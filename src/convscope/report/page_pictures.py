@@ -19,18 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convscope.atlas.folder import CONTRAST, EXAMPLE, OPTIMISED, relevant_kind, sheet_path
 from convscope.atlas.gallery import UNTRAINED
+from convscope.atlas.manifest import LayerRecord, Manifest
 from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, cell_box, encode
-from convscope.atlas.store import (
-    CONTRAST,
-    EXAMPLE,
-    OPTIMISED,
-    Atlas,
-    LayerRecord,
-    Manifest,
-    relevant_kind,
-    sheet_path,
-)
+from convscope.atlas.store import Atlas
 from convscope.atlas.tiles import PLAIN
 from convscope.store.atomic import replace_file
 

@@ -15,7 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from convscope.atlas.compared import ComparedLayer, read_compared
-from convscope.atlas.store import Atlas, LayerRecord, LayerTable
+from convscope.atlas.manifest import LayerRecord
+from convscope.atlas.store import Atlas
+from convscope.atlas.tables import LayerTable
 from convscope.report.page_evidence import LayerResponses, relevant_of_map, trust_of_map
 
 __all__ = [

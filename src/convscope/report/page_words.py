@@ -9,8 +9,10 @@ from urllib.parse import quote
 
 from convscope.atlas.compared import page_of, read_compared
 from convscope.atlas.findings import read_findings
+from convscope.atlas.folder import OPTIMISED
 from convscope.atlas.gallery import UNTRAINED
-from convscope.atlas.store import OPTIMISED, Atlas, LayerRecord, Manifest
+from convscope.atlas.manifest import LayerRecord, Manifest
+from convscope.atlas.store import Atlas
 from convscope.experiments.number_words import duration
 from convscope.methods.rules import DECONVNET
 from convscope.report.page_overview import LayerChoice, LeadUnit, NetworkStrip, field_share
