@@ -21,7 +21,7 @@ from typing import Any
 
 from PIL import Image
 
-from convscope.atlas.compared import page_of, read_compared
+from convscope.atlas.compared import read_compared
 from convscope.atlas.findings import read_findings
 from convscope.atlas.gallery import UNTRAINED, has_gallery, read_predictions
 from convscope.atlas.names import names_of
@@ -29,6 +29,7 @@ from convscope.atlas.sheets import FILTER_COLUMNS, WALL
 from convscope.atlas.store import OPTIMISED, Atlas, LayerRecord, Manifest, open_atlas
 from convscope.methods.checks import SPECIFIC
 from convscope.report.embedded_data import call, lean, template
+from convscope.report.page_compared import ComparedPages
 from convscope.report.page_overview import LayerChoice, lead_unit
 from convscope.report.page_pictures import (
     BEST_MAPS,
@@ -62,6 +63,7 @@ OWN_SCRIPTS = (
     "evidence.js",
     "unit.js",
     "image.js",
+    "compare.js",
     "diagnosis.js",
     "saving.js",
     "controls.js",
@@ -96,12 +98,14 @@ def write_page(atlas_dir: str | Path) -> Path:
         pictures.write_strip(record, choices[record.name].most_selective)
         _write_layer(atlas, record, pictures, images)
     _write_images(atlas, images)
+    compared = ComparedPages(atlas, read_compared(atlas))
+    compared.write()
     for name in OWN_FILES:
         replace_file(atlas.folder / "page" / name, lean(name))
     lead = lead_unit(atlas, choices)
     if lead is not None:
         pictures.write_lead(lead.record, lead.channel, lead.kinds)
-    summary = {**page_summary(atlas.manifest), **_what_is_there(atlas)}
+    summary = {**page_summary(atlas.manifest), **_what_is_there(atlas, compared)}
     replace_file(atlas.folder / "page" / "data.js", call("start", summary))
     words = atlas_page_words(atlas.manifest) | overview_words(atlas, choices, lead)
     index = atlas.folder / "index.html"
@@ -171,20 +175,15 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _what_is_there(atlas: Atlas) -> dict[str, Any]:
+def _what_is_there(atlas: Atlas, compared: ComparedPages) -> dict[str, Any]:
     """What an atlas holds that others may lack: pictures, names, a diagnosis."""
     findings = read_findings(atlas)
     diagnosis = None if findings is None else [one.model_dump() for one in findings]
     names = names_of(atlas).model_dump()["units"]
-    compared = read_compared(atlas)
-    if compared is None:
-        beside = {}
-    else:
-        places = {"page": page_of(compared.page), "atlas": page_of(compared.atlas)}
-        beside = {"compared": {"name": compared.other, **places}}
+    beside = compared.summary()
     return (
         {"whole": has_gallery(atlas.folder), "names": names, "diagnosis": diagnosis}
-        | beside
+        | ({"compared": beside} if beside else {})
         | {
             kind: [
                 record.slug

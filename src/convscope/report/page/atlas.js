@@ -1,6 +1,6 @@
 "use strict";
 /* The atlas page, first of its scripts: addresses, data, and which view is on the screen.
-   drawing.js, overview.js, wall.js, evidence.js, unit.js and image.js draw, notes.js keeps what the
+   drawing.js, overview.js, wall.js, evidence.js, unit.js, image.js, diagnosis.js and compare.js draw, notes.js keeps what the
    reader stars and names, saving.js takes it away, controls.js listens to the reader.
 
    They are classic scripts without modules or fetch, because browsers refuse both to a page that was
@@ -8,7 +8,7 @@
    and `convscope.receive(place, table)` (the file at that place, asked for when it is wanted).
 
    The address says what is shown:   #/   #/?find=dog   #/layer?show=patches&sort=strongest
-   #/layer/12?rank=3   #/image/NAME
+   #/layer/12?rank=3   #/image/NAME   #/diagnosis   #/compare/layer/12
    After each change a `convscope:view` event on the document tells whoever listens. */
 
 const convscope = (() => {
@@ -45,7 +45,7 @@ const convscope = (() => {
   function parse(hash) {
     const [path, query = ""] = hash.replace(/^#/, "").split("?");
     if (!path.startsWith("/")) return { view: "overview", anchor: path, find: "" };
-    const [, first = "", second] = path.split("/").map(decoded);
+    const [, first = "", second, third] = path.split("/").map(decoded);
     const asked = new URLSearchParams(query);
     const find = asked.get("find") ?? "";
     if (first === "") return { view: "overview", anchor: "", find };
@@ -54,6 +54,9 @@ const convscope = (() => {
       return { view: "image", image: second, find: "" };
     }
     if (first === "diagnosis" && second === undefined && !layerNamed(first)) return { view: first, diagnosis: true, find: "" };
+    if (first === "compare" && !(layerNamed(first) && (second === undefined || isNumber(second)))) {
+      return { view: "compare", compare: second ?? "", pair: third, find: "" };
+    }
     const route = { view: second === undefined ? "layer" : "map", layer: first, channel: second, find };
     for (const [name, all] of Object.entries(CHOICES)) {
       const value = asked.get(name);
@@ -73,12 +76,14 @@ const convscope = (() => {
     if (route.find) query.set("find", route.find);
     if (route.channel !== undefined && route.rank > 1) query.set("rank", route.rank);
     if (route.diagnosis && route.layer === undefined) return "#/diagnosis";
-    const parts = [route.layer ?? (route.image === undefined ? undefined : "image"), route.channel ?? route.image];
+    const parts = route.layer !== undefined ? [route.layer, route.channel]
+      : route.compare !== undefined ? ["compare", route.compare || undefined, route.pair]
+        : [route.image === undefined ? undefined : "image", route.image];
     const path = parts.filter((part) => part !== undefined).map(encodeURIComponent).join("/");
     return `#/${path}${query.toString() && `?${query}`}`;
   }
 
-  const keyOf = ({ layer, channel, image, diagnosis }) => address({ layer, channel, image, diagnosis });
+  const keyOf = ({ layer, channel, image, diagnosis, compare, pair }) => address({ layer, channel, image, diagnosis, compare, pair });
   const go = (change) => location.assign(address({ ...shown.route, ...change }));
   /** Looking at the same thing in another way is no new step of the history. */
   const adjust = (change) => location.replace(address({ ...shown.route, ...change }));
@@ -129,8 +134,8 @@ const convscope = (() => {
   const loadWall = ({ slug }) => load(`data/${slug}`);
 
   /** A unit's numbers, and the address of its pictures in memory; few units are kept. */
-  function loadUnit({ slug }, channel) {
-    const place = `data/units/${slug}/${channel}`;
+  function loadUnit({ slug }, channel, folder = "data/units") {
+    const place = `${folder}/${slug}/${channel}`;
     const kept = units.get(place) ?? arrive(place).then(({ sheet, ...unit }) => {
       const bytes = Uint8Array.from(atob(sheet), (letter) => letter.charCodeAt(0));
       return { ...unit, url: URL.createObjectURL(new Blob([bytes], { type: "image/webp" })) };
@@ -216,6 +221,13 @@ const convscope = (() => {
 
   // ---- from the address to a view -------------------------------------------------------------
 
+  const MISSING = {
+    image: ({ image }) => [image, "No map of this atlas has such an image among its strongest."],
+    diagnosis: () => ["Diagnosis", "No diagnosis was given to this atlas: convscope atlas --resume --diagnosis DIR."],
+    compare: ({ compare }) => ["Comparison", convscope.atlas.compared ? `No such layer or map was compared with the other network’s: ${compare}.`
+      : "No comparison was given to this atlas: convscope atlas --resume --compare DIR."],
+  };
+
   function lose(title, text) {
     byId("lost-title").textContent = title;
     byId("lost-text").textContent = text;
@@ -242,11 +254,10 @@ const convscope = (() => {
   /** Draws what the route asks for. Gives the view's name, or null if the reader has moved on. */
   async function draw(route) {
     try {
-      if (["overview", "image", "diagnosis"].includes(route.view)) {
+      if (route.layer === undefined) {
         const found = await convscope.views[route.view](route);
         if (shown.route !== route) return null;
-        return found === false ? lose(route.image ?? "Diagnosis", route.image === undefined ? "No diagnosis was given to this atlas: convscope atlas --resume --diagnosis DIR."
-          : "No map of this atlas has such an image among its strongest.") : route.view;
+        return found === false ? lose(...MISSING[route.view](route)) : route.view;
       }
       const layer = layerNamed(route.layer);
       if (!layer) return lose(route.layer, "This atlas has no layer of that name.");
@@ -269,7 +280,7 @@ const convscope = (() => {
   }
 
   function markPlace(route) {
-    const home = route.layer === undefined ? keyOf({ diagnosis: route.diagnosis }) : address({ layer: route.layer });
+    const home = route.layer === undefined ? keyOf({ diagnosis: route.diagnosis, compare: route.compare && "" }) : address({ layer: route.layer });
     for (const link of document.querySelectorAll(".side .place")) {
       const layer = link.dataset.layer;
       const here = layer === undefined ? link.hash === home : layer === route.layer;
@@ -279,7 +290,7 @@ const convscope = (() => {
     document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest" });
     byId("layer-select").value = home;
     const layer = layerNamed(route.layer);
-    const unit = layer && route.channel !== undefined ? unitName(layer, route.channel) : route.layer ?? route.image ?? (route.diagnosis && "Diagnosis");
+    const unit = layer && route.channel !== undefined ? unitName(layer, route.channel) : route.layer ?? route.image ?? (route.diagnosis ? "Diagnosis" : route.compare === undefined ? undefined : "Comparison");
     const words = [unit, convscope.atlas.title, "Convscope atlas"];
     document.title = words.filter(Boolean).join(" · ");
   }
@@ -293,7 +304,7 @@ const convscope = (() => {
     window.scrollTo(0, up ? scrolls.get(keyOf(route)) ?? 0 : 0);
     if (route.view === "layer") convscope.wall.settle(up ? Number(before.channel) : null);
     if (route.view === "map") byId("map-title").focus({ preventScroll: true });
-    if (route.view === "image") byId("image-title").focus({ preventScroll: true });
+    if (["image", "compare"].includes(route.view)) byId(`${route.view}-title`)?.focus({ preventScroll: true });
     return undefined;
   }
 

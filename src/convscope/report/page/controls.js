@@ -9,6 +9,7 @@
 
   function turnPage(step) {
     if (shown.route.view === "layer") return convscope.wall.walk(step);
+    if (shown.route.view === "compare") return Boolean(shown.turnPair?.(step));
     if (shown.route.view !== "map") return false;
     const route = convscope.parse(location.hash); // a key that is held is ahead of the pictures
     const list = convscope.walked(shown.layer, Number(route.channel));
@@ -27,7 +28,8 @@
 
   function goUp() {
     if (shown.route.view === "map") go({ channel: undefined });
-    else if (["layer", "image", "diagnosis"].includes(shown.route.view) || shown.route.find) location.assign("#/");
+    else if (shown.route.pair !== undefined) location.assign(convscope.address({ compare: shown.route.compare }));
+    else if (shown.route.view !== "overview" || shown.route.find) location.assign("#/");
     else return false;
     return true;
   }
