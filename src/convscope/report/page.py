@@ -54,22 +54,10 @@ from convscope.store.atomic import replace_file
 
 __all__ = ["write_page"]
 
-OWN_SCRIPTS = (
-    "atlas.js",
-    "drawing.js",
-    "notes.js",
-    "overview.js",
-    "wall.js",
-    "evidence.js",
-    "unit.js",
-    "image.js",
-    "compare.js",
-    "diagnosis.js",
-    "saving.js",
-    "controls.js",
-)
-SCRIPTS = (*(f"page/{name}" for name in OWN_SCRIPTS), "page/data.js")  # in this order
-OWN_FILES = ("atlas.css", *OWN_SCRIPTS)  # copied as they are
+FIRST = ("atlas.js", "drawing.js", "notes.js", "controls.js")  # that every view needs
+LATER = ("overview", "wall", "evidence", "unit", "image", "diagnosis", "compare", "saving")
+SCRIPTS = (*(f"page/{name}" for name in FIRST), "page/data.js")  # in this order
+OWN_FILES = ("atlas.css", *FIRST, *(f"{name}.js" for name in LATER))
 AT_ONCE = 64  # units whose sheets wait to be encoded
 
 
@@ -98,6 +86,7 @@ def write_page(atlas_dir: str | Path) -> Path:
         pictures.write_strip(record, choices[record.name].most_selective)
         _write_layer(atlas, record, pictures, images)
     _write_images(atlas, images)
+    _hand_over(atlas.folder, "page/chosen", [_chosen(choice) for choice in choices.values()])
     compared = ComparedPages(atlas, read_compared(atlas))
     compared.write()
     for name in OWN_FILES:
@@ -132,6 +121,11 @@ def _write_layer(
         whole = zip(range(record.channels), units, sheets, strict=True)
         while some := list(islice(whole, AT_ONCE)):
             list(pool.map(write, some))
+
+
+def _chosen(choice: LayerChoice) -> list[tuple[int, str]]:
+    """The maps that stand for a layer on the overview, each with the class that it tells."""
+    return [(channel, choice.name_of(channel) or "") for channel in choice.most_selective]
 
 
 def _write_images(atlas: Atlas, images: ShownImages) -> None:

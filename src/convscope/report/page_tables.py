@@ -2,6 +2,7 @@
 
     data/<slug>.js               a layer's wall, see `wall_table`
     data/units/<slug>/<map>.js   a unit, see `unit_tables`; its pictures, too
+    page/chosen.js               [map, class that it tells] of those that stand for each layer
     page/images.js               [index, name, class] of all images that are shown
     page/images/<n>.js           an image, see `image_tables`
 

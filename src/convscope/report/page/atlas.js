@@ -1,7 +1,7 @@
 "use strict";
 /* The atlas page, first of its scripts: addresses, data, and which view is on the screen.
-   drawing.js, overview.js, wall.js, evidence.js, unit.js, image.js, diagnosis.js and compare.js draw, notes.js keeps what the
-   reader stars and names, saving.js takes it away, controls.js listens to the reader.
+   drawing.js is what all views draw with, notes.js keeps what the reader stars and names, controls.js
+   listens to the reader. The scripts of a view come when it is wanted (PARTS); saving.js takes away.
 
    They are classic scripts without modules or fetch, because browsers refuse both to a page that was
    opened by double-click. Data come as scripts that call `convscope.start(summary)` (page/data.js)
@@ -19,9 +19,15 @@ const convscope = (() => {
     only: ["all", "alive", "dead", "starred"], // or class:NAME
     contrast: ["auto", "1", "2", "4", "8"],
   };
+  /** The scripts that draw a view, in this order. */
+  const PARTS = {
+    overview: ["overview"], layer: ["wall"], map: ["evidence", "unit"], image: ["evidence", "unit", "image"],
+    diagnosis: ["diagnosis"], compare: ["compare"],
+  };
   const UNITS_KEPT = 12; // in memory: the pictures of each are 50 to 100 KB
 
   const shown = {}; // route, order, and what the views keep
+  const parts = new Map(); // name -> promise of the page's own script
   const arrivals = new Map(); // place -> the function that takes what arrives there
   const tables = new Map(); // place -> promise of the table
   const units = new Map(); // place -> promise of the unit, the one that was wanted last at the end
@@ -103,19 +109,36 @@ const convscope = (() => {
 
   // ---- data -----------------------------------------------------------------------------------
 
-  /** What the script at a place hands over. */
-  function arrive(place) {
+  /** Runs the script at a place. */
+  function run(place) {
     return new Promise((resolve, reject) => {
       const script = document.createElement("script");
+      script.async = false; // in the order in which they are asked for
       script.src = `${place.split("/").map(encodeURIComponent).join("/")}.js`;
-      script.onload = () => script.remove();
+      script.onload = () => resolve(script.remove());
       script.onerror = () => {
         script.remove();
         reject(new Error(`The file ${place}.js beside this page cannot be read.`));
       };
-      arrivals.set(place, resolve);
       document.head.append(script);
     });
+  }
+
+  /** What the script at a place hands over. */
+  function arrive(place) {
+    return new Promise((resolve, reject) => {
+      arrivals.set(place, resolve);
+      run(place).catch(reject);
+    });
+  }
+
+  /** Some of the page's own scripts, in their order. */
+  function need(...names) {
+    for (const name of names) {
+      if (!parts.has(name)) parts.set(name, run(`page/${name}`));
+      parts.get(name).catch(() => parts.delete(name));
+    }
+    return Promise.all(names.map((name) => parts.get(name)));
   }
 
   function receive(place, table) {
@@ -235,7 +258,7 @@ const convscope = (() => {
   }
 
   async function drawLayer(route, layer) {
-    const table = await loadWall(layer);
+    const [table] = await Promise.all([loadWall(layer), need(...PARTS.layer)]);
     if (shown.route !== route) return false;
     shown.order = order(layer, table, route);
     convscope.views.layer(route, layer, table);
@@ -244,7 +267,7 @@ const convscope = (() => {
 
   async function drawMap(route, layer) {
     const [unit, table] = await Promise.all(
-      [loadUnit(layer, Number(route.channel)), isPlain(route) ? null : loadWall(layer)]);
+      [loadUnit(layer, Number(route.channel)), isPlain(route) ? null : loadWall(layer), need(...PARTS.map)]);
     if (shown.route !== route) return false;
     shown.order = table ? order(layer, table, route) : range(layer.channels);
     convscope.views.map(route, layer, unit);
@@ -255,6 +278,8 @@ const convscope = (() => {
   async function draw(route) {
     try {
       if (route.layer === undefined) {
+        await need(...PARTS[route.view]);
+        if (shown.route !== route) return null;
         const found = await convscope.views[route.view](route);
         if (shown.route !== route) return null;
         return found === false ? lose(...MISSING[route.view](route)) : route.view;
@@ -296,15 +321,15 @@ const convscope = (() => {
   }
 
   /** Going up a step returns to where the reader was; any other way starts at the top. */
-  function settle(route, before) {
+  function settle(route, before, view) {
     if (route.anchor) return byId(route.anchor)?.scrollIntoView();
     if (before && keyOf(before) === keyOf(route)) return undefined;
     const up = before && (keyOf(route) === "#/" ||
       (route.layer === before.layer && before.view === "map" && route.view === "layer"));
     window.scrollTo(0, up ? scrolls.get(keyOf(route)) ?? 0 : 0);
-    if (route.view === "layer") convscope.wall.settle(up ? Number(before.channel) : null);
-    if (route.view === "map") byId("map-title").focus({ preventScroll: true });
-    if (["image", "compare"].includes(route.view)) byId(`${route.view}-title`)?.focus({ preventScroll: true });
+    if (view === "layer") convscope.wall.settle(up ? Number(before.channel) : null);
+    if (view === "map") byId("map-title").focus({ preventScroll: true });
+    if (["image", "compare"].includes(view)) byId(`${view}-title`).focus({ preventScroll: true });
     return undefined;
   }
 
@@ -318,7 +343,7 @@ const convscope = (() => {
     for (const field of document.querySelectorAll("[data-option]")) setField(field, route);
     for (const section of document.querySelectorAll(".view")) section.hidden = section.id !== view;
     markPlace(route);
-    settle(route, before);
+    settle(route, before, view);
     document.documentElement.dataset.view = view;
     document.dispatchEvent(new CustomEvent("convscope:view", { detail: { ...route, view } }));
   }
@@ -335,7 +360,7 @@ const convscope = (() => {
 
   return {
     CHOICES, shown, byId, range, parse, address, go, adjust, note, receive, start, // addresses
-    load, loadWall, loadUnit, activation, told, isDead, hasNumbers, order, sortable, kindOf, has, unitName, // data
+    need, load, loadWall, loadUnit, activation, told, isDead, hasNumbers, order, sortable, kindOf, has, unitName, // data
     views: {}, // name -> (route, layer, table) => void; filled by the scripts that draw
     panels: [], // of the unit page, (unit, host) => false to hide it; for whoever adds some
     overviewPanels: [], // at the top of the overview, (host) => void

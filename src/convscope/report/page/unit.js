@@ -11,7 +11,7 @@
     patch: "what the unit saw",
     projection: "what in it excited the unit, sent back to the pixels",
     optimised: "what would excite the unit most",
-    contrast: "lit where covering it costs this unit more than other strong units of the place",
+    contrast: "lit where covering costs this unit more than others",
     untrained: "the same unit and image, with random weights",
   };
   const NAMES = { untrained: "Random weights", contrast: "Its own" };
