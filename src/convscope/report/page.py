@@ -22,11 +22,12 @@ from typing import Any
 from PIL import Image
 
 from convscope.atlas.compared import read_compared
-from convscope.atlas.findings import read_findings
+from convscope.atlas.findings import StoredFinding, read_findings
 from convscope.atlas.gallery import UNTRAINED, has_gallery, read_predictions
 from convscope.atlas.names import names_of
 from convscope.atlas.sheets import FILTER_COLUMNS, WALL
 from convscope.atlas.store import OPTIMISED, Atlas, LayerRecord, Manifest, open_atlas
+from convscope.experiments.diagnosis.findings import Remedy
 from convscope.methods.checks import SPECIFIC
 from convscope.report.embedded_data import call, lean, template
 from convscope.report.page_compared import ComparedPages
@@ -169,10 +170,16 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def _finding(found: StoredFinding) -> dict[str, Any]:
+    """A finding of a diagnosis, with its remedies in words."""
+    known = {str(remedy): remedy.said for remedy in Remedy}
+    return found.model_dump() | {"remedies": [known.get(one, one) for one in found.remedies]}
+
+
 def _what_is_there(atlas: Atlas, compared: ComparedPages) -> dict[str, Any]:
     """What an atlas holds that others may lack: pictures, names, a diagnosis."""
     findings = read_findings(atlas)
-    diagnosis = None if findings is None else [one.model_dump() for one in findings]
+    diagnosis = None if findings is None else [_finding(one) for one in findings]
     names = names_of(atlas).model_dump()["units"]
     beside = compared.summary()
     return (
