@@ -29,6 +29,7 @@ MAPS = 2048  # of the widest wall
 UNITS = 100  # that are opened one after the other
 KEYS = ["ArrowRight", "p", "p", "Space", "2", "ArrowLeft"]  # on a unit's page, in turn
 TEXT = {".html", ".css", ".js"}
+NUMBERS = {"data", "images", "chosen"}  # scripts of the page that hold an atlas's own
 
 PROBES = Path(__file__).with_suffix(".js").read_text().partition("*/")[2].strip()
 
@@ -118,6 +119,8 @@ def places(page: Page) -> dict[str, str]:
     """One address for each view of an atlas."""
     layer, image = page.evaluate(f"{PROBES}.places()")
     layer, image = quote(layer, safe=""), quote(image, safe="")
+    compared = page.evaluate("convscope.atlas.compared?.layers[0]")
+    pair = f"#/compare/{quote(compared, safe='')}" if compared else ""
     return {
         "overview": "",
         "search": "#/?find=1",
@@ -125,22 +128,22 @@ def places(page: Page) -> dict[str, str]:
         "unit": f"#/{layer}/0",
         "image": f"#/image/{image}",
         "diagnosis": "#/diagnosis",
+        **({"comparison": "#/compare", "pair": f"{pair}/0"} if compared else {}),
     }
 
 
 def measure_loading(browser: Browser, folder: Path, where: dict[str, str]) -> list[Row]:
     """What the views ask for, and how they come."""
     own = [*(folder / "page").glob("*.js"), folder / "page" / "atlas.css"]
-    shell = sum(
-        len(gzip.compress(one.read_bytes())) for one in own if one.stem not in ("data", "images")
-    )
+    shell = sum(len(gzip.compress(one.read_bytes())) for one in own if one.stem not in NUMBERS)
     rows = [Row("script and css, gzip", shell / 1024, 35, "KB")]
     external: list[str] = []
     budgets = {"overview": ("first view, 1440 px", 300), "unit": ("unit by its address", 150)}
     for name, (what, most) in budgets.items():
         with browser.at(where[name]) as (page, asked):
             whole, sent = asked.sizes()
-            rows.append(Row(what, sent, most, "KB", f"{whole:.0f} KB as files"))
+            rows.append(Row(what, sent, most, "KB", "text as gzip sends it"))
+            rows.append(Row(f"{what}, as files", whole, most, "KB"))
             seen = page.evaluate("seen")
             rows.append(Row(f"LCP, {name}", seen["lcp"], 500, "ms"))
             rows.append(Row(f"CLS, {name}", seen["cls"], 0, ""))

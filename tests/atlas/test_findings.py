@@ -38,6 +38,7 @@ def test_findings_of_the_same_network_are_linked_to_its_units(atlas, tmp_path):
     found, elsewhere = read_findings(atlas)
     assert elsewhere.layer == "7"  # not in the atlas: told, without units to look at
     assert (found.layer, found.units, found.words) == ("3", (1, 4), "2 maps of 3 are dead")
+    assert found.remedies == ("fewer",)
     page = write_page(atlas.folder)
     assert '"diagnosis":[{"layer":"3"' in (page.parent / "page" / "data.js").read_text()
     assert 'href="#/diagnosis"' in page.read_text()

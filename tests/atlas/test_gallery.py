@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+import warm
+from convscope.atlas import gallery
 from convscope.atlas.build import build_atlas
 from convscope.atlas.folder import sheet_path
 from convscope.atlas.gallery import (
@@ -17,7 +22,8 @@ from convscope.atlas.gallery import (
     write_gallery,
 )
 from convscope.atlas.sheets import projection_tile
-from convscope.atlas.store import Atlas
+from convscope.atlas.store import Atlas, open_atlas
+from convscope.execution import Execution
 from convscope.images.datasets import open_images
 from convscope.images.pictures import crop, shown_box
 from convscope.methods.project import project
@@ -25,6 +31,8 @@ from convscope.methods.rules import DECONVNET
 from convscope.network.network import open_network
 from convscope.network.unit import Unit
 from folders import content
+
+SCRIPT = Path(__file__).with_name("scan_until_killed.py")
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +114,74 @@ def test_a_gallery_that_is_there_stays(atlas, pictures, tiny):
     before = content(atlas.folder)
     write_gallery(tiny.model(), open_images(pictures), atlas)
     assert content(atlas.folder) == before
+
+
+class Stop(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture
+def bare(atlas, tmp_path) -> Path:
+    """The atlas before its gallery was made."""
+    folder = tmp_path / "atlas"
+    shutil.copytree(atlas.folder, folder)
+    shutil.rmtree(folder / "images")
+    for name in ("gallery.json", "predictions.safetensors"):
+        (folder / name).unlink()
+    for sheet in folder.glob(f"sheets/*/{UNTRAINED}-*"):
+        sheet.unlink()
+    return folder
+
+
+def test_stopped_at_every_step_in_turn_it_ends_with_the_same_bytes(
+    atlas, bare, pictures, tiny, monkeypatch
+):
+    monkeypatch.setattr(gallery, "CHECKPOINT_SECONDS", 0.0)
+    images, begun = open_images(pictures), []
+
+    def go_on() -> None:
+        calls = []
+
+        def progress(phase: str, done: int, total: int) -> None:
+            calls.append(done)
+            if len(calls) == 2 and done < total:
+                raise Stop
+
+        begun.append(calls)
+        how = Execution(progress=progress)
+        write_gallery(tiny.model(), images, open_atlas(bare), batch_size=5, how=how)
+
+    while True:
+        try:
+            go_on()
+        except Stop:
+            assert not has_gallery(bare)
+            continue
+        break
+    assert [calls[0] for calls in begun] == [5 * at for at in range(len(begun))]
+    assert len(begun) > 2
+    assert content(bare) == content(atlas.folder)
+
+
+@pytest.mark.slow
+def test_kill_9_at_several_moments_ends_with_the_same_bytes(atlas, bare, pictures, tmp_path):
+    scans = warm.start(SCRIPT, Path(__file__).with_name("conftest.py"), pictures, bare)
+
+    def run(moment: int, when: str) -> int:
+        print(moment, when, "gallery", file=scans.stdin, flush=True)
+        return int(scans.stdout.readline())
+
+    for moment, when in [(1, "before"), (13, "after"), (14, "before"), (40, "after")]:
+        assert run(moment, when) == -9
+        assert not has_gallery(bare)
+    assert run(0, "never") == 0
+    scans.communicate()
+    assert scans.wait() == 0
+    assert content(bare) == content(atlas.folder)
+
+
+def test_what_a_kill_after_the_last_file_left_is_cleared(bare, atlas, pictures, tiny):
+    shutil.copy(atlas.folder / "gallery.json", bare)
+    (bare / "work-gallery").mkdir()
+    write_gallery(tiny.model(), open_images(pictures), open_atlas(bare))
+    assert not (bare / "work-gallery").exists()

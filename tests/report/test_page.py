@@ -23,7 +23,7 @@ from convscope.atlas.folder import sheet_path, write_images, write_manifest
 from convscope.atlas.manifest import SkippedRecord
 from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput
-from convscope.report.page import OWN_FILES, page_summary, write_page
+from convscope.report.page import OWN_FILES, SCRIPTS, page_summary, write_page
 from convscope.report.page_evidence import BARS, few_bars
 from convscope.report.page_overview import LayerChoice, NetworkStrip, lead_unit
 from convscope.report.page_pictures import COLUMNS, sheet_plan
@@ -88,6 +88,7 @@ def test_the_page_lies_in_the_atlas_folder_and_twice_gives_the_same_bytes(atlas:
         *(f"page/{name}" for name in OWN_FILES),
         "page/data.js",
         "page/lead.webp",
+        "page/chosen.js",
         "page/images.js",
         *(f"page/images/{index}.js" for index in range(TOP)),
         *(f"data/slug{layer}.js" for layer in range(2)),
@@ -101,7 +102,7 @@ def test_every_file_that_the_page_names_is_there(atlas: Path) -> None:
     elements = Elements((atlas / "index.html").read_text()).found
     named = [attrs["src"] for tag, attrs in elements if tag == "script"]
     named += [attrs["href"] for tag, attrs in elements if attrs.get("rel") == "stylesheet"]
-    assert len(named) == len(OWN_FILES) + 1
+    assert len(named) == len(SCRIPTS) + 1
     assert all((atlas / str(name)).is_file() for name in named)
 
 

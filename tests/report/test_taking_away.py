@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,15 @@ def test_a_star_and_a_name_are_kept_and_exported(page: Any, atlas: Path, tmp_pat
     assert json.loads(file.read_text()) == {"units": {unit: {"name": HOSTILE, "star": True}}}
     assert list(read_names(file).units) == [unit]  # as convscope atlas --names takes it in
     page.goto((atlas / "index.html").as_uri() + "#/conv1/3")
+    page.wait_for_selector("#star[aria-pressed=true]")
+
+
+def test_a_units_page_prints_on_one_sheet(page: Any, checked: Path) -> None:
+    page.goto((checked / "index.html").as_uri() + "#/conv1/2")
+    page.wait_for_selector("html[data-view=map]")
+    printed = page.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 1
+    page.go_back()
     page.wait_for_selector("#star[aria-pressed=true]")
 
 

@@ -43,6 +43,8 @@ class ComparedLayer(StoredRecord):
         level: the correlation above which a pair counts as the same map.
         partner: of each map the other network's map; None where it has none.
         correlation: of each such pair.
+        maps: how many the other network's layer has; None of a file of an earlier version.
+        cka: how alike the layers are as a whole; None where nothing can be said.
     """
 
     layer: str
@@ -50,6 +52,8 @@ class ComparedLayer(StoredRecord):
     level: float
     partner: tuple[int | None, ...]
     correlation: tuple[float | None, ...]
+    maps: int | None = None
+    cka: float | None = None
 
     def of_map(self, channel: int) -> tuple[int, float] | None:
         """The other network's map and the correlation with it; None where there is none."""
@@ -149,6 +153,8 @@ def _layers(matches: Sequence[Mapping[str, Any]], side: int) -> dict[str, Compar
                 level=match["level"],
                 partner=tuple(partner),
                 correlation=tuple(r),
+                maps=match["maps"][1 - side],
+                cka=match.get("cka"),
             ),
         )
     return layers

@@ -30,6 +30,7 @@ class StoredFinding(StoredRecord):
         severity: fault or note.
         units: the feature maps concerned.
         words: the finding, a sentence.
+        remedies: what to do, by the names of the diagnosis.
     """
 
     layer: str
@@ -37,6 +38,7 @@ class StoredFinding(StoredRecord):
     severity: str
     units: tuple[int, ...]
     words: str
+    remedies: tuple[str, ...] = ()
 
 
 Findings = dict[str, tuple[StoredFinding, ...]]

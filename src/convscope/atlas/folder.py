@@ -40,7 +40,8 @@ RELEVANCE = "relevance.safetensors"
 CONTRAST = "contrast"  # of those of contrastive pictures, as many to a map as are checked
 OPTIMISED = "optimised"
 WORK, PLAN = "work", "plan.json"  # of an unfinished atlas, see checkpoint.py
-PLACES = (SHEETS, "images", "page", "page/images", "data", "data/units", WORK, "work-gallery")
+OF_PAGE = ("page", "page/images", "data", "data/units", "data/compared")
+PLACES = (SHEETS, "images", *OF_PAGE, WORK, "work-gallery")
 """Folders that an atlas may have, in which it and its page are written."""
 
 IMAGE_LIST = TypeAdapter(list[ImageRecord])

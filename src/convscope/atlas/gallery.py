@@ -7,12 +7,17 @@ strongest units in the same images with random weights.
     sheets/<slug>/untrained-000.webp    10 x 10 maps: of each the strongest activation's place,
                                     projected with all weights drawn anew
     gallery.json                    written last: all of it is there
+
+Until then `work-gallery` holds the tiles and, in seen.safetensors, the predictions of the images
+that have been through: after a kill it goes on behind them.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +49,7 @@ from convscope.methods.rules import InitialSignal, rules_named
 from convscope.network.network import Network
 from convscope.network.trace import Trace
 from convscope.progress import silent
-from convscope.store.atomic import replace_file
+from convscope.store.atomic import remove_leftovers, replace_file
 
 if TYPE_CHECKING:
     from convscope.models.zoo import Model
@@ -53,13 +58,14 @@ __all__ = ["UNTRAINED", "has_gallery", "image_path", "read_predictions", "write_
 
 UNTRAINED = "untrained"
 GALLERY, PREDICTIONS, IMAGES = "gallery.json", "predictions.safetensors", "images"
-WORK = "work-gallery"
+WORK, SEEN = "work-gallery", "seen.safetensors"
 WHAT = "whole images and random weights"
 SIDE = 224  # pixels of a whole image, at most
 QUALITY = 75  # of its WebP
 LIKELIEST = 5  # classes that are kept of each image
 BATCH = 32
 TRACE_BYTES = 2**28  # of activations that one batch may keep
+CHECKPOINT_SECONDS = 30.0
 
 
 class GalleryRecord(StoredRecord):
@@ -95,14 +101,8 @@ def read_predictions(atlas: Atlas) -> dict[int, list[tuple[int, float]]]:
     path = atlas.folder / PREDICTIONS
     if not path.is_file():
         return {}
-    content = atlas.content(path)
     try:
-        found = load(content)
-        images, likeliest = found["index"].shape[0], tuple(found["label"].shape)
-        wanted = {"index": (torch.int64, (images,)), "label": (torch.int64, likeliest)}
-        check_columns(found, {**wanted, "probability": (torch.float32, likeliest)})
-        if bool((found["label"] < 0).any()) or likeliest[0] != images:
-            raise ValueError("label holds numbers that are no classes'")
+        found = _predictions(atlas.content(path))
     except (SafetensorError, LookupError, ValueError) as error:
         raise damaged(path, error) from None
     columns = (found[key].tolist() for key in ("index", "label", "probability"))
@@ -110,6 +110,21 @@ def read_predictions(atlas: Atlas) -> dict[int, list[tuple[int, float]]]:
         index: list(zip(labels, probabilities, strict=True))
         for index, labels, probabilities in zip(*columns, strict=True)
     }
+
+
+def _predictions(content: bytes) -> dict[str, Tensor]:
+    """Predictions out of a file.
+
+    Raises:
+        SafetensorError, LookupError, ValueError: it holds something else.
+    """
+    found = load(content)
+    images, likeliest = found["index"].shape[0], tuple(found["label"].shape)
+    wanted = {"index": (torch.int64, (images,)), "label": (torch.int64, likeliest)}
+    check_columns(found, {**wanted, "probability": (torch.float32, likeliest)})
+    if bool((found["label"] < 0).any()) or likeliest[0] != images:
+        raise ValueError("label holds numbers that are no classes'")
+    return found
 
 
 def write_gallery(
@@ -122,8 +137,8 @@ def write_gallery(
 ) -> None:
     """Add the whole images, the predictions and the pictures with random weights to an atlas.
 
-    An atlas that has them stays as it is. Several processes share the images: all call this, the
-    first writes.
+    An atlas that has them stays as it is; what an interrupted run had done is kept. Several
+    processes share the images: all call this, the first writes.
 
     Args:
         model: That the atlas is of.
@@ -139,24 +154,28 @@ def write_gallery(
     network = model.network().to(how.device)
     maker = _Maker.of(network, model.preprocess, plan)
     order = plan.images
-    rounds = ranks.deal(order, maker.batch_size(batch_size or BATCH))
+    writer = None if atlas is None else _Writer(atlas, plan)
+    done = ranks.from_first(lambda: 0 if writer is None else len(writer.seen))
+    rounds = ranks.deal(order[done:], maker.batch_size(batch_size or BATCH))
     read = iter(())  # type: Iterator[Batch]
     if own := ranks.hand(rounds):
         read = batches(
             images, model.preprocess, batch_size=len(rounds[0][0]), workers=how.workers, indices=own
         )
-    done, tell = 0, how.progress or silent
+    tell = how.progress or silent
     tell(WHAT, done, len(order))
-    writer = None if atlas is None else _Writer(atlas, plan.layers)
-    for shared in rounds:
-        made = maker.made(next(read)) if ranks.rank < len(shared) else None
-        for part in ranks.gathered(made):
-            if part is not None and writer is not None:
-                writer.take(part)
-        done += sum(map(len, shared))
-        tell(WHAT, done, len(order))
-    if writer is not None:
-        writer.finish()
+    with nullcontext() if writer is None else writer.tiles:
+        for shared in rounds:
+            made = maker.made(next(read)) if ranks.rank < len(shared) else None
+            for part in ranks.gathered(made):
+                if part is not None and writer is not None:
+                    writer.take(part)
+            done += sum(map(len, shared))
+            if writer is not None:
+                writer.commit()
+            tell(WHAT, done, len(order))
+        if writer is not None:
+            writer.finish()
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +195,7 @@ class _Plan:
     @classmethod
     def of(cls, atlas: Atlas) -> _Plan:
         if has_gallery(atlas.folder):
+            shutil.rmtree(atlas.folder / WORK, ignore_errors=True)
             return cls([], [], atlas.manifest.rules)
         found = {one for table in atlas.layers.values() for one in table.image.unique().tolist()}
         layers = [
@@ -262,51 +282,75 @@ class _Maker:
 
 
 class _Writer:
-    """Writes what the processes made.
+    """Writes what the processes made, and keeps what an interrupted run had made.
 
     Args:
         atlas: into whose folder.
-        layers: whose tiles come.
+        plan: of what comes.
+
+    Attributes:
+        seen: of the images that have been through, in the plan's order, the likeliest classes and
+            their probabilities.
     """
 
-    def __init__(self, atlas: Atlas, layers: Sequence[AtlasLayer]) -> None:
+    def __init__(self, atlas: Atlas, plan: _Plan) -> None:
         self.folder = atlas.folder
+        remove_leftovers(self.folder)
         self.checked = atlas.checksums is not None
-        self.layers = layers
-        self.labels: dict[int, tuple[Tensor, Tensor]] = {}
-        shutil.rmtree(self.folder / WORK, ignore_errors=True)
+        self.layers = plan.layers
+        self.seen = self._kept(plan.images)
+        if not self.seen:
+            shutil.rmtree(self.folder / WORK, ignore_errors=True)
         (self.folder / IMAGES).mkdir(exist_ok=True)
-        self.tiles = TileFiles(self.folder / WORK, layers)
+        self.tiles = TileFiles(self.folder / WORK, plan.layers)
+        self.saved = time.monotonic()
+
+    def _kept(self, order: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:
+        """What an interrupted run had seen; nothing where it did not get so far."""
+        try:
+            found = _predictions((self.folder / WORK / SEEN).read_bytes())
+        except (OSError, SafetensorError, LookupError, ValueError):
+            return {}
+        indices = found["index"].tolist()
+        if indices != list(order[: len(indices)]):
+            return {}
+        pairs = zip(found["label"], found["probability"], strict=True)
+        return dict(zip(indices, pairs, strict=True))
 
     def take(self, made: _Made) -> None:
         """Write the images, and keep the rest until all is there."""
         for at, (index, content) in enumerate(made.pictures.items()):
             replace_file(image_path(self.folder, index), content)
-            self.labels[index] = (made.label[at], made.probability[at])
+            self.seen[index] = (made.label[at], made.probability[at])
         self.tiles.write(made.tiles)
+
+    def commit(self) -> None:
+        """Twice a minute, bring to the disk how far it got."""
+        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            self.tiles.flush()
+            replace_file(self.folder / WORK / SEEN, self._predictions())
+            self.saved = time.monotonic()
+
+    def _predictions(self) -> bytes:
+        label, probability = zip(*self.seen.values(), strict=True)
+        found = {"index": torch.tensor(list(self.seen)), "label": torch.stack(label)}
+        return save({**found, "probability": torch.stack(probability)})
 
     def finish(self) -> None:
         """Write predictions and sheets, and say that all is there."""
         self.tiles.flush()
-        with self.tiles:
-            for layer in self.layers:
-                self._write_sheets(layer)
-        shutil.rmtree(self.folder / WORK)
-        indices = sorted(self.labels)
-        if indices and len(self.labels[indices[0]][0]):
-            found = {
-                "index": torch.tensor(indices),
-                "label": torch.stack([self.labels[one][0] for one in indices]),
-                "probability": torch.stack([self.labels[one][1] for one in indices]),
-            }
-            replace_file(self.folder / PREDICTIONS, save(found))
+        for layer in self.layers:
+            self._write_sheets(layer)
+        if any(len(label) for label, _ in self.seen.values()):
+            replace_file(self.folder / PREDICTIONS, self._predictions())
         record = GalleryRecord().model_dump_json(indent=1).encode()
         if self.checked:
-            made = [image_path(self.folder, index) for index in indices]
+            made = [image_path(self.folder, index) for index in self.seen]
             made += sorted((self.folder / SHEETS).glob(f"*/{UNTRAINED}-*.webp"))
             made += [path for path in [self.folder / PREDICTIONS] if path.is_file()]
             write_checksums(self.folder, made, {self.folder / GALLERY: record})
         replace_file(self.folder / GALLERY, record)
+        shutil.rmtree(self.folder / WORK)
 
     def _write_sheets(self, layer: AtlasLayer) -> None:
         size, channels = sheets.WALL**2, layer.record.channels

@@ -27,7 +27,7 @@ __all__ = ["write_comparison_page"]
 OWN_FILES = ("tour.css", "comparison.css")  # copied as they are
 PAIRS, ALONE = 16, 6  # that are shown of a layer: pairs, and maps of one network alone
 TILES, SIDE, SEAM = 6, 96, 4  # of a map's strip: pictures, and pixels of each and between two
-WHITE = (255, 255, 255)
+CLEAR = (0, 0, 0, 0)  # between pictures: a page is light or dark
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def _page_of(atlas: Atlas, folder: Path) -> str:
 
 
 def _in_a_row(tiles: Iterable[Image.Image]) -> Image.Image:
-    """Pictures beside each other, and white where there are fewer than the strip holds."""
-    strip = Image.new("RGB", (TILES * (SIDE + SEAM) - SEAM, SIDE), WHITE)
+    """Pictures beside each other, and nothing where there are fewer than the strip holds."""
+    strip = Image.new("RGBA", (TILES * (SIDE + SEAM) - SEAM, SIDE), CLEAR)
     for place, tile in enumerate(tiles):
         small = tile.width < SIDE
         how = Image.Resampling.NEAREST if small else Image.Resampling.BILINEAR

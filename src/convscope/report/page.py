@@ -21,16 +21,18 @@ from typing import Any
 
 from PIL import Image
 
-from convscope.atlas.compared import page_of, read_compared
-from convscope.atlas.findings import read_findings
+from convscope.atlas.compared import read_compared
+from convscope.atlas.findings import StoredFinding, read_findings
 from convscope.atlas.folder import OPTIMISED
 from convscope.atlas.gallery import UNTRAINED, has_gallery, read_predictions
 from convscope.atlas.manifest import LayerRecord, Manifest
 from convscope.atlas.names import names_of
 from convscope.atlas.sheets import FILTER_COLUMNS, WALL
 from convscope.atlas.store import Atlas, open_atlas
+from convscope.experiments.diagnosis.findings import Remedy
 from convscope.methods.checks import SPECIFIC
 from convscope.report.embedded_data import call, lean, template
+from convscope.report.page_compared import ComparedPages
 from convscope.report.page_overview import LayerChoice, lead_unit
 from convscope.report.page_pictures import (
     BEST_MAPS,
@@ -55,21 +57,10 @@ from convscope.store.atomic import replace_file
 
 __all__ = ["write_page"]
 
-OWN_SCRIPTS = (
-    "atlas.js",
-    "drawing.js",
-    "notes.js",
-    "overview.js",
-    "wall.js",
-    "evidence.js",
-    "unit.js",
-    "image.js",
-    "diagnosis.js",
-    "saving.js",
-    "controls.js",
-)
-SCRIPTS = (*(f"page/{name}" for name in OWN_SCRIPTS), "page/data.js")  # in this order
-OWN_FILES = ("atlas.css", *OWN_SCRIPTS)  # copied as they are
+FIRST = ("atlas.js", "drawing.js", "notes.js", "controls.js")  # that every view needs
+LATER = ("overview", "wall", "evidence", "unit", "image", "diagnosis", "compare", "saving")
+SCRIPTS = (*(f"page/{name}" for name in FIRST), "page/data.js")  # in this order
+OWN_FILES = ("atlas.css", *FIRST, *(f"{name}.js" for name in LATER))
 AT_ONCE = 64  # units whose sheets wait to be encoded
 
 
@@ -98,12 +89,15 @@ def write_page(atlas_dir: str | Path) -> Path:
         pictures.write_strip(record, choices[record.name].most_selective)
         _write_layer(atlas, record, pictures, images)
     _write_images(atlas, images)
+    _hand_over(atlas.folder, "page/chosen", [_chosen(choice) for choice in choices.values()])
+    compared = ComparedPages(atlas, read_compared(atlas))
+    compared.write()
     for name in OWN_FILES:
         replace_file(atlas.folder / "page" / name, lean(name))
     lead = lead_unit(atlas, choices)
     if lead is not None:
         pictures.write_lead(lead.record, lead.channel, lead.kinds)
-    summary = {**page_summary(atlas.manifest), **_what_is_there(atlas)}
+    summary = {**page_summary(atlas.manifest), **_what_is_there(atlas, compared)}
     replace_file(atlas.folder / "page" / "data.js", call("start", summary))
     words = atlas_page_words(atlas.manifest) | overview_words(atlas, choices, lead)
     index = atlas.folder / "index.html"
@@ -130,6 +124,11 @@ def _write_layer(
         whole = zip(range(record.channels), units, sheets, strict=True)
         while some := list(islice(whole, AT_ONCE)):
             list(pool.map(write, some))
+
+
+def _chosen(choice: LayerChoice) -> list[tuple[int, str]]:
+    """The maps that stand for a layer on the overview, each with the class that it tells."""
+    return [(channel, choice.name_of(channel) or "") for channel in choice.most_selective]
 
 
 def _write_images(atlas: Atlas, images: ShownImages) -> None:
@@ -173,20 +172,21 @@ def page_summary(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _what_is_there(atlas: Atlas) -> dict[str, Any]:
+def _finding(found: StoredFinding) -> dict[str, Any]:
+    """A finding of a diagnosis, with its remedies in words."""
+    known = {str(remedy): remedy.said for remedy in Remedy}
+    return found.model_dump() | {"remedies": [known.get(one, one) for one in found.remedies]}
+
+
+def _what_is_there(atlas: Atlas, compared: ComparedPages) -> dict[str, Any]:
     """What an atlas holds that others may lack: pictures, names, a diagnosis."""
     findings = read_findings(atlas)
-    diagnosis = None if findings is None else [one.model_dump() for one in findings]
+    diagnosis = None if findings is None else [_finding(one) for one in findings]
     names = names_of(atlas).model_dump()["units"]
-    compared = read_compared(atlas)
-    if compared is None:
-        beside = {}
-    else:
-        places = {"page": page_of(compared.page), "atlas": page_of(compared.atlas)}
-        beside = {"compared": {"name": compared.other, **places}}
+    beside = compared.summary()
     return (
         {"whole": has_gallery(atlas.folder), "names": names, "diagnosis": diagnosis}
-        | beside
+        | ({"compared": beside} if beside else {})
         | {
             kind: [
                 record.slug

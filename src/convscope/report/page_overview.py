@@ -24,6 +24,7 @@ TALLEST, LOWEST = 72.0, 6.0  # pixels of a layer with the most maps, and of one 
 GLYPH = 14.0  # side of the square that stands for the input
 GAP = 14.0  # between branches
 PLAIN_ENOUGH = 1.7  # AUC times 1 + the share of its class among the strongest: beyond it, all are
+ENOUGH = 0.05  # of the image that a unit sees, to show more than an edge or a colour
 SMALLEST_SHARE = 0.08  # of the input: a field that is drawn smaller could not be seen
 
 
@@ -104,8 +105,9 @@ def lead_unit(atlas: Atlas, choices: Mapping[str, LayerChoice]) -> LeadUnit | No
     """The most telling unit of an atlas: it names a class, and its picture can be trusted.
 
     Of several that tell their class plainly, it is the one that sees most of the image. Where the
-    atlas knows no classes, it is the one whose picture is most its own; where nothing was
-    checked, the one that is above zero in the most images, of the layer in the middle.
+    atlas knows no classes, it is the one whose picture is most its own, of those that see enough
+    to show something, and best with an optimised picture; where nothing was checked, the one that
+    is above zero in the most images, of the layer in the middle.
 
     Args:
         atlas: the atlas.
@@ -127,6 +129,11 @@ def lead_unit(atlas: Atlas, choices: Mapping[str, LayerChoice]) -> LeadUnit | No
         one.name: math.prod(field_share(one, atlas.manifest.input_shape))
         for one in atlas.manifest.layers
     }
+    optimised = {
+        one.name
+        for one in atlas.manifest.layers
+        if has_sheets_of_maps(atlas.folder, one, OPTIMISED)
+    }
     order = {record.name: at for at, record in enumerate(atlas.manifest.layers)}
 
     def score(candidate: tuple[LayerRecord, int]) -> tuple[float, ...]:
@@ -138,14 +145,14 @@ def lead_unit(atlas: Atlas, choices: Mapping[str, LayerChoice]) -> LeadUnit | No
         return (
             float(own),
             min(PLAIN_ENOUGH, choice.auc(channel) * (1 + _share(choice, channel))),
-            area[record.name] if choice.auc(channel) else 0.0,
+            area[record.name] if choice.auc(channel) else min(ENOUGH, area[record.name]),
+            record.name in optimised,
             choice.specific(channel),
             -abs(order[record.name] + 0.5 - middle),
         )
 
     record, channel = max(candidates, key=score)
-    optimised = has_sheets_of_maps(atlas.folder, record, OPTIMISED)
-    last = OPTIMISED if optimised else "projection"
+    last = OPTIMISED if record.name in optimised else "projection"
     kinds = ("patch", *(k for k in shown_kinds(atlas.manifest) if k == "spotlight"), last)
     return LeadUnit(record, channel, kinds, _sentence(atlas, choices[record.name], channel))
 

@@ -30,6 +30,7 @@ from convscope.store.atomic import replace_file
 __all__ = [
     "BEST_MAPS",
     "COLUMNS",
+    "PLATE",
     "SEVERAL",
     "STRIP_MAPS",
     "LayerPictures",
@@ -43,6 +44,7 @@ SEVERAL = {"patch": "patches", "projection": "projections", "spotlight": "spotli
 """What several pictures of a kind are called; a kind that is not here is called as it is."""
 BEST_MAPS = 4 * FILTER_COLUMNS  # of a sheet of rank 1
 COLUMNS = 7  # of a unit's sheet
+PLATE = 3  # columns of a map's pictures of one kind alone
 RELATIVES = ("nearest", "input", "output")
 STRIP_MAPS = 6
 STRIP_CELL = 96  # pixels
@@ -106,11 +108,26 @@ class LayerPictures:
     def write_best(self, record: LayerRecord) -> None:
         """Write a layer's sheets of rank 1; the same atlas gives the same bytes."""
         for kind in self.atlas.kinds:
-            tiles = self._strongest(record.name, kind)
-            for number in range(math.ceil(len(tiles) / BEST_MAPS)):
-                part = tiles[number * BEST_MAPS : (number + 1) * BEST_MAPS]
+            for number, sheet in enumerate(self.best(record, kind)):
                 path = sheet_path(self.atlas.folder, record.slug, f"best-{kind}", number)
-                replace_file(path, encoded(_grid(part, FILTER_COLUMNS), record))
+                replace_file(path, encoded(sheet, record))
+
+    def best(self, record: LayerRecord, kind: str) -> Iterator[Image.Image]:
+        """A layer's sheets of rank 1, of 40 maps each, ten in a row."""
+        tiles = self._strongest(record.name, kind)
+        for start in range(0, len(tiles), BEST_MAPS):
+            yield _grid(tiles[start : start + BEST_MAPS], FILTER_COLUMNS)
+
+    def ranks(self, record: LayerRecord, kind: str) -> Iterator[Image.Image]:
+        """Of each map of a layer all its pictures of a kind, three in a row."""
+        for channel in range(record.channels):
+            number, at = divmod(channel, MAPS_PER_SHEET)
+            if at == 0:
+                path = sheet_path(self.atlas.folder, record.slug, kind, number)
+                sheet = self.atlas.sheet(path)
+            ranks = range(sheet.width // record.tile)
+            tiles = [np.asarray(sheet.crop(cell_box(at, rank, record.tile))) for rank in ranks]
+            yield _grid(np.stack(tiles), PLATE)
 
     def write_strip(self, record: LayerRecord, channels: Sequence[int]) -> None:
         """Write the strip of a layer: these maps' strongest pictures, side by side."""

@@ -2,6 +2,7 @@
 
     data/<slug>.js               a layer's wall, see `wall_table`
     data/units/<slug>/<map>.js   a unit, see `unit_tables`; its pictures, too
+    page/chosen.js               [map, class that it tells] of those that stand for each layer
     page/images.js               [index, name, class] of all images that are shown
     page/images/<n>.js           an image, see `image_tables`
 
@@ -23,6 +24,7 @@ from convscope.report.page_evidence import LayerResponses, relevant_of_map, trus
 __all__ = [
     "ShownImages",
     "image_tables",
+    "ranks_of",
     "relatives",
     "rounded",
     "similar_order",
@@ -104,13 +106,9 @@ def unit_tables(atlas: Atlas, record: LayerRecord, images: ShownImages) -> Itera
     beside = None if compared is None else compared.layers.get(record.name)
     names = [layer.name for layer in atlas.manifest.layers]
     active = _active(table)
-    columns = [
-        column.tolist() for column in (table.value, table.row, table.column, table.box, table.image)
-    ]
-    for channel in range(record.channels):
-        entry = zip(*(column[channel] for column in columns), strict=True)
+    for channel, ranks in enumerate(ranks_of(atlas, record, images)):
         yield {
-            "ranks": [_rank(one, images) for one in entry],
+            "ranks": ranks,
             "place": int((best > best[channel]).sum()) + 1,
             "active": active[channel],
             "trust": trust_of_map(atlas, record, channel),
@@ -121,6 +119,19 @@ def unit_tables(atlas: Atlas, record: LayerRecord, images: ShownImages) -> Itera
             "output": responses.connected("output", channel, names) if responses else [],
             **_in_other(beside, channel),
         }
+
+
+def ranks_of(
+    atlas: Atlas, record: LayerRecord, images: ShownImages
+) -> Iterator[list[list[Any] | None]]:
+    """The `ranks` of each map of a layer, see `unit_tables`."""
+    table = atlas.layers[record.name]
+    columns = [
+        column.tolist() for column in (table.value, table.row, table.column, table.box, table.image)
+    ]
+    for channel in range(record.channels):
+        entry = zip(*(column[channel] for column in columns), strict=True)
+        yield [_rank(one, images) for one in entry]
 
 
 def _in_other(beside: ComparedLayer | None, channel: int) -> dict[str, Any]:

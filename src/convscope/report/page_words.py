@@ -96,7 +96,6 @@ def overview_words(
     return {
         "lead": lead and _lead(lead),
         "network": NetworkStrip.of(layers, manifest.input_shape),
-        "chosen": {layer.name: _chosen(layer, choices[layer.name]) for layer in layers},
         "chosen_note": _chosen_note(choices[layers[0].name], manifest),
         "compared": _compared(atlas),
         "diagnosed": read_findings(atlas) is not None,
@@ -136,13 +135,6 @@ def _lead(lead: LeadUnit) -> dict[str, Any]:
         "pictures": [(kind.capitalize(), SAYS[kind]) for kind in lead.kinds],
         "sentence": lead.sentence,
     }
-
-
-def _chosen(record: LayerRecord, choice: LayerChoice) -> list[dict[str, Any]]:
-    return [
-        {"channel": c, "href": _address(record.name, c), "class": choice.name_of(c) or ""}
-        for c in choice.most_selective
-    ]
 
 
 def _address(*parts: str | int) -> str:

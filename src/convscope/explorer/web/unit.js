@@ -76,7 +76,7 @@ function fail(error) {
 function title() {
   byId("unit-title").replaceChildren(...breakable(nameOf(state)));
   const layer = layerOf(state.layer);
-  byId("unit-layer").textContent = layer ? layer.kind : "";
+  byId("unit-layer").textContent = layer ? layer.kind.replaceAll("_", " ") : "";
   byId("remove").textContent = removed().includes(nameOf(state)) ? "Put it in again" : "Remove unit";
   byId("remove").setAttribute("aria-pressed", String(removed().includes(nameOf(state))));
   atlasLink();

@@ -1,14 +1,14 @@
 "use strict";
 /* The atlas page, first of its scripts: addresses, data, and which view is on the screen.
-   drawing.js, overview.js, wall.js, evidence.js, unit.js and image.js draw, notes.js keeps what the
-   reader stars and names, saving.js takes it away, controls.js listens to the reader.
+   drawing.js is what all views draw with, notes.js keeps what the reader stars and names, controls.js
+   listens to the reader. The scripts of a view come when it is wanted (PARTS); saving.js takes away.
 
    They are classic scripts without modules or fetch, because browsers refuse both to a page that was
    opened by double-click. Data come as scripts that call `convscope.start(summary)` (page/data.js)
    and `convscope.receive(place, table)` (the file at that place, asked for when it is wanted).
 
    The address says what is shown:   #/   #/?find=dog   #/layer?show=patches&sort=strongest
-   #/layer/12?rank=3   #/image/NAME
+   #/layer/12?rank=3   #/image/NAME   #/diagnosis   #/compare/layer/12
    After each change a `convscope:view` event on the document tells whoever listens. */
 
 const convscope = (() => {
@@ -19,9 +19,15 @@ const convscope = (() => {
     only: ["all", "alive", "dead", "starred"], // or class:NAME
     contrast: ["auto", "1", "2", "4", "8"],
   };
+  /** The scripts that draw a view, in this order. */
+  const PARTS = {
+    overview: ["overview"], layer: ["wall"], map: ["evidence", "unit"], image: ["evidence", "unit", "image"],
+    diagnosis: ["diagnosis"], compare: ["compare"],
+  };
   const UNITS_KEPT = 12; // in memory: the pictures of each are 50 to 100 KB
 
   const shown = {}; // route, order, and what the views keep
+  const parts = new Map(); // name -> promise of the page's own script
   const arrivals = new Map(); // place -> the function that takes what arrives there
   const tables = new Map(); // place -> promise of the table
   const units = new Map(); // place -> promise of the unit, the one that was wanted last at the end
@@ -45,7 +51,7 @@ const convscope = (() => {
   function parse(hash) {
     const [path, query = ""] = hash.replace(/^#/, "").split("?");
     if (!path.startsWith("/")) return { view: "overview", anchor: path, find: "" };
-    const [, first = "", second] = path.split("/").map(decoded);
+    const [, first = "", second, third] = path.split("/").map(decoded);
     const asked = new URLSearchParams(query);
     const find = asked.get("find") ?? "";
     if (first === "") return { view: "overview", anchor: "", find };
@@ -54,6 +60,9 @@ const convscope = (() => {
       return { view: "image", image: second, find: "" };
     }
     if (first === "diagnosis" && second === undefined && !layerNamed(first)) return { view: first, diagnosis: true, find: "" };
+    if (first === "compare" && !(layerNamed(first) && (second === undefined || isNumber(second)))) {
+      return { view: "compare", compare: second ?? "", pair: third, find: "" };
+    }
     const route = { view: second === undefined ? "layer" : "map", layer: first, channel: second, find };
     for (const [name, all] of Object.entries(CHOICES)) {
       const value = asked.get(name);
@@ -73,12 +82,14 @@ const convscope = (() => {
     if (route.find) query.set("find", route.find);
     if (route.channel !== undefined && route.rank > 1) query.set("rank", route.rank);
     if (route.diagnosis && route.layer === undefined) return "#/diagnosis";
-    const parts = [route.layer ?? (route.image === undefined ? undefined : "image"), route.channel ?? route.image];
+    const parts = route.layer !== undefined ? [route.layer, route.channel]
+      : route.compare !== undefined ? ["compare", route.compare || undefined, route.pair]
+        : [route.image === undefined ? undefined : "image", route.image];
     const path = parts.filter((part) => part !== undefined).map(encodeURIComponent).join("/");
     return `#/${path}${query.toString() && `?${query}`}`;
   }
 
-  const keyOf = ({ layer, channel, image, diagnosis }) => address({ layer, channel, image, diagnosis });
+  const keyOf = ({ layer, channel, image, diagnosis, compare, pair }) => address({ layer, channel, image, diagnosis, compare, pair });
   const go = (change) => location.assign(address({ ...shown.route, ...change }));
   /** Looking at the same thing in another way is no new step of the history. */
   const adjust = (change) => location.replace(address({ ...shown.route, ...change }));
@@ -98,19 +109,36 @@ const convscope = (() => {
 
   // ---- data -----------------------------------------------------------------------------------
 
-  /** What the script at a place hands over. */
-  function arrive(place) {
+  /** Runs the script at a place. */
+  function run(place) {
     return new Promise((resolve, reject) => {
       const script = document.createElement("script");
+      script.async = false; // in the order in which they are asked for
       script.src = `${place.split("/").map(encodeURIComponent).join("/")}.js`;
-      script.onload = () => script.remove();
+      script.onload = () => resolve(script.remove());
       script.onerror = () => {
         script.remove();
         reject(new Error(`The file ${place}.js beside this page cannot be read.`));
       };
-      arrivals.set(place, resolve);
       document.head.append(script);
     });
+  }
+
+  /** What the script at a place hands over. */
+  function arrive(place) {
+    return new Promise((resolve, reject) => {
+      arrivals.set(place, resolve);
+      run(place).catch(reject);
+    });
+  }
+
+  /** Some of the page's own scripts, in their order. */
+  function need(...names) {
+    for (const name of names) {
+      if (!parts.has(name)) parts.set(name, run(`page/${name}`));
+      parts.get(name).catch(() => parts.delete(name));
+    }
+    return Promise.all(names.map((name) => parts.get(name)));
   }
 
   function receive(place, table) {
@@ -129,8 +157,8 @@ const convscope = (() => {
   const loadWall = ({ slug }) => load(`data/${slug}`);
 
   /** A unit's numbers, and the address of its pictures in memory; few units are kept. */
-  function loadUnit({ slug }, channel) {
-    const place = `data/units/${slug}/${channel}`;
+  function loadUnit({ slug }, channel, folder = "data/units") {
+    const place = `${folder}/${slug}/${channel}`;
     const kept = units.get(place) ?? arrive(place).then(({ sheet, ...unit }) => {
       const bytes = Uint8Array.from(atob(sheet), (letter) => letter.charCodeAt(0));
       return { ...unit, url: URL.createObjectURL(new Blob([bytes], { type: "image/webp" })) };
@@ -216,6 +244,13 @@ const convscope = (() => {
 
   // ---- from the address to a view -------------------------------------------------------------
 
+  const MISSING = {
+    image: ({ image }) => [image, "No map of this atlas has such an image among its strongest."],
+    diagnosis: () => ["Diagnosis", "No diagnosis was given to this atlas: convscope atlas --resume --diagnosis DIR."],
+    compare: ({ compare }) => ["Comparison", convscope.atlas.compared ? `No such layer or map was compared with the other network’s: ${compare}.`
+      : "No comparison was given to this atlas: convscope atlas --resume --compare DIR."],
+  };
+
   function lose(title, text) {
     byId("lost-title").textContent = title;
     byId("lost-text").textContent = text;
@@ -223,7 +258,7 @@ const convscope = (() => {
   }
 
   async function drawLayer(route, layer) {
-    const table = await loadWall(layer);
+    const [table] = await Promise.all([loadWall(layer), need(...PARTS.layer)]);
     if (shown.route !== route) return false;
     shown.order = order(layer, table, route);
     convscope.views.layer(route, layer, table);
@@ -232,7 +267,7 @@ const convscope = (() => {
 
   async function drawMap(route, layer) {
     const [unit, table] = await Promise.all(
-      [loadUnit(layer, Number(route.channel)), isPlain(route) ? null : loadWall(layer)]);
+      [loadUnit(layer, Number(route.channel)), isPlain(route) ? null : loadWall(layer), need(...PARTS.map)]);
     if (shown.route !== route) return false;
     shown.order = table ? order(layer, table, route) : range(layer.channels);
     convscope.views.map(route, layer, unit);
@@ -242,11 +277,12 @@ const convscope = (() => {
   /** Draws what the route asks for. Gives the view's name, or null if the reader has moved on. */
   async function draw(route) {
     try {
-      if (["overview", "image", "diagnosis"].includes(route.view)) {
+      if (route.layer === undefined) {
+        await need(...PARTS[route.view]);
+        if (shown.route !== route) return null;
         const found = await convscope.views[route.view](route);
         if (shown.route !== route) return null;
-        return found === false ? lose(route.image ?? "Diagnosis", route.image === undefined ? "No diagnosis was given to this atlas: convscope atlas --resume --diagnosis DIR."
-          : "No map of this atlas has such an image among its strongest.") : route.view;
+        return found === false ? lose(...MISSING[route.view](route)) : route.view;
       }
       const layer = layerNamed(route.layer);
       if (!layer) return lose(route.layer, "This atlas has no layer of that name.");
@@ -269,7 +305,7 @@ const convscope = (() => {
   }
 
   function markPlace(route) {
-    const home = route.layer === undefined ? keyOf({ diagnosis: route.diagnosis }) : address({ layer: route.layer });
+    const home = route.layer === undefined ? keyOf({ diagnosis: route.diagnosis, compare: route.compare && "" }) : address({ layer: route.layer });
     for (const link of document.querySelectorAll(".side .place")) {
       const layer = link.dataset.layer;
       const here = layer === undefined ? link.hash === home : layer === route.layer;
@@ -279,21 +315,21 @@ const convscope = (() => {
     document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest" });
     byId("layer-select").value = home;
     const layer = layerNamed(route.layer);
-    const unit = layer && route.channel !== undefined ? unitName(layer, route.channel) : route.layer ?? route.image ?? (route.diagnosis && "Diagnosis");
+    const unit = layer && route.channel !== undefined ? unitName(layer, route.channel) : route.layer ?? route.image ?? (route.diagnosis ? "Diagnosis" : route.compare === undefined ? undefined : "Comparison");
     const words = [unit, convscope.atlas.title, "Convscope atlas"];
     document.title = words.filter(Boolean).join(" · ");
   }
 
   /** Going up a step returns to where the reader was; any other way starts at the top. */
-  function settle(route, before) {
+  function settle(route, before, view) {
     if (route.anchor) return byId(route.anchor)?.scrollIntoView();
     if (before && keyOf(before) === keyOf(route)) return undefined;
     const up = before && (keyOf(route) === "#/" ||
       (route.layer === before.layer && before.view === "map" && route.view === "layer"));
     window.scrollTo(0, up ? scrolls.get(keyOf(route)) ?? 0 : 0);
-    if (route.view === "layer") convscope.wall.settle(up ? Number(before.channel) : null);
-    if (route.view === "map") byId("map-title").focus({ preventScroll: true });
-    if (route.view === "image") byId("image-title").focus({ preventScroll: true });
+    if (view === "layer") convscope.wall.settle(up ? Number(before.channel) : null);
+    if (view === "map") byId("map-title").focus({ preventScroll: true });
+    if (["image", "compare"].includes(view)) byId(`${view}-title`).focus({ preventScroll: true });
     return undefined;
   }
 
@@ -307,7 +343,7 @@ const convscope = (() => {
     for (const field of document.querySelectorAll("[data-option]")) setField(field, route);
     for (const section of document.querySelectorAll(".view")) section.hidden = section.id !== view;
     markPlace(route);
-    settle(route, before);
+    settle(route, before, view);
     document.documentElement.dataset.view = view;
     document.dispatchEvent(new CustomEvent("convscope:view", { detail: { ...route, view } }));
   }
@@ -324,7 +360,7 @@ const convscope = (() => {
 
   return {
     CHOICES, shown, byId, range, parse, address, go, adjust, note, receive, start, // addresses
-    load, loadWall, loadUnit, activation, told, isDead, hasNumbers, order, sortable, kindOf, has, unitName, // data
+    need, load, loadWall, loadUnit, activation, told, isDead, hasNumbers, order, sortable, kindOf, has, unitName, // data
     views: {}, // name -> (route, layer, table) => void; filled by the scripts that draw
     panels: [], // of the unit page, (unit, host) => false to hide it; for whoever adds some
     overviewPanels: [], // at the top of the overview, (host) => void

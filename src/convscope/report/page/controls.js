@@ -9,6 +9,7 @@
 
   function turnPage(step) {
     if (shown.route.view === "layer") return convscope.wall.walk(step);
+    if (shown.route.view === "compare") return Boolean(shown.turnPair?.(step));
     if (shown.route.view !== "map") return false;
     const route = convscope.parse(location.hash); // a key that is held is ahead of the pictures
     const list = convscope.walked(shown.layer, Number(route.channel));
@@ -27,7 +28,8 @@
 
   function goUp() {
     if (shown.route.view === "map") go({ channel: undefined });
-    else if (["layer", "image", "diagnosis"].includes(shown.route.view) || shown.route.find) location.assign("#/");
+    else if (shown.route.pair !== undefined) location.assign(convscope.address({ compare: shown.route.compare }));
+    else if (shown.route.view !== "overview" || shown.route.find) location.assign("#/");
     else return false;
     return true;
   }
@@ -102,12 +104,17 @@
     setTimeout(() => { button.textContent = words; }, 1500);
   }
 
-  const { savePicture, saveNames, copied, cite, copyLink } = convscope.saving;
+  /** Does what saving.js does, by its name. */
+  async function save(deed, ...what) {
+    await convscope.need("saving");
+    return convscope.saving[deed](...what);
+  }
   const DEEDS = {
     theme: turnTheme, help: openHelp, star: turnStar, random: () => convscope.turnRandom(),
-    copy: (button) => copied(button.previousElementSibling.textContent, button.previousElementSibling),
-    "copy-command": () => copied(byId("command").textContent, byId("command")),
-    save: savePicture, names: saveNames, cite, link: copyLink, print: () => window.print(),
+    copy: (button) => save("copied", button.previousElementSibling.textContent, button.previousElementSibling),
+    "copy-command": () => save("copied", byId("command").textContent, byId("command")),
+    save: () => save("savePicture"), names: () => save("saveNames"), cite: () => save("cite"),
+    link: () => save("copyLink"), print: () => window.print(),
   };
 
   // ---- listening ------------------------------------------------------------------------------
@@ -115,7 +122,7 @@
   const KEYS = {
     ArrowLeft: () => turnPage(-1), k: () => turnPage(-1),
     ArrowRight: () => turnPage(1), j: () => turnPage(1),
-    ArrowUp: () => convscope.wall.walkRows(-1), ArrowDown: () => convscope.wall.walkRows(1),
+    ArrowUp: () => convscope.wall?.walkRows(-1), ArrowDown: () => convscope.wall?.walkRows(1),
     "[": () => turnLayer(-1), "]": () => turnLayer(1),
     Escape: goUp, v: () => turnOption("show"), p: () => turnTo("projections"),
     r: () => shown.route.view === "map" && convscope.turnRandom(), s: turnStar,

@@ -62,12 +62,14 @@ convscope.drawing = (() => {
 
   const numbered = (stem, n) => `${stem}-${String(n).padStart(3, "0")}`;
 
-  /** A map on the sheets of the wall: its strongest picture, or its optimised one. */
+  /** A map on the sheets of the wall: its strongest picture, or its optimised one, or, by its own
+      number, that of a map of the network it is compared with. */
   function placeOnWall(node, layer, kind, channel) {
     const { best, optimised, columns } = convscope.atlas.sheets;
     const perSheet = kind === "optimised" ? optimised : best;
     const at = channel % perSheet;
-    const sheet = numbered(kind === "optimised" ? kind : `best-${kind}`, Math.floor(channel / perSheet));
+    const stem = ["optimised", "compared"].includes(kind) ? kind : `best-${kind}`;
+    const sheet = numbered(stem, Math.floor(channel / perSheet));
     place(node, layer, sheet, at % columns, Math.floor(at / columns));
   }
 

@@ -75,10 +75,21 @@
     }));
   }
 
-  function drawOverview(route) {
-    const { layers } = convscope.atlas;
+  /** The maps that stand for each layer. */
+  function drawStrips(chosen) {
     for (const [i, strip] of document.querySelectorAll(".strip").entries()) {
-      whenNear(strip, () => { strip.style.setProperty("--strip", sheetOf(layers[i], "strip")); });
+      const layer = convscope.atlas.layers[i];
+      strip.replaceChildren(...chosen[i].map(([channel, label]) => el("a", { href: address({ layer: layer.name, channel }) },
+        el("span", { class: "pic" }), el("span", { class: "tag" }, el("b", {}, String(channel)), " ", el("i", {}, label)))));
+      whenNear(strip, () => { strip.style.setProperty("--strip", sheetOf(layer, "strip")); });
+    }
+  }
+
+  let drawn = false;
+  async function drawOverview(route) {
+    if (!drawn) {
+      drawStrips(await load("page/chosen"));
+      drawn = true;
     }
     drawStarred();
     const host = byId("overview-panels");

@@ -11,7 +11,7 @@
     patch: "what the unit saw",
     projection: "what in it excited the unit, sent back to the pixels",
     optimised: "what would excite the unit most",
-    contrast: "lit where covering it costs this unit more than other strong units of the place",
+    contrast: "lit where covering costs this unit more than others",
     untrained: "the same unit and image, with random weights",
   };
   const NAMES = { untrained: "Random weights", contrast: "Its own" };
@@ -102,8 +102,9 @@
     if (!compared) return;
     byId("map-other").hidden = !other;
     if (!other) return;
-    const [layer, channel, r, level, number] = other;
-    const beside = compared.page ? [" · ", el("a", { href: `${compared.page}#layer-${number}` }, "side by side")] : [];
+    const [layer, channel, r, level] = other;
+    const pair = address({ compare: shown.layer.name, pair: shown.route.channel });
+    const beside = [" · ", el("a", { href: pair }, "side by side")];
     if (channel === null) return byId("map-other").replaceChildren(`In ${compared.name}: no map of ${layer} is left for it`, ...beside);
     const name = `${layer}/${channel}`;
     const there = compared.atlas ? el("a", { class: "code", href: compared.atlas + address({ layer, channel }) }, name) : el("span", { class: "code" }, name);
