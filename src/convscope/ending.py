@@ -19,6 +19,9 @@ from typing import NoReturn
 
 __all__ = ["Told", "leave", "listen", "told_by", "words_of"]
 
+QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
+"""What a pool of processes leaves when the program ends at once, Python's own helper removes; it
+would say so, in its own process, after our line."""
 PATIENCE = 0.6  # seconds that the main thread has to end by itself
 WORDS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "told to end (SIGTERM)"}
 
@@ -37,6 +40,7 @@ def told_by() -> int | None:
 
 def listen() -> None:
     """End within a second on SIGINT and SIGTERM from now on. For the main thread of a program."""
+    sys.warnoptions.append(QUIET)
     for number in WORDS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _raise)

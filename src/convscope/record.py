@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import field, fields
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, ClassVar
 
 from convscope.display import Brief
+from convscope.errors import NonFinite
 
-__all__ = ["Record", "json_as", "key", "not_in_json", "plain"]
+__all__ = ["Record", "json_as", "json_text", "key", "not_in_json", "plain"]
 
 _KEY = "json"
 
@@ -102,3 +105,35 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # of NumPy and torch
         return value.tolist()
     return value
+
+
+def json_text(value: Any) -> str:
+    """Write a result as JSON, which knows no NaN and no infinity.
+
+    Args:
+        value: What `plain` gives.
+
+    Raises:
+        NonFinite: There is one; the entry is named.
+
+    Example:
+        >>> json_text({"share": 0.5})
+        '{\\n "share": 0.5\\n}'
+    """
+    try:
+        return json.dumps(value, indent=1, allow_nan=False)
+    except ValueError:
+        place = next(_not_finite(value, ""), "")
+        raise NonFinite(f"the result's {place} is NaN or infinite: check the weights") from None
+
+
+def _not_finite(value: Any, place: str) -> Iterator[str]:
+    """Where numbers are no numbers, as `layers[2].share`."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _not_finite(inner, f"{place}.{name}" if place else str(name))
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _not_finite(inner, f"{place}[{number}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield place

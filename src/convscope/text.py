@@ -8,7 +8,9 @@ from typing import Any, overload
 
 from convscope.errors import BadOption
 
-__all__ = ["counted", "printable", "split_integers", "split_names", "table"]
+__all__ = ["counted", "printable", "split_integers", "split_names", "table", "words_of"]
+
+LONGEST = 500  # letters of what another library says
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -30,6 +32,22 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(
         c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def words_of(error: BaseException) -> str:
+    """What another library's exception says, on one line and no longer than a person reads.
+
+    It may quote a stranger's file: a header that is one word of 100,000 letters.
+
+    Args:
+        error: The exception.
+
+    Example:
+        >>> words_of(ValueError("two\\n  lines"))
+        'two lines'
+    """
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]} …"
 
 
 @overload

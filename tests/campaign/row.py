@@ -8,6 +8,7 @@ of this process, so that one that hangs, dies or takes memory harms no other.
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -69,26 +70,32 @@ class Outcome:
     seconds: float
 
 
-def run_row(row: Row, count: int, seed: int, *, progress: bool = False) -> Outcome:
+def run_row(
+    row: Row, count: int, seed: int, *, seconds: float = math.inf, progress: bool = False
+) -> Outcome:
     """Run some trials of a row, with the seeds that follow a first one.
 
     Args:
         row: to be run.
         count: how many trials.
         seed: of the first.
+        seconds: after which no further trial begins.
         progress: print each failure as it comes.
     """
-    before = _processor_time()
+    before, end = _processor_time(), time.monotonic() + seconds
     if row.prepare is not None:
         row.prepare()
-    failures = []
+    failures, ran = [], 0
     for number in range(seed, seed + count):
+        if time.monotonic() > end:
+            break
+        ran += 1
         said = in_a_fork(row, number)
         if said is not None:
             failures.append((number, said))
             if progress:
                 print(f"{row.name} --seed {number} --count 1: {said}", file=sys.stderr, flush=True)
-    return Outcome(row, count, tuple(failures), _processor_time() - before)
+    return Outcome(row, ran, tuple(failures), _processor_time() - before)
 
 
 def in_a_fork(row: Row, seed: int) -> str | None:

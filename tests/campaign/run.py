@@ -12,6 +12,7 @@ where something failed.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from importlib import import_module
@@ -40,6 +41,9 @@ def main() -> int:
     asked.add_argument("rows", nargs="*", help="names of rows; default: all")
     asked.add_argument("--count", type=int, help="trials of each row; default: the row's own")
     asked.add_argument("--share", type=float, default=1.0, help="of the rows' own counts")
+    asked.add_argument(
+        "--seconds", type=float, default=math.inf, help="after which a row ends, whatever its count"
+    )
     asked.add_argument("--seed", type=int, default=0, help="of the first trial; then the next ones")
     asked.add_argument("--list", action="store_true", help="print the rows, and end")
     words = asked.parse_args()
@@ -62,7 +66,7 @@ def main() -> int:
             file=sys.stderr,
             flush=True,
         )
-        outcomes.append(run_row(row, count, words.seed, progress=True))
+        outcomes.append(run_row(row, count, words.seed, seconds=words.seconds, progress=True))
     print(f"\n{today()}, seed {words.seed}\n\n{markdown(outcomes)}")
     return int(any(outcome.failures for outcome in outcomes))
 

@@ -11,9 +11,11 @@ import time
 import pytest
 
 DEAF = """
+import multiprocessing
 import time
 from convscope.ending import listen
 listen()
+lock = multiprocessing.get_context("spawn").Lock()  # Python's own helper removes it, in silence
 words = "listening"
 while True:
     try:

@@ -15,6 +15,7 @@ from convscope.experiments.diagnosis.responses import Tally
 from convscope.images.datasets import open_images
 from convscope.models.architectures import ARCHITECTURES, build
 from convscope.network.network import open_network
+from convscope.record import json_text
 from convscope.scan import engine
 from convscope.scan.checkpoint import CheckpointFile
 from convscope.scan.engine import Scan
@@ -218,8 +219,18 @@ def test_filters_and_maps_that_are_not_finite_are_named_and_counted(value: float
         diagnose(network_of(bank))
     bias = torch.zeros(24)
     bias[5] = abs(value)  # a rectifier makes 0 of minus infinity, which is dead
-    with pytest.raises(NonFinite, match=r"layer 1 .* 1 of 24 maps \(5\) that are not finite"):
-        diagnose(network_of(sound_bank(), bias=bias), photographs(2))
+    found = diagnose(network_of(sound_bank(), bias=bias), photographs(2))
+    whole = diagnose(network_of(sound_bank()), photographs(2))
+    finding, *above = [one for one in found.findings if one.kind is Kind.NOT_FINITE]
+    assert [one.units for one in above] == [tuple(range(16))] * bool(above)  # what reads it
+    assert finding.units == (5,) and finding.severity is Severity.FAULT
+    assert "1 of 24 maps (5) are NaN or infinite" in finding.words
+    seen, sound = found.layers[0].activity, whole.layers[0].activity
+    assert seen is not None and sound is not None and seen.not_finite == (5,)
+    assert seen.active is not None and sound.active is not None  # all others as they are without it
+    assert seen.active == (*sound.active[:5], None, *sound.active[6:])
+    assert seen.dead == tuple(k for k in sound.dead if k != 5)
+    json_text(found.to_dict())  # no NaN in it
 
 
 def test_minus_infinity_at_one_position_does_not_make_every_map_dead():
@@ -229,5 +240,13 @@ def test_minus_infinity_at_one_position_does_not_make_every_map_dead():
     with torch.no_grad():
         layer.weight.fill_(1.0)
         layer.weight[1] = 3e38  # times -10 is below the least float32
-    with pytest.raises(NonFinite, match=r"1 of 2 maps \(1\) that are not finite"):
-        diagnose(open_network(nn.Sequential(layer), (3, 8, 8)), image)
+    found = diagnose(open_network(nn.Sequential(layer), (3, 8, 8)), image).layers[0].activity
+    assert found is not None and found.not_finite == (1,) and found.dead == ()
+
+
+def test_maps_of_1e20_whose_squares_are_beyond_float32_are_measured():
+    bank = sound_bank()
+    bank[3] *= 1e20
+    found = diagnose(network_of(bank), photographs(2)).layers[0].activity
+    assert found is not None and found.not_finite == ()
+    assert found.top_share == pytest.approx(1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from convscope.distributed import Ranks
@@ -112,6 +114,37 @@ def test_maps_that_are_dead_at_the_end_are_told_and_not_drawn(grown: Grown) -> N
     assert layer.dead_at_end == (DEAD,) and layer.dead[-1] == 1
     assert [row.channel for row in layer.rows] == [c for c in range(8) if c != DEAD]
     assert DEAD not in layer.measured
+
+
+def test_maps_that_are_not_finite_are_told_counted_and_not_called_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_at(epoch: int) -> torch.nn.Module:
+        network = network_at(epoch)
+        with torch.no_grad():
+            if epoch == EPOCHS[-1]:
+                network.conv1.weight[1] = 3e38  # infinite in bright pictures
+        return network
+
+    monkeypatch.setattr("grown.network_at", broken_at)
+    run, dice = write_run(tmp_path / "run"), np.random.default_rng(0)
+    (tmp_path / "bright").mkdir()
+    for number in range(3):
+        pixels = dice.integers(200, 256, (28, 28, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "bright" / f"{number}.png")
+    images = open_images(str(tmp_path / "bright"))
+    found = evolve(run, images, epochs=[0, EPOCHS[-1]], **{**SETTINGS, "layers": ["conv1"]})
+    [layer] = found.layers
+    assert layer.not_finite == (0, 1) and layer.not_finite_at_end == (1,)
+    assert DEAD in layer.dead_at_end and 1 not in layer.dead_at_end
+    assert layer.dead[-1] == len(layer.dead_at_end)
+    assert 1 not in layer.measured and 1 not in [row.channel for row in layer.rows]
+    values = 3 * math.prod(open_network(network_at(0), (3, 28, 28)).layer("conv1").grid)
+    [line] = found.warnings()
+    assert line == (
+        f"conv1: {values:,} activations were NaN or infinite at epoch {EPOCHS[-1]}, all of 1 map"
+    )
+    assert layer.to_dict()["not_finite_at_end"] == [1]
 
 
 # ---- when it settles ----------------------------------------------------------------------------

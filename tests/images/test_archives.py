@@ -164,6 +164,23 @@ def test_names_that_are_there_twice_or_lead_out_are_named(tmp_path: Path, kind: 
     assert lines[2] == "left out ../x.png: leads out of the archive"
 
 
+def test_an_entry_without_a_name_is_left_out_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x", png(1))
+        archive.writestr("b.png", png(2))
+    data = path.read_bytes()
+    at = data.index(b"PK\1\2")  # of the first entry in the list: its name is none
+    assert data[at + 46 : at + 47] == b"x"
+    data = data[: at + 28] + b"\0\0" + data[at + 30 : at + 46] + data[at + 47 :]
+    end = data.index(b"PK\5\6")
+    size = int.from_bytes(data[end + 12 : end + 16], "little") - 1
+    path.write_bytes(data[: end + 12] + size.to_bytes(4, "little") + data[end + 16 :])
+    images = open_images(path)
+    assert seen(images) == {"b.png": (2, None)}
+    assert [(each.name, each.reason) for each in images.left_out] == [("", "has no name")]
+
+
 # limits
 
 

@@ -108,6 +108,25 @@ def check_the_gradient(network: Network, layer: str) -> None:
             assert not outside.any()
 
 
+class Gated(nn.Module):
+    """A layer of yes and no between two convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below, self.above = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.below(images)
+        return self.above(torch.where(maps > 0, 2 * maps, maps * maps))
+
+
+def test_a_layer_of_yes_and_no_stays_one_outside_the_map() -> None:
+    torch.manual_seed(0)
+    network = open_network(Gated().double().requires_grad_(False), (3, 16, 16))
+    check_the_crops(network, "above")
+    check_the_gradient(network, "above")
+
+
 def network_value(network: Network, image: Tensor, layer: str) -> Tensor:
     """A layer's value by the operations of the graph, with autograd's record of them."""
     values = {INPUT: image}

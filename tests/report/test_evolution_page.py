@@ -77,7 +77,8 @@ def test_the_script_gets_the_leads_and_twice_gives_the_same_bytes(page: Path) ->
     assert found == page_data(evolution())
     maps = found["layers"][0]["maps"]
     assert [each["changed"] for each in maps[0]["leads"]] == [False, True, False]
-    assert [each["dead"] for each in maps[1]["leads"]] == [False, True, False]
+    dead = "dead: above zero in no image"
+    assert [each["empty"] for each in maps[1]["leads"]] == ["", dead, ""]
     before = written(page)
     write_evolution_page(evolution(), page)
     assert written(page) == before

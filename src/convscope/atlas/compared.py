@@ -116,7 +116,7 @@ def compared_of_study(folder: Path, atlas: Path) -> tuple[Compared, Compared]:
             )
             for side in (0, 1)
         )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise BadInput(
             f"{folder} holds no finished comparison; make one with `convscope compare --out DIR`"
         ) from None

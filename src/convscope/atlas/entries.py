@@ -57,6 +57,12 @@ class AtlasUnit(Pictured):
         return tuple(table.value[self.channel][kept].tolist())
 
     @property
+    def why_empty(self) -> str:
+        """What keeps a map without pictures from having some, in words."""
+        lost = bool(self.atlas.layers[self.layer].not_finite[self.channel])
+        return "NaN or infinite in all images" if lost else "above zero in no image"
+
+    @property
     def images(self) -> tuple[ImageRecord, ...]:
         """The images that these are of."""
         numbers = self.atlas.layers[self.layer].image[self.channel].tolist()
@@ -91,7 +97,7 @@ class AtlasUnit(Pictured):
     def __repr__(self) -> str:
         values = self.values
         if not values:
-            return f"<AtlasUnit {self}: above zero in no image>"
+            return f"<AtlasUnit {self}: {self.why_empty}>"
         told = f", tells {self.told_class}" if self.told_class else ""
         return f"<AtlasUnit {self}: {len(values)} images, {values[0]:.4g} the strongest{told}>"
 

@@ -60,7 +60,7 @@ def findings_of_study(folder: Path) -> Findings:
         networks = json.loads((folder / RESULT).read_bytes())["networks"]
         several = networks.values() if isinstance(networks, dict) else networks
         return {one["weights_sha256"]: _LIST.validate_python(one["findings"]) for one in several}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ValidationError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise BadInput(
             f"{folder} holds no finished diagnosis; make one with `convscope diagnose --out DIR`"
         ) from None

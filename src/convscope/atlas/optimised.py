@@ -31,7 +31,7 @@ from convscope.atlas.store import Atlas
 from convscope.errors import BadModel, FolderInUse
 from convscope.execution import ONE_PROCESS, Execution
 from convscope.images.pictures import GREY
-from convscope.methods.ascent.loop import BATCH, AscentSettings, maximise
+from convscope.methods.ascent.loop import BATCH, AscentSettings, ascend
 from convscope.methods.ascent.showing import canvas_of, shown_pictures
 from convscope.progress import Progress, silent
 from convscope.store.atomic import replace_file, write_json
@@ -93,9 +93,9 @@ def expected_seconds(
             continue
         few = list(range(min(BATCH, layer.channels)))
         settings = AscentSettings(steps=TRIED_STEPS, seed=record.seed)
-        maximise(network, layer.name, few, canvas, settings)  # what is worked out once
+        ascend(network, layer.name, few, canvas, settings)  # what is worked out once
         started = time.monotonic()
-        maximise(network, layer.name, few, canvas, settings)
+        ascend(network, layer.name, few, canvas, settings)
         batches = math.ceil(missing / len(few))
         seconds += (time.monotonic() - started) * batches * record.steps / TRIED_STEPS
     return seconds
@@ -171,9 +171,10 @@ def _write_all(
         if ranks.rank < len(shared):
             own = shared[ranks.rank]
             told = _Told(progress, done, len(own.maps), total)
-            ascent = maximise(network, own.layer.name, own.maps, canvas, settings, progress=told)
+            ascent = ascend(network, own.layer.name, own.maps, canvas, settings, progress=told)
             pictures = shown_pictures(ascent, model.preprocess, free=False)
-            made = (_encoded(pictures), ascent.activation.tolist())
+            reached = ascent.activation.masked_fill(ascent.not_finite, math.nan).tolist()
+            made = (_encoded(pictures), [one if math.isfinite(one) else None for one in reached])
         for sheet, one in zip(shared, ranks.gathered(made), strict=False):
             if one is not None and folder is not None:
                 path = sheet_path(folder, sheet.layer.slug, OPTIMISED, sheet.number)

@@ -291,14 +291,16 @@ class Atlas(Pictured):
         top, left = (record.tile * at for at in divmod(place, WALL))
         return self._cut(path, (left, top, left + record.tile, top + record.tile))
 
-    def optimised_activations(self, layer: str) -> list[float]:
+    def optimised_activations(self, layer: str) -> list[float | None]:
         """What each map of a layer reaches in its optimised picture; empty without them.
+
+        None is a map that is NaN or infinite there.
 
         Raises:
             NoSuchLayer: with the nearest names.
         """
         record = self.record(layer)
-        found: list[float] = []
+        found: list[float | None] = []
         for number in range(-(-record.channels // WALL**2)):
             path = sheet_path(self.folder, record.slug, OPTIMISED, number)
             if not path.exists():
@@ -307,7 +309,9 @@ class Atlas(Pictured):
             content = self.content(path.with_suffix(".json"))
             try:
                 reached = json.loads(content)["activation"]
-                if len(reached) != maps or not all(isinstance(one, float | int) for one in reached):
+                if len(reached) != maps or not all(
+                    isinstance(n, float | int | None) for n in reached
+                ):
                     raise ValueError(f"it has no {maps} numbers")
             except (ValueError, LookupError, TypeError, RecursionError) as error:
                 raise damaged(path.with_suffix(".json"), error) from None

@@ -209,10 +209,13 @@ def _let_idle_threads_sleep() -> None:
 def _complain(message: str, code: int) -> int:
     """Print one line on stderr, in one write, as other processes may print at the same moment."""
     line = printable(" ".join(message.split()))
+    line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"  # of strangers' names
     sys.stderr.write(f"convscope: {line}\n")
     return code
 
 
+LONGEST_LINE = 4000
+"""Letters of an error's line."""
 REMEDIES = {
     errno.ENOSPC: "free some space, then give the same command again, with --resume if it has that",
     errno.EDQUOT: "free some space, then give the same command again, with --resume if it has that",

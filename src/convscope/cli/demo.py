@@ -133,7 +133,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             same = record["settings"] == settings
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise FolderInUse(f"{path} cannot be read: delete {out}, or give another") from None
         if not same:
             raise FolderInUse(

@@ -5,7 +5,6 @@ With --json, stdout holds the machine-readable result alone, and all words go to
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from convscope.progress import Progress, silent
+from convscope.record import json_text
 from convscope.text import printable
 
 __all__ = ["Screen"]
@@ -52,7 +52,7 @@ class Screen:
     def result(self, value: Any) -> None:
         """Print the result for a program, JSON-able, where one asked for it."""
         if self.as_json and not self.silent:
-            print(json.dumps(value, indent=1, allow_nan=False), flush=True)
+            print(json_text(value), flush=True)
 
     @contextmanager
     def progress(self, kept: Path | None = None) -> Iterator[Progress]:

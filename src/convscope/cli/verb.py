@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
@@ -21,6 +20,7 @@ from convscope.cli.outputs import write_file
 from convscope.cli.screen import Screen
 from convscope.experiments.options import Running
 from convscope.experiments.study import Context, Outcome, Preview, Study
+from convscope.record import json_text
 from convscope.store.lock import check_unused, claimed
 
 __all__ = ["command_of", "register"]
@@ -124,7 +124,7 @@ def _leave(screen: Screen, study: Study, out: Path, outcome: Outcome) -> None:
         screen.warn(line)
     if not study.own_files:
         content = {"about": record, **result}
-        write_file(out / "result.json", json.dumps(content, indent=1, allow_nan=False).encode())
+        write_file(out / "result.json", json_text(content).encode())
     screen.say("", *(f"Open {page}" for page in drawn.pages), f"Written: {out}")
     pages = {"page": str(drawn.pages[0])} if drawn.pages else {}
     screen.result({**record, **result, "out": str(out), **pages})

@@ -49,7 +49,7 @@ def setting_begun(folder: Path, name: str) -> Any:
         folder: Of the study.
         name: Of the setting.
     """
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
         return json.loads((folder / "study.json").read_bytes()).get(name)
     return None
 
@@ -58,7 +58,7 @@ def _fits(folder: Path) -> set[str]:
     """How the records in a folder say that pictures were fitted."""
     found: set[str] = set()
     for name in RECORDS:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RecursionError):
             found.update(_in(json.loads((folder / name).read_bytes())))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -174,6 +175,7 @@ def visualize_targets(
     Raises:
         BadOption: MACO without data, or settings that cannot work.
         BadData, NoSuchLayer, BadInput: The images or the atlas do not serve.
+        NonFinite: A unit is NaN or infinite in its picture.
     """
     from convscope.methods.ascent.loop import AscentMethod, maximise
     from convscope.methods.ascent.showing import canvas_of, shown_pictures
@@ -236,4 +238,5 @@ def _best_of(
         values = {layer: tables[layer].value[:, 0] for layer in layers}
     else:
         return {}
-    return {(t.layer, t.channel): float(values[t.layer][t.channel]) for t in targets}
+    best = {(t.layer, t.channel): float(values[t.layer][t.channel]) for t in targets}
+    return {unit: value for unit, value in best.items() if math.isfinite(value)}

@@ -115,6 +115,9 @@ def _by_name(
         if ".." in parts:
             left_out.append(LeftOut(utf8(written), "leads out of the archive"))
             continue
+        if not name:
+            left_out.append(LeftOut(utf8(written), "has no name"))
+            continue
         if name in found:
             left_out.append(
                 LeftOut(utf8(name), "is there twice in the archive: the last one counts")
@@ -142,7 +145,11 @@ class ZipImages(ArchiveImages):
         self._path = path
         self._lock = threading.Lock()
         self._opened: tuple[int, zipfile.ZipFile] | None = None  # (process, archive)
-        entries = [(e.filename, e) for e in self._archive().infolist() if not e.is_dir()]
+        entries = [
+            (entry.filename, entry)
+            for entry in self._archive().infolist()
+            if not entry.filename.endswith("/")
+        ]
         super().__init__(spec, "zip", entries, inside)
 
     def _bytes(self, place: zipfile.ZipInfo, name: str) -> bytes:

@@ -57,7 +57,7 @@ def parse_classes(data: bytes, path: str | Path) -> tuple[str, ...]:
         return _from_lines(text.splitlines())
     except UnicodeDecodeError:
         raise BadData(f"{path}: not a UTF-8 text; class names are {FORMS}") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise BadData(f"{path}: not JSON ({error}); class names are {FORMS}") from None
     except BadData as error:
         raise BadData(f"{path}: {error}") from None

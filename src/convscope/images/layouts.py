@@ -197,6 +197,7 @@ def _parsed(
         KeyError,
         TypeError,
         AttributeError,
+        RecursionError,
     ) as error:
         if isinstance(error, BadData):
             raise

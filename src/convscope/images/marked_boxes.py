@@ -204,7 +204,7 @@ def _json_rows(text: str, where: str) -> Iterator[_Row]:
         record = json.loads(text)
         entries = [(str(name), each) for name, known in record.items() for each in known]
         known = [(name, each.get("label"), each["box"], each) for name, each in entries]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadData(f"{where}: not JSON ({error}); boxes are {form}") from None
     except (AttributeError, KeyError, TypeError):
         raise BadData(f"{where}: it holds no boxes; these are {form}") from None

@@ -109,14 +109,14 @@ def _read(images: ImageSet, parts: str | Path | None) -> tuple[Any, str]:
             return json.loads(Path(parts).read_text(encoding="utf-8-sig")), str(parts)
         except OSError as error:
             raise BadData(f"{parts}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadData(f"{parts}: not JSON ({error}); marked points are {FORMS}") from None
     for name in FILES:
         data = _beside(images, name)
         if data is not None:
             try:
                 return json.loads(data), f"{images.spec}/{name}"
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise BadData(f"{images.spec}/{name}: not JSON ({error})") from None
     raise BadData(
         f"{images.spec} holds no {' or '.join(FILES)}: say where the parts are with --parts FILE, "

@@ -28,6 +28,7 @@ from typing import Any
 import yaml
 
 from convscope.errors import BadOption
+from convscope.text import words_of
 
 Numbers = tuple[float, ...]
 """One number per channel, or one for all."""
@@ -170,8 +171,8 @@ def read_recipe_file(path: str | Path) -> RecipeFile:
         return recipe_of(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise BadOption(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise BadOption(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise BadOption(f"{path}: not YAML: {words_of(error)}") from None
     except BadOption as error:
         raise BadOption(f"{path}: {error}") from None
 

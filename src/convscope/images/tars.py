@@ -38,7 +38,7 @@ from convscope.images.archives import ArchiveImages
 from convscope.images.files import bad_image, check_bytes
 from convscope.images.image_set import LeftOut, utf8
 from convscope.images.listing import Labels, is_image_name, labels_as_written, labels_by_folder
-from convscope.text import printable
+from convscope.text import printable, words_of
 
 __all__ = [
     "ByteRange",
@@ -190,7 +190,7 @@ def _key(name: str) -> str:
 
 def _label(name: str, data: bytes) -> str | None:
     """The label in KEY.cls, or in KEY.json; None where there is none."""
-    with suppress(UnicodeDecodeError, ValueError):
+    with suppress(UnicodeDecodeError, ValueError, RecursionError):
         text = data.decode().strip()
         if not name.lower().endswith(".json"):
             return text or None
@@ -463,4 +463,4 @@ def _open_shards(spec: str) -> list[_Shard]:
 def _words(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    return printable(" ".join(str(error).split())[:200]) or type(error).__name__
+    return printable(words_of(error))

@@ -249,7 +249,7 @@ def invert(
         BadOption: No layer is named, or there are fewer than two examples.
         BadInput: The image has another shape; it makes all values of a layer zero, or the examples
             make them alike.
-        NonFinite: The descent of `mahendran` diverges.
+        NonFinite: A layer is NaN or infinite in the image; the descent of `mahendran` diverges.
 
     Shape:
         image: (C, H, W) or (1, C, H, W). examples: (N, C, H, W).
@@ -293,6 +293,10 @@ def _invert_layer(
     with torch.no_grad():
         features = network.values(image[None], [layer])[layer][0]
     norm = float(features.double().norm())
+    if not math.isfinite(norm):
+        raise NonFinite(
+            f"{asked} is NaN or infinite in this image: check the weights and the image"
+        )
     if not norm > 0:
         raise BadInput(f"{asked}: all of its values are zero in this image: nothing to invert")
     between = None if examples is None else mean_distance(network, examples, layer)
@@ -309,7 +313,9 @@ def _invert_layer(
         reached = network.values(picture, [layer])[layer][0]
     distance = float((reached.double() - features.double()).norm())
     if not (math.isfinite(distance) and bool(torch.isfinite(losses).all())):
-        raise NonFinite(f"{asked}: the descent diverges; take --method fourier")
+        fourier = settings.method is InversionMethod.FOURIER
+        remedy = "check the weights" if fourier else "take --method fourier"
+        raise NonFinite(f"{asked}: the descent diverges; {remedy}")
     return InvertedLayer(
         asked, layer, picture[0].float().cpu(), distance, norm, between,
         _correlation(canvas.shares(picture[0]), canvas.shares(image)), losses.float().cpu(),

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.display import Pictured
-from convscope.errors import BadInput, BadOption
+from convscope.errors import BadInput, BadOption, NonFinite
 from convscope.methods.descent import descend_to, group_size
 from convscope.methods.numbers import widened
 from convscope.methods.project import project_target
@@ -163,7 +163,7 @@ def saliency(
         BadOption: There is no such class, or settings are out of range.
         BadInput: The image has another shape; the target does not depend on the layer.
         NoSuchLayer: Of grad-cam.
-        NonFinite: The value is NaN or infinite.
+        NonFinite: The value, or what the map is made of, is NaN or infinite.
 
     Shape:
         image: (C, H, W) or (1, C, H, W).
@@ -192,6 +192,11 @@ def saliency(
     else:
         gradient = project_target(trace, score, GRADIENT).projection[0]
         found = gradient.abs().amax(0)
+    if not (bool(value.isfinite().all()) and bool(found.isfinite().all())):
+        what = "its gradient" if layer is None else layer
+        raise NonFinite(
+            f"{score.name} or {what} is NaN or infinite for this image: check the weights"
+        )
     return Saliency(
         found.cpu(), gradient.cpu(), float(value[0]), score, method, gap, layer,
         widened(image.cpu()), network.legend,

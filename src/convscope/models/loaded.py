@@ -21,6 +21,7 @@ from torch.utils._device import DeviceContext
 from convscope.errors import BadModel, ConvscopeError
 from convscope.images.preprocess import Preprocess
 from convscope.models.weights import Weights
+from convscope.text import words_of
 
 __all__ = ["LoadedModule", "blamed", "seeded"]
 
@@ -88,5 +89,5 @@ def blamed(spec: str) -> Iterator[None]:
     except (ConvscopeError, KeyboardInterrupt):
         raise
     except BaseException as error:  # theirs may derive from nothing else
-        words = " ".join(str(error).split())
+        words = words_of(error)
         raise BadModel(f"{spec} failed with {type(error).__name__}: {words}") from error

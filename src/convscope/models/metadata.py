@@ -16,6 +16,7 @@ from torch import Tensor
 from convscope.errors import BadInput
 from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convolution, Dense
+from convscope.text import words_of
 
 __all__ = ["read_architecture", "read_fact", "read_names", "read_preprocess"]
 
@@ -40,7 +41,7 @@ def read_fact(text: str, read: Callable[[Any], T]) -> T:
     try:
         return read(json.loads(text))
     except (BadInput, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(str(error) or type(error).__name__) from error
+        raise ValueError(words_of(error)) from error
     except (ArithmeticError, RecursionError, MemoryError) as error:
         raise ValueError(f"{type(error).__name__}: its numbers or nesting make no sense") from error
 

@@ -43,6 +43,7 @@ from convscope.models.torch_files import (
 )
 from convscope.store.atomic import replace_file
 from convscope.store.fingerprint import file_fingerprint, text_fingerprint
+from convscope.text import words_of
 
 __all__ = [
     "Weights",
@@ -244,7 +245,7 @@ class Weights:
         try:
             return leaf.tensor() if isinstance(leaf, Computed) else tensor_of(leaf)
         except (ValueError, RuntimeError, OSError) as error:
-            words = " ".join(str(error).split())
+            words = words_of(error)
             raise BadCheckpoint(
                 f"{self.path}: {name} cannot be read ({words}): save plain dense tensors, best as "
                 ".safetensors"
@@ -435,7 +436,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         said = what_it_is(head) or what_prose_is(head)
         if head.startswith(PICKLED):
             said = "was written by torch.save or pickle, not as safetensors: name it .pt"
-        words = " ".join(str(error).split())
+        words = words_of(error)
         raise BadCheckpoint(
             f"{path} {said}"
             if said

@@ -44,6 +44,7 @@ from convscope.models.weights import Weights, load_weights, module_sha256, read_
 from convscope.network.legend import Legend
 from convscope.network.network import Network, open_network
 from convscope.network.task import Task
+from convscope.text import words_of
 
 __all__ = ["Model", "open_model"]
 
@@ -377,7 +378,7 @@ def _wanted(architecture: Architecture, weights: Weights) -> Wanted:
         with torch.device("meta"):
             return wanted_by(Convnet(architecture))
     except (RuntimeError, ArithmeticError, ValueError) as error:
-        words = " ".join(str(error).split())
+        words = words_of(error)
         raise BadCheckpoint(
             f"{weights.path}: its metadata 'architecture' describes no network ({words})"
         ) from error

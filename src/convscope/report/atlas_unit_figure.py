@@ -33,11 +33,11 @@ def atlas_unit_figure(unit: AtlasUnit) -> Figure:
         unit: Of an atlas.
 
     Raises:
-        BadInput: The map is above zero in no image.
+        BadInput: The map is above zero in no image, or NaN or infinite in all.
     """
     values = unit.values[:SHOWN]
     if not values:
-        raise BadInput(f"{unit} has no picture: it is above zero in no image")
+        raise BadInput(f"{unit} has no picture: it is {unit.why_empty}")
     about = unit.atlas.manifest
     whole = (
         f"{about.model.title or about.model.spec} · {about.data.count} images, {about.data.spec}"

@@ -70,6 +70,8 @@ def _block(evolution: Evolution, layer: LayerEvolution) -> Panel:
     words = [] if settled is None else [f"settles at {settled.words()}"]
     if layer.dead_at_end:
         words.append(f"{len(layer.dead_at_end)} of {layer.channels} maps dead")
+    if layer.not_finite_at_end:
+        words.append(f"{len(layer.not_finite_at_end)} of {layer.channels} maps not finite")
     caption = f"{layer.name}: {'; '.join(words)}" if words else layer.name
     if not layer.rows:
         note = Note("No map was above zero in any image.", color=FAINT)
@@ -87,8 +89,8 @@ def _draw_layer(
     for number, row in enumerate(rows):
         for column, lead in enumerate(row.leads):
             left, top = mosaic.corner(number, column)
-            if lead.dead:
-                _dead(axes, left, top)
+            if lead.empty:
+                _empty(axes, left, top, "not\nfinite" if lead.not_finite else "dead")
                 continue
             mosaic.show(number, column, row.projections[column])
             if lead.changed:
@@ -99,12 +101,12 @@ def _draw_layer(
         axes.axvline(at, color=CONVERGED, linewidth=2, clip_on=False)
 
 
-def _dead(axes: Axes, left: float, top: float) -> None:
+def _empty(axes: Axes, left: float, top: float, why: str) -> None:
     axes.add_patch(
         Rectangle((left, top), 1, 1, facecolor="#f3f4f5", edgecolor=RULE, hatch="////", linewidth=0)
     )
     inside(
-        axes, left + 0.5, top + 0.5, "dead", data="xy", ha="center", va="center",
+        axes, left + 0.5, top + 0.5, why, data="xy", ha="center", va="center",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ are sheets, a row for each map and a column for each epoch, and the numbers a sc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,18 @@ def _map(row: MapEvolution) -> dict[str, Any]:
 
 def _lead(lead: Lead) -> dict[str, Any]:
     return {
-        "dead": lead.dead,
+        "empty": _why_empty(lead),
         "changed": lead.changed,
         "name": lead.name,
         "label": lead.label,
         "value": "" if lead.value is None or not math.isfinite(lead.value) else number(lead.value),
     }
+
+
+def _why_empty(lead: Lead) -> str:
+    if not lead.empty:
+        return ""
+    return "NaN or infinite in all images" if lead.not_finite else "dead: above zero in no image"
 
 
 # ---- what the template says -------------------------------------------------------------------
@@ -158,10 +165,19 @@ def _settles(layer: LayerEvolution) -> str:
 
 
 def _dead(layer: LayerEvolution) -> str:
-    if not layer.dead_at_end:
-        return ""
-    some = ", ".join(map(str, layer.dead_at_end[:12]))
-    more = len(layer.dead_at_end) - 12
-    named = f"{some} and {more} more" if more > 0 else some
-    count = len(layer.dead_at_end)
-    return f"Dead at the end, above zero in no image, and not drawn: {count} maps ({named})."
+    """The maps that are not drawn, and why."""
+    reasons = {
+        "Dead at the end, above zero in no image": layer.dead_at_end,
+        "NaN or infinite in all images at the end": layer.not_finite_at_end,
+    }
+    return " ".join(
+        f"{why}, and not drawn: {len(maps)} maps ({_named(maps)})."
+        for why, maps in reasons.items()
+        if maps
+    )
+
+
+def _named(maps: Sequence[int]) -> str:
+    some = ", ".join(map(str, maps[:12]))
+    more = len(maps) - 12
+    return f"{some} and {more} more" if more > 0 else some

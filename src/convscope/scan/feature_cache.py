@@ -129,7 +129,7 @@ class FeatureTable:
                 int(index): (why, digest) for index, (why, digest) in state["skipped"].items()
             }
             done = int(state["next"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         if values.shape != shape or values.dtype != dtype:
             return None

@@ -36,7 +36,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.progress import Progress
 from convscope.store.atomic import replace_file
 from convscope.store.lock import held
-from convscope.text import printable
+from convscope.text import printable, words_of
 from convscope.training.pictures import (
     CHUNK,
     Pictures,
@@ -193,7 +193,7 @@ class _Writer:
             size = self.base.with_suffix(".pixels").stat().st_size
             if size >= (written.next - len(written.skipped)) * 3 * self.side**2:
                 return written, total
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
             pass
         return _WritingState(), np.zeros((self.side, self.side, 3), np.int64)
 
@@ -248,8 +248,8 @@ def _read(record: Path) -> dict[str, Any]:
         if record.with_suffix(".pixels").stat().st_size != wanted:
             raise ValueError("the pixels beside it have another size")
         return contents
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        words = " ".join(str(error).split())
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        words = words_of(error)
         raise BadData(f"cache {record} cannot be used ({words}): delete it") from None
 
 

@@ -25,13 +25,17 @@ from typing import Any
 from convscope.errors import BadData, FolderInUse
 from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convnet
+from convscope.models.metadata import read_architecture, read_fact, read_names
 from convscope.models.weights import write_network
 from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.differences import first_difference
 from convscope.store.lock import LOCK, check_unused, held
+from convscope.store.names import is_file_name
+from convscope.text import words_of
 from convscope.training.evaluation import CropScores
 from convscope.training.recipe import Recipe
 from convscope.training.recipe_file import recipe_text
+from convscope.training.run_values import check_images, check_list, check_values
 
 __all__ = [
     "STATE",
@@ -182,10 +186,23 @@ class Run:
         version = fields.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise ValueError(f"schema version {version}, this convscope reads {SCHEMA_VERSION}")
-        fields["architecture"] = Architecture.from_dict(fields["architecture"])
+        check_values(Run, fields)
+        check_values(Recipe, fields["recipe"])
+        for name, kind in {
+            "history": Epoch,
+            "checkpoints": Checkpoint,
+            "tested": CropScores,
+        }.items():
+            check_list(name, fields.get(name, []), kind)
+        for name in ("data", "validation"):
+            check_images(name, fields[name])
+        fields["architecture"] = read_architecture(fields["architecture"])
         fields["recipe"] = Recipe.from_dict(fields["recipe"])
-        fields["classes"] = tuple(fields["classes"])
+        fields["classes"] = read_names(fields["classes"])
         fields["status"] = RunStatus(fields["status"])
+        named = [entry["file"] for entry in fields["checkpoints"]]
+        if not all(map(is_file_name, named)):
+            raise ValueError("the file of a checkpoint is no file name")
         fields["checkpoints"] = tuple(Checkpoint(**entry) for entry in fields["checkpoints"])
         fields["history"] = tuple(Epoch(**entry) for entry in fields["history"])
         fields["notes"] = tuple(fields.get("notes", ()))
@@ -204,16 +221,21 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     """
     path = Path(folder) / RUN
     try:
-        return Run.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise BadData(
             f"{folder} holds no {RUN}: give a folder that 'convscope train' made"
         ) from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        words = " ".join(str(error).split())
-        raise BadData(
-            f"{path} cannot be read ({words}): train again into another folder"
-        ) from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        return read_fact(text, Run.from_dict)
+    except ValueError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> BadData:
+    return BadData(f"{path} cannot be read ({words_of(error)}): train again into another folder")
 
 
 def run_to_resume(folder: str | os.PathLike[str], *, resume: bool) -> Run | None:

@@ -22,6 +22,7 @@ from convscope.errors import BadCheckpoint
 from convscope.models.weights import MOMENTUM, weights_bytes
 from convscope.store.atomic import replace_file
 from convscope.store.sealed import metadata_of, sealed
+from convscope.text import words_of
 from convscope.training.checkpoint import Checkpoint, Epoch
 
 __all__ = ["State", "Sums", "load_state", "momentum_of", "save_state"]
@@ -132,8 +133,16 @@ def load_state(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer)
                     buffer = torch.zeros_like(parameter, memory_format=torch.preserve_format)
                     optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(saved)
         return state
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        words = " ".join(str(error).split())
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
+        words = words_of(error)
         raise BadCheckpoint(
             f"{path} cannot be read ({words}): train again into another folder"
         ) from None

@@ -26,6 +26,7 @@ from convscope.errors import BadOption
 from convscope.experiments import published
 from convscope.experiments.published import Errors
 from convscope.models.architectures import Architecture, Convnet
+from convscope.text import words_of
 
 __all__ = [
     "NONE", "TABLE2", "PaperRow", "Variant", "Width", "paper_row", "parameters_of", "read_variants",
@@ -164,8 +165,8 @@ def read_variants(path: str | os.PathLike[str]) -> tuple[Variant, ...]:
         text = Path(path).read_text(encoding="utf-8")
         yaml_rows = Path(path).suffix.lower() in (".yaml", ".yml")
         lines = _yaml_lines(text) if yaml_rows else _text_lines(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        words = " ".join(str(error).split())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        words = words_of(error)
         raise BadOption(f"variants {path} cannot be read ({words}): give a table") from None
     if not lines:
         raise BadOption(f"variants {path} holds no row: give lines {FORM}")

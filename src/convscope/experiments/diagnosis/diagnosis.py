@@ -7,6 +7,7 @@ weights, responses.py those of answers, findings.py says what follows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -94,7 +95,8 @@ def diagnose(
     Raises:
         BadModel: no convolutional layer.
         BadInput: images of another shape, or none in them.
-        NonFinite: NaN or infinity among weights or activations, the layer named.
+        NonFinite: NaN or infinity among weights, the layer named, or in all maps of all layers.
+            Else maps that are not finite are a finding, and left out of all others.
 
     Source:
         Zeiler & Fergus 2014, §4.1 and Fig. 5.
@@ -125,6 +127,7 @@ def diagnose(
     elif images is not None:
         batches = [images] if isinstance(images, Tensor) else images
         few = _see(network, batches, responses, _counter(progress, total))
+    responses.check()
     measured: dict[str, Tensor] = {}
     moved: dict[str, Tensor] = {}
     if few is not None:
@@ -178,7 +181,9 @@ def _diagnosed(
     strided = max(node.settings["stride"]) > 1
     folding = None
     if measured is not None:
-        folding = StrideAliasing(tuple(measured.tolist()), measured=True)
+        shares = tuple(None if math.isnan(share) else share for share in measured.tolist())
+        if any(share is not None for share in shares):
+            folding = StrideAliasing(shares, measured=True)
     elif first and strided:
         folding = StrideAliasing(tuple(folded(node).tolist()), measured=False)
     steady = moved is not None and not moved.isnan().all()

@@ -60,6 +60,7 @@ class Kind(StrEnum):
     """What was found."""
 
     DOMINANT = "dominant filters"
+    NOT_FINITE = "not finite"
     DEAD = "dead maps"
     RARE = "nearly dead maps"
     TWINS = "duplicate filters"
@@ -125,6 +126,7 @@ def findings_of(layers: Sequence[LayerDiagnosis]) -> tuple[Finding, ...]:
 
 def _in_layer(layer: LayerDiagnosis, above: Sequence[LayerDiagnosis]) -> Iterator[Finding]:
     yield from _dominance(layer)
+    yield from _not_finite(layer)
     yield from _dead(layer)
     yield from _rare(layer)
     yield from _twins(layer)
@@ -150,6 +152,22 @@ def _dominance(layer: LayerDiagnosis) -> Iterator[Finding]:
         f"strongest is {layer.strength.ratio:.1f} times the median",
         {"energy_share": share, "ratio_to_median": layer.strength.ratio},
         () if layer.strength.normalised else (Remedy.RENORMALISE,),
+    )
+
+
+def _not_finite(layer: LayerDiagnosis) -> Iterator[Finding]:
+    seen = layer.activity
+    if seen is None or not seen.not_finite:
+        return
+    yield Finding(
+        layer.name,
+        Kind.NOT_FINITE,
+        Severity.FAULT,
+        seen.not_finite,
+        f"{some_maps(seen.not_finite, layer.shape[0])} are NaN or infinite in some of "
+        f"{seen.images:,} images, and left out of all other counts: check the weights",
+        {"images": seen.images, "share": len(seen.not_finite) / layer.shape[0]},
+        (),
     )
 
 
@@ -269,7 +287,7 @@ def _aliasing(layer: LayerDiagnosis, above: Sequence[LayerDiagnosis]) -> Iterato
     folding, count = layer.folding, layer.shape[0]
     if folding is None:
         return
-    units = tuple(k for k, share in enumerate(folding.by_map) if share > FOLDED)
+    units = tuple(k for k, share in enumerate(folding.by_map) if share and share > FOLDED)
     if len(units) < max(2, math.floor(ALIASED * count) + 1):
         return
     steps = "x".join(map(str, dict.fromkeys(layer.stride)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 
 from convscope.experiments.diagnosis.filters import Spectrum, Strength, Twins
 from convscope.experiments.diagnosis.responses import Activity
@@ -16,19 +17,19 @@ class StrideAliasing(Record):
     """How much of a strided layer's answer its stride folds over.
 
     Attributes:
-        by_map: of each map, 0 to 1.
+        by_map: of each map, 0 to 1; None for one that is NaN or infinite.
         measured: on images; else worked out from the filters for images of power 1/f².
     """
 
     also = ("mean",)
 
-    by_map: tuple[float, ...]
+    by_map: tuple[float | None, ...]
     measured: bool
 
     @property
     def mean(self) -> float:
-        """Over the maps."""
-        return sum(self.by_map) / len(self.by_map)
+        """Over the maps that have one."""
+        return fmean(share for share in self.by_map if share is not None)
 
 
 @dataclass(frozen=True)

@@ -58,30 +58,34 @@ class Activity(Record):
         dead: Maps that never left zero; without a rectifier, that never changed.
         nearly_dead: Maps active at fewer than 0.1 % of the positions, and not dead; None where a
             rectifier is missing or too few positions were looked at to tell.
-        active: For each map, the share of positions where it was above zero; None without a
-            rectifier.
-        images_active: For each map, the share of images in which it was above zero somewhere; None
-            without a rectifier.
-        top_share: What the strongest twentieth of the maps holds of all squared activation.
+        active: For each map, the share of positions where it was above zero, None for one that is
+            not finite; None without a rectifier.
+        images_active: For each map, the share of images in which it was above zero somewhere, None
+            for one that is not finite; None without a rectifier.
+        top_share: What the strongest twentieth of the maps holds of all squared activation; None
+            where no map is finite.
         missed: A map that answers in this share of images or more would have been seen alive with
             95 % confidence (the rule of three, 3 / images).
+        not_finite: Maps that were NaN or infinite somewhere in an image. All else leaves them out.
     """
 
     images: int
     positions: int
     dead: tuple[int, ...]
     nearly_dead: tuple[int, ...] | None
-    active: tuple[float, ...] | None
-    images_active: tuple[float, ...] | None
-    top_share: float
+    active: tuple[float | None, ...] | None
+    images_active: tuple[float | None, ...] | None
+    top_share: float | None
     missed: float
+    not_finite: tuple[int, ...] = ()
 
     also = ("sparsity",)
 
     @property
     def sparsity(self) -> float | None:
         """Share of all activations that are zero."""
-        return None if self.active is None else 1 - sum(self.active) / len(self.active)
+        known = [share for share in self.active or () if share is not None]
+        return 1 - sum(known) / len(known) if known else None
 
 
 class Tally:
@@ -92,6 +96,7 @@ class Tally:
         self.images = self.positions = 0
         self.positions_active = torch.zeros(maps, dtype=torch.int64)
         self.images_active = torch.zeros(maps, dtype=torch.int64)
+        self.not_finite = torch.zeros(maps, dtype=torch.int64)  # images
         self.energy = torch.zeros(maps, dtype=torch.float64)
         self.highest = torch.full((maps,), -torch.inf)
         self.lowest = torch.full((maps,), torch.inf)
@@ -106,13 +111,21 @@ class Tally:
             maps: (N, K, H, W).
         """
         high, low = maps.amax((2, 3)), maps.amin((2, 3))
+        lost = ~(high.isfinite() & low.isfinite())  # (N, K)
+        if bool(lost.any()):  # such a map is told by its number alone
+            self.not_finite += lost.sum(0).cpu()
+            high, low = high.masked_fill(lost, 0), low.masked_fill(lost, 0)
+            maps = maps.masked_fill(lost[:, :, None, None], 0)
         self.highest = torch.maximum(self.highest, high.amax(0).cpu())
         self.lowest = torch.minimum(self.lowest, low.amin(0).cpu())
         self.images += len(maps)
         self.positions += len(maps) * maps.shape[2] * maps.shape[3]
         self.images_active += (high > 0).sum(0).cpu()
         self.positions_active += (maps > 0).sum((0, 2, 3)).cpu()
-        self.energy += maps.square().sum((0, 2, 3)).double().cpu()
+        energy = maps.square().sum((0, 2, 3))
+        if not bool(energy.isfinite().all()):  # squares beyond the largest float32
+            energy = maps.double().square().sum((0, 2, 3))
+        self.energy += energy.double().cpu()
 
     def include(self, other: Mapping[str, NDArray[Any]]) -> None:
         """Adds what another tally counted, as its `arrays` say."""
@@ -122,6 +135,7 @@ class Tally:
         self.positions_active += theirs["positions_active"]
         self.images_active += theirs["images_active"]
         self.energy += theirs["energy"]
+        self.not_finite += theirs.get("not_finite", 0)  # an older state had none such
         self.highest = torch.maximum(self.highest, theirs["highest"])
         self.lowest = torch.minimum(self.lowest, theirs["lowest"])
 
@@ -132,28 +146,29 @@ class Tally:
         }
 
     def activity(self) -> Activity:
-        spread = self.highest - self.lowest
-        dead = spread <= CONSTANT * spread.max()
+        known = self.not_finite == 0
+        spread = self.highest.double() - self.lowest.double()
+        dead = spread <= CONSTANT * spread.masked_fill(~known, 0).max()
         if self.rectified:
             dead |= self.highest <= 0
+        dead &= known
         shares = self.positions_active.double() / self.positions
-        rare = (shares < NEARLY_DEAD) & ~dead
+        rare = (shares < NEARLY_DEAD) & ~dead & known
         tells = self.rectified and self.positions >= LEAST_POSITIONS
-        energy = self.energy.sort(descending=True).values
+        energy = self.energy[known].sort(descending=True).values
         top = math.ceil(TOP_SHARE * len(energy))
         return Activity(
             images=self.images,
             positions=self.positions,
             dead=_places(dead),
             nearly_dead=_places(rare) if tells else None,
-            active=tuple(shares.tolist()) if self.rectified else None,
+            active=_known(shares, known) if self.rectified else None,
             images_active=(
-                tuple((self.images_active.double() / self.images).tolist())
-                if self.rectified
-                else None
+                _known(self.images_active.double() / self.images, known) if self.rectified else None
             ),
-            top_share=float(energy[:top].sum() / energy.sum().clip(min=1e-30)),
+            top_share=float(energy[:top].sum() / energy.sum().clip(min=1e-30)) if top else None,
             missed=min(1.0, 3 / self.images),
+            not_finite=_places(~known),
         )
 
 
@@ -181,12 +196,6 @@ class ResponseTally(Observer):
     def see(self, layer: str, value: Tensor, batch: Batch) -> None:
         tally = _tally(self._network, layer)
         tally.add(as_maps(value))
-        lost = _places(~(tally.highest.isfinite() & tally.lowest.isfinite()))
-        if lost:
-            raise NonFinite(
-                f"layer {layer} answers with NaN or infinity, in "
-                f"{some_maps(lost, len(tally.highest))} that are not finite: check the weights"
-            )
         self._now[layer] = tally.arrays()
 
     def end(self, batch: Batch, number: int) -> None:
@@ -202,6 +211,20 @@ class ResponseTally(Observer):
         for _, counts in sorted((each for part in parts for each in part), key=lambda x: x[0]):
             for layer, arrays in counts.items():
                 self.tallies[layer].include(arrays)
+
+    def check(self) -> None:
+        """Refuse answers of which nothing is left.
+
+        Raises:
+            NonFinite: All maps of all layers are NaN or infinite.
+        """
+        lost = {name: tally.not_finite > 0 for name, tally in self.tallies.items()}
+        if lost and all(bool(maps.all()) for maps in lost.values()):
+            layer, maps = next(iter(lost.items()))
+            raise NonFinite(
+                f"layer {layer} answers with NaN or infinity, in "
+                f"{some_maps(_places(maps), len(maps))} that are not finite: check the weights"
+            )
 
     def state(self) -> dict[str, Tensor]:
         return {
@@ -244,7 +267,7 @@ def measured_folding(network: Network, images: Tensor, layers: Iterable[str]) ->
         layers: Strided convolutions; those on grids below 8 x 8 positions are left out.
 
     Returns:
-        The share of each map, by layer.
+        The share of each map, by layer; NaN for one that is NaN or infinite.
 
     Shape:
         images: (N, C, H, W). A layer's shares: (K,).
@@ -328,7 +351,10 @@ class _Comparison:
         assert isinstance(self.sums, Tensor)
         mean, square = self.sums[:, 0] / self.count, self.sums[:, 1] / self.count
         variance = (square - mean.square())[1:].sum(0)
-        varied = variance > CONSTANT * variance.max().clip(min=1e-30)
+        known = variance.isfinite()  # a map that is NaN or infinite has none
+        varied = known & (
+            variance > CONSTANT * variance.masked_fill(~known, 0).max().clip(min=1e-30)
+        )
         left = (square[0] / variance.clip(min=1e-30)).clip(0, 1)
         return torch.where(varied, left, torch.nan)
 
@@ -385,6 +411,11 @@ def some_maps(units: Sequence[int], count: int) -> str:
     """`3 of 32 maps (4, 7, 9)`."""
     shown = ", ".join(map(str, units[:8])) + (" …" if len(units) > 8 else "")
     return f"{len(units)} of {count} maps ({shown})"
+
+
+def _known(shares: Tensor, known: Tensor) -> tuple[float | None, ...]:
+    pairs = zip(shares.tolist(), known.tolist(), strict=True)
+    return tuple(share if there else None for share, there in pairs)
 
 
 def _places(chosen: Tensor) -> tuple[int, ...]:

@@ -283,10 +283,10 @@ class _Study:
         return _EpochState(winners, near, tiles)
 
     def _choice(self, end: Winners) -> _Choice:
-        """Maps in a random order, those that are dead at the end left out."""
+        """Maps in a random order, those that have no winner at the end left out."""
         generator = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(len(end.image), generator=generator).tolist()
-        alive = [channel for channel in order if not end.dead[channel]]
+        alive = [channel for channel in order if not end.empty[channel]]
         return _Choice(tuple(sorted(alive[: self.maps])), tuple(sorted(alive[: self.measured])))
 
     def layer(self, name: str, states: Sequence[_EpochState], threshold: float) -> LayerEvolution:
@@ -313,6 +313,9 @@ class _Study:
             cell=cell_size(window),
             dead=tuple(int(winner.dead.sum()) for winner in winners),
             dead_at_end=tuple(np.flatnonzero(winners[-1].dead).tolist()),
+            not_finite=tuple(int(winner.not_finite.sum()) for winner in winners),
+            not_finite_at_end=tuple(np.flatnonzero(winners[-1].not_finite).tolist()),
+            lost=tuple(winner.lost for winner in winners),
             rows=tuple(
                 MapEvolution(
                     channel=channel,
@@ -335,7 +338,7 @@ class _Study:
         leads, before = [], -1
         for epoch, found in zip(self.epochs, winners, strict=True):
             leads.append(_lead(epoch, found, channel, before, self.sight.images))
-            before = before if found.dead[channel] else int(found.image[channel])
+            before = before if found.empty[channel] else int(found.image[channel])
         return tuple(leads)
 
 
@@ -343,7 +346,8 @@ def _lead(epoch: int, winners: Winners, channel: int, before: int, images: Image
     """A map's strongest activation at an epoch; `before` is the image that led, -1 where none."""
     image = int(winners.image[channel])
     if image < 0:
-        return Lead(epoch, None, "", "", None, None, None, changed=False)
+        lost = bool(winners.not_finite[channel])
+        return Lead(epoch, None, "", "", None, None, None, changed=False, not_finite=lost)
     label, classes = images.label(image), images.classes
     row, column = winners.place(channel)
     return Lead(

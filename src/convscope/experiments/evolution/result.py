@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from convscope.experiments.evolution.convergence import Convergence, Trend
 from convscope.experiments.study import Result
-from convscope.record import Record
-from convscope.text import table
+from convscope.record import Record, not_in_json
+from convscope.text import counted, table
 
 __all__ = ["MEASURES", "Evolution", "LayerEvolution", "Lead", "MapEvolution"]
 
@@ -41,14 +41,16 @@ class Lead(Record):
 
     Attributes:
         epoch: The kept epoch.
-        image: The number of the image; None where the map is above zero in no image (`dead`).
+        image: The number of the image; None where the map is above zero in no image (`dead`), or
+            NaN or infinite everywhere (`not_finite`).
         name: The image's name, "" where there is none.
         label: The image's class, "" where there is none.
         value: The activation.
         row: Of the unit, on the layer's grid.
         column: Of the unit, on the layer's grid.
         changed: Whether it is another image than at the last kept epoch at which the map was not
-            dead.
+            without one.
+        not_finite: Whether the map is NaN or infinite everywhere, in all images.
     """
 
     epoch: int
@@ -59,10 +61,17 @@ class Lead(Record):
     row: int | None
     column: int | None
     changed: bool
+    not_finite: bool = not_in_json(default=False)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no such image."""
+        return self.image is None
 
     @property
     def dead(self) -> bool:
-        return self.image is None
+        """Whether the map has numbers, of which none is above zero."""
+        return self.empty and not self.not_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +81,8 @@ class MapEvolution:
     Attributes:
         channel: The map.
         leads: One for each kept epoch.
-        patches: Tiles of the images, as an atlas has them; grey where the map is dead.
-        projections: Tiles of the projections; grey where the map is dead.
+        patches: Tiles of the images, as an atlas has them; grey where there is no image.
+        projections: Tiles of the projections; grey where there is no image.
         converged: The map's convergence epoch by measure.
 
     Shape:
@@ -119,6 +128,10 @@ class LayerEvolution:
             the same.
         convergence: By measure, over `measured`; a measure that the layer does not allow is left
             out.
+        not_finite: At each kept epoch, how many maps were NaN or infinite everywhere. In JSON where
+            there are some, as the two that follow.
+        not_finite_at_end: Which maps are so at the end; they are never drawn or measured.
+        lost: At each kept epoch, how many activations were NaN or infinite.
 
     Shape:
         similarity: float (M, E) for each measure.
@@ -136,6 +149,9 @@ class LayerEvolution:
     measured: tuple[int, ...]
     similarity: Mapping[str, NDArray[np.float64]]
     convergence: Mapping[str, Convergence]
+    not_finite: tuple[int, ...] = ()
+    not_finite_at_end: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, without pictures."""
@@ -146,6 +162,7 @@ class LayerEvolution:
             "field": list(self.field),
             "dead": list(self.dead),
             "dead_at_end": list(self.dead_at_end),
+            **(self._lost() if any(self.lost) else {}),
             "maps": [row.to_dict() for row in self.rows],
             "measured": list(self.measured),
             "similarity": {
@@ -154,6 +171,13 @@ class LayerEvolution:
             "convergence": {
                 measure: found.to_dict() for measure, found in self.convergence.items()
             },
+        }
+
+    def _lost(self) -> dict[str, list[int]]:
+        return {
+            "not_finite": list(self.not_finite),
+            "not_finite_at_end": list(self.not_finite_at_end),
+            "lost": list(self.lost),
         }
 
 
@@ -231,8 +255,17 @@ class Evolution(Result):
         return lines
 
     def warnings(self) -> list[str]:
-        """The images that could not be read."""
-        return [f"skipped {name}: {reason}" for name, reason in self.skipped]
+        """The images that could not be read, and activations that are no numbers."""
+        lines = [f"skipped {name}: {reason}" for name, reason in self.skipped]
+        for layer in self.layers:
+            counts = zip(self.epochs, layer.lost, layer.not_finite, strict=False)
+            lines += [
+                f"{layer.name}: {lost:,} activations were NaN or infinite at epoch {epoch}"
+                + (f", all of {counted(maps, 'map')}" if maps else "")
+                for epoch, lost, maps in counts
+                if lost
+            ]
+        return lines
 
 
 def _cells(layer: LayerEvolution) -> tuple[str, ...]:

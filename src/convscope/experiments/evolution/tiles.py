@@ -70,7 +70,7 @@ def draw_tiles(
     wanted: dict[int, list[Winner]] = {}  # by image
     for name, chosen in channels.items():
         for place, channel in enumerate(chosen):
-            if not winners[name].dead[channel]:
+            if not winners[name].empty[channel]:
                 winner = _winner(subject, sight, name, winners[name], channel, place)
                 wanted.setdefault(winner.image, []).append(winner)
     own: list[_Drawn] = []

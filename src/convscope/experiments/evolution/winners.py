@@ -99,9 +99,11 @@ class Winners:
 
     Attributes:
         value: The activation.
-        image: The number of the image; -1 for a dead map, one that is above zero in no image.
+        image: The number of the image; -1 for a map that is above zero in no image.
         row: On the layer's grid.
         column: On the layer's grid.
+        not_finite: Whether the map was NaN or infinite everywhere, in all images.
+        lost: How many activations were NaN or infinite, of all maps.
 
     Shape:
         Arrays: (C,).
@@ -111,10 +113,18 @@ class Winners:
     image: NDArray[np.int64]
     row: NDArray[np.int64]
     column: NDArray[np.int64]
+    not_finite: NDArray[np.bool_]
+    lost: int = 0
+
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """Maps without a winner: the dead ones, and those that are not finite."""
+        return self.image < 0
 
     @property
     def dead(self) -> NDArray[np.bool_]:
-        return self.image < 0
+        """Maps with numbers of which none is above zero."""
+        return self.empty & ~self.not_finite
 
     def place(self, channel: int) -> tuple[int, int]:
         """(row, column) of a map's winner."""
@@ -123,9 +133,12 @@ class Winners:
     @classmethod
     def read(cls, piece: Mapping[str, Sequence[float]]) -> Winners:
         """From what `find_winners` says of a layer."""
+        none = np.zeros(len(piece["image"]), bool)
         return cls(
             value=np.asarray(piece["value"], np.float64),
             **{name: np.asarray(piece[name], np.int64) for name in ("image", "row", "column")},
+            not_finite=np.asarray(piece.get("not_finite", none), bool),
+            lost=int(sum(piece.get("non_finite", ()))),
         )
 
 
@@ -163,9 +176,13 @@ def find_winners(subject: OpenedEpoch, sight: Sight, commits: Commits | None) ->
 
 
 def _piece(table: TopK) -> dict[str, list[float]]:
-    return {
+    piece = {
         "value": table.value[:, 0].masked_fill(table.active == 0, 0.0).tolist(),
         "image": table.image[:, 0].masked_fill(table.active == 0, -1).tolist(),
         "row": table.row[:, 0].tolist(),
         "column": table.column[:, 0].tolist(),
     }
+    if bool(table.non_finite.any()):
+        piece["non_finite"] = table.non_finite.tolist()
+        piece["not_finite"] = table.not_finite.tolist()
+    return piece

@@ -142,7 +142,8 @@ def fig5_middle(diagnoses: Fig5) -> Judgement:
 def fig5_aliasing(diagnoses: Fig5) -> Judgement:
     def folded(network: Diagnosis) -> Sequence[float]:
         folding = network.layers[0].folding
-        return () if folding is None else folding.by_map
+        by_map = () if folding is None else folding.by_map
+        return [share for share in by_map if share is not None]
 
     what = "the first layer's answer that is too fine for its stride"
     reason = "a first layer without a stride cannot alias"

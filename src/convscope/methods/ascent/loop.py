@@ -9,7 +9,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from convscope.errors import BadOption
+from convscope.errors import BadOption, NonFinite
 from convscope.methods.ascent.objectives import (
     Objective,
     after_activation,
@@ -41,6 +41,7 @@ __all__ = [
     "AscentSettings",
     "Forward",
     "Frame",
+    "ascend",
     "forward_to",
     "maximise",
     "optimise",
@@ -129,6 +130,12 @@ class Ascent:
     channels: tuple[int, ...]
     objective: str
     canvas: Canvas
+
+    @property
+    def not_finite(self) -> Tensor:
+        """bool (U,): the unit is NaN or infinite in its picture."""
+        finite = self.picture.isfinite().flatten(1).all(1)
+        return ~(finite & self.value.isfinite() & self.activation.isfinite())
 
 
 Forward = Callable[[Tensor, Sequence[str]], Mapping[str, Tensor]]
@@ -256,6 +263,7 @@ def maximise(
     Raises:
         NoSuchLayer: There is none of that name.
         BadOption: Settings that cannot work.
+        NonFinite: A unit is NaN or infinite in its picture.
 
     Source:
         Erhan et al. 2009; Simonyan et al. 2013; Olah et al. 2017; Fel et al. 2023.
@@ -263,6 +271,36 @@ def maximise(
     Example:
         >>> found = maximise(network, "conv5", [12], canvas)
         >>> found.picture.shape, float(found.activation)
+    """
+    found = ascend(network, layer, channels, canvas, settings, progress=progress)
+    lost = found.not_finite
+    if bool(lost.any()):
+        units = sorted({found.channels[place] for place in lost.nonzero().flatten().tolist()})
+        some = ", ".join(f"{layer}/{channel}" for channel in units[:8])
+        more = f" and {len(units) - 8} more" if len(units) > 8 else ""
+        raise NonFinite(
+            f"{some}{more}: NaN or infinite in the optimised picture: check the weights, or leave "
+            "it out"
+        )
+    return found
+
+
+def ascend(
+    network: Graph,
+    layer: str,
+    channels: Sequence[int] | None,
+    canvas: Canvas,
+    settings: AscentSettings = AscentSettings(),
+    *,
+    progress: Progress = silent,
+) -> Ascent:
+    """`maximise`, whatever units come to: `Ascent.not_finite` says which are no numbers.
+
+    Args:
+        network, layer, channels, canvas, settings, progress: As `maximise` has them.
+
+    Raises:
+        NoSuchLayer, BadOption: As `maximise`.
     """
     settings.check()
     target = before_activation(network, layer)

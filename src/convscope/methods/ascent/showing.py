@@ -47,5 +47,5 @@ def shown_pictures(
     if free:
         return [grey_scaled(rgb(picture.float().cpu()), CLIP) for picture in ascent.picture]
     low, high = ascent.canvas.low, ascent.canvas.high
-    shares = rgb((ascent.picture - low) / (high - low)).float().cpu().clamp(0, 1)
+    shares = rgb((ascent.picture - low) / (high - low)).float().cpu().nan_to_num(0.5).clamp(0, 1)
     return list((255 * shares).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())

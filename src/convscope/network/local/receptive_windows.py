@@ -274,7 +274,7 @@ class ReceptiveWindows:
         windows = maps[images[:, None, None], rows[:, :, None], columns[:, None, :]]
         windows = windows.permute(0, 3, 1, 2)
         mask = self.inside(name, positions)
-        return windows if mask is None else windows * mask.to(windows.dtype)
+        return windows if mask is None else _within(windows, mask)
 
     def run(self, name: str, values: dict[str, Tensor], positions: Tensor) -> None:
         """Go on from the windows in `values` up to a layer; those of the image must be there.
@@ -287,7 +287,7 @@ class ReceptiveWindows:
             place = self.place(node, positions) if node.placed else None
             value = node.forward_on_window(*patches, place=place)
             mask = self.inside(node.name, positions)
-            values[node.name] = value if mask is None else torch.where(mask, value, 0)
+            values[node.name] = value if mask is None else _within(value, mask)
 
     def _missing(self, name: str, values: Mapping[str, Tensor]) -> list[Node]:
         """The nodes that have to run for a layer's windows, in order."""
@@ -328,6 +328,11 @@ class ReceptiveWindows:
             if mask is not None:
                 value = torch.where(mask, value, node.op.border)
         return self.cut(value, edge, positions)
+
+
+def _within(value: Tensor, mask: Tensor) -> Tensor:
+    """The value inside the map, and zero, or False, of its own type, outside."""
+    return torch.where(mask, value, value.new_zeros(()))
 
 
 def receptive_windows_of(network: Graph, layer: str) -> ReceptiveWindows | None:

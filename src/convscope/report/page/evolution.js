@@ -27,7 +27,7 @@ const convscope = (() => {
   const epochWords = (epoch) => (epoch === 0 ? "untrained" : `epoch ${epoch}`);
 
   function describe(lead) {
-    if (lead.dead) return "dead: above zero in no image";
+    if (lead.empty) return lead.empty;
     return lead.label ? `${lead.label}, ${lead.name}` : lead.name;
   }
 
@@ -52,10 +52,10 @@ const convscope = (() => {
     pair.classList.toggle("changed", lead.changed);
     for (const pic of pair.children) {
       place(pic, layer, pic.dataset.kind, row, at);
-      pic.classList.toggle("dead", lead.dead);
+      pic.classList.toggle("dead", !!lead.empty);
       pic.setAttribute("aria-label", `${pic.dataset.kind}: ${describe(lead)}`);
     }
-    article.querySelector(".value").textContent = lead.dead ? "" : `activation ${lead.value}`;
+    article.querySelector(".value").textContent = lead.empty ? "" : `activation ${lead.value}`;
     article.querySelector(".image").textContent = describe(lead);
     article.querySelector(".image").title = describe(lead);
     article.querySelector(".state").replaceChildren(...stateOf(map, lead, data.epochs[at]));
@@ -74,7 +74,7 @@ const convscope = (() => {
       button.type = "button";
       button.className = "frame-button";
       button.classList.toggle("changed", lead.changed);
-      button.classList.toggle("dead", lead.dead);
+      button.classList.toggle("dead", !!lead.empty);
       button.title = epochWords(data.epochs[at]) + (lead.changed ? ", another image" : "");
       button.setAttribute("aria-label", button.title);
       button.addEventListener("click", () => go(at));
