@@ -37,7 +37,7 @@ def lines(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("convscope: ")]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds a process by /proc")
 def test_torchrun_writes_the_same_atlas_also_after_a_kill_and_one_process_speaks(
     place: Path, convscope

@@ -35,7 +35,7 @@ from convscope.scan.engine import Scan
 from convscope.training.training_data import TrainingData
 from golden.tiny import PAPER, tiny
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 BUDGET = replace(
     PAPER, name="odd", images=100, validation=50, looked_at=14, evolved=14, measured=3,

@@ -261,6 +261,7 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, object]:
     return timeless(studied(data, folder, resume=resume, progress=progress, ranks=ranks).to_dict())
 
 
+@pytest.mark.long
 def test_one_two_and_four_processes_train_the_same_also_after_a_kill(tmp_path: Path):
     alone, two, four, killed, resumed = work_together(
         "experiments.test_ablation:shared", tmp_path,

@@ -195,7 +195,7 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     return study.run(context).result.to_dict()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
     found = all_find_the_same("experiments.test_comparison:shared", tmp_path, "1@4")
     assert found["images"] == 47

@@ -30,6 +30,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.long
 def test_squeezenet_has_an_aliased_first_layer_one_known_dead_map_and_no_other_fault():
     model = open_model(f"torchvision:squeezenet1_1@{WEIGHTS}")
     network = open_network(model.module, model.input_shape)

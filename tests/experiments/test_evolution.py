@@ -315,6 +315,7 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, object]:
     return {**found.to_dict(), "tiles": list(map(int, tiles))}
 
 
+@pytest.mark.long
 def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
     write_run(tmp_path / "run")
     write_pictures(tmp_path / "pictures")

@@ -73,12 +73,14 @@ def test_the_papers_networks_give_what_brute_force_gives(build: Any) -> None:
     compare(module, (3, 224, 224), grid((224, 224), (33, 47), (90, 90)))
 
 
+LARGE = [
+    pytest.param(name, marks=pytest.mark.long)
+    for name in ("vgg11_bn", "googlenet", "densenet121", "inception_v3")
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    ["vgg11_bn", "squeezenet1_1", "resnet18", "googlenet", "densenet121", "mobilenet_v2",
-     "inception_v3"],
-)  # fmt: skip
+@pytest.mark.parametrize("name", ["squeezenet1_1", "resnet18", "mobilenet_v2", *LARGE])
 def test_torchvisions_networks_give_what_brute_force_gives(
     name: str, torchvision_network: Callable[[str], tuple[nn.Module, Network]]
 ) -> None:

@@ -25,9 +25,13 @@ from report.figures_made import FIGURES, Case, contacts, occluded
 from report.figures_seen import drawn_texts
 
 CASES = [
-    pytest.param(case, id=f"{draw.__name__}: {name}")
+    pytest.param(
+        case,
+        id=f"{draw.__name__}: {name}",
+        marks=[pytest.mark.long] * (0 < place < len(cases) - 1),  # the extremes come first
+    )
     for draw, cases in FIGURES.items()
-    for name, case in cases.items()
+    for place, (name, case) in enumerate(cases.items())
 ]
 Boxes = NDArray[np.float64]
 TOUCH = 1.5  # pixels of 200 an inch: boxes that overlap by no more only touch

@@ -205,7 +205,7 @@ def test_a_state_opens_as_weights(tmp_path: Path, monkeypatch):
     assert state.preprocess == last.preprocess and state.classes == last.classes
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_learn_what_one_does_and_survive_as_it_does(tmp_path: Path):
     codes, errors = said("ranks", tmp_path)
     train_on(TINY, lesson(), replace(RECIPE, dropout=0.0), tmp_path / "one")
