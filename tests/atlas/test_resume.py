@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,17 +27,24 @@ class Stop(Exception):
     """Stands for whatever ends a process."""
 
 
-@pytest.fixture(autouse=True)
-def commit_at_every_step(monkeypatch):
+@contextlib.contextmanager
+def committing_often():
     """Checkpoints after every batch, a group of tiles for each layer, one thread."""
-    monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(depict, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(depict, "TILE_BYTES", 1)
-    monkeypatch.setattr(depict, "TRACE_BYTES", 2**17)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(depict, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(depict, "TILE_BYTES", 1)
+        patch.setattr(depict, "TRACE_BYTES", 2**17)
+        yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def commit_at_every_step():
+    with committing_often():
+        yield
 
 
 def scanned(tiny, pictures: Path, out: Path, **options):
@@ -45,19 +55,9 @@ def scanned(tiny, pictures: Path, out: Path, **options):
 def whole(tmp_path_factory, tiny, pictures):
     """The uninterrupted atlas: its files, and what was told of its progress."""
     told: list[tuple[str, int, int]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        for module, name, value in [
-            (engine, "CHECKPOINT_SECONDS", 0.0),
-            (depict, "CHECKPOINT_SECONDS", 0.0),
-            (depict, "TILE_BYTES", 1),
-            (depict, "TRACE_BYTES", 2**17),
-        ]:
-            patch.setattr(module, name, value)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        folder = tmp_path_factory.mktemp("whole") / "atlas"
+    folder = tmp_path_factory.mktemp("whole") / "atlas"
+    with committing_often():
         scanned(tiny, pictures, folder, progress=lambda *report: told.append(report))
-        torch.set_num_threads(threads)
     return content(folder), told
 
 
@@ -105,6 +105,43 @@ def test_kill_9_at_several_moments_ends_with_the_same_bytes(tiny, pictures, tmp_
     assert run(0, "never") == 0
     scans.communicate()
     assert scans.wait() == 0
+    assert content(out) == whole[0]
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory, tiny, pictures):
+    """An atlas that was stopped when tiles and trust numbers waited for their sheets."""
+    out = tmp_path_factory.mktemp("waiting") / "a"
+    for moment in range(6, 40, 2):
+        with committing_often(), contextlib.suppress(Stop):
+            scanned(tiny, pictures, out, progress=stop_at(moment), resume=out.exists())
+        drawn = out / "work" / "drawn.json"
+        if drawn.is_file() and json.loads(drawn.read_bytes())["images"] > 0:
+            return out
+    raise AssertionError("no tile ever waited")
+
+
+@pytest.mark.parametrize("what", ["tiles/*.patch", "tiles/*.spotlight", "trust/*.trust"])
+def test_a_waiting_tile_or_number_that_was_damaged_is_refused(
+    tiny, pictures, tmp_path, waiting, what
+):
+    out = shutil.copytree(waiting, tmp_path / "a")
+    path = max((out / "work").glob(what), key=lambda one: one.stat().st_size)
+    data = bytearray(path.read_bytes())
+    at = next(place for place in range(40, len(data)) if data[place] not in (0, 0xC0, 0x7F))
+    data[at] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FolderInUse, match=f"{path.name} is damaged: it is not what was written"):
+        scanned(tiny, pictures, out, resume=True)
+
+
+def test_waiting_tiles_of_a_version_without_checksums_go_on(
+    tiny, pictures, tmp_path, waiting, whole
+):
+    out = shutil.copytree(waiting, tmp_path / "a")
+    for path in (out / "work").glob("t*/*.seals"):
+        path.unlink()
+    scanned(tiny, pictures, out, resume=True)
     assert content(out) == whole[0]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from convscope.cli.app import main
+from convscope.cli.outputs import check_output
 from convscope.store.atomic import replace_file
 
 from .test_one_at_a_time import commands
@@ -33,6 +34,40 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_images_are_read(
         f"convscope: {tmp_path / 'out'}: read-only file system: give a place that can be written "
         "to\n"
     )
+
+
+FILES = {
+    "project": ["zfnet-small", "scenes:val:4#1", "conv3/2"],
+    "saliency": ["zfnet-small", "scenes:val:4#1"],
+    "occlude": ["zfnet-small", "scenes:val:4#1"],
+    "visualize": ["zfnet-small", "conv3/2", "--data", "scenes:val:4"],
+    "curvature": ["zfnet-small", "conv3/2"],
+    "invert": ["zfnet-small", "scenes:val:4#1", "--layers", "conv3"],
+    "features": ["zfnet-small", "scenes:val:4", "--layers", "conv3"],
+}
+"""The verbs that write a file."""
+
+
+@pytest.mark.skipif(not Path("/proc/1").is_dir(), reason="there is no /proc")
+@pytest.mark.parametrize("verb", FILES)
+def test_a_file_that_cannot_be_written_is_told_before_images_are_read_to_root_too(
+    verb: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*given: object, **more: object) -> None:
+        raise AssertionError("images were opened")
+
+    monkeypatch.setattr("convscope.images.datasets.open_images", opened)
+    for place in ("/proc/1", "/proc/1/there"):  # where root has every permission, and no file
+        path = Path(place) / "out.npz"
+        assert main([verb, *FILES[verb], "--device", "cpu", "--out", str(path)]) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith(f"convscope: --out {path}: /proc/1 cannot be written to (")
+    assert not list(tmp_path.iterdir())
+
+
+def test_looking_whether_a_place_can_be_written_to_leaves_nothing(tmp_path: Path) -> None:
+    assert check_output(tmp_path / "a.png", (".png",)) == tmp_path / "a.png"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])

@@ -80,3 +80,16 @@ def test_a_store_whose_settings_were_changed_before_it_was_held_is_refused(tmp_p
     (tmp_path / "study.json").write_text('{"seed": 2}')
     with pytest.raises(FolderInUse, match="seed is 2 there, 1 now"), store:
         pass
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]], ids=["new", "resume"])
+def test_the_second_to_make_a_file_of_features_gets_one_line(more, tmp_path: Path, capsys):
+    out, work = tmp_path / "f.npz", tmp_path / "f.npz.work"
+    work.mkdir()
+    words = ["features", "zfnet-small", "scenes:val:2", "--layers", "conv1", "--device", "cpu"]
+    with held(work / LOCK, "ours"):
+        assert main([*words, "--out", str(out), *more]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"convscope: another process is at work in {work}: wait for it, or stop it first"
+        )
+    assert not out.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from convscope.atlas import sheets
 from convscope.atlas.manifest import LayerRecord
+from convscope.atlas.seals import SealedFile, check_seals
 from convscope.atlas.sheets import Pixels
 from convscope.atlas.tables import LayerTable
 from convscope.geometry.box import Box
@@ -151,16 +151,14 @@ class TileFiles:
         for layer in layers:
             for kind in layer.every_kind:
                 self._ranks[layer.record.name, kind] = layer.shape(kind)[1]
-                path = _path(folder, layer, kind)
-                path.touch()
-                self._files[layer.record.name, kind] = path.open("r+b")
+                self._files[layer.record.name, kind] = SealedFile(_path(folder, layer, kind))
 
     def __enter__(self) -> TileFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
         for file in self._files.values():
-            file.close()
+            file.__exit__(None, None, None)
 
     def write(self, tiles: Iterable[Tile]) -> int:
         """Write tiles at their places.
@@ -173,8 +171,7 @@ class TileFiles:
             winner, pixels = tile.winner, np.ascontiguousarray(tile.pixels)
             file = self._files[winner.layer, tile.kind]
             ranks = self._ranks[winner.layer, tile.kind]
-            file.seek((winner.channel * ranks + winner.rank) * pixels.nbytes)
-            file.write(pixels.data)
+            file.write(winner.channel * ranks + winner.rank, pixels.tobytes())
             whole += self._last[winner.layer] == tile.kind
         return whole
 
@@ -182,7 +179,6 @@ class TileFiles:
         """Make sure that everything written is on the disk."""
         for file in self._files.values():
             file.flush()
-            os.fsync(file.fileno())
 
 
 def read_tiles(folder: Path, layer: AtlasLayer, kind: str, start: int, stop: int) -> Pixels:
@@ -197,16 +193,22 @@ def read_tiles(folder: Path, layer: AtlasLayer, kind: str, start: int, stop: int
 
     Returns:
         uint8 (stop - start, K, th, tw, 3); places without a winner are grey.
+
+    Raises:
+        FolderInUse: they are not those that were written.
     """
     per_map = layer.shape(kind)[1:]
     shape = (stop - start, *per_map)
     bytes_per_map = int(np.prod(per_map))
     tiles = np.full(shape, GREY, np.uint8)
-    with _path(folder, layer, kind).open("rb") as file:
+    path = _path(folder, layer, kind)
+    with path.open("rb") as file:
         file.seek(start * bytes_per_map)
         content = np.frombuffer(file.read((stop - start) * bytes_per_map), np.uint8)
     tiles.reshape(-1)[: content.size] = content  # a file ends with its last tile
-    tiles[(layer.images(kind)[start:stop] < 0).numpy()] = GREY
+    there = (layer.images(kind)[start:stop] >= 0).numpy()
+    check_seals(path, tiles.reshape(-1, *per_map[1:]), there.reshape(-1), start * per_map[0])
+    tiles[~there] = GREY
     return tiles
 
 

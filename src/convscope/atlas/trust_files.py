@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.atlas.seals import SealedFile, check_seals
 from convscope.atlas.tiles import AtlasLayer, Winner
 from convscope.atlas.trust import FIELDS
-from convscope.store.atomic import replace_file
 
 __all__ = ["Measured", "TrustFiles", "read_numbers"]
 
@@ -46,33 +45,28 @@ class TrustFiles:
         self._checked = checked
         self._files = {}
         for layer in layers:
+            unknown = np.full(layer.record.channels * checked * len(FIELDS), np.nan, np.float32)
             path = _path(folder, layer.record.slug)
-            if not path.exists():
-                size = layer.record.channels * checked * len(FIELDS)
-                replace_file(path, np.full(size, np.nan, np.float32).tobytes())
-            self._files[layer.record.name] = path.open("r+b")
+            self._files[layer.record.name] = SealedFile(path, unknown.tobytes())
 
     def __enter__(self) -> TrustFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
         for file in self._files.values():
-            file.close()
+            file.__exit__(None, None, None)
 
     def write(self, found: Iterable[Measured]) -> None:
         """Write the numbers of some pictures at their places."""
         for one in found:
             file = self._files[one.winner.layer]
-            numbers = np.array(one.numbers, np.float32)
             place = one.winner.channel * self._checked + one.winner.rank
-            file.seek(place * numbers.nbytes)
-            file.write(numbers.tobytes())
+            file.write(place, np.array(one.numbers, np.float32).tobytes())
 
     def flush(self) -> None:
         """Make sure that everything written is on the disk."""
         for file in self._files.values():
             file.flush()
-            os.fsync(file.fileno())
 
 
 def read_numbers(folder: Path, layer: AtlasLayer, checked: int) -> NDArray[np.float32]:
@@ -83,11 +77,20 @@ def read_numbers(folder: Path, layer: AtlasLayer, checked: int) -> NDArray[np.fl
         layer: whose pictures were checked.
         checked: N, how many of each feature map.
 
+    Raises:
+        FolderInUse: They are not those that were written.
+
     Shape:
         The result: (C, N, F), F as many as there are `FIELDS`.
     """
-    numbers = np.frombuffer(_path(folder, layer.record.slug).read_bytes(), np.float32)
-    return numbers.reshape(layer.record.channels, checked, len(FIELDS))
+    path, shape = _path(folder, layer.record.slug), (layer.record.channels, checked, len(FIELDS))
+    content = path.read_bytes()
+    numbers = np.full(shape, np.nan, np.float32)
+    size = min(len(content), numbers.nbytes) // 4
+    numbers.reshape(-1)[:size] = np.frombuffer(content[: 4 * size], np.float32)
+    rows = numbers.reshape(-1, len(FIELDS))
+    check_seals(path, rows, np.asarray(np.isfinite(rows).any(1)))
+    return numbers
 
 
 def _path(folder: Path, slug: str) -> Path:

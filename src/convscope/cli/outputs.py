@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from convscope.errors import BadOption
@@ -19,7 +19,7 @@ __all__ = [
 
 
 def check_output(path: Path, suffixes: tuple[str, ...], *, option: str = "--out") -> Path:
-    """Refuse a path that cannot be written to, before the work begins; nothing is made yet.
+    """Refuse a path that cannot be written to, before the work begins; nothing is left there.
 
     Args:
         path: of the file to be written.
@@ -41,9 +41,14 @@ def check_output(path: Path, suffixes: tuple[str, ...], *, option: str = "--out"
     there = next(parent for parent in path.absolute().parents if parent.exists())
     if not there.is_dir():
         raise BadOption(f"{option} {path}: {there} is a file, so nothing can be written below it")
-    if not os.access(there, os.W_OK):
-        raise BadOption(f"{option} {path}: {there} cannot be written to; give another place")
-    return path
+    try:  # permissions do not tell: to root all is allowed, also where nothing can be written
+        with TemporaryFile(dir=there):
+            return path
+    except OSError as error:
+        words = error.strerror or str(error)
+        raise BadOption(
+            f"{option} {path}: {there} cannot be written to ({words.lower()}); give another place"
+        ) from None
 
 
 def write_file(path: Path, content: bytes) -> None:

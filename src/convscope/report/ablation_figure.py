@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from convscope.experiments.ablation.table import Ablation, VariantRow
-from convscope.experiments.number_words import NONE, spread_words
+from convscope.experiments.number_words import spread_words
 from convscope.experiments.published import NAMES
 from convscope.report.chart import chart, inside, name_rows, row_height, value_rows
 from convscope.report.sheet import Note, Panel, Sheet
@@ -29,7 +29,7 @@ MARKS = {"zfnet": "o", "alexnet": "s"}
 
 
 def ablation_figure(ablation: Ablation, *, title: str = "", subtitle: str = "") -> Figure:
-    """A row per variant: (a) its errors here, (b) the paper's, then top-5, weights and time.
+    """A row per variant: (a) its errors here, (b) the paper's, then top-5 and weights.
 
     (a) a mark is the mean over the seeds, its bar one standard deviation up and down, the small
     dots are the seeds. Dotted: the whole network's validation error; dashed: guessing.
@@ -47,7 +47,7 @@ def ablation_figure(ablation: Ablation, *, title: str = "", subtitle: str = "") 
             papers,
         ]
     )
-    sheet.text("Beside (a): validation top-5 error, %; weights; time to train", color=FAINT)
+    sheet.text("Beside (a): validation top-5 error, %; weights", color=FAINT)
     sheet.legend(_key(ablation))
     return sheet.figure()
 
@@ -124,10 +124,8 @@ def _measured(axes: Axes, at: int, row: VariantRow) -> None:
 
 
 def _numbers(row: VariantRow) -> str:
-    """Top-5 error, weights, time."""
-    top5, seconds = row.values("top5_error"), row.values("seconds")
-    time = f"{statistics.fmean(seconds):.0f} s" if seconds else NONE
-    return f"{spread_words(top5)};  {_counted(row.parameters)};  {time}"
+    """Top-5 error, weights."""
+    return f"{spread_words(row.values('top5_error'))};  {_counted(row.parameters)}"
 
 
 def _counted(weights: int) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from convscope.experiments.claims import Claim, Judgement, Verdict
-from convscope.experiments.number_words import duration
 from convscope.experiments.paper.claims import claims_of
 from convscope.experiments.paper.plan import StageOutcome
 from convscope.experiments.paper.reproduction import Reproduction
@@ -87,7 +86,6 @@ def _standfirst(reproduction: Reproduction) -> str:
 def _facts(reproduction: Reproduction) -> dict[str, str]:
     budget = reproduction.budget
     first = reproduction.seed
-    seconds = sum(outcome.seconds for outcome in reproduction.outcomes)
     return {
         "Images": "rendered scenes, with known truth"
         if reproduction.data == "scenes"
@@ -97,7 +95,6 @@ def _facts(reproduction: Reproduction) -> dict[str, str]:
         else f"{budget.folder_epochs} epochs",
         "Networks": f"ZFNet and AlexNet made small, {budget.seeds} seeds from {first} on",
         "Budget": budget.name,
-        "Time": duration(seconds),
     }
 
 
@@ -122,7 +119,6 @@ def _stage(outcome: StageOutcome, folder: Path) -> dict[str, Any]:
         "key": outcome.key,
         "title": outcome.title,
         "where": outcome.where,
-        "seconds": duration(outcome.seconds),
         "claims": [
             _row(c, outcome.judgements[c.key]) for c in claims if c.key in outcome.judgements
         ],

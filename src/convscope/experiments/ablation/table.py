@@ -115,7 +115,7 @@ class Ablation(Record, Result):
         crops = any(row.values("crops_error") for row in self.rows)
         fields = ["train_error", "error", "top5_error", *(["crops_error"] if crops else [])]
         head = ["variant", "train", "val", "top-5", *(["10 crops"] if crops else []), "effect"]
-        head += ["parameters", "seconds", "paper: train", "val", "top-5"]
+        head += ["parameters", "paper: train", "val", "top-5"]
         rows = [
             [row.variant.name, *(spread_words(row.values(field)) for field in fields), *_more(row)]
             for row in self.rows
@@ -143,8 +143,7 @@ class Ablation(Record, Result):
 
 
 def _more(row: VariantRow) -> list[str]:
-    """The cells after the errors: effect in points, size, time, the paper's errors."""
-    seconds = row.values("seconds")
+    """The cells after the errors: effect in points, size, the paper's errors."""
     paper = ["", "", ""]
     if row.paper is not None:
         column, errors = row.paper.beside(row.architecture.name)
@@ -152,6 +151,5 @@ def _more(row: VariantRow) -> list[str]:
     return [
         "" if row.effect is None else f"{100 * row.effect.value:+.1f}",
         f"{row.parameters:,}",
-        f"{sum(seconds) / len(seconds):.0f}" if seconds else "-",
         *paper,
     ]

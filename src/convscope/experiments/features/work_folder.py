@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import FolderInUse
+from convscope.store.lock import LOCK, claimed
 
 __all__ = ["rows_kept_beside"]
 
@@ -30,17 +31,19 @@ def rows_kept_beside(
         The folder; None where neither a file nor a folder was given.
 
     Raises:
-        FolderInUse: an earlier run was interrupted, and is not to be resumed.
+        FolderInUse: an earlier run was interrupted, and is not to be resumed; or another process
+            is making the same file.
     """
     if cache is not None or out is None:
         yield cache
         return
     work = out.with_name(f"{out.name}.work")
-    if ranks.first and not resume and work.is_dir() and any(work.iterdir()):
-        raise FolderInUse(
-            f"{work} holds the rows of a run that was interrupted: go on with --resume, or "
-            "remove it"
-        )
-    yield work
-    if ranks.first:
-        shutil.rmtree(work, ignore_errors=True)
+    with claimed(work) if ranks.first else nullcontext():
+        if ranks.first and not resume and any(entry.name != LOCK for entry in work.iterdir()):
+            raise FolderInUse(
+                f"{work} holds the rows of a run that was interrupted: go on with --resume, or "
+                "remove it"
+            )
+        yield work
+        if ranks.first:
+            shutil.rmtree(work, ignore_errors=True)
