@@ -48,6 +48,7 @@ PLATE = 3  # columns of a map's pictures of one kind alone
 RELATIVES = ("nearest", "input", "output")
 STRIP_MAPS = 6
 STRIP_CELL = 96  # pixels
+EXACT = 16  # pixels of a field, at most, whose pictures are kept without loss: each pixel is seen
 PAGE_QUALITY = 72  # of WebP: the atlas's own sheets keep more
 THUMBNAILS_OF = 6  # layers, whose strongest pictures are held in memory
 
@@ -227,7 +228,7 @@ def is_enlarged(record: LayerRecord) -> bool:
 
 def encoded(sheet: Image.Image, record: LayerRecord) -> bytes:
     """A sheet of the page's own as WebP."""
-    if is_enlarged(record):
+    if max(record.window) <= EXACT:
         return encode(sheet, exact=True)
     return encode(sheet, exact=False, quality=PAGE_QUALITY, method=2)
 
