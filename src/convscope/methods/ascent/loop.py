@@ -167,7 +167,7 @@ class Lift:
         forward: the network without those rectifiers, in whose place values pass as they are.
 
     Source:
-        Olah et al. 2017, "Feature Visualization", Distill, redirect a rectifier's gradient likewise.
+        Olah et al. 2017, "Feature Visualization", Distill: their redirected gradients.
     """
 
     unit: Objective
