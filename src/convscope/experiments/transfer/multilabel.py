@@ -247,14 +247,13 @@ class _Study:
         truth = self.tested[rows]
 
         def mean_precision(times: NDArray[np.int64]) -> NDArray[np.float64]:
-            return np.nanmean(
-                [
-                    average_precisions(s, t, times)
-                    for score in scores
-                    for s, t in zip(score.T, truth.T, strict=True)
-                ],
-                axis=0,
-            )
+            of_classes = [
+                average_precisions(s, t, times)
+                for score in scores
+                for s, t in zip(score.T, truth.T, strict=True)
+            ]
+            means: NDArray[np.float64] = np.nanmean(of_classes, axis=0)
+            return means
 
         interval = bootstrap(mean_precision, len(rows), draws=DRAWS, seed=[self.seed, 3])
         return {
