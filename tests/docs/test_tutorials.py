@@ -43,6 +43,7 @@ FEWER = {
     "correspond": ["--count", "2", "--places", "2"],
     "errors": ["--draws", "99"],
     "pictures": ["--steps", "2"],
+    "localize": ["--count", "2", "--tune", "2"],
 }
 
 
