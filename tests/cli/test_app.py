@@ -12,7 +12,7 @@ import typer
 
 import convscope
 from convscope.cli import app as cli
-from convscope.cli.app import VERBS, main
+from convscope.cli.app import PANELS, VERBS, main
 from convscope.errors import BadOption, NonFinite
 
 
@@ -36,6 +36,14 @@ def verb_that_raises(monkeypatch: pytest.MonkeyPatch):
 def test_no_arguments_show_the_help(capsys):
     assert main([]) == 0
     assert "occlude" in capsys.readouterr().out
+
+
+def test_help_names_every_verb_once_by_what_it_is_for(capsys):
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = [line.split()[1] for line in lines if line.startswith("│ ") and line[2].isalpha()]
+    assert shown == [name for names in PANELS.values() for name in names]
+    assert sorted(shown) == sorted(VERBS)
 
 
 def test_the_version_is_the_package_s(capsys):

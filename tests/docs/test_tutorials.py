@@ -42,6 +42,8 @@ FEWER = {
     "invariance": ["--count", "2", "--steps", "2", "--layers", "conv3,fc7"],
     "correspond": ["--count", "2", "--places", "2"],
     "errors": ["--draws", "99"],
+    "pictures": ["--steps", "2"],
+    "localize": ["--count", "2", "--tune", "2"],
 }
 
 

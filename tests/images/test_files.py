@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageOps, features
 
@@ -385,6 +386,13 @@ def test_bands_beyond_the_colours_are_left_out_and_counted(extra: int, bits: int
     assert words in found.notes
 
 
+SOFT_GREY = pytest.mark.skipif(
+    int(PIL.__version__.partition(".")[0]) < 13,
+    reason="Pillow reads grey multiplied by its alpha from 13 on; before, such a file is refused",
+)
+
+
+@SOFT_GREY
 def test_bands_beyond_grey_cmyk_and_alpha_are_counted_too() -> None:
     grey = samples(2)
     found = decode(tiff(grey, colours=1, extra=(0,)), "grey.tif")
@@ -402,6 +410,7 @@ def test_bands_beyond_grey_cmyk_and_alpha_are_counted_too() -> None:
     assert found.notes == ("1 extra band left out", "alpha laid over white")
 
 
+@SOFT_GREY
 def test_grey_multiplied_by_its_alpha_is_laid_over_white() -> None:
     planes = np.zeros((6, 8, 2), np.uint8)
     planes[..., 0], planes[..., 1] = 40, 100  # grey 40 / 100 of full, 100 / 255 opaque

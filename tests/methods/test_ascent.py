@@ -80,6 +80,52 @@ def test_every_method_drives_the_unit_beyond_random_images(network: Network, lay
         assert float(found.activation[0]) > float(random)
 
 
+class Joined(nn.Module):
+    """Rectified maps side by side, and pooled: what asks for one of them sees no rectifier on top.
+
+    None answers to grey, nor to the faint noise in which an ascent begins.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3)
+        with torch.no_grad():
+            for convolution in (self.left, self.right):
+                convolution.bias.fill_(-1.0)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        both = torch.cat([self.left(images).relu(), self.right(images).relu()], 1)
+        return functional.max_pool2d(both, 2).mean((2, 3))
+
+
+@pytest.mark.parametrize("layer", ["cat", "max_pool", "mean"])
+def test_units_that_are_silent_at_the_start_are_woken_up(layer: str) -> None:
+    torch.manual_seed(2)
+    network = open_network(Joined().eval(), SHAPE)
+    settings = AscentSettings(steps=40, transforms=STILL)
+    together = maximise(network, layer, [1, 3, 4], CANVAS, settings)
+    assert (together.activation > 0.1).all()
+    for place, channel in enumerate(together.channels):
+        alone = maximise(network, layer, [channel], CANVAS, settings)
+        torch.testing.assert_close(alone.picture[0], together.picture[place])
+
+
+@pytest.mark.parametrize("layer", ["cat", "max_pool", "mean"])
+def test_a_lifted_unit_is_computed_without_the_rectifiers_below_it(layer: str) -> None:
+    torch.manual_seed(2)
+    module = Joined().eval()
+    network = open_network(module, SHAPE)
+    frame = forward_to(network, layer)
+    pictures = torch.randn(2, 3, *frame.size)
+    assert frame.lifted is not None
+    lifted = frame.lifted(pictures, [layer])[layer]
+    maps = torch.cat([module.left(pictures), module.right(pictures)], 1)
+    pooled = functional.max_pool2d(maps, 2) if layer != "cat" else maps
+    expected = pooled.mean((2, 3)) if layer == "mean" else pooled
+    torch.testing.assert_close(lifted, expected)
+    assert (expected < 0).any()
+
+
 def test_the_value_told_is_that_of_the_whole_network_on_the_picture(network: Network) -> None:
     found = maximise(network, "5", [2, 6], CANVAS, AscentSettings(steps=12))
     size = found.picture.shape[-1]

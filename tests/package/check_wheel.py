@@ -60,10 +60,15 @@ class Place:
         """What a command prints on stdout, or on stderr where it should fail.
 
         Raises:
-            Failed: its exit code is another one.
+            Failed: its exit code is another one, or it takes too long.
         """
         process = self.start(*words)
-        out, err = process.communicate(timeout=SECONDS)
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise Failed(f"{' '.join(words)}: not done after {SECONDS} s") from None
         if process.returncode != code:
             raise Failed(f"{' '.join(words)}: exit code {process.returncode}\n{out}{err}")
         return err if code else out
@@ -75,6 +80,18 @@ def environment(folder: Path, interpreter: str) -> Place:
     work = folder / "work"
     work.mkdir()
     return Place(folder / "env/bin/python", work)
+
+
+def install(place: Place, packages: Sequence[str]) -> None:
+    """Let pip install packages, as it is set up here: its index, proxy, certificates and cache.
+
+    Raises:
+        Failed: it does not.
+    """
+    words = [str(place.python), "-m", "pip", "install", "--quiet", *packages]
+    done = subprocess.run(words, cwd=place.folder, capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(f"pip install {' '.join(packages)}:\n{done.stdout}{done.stderr}")
 
 
 def missing_files(wheel: Path, source: Path = SOURCE) -> list[str]:
@@ -186,7 +203,7 @@ def check_in(interpreter: str, wheel: Path, packages: Sequence[str], demo: bool)
     with tempfile.TemporaryDirectory() as folder:
         place = environment(Path(folder), interpreter)
         print(place.answer("python", "--version").strip(), flush=True)
-        place.answer("python", "-m", "pip", "install", "--quiet", *packages)
+        install(place, packages)
         check(place, wheel, demo)
 
 

@@ -253,7 +253,8 @@ def processes(folder: Path, *words: str) -> list[list[int]]:
     """The exit codes of each word's processes: see scan_processes.py."""
     done = warm.run(SCRIPT, folder, *words)
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    lines = (line for line in done.stdout.splitlines() if not line.startswith("[Gloo]"))
+    return [json.loads(line) for line in lines]  # torch 2.10's Gloo says that it is connected
 
 
 @pytest.mark.slow

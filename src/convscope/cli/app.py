@@ -81,7 +81,21 @@ VERBS: dict[str, Callable[..., None] | type[Study]] = {
     **{verb.__name__: verb for verb in LOOKING},
     **{study.verb: study for study in STUDIES},
 }
-"""By name, in the order of --help."""
+"""By name, in the order of the reference."""
+
+PANELS = {
+    "Begin": ("demo", "layers", "explore"),
+    "Ask one image": ("project", "saliency", "occlude", "invert", "check", "pictures"),
+    "Ask a unit, without an image": ("visualize", "curvature"),
+    "Ask many images": (
+        "atlas", "verify", "errors", "remove-units", "compare", "sensitivity", "localize",
+        "sanity", "invariance", "correspond",
+    ),
+    "Train, and look for faults": ("train", "diagnose", "evolve", "ablate", "ensemble"),
+    "Use the features": ("features", "probe", "transfer", "adaptive"),
+    "All of the paper": ("paper",),
+}  # fmt: skip
+"""What verbs are for, in the order of --help; those that are named nowhere come last."""
 
 
 def whole_app(*, names_only: bool = False) -> typer.Typer:
@@ -93,11 +107,16 @@ def whole_app(*, names_only: bool = False) -> typer.Typer:
     """
     app = _app(add_completion=True)
     app.callback(invoke_without_command=True)(_convscope)
-    for name, verb in VERBS.items():
-        if names_only:
-            app.command(name, help=inspect.getdoc(verb))(lambda: None)
-        else:
+    if not names_only:
+        for name in VERBS:
             _add_verb(app, name)
+        return app
+    named = {name for names in PANELS.values() for name in names}
+    others = tuple(name for name in VERBS if name not in named)
+    for panel, names in {**PANELS, "More": others}.items():
+        for name in names:
+            help_words = inspect.getdoc(VERBS[name])
+            app.command(name, help=help_words, rich_help_panel=panel)(lambda: None)
     return app
 
 

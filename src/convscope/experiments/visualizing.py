@@ -125,11 +125,13 @@ def _class_target(session: Session, word: str) -> PictureTarget:
             raise BadOption(f"{word}: one number speaks for class 1; ask for 1 with --negative")
         number = 0
     classes = session.model.classes
-    return PictureTarget(network.output, number, word if classes is None else _short(classes, word))
+    return PictureTarget(network.output, number, _class_name(classes, word))
 
 
-def _short(classes: Sequence[str], word: str) -> str:
-    return classes[int(word)].split(",")[0] if word.isdecimal() else word
+def _class_name(classes: Sequence[str] | None, word: str) -> str:
+    if not word.isdecimal():
+        return word
+    return f"class {word}" if classes is None else classes[int(word)].split(",")[0]
 
 
 def example_images(session: Session, images: ImageSet, count: int = EXAMPLES) -> torch.Tensor:

@@ -11,12 +11,12 @@ from torch import nn
 from torch._C import (
     _len_torch_dispatch_stack,
     _len_torch_function_stack,
-    _pop_torch_dispatch_stack,
     _pop_torch_function_stack,
     _push_on_torch_function_stack,
 )
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from convscope.errors import BadModel, ConvscopeError
 from convscope.images.preprocess import Preprocess
@@ -63,7 +63,9 @@ def seeded(seed: int) -> Iterator[None]:
             yield
         finally:
             while _len_torch_dispatch_stack() > dispatches:
-                _pop_torch_dispatch_stack(None)
+                mode = _get_current_dispatch_mode()
+                assert mode is not None
+                TorchDispatchMode.__exit__(mode, None, None, None)  # a pop alone ends torch 2.10
             _drop_function_modes()  # one left behind would see all that torch does from now on
             torch.set_default_dtype(dtype)
             torch.set_grad_enabled(gradients)

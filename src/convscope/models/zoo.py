@@ -295,6 +295,8 @@ SOURCES = {"torchvision": from_torchvision, "timm": from_timm, "hub": from_hub}
 
 def _near(name: str) -> str:
     """What a user may have meant by a name that is none of ours."""
+    if Path(f"{name}.py").is_file():
+        return f"{name}.py is here: name what in it makes the network, such as {name}:build"
     found = get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.75)  # without importing theirs
     found = found or libraries_with(name)
     found = found or get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.5)

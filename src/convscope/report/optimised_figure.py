@@ -34,7 +34,7 @@ def optimised_figure(
     """
     if not 1 <= len(found) <= MOST:
         raise BadInput(f"{len(found)} pictures in one figure: give 1 to {MOST}")
-    columns = min(len(found), 4 if len(found) <= 16 else 6 if len(found) <= 60 else 10)
+    columns = min(max(2, len(found)), 4 if len(found) <= 16 else 6 if len(found) <= 60 else 10)
     sheet = Sheet(title or "Optimised pictures", subtitle)
     panels = [Panel(partial(_draw, one=one), notes=_notes(one, columns)) for one in found]
     sheet.grid(panels, columns)

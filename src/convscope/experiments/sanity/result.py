@@ -25,6 +25,19 @@ Values = tuple[float | None, ...]
 """A number for each image; None is not known."""
 
 
+LAYER_WORDS = (
+    "r with other units: the correlation of a unit's picture with those of other strong units of "
+    "its place; low is good",
+    "falls more than moved: how much more of its activation the unit loses where the picture "
+    "points, covered, than with the same mask elsewhere; than a disc: than with a disc in the "
+    "centre of what it sees; high is good",
+)
+REDRAWN_WORDS = (
+    "the correlation of a class's picture with that of the trained network, while layers are drawn "
+    "anew from the top; low is good"
+)
+
+
 @dataclass(frozen=True)
 class Pointing(Record):
     """How often a kind of picture is brightest on the object.
@@ -156,7 +169,7 @@ class Sanity(Record, Result):
             for method in layer.alike
         ]
         head = ("layer", "method", "r with other units", "falls more than moved", "than a disc")
-        return table(head, rows)
+        return [*table(head, rows), *LAYER_WORDS]
 
     def _redrawn_words(self) -> list[str]:
         methods = list(self.redrawn.likeness)
@@ -165,7 +178,7 @@ class Sanity(Record, Result):
             (step[-1], *(minus(f"{column[i].mean:.2f}") for column in columns))
             for i, step in enumerate(self.redrawn.steps)
         ]
-        return table(("drawn anew down to", *methods), rows)
+        return [*table(("drawn anew down to", *methods), rows), REDRAWN_WORDS]
 
 
 def known(values: Sequence[float | None]) -> list[float]:

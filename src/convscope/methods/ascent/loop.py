@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ from convscope.methods.descent import WORTH_WINDOWS
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 from convscope.network.local.receptive_windows import receptive_windows_of
+from convscope.network.node import Node
 from convscope.progress import Progress, silent
 
 __all__ = [
@@ -149,6 +151,7 @@ class Frame:
     Attributes:
         size: (rows, columns) of what is seen.
         forward: from such pictures to values.
+        lifted: the same, without the rectifiers next below the unit; None where there are none.
         top: of the frame in the image.
         left: likewise.
         at: (row, column) of the unit in its layer's values.
@@ -156,9 +159,26 @@ class Frame:
 
     size: tuple[int, int]
     forward: Forward
+    lifted: Forward | None = None
     top: int = 0
     left: int = 0
     at: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Lift:
+    """What pulls a picture whose unit is zero, for rectifiers below it let no gradient through.
+
+    Attributes:
+        unit: what is zero then.
+        forward: the network without those rectifiers, in whose place values pass as they are.
+
+    Source:
+        Olah et al. 2017, "Feature Visualization", Distill: their redirected gradients.
+    """
+
+    unit: Objective
+    forward: Forward
 
 
 def forward_to(network: Graph, layer: str, position: tuple[int, int] | None = None) -> Frame:
@@ -176,38 +196,67 @@ def forward_to(network: Graph, layer: str, position: tuple[int, int] | None = No
     rows, columns = network.layer(layer).grid
     position = (rows // 2, columns // 2) if position is None else position
     if cone is None or cone.share() >= WORTH_WINDOWS:
-        return replace(whole_image(network), at=position)
+        return replace(whole_image(network, layer), at=position)
     positions = torch.tensor([position], device=network.device)
     [box] = cone.boxes(positions)
     places: dict[int, Tensor] = {}  # of so many pictures; the cone remembers what lies where
+    rectifiers = _rectifiers_below(network, layer)
 
-    def in_windows(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+    def in_windows(
+        pictures: Tensor, layers: Sequence[str], without: Sequence[Node] = ()
+    ) -> Mapping[str, Tensor]:
         at = places.setdefault(len(pictures), positions.expand(len(pictures), 2))
         inside = cone.inside(INPUT, at)
         seen = pictures if inside is None else pictures * inside
         values = {INPUT: seen.contiguous(memory_format=torch.channels_last)}
+        for node in without:
+            cone.run(node.inputs[0], values, at)
+            values[node.name] = cone.patch(node, 0, values, at)
         for name in layers:
             cone.run(name, values, at)
         return {**values, INPUT: pictures}
 
-    return Frame(cone.size(INPUT), in_windows, box.top, box.left)
+    lifted = partial(in_windows, without=rectifiers) if rectifiers else None
+    return Frame(cone.size(INPUT), in_windows, lifted, box.top, box.left)
 
 
-def whole_image(network: Graph) -> Frame:
+def whole_image(network: Graph, layer: str | None = None) -> Frame:
     """How to run a network on whole images, as far as some layers need.
 
     Args:
         network: The network.
+        layer: The one whose units are lifted, if any are.
     """
+    rectifiers = [] if layer is None else _rectifiers_below(network, layer)
 
-    def forward(pictures: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+    def forward(
+        pictures: Tensor, layers: Sequence[str], without: Sequence[Node] = ()
+    ) -> Mapping[str, Tensor]:
         values = {INPUT: pictures.contiguous(memory_format=torch.channels_last)}
         for node in network.below(layers):
-            values[node.name] = node.forward(*(values[name] for name in node.inputs))
+            inputs = [values[name] for name in node.inputs]
+            values[node.name] = inputs[0] if node in without else node.forward(*inputs)
         return values
 
     height, width = network.input_shape[-2:]
-    return Frame((height, width), forward)
+    lifted = partial(forward, without=rectifiers) if rectifiers else None
+    return Frame((height, width), forward, lifted)
+
+
+def _rectifiers_below(network: Graph, layer: str) -> list[Node]:
+    """The rectifiers that are met first on the ways down from a layer, in order of execution."""
+    found, seen, todo = set(), set(), [layer]
+    while todo:
+        name = todo.pop()
+        if name == INPUT or name in seen:
+            continue
+        seen.add(name)
+        node = network.nodes[name]
+        if node.op.rectifies(node):
+            found.add(name)
+        else:
+            todo += node.inputs
+    return [node for node in network.below([layer]) if node.name in found]
 
 
 def optimise(
@@ -216,6 +265,7 @@ def optimise(
     forward: Forward,
     steps: int,
     progress: Callable[[int], None],
+    lift: Lift | None = None,
 ) -> Tensor:
     """Let pictures climb an objective.
 
@@ -225,6 +275,7 @@ def optimise(
         forward: How the network is run on them, with transforms drawn anew at every step.
         steps: How many are taken.
         progress: Is called with the number of the step.
+        lift: What pulls where the unit is zero; None leaves such pictures where they are.
 
     Returns:
         The objective before each step, (steps, U).
@@ -232,8 +283,12 @@ def optimise(
     reached = []
     for step in range(steps):
         with torch.enable_grad():
-            values = objective.value(forward(pictures.images(), objective.layers))
-            [gradient] = torch.autograd.grad(values.sum(), [pictures.parameter])
+            answers = forward(pictures.images(), objective.layers)
+            climbed = values = objective.value(answers)
+            if lift is not None and (zero := lift.unit.value(answers) == 0).any():
+                lifted = lift.forward(answers[INPUT], objective.layers)
+                climbed = torch.where(zero, objective.value(lifted), values)
+            [gradient] = torch.autograd.grad(climbed.sum(), [pictures.parameter])
         pictures.step(gradient)
         reached.append(values.detach())
         progress(step + 1)
@@ -322,7 +377,8 @@ def ascend(
             progress("steps", done + step * count, len(every) * settings.steps)
 
         transformed = _transformed(frame, _transforms(settings), canvas.grey, generator)
-        optimise(pictures, objective, transformed, settings.steps, tell)
+        lift = Lift(units(target, batch), frame.lifted) if frame.lifted else None
+        optimise(pictures, objective, transformed, settings.steps, tell, lift)
         with torch.no_grad():
             images = pictures.images().detach()
             values = _transformed(frame, STILL, canvas.grey, torch.Generator())(images, [target])
