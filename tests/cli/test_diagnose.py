@@ -110,6 +110,7 @@ def aliased(path: Path) -> None:
     save_file(network.state_dict(), path)
 
 
+@pytest.mark.long
 def test_the_remedy_is_tried_and_gone_on_with(convscope, place: Path):
     aliased(place / "aliased.safetensors")
     command = (

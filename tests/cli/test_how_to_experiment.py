@@ -85,6 +85,7 @@ def test_one_file_and_one_line_add_a_verb_with_all_that_verbs_have(house: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_study_is_a_function_too(house: Path):
     code = CALL.replace("run:runs/demo/zfnet", "zfnet-small").replace("scenes:val", DATA)
     said = warm.run("-c", code, cwd=house, env=of(house))

@@ -199,6 +199,7 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     return {**found.to_dict(), "without": [a["spot"].without for a in found.table.values()]}
 
 
+@pytest.mark.long
 def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
     all_find_the_same("experiments.test_correspondence:shared", tmp_path, "1@2")
 

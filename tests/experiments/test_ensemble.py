@@ -258,6 +258,7 @@ def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:
     return found.to_dict()
 
 
+@pytest.mark.long
 def test_one_two_and_four_processes_find_the_same_also_after_a_kill(tmp_path: Path) -> None:
     found = all_find_the_same("experiments.test_ensemble:shared", tmp_path, "1@2")
     assert found["skipped"] == ["0002"] and found["images"] == 9
