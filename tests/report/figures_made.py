@@ -107,7 +107,7 @@ from convscope.report.localization_figure import localization_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.optimised_figure import optimised_figure
 from convscope.report.pictures_figure import pictures_figure
-from convscope.report.probe_figure import depth_figure, probe_figure
+from convscope.report.probe_figure import depth_figure, probe_figure, taught_figure
 from convscope.report.projection_figure import projection_figure, target_figure
 from convscope.report.removal_figure import removal_figure
 from convscope.report.saliency_figure import saliency_figure
@@ -662,7 +662,16 @@ def transferred(*per_class: int) -> Figure:
     return transfer_figure(found, title=TITLE, subtitle=f"features of {LAYER}")
 
 
+def taught(layers: int) -> Figure:
+    ways = ("labels", "autoencoders", "nothing")
+    return taught_figure({way: probe_of(layers) for way in ways}, subtitle=TITLE)
+
+
 def probed(layers: int) -> Figure:
+    return probe_figure(probe_of(layers))
+
+
+def probe_of(layers: int) -> LayerProbe:
     names = [f"{LAYER}_{i}" for i in range(layers)]
     points = {
         str(loss): tuple(Point(n, str(loss), 30, (0.2,), 0.2 + 0.03 * i, 0.02) for i, n in
@@ -672,7 +681,7 @@ def probed(layers: int) -> Figure:
     seen = tuple(Probed(name, (4, 2, 2), "flatten", 160000) for name in names)
     rises = {str(loss): 0.0 for loss in LOSSES}
     protocol = Protocol((30,), classifiers=LOSSES)
-    return probe_figure(LayerProbe(seen, ("a",) * 9, 9, 9, 0.1, protocol, points, rises))
+    return LayerProbe(seen, ("a",) * 9, 9, 9, 0.1, protocol, points, rises)
 
 
 def several_objects(classes: int) -> MultiTransfer:
@@ -899,6 +908,7 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "one": Case(lambda _: numbers_drawn(1), (f"{LAYER} 0", FILE)),
         "many": Case(lambda _: numbers_drawn(20), (f"{LAYER} 19", RUN)),
     },
+    taught_figure: {"many": Case(lambda _: taught(20), (f"{LAYER}_19",))},
     depth_figure: {"four": Case(lambda _: depth_figure(several_objects(3)), (f"{LAYER}_3",))},
     atlas_unit_figure: {"of a long name": Case(atlas_unit, (f"{LAYER}/0",))},
     saliency_figure: {

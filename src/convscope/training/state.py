@@ -22,7 +22,7 @@ from convscope.errors import BadCheckpoint
 from convscope.models.weights import MOMENTUM, weights_bytes
 from convscope.store.atomic import replace_file
 from convscope.store.sealed import metadata_of, sealed
-from convscope.training.checkpoint import Checkpoint, Epoch
+from convscope.training.checkpoint import Checkpoint, Epoch, PretrainedLayer
 
 __all__ = ["State", "Sums", "load_state", "momentum_of", "save_state"]
 
@@ -54,6 +54,7 @@ class State:
         sums: The epoch's running sums.
         history: The results of the finished epochs.
         checkpoints: The weights kept so far.
+        pretraining: The layers that learned without labels before the first epoch.
     """
 
     epoch: int = 1
@@ -61,6 +62,7 @@ class State:
     sums: Sums = Sums()
     history: tuple[Epoch, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
+    pretraining: tuple[PretrainedLayer, ...] = ()
 
     @classmethod
     def from_text(cls, text: str) -> State:
@@ -76,6 +78,10 @@ class State:
             sums=Sums(**values["sums"]),
             history=tuple(Epoch(**entry) for entry in values["history"]),
             checkpoints=tuple(Checkpoint(**entry) for entry in values["checkpoints"]),
+            pretraining=tuple(
+                PretrainedLayer(entry["layer"], tuple(entry["losses"]))
+                for entry in values.get("pretraining", ())
+            ),
         )
 
     def to_text(self) -> str:
