@@ -43,7 +43,12 @@ from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform, TransformRange
 from convscope.experiments.localization import localizing
 from convscope.experiments.localization.maps import THRESHOLDS, MapMethod
-from convscope.experiments.localization.result import Localization
+from convscope.experiments.localization.result import (
+    DetectedImage,
+    Detection,
+    Localization,
+    RegionScore,
+)
 from convscope.experiments.mistakes.result import Confused, Mistakes, TellingMap
 from convscope.experiments.mistakes.result import Removed as Without
 from convscope.experiments.paper.purity import Grouping, Purity
@@ -117,7 +122,7 @@ from convscope.report.training_figure import training_figure
 from convscope.report.trainings_figure import trainings_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
 from convscope.report.trial_figure import trial_figure
-from convscope.stats import Estimate, Rate, mean_of
+from convscope.stats import Estimate, Rate, Share, mean_of
 from convscope.training.checkpoint import Run, read_run
 from convscope.training.recipe import SMALL
 from evolved import evolution, layer
@@ -529,7 +534,25 @@ def beside_each_other(units: int, *, refused: bool = False) -> Figure:
     return pictures_figure(Pictures(tuple(rows)), title=TITLE, subtitle=RUN)
 
 
-def localized(images: int, methods: Sequence[str]) -> Figure:
+def detected(images: int, classes: int) -> Detection:
+    """Right, wrong and not counted; a box of no pixel; long names of files and classes."""
+    kinds = ("sliding windows", "centred box", "marked boxes")
+    shares = Share.of([True, True, False, True])
+    scores = tuple(RegionScore(kind, 9, shares, 0.6, 0.4, 0.9, 0.6, ()) for kind in kinds)
+    boxes = np.array([[2.0, 3, 30, 15], [0, 0, 0, 5], [8, 2, 20, 19], [1, 1, 2, 2]])
+    shown = tuple(
+        DetectedImage(
+            FILE, pixels(40, 20, 3), boxes[:2] + 2, (CLASS, CLASS), boxes, (CLASS,) * 4,
+            np.array([1.0, 0.5, 0.25, 0.1]), np.array([(1, 0, -1)[i % 3], 0, 1, 1], np.int8),
+        )
+        for i in range(images)
+    )  # fmt: skip
+    names = classes_named(classes)
+    rows = tuple((name, 123456, i / classes) for i, name in enumerate(names))
+    return Detection(LAYER, 9, scores, rows, shown)
+
+
+def localized(images: int, methods: Sequence[str], *, detects: bool = False) -> Figure:
     """Upright images, with a box of no pixel among those found."""
     truth, size = np.array([[5.0, 4, 30, 12], [0, 0, 4, 20]]), (40, 20)
     row = {"truth": truth, "beyond": np.array(0), "target": np.array(2)}
@@ -542,6 +565,7 @@ def localized(images: int, methods: Sequence[str]) -> Figure:
         "predicted", LAYER, images, 3, (12.3, 8.9),
         localizing.scored(seen, chosen, np.array([10.0, 5, 30, 15]), size),
         examples=localizing.examples(seen, chosen, lambda _: pixels(*size, 3)),
+        detection=detected(8, 12) if detects else None,
     )  # fmt: skip
     return localization_figure(found, classes=classes_named(3), subtitle=TITLE)
 
@@ -830,6 +854,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "refused": Case(lambda _: beside_each_other(1, refused=True), (WORD, f"{LAYER}/0", *Kind)),
     },
     localization_figure: {
+        "detected": Case(
+            lambda _: localized(1, ["grad-cam"], detects=True),
+            ("sliding windows", "centred box", "marked boxes", FILE, CLASS),
+        ),
         "one": Case(lambda _: localized(1, ["grad-cam"]), (FILE, CLASS, "grad-cam", RUN)),
         "all maps": Case(lambda _: localized(4, list(MapMethod)), (FILE, CLASS, *MapMethod)),
     },
