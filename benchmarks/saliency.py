@@ -2,7 +2,8 @@
 
 One network, one image, one class; all take turns. Each peer works on a copy of the module whose
 rectifiers are not in place, as hooks need, once as it is and once with the channels last in memory;
-the faster one counts. Times are of the processor. Occlusion has a benchmark of its own.
+the faster one counts. Times are of the processor. Occlusion has a benchmark of its own. It needs
+`pip install grad-cam` beside the extra "bench".
 
     python benchmarks/saliency.py torchvision:squeezenet1_1@WEIGHTS IMAGE --threads 1
 """
@@ -14,7 +15,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import captum.attr as attr
@@ -129,6 +130,7 @@ def ours(session: Session, image: Tensor, target: int) -> dict[str, Run]:
 def theirs(peer: Peer) -> dict[str, dict[str, Run]]:
     """By method and peer, the same; only what has the same name and meaning."""
     module, image, size = peer.module, peer.image, peer.image.shape[-2:]
+    alone, another, third = (replace(peer, module=copy.deepcopy(module)) for _ in range(3))
     span = float(image.max() - image.min())
 
     def largest(run: Run) -> Run:
@@ -176,7 +178,7 @@ def theirs(peer: Peer) -> dict[str, dict[str, Run]]:
         "guided backpropagation": {
             "Captum": peer.captum(attr.GuidedBackprop(module)),
             "zennit": peer.zennit(GuidedBackprop()),
-            "pytorch-grad-cam": peer.guided(),
+            "pytorch-grad-cam": third.guided(),  # which puts other rectifiers in place
         },
         "deconvnet": {
             "Captum": peer.captum(attr.Deconvolution(module)),
@@ -186,9 +188,10 @@ def theirs(peer: Peer) -> dict[str, dict[str, Run]]:
             "Captum": peer.captum(attr.InputXGradient(module)),
             "zennit": times_image(peer.zennit(None)),
         },
-        "DeepLIFT": {"Captum": peer.captum(attr.DeepLift(module))},
+        "DeepLIFT": {"Captum": alone.captum(attr.DeepLift(alone.module))},
         "LRP-ε": {
-            "Captum": peer.captum(attr.LRP(module)), "zennit": peer.zennit(lrp, relevance=True),
+            "Captum": another.captum(attr.LRP(another.module)),
+            "zennit": peer.zennit(lrp, relevance=True),
         },
     }  # fmt: skip
 
