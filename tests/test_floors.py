@@ -99,7 +99,7 @@ EXPERIMENTS = sorted(
 BUILT_ON = {
     "adaptive": ("transfer",),
     "localization": ("transfer",),
-    "mistakes": ("removal", "transfer"),
+    "mistakes": ("features", "removal", "transfer"),
 }
 """An experiment whose question is put by others': what it takes of them."""
 

@@ -53,6 +53,7 @@ RECIPE = replace(
     flips=True,
     keep_epochs=(0, 1, 3),
 )
+PRETRAINED = replace(RECIPE, epochs=1, pretrain=1, corruption=0.0)
 STEPS = 8  # per epoch: the last has 4 of the 60 pictures
 
 
@@ -139,6 +140,7 @@ def ranks(folder: Path) -> dict[str, object]:
         "killed": both("killed", kill_after=0.5),
         "resumed": both("killed"),
         "failed": both("failed", fails=True),
+        "pretrained": both("pretrained", PRETRAINED),
     }
 
 

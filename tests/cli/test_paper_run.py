@@ -66,6 +66,8 @@ ASKED = {
         "experiments.transfer.multilabel", "transfer_several", None,
     ),
     ("depth", 0): ("experiments.transfer.layers", "probe", None),
+    ("pretraining", 0): ("training.loop", "train_on", None),
+    ("pretraining", 1): ("experiments.transfer.layers", "probe", None),
     ("sanity", 0): ("experiments.sanity.measuring", "sanity", None),
     ("pictures", 0): ("experiments.pictures.making", "pictures", None),
 }  # fmt: skip

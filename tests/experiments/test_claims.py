@@ -36,6 +36,7 @@ from convscope.experiments.paper.results import (
     Fig5,
     InvarianceResult,
     MultiResult,
+    Pretraining,
     Surroundings,
     Trained,
     Trainings,
@@ -277,6 +278,11 @@ def probed(first: float, last: float) -> LayerProbe:
     return LayerProbe((), ("a", "b"), 10, 5, 0.5, Protocol((30,), 3), points, rises)
 
 
+def taught(labels: float, autoencoders: float, nothing: float) -> Pretraining:
+    probes = (probed(0.3, best) for best in (labels, autoencoders, nothing))
+    return Pretraining({"conv1": (0.5, 0.4)}, *probes, errors=(0.2, 0.1))
+
+
 def worth(
     units: tuple[float, float, float] = (0.9, 0.8, 0.2),
     weights: tuple[float, float, float] = (0.9, 0.8, 0.1),
@@ -369,6 +375,8 @@ PLAIN = [
     ("multi-precision", several(0.8, 0.4), several(0.4, 0.8)),
     ("depth-svm", probed(0.3, 0.8), probed(0.8, 0.3)),
     ("depth-softmax", probed(0.3, 0.8), probed(0.8, 0.3)),
+    ("pretraining-supervised", taught(0.9, 0.5, 0.4), taught(0.5, 0.9, 0.4)),
+    ("pretraining-learned", taught(0.9, 0.8, 0.4), taught(0.9, 0.4, 0.8)),
     ("sanity-units", worth(), worth(units=(0.9, 0.1, 0.2))),  # one of the two will not do
     ("sanity-units", worth(), worth(units=(0.1, 0.9, 0.2))),
     ("sanity-weights", worth(), worth(weights=(0.9, 0.2, 0.5))),

@@ -262,6 +262,12 @@ def test_it_goes_on_and_its_page_and_lists_hold_what_was_found(tmp_path: Path) -
     page = write_errors_page(found, out).read_text()
     assert "default-src 'none'" in page and "<script" not in page and "://" not in page
     assert found.doubts[0].name == "0030" and "0030" in page and 'href="doubts.csv"' in page
+    assert [each.index for each in found.placed] == [i for i in range(120) if i != 7]
+    assert page.count("<circle c") >= 119 and 'href="#image-30"' in page
+    groups = [[each for each in found.placed if each.label == name] for name in found.classes]
+    centres = [np.mean([(each.x, each.y) for each in group], 0) for group in groups]
+    spread = np.mean([np.std([(e.x, e.y) for e in group], 0) for group in groups])
+    assert np.abs(centres[0] - centres[1]).max() > spread  # classes of unlike features lie apart
     for index in found.pictures:
         assert (out / "page" / "pictures" / f"{index:06d}.webp").is_file()
     rows = list(csv.DictReader(io.StringIO((out / "doubts.csv").read_text())))

@@ -35,7 +35,9 @@ ARRAYS = {".npz", ".npy", ".safetensors", ".webp"}
 RESULT = "result.json"
 VOLATILE = re.compile("seconds.*|versions|convscope|convscope_version")
 SHARES = re.compile("(val_)?(accuracy|top1|top5)")
-LEFT_OUT = re.compile(r"(^|/)((data/units|page/images)/|checksums\.json$)|\.lock$")
+LEFT_OUT = re.compile(
+    r"(^|/)((data/units|page/images|pretraining/\w+/(features|pieces))/|checksums\.json$)|\.lock$"
+)
 SEAL = "sha256"  # of a file's own contents, which differ by rounding; older files have none
 HASH = re.compile(r"[0-9a-f]{12,64}")
 NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")

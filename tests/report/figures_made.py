@@ -43,7 +43,12 @@ from convscope.experiments.invariance.curves import Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform, TransformRange
 from convscope.experiments.localization import localizing
 from convscope.experiments.localization.maps import THRESHOLDS, MapMethod
-from convscope.experiments.localization.result import Localization
+from convscope.experiments.localization.result import (
+    DetectedImage,
+    Detection,
+    Localization,
+    RegionScore,
+)
 from convscope.experiments.mistakes.result import Confused, Mistakes, TellingMap
 from convscope.experiments.mistakes.result import Removed as Without
 from convscope.experiments.paper.purity import Grouping, Purity
@@ -107,7 +112,7 @@ from convscope.report.localization_figure import localization_figure
 from convscope.report.occlusion_figure import occlusion_figure
 from convscope.report.optimised_figure import optimised_figure
 from convscope.report.pictures_figure import pictures_figure
-from convscope.report.probe_figure import depth_figure, probe_figure
+from convscope.report.probe_figure import depth_figure, probe_figure, taught_figure
 from convscope.report.projection_figure import projection_figure, target_figure
 from convscope.report.removal_figure import removal_figure
 from convscope.report.saliency_figure import saliency_figure
@@ -117,7 +122,7 @@ from convscope.report.training_figure import training_figure
 from convscope.report.trainings_figure import trainings_figure
 from convscope.report.transfer_figure import precision_figure, transfer_figure
 from convscope.report.trial_figure import trial_figure
-from convscope.stats import Estimate, Rate, mean_of
+from convscope.stats import Estimate, Rate, Share, mean_of
 from convscope.training.checkpoint import Run, read_run
 from convscope.training.recipe import SMALL
 from evolved import evolution, layer
@@ -529,7 +534,25 @@ def beside_each_other(units: int, *, refused: bool = False) -> Figure:
     return pictures_figure(Pictures(tuple(rows)), title=TITLE, subtitle=RUN)
 
 
-def localized(images: int, methods: Sequence[str]) -> Figure:
+def detected(images: int, classes: int) -> Detection:
+    """Right, wrong and not counted; a box of no pixel; long names of files and classes."""
+    kinds = ("sliding windows", "centred box", "marked boxes")
+    shares = Share.of([True, True, False, True])
+    scores = tuple(RegionScore(kind, 9, shares, 0.6, 0.4, 0.9, 0.6, ()) for kind in kinds)
+    boxes = np.array([[2.0, 3, 30, 15], [0, 0, 0, 5], [8, 2, 20, 19], [1, 1, 2, 2]])
+    shown = tuple(
+        DetectedImage(
+            FILE, pixels(40, 20, 3), boxes[:2] + 2, (CLASS, CLASS), boxes, (CLASS,) * 4,
+            np.array([1.0, 0.5, 0.25, 0.1]), np.array([(1, 0, -1)[i % 3], 0, 1, 1], np.int8),
+        )
+        for i in range(images)
+    )  # fmt: skip
+    names = classes_named(classes)
+    rows = tuple((name, 123456, i / classes) for i, name in enumerate(names))
+    return Detection(LAYER, 9, scores, rows, shown)
+
+
+def localized(images: int, methods: Sequence[str], *, detects: bool = False) -> Figure:
     """Upright images, with a box of no pixel among those found."""
     truth, size = np.array([[5.0, 4, 30, 12], [0, 0, 4, 20]]), (40, 20)
     row = {"truth": truth, "beyond": np.array(0), "target": np.array(2)}
@@ -542,6 +565,7 @@ def localized(images: int, methods: Sequence[str]) -> Figure:
         "predicted", LAYER, images, 3, (12.3, 8.9),
         localizing.scored(seen, chosen, np.array([10.0, 5, 30, 15]), size),
         examples=localizing.examples(seen, chosen, lambda _: pixels(*size, 3)),
+        detection=detected(8, 12) if detects else None,
     )  # fmt: skip
     return localization_figure(found, classes=classes_named(3), subtitle=TITLE)
 
@@ -662,7 +686,16 @@ def transferred(*per_class: int) -> Figure:
     return transfer_figure(found, title=TITLE, subtitle=f"features of {LAYER}")
 
 
+def taught(layers: int) -> Figure:
+    ways = ("labels", "autoencoders", "nothing")
+    return taught_figure({way: probe_of(layers) for way in ways}, subtitle=TITLE)
+
+
 def probed(layers: int) -> Figure:
+    return probe_figure(probe_of(layers))
+
+
+def probe_of(layers: int) -> LayerProbe:
     names = [f"{LAYER}_{i}" for i in range(layers)]
     points = {
         str(loss): tuple(Point(n, str(loss), 30, (0.2,), 0.2 + 0.03 * i, 0.02) for i, n in
@@ -672,7 +705,7 @@ def probed(layers: int) -> Figure:
     seen = tuple(Probed(name, (4, 2, 2), "flatten", 160000) for name in names)
     rises = {str(loss): 0.0 for loss in LOSSES}
     protocol = Protocol((30,), classifiers=LOSSES)
-    return probe_figure(LayerProbe(seen, ("a",) * 9, 9, 9, 0.1, protocol, points, rises))
+    return LayerProbe(seen, ("a",) * 9, 9, 9, 0.1, protocol, points, rises)
 
 
 def several_objects(classes: int) -> MultiTransfer:
@@ -821,6 +854,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "refused": Case(lambda _: beside_each_other(1, refused=True), (WORD, f"{LAYER}/0", *Kind)),
     },
     localization_figure: {
+        "detected": Case(
+            lambda _: localized(1, ["grad-cam"], detects=True),
+            ("sliding windows", "centred box", "marked boxes", FILE, CLASS),
+        ),
         "one": Case(lambda _: localized(1, ["grad-cam"]), (FILE, CLASS, "grad-cam", RUN)),
         "all maps": Case(lambda _: localized(4, list(MapMethod)), (FILE, CLASS, *MapMethod)),
     },
@@ -899,6 +936,7 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
         "one": Case(lambda _: numbers_drawn(1), (f"{LAYER} 0", FILE)),
         "many": Case(lambda _: numbers_drawn(20), (f"{LAYER} 19", RUN)),
     },
+    taught_figure: {"many": Case(lambda _: taught(20), (f"{LAYER}_19",))},
     depth_figure: {"four": Case(lambda _: depth_figure(several_objects(3)), (f"{LAYER}_3",))},
     atlas_unit_figure: {"of a long name": Case(atlas_unit, (f"{LAYER}/0",))},
     saliency_figure: {

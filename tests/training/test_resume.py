@@ -18,7 +18,7 @@ from convscope.training.checkpoint import RunStatus, claim_run, read_run
 from convscope.training.loop import CheckpointPolicy, train_on
 from convscope.training.recipe_file import read_recipe
 from convscope.training.trainer import Trainer
-from trainee import RECIPE, STEPS, TINY, lesson
+from trainee import PRETRAINED, RECIPE, STEPS, TINY, lesson
 
 RESUME = CheckpointPolicy(resume=True, every=0.0)
 
@@ -218,6 +218,11 @@ def test_two_processes_learn_what_one_does_and_survive_as_it_does(tmp_path: Path
         assert shared.val_accuracy == pytest.approx(alone.val_accuracy, abs=1e-3)
         assert shared.loss == pytest.approx(alone.loss, rel=1e-4)
         assert shared.steps == alone.steps
+    train_on(TINY, lesson(), PRETRAINED, tmp_path / "pretrained alone")
+    assert codes["pretrained"] == [0, 0]
+    layers = [read_run(tmp_path / n).pretraining for n in ("pretrained alone", "pretrained")]
+    for alone, shared in zip(*layers, strict=True):
+        assert shared.losses == pytest.approx(alone.losses, rel=1e-3)
     assert codes["killed"] == [-9, -9]
     check_same(tmp_path / "killed", tmp_path / "whole")
     assert codes["failed"] == [1, 1]

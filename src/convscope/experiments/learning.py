@@ -68,6 +68,17 @@ class RecipeOptions:
             rich_help_panel=_RECIPE,
         ),
     ] = None
+    pretrain: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="First, without labels, each layer but the last learns for N epochs to rebuild "
+            "what arrives at it (denoising autoencoders, bottom up; Vincent et al. 2008). "
+            "Overrides the recipe's value.",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None
     show_recipe: Annotated[
         bool,
         typer.Option(
@@ -106,6 +117,7 @@ def choose_recipe(learning: RecipeOptions, arch: str, data: str, running: Runnin
     wanted: dict[str, Any] = {
         "epochs": learning.epochs,
         "learning_rate": learning.learning_rate,
+        "pretrain": learning.pretrain,
         "batch_size": running.batch_size,
         "seed": running.seed or None,  # 0 is the option's default, and a file's seed counts
     }
@@ -185,7 +197,9 @@ def describe(recipe: Recipe) -> str:
         f"{recipe.learning_rate:g} ({recipe.schedule}), momentum {recipe.momentum:g}, "
         f"{recipe.initialisation} initialisation, filter radius "
         f"{'none' if recipe.radius is None else recipe.radius}, "
-        f"{'crops, ' if recipe.crops else ''}{'flips, ' if recipe.flips else ''}seed {recipe.seed}"
+        f"{'crops, ' if recipe.crops else ''}{'flips, ' if recipe.flips else ''}"
+        f"{f'pre-training {recipe.pretrain} epochs a layer, ' if recipe.pretrain else ''}"
+        f"seed {recipe.seed}"
     )
 
 

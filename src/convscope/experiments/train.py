@@ -18,13 +18,18 @@ from convscope.experiments.learning import (
     recipe_preview,
     workers_or,
 )
+from convscope.experiments.number_words import percent
 from convscope.experiments.options import ArchOption, ValOption
 from convscope.experiments.study import Context, Outcome, Preview, Result, Study
+from convscope.text import table
 from convscope.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from convscope.images.image_set import ImageSet
     from convscope.models.architectures import Architecture
+    from convscope.training.checkpoint import PretrainedLayer
     from convscope.training.evaluation import CropScores
     from convscope.training.loop import CheckpointPolicy, TrainingResult
     from convscope.training.recipe import Recipe
@@ -47,23 +52,36 @@ class TrainedNetwork(Result):
     recipe: Recipe
 
     def to_dict(self) -> dict[str, Any]:
+        pretraining = [asdict(layer) for layer in self.run.pretraining]
         return {
             "weights": str(self.run.weights),
             "recipe": self.recipe.to_dict(),
             "history": [asdict(epoch) for epoch in self.run.history],
             "tested": [asdict(scores) for scores in self.run.tested],
             "already": self.run.already,
+            **({"pretraining": pretraining} if pretraining else {}),
         }
 
     def words(self) -> list[str]:
         done = ["Already finished, nothing was done."] if self.run.already else []
         return [
+            *_pretraining_lines(self.run.pretraining),
             *map(epoch_line, self.run.history),
             *map(_score_line, self.run.tested),
             "",
             *done,
             f"To be opened as run:{self.run.folder}",
         ]
+
+
+def _pretraining_lines(layers: Sequence[PretrainedLayer]) -> list[str]:
+    """A row per layer that learned without labels first; none of a training that did not."""
+    if not layers:
+        return []
+    epochs = range(1, len(layers[0].losses) + 1)
+    head = ("without labels", *(f"epoch {epoch}" for epoch in epochs))
+    rows = [(layer.layer, *(percent(loss, 1) for loss in layer.losses)) for layer in layers]
+    return [*table(head, rows), "squared error of the rebuilt input, of that of its mean", ""]
 
 
 def _score_line(scores: CropScores) -> str:

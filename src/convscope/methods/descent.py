@@ -188,10 +188,12 @@ def descend_to(
         The result: (U, *shape) of the layer.
     """
     network, signals = trace.network, dict(signals)
+    whole = images.equal(torch.arange(len(trace[INPUT]), device=images.device))
+    rows = None if whole else images  # then nothing needs to be copied
     for node in reversed(network.below(signals)):
         if node.name == layer:
             break
-        saved = _SavedRows(trace, node, images)
+        saved = _SavedRows(trace, node, rows)
         parts = rules[node](node, signals.pop(node.name), saved)
         for below, part in zip(node.inputs, parts, strict=True):
             signals[below] = signals[below] + part if below in signals else part
@@ -268,20 +270,23 @@ def _area(shape: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True)
 class _SavedRows:
-    """What the forward pass saved at one node, a row per signal."""
+    """What the forward pass saved at one node, a row per signal; without rows, one per image."""
 
     trace: Trace
     node: Node
-    rows: Tensor
+    rows: Tensor | None
 
     def input(self, index: int = 0) -> Tensor:
-        return self.trace[self.node.inputs[index]][self.rows]
+        return self._rows(self.trace[self.node.inputs[index]])
 
     def output(self) -> Tensor:
-        return self.trace[self.node.name][self.rows]
+        return self._rows(self.trace[self.node.name])
 
     def switches(self) -> Tensor:
-        return self.trace.switches(self.node.name)[self.rows]
+        return self._rows(self.trace.switches(self.node.name))
+
+    def _rows(self, saved: Tensor) -> Tensor:
+        return saved if self.rows is None else saved[self.rows]
 
     def reference(self, index: int = 0) -> Tensor:
         return self.trace.reference[self.node.inputs[index]]

@@ -175,7 +175,8 @@ class Rules(Brief):
 
 def gate_by_input(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     """relu's derivative: pass where the forward input was positive."""
-    return (signal * (saved.input() > 0),)
+    # what autograd calls: a third of the time of a product with a mask
+    return (torch.ops.aten.threshold_backward(signal, saved.input(), 0),)
 
 
 def rectify(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:

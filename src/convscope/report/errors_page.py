@@ -16,12 +16,15 @@ from convscope.atlas.sheets import encode
 from convscope.experiments.mistakes.result import Doubt, Mistakes, Pair, TellingMap
 from convscope.experiments.number_words import percent
 from convscope.report.embedded_data import resource, template
+from convscope.report.style import OTHER, color_of
 from convscope.store.atomic import replace_file
 
 __all__ = ["write_errors_page"]
 
 OWN_FILES = ("tour.css", "errors.css")  # copied as they are
 BESIDE = 3  # neighbours of an image
+KEY = 24  # classes that the key of the map names
+SIDE = 1000  # of the map, in its own units
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Card:
     beside: tuple[Picture, ...]
     title: str
     lines: tuple[str, ...]
+    id: str = ""
 
 
 def write_errors_page(found: Mistakes, folder: str | Path) -> Path:
@@ -69,12 +73,42 @@ def write_errors_page(found: Mistakes, folder: str | Path) -> Path:
         agreed=None if found.agreed is None else percent(found.agreed),
         noise=None if found.noise is None else percent(found.noise, 1),
         maps=[shown.map(each) for each in found.telling],
+        dots=_dots(found),
+        key=[(name, color_of(number)) for number, name in enumerate(found.classes)][:KEY],
         doubts=doubts[: len(found.doubts)],
         pairs=pairs,
     )
     index_file = shown.folder / "index.html"
     replace_file(index_file, words.encode())
     return index_file
+
+
+@dataclass(frozen=True)
+class Dot:
+    """An image on the map, its place in the map's units."""
+
+    x: int
+    y: int
+    color: str
+    words: str
+    wrong: bool
+    doubt: int | None
+
+
+def _dots(found: Mistakes) -> list[Dot]:
+    """The map: right answers first, so that mistakes lie above them."""
+    doubted = {each.index for each in found.doubts if each.index in found.pictures}
+    colors = {name: color_of(number) for number, name in enumerate(found.classes)}
+    dots = [
+        Dot(
+            round(SIDE * each.x), round(SIDE * each.y), colors.get(each.label, OTHER),
+            f"{each.name}: {each.label or 'no label'}"
+            + (f", taken for {each.predicted}" if each.wrong else ""),
+            each.wrong, each.index if each.index in doubted else None,
+        )
+        for each in found.placed
+    ]  # fmt: skip
+    return sorted(dots, key=lambda dot: (dot.doubt is not None, dot.wrong))
 
 
 @dataclass(frozen=True)
@@ -108,6 +142,7 @@ class _Shown:
                 f"are called {doubt.label}",
                 doubt.name,
             ),
+            f"image-{doubt.index}",
         )
 
     def pair(self, pair: Pair) -> Card:

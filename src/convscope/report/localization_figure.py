@@ -16,6 +16,8 @@ from convscope.experiments.localization.result import (
     CENTRED,
     RIGHT,
     BoxScore,
+    DetectedImage,
+    Detection,
     Example,
     Localization,
 )
@@ -24,7 +26,7 @@ from convscope.geometry.overlap import overlaps
 from convscope.report.chart import chart, name_rows, picture, row_height, ticks, value_rows
 from convscope.report.occlusion_figure import class_name
 from convscope.report.sheet import Note, Panel, Sheet
-from convscope.report.style import CHANCE, FAINT, INK, MAP, color_of
+from convscope.report.style import CHANCE, FAINT, INK, LABELS, MAP, color_of
 
 __all__ = ["localization_figure"]
 
@@ -32,6 +34,12 @@ NAMES = 1.2  # inches: the kinds of boxes
 TALL = 1.3  # inches: a chart
 MARKED = "#ffffff"
 FRAME = 1.6  # points
+VERDICTS = {1: LABELS[2], 0: LABELS[1], -1: FAINT}  # right, wrong, does not count
+DETECTED = (
+    " Detected boxes are drawn where the SVM's score is above 0, at most three of an image, and "
+    "the surest always; below stand the marked class, and the surest detection with its score."
+)
+COLUMNS, DRAWN = 4, 3  # images in a row of detections; the surest boxes of each
 
 
 def localization_figure(
@@ -44,7 +52,8 @@ def localization_figure(
     """How well each kind of box finds the objects, and some images with their maps and boxes.
 
     (a) the mean intersection over union, (b) how often it is RIGHT or more, each with its 95 %
-    interval, the centred box dashed; then images, each with the map and the box of every method.
+    interval, the centred box dashed; then images, each with the map and the box of every method;
+    then, where objects were detected, the average precision, and images with what was found.
 
     Args:
         found: What was found.
@@ -63,19 +72,25 @@ def localization_figure(
     ])  # fmt: skip
     for number, example in enumerate(found.examples):
         sheet.row(_panels(example, classes, first=number == 0))
+    if found.detection is not None:
+        for panels in _detected(found.detection):
+            sheet.row(panels)
     if found.examples:
         methods = list(found.examples[0].boxes)
         sheet.legend([
             *(Line2D([], [], color=_color(i), linewidth=2, label=name)
               for i, name in enumerate(methods)),
             Line2D([], [], color=INK, linewidth=2, linestyle=(0, (2, 1)), label="marked"),
+            *(Line2D([], [], color=VERDICTS[verdict], linewidth=2, label=f"detected, {name}")
+              for verdict, name in ((1, "right"), (0, "wrong")) if found.detection is not None),
         ])  # fmt: skip
     tall, wide = found.centred
     sheet.text(
         f"Maps of the {found.asked} class are cut at a share of their largest value, chosen on "
         f"{found.tuned} other images; the box holds the largest connected part. The {CENTRED} "
         f"stands in the middle, as large as the objects of those images are on average "
-        f"({tall:.0f}×{wide:.0f} px); a map must beat it. Bars: 95 % intervals.",
+        f"({tall:.0f}×{wide:.0f} px); a map must beat it. Bars: 95 % intervals."
+        + (DETECTED if found.detection is not None else ""),
         color=FAINT, size="small",
     )  # fmt: skip
     return sheet.figure()
@@ -125,6 +140,64 @@ def _draw(
         if low is not None and high is not None:
             axes.plot([max(low, 0), min(high, 1)], [y, y], color=color, linewidth=2, clip_on=False)
         axes.plot([value], [y], "o", color=color, markersize=5, clip_on=False)
+
+
+# ---- detection
+
+
+def _detected(found: Detection) -> list[list[Panel]]:
+    """Mean average precision and that of each class; then images, COLUMNS to a row."""
+    kinds = [row.kind for row in found.scores]
+    names = [f"{name} ({count})" for name, count, _ in found.classes]
+    charts = [
+        Panel(partial(_draw_precision, found=found), "Detection: mean average precision",
+              height=max(TALL, row_height(kinds, NAMES) * len(kinds))),
+        Panel(partial(_draw_classes, found=found, names=names),
+              "Of each class, from sliding windows (objects)",
+              height=max(TALL, row_height(names, NAMES) * len(names))),
+    ]  # fmt: skip
+    images = [_image_panel(image, first=i == 0) for i, image in enumerate(found.shown)]
+    return [charts, *(images[at : at + COLUMNS] for at in range(0, len(images), COLUMNS))]
+
+
+def _draw_precision(axes: Axes, found: Detection) -> None:
+    chart(axes, lines="x")
+    axes.set_xlim(0, 1)
+    ticks(axes, x=[0, 0.25, 0.5, 0.75, 1])
+    name_rows(axes, [row.kind for row in found.scores], NAMES)
+    for y, row in enumerate(found.scores):
+        axes.plot([max(row.low, 0), min(row.high, 1)], [y, y], color=INK, linewidth=2)
+        axes.plot([row.precision], [y], "o", color=INK, markersize=5, clip_on=False)
+    value_rows(axes, [percent(row.precision) for row in found.scores], [INK] * len(found.scores))
+
+
+def _draw_classes(axes: Axes, found: Detection, names: Sequence[str]) -> None:
+    chart(axes, lines="x")
+    axes.set_xlim(0, 1)
+    ticks(axes, x=[0, 0.25, 0.5, 0.75, 1])
+    name_rows(axes, names, NAMES)
+    values = [precision for _, _, precision in found.classes]
+    axes.barh(range(len(values)), values, height=0.6, color=FAINT)
+    value_rows(axes, [percent(value) for value in values], [INK] * len(values))
+
+
+def _image_panel(image: DetectedImage, *, first: bool) -> Panel:
+    objects = ", ".join(dict.fromkeys(image.objects))
+    surest = Note(
+        image.found[0], minus(f"{image.scores[0]:.2f}"), size="small",
+        color=VERDICTS[int(image.right[0])],
+    )  # fmt: skip
+    draw = partial(_draw_detected, image=image)
+    notes = [Note(objects, size="small", bold=True), surest]
+    return Panel(draw, "Detected objects" if first else "", notes)
+
+
+def _draw_detected(axes: Axes, image: DetectedImage) -> None:
+    picture(axes, image.picture)
+    for box, right in reversed(list(zip(image.boxes[:DRAWN], image.right, strict=False))):
+        _frame(axes, box, VERDICTS[int(right)])
+    for box in image.truth:
+        _frame(axes, box, MARKED, marked=True)
 
 
 # ---- images

@@ -17,6 +17,7 @@ from convscope.errors import BadInput
 from convscope.experiments.diagnosis.trial import Trial
 from convscope.experiments.evolution.result import Evolution
 from convscope.experiments.paper.results import (
+    LEARNED_BY,
     LEARNED_WITH,
     Averages,
     CorrespondenceResult,
@@ -25,6 +26,7 @@ from convscope.experiments.paper.results import (
     Fig6,
     InvarianceResult,
     MultiResult,
+    Pretraining,
     Surroundings,
     Trainings,
 )
@@ -43,7 +45,7 @@ from convscope.report.grouping_figure import grouping_figure
 from convscope.report.invariance_figure import invariance_figure
 from convscope.report.page import write_page
 from convscope.report.pictures_figure import pictures_figure
-from convscope.report.probe_figure import probe_figure
+from convscope.report.probe_figure import probe_figure, taught_figure
 from convscope.report.sanity_figure import sanity_figure
 from convscope.report.sensitivity_figure import scores_figure, sensitivity_figure
 from convscope.report.style import save
@@ -208,6 +210,13 @@ def _depth(probe: LayerProbe, _: Path) -> Shown:
     return {"depth": ("Accuracy by layer", probe_figure(probe, subtitle=words))}
 
 
+def _taught(found: Pretraining, _: Path) -> Shown:
+    probes = (found.supervised, found.unsupervised, found.random)
+    words = f"{found.random.images:,} images of {len(found.random.classes)} classes"
+    figure = taught_figure(dict(zip(LEARNED_BY, probes, strict=True)), subtitle=words)
+    return {"pretraining": ("Accuracy by layer, by what taught it", figure)}
+
+
 def _averages(averages: Averages, _: Path) -> Shown:
     words = f"{averages.zfnets.images:,} images"
     figure = ensemble_figure(averages.zfnets, subtitle=words)
@@ -243,6 +252,7 @@ _DRAWN: dict[str, Callable[[Any, Path], Shown]] = {
     "transfer": _transfer,
     "multi": _several,
     "depth": _depth,
+    "pretraining": _taught,
     "sanity": _worth,
     "pictures": _beside,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,7 @@ from convscope.report.score_curves import LOOKS, classifier_legend
 from convscope.report.sheet import Panel, Sheet
 from convscope.report.style import CHANCE
 
-__all__ = ["depth_figure", "probe_figure"]
+__all__ = ["depth_figure", "probe_figure", "taught_figure"]
 
 WIDTH, LINE, NAMES = 6.6, 0.32, 2.2  # inches: the page, a layer, its name
 SHIFT = 0.14  # of a row, between curves: equal ones both show
@@ -49,6 +49,27 @@ def probe_figure(probe: LayerProbe, *, title: str = "", subtitle: str = "") -> F
     names = [f"{layer.name} ({layer.pooling}, {layer.length:,})" for layer in probe.layers]
     words = f"accuracy, mean over classes, %, {probe.protocol.per_class[0]} images per class"
     return _figure(curves, names, probe.chance, words, title, subtitle)
+
+
+def taught_figure(
+    probes: Mapping[str, LayerProbe], *, title: str = "", subtitle: str = ""
+) -> Figure:
+    """Accuracy of the SVM by layer, a curve for each way in which the same layers were taught.
+
+    Args:
+        probes: By what taught them, a key of LOOKS; of the same layers and folds.
+        title: In place of the figure's own.
+        subtitle: What was looked at.
+    """
+    curves = []
+    for taught, probe in probes.items():
+        points = probe.points["svm"]
+        spread = [point.std for point in points]
+        curves.append(_Curve(taught, [point.mean for point in points], spread, spread))
+    first = next(iter(probes.values()))
+    names = [f"{layer.name} ({layer.pooling}, {layer.length:,})" for layer in first.layers]
+    words = f"accuracy of an SVM, %, {first.protocol.per_class[0]} images per class"
+    return _figure(curves, names, first.chance, words, title or "Learned without labels", subtitle)
 
 
 def depth_figure(transfer: MultiTransfer, *, title: str = "", subtitle: str = "") -> Figure:

@@ -15,8 +15,11 @@ LOOKS = {
     "svm": ("linear SVM", LABELS[1], "s"),
     "scratch": ("from scratch", LABELS[2], "^"),
     "logistic": ("logistic loss per class", LABELS[0], "o"),
+    "labels": ("learned from labels", LABELS[0], "o"),
+    "autoencoders": ("learned without, by autoencoders", LABELS[1], "s"),
+    "nothing": ("random, before any step", LABELS[2], "^"),
 }
-"""By classifier: name, colour and mark."""
+"""By classifier, or by what taught the features: name, colour and mark."""
 
 
 def classifier_legend(said: Iterable[tuple[str, str]]) -> list[Line2D]:

@@ -6,6 +6,7 @@
     epoch-0005.safetensors       the weights after each of the recipe's `keep_epochs`
     weights.safetensors          the final weights, there only once training is complete
     state.safetensors            until then: what training goes on with (state.py)
+    pretraining.safetensors      until the labels come in: what pre-training goes on with
     tensorboard/                 curves for TensorBoard, where they were asked for
 
 Each file of weights says itself how to use it (models/weights.py).
@@ -38,9 +39,11 @@ from convscope.training.recipe_file import recipe_text
 from convscope.training.run_values import check_images, check_list, check_values
 
 __all__ = [
+    "PRETRAINING",
     "STATE",
     "Checkpoint",
     "Epoch",
+    "PretrainedLayer",
     "Run",
     "RunFolder",
     "RunStatus",
@@ -52,7 +55,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 RUN, METRICS, WEIGHTS = "run.json", "metrics.jsonl", "weights.safetensors"
-RECIPE, STATE = "recipe.yaml", "state.safetensors"
+RECIPE, STATE, PRETRAINING = "recipe.yaml", "state.safetensors", "pretraining.safetensors"
 
 
 class RunStatus(StrEnum):
@@ -93,6 +96,20 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class PretrainedLayer:
+    """A layer that learned without labels to rebuild what arrives at it.
+
+    Attributes:
+        layer: Its name.
+        losses: After each epoch, the squared error as a share of what the best constant for each
+            map, its mean, leaves: 1 is no better than the mean.
+    """
+
+    layer: str
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """Weights that are kept.
 
@@ -125,6 +142,7 @@ class Run:
         processes: How many processes share each batch.
         notes: What a user should know about how it was computed.
         tested: The final weights' scores on the validation images.
+        pretraining: The layers that learned without labels first, bottom up.
     """
 
     architecture: Architecture
@@ -140,6 +158,7 @@ class Run:
     processes: int = 1
     notes: tuple[str, ...] = ()
     tested: tuple[CropScores, ...] = ()
+    pretraining: tuple[PretrainedLayer, ...] = ()
 
     def difference(self, wanted: Run) -> str | None:
         """Name the first thing in which another training would differ; None if it would not.
@@ -207,6 +226,10 @@ class Run:
         fields["history"] = tuple(Epoch(**entry) for entry in fields["history"])
         fields["notes"] = tuple(fields.get("notes", ()))
         fields["tested"] = tuple(CropScores(**entry) for entry in fields.get("tested", ()))
+        fields["pretraining"] = tuple(
+            PretrainedLayer(entry["layer"], tuple(entry["losses"]))
+            for entry in fields.get("pretraining", ())
+        )
         return cls(**fields)
 
 
@@ -282,9 +305,11 @@ def claim_run(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 def tidy(folder: Path) -> None:
     """Remove what a finished run left if it was killed in its very last moment."""
-    if any(_is_leftover(entry) or entry.name == STATE for entry in folder.iterdir()):
+    states = (STATE, PRETRAINING)
+    if any(_is_leftover(entry) or entry.name in states for entry in folder.iterdir()):
         with claim_run(folder):
-            (folder / STATE).unlink(missing_ok=True)
+            for name in states:
+                (folder / name).unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -301,15 +326,29 @@ class RunFolder:
         self._record()
         replace_file(folder / RECIPE, recipe_text(run.recipe).encode())
 
-    def go_back(self, history: tuple[Epoch, ...], checkpoints: tuple[Checkpoint, ...]) -> None:
+    def go_back(
+        self,
+        history: tuple[Epoch, ...],
+        checkpoints: tuple[Checkpoint, ...],
+        pretraining: tuple[PretrainedLayer, ...] = (),
+    ) -> None:
         """Take back what came after a saved state, so that nothing is there twice.
 
         Args:
             history: The epochs that the state knows.
             checkpoints: The kept weights that it knows.
+            pretraining: The layers that learned without labels before.
         """
-        self.run = replace(self.run, history=history, checkpoints=checkpoints)
+        self.run = replace(
+            self.run, history=history, checkpoints=checkpoints, pretraining=pretraining
+        )
         self._write_metrics()
+        self._record()
+        (self.folder / PRETRAINING).unlink(missing_ok=True)
+
+    def pretrained(self, layers: tuple[PretrainedLayer, ...]) -> None:
+        """Record the layers that learned without labels."""
+        self.run = replace(self.run, pretraining=layers)
         self._record()
 
     def log(self, epoch: Epoch) -> None:

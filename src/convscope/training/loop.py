@@ -26,9 +26,11 @@ from convscope.models.architectures import Architecture, architecture_named, bui
 from convscope.models.weights import about_network
 from convscope.progress import Progress
 from convscope.training.checkpoint import (
+    PRETRAINING,
     STATE,
     WEIGHTS,
     Epoch,
+    PretrainedLayer,
     Run,
     RunFolder,
     RunStatus,
@@ -38,6 +40,7 @@ from convscope.training.checkpoint import (
 )
 from convscope.training.evaluation import CropScores
 from convscope.training.pictures import Pictures
+from convscope.training.pretraining import pretrain
 from convscope.training.recipe import Recipe
 from convscope.training.state import State, Sums, load_state, momentum_of, save_state
 from convscope.training.tensorboard_logger import TensorBoardLogger
@@ -83,6 +86,7 @@ class TrainingResult(Brief):
         history: The results of every epoch.
         tested: The final weights' scores, of one crop and, where the recipe crops, of ten.
         already: Whether the run was finished before, so that nothing was done.
+        pretraining: The layers that learned without labels first, where the recipe asks for it.
     """
 
     folder: Path
@@ -90,6 +94,7 @@ class TrainingResult(Brief):
     history: tuple[Epoch, ...]
     tested: tuple[CropScores, ...] = ()
     already: bool = False
+    pretraining: tuple[PretrainedLayer, ...] = ()
 
 
 def train(
@@ -230,20 +235,45 @@ class _TrainingLoop:
                 board.close()
         if self.folder is not None:
             self.folder.finish(self.teacher.network, tested)
-        return TrainingResult(out, out / WEIGHTS, state.history, tested)
+        return TrainingResult(
+            out, out / WEIGHTS, state.history, tested, pretraining=state.pretraining
+        )
 
     def _begin(self) -> State:
         """Load the state on disk, or begin anew, the same in all processes."""
         teacher, folder, state = self.teacher, self.folder, State()
-        if folder is not None and (folder.folder / STATE).exists():
+        begun = teacher.ranks.from_first(
+            lambda: folder is not None and (folder.folder / STATE).exists()
+        )
+        if begun and folder is not None:
             state = load_state(folder.folder / STATE, teacher.network, teacher.optimiser)
-            folder.go_back(state.history, state.checkpoints)
+            folder.go_back(state.history, state.checkpoints, state.pretraining)
+        elif self.recipe.pretrain and not begun:
+            state = self._pretrain()
         elif folder is not None and self.recipe.keeps(0):
             folder.keep(teacher.network, 0)
         momentum = momentum_of(teacher.network, teacher.optimiser)
         weights = teacher.network.state_dict()
         teacher.ranks.tensors_from_first([*weights.values(), *momentum.values()])
         return State.from_text(teacher.ranks.from_first(state.to_text))
+
+    def _pretrain(self) -> State:
+        """Learn without labels first, and keep what came of it as the weights before epoch 1."""
+        folder, network = self.folder, self.teacher.network
+        path = None if folder is None else folder.folder / PRETRAINING
+        try:
+            layers = pretrain(self.teacher, path, self.keeping.every, self.progress)
+        except NonFinite:
+            if folder is not None:
+                folder.stop(RunStatus.DIVERGED)
+            raise
+        state = State(pretraining=layers)
+        if folder is not None and path is not None:
+            folder.pretrained(layers)
+            folder.keep(network, 0)
+            self._save(state)
+            path.unlink(missing_ok=True)
+        return state
 
     def _epoch(self, state: State) -> State:
         """Train on the pictures that are left of an epoch, then validate."""
@@ -389,7 +419,9 @@ def _check_same(out: str | os.PathLike[str], existing: Run, wanted: Run) -> None
 def _finished_before(folder: Path, run: Run, ranks: Ranks) -> TrainingResult:
     if ranks.first:
         tidy(folder)
-    return TrainingResult(folder, folder / WEIGHTS, run.history, run.tested, already=True)
+    return TrainingResult(
+        folder, folder / WEIGHTS, run.history, run.tested, already=True, pretraining=run.pretraining
+    )
 
 
 @contextmanager

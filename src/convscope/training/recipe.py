@@ -79,6 +79,10 @@ class Recipe:
         keep_epochs: Epochs after which the weights are kept; 0 is before the first step. The last
             epoch's always are.
         seed: Of everything random: initial weights, order, crops, flips, dropout.
+        pretrain: Epochs that each layer but the last learns for before the labels come in, bottom
+            up, to rebuild what arrives at it (pretraining.py); 0: none.
+        corruption: The share of that input which is set to 0 meanwhile.
+        pretrain_rate: The learning rate of these epochs, of Adam; it falls by a cosine.
 
     Raises:
         BadOption: A number is outside its range.
@@ -105,6 +109,9 @@ class Recipe:
     compile: bool = _from("ours", False)
     keep_epochs: tuple[int, ...] = _from("paper Fig. 4", (1, 2, 5, 10, 20, 30, 40, 64))
     seed: int = _from("ours", 0)
+    pretrain: int = _from("none in the paper; Bengio et al. 2007", 0)
+    corruption: float = _from("Vincent et al. 2008, whose shares are 0.1 to 0.4", 0.25)
+    pretrain_rate: float = _from("ours", 1e-3)
 
     def __post_init__(self) -> None:
         positive = {
@@ -113,15 +120,23 @@ class Recipe:
             "learning_rate": self.learning_rate,
             "patience": self.patience,
             "radius": 1 if self.radius is None else self.radius,
+            "pretrain_rate": self.pretrain_rate,
         }
         for name, value in positive.items():
             if not (math.isfinite(value) and value > 0):
                 raise BadOption(f"recipe: {name} is {value}; it must be above 0")
-        for name, value in {"momentum": self.momentum, "dropout": self.dropout or 0.0}.items():
+        shares = {
+            "momentum": self.momentum,
+            "dropout": self.dropout or 0.0,
+            "corruption": self.corruption,
+        }
+        for name, value in shares.items():
             if not 0 <= value < 1:
                 raise BadOption(f"recipe: {name} is {value}; it must be in 0..1, below 1")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise BadOption(f"recipe: weight_decay is {self.weight_decay}; it must be 0 or more")
+        if self.pretrain < 0:
+            raise BadOption(f"recipe: pretrain is {self.pretrain}; it must be 0 or more")
         if not (math.isfinite(self.anneal) and self.anneal > 1):
             raise BadOption(f"recipe: anneal is {self.anneal}; it must be above 1")
 
@@ -152,7 +167,8 @@ class Recipe:
 
     def keeps(self, epoch: int) -> bool:
         """Whether the weights after that epoch stay on disk."""
-        return epoch in self.keep_epochs or epoch == self.epochs
+        pretrained = epoch == 0 and self.pretrain > 0
+        return epoch in self.keep_epochs or epoch == self.epochs or pretrained
 
     def notes(self) -> tuple[str, ...]:
         """Describe what the chosen ways of computing change, a sentence each."""
@@ -180,11 +196,16 @@ class Recipe:
         Args:
             other: The recipe that is asked for; this one is the one that is there.
         """
-        return first_difference(self.to_dict(), other.to_dict())
+        return first_difference(asdict(self), asdict(other))
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to a JSON-able dictionary; `from_dict` is the inverse."""
-        return asdict(self)
+        """Convert to a JSON-able dictionary; `from_dict` is the inverse.
+
+        Without pre-training nothing is said of it, so that such a recipe is the same as before
+        there was any: in files of weights, and where a study goes on.
+        """
+        values = asdict(self)
+        return values if self.pretrain else {k: v for k, v in values.items() if k not in _PRETRAIN}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -201,6 +222,8 @@ class Recipe:
         settings["keep_epochs"] = tuple(settings["keep_epochs"])
         return cls(**settings)
 
+
+_PRETRAIN = ("pretrain", "corruption", "pretrain_rate")
 
 SOURCES: Mapping[str, str] = {each.name: each.metadata["source"] for each in fields(Recipe)}
 """Where the default of each field comes from."""

@@ -23,7 +23,7 @@ from convscope.models.weights import MOMENTUM, weights_bytes
 from convscope.store.atomic import replace_file
 from convscope.store.sealed import metadata_of, sealed
 from convscope.text import words_of
-from convscope.training.checkpoint import Checkpoint, Epoch
+from convscope.training.checkpoint import Checkpoint, Epoch, PretrainedLayer
 
 __all__ = ["State", "Sums", "load_state", "momentum_of", "save_state"]
 
@@ -55,6 +55,7 @@ class State:
         sums: The epoch's running sums.
         history: The results of the finished epochs.
         checkpoints: The weights kept so far.
+        pretraining: The layers that learned without labels before the first epoch.
     """
 
     epoch: int = 1
@@ -62,6 +63,7 @@ class State:
     sums: Sums = Sums()
     history: tuple[Epoch, ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
+    pretraining: tuple[PretrainedLayer, ...] = ()
 
     @classmethod
     def from_text(cls, text: str) -> State:
@@ -77,6 +79,10 @@ class State:
             sums=Sums(**values["sums"]),
             history=tuple(Epoch(**entry) for entry in values["history"]),
             checkpoints=tuple(Checkpoint(**entry) for entry in values["checkpoints"]),
+            pretraining=tuple(
+                PretrainedLayer(entry["layer"], tuple(entry["losses"]))
+                for entry in values.get("pretraining", ())
+            ),
         )
 
     def to_text(self) -> str:

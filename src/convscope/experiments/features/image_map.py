@@ -12,7 +12,7 @@ from convscope.errors import BadData, BadOption
 from convscope.experiments.features.feature_set import FeatureSet
 from convscope.images.subsets import evenly
 
-__all__ = ["ImageMap", "check_installed", "image_map"]
+__all__ = ["LEAST", "MOST", "ImageMap", "check_installed", "image_map", "places_of"]
 
 INSTALL = "pip install 'convscope[map]'"
 MOST = 2000  # images that are placed, evenly chosen: a page shows no more
@@ -72,27 +72,46 @@ def image_map(found: FeatureSet, layer: str | None = None, *, seed: int = 0) -> 
     Source:
         van der Maaten & Hinton 2008; DeCAF's figures, Donahue et al. 2014.
     """
-    decomposition, manifold = _sklearn()
+    check_installed()
     layer = list(found.features)[-1] if layer is None else layer
     if len(found) < LEAST:
         raise BadData(f"{len(found)} images of {found.images.spec}: a map needs {LEAST} at least")
     rows = np.array(evenly(len(found), MOST))
-    values = found.features[layer].rows(found.indices[rows])
-    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    if not np.ptp(values, axis=0).any():
+    places, perplexity = places_of(found.features[layer].rows(found.indices[rows]), seed)
+    if places is None:
         raise BadData(f"all images have the same features of {layer}: there is no map of them")
+    labels = found.labels[rows]
+    return ImageMap(
+        layer, found.indices[rows], places, labels if labels.ndim == 1 else np.full(len(rows), -1),
+        found.classes or (), perplexity,
+    )  # fmt: skip
+
+
+def places_of(values: NDArray[np.float32], seed: int) -> tuple[NDArray[np.float64] | None, float]:
+    """Place features in the plane by t-SNE; None where all are the same. Also the perplexity.
+
+    Args:
+        values: a row for each image.
+        seed: of t-SNE's descent.
+
+    Raises:
+        BadOption: scikit-learn is not installed.
+
+    Shape:
+        values: (N, D). The places: (N, 2).
+    """
+    decomposition, manifold = _sklearn()
+    perplexity = min(PERPLEXITY, len(values) / 4)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    values = values / np.maximum(lengths, np.finfo(np.float32).tiny)
+    if not np.ptp(values, axis=0).any():
+        return None, perplexity
     components = min(COMPONENTS, *values.shape)
     reduced = decomposition.PCA(components, random_state=seed).fit_transform(values)
-    perplexity = min(PERPLEXITY, len(rows) / 4)
     places = manifold.TSNE(
         perplexity=perplexity, init="pca" if components > 1 else "random", random_state=seed
     ).fit_transform(reduced)
-    labels = found.labels[rows]
-    return ImageMap(
-        layer, found.indices[rows], places.astype(np.float64),
-        labels if labels.ndim == 1 else np.full(len(rows), -1),
-        found.classes or (), perplexity,
-    )  # fmt: skip
+    return places.astype(np.float64), perplexity
 
 
 def _sklearn() -> tuple[Any, Any]:

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from convscope.errors import BadData, BadImage
 from convscope.experiments.localization.precision import average_precision, judged
 from convscope.experiments.localization.regions import RegionPooling, sliding_windows
-from convscope.experiments.localization.result import CENTRED, RIGHT, Detection, RegionScore
+from convscope.experiments.localization.result import (
+    CENTRED,
+    RIGHT,
+    DetectedImage,
+    Detection,
+    RegionScore,
+)
 from convscope.experiments.localization.subjects import place_boxes
 from convscope.experiments.transfer.classifier import Probe, fit_probe
 from convscope.experiments.transfer.linear_model import LinearProblem, Loss
@@ -37,6 +43,7 @@ __all__ = ["Detector", "detection", "learned"]
 APART, TOUCHING = 0.3, 0.1  # IoU: of no class below the first; a hard one above the second
 POSITIVE, NEGATIVE = 8, 16  # regions of an image that are learned, at most
 KEPT = 100  # detections of an image, the surest
+SHOWN = 8  # images with what was detected in them
 DRAWS = 200  # of the bootstrap over images
 WINDOWS, MARKED = "sliding windows", "marked boxes"
 
@@ -45,12 +52,13 @@ Boxes = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class _Image:
-    """An image's maps and objects: (C, h, w); (n, 4), int (n,) and bool (n,)."""
+    """An image's maps and objects: (C, h, w); (n, 4), int (n,) and bool (n,); and its picture."""
 
     maps: NDArray[np.float32]
     truth: Boxes
     labels: NDArray[np.int64]
     difficult: NDArray[np.bool_]
+    picture: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +106,7 @@ class Detector:
         maps = self.network.values(image, [self.layer])[self.layer][0].float().cpu().numpy()
         labels = np.array([box.label for box in known])[placed.seen]
         difficult = np.array([box.difficult for box in known])[placed.seen]
-        return _Image(maps, placed.edges, labels, difficult)
+        return _Image(maps, placed.edges, labels, difficult, self.preprocess.shown(picture))
 
 
 def learned(
@@ -158,8 +166,9 @@ def _examples(
 
 @dataclass(frozen=True, eq=False)
 class _Judged:
-    """The detections of an image: class, score and verdict of each; objects by class; the share."""
+    """The detections of an image: box, class, score and verdict; objects by class; the share."""
 
+    boxes: Boxes
     labels: NDArray[np.int64]
     scores: NDArray[np.float64]
     right: NDArray[np.int8]
@@ -195,6 +204,7 @@ def detection(
     """
     pooling, tell = detector.pooling, progress or silent
     found: dict[str, list[_Judged]] = {WINDOWS: [], CENTRED: [], MARKED: []}
+    drawn: list[DetectedImage] = []
     for number, index in enumerate(indices, 1):
         seen = detector.look(index)
         if seen is not None:
@@ -202,6 +212,9 @@ def detection(
                 (WINDOWS, detector.windows), (CENTRED, centred[None]), (MARKED, seen.truth)
             ):  # fmt: skip
                 found[kind].append(_judge(seen, boxes, pooling(seen.maps, boxes), probe))
+            if len(drawn) < SHOWN:
+                name, classes = detector.images.name(index), detector.boxed.classes
+                drawn.append(_shown(name, seen, found[WINDOWS][-1], classes))
         tell("images to detect in", number, len(indices))
     if not found[WINDOWS]:
         raise BadData(f"{detector.images.spec}: no image to detect in can be read")
@@ -212,7 +225,7 @@ def detection(
         for i, (name, count) in enumerate(zip(detector.boxed.classes, objects, strict=True))
         if count
     ]
-    return Detection(detector.layer, len(found[WINDOWS]), scores, tuple(shown))
+    return Detection(detector.layer, len(found[WINDOWS]), scores, tuple(shown), tuple(drawn))
 
 
 def _judge(seen: _Image, boxes: Boxes, features: NDArray[np.float32], probe: Probe) -> _Judged:
@@ -233,7 +246,19 @@ def _judge(seen: _Image, boxes: Boxes, features: NDArray[np.float32], probe: Pro
     needed = ~seen.difficult
     objects = np.bincount(seen.labels[needed], minlength=scores.shape[1])
     covered = overlaps(boxes, seen.truth[needed]).max(0) >= RIGHT
-    return _Judged(labels, scores[chosen, labels], right, objects, covered, len(boxes))
+    return _Judged(
+        boxes[chosen], labels, scores[chosen, labels], right, objects, covered, len(boxes)
+    )
+
+
+def _shown(name: str, seen: _Image, judged: _Judged, classes: Sequence[str]) -> DetectedImage:
+    """An image with its sure detections, for the figure."""
+    sure = max(1, int((judged.scores > 0).sum()))
+    return DetectedImage(
+        name, seen.picture, seen.truth, tuple(classes[label] for label in seen.labels),
+        judged.boxes[:sure], tuple(classes[label] for label in judged.labels[:sure]),
+        judged.scores[:sure], judged.right[:sure],
+    )  # fmt: skip
 
 
 def _scored(kind: str, rows: Sequence[_Judged], seed: int) -> RegionScore:

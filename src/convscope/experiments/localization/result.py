@@ -22,7 +22,8 @@ from convscope.stats import Estimate, Share, mean_of
 from convscope.text import counted, table
 
 __all__ = [
-    "CENTRED", "RIGHT", "WHOLE", "BoxScore", "Detection", "Example", "Localization", "RegionScore",
+    "CENTRED", "RIGHT", "WHOLE", "BoxScore", "DetectedImage", "Detection", "Example",
+    "Localization", "RegionScore",
 ]  # fmt: skip
 
 RIGHT = 0.5
@@ -107,6 +108,34 @@ class RegionScore(Record):
     by_class: tuple[float, ...] = not_in_json()
 
 
+@dataclass(frozen=True, eq=False)
+class DetectedImage:
+    """An image with what was detected in it, the surest first.
+
+    Attributes:
+        name: Of the image.
+        picture: As the network sees it.
+        truth: The marked boxes.
+        objects: The class of each.
+        boxes: That were detected; all whose score is above 0, and at least the surest.
+        found: The class of each.
+        scores: Of the SVM.
+        right: 1 right, 0 wrong, -1 of an object that need not be found.
+
+    Shape:
+        picture: uint8 (H, W, 3). truth: (n, 4). boxes: (m, 4). scores, right: (m,).
+    """
+
+    name: str
+    picture: NDArray[np.uint8]
+    truth: NDArray[np.float64]
+    objects: tuple[str, ...]
+    boxes: NDArray[np.float64]
+    found: tuple[str, ...]
+    scores: NDArray[np.float64]
+    right: NDArray[np.int8]
+
+
 @dataclass(frozen=True)
 class Detection(Record):
     """Objects detected by regions of shared maps and a linear SVM.
@@ -116,12 +145,14 @@ class Detection(Record):
         images: How many were judged.
         scores: Of the sliding windows first.
         classes: (name, objects, average precision) of each class that is there.
+        shown: Some images, with what was detected from the sliding windows.
     """
 
     layer: str
     images: int
     scores: tuple[RegionScore, ...]
     classes: tuple[tuple[str, int, float], ...]
+    shown: tuple[DetectedImage, ...] = not_in_json(default=())
 
     def words(self) -> list[str]:
         """A row per kind of regions."""

@@ -9,15 +9,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from convscope.errors import BadData, BadImage
+from convscope.errors import BadData, BadImage, BadOption
+from convscope.experiments.features.image_map import LEAST as LEAST_PLACED
+from convscope.experiments.features.image_map import MOST, check_installed, places_of
 from convscope.experiments.mistakes.confident import LEAST, Doubts, cross_validated, doubts_of
 from convscope.experiments.mistakes.examined import Examined
 from convscope.experiments.mistakes.nearest import Neighbours, nearest
 from convscope.experiments.mistakes.pairs import looked_alike
-from convscope.experiments.mistakes.result import Confused, Doubt, Mistakes, Removed, TellingMap
+from convscope.experiments.mistakes.result import (
+    Confused,
+    Doubt,
+    Mistakes,
+    PlacedImage,
+    Removed,
+    TellingMap,
+)
 from convscope.experiments.mistakes.telling import FEWEST, Told, telling_maps
 from convscope.experiments.study import Context
 from convscope.images.pictures import square
+from convscope.images.subsets import evenly
 from convscope.scan.features import Features
 from convscope.store.results import Arrays, ResultStore
 
@@ -144,7 +154,41 @@ class Judged:
             against=None if examined.against is None else examined.against.spec,
             unread=tuple((str(name), str(why)) for name, why in self.seen["unread"]),
         )
-        return dataclasses.replace(found, pictures=self._pictures(found, results))
+        return dataclasses.replace(
+            found, pictures=self._pictures(found, results), placed=self._placed(results)
+        )
+
+    def _placed(self, results: ResultStore) -> tuple[PlacedImage, ...]:
+        """The images on a map by the features that judged the labels; t-SNE."""
+        rows = self.everyone[evenly(len(self.everyone), MOST)]
+        try:
+            check_installed()
+        except BadOption:
+            return ()
+        if len(rows) < LEAST_PLACED:
+            return ()
+
+        def place() -> Arrays:
+            places, _ = places_of(self.seen["features"][rows], self.examined.asked.seed)
+            return {"places": np.zeros((0, 2)) if places is None else places}
+
+        places = results.arrays("map", place)["places"]
+        if not len(places):
+            return ()
+        low, high = places.min(0), places.max(0)
+        shares = (places - low) / np.where(high > low, high - low, 1)
+        name = self._name
+        return tuple(
+            PlacedImage(
+                index, self.examined.images.name(index), float(x), float(1 - y),
+                name(self.examined.labels[index]), name(self.predicted[index]),
+            )
+            for index, (x, y) in zip(rows.tolist(), shares, strict=True)
+        )  # fmt: skip
+
+    def _name(self, label: int) -> str:
+        """A class's name; "" of none."""
+        return self.examined.name_of(int(label)) if label >= 0 else ""
 
     def _agreed(self) -> float | None:
         """How many labels the probe gives, as a share."""

@@ -17,7 +17,7 @@ from convscope.experiments.study import Result
 from convscope.record import Record
 from convscope.text import table
 
-__all__ = ["Confused", "Doubt", "Mistakes", "Pair", "Removed", "TellingMap"]
+__all__ = ["Confused", "Doubt", "Mistakes", "Pair", "PlacedImage", "Removed", "TellingMap"]
 
 LINES = 10  # of a table
 COLUMNS = (
@@ -185,6 +185,30 @@ class Pair(Record):
         return None not in (self.label, self.other_label) and self.label != self.other_label
 
 
+@dataclass(frozen=True)
+class PlacedImage:
+    """An image on the map of all images.
+
+    Attributes:
+        index: in the set.
+        name: of the image.
+        x, y: 0 to 1, from the left and from the top; no axis means anything by itself.
+        label, predicted: the classes; "" where there is none.
+    """
+
+    index: int
+    name: str
+    x: float
+    y: float
+    label: str
+    predicted: str
+
+    @property
+    def wrong(self) -> bool:
+        """Whether what was said is not the label."""
+        return bool(self.label and self.predicted) and self.label != self.predicted
+
+
 @dataclass(frozen=True, eq=False)
 class Mistakes(Result):
     """What was found.
@@ -207,6 +231,8 @@ class Mistakes(Result):
         against: the set that was compared with.
         unread: (name, reason) of images that could not be read.
         pictures: of the images that the page shows, by index; those of `against` count below 0.
+        placed: the images on a map, near each other where their features are alike; none where
+            there are too few, or scikit-learn is not installed.
 
     Shape:
         table: (K, K).
@@ -229,6 +255,7 @@ class Mistakes(Result):
     against: str | None = None
     unread: tuple[tuple[str, str], ...] = ()
     pictures: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+    placed: tuple[PlacedImage, ...] = field(default=(), repr=False)
 
     @property
     def images(self) -> int:

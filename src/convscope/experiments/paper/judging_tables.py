@@ -24,7 +24,12 @@ from convscope.experiments.claims import (
 from convscope.experiments.correspondence.result import Correspondence
 from convscope.experiments.ensemble.result import Ensemble
 from convscope.experiments.number_words import minus, percent, plus_minus, spread_words
-from convscope.experiments.paper.results import CorrespondenceResult, MultiResult, Trainings
+from convscope.experiments.paper.results import (
+    CorrespondenceResult,
+    MultiResult,
+    Pretraining,
+    Trainings,
+)
 from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.learning_curve import Point, Transfer
 from convscope.stats import interval, rank_correlation
@@ -36,6 +41,7 @@ __all__ = [
     "correspondence_fades",
     "depth_deeper",
     "multi_learned",
+    "pretraining_lead",
     "table1_averages",
     "table2_claim",
     "training_beats",
@@ -200,6 +206,22 @@ def multi_learned(transfers: MultiResult) -> Judgement:
     up = math.hypot(best.high - best.mean, before.mean - before.low)
     images = transfers.trained.test_images
     return judged(here, Effect(gain, gain - down, gain + up, "points", images, "images"))
+
+
+def pretraining_lead(more: str, less: str) -> Callable[[Pretraining], Judgement]:
+    """Of the best hidden layer of one network over that of another, fold by fold."""
+
+    def judge(found: Pretraining) -> Judgement:
+        probes = {name: getattr(found, name) for name in (more, less)}
+        first, second = (probe.best("svm") for probe in probes.values())
+        gains = [a - b for a, b in zip(first.accuracies, second.accuracies, strict=True)]
+        here = "accuracy, %: " + ", ".join(
+            f"{name} {_accuracy(best)} ({best.layer})"
+            for name, best in zip(probes, (first, second), strict=True)
+        )
+        return judged(here, _over_folds(gains, probes[more], first.per_class, "points"))
+
+    return judge
 
 
 def depth_deeper(classifier: str) -> Callable[[LayerProbe], Judgement]:

@@ -14,11 +14,13 @@ from convscope.experiments.invariance.curves import Invariance
 from convscope.experiments.paper.purity import Grouping
 from convscope.experiments.sensitivity.result import OcclusionStudy
 from convscope.experiments.training_runner import Training
+from convscope.experiments.transfer.layers import LayerProbe
 from convscope.experiments.transfer.multilabel import MultiTransfer
 from convscope.images.preprocess import Preprocess
 from convscope.record import Record
 
 __all__ = [
+    "LEARNED_BY",
     "LEARNED_WITH",
     "Averages",
     "CorrespondenceResult",
@@ -27,6 +29,7 @@ __all__ = [
     "Fig6",
     "InvarianceResult",
     "MultiResult",
+    "Pretraining",
     "Surroundings",
     "Trained",
     "Trainings",
@@ -216,3 +219,25 @@ class MultiResult(Record):
 
     trained: MultiTransfer
     untrained: MultiTransfer
+
+
+LEARNED_BY = ("labels", "autoencoders", "nothing")
+
+
+@dataclass(frozen=True)
+class Pretraining(Record):
+    """Features that were learned without labels, beside those learned from them and random ones.
+
+    Attributes:
+        losses: By layer, what each epoch of its autoencoder left of the mean's squared error.
+        supervised: The network that learned from labels.
+        unsupervised: The same layers, each a denoising autoencoder, none of them fine-tuned.
+        random: The network before its first step.
+        errors: On the validation images: from labels alone, and from labels after pre-training.
+    """
+
+    losses: dict[str, tuple[float, ...]]
+    supervised: LayerProbe
+    unsupervised: LayerProbe
+    random: LayerProbe
+    errors: tuple[float, float]

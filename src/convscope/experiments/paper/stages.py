@@ -22,7 +22,11 @@ from convscope.experiments.paper.stages_of_tables import (
     run_training,
     run_transfer,
 )
-from convscope.experiments.paper.stages_of_trials import run_remedy, run_surroundings
+from convscope.experiments.paper.stages_of_trials import (
+    run_pretraining,
+    run_remedy,
+    run_surroundings,
+)
 
 __all__ = ["STAGES"]
 
@@ -69,6 +73,8 @@ STAGES = (
           _no_other_classes),
     Stage("multi", "Several objects an image", "Table 5, §5.2", run_multi, _no_several),
     Stage("depth", "Feature analysis", "Table 7, §5.3", run_depth, _no_other_classes),
+    Stage("pretraining", "Learned without labels", "§1; Bengio et al. 2007, Vincent et al. 2008",
+          run_pretraining, _no_other_classes),
     Stage("sanity", "What the pictures are worth",
           "Nie et al. 2018, Adebayo et al. 2018, Sixt et al. 2020", run_sanity),
     Stage("pictures", "Every picture of a unit, and what each is worth",

@@ -42,6 +42,7 @@ from convscope.images.image_set import ImageSet
 from convscope.training.loop import TrainingResult
 
 __all__ = [
+    "measuring_for",
     "run_correspondence",
     "run_depth",
     "run_multi",
@@ -147,7 +148,7 @@ def run_transfer(lab: RunContext, folder: Path) -> StageResult:
     """Tables 3 and 4, Fig. 9."""
     assert lab.places.transfer is not None
     images = lab.images(lab.places.transfer)
-    per_class, measuring = _measured(lab, images, lab.budget.per_class, lab.budget.folds)
+    per_class, measuring = measuring_for(lab, images, lab.budget.per_class, lab.budget.folds)
     study = TransferStudy(
         f"run:{lab.run('zfnet')}", images.spec,
         measuring=replace(measuring, classifier=ClassifierName.BOTH),
@@ -185,7 +186,7 @@ def run_depth(lab: RunContext, folder: Path) -> StageResult:
     """Table 7."""
     assert lab.places.transfer is not None
     images = lab.images(lab.places.transfer)
-    (per_class,), measuring = _measured(lab, images, (lab.budget.probed,), FOLDS)
+    (per_class,), measuring = measuring_for(lab, images, (lab.budget.probed,), FOLDS)
     study = ProbeStudy(
         f"run:{lab.run('zfnet')}", images.spec, measuring=measuring, per_class=per_class
     )
@@ -194,7 +195,7 @@ def run_depth(lab: RunContext, folder: Path) -> StageResult:
     return StageResult(probe, alone, tables.depth_table(probe))
 
 
-def _measured(
+def measuring_for(
     lab: RunContext, images: ImageSet, per_class: Sequence[int], folds: int
 ) -> tuple[tuple[int, ...], Measuring]:
     """Images per class as planned, as far as the smallest class allows; one is left for tests."""

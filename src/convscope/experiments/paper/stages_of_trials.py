@@ -14,20 +14,25 @@ from convscope.experiments.diagnosis.study import DiagnoseStudy
 from convscope.experiments.diagnosis.trial import Trial, attempted
 from convscope.experiments.learning import options_for
 from convscope.experiments.number_words import percent
-from convscope.experiments.paper.results import LEARNED_WITH, Surroundings
-from convscope.experiments.paper.run_context import RunContext
+from convscope.experiments.paper.results import LEARNED_WITH, Pretraining, Surroundings
+from convscope.experiments.paper.run_context import UNTRAINED, RunContext
 from convscope.experiments.paper.stage import StageResult
 from convscope.experiments.paper.stages_of_figures import occlusion_of
-from convscope.experiments.paper.tables import trial_table
+from convscope.experiments.paper.stages_of_tables import measuring_for
+from convscope.experiments.paper.tables import pretraining_table, trial_table
 from convscope.experiments.sensitivity.result import Sensitivity
 from convscope.experiments.train import TrainStudy
-from convscope.training.checkpoint import RECIPE
+from convscope.experiments.transfer.layers import LayerProbe
+from convscope.experiments.transfer.study import ProbeStudy
+from convscope.training.checkpoint import RECIPE, read_run
 from convscope.training.evaluation import evaluate
 from convscope.training.loop import TrainingResult
 from convscope.training.training_data import load_training_data
 
-__all__ = ["run_remedy", "run_surroundings"]
+__all__ = ["run_pretraining", "run_remedy", "run_surroundings"]
 
+PRETRAIN = 3  # epochs of each layer's autoencoder
+FOLDS = 5
 CONTEXT = ":context=1"  # behind a set of scenes: every picture's ground is its class's own
 
 
@@ -113,3 +118,45 @@ def _surroundings_words(surroundings: Surroundings) -> list[str]:
             f"{seen['object'].mean:.2f}, with all but it {seen['ground'].mean:.2f}."
         )
     return words
+
+
+def run_pretraining(lab: RunContext, folder: Path) -> StageResult:
+    """The paper's contrast: layers that learned without labels, beside those that had them.
+
+    Greedy denoising autoencoders; all hidden layers are probed, on the same folds.
+    """
+    assert lab.places.transfer is not None
+    plain = lab.recipe("zfnet", lab.seed)
+    recipe = replace(plain, pretrain=PRETRAIN, keep_epochs=())
+    architecture, run = lab.architecture("zfnet"), folder / "pretrained"
+    done = lab.learn(architecture, recipe, run, "layers without labels, then with them")
+    training = TrainStudy(
+        architecture.name, lab.train.spec, lab.val.spec, learning=options_for(recipe, lab.base)
+    )
+    images = lab.images(lab.places.transfer)
+    (per_class,), measuring = measuring_for(lab, images, (lab.budget.probed,), FOLDS)
+    before = run / read_run(run).checkpoints[0].file
+    studies = {
+        name: ProbeStudy(spec, images.spec, measuring=measuring, per_class=per_class)
+        for name, spec in (
+            ("supervised", f"run:{lab.run('zfnet')}"),
+            ("unsupervised", f"{architecture.name}@{before}"),
+            ("random", lab.session(UNTRAINED).model.spec),
+        )
+    }
+    probes = {
+        name: lab.do(study, folder / name, networks=(), what=name).of(LayerProbe)
+        for name, study in studies.items()
+    }
+    errors = [each.history[-1].val_accuracy for each in (lab.learned("zfnet", lab.seed), done)]
+    found = Pretraining(
+        {each.layer: each.losses for each in done.pretraining},
+        **probes, errors=(1 - errors[0], 1 - errors[1]),
+    )  # fmt: skip
+    words = (
+        f"Validation error {percent(found.errors[0], 1)} from labels alone, "
+        f"{percent(found.errors[1], 1)} after pre-training; one network each.",
+    )
+    commands = [training.command(seed=lab.seed, out="pretrained")]
+    commands += [study.command(seed=lab.seed, out=name) for name, study in studies.items()]
+    return StageResult(found, "\n".join(commands), pretraining_table(found), words)

@@ -17,9 +17,11 @@ from convscope.experiments.number_words import (
 )
 from convscope.experiments.paper.plan import PaperTable
 from convscope.experiments.paper.results import (
+    LEARNED_BY,
     Averages,
     CorrespondenceResult,
     MultiResult,
+    Pretraining,
     Trainings,
 )
 from convscope.experiments.published import (
@@ -42,6 +44,7 @@ __all__ = [
     "correspondence_table",
     "depth_table",
     "pointing_table",
+    "pretraining_table",
     "several_table",
     "trainings_table",
     "transfer_table",
@@ -258,6 +261,24 @@ def depth_table(probe: LayerProbe) -> PaperTable:
         f"Accuracy, %, {probe.protocol.per_class[0]} images per class here; the paper's on "
         "Caltech-101 with 30 / Caltech-256 with 60.",
     )
+
+
+def pretraining_table(found: Pretraining) -> PaperTable:
+    """Table 7 by what taught the layers; no table of the paper's."""
+    probes = (found.supervised, found.unsupervised, found.random)
+    curves = [{point.layer: point for point in probe.points["svm"]} for probe in probes]
+    rows = []
+    for layer in found.supervised.layers:
+        losses = found.losses.get(layer.name, ())
+        rows.append((
+            layer.name, *(_accuracy(curve.get(layer.name)) for curve in curves),
+            percent(losses[-1], 1) if losses else NONE,
+        ))  # fmt: skip
+    return PaperTable(
+        ("layer", *LEARNED_BY, "rebuilt with an error of"), tuple(rows),
+        f"Accuracy of a linear SVM, %, {found.supervised.protocol.per_class[0]} images per class; "
+        "the autoencoders' squared error, of that of the mean.",
+    )  # fmt: skip
 
 
 def pointing_table(sanity: Sanity) -> PaperTable:
