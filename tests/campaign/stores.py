@@ -123,7 +123,9 @@ def _truth() -> str:
 
 def _around(folder: Path) -> dict[str, str]:
     """All that lies beside the store in the folder of a trial."""
-    return {name: sha for name, sha in content(folder).items() if not name.startswith("store/")}
+    beside = [path for path in folder.iterdir() if path.name != "store"]
+    found = {f"{path.name}/{name}": sha for path in beside for name, sha in content(path).items()}
+    return {**found, **{path.name: "" for path in beside}}
 
 
 def _tried(
@@ -139,7 +141,7 @@ def _tried(
     what = mutations.damage(store, dice)
     try:
         wrong = use(store, what)
-    except ConvscopeError as error:
+    except (ConvscopeError, OSError) as error:  # of both the command line makes a line
         wrong = f"two lines: {error}" if "\n" in str(error) else None
     except Exception as error:
         error.add_note(what)

@@ -181,6 +181,17 @@ def test_an_entry_without_a_name_is_left_out_and_named(tmp_path: Path) -> None:
     assert [(each.name, each.reason) for each in images.left_out] == [("", "has no name")]
 
 
+def test_a_zip_of_a_later_version_is_refused_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("b.png", png(2))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\1\2") + 6] = 235
+    path.write_bytes(data)
+    with pytest.raises(BadData, match=r"x\.zip: not a readable zip: zip file version 23\.5$"):
+        open_images(path)
+
+
 # limits
 
 

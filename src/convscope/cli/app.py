@@ -245,6 +245,8 @@ REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.ENOENT: "check the name",
+    errno.EISDIR: "a file belongs there: remove the folder",
+    errno.ENOTDIR: "a folder belongs there: remove the file",
 }
 """What to do about an error of the system, by its number."""
 
