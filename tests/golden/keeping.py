@@ -67,13 +67,18 @@ TRAINED = Tolerance(1e-3, 1e-4, scaled=0.05, shares=0.05)
 # ---- layouts ------------------------------------------------------------------------------------
 
 
+def _type(array: np.ndarray) -> str:
+    """The type of an array's values; of texts without their length, for they tell numbers."""
+    return "text" if array.dtype.kind in "US" else str(array.dtype)
+
+
 def layout(path: Path) -> Any:
     """What a file looks like, without its numbers: JSON-able."""
     kind = path.suffix
     if kind in {".npz", ".npy", ".safetensors"}:
         arrays, about = read_arrays(path)
         return {
-            "arrays": {name: [str(a.dtype), list(a.shape)] for name, a in arrays.items()},
+            "arrays": {name: [_type(a), list(a.shape)] for name, a in arrays.items()},
             "about": sorted(about),
         }
     if kind == ".webp":

@@ -23,7 +23,7 @@ PAPER = replace(
     plan.QUICK, images=96, validation=48, epochs=2, kept=(0, 2), seeds=2, wide=1, folder_epochs=1,
     looked_at=12, evolved=12, measured=4, diagnosed=12, occluded=2, turned=1, steps=2, faces=2,
     places=2, ablated_epochs=1, ablated_seeds=1, ablated_rows=(), transferred=48, per_class=(1, 2),
-    folds=2, tested=1, scratch_epochs=1, several=36, probed=2,
+    folds=2, tested=1, scratch_epochs=1, several=36, probed=1,
 )  # fmt: skip
 
 
