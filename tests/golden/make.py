@@ -3,6 +3,9 @@
     python tests/golden/make.py              # all of them, within two minutes
     python tests/golden/make.py ablate paper # those of some commands
 
+Of some commands alone, the networks that they look at are the kept ones, not trained anew; the
+public names that are kept are those of the first version that promised them.
+
 They are made by the command line, from fixed seeds and tiny networks, by one thread. Look at the
 change with `git diff --stat tests/golden` and `git diff tests/golden`: texts are kept as they are,
 numbers packed. A change that nobody wanted is a fault in the code, not in the files.
@@ -26,9 +29,8 @@ import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
-import convscope
 from golden.commands import COMMANDS, Command
-from golden.keeping import keep, read_arrays
+from golden.keeping import keep, read_arrays, unpack
 from golden.places import HERE, INTERRUPTED, KEPT, inside, interrupted, remove, run
 from golden.surface import networks, options
 
@@ -39,16 +41,17 @@ def make_all(names: list[str]) -> None:
     """Make the golden files of these commands, or all."""
     with tempfile.TemporaryDirectory() as place, inside(Path(place)):
         shutil.copy(HERE / "factory.py", "factory.py")
+        if names:
+            provide()
         for command in COMMANDS:
-            if command.name in ("train", "train-other") or not names or command.name in names:
+            if not names or command.name in names:
                 make(command)
-            if command.name == "train-other":
+            if command.name == "train-other" and not names:
                 remove(INPUTS)
                 make_inputs(INPUTS)
-                for path in INPUTS.iterdir():
-                    (shutil.copytree if path.is_dir() else shutil.copy)(path, path.name)
+                provide_inputs()
         surface = {
-            "names": sorted(convscope.__all__),
+            "names": json.loads((KEPT / "surface.json").read_text(encoding="utf-8"))["names"],
             "options": options(),
             "networks": networks(),
         }
@@ -59,6 +62,18 @@ def make_all(names: list[str]) -> None:
             raise SystemExit(f"{path} names a path of this machine")
     sizes = [path.stat().st_size for path in KEPT.rglob("*") if path.is_file()]
     print(f"{len(sizes)} files, {sum(sizes) / 1024:.0f} KiB")
+
+
+def provide() -> None:
+    """The kept networks, and what else commands read."""
+    for name, out in (("train", "run"), ("train-other", "other")):
+        unpack(KEPT / name, Path(out))
+    provide_inputs()
+
+
+def provide_inputs() -> None:
+    for path in INPUTS.iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, path.name)
 
 
 def make(command: Command) -> None:

@@ -16,9 +16,7 @@ def options() -> dict[str, list[str]]:
     """Verb -> its arguments and options as `--help` shows them; "" is the program itself."""
     with mock.patch.dict(os.environ, COLUMNS="300", TERM="dumb", NO_COLOR="1"):
         program = run(["--help"]).out
-        verbs = re.findall(
-            r"^\W*([a-z][a-z-]*) {2,}", program.partition("Commands")[2], re.MULTILINE
-        )
+        verbs = re.findall(r"^│ ([a-z][a-z-]*) {2,}", program, re.MULTILINE)
         return {"": _options(program)} | {
             verb: _options(run([verb, "--help"]).out) for verb in verbs
         }

@@ -18,7 +18,6 @@ from convscope.experiments.learning import (
     recipe_preview,
     workers_or,
 )
-from convscope.experiments.number_words import percent
 from convscope.experiments.options import ArchOption, ValOption
 from convscope.experiments.study import Context, Outcome, Preview, Result, Study
 from convscope.text import table
@@ -78,6 +77,8 @@ def _pretraining_lines(layers: Sequence[PretrainedLayer]) -> list[str]:
     """A row per layer that learned without labels first; none of a training that did not."""
     if not layers:
         return []
+    from convscope.experiments.number_words import percent
+
     epochs = range(1, len(layers[0].losses) + 1)
     head = ("without labels", *(f"epoch {epoch}" for epoch in epochs))
     rows = [(layer.layer, *(percent(loss, 1) for loss in layer.losses)) for layer in layers]

@@ -191,8 +191,11 @@ class Run:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to a JSON-able dictionary."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        """Convert to a JSON-able dictionary; without pre-training nothing is said of it."""
+        values = asdict(self) | {"recipe": self.recipe.to_dict()}
+        if not self.pretraining:
+            del values["pretraining"]
+        return {"schema_version": SCHEMA_VERSION, **values}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Run:
@@ -211,6 +214,7 @@ class Run:
             "history": Epoch,
             "checkpoints": Checkpoint,
             "tested": CropScores,
+            "pretraining": PretrainedLayer,
         }.items():
             check_list(name, fields.get(name, []), kind)
         for name in ("data", "validation"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +29,7 @@ def recipe_text(recipe: Recipe) -> str:
     """
     base = min(RECIPES, key=lambda name: _changes(RECIPES[name], recipe))
     start, lines = RECIPES[base], []
-    for name, value in asdict(recipe).items():
+    for name, value in recipe.to_dict().items():
         source = SOURCES[name]
         if value != getattr(PAPER, name):
             source = REASONS[base].get(name, "given")
