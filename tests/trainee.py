@@ -29,6 +29,7 @@ from convscope.images.fitting import Fit
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import ARCHITECTURES
+from convscope.training.checkpoint import STATE
 from convscope.training.loop import CheckpointPolicy, TrainingResult, train_on
 from convscope.training.pictures import Pictures, mean_picture
 from convscope.training.recipe import SMALL, Recipe, Schedule
@@ -122,14 +123,15 @@ def ranks(folder: Path) -> dict[str, object]:
     """Trainings by two processes."""
     plain = replace(RECIPE, dropout=0.0)
 
-    def both(name: str, recipe: Recipe = RECIPE, *, kill_after: float = 0.0, fails: bool = False):
+    def both(name: str, recipe: Recipe = RECIPE, *, killed: bool = False, fails: bool = False):
         port = free_port()
         children = [
             forked(lambda rank=rank: _as_rank(rank, port, folder / name, recipe, fails))
             for rank in (0, 1)
         ]
-        if kill_after:
-            time.sleep(kill_after)
+        if killed:  # once there is something to go on with
+            while not (folder / name / STATE).exists():
+                time.sleep(0.005)
             for child in children:
                 os.kill(child, signal.SIGKILL)
         return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
@@ -137,7 +139,7 @@ def ranks(folder: Path) -> dict[str, object]:
     return {
         "plain": both("plain", plain),
         "whole": both("whole"),
-        "killed": both("killed", kill_after=0.5),
+        "killed": both("killed", killed=True),
         "resumed": both("killed"),
         "failed": both("failed", fails=True),
         "pretrained": both("pretrained", PRETRAINED),
