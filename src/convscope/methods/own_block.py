@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import torch
 
-from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 
 G = TypeVar("G", bound=Graph)
@@ -38,7 +37,7 @@ def own_block(network: Graph, layer: str) -> tuple[str, ...]:
     """
     below = network.below([layer])
     weighing = [node.name for node in below if node.op.weighs]
-    nearest = _nearest(network, layer)
+    nearest = [node.name for node in network.first_below(layer, lambda node: node.op.weighs)]
     everywhere = sum(node.op.weighs for node in network.nodes.values())
     block = set(nearest)
     for parent in {name.rpartition(".")[0] for name in nearest} - {""}:
@@ -46,22 +45,6 @@ def own_block(network: Graph, layer: str) -> tuple[str, ...]:
         if len(inside) <= LARGEST_SHARE * everywhere:
             block |= inside
     return tuple(name for name in weighing if name in block)
-
-
-def _nearest(network: Graph, layer: str) -> list[str]:
-    """The weighing layers that are reached downward without crossing another one."""
-    found, todo, seen = [], [layer], set()
-    while todo:
-        name = todo.pop()
-        if name == INPUT or name in seen:
-            continue
-        seen.add(name)
-        node = network.nodes[name]
-        if node.op.weighs:
-            found.append(name)
-        else:
-            todo += node.inputs
-    return found
 
 
 def with_block_redrawn(network: Graph, layer: str, generator: torch.Generator) -> Graph | None:

@@ -311,6 +311,30 @@ class Graph(Brief):
                 todo += self.nodes[name].inputs
         return [node for name, node in self.nodes.items() if name in needed]
 
+    def first_below(self, name: str, wanted: Callable[[Node], bool]) -> list[Node]:
+        """The nodes of a kind that are met first on the ways down from a layer, itself included.
+
+        Args:
+            name: The layer.
+            wanted: Whether a node is of the kind.
+
+        Returns:
+            In order of execution.
+        """
+        found: set[str] = set()
+        seen: set[str] = set()
+        todo = [name]
+        while todo:
+            name = todo.pop()
+            if name == INPUT or name in seen:
+                continue
+            seen.add(name)
+            if wanted(self.nodes[name]):
+                found.add(name)
+            else:
+                todo += self.nodes[name].inputs
+        return [node for name, node in self.nodes.items() if name in found]
+
     def values(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Compute the values of some layers, and of the images themselves under "input".
 

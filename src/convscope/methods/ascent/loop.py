@@ -200,7 +200,7 @@ def forward_to(network: Graph, layer: str, position: tuple[int, int] | None = No
     positions = torch.tensor([position], device=network.device)
     [box] = cone.boxes(positions)
     places: dict[int, Tensor] = {}  # of so many pictures; the cone remembers what lies where
-    rectifiers = _rectifiers_below(network, layer)
+    rectifiers = network.first_below(layer, lambda node: node.op.rectifies(node))
 
     def in_windows(
         pictures: Tensor, layers: Sequence[str], without: Sequence[Node] = ()
@@ -227,7 +227,9 @@ def whole_image(network: Graph, layer: str | None = None) -> Frame:
         network: The network.
         layer: The one whose units are lifted, if any are.
     """
-    rectifiers = [] if layer is None else _rectifiers_below(network, layer)
+    rectifiers = (
+        [] if layer is None else network.first_below(layer, lambda node: node.op.rectifies(node))
+    )
 
     def forward(
         pictures: Tensor, layers: Sequence[str], without: Sequence[Node] = ()
@@ -241,22 +243,6 @@ def whole_image(network: Graph, layer: str | None = None) -> Frame:
     height, width = network.input_shape[-2:]
     lifted = partial(forward, without=rectifiers) if rectifiers else None
     return Frame((height, width), forward, lifted)
-
-
-def _rectifiers_below(network: Graph, layer: str) -> list[Node]:
-    """The rectifiers that are met first on the ways down from a layer, in order of execution."""
-    found, seen, todo = set(), set(), [layer]
-    while todo:
-        name = todo.pop()
-        if name == INPUT or name in seen:
-            continue
-        seen.add(name)
-        node = network.nodes[name]
-        if node.op.rectifies(node):
-            found.add(name)
-        else:
-            todo += node.inputs
-    return [node for node in network.below([layer]) if node.name in found]
 
 
 def optimise(
