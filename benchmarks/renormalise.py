@@ -17,7 +17,7 @@ from convscope.images.fitting import Fit
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import architecture_named, build
-from convscope.training.pictures import Pictures
+from convscope.training.pictures import LabelledPictures
 from convscope.training.recipe import RECIPES, Recipe
 from convscope.training.trainer import Trainer, renormalise
 from convscope.training.training_data import TrainingData
@@ -35,7 +35,7 @@ def teacher(architecture: str, recipe: Recipe, count: int) -> Trainer:
     pixels = torch.randint(0, 256, (count, side, side, 3), generator=generator).byte()
     labels = torch.arange(count) % 12
     names = tuple(f"class {i}" for i in range(12))
-    pictures = Pictures(pixels, labels, names, "noise", "0" * 64, ())
+    pictures = LabelledPictures(pixels, labels, names, "noise", "0" * 64, ())
     seen = Preprocess(wanted.input_shape, Scaling.PAPER, Fit.STRETCH)
     lesson = TrainingData(pictures, pictures, torch.full((side, side, 3), 128.0), seen)
     network = build(wanted, recipe.initialisation, seed=0)

@@ -31,7 +31,7 @@ from convscope.images.scaling import Scaling
 from convscope.models.architectures import ARCHITECTURES
 from convscope.training.checkpoint import STATE
 from convscope.training.loop import CheckpointPolicy, TrainingResult, train_on
-from convscope.training.pictures import Pictures, mean_picture
+from convscope.training.pictures import LabelledPictures, mean_picture
 from convscope.training.recipe import SMALL, Recipe, Schedule
 from convscope.training.trainer import Trainer
 from convscope.training.training_data import TrainingData
@@ -65,8 +65,8 @@ def lesson(count: int = 60, seed: int = 0) -> TrainingData:
     noise = torch.randint(0, 160, (count, 32, 32, 3), generator=generator)
     pixels = (noise + 40 * labels[:, None, None, None]).to(torch.uint8)
     names = ("dark", "grey", "light")
-    learned = Pictures(pixels, labels, names, "noise", f"{seed:064}")
-    tested = Pictures(pixels[:21], labels[:21], names, "noise", f"{seed:064}")
+    learned = LabelledPictures(pixels, labels, names, "noise", f"{seed:064}")
+    tested = LabelledPictures(pixels[:21], labels[:21], names, "noise", f"{seed:064}")
     mean = mean_picture(pixels)
     centre = mean[2:30, 2:30].permute(2, 0, 1).contiguous().numpy()
     seen = Preprocess(TINY.input_shape, Scaling.PAPER, Fit.CROP, centre)

@@ -25,7 +25,7 @@ from convscope.experiments.study import Context
 from convscope.images.datasets import open_images
 from convscope.scan.features import Features
 from convscope.stats import Estimate
-from convscope.training.deconvolution.layerwise import Architecture, Encoded, encode
+from convscope.training.deconvolution.layerwise import DeconvolutionArchitecture, Encoded, encode
 from convscope.training.deconvolution.sparse_codes import Sparsity
 
 TINY = {"maps": "2,2", "side": 3, "size": 16, "count": 4, "epochs": 2, "steps": 4}
@@ -69,7 +69,7 @@ def test_an_interrupted_study_goes_on_to_the_same_and_others_are_refused(
 
 def test_a_code_of_the_first_layer_alone_is_its_filter_at_its_place():
     images = read_images(open_images("scenes:train:2", size=16), range(2), 16)
-    layer = Architecture((2,), 3).random_layer(0, 1, seed=0)
+    layer = DeconvolutionArchitecture((2,), 3).random_layer(0, 1, seed=0)
     codes = torch.zeros(2, 2, 16, 16)
     codes[0, 1, 5, 7], codes[1, 1, 0, 4] = -2.0, 1.0
     _, switches = layer.pool(codes)
@@ -90,7 +90,7 @@ def test_a_code_of_the_first_layer_alone_is_its_filter_at_its_place():
 
 def test_features_are_means_of_pooled_magnitudes_over_a_grid():
     images = open_images("scenes:train:3", size=32)
-    layers = Architecture((2, 4), 3).random_layers(1, seed=0)
+    layers = DeconvolutionArchitecture((2, 4), 3).random_layers(1, seed=0)
     found = unlabelled_features(layers, images, 32, Sparsity(), Context())
     codes = encode(layers, read_images(images, range(3), 32).pixels, Sparsity())
     for features, layer, each in zip(found, layers, codes, strict=True):
@@ -163,7 +163,7 @@ def test_images_that_cannot_be_read_are_named_or_refused(tmp_path: Path):
     assert [name for name, _ in found.unread] == ["b/1.png"]
     assert "skipped b/1.png" in found.warnings()[0]
     images = open_images(str(tmp_path), size=16)
-    layers = Architecture((2,), 3).random_layers(1, seed=0)
+    layers = DeconvolutionArchitecture((2,), 3).random_layers(1, seed=0)
     with pytest.raises(BadData, match=r"b/1\.png"):
         unlabelled_features(layers, images, 16, Sparsity(), Context())
     with pytest.raises(BadInput, match="16"):

@@ -16,8 +16,8 @@ import convscope
 from convscope.distributed import Ranks
 from convscope.errors import BadData, BadOption, FolderInUse
 from convscope.experiments.comparison.comparing import (
+    ComparedNetwork,
     Matching,
-    Side,
     activations,
     compare,
     layer_pairs,
@@ -99,7 +99,7 @@ def compared(one: nn.Module, other: nn.Module, images: Painted, **how: Any) -> C
         layers = [pair[number] for pair in pairs]
         with ResultStore(None, {}) as results:
             seen = activations(Scan(network, images, SEEN), layers, "mean", results, "")
-        sides.append(Side(f"network {number}", network, seen))
+        sides.append(ComparedNetwork(f"network {number}", network, seen))
     return compare(*sides, pairs, images, Matching(**{"draws": 19, **how}))
 
 

@@ -50,7 +50,7 @@ from convscope.experiments.localization.result import (
     RegionScore,
 )
 from convscope.experiments.mistakes.result import Confused, Mistakes, TellingMap
-from convscope.experiments.mistakes.result import Removed as Without
+from convscope.experiments.mistakes.result import MapRemoval as Without
 from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.pictures.result import (

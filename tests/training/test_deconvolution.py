@@ -12,14 +12,14 @@ from convscope.errors import BadOption
 from convscope.training.deconvolution.contrast import SIDE, WIDTH, contrast_normalised
 from convscope.training.deconvolution.filters import FilterStep, filter_step
 from convscope.training.deconvolution.layerwise import (
-    Architecture,
+    DeconvolutionArchitecture,
     Learning,
     encode,
     learn_layer,
 )
 from convscope.training.deconvolution.pooling import Pool
 from convscope.training.deconvolution.reconstruction import (
-    Layer,
+    DeconvolutionLayer,
     Reconstruction,
     footprint,
     unit_ball,
@@ -41,8 +41,8 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 def two_layers(count: int = 2) -> Reconstruction:
     """Two layers of 4 maps, pooled by 2, over one channel of 8x8 pixels."""
-    first = Layer(unit_ball(drawn(4, 1, 3, 3)))
-    second = Layer(unit_ball(drawn(4, 2, 3, 3, seed=1)))
+    first = DeconvolutionLayer(unit_ball(drawn(4, 1, 3, 3)))
+    second = DeconvolutionLayer(unit_ball(drawn(4, 2, 3, 3, seed=1)))
     _, switches = first.pool(drawn(count, 4, 8, 8, seed=2))
     return Reconstruction([first, second], [switches])
 
@@ -107,7 +107,10 @@ def test_the_gradients_by_codes_and_by_filters_are_autograds():
 
 
 def test_one_code_reaches_its_footprint_and_no_pixel_beyond():
-    first, second = Layer(torch.ones(2, 1, 3, 3)), Layer(torch.ones(2, 1, 5, 5))
+    first, second = (
+        DeconvolutionLayer(torch.ones(2, 1, 3, 3)),
+        DeconvolutionLayer(torch.ones(2, 1, 5, 5)),
+    )
     reached = torch.zeros(32, 32, dtype=torch.bool)
     for place in range(8):  # every switch that there is
         switches = torch.full((1, 1, 16, 16), place)
@@ -189,7 +192,7 @@ def naive_sparse_code(image: Tensor, filters: Tensor, weight: float, steps: int)
 def test_one_layer_without_pooling_is_plain_convolutional_sparse_coding():
     filters, image, weight = unit_ball(drawn(2, 1, 3, 3)), drawn(4, 4, seed=4), 2.0
     expected = naive_sparse_code(image, filters, weight, 100)
-    how = Reconstruction([Layer(filters, PLAIN)])
+    how = Reconstruction([DeconvolutionLayer(filters, PLAIN)])
     codes, _ = infer(image[None, None], how, Sparsity(weight, 600))
     torch.testing.assert_close(codes.values[0], expected, atol=1e-5, rtol=0)
 
@@ -230,7 +233,7 @@ def planted(filters: Tensor, count: int, side: int, seed: int) -> Tensor:
         row, column = torch.randint(3, side - 3, (2,), generator=dice).tolist()
         sign = 1 - 2 * int(torch.randint(2, (), generator=dice))
         codes[n, k, row, column] = sign * (1 + 2 * torch.rand((), generator=dice))
-    return Layer(filters, PLAIN).down(codes)
+    return DeconvolutionLayer(filters, PLAIN).down(codes)
 
 
 def likeness(filters: Tensor, learned: Tensor) -> Tensor:
@@ -243,8 +246,8 @@ def likeness(filters: Tensor, learned: Tensor) -> Tensor:
 def test_planted_filters_are_found():
     filters = unit_ball(1e6 * drawn(3, 1, 5, 5))
     images = planted(filters, 12, 20, seed=1)
-    layer = Architecture((4,), 7, PLAIN).random_layer(0, channels=1, seed=0)
-    begin = Reconstruction([Layer(layer.filters.double(), PLAIN)])
+    layer = DeconvolutionArchitecture((4,), 7, PLAIN).random_layer(0, channels=1, seed=0)
+    begin = Reconstruction([DeconvolutionLayer(layer.filters.double(), PLAIN)])
     assert likeness(filters, begin.top.filters).amax(0).max() < 0.8
     learned = learn_layer(begin, images, Learning(20, 8, Sparsity(3.0, 8)))
     assert (likeness(filters, learned.layer.filters).amax(0) > 0.9).all()
@@ -289,4 +292,4 @@ def test_what_does_not_fall_into_whole_blocks_is_refused(
     maps: tuple[int, ...], side: int, size: int, words: str
 ):
     with pytest.raises(BadOption, match=words):
-        Architecture(maps, side).check((size, size))
+        DeconvolutionArchitecture(maps, side).check((size, size))

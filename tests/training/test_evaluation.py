@@ -10,17 +10,17 @@ from torch import nn
 from convscope.distributed import Ranks
 from convscope.errors import BadOption
 from convscope.training.evaluation import evaluate, ten_crops
-from convscope.training.pictures import Pictures
+from convscope.training.pictures import LabelledPictures
 
 SIDE, SIZE = 9, 6
 
 
 @pytest.fixture
-def pictures() -> Pictures:
+def pictures() -> LabelledPictures:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (40, SIDE, SIDE, 3), generator=generator).byte()
     names = tuple("abcdefg")
-    return Pictures(pixels, torch.arange(40) % 7, names, "noise", "0" * 64)
+    return LabelledPictures(pixels, torch.arange(40) % 7, names, "noise", "0" * 64)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_the_ten_crops_are_the_corners_the_middle_and_their_mirror_images():
     assert crops == expected + [[row[::-1] for row in crop] for crop in expected]
 
 
-def naive(network: nn.Module, pictures: Pictures, crops: int) -> tuple[float, float, float]:
+def naive(network: nn.Module, pictures: LabelledPictures, crops: int) -> tuple[float, float, float]:
     """Picture by picture, crop by crop, in float64."""
     double, loss, first, five = network.double(), 0.0, 0, 0
     for pixels, label in zip(pictures.pixels, pictures.labels, strict=True):

@@ -53,7 +53,7 @@ from convscope.atlas.statistics import (
 )
 from convscope.atlas.store import Atlas, open_atlas
 from convscope.atlas.tables import LayerTable, write_tables
-from convscope.atlas.tiles import KINDS, AtlasLayer, Further
+from convscope.atlas.tiles import KINDS, Further, RenderedLayer
 from convscope.atlas.trust import CHECKS
 from convscope.distributed import Ranks
 from convscope.errors import BadData, BadInput, BadModel, BadOption
@@ -322,7 +322,7 @@ class _Job:
         relevant: MostRelevant | None,
         seen: ScanState,
         rules: Rules,
-    ) -> list[AtlasLayer]:
+    ) -> list[RenderedLayer]:
         """Write what the first pass brought.
 
         Raises:
@@ -338,11 +338,11 @@ class _Job:
         write_images(self.out, image_records(self.images))
         self._write_filters(records)
         if responses is None or relevant is None:
-            return [AtlasLayer(record, tables[record.name]) for record in records]
+            return [RenderedLayer(record, tables[record.name]) for record in records]
         worth = self._write_relevance(relevant, fields)
         statistics = self._write_statistics(responses, top)
         return [
-            AtlasLayer(
+            RenderedLayer(
                 record,
                 tables[record.name],
                 KINDS,

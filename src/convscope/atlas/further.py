@@ -10,7 +10,7 @@ from torch import Tensor
 
 from convscope.atlas import sheets
 from convscope.atlas.manifest import LayerRecord
-from convscope.atlas.tiles import AtlasLayer, Tile, Winner
+from convscope.atlas.tiles import RenderedLayer, Tile, Winner
 from convscope.geometry.box import Box
 from convscope.images.batches import Batch
 from convscope.images.pictures import GREY, crop, shown_box
@@ -66,7 +66,7 @@ class FurtherPatch:
     position: tuple[int, int] | None
 
 
-def further_patches(layer: AtlasLayer) -> Iterator[FurtherPatch]:
+def further_patches(layer: RenderedLayer) -> Iterator[FurtherPatch]:
     """A layer's further patches, kind by kind in the order of feature maps and ranks."""
     for some in layer.further:
         if not some.patches:

@@ -37,7 +37,7 @@ from convscope.atlas.render import project_winners
 from convscope.atlas.schema import check_columns
 from convscope.atlas.store import Atlas
 from convscope.atlas.tables import LayerTable
-from convscope.atlas.tiles import AtlasLayer, Tile, TileFiles, read_tiles
+from convscope.atlas.tiles import RenderedLayer, Tile, TileFiles, read_tiles
 from convscope.errors import BadInput
 from convscope.execution import ONE_PROCESS, Execution
 from convscope.images.batches import Batch, batches
@@ -188,7 +188,7 @@ class _Plan:
         rules: the method of projection.
     """
 
-    layers: list[AtlasLayer]
+    layers: list[RenderedLayer]
     images: list[int]
     rules: str
 
@@ -199,7 +199,7 @@ class _Plan:
             return cls([], [], atlas.manifest.rules)
         found = {one for table in atlas.layers.values() for one in table.image.unique().tolist()}
         layers = [
-            AtlasLayer(record, _first_rank(atlas.layers[record.name]), (UNTRAINED,))
+            RenderedLayer(record, _first_rank(atlas.layers[record.name]), (UNTRAINED,))
             for record in atlas.manifest.layers
         ]
         return cls(layers, sorted(one for one in found if one >= 0), atlas.manifest.rules)
@@ -352,7 +352,7 @@ class _Writer:
         replace_file(self.folder / GALLERY, record)
         shutil.rmtree(self.folder / WORK)
 
-    def _write_sheets(self, layer: AtlasLayer) -> None:
+    def _write_sheets(self, layer: RenderedLayer) -> None:
         size, channels = sheets.WALL**2, layer.record.channels
         for number, start in enumerate(range(0, channels, size)):
             stop = min(start + size, channels)

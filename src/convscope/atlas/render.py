@@ -30,7 +30,7 @@ from convscope.atlas.checkpoint import Rendered, WorkFolder
 from convscope.atlas.folder import CONTRAST, sheet_path
 from convscope.atlas.further import FurtherPatch, SeenImages, further_patches, further_tiles
 from convscope.atlas.sheets import Pixels
-from convscope.atlas.tiles import AtlasLayer, Further, Tile, TileFiles, Winner, read_tiles
+from convscope.atlas.tiles import Further, RenderedLayer, Tile, TileFiles, Winner, read_tiles
 from convscope.atlas.trust import CHECKS, FIELDS, write_trust
 from convscope.atlas.trust_files import Measured, TrustFiles, read_numbers
 from convscope.distributed import Ranks
@@ -131,7 +131,7 @@ class Renderer:
     progress: Callable[[int, int], None]
     checked: int = 0
 
-    def render(self, layers: Sequence[AtlasLayer]) -> float:
+    def render(self, layers: Sequence[RenderedLayer]) -> float:
         """Write every layer's sheets; what an interrupted run had finished is kept.
 
         Args:
@@ -179,7 +179,7 @@ class Renderer:
 
     def _render_tiles(
         self,
-        group: Sequence[AtlasLayer],
+        group: Sequence[RenderedLayer],
         state: Rendered,
         tell: Callable[[int], None],
         checker: Checker,
@@ -234,7 +234,7 @@ class Renderer:
                 tell(done)
         return state
 
-    def _pieces(self, winners: Sequence[Winner], group: Sequence[AtlasLayer]) -> int:
+    def _pieces(self, winners: Sequence[Winner], group: Sequence[RenderedLayer]) -> int:
         """How many tiles and checks an image's winners get at most."""
         tiles = len(group[0].kinds) * len(winners)
         return tiles + 2 * sum(self._is_checked(winner) for winner in winners)
@@ -244,7 +244,7 @@ class Renderer:
         return winner.rank < self.checked and winner.value > 0
 
     @contextmanager
-    def _files(self, group: Sequence[AtlasLayer], state: Rendered) -> Iterator[_Files | None]:
+    def _files(self, group: Sequence[RenderedLayer], state: Rendered) -> Iterator[_Files | None]:
         """Where what was made waits; None in all processes but the first."""
         if self.work is None:
             yield None
@@ -283,7 +283,7 @@ class Renderer:
         self,
         seen: SeenImages,
         by_image: Mapping[int, Sequence[Winner]],
-        group: Sequence[AtlasLayer],
+        group: Sequence[RenderedLayer],
         checker: Checker,
     ) -> Iterator[Tile | Measured]:
         """All tiles of the winners of a batch, then the checks of the strongest."""
@@ -318,7 +318,7 @@ class Renderer:
         }
         return {kind: makers[kind]() for kind in kinds}
 
-    def _batch_size(self, group: Sequence[AtlasLayer]) -> int:
+    def _batch_size(self, group: Sequence[RenderedLayer]) -> int:
         """How many images may be run forward together with their activations kept."""
         below = self.network.below([layer.record.activation for layer in group])
         kept = 4 * sum(torch.Size(node.shape).numel() for node in below)
@@ -350,7 +350,7 @@ class _Files:
             self.trust.flush()
 
 
-def _group(layers: Sequence[AtlasLayer], begun: int) -> list[AtlasLayer]:
+def _group(layers: Sequence[RenderedLayer], begun: int) -> list[RenderedLayer]:
     """The layers that are rendered next, together.
 
     Args:
@@ -368,7 +368,7 @@ def _group(layers: Sequence[AtlasLayer], begun: int) -> list[AtlasLayer]:
     return group
 
 
-def _with_contrast(layer: AtlasLayer, work: WorkFolder, checked: int) -> AtlasLayer:
+def _with_contrast(layer: RenderedLayer, work: WorkFolder, checked: int) -> RenderedLayer:
     """A layer that shows the contrastive pictures that were made, and no others."""
     if not checked:
         return layer
@@ -381,7 +381,7 @@ def _with_contrast(layer: AtlasLayer, work: WorkFolder, checked: int) -> AtlasLa
 
 
 def _write_sheets(
-    layers: Iterable[AtlasLayer], folder: Path, tiles: Path, workers: int | None
+    layers: Iterable[RenderedLayer], folder: Path, tiles: Path, workers: int | None
 ) -> None:
     """Write all sheets of some layers; those that are there already are whole, and stay.
 
@@ -401,7 +401,7 @@ def _write_sheets(
 
 
 def _sheets(
-    layers: Iterable[AtlasLayer], folder: Path, tiles: Path
+    layers: Iterable[RenderedLayer], folder: Path, tiles: Path
 ) -> Iterator[Callable[[], None]]:
     """A function for each sheet that is not there yet, which writes it."""
     makers = (

@@ -17,7 +17,16 @@ from convscope.atlas.tables import LayerTable
 from convscope.geometry.box import Box
 from convscope.images.pictures import GREY
 
-__all__ = ["KINDS", "PLAIN", "AtlasLayer", "Further", "Tile", "TileFiles", "Winner", "read_tiles"]
+__all__ = [
+    "KINDS",
+    "PLAIN",
+    "Further",
+    "RenderedLayer",
+    "Tile",
+    "TileFiles",
+    "Winner",
+    "read_tiles",
+]
 
 PLAIN = ("patch", "projection")
 KINDS = (*PLAIN, "spotlight")  # in the order in which a winner gets them
@@ -83,7 +92,7 @@ class Further:
 
 
 @dataclass(frozen=True, eq=False)
-class AtlasLayer:
+class RenderedLayer:
     """A layer of the atlas with all that its pictures need.
 
     Attributes:
@@ -143,7 +152,7 @@ class TileFiles:
         layers: whose tiles are to be kept. Files that are there already are gone on with.
     """
 
-    def __init__(self, folder: Path, layers: Sequence[AtlasLayer]) -> None:
+    def __init__(self, folder: Path, layers: Sequence[RenderedLayer]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._ranks = {}
         self._last = {layer.record.name: layer.kinds[-1] for layer in layers}
@@ -181,7 +190,7 @@ class TileFiles:
             file.flush()
 
 
-def read_tiles(folder: Path, layer: AtlasLayer, kind: str, start: int, stop: int) -> Pixels:
+def read_tiles(folder: Path, layer: RenderedLayer, kind: str, start: int, stop: int) -> Pixels:
     """Read tiles of a range of feature maps.
 
     Args:
@@ -212,5 +221,5 @@ def read_tiles(folder: Path, layer: AtlasLayer, kind: str, start: int, stop: int
     return tiles
 
 
-def _path(folder: Path, layer: AtlasLayer, kind: str) -> Path:
+def _path(folder: Path, layer: RenderedLayer, kind: str) -> Path:
     return folder / f"{layer.record.slug}.{kind}"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.atlas.seals import SealedFile, check_seals
-from convscope.atlas.tiles import AtlasLayer, Winner
+from convscope.atlas.tiles import RenderedLayer, Winner
 from convscope.atlas.trust import FIELDS
 
 __all__ = ["Measured", "TrustFiles", "read_numbers"]
@@ -40,7 +40,7 @@ class TrustFiles:
         checked: N, how many pictures of each feature map.
     """
 
-    def __init__(self, folder: Path, layers: Sequence[AtlasLayer], checked: int) -> None:
+    def __init__(self, folder: Path, layers: Sequence[RenderedLayer], checked: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._checked = checked
         self._files = {}
@@ -69,7 +69,7 @@ class TrustFiles:
             file.flush()
 
 
-def read_numbers(folder: Path, layer: AtlasLayer, checked: int) -> NDArray[np.float32]:
+def read_numbers(folder: Path, layer: RenderedLayer, checked: int) -> NDArray[np.float32]:
     """Read the numbers of a layer's pictures.
 
     Args:

@@ -127,7 +127,7 @@ def features(
         images = session.images(data)
         screen.facts({**session.facts(), "images": f"{images.spec}: {len(images)}"})
         with screen.progress() as progress:
-            made = _made(session, images, asked, extracting, Work(running, ranks, progress))
+            made = _made(session, images, asked, extracting, FeatureWork(running, ranks, progress))
         screen.say("", *made.words)
         for skip in made.skipped:
             screen.warn(f"skipped {skip}")
@@ -137,7 +137,7 @@ def features(
 
 
 @dataclass(frozen=True)
-class Work:
+class FeatureWork:
     """How the work is done: the options, the processes, and who is told of it."""
 
     running: Running
@@ -159,7 +159,7 @@ def _made(
     images: ImageSet,
     asked: tuple[str, ...] | None,
     extracting: Extracting,
-    work: Work,
+    work: FeatureWork,
 ) -> _Made:
     """Read the features, and write them and their map."""
     from convscope.experiments.features.feature_set import layers_of_features, read_features

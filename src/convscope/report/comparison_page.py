@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Part:
+class PagePart:
     """Rows of one kind, below a title."""
 
     title: str
@@ -121,7 +121,7 @@ class _Shown:
     at: int
     match: LayerMatch
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[PagePart]:
         """Pairs, the nearest first, then the maps that one network alone has."""
         r = {number: self.match.correlation[number] or 0.0 for number in self.match.pairs}
         nearest = sorted(r, key=lambda number: -r[number])
@@ -134,7 +134,9 @@ class _Shown:
             ("Of the right one alone", new, len(self.match.new)),
         )
         return [
-            Part(title if len(rows) == count else f"{title}: {len(rows)} of {count:,}", tuple(rows))
+            PagePart(
+                title if len(rows) == count else f"{title}: {len(rows)} of {count:,}", tuple(rows)
+            )
             for title, rows, count in counted
             if rows
         ]

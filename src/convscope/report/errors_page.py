@@ -28,7 +28,7 @@ SIDE = 1000  # of the map, in its own units
 
 
 @dataclass(frozen=True)
-class Picture:
+class CardPicture:
     """A picture's file and what it is called."""
 
     file: str
@@ -39,8 +39,8 @@ class Picture:
 class Card:
     """An image or a pair, with what is said of it."""
 
-    pictures: tuple[Picture, ...]
-    beside: tuple[Picture, ...]
+    pictures: tuple[CardPicture, ...]
+    beside: tuple[CardPicture, ...]
     title: str
     lines: tuple[str, ...]
     id: str = ""
@@ -131,7 +131,7 @@ class _Shown:
         """An image whose label is in doubt, its nearest images beside it."""
         near = [index for index in doubt.neighbours if index in self.found.pictures][:BESIDE]
         return Card(
-            (Picture(self.file(doubt.index), doubt.name),),
+            (CardPicture(self.file(doubt.index), doubt.name),),
             self._row(near),
             f"{doubt.label} → {doubt.suggested}?",
             (
@@ -156,8 +156,8 @@ class _Shown:
         labels = pair.label or "no label", pair.other_label or "no label"
         title = " and ".join(labels) if pair.conflicting else labels[0]
         pictures = (
-            Picture(self.file(pair.index), pair.name),
-            Picture(self.file(self._other(pair)), pair.other_name),
+            CardPicture(self.file(pair.index), pair.name),
+            CardPicture(self.file(self._other(pair)), pair.other_name),
         )
         lines = (f"{kind}: {', '.join(numbers)}", where, f"{pair.name} · {pair.other_name}")
         return Card(pictures, (), title, tuple(line for line in lines if line))
@@ -188,6 +188,6 @@ class _Shown:
     def _other(self, pair: Pair) -> int:
         return -1 - pair.other if pair.across else pair.other
 
-    def _row(self, indices: Sequence[int]) -> tuple[Picture, ...]:
+    def _row(self, indices: Sequence[int]) -> tuple[CardPicture, ...]:
         there = [index for index in indices if index in self.found.pictures]
-        return tuple(Picture(self.file(index), f"image {index}") for index in there)
+        return tuple(CardPicture(self.file(index), f"image {index}") for index in there)

@@ -38,7 +38,7 @@ from convscope.report.page_pictures import (
     BEST_MAPS,
     COLUMNS,
     SEVERAL,
-    LayerPictures,
+    PagePictures,
     encoded,
     has_sheets_of_maps,
     sheet_plan,
@@ -83,7 +83,7 @@ def write_page(atlas_dir: str | Path) -> Path:
     for place in ("page", "page/images", "data", "data/units"):
         (atlas.folder / place).mkdir(exist_ok=True)
     choices = {record.name: LayerChoice(atlas, record) for record in atlas.manifest.layers}
-    pictures, images = LayerPictures(atlas), ShownImages(atlas)
+    pictures, images = PagePictures(atlas), ShownImages(atlas)
     for record in atlas.manifest.layers:
         pictures.write_best(record)
         pictures.write_strip(record, choices[record.name].most_selective)
@@ -106,7 +106,7 @@ def write_page(atlas_dir: str | Path) -> Path:
 
 
 def _write_layer(
-    atlas: Atlas, record: LayerRecord, pictures: LayerPictures, images: ShownImages
+    atlas: Atlas, record: LayerRecord, pictures: PagePictures, images: ShownImages
 ) -> None:
     """The scripts of a layer: its wall's, and one for each unit, with its pictures."""
     _hand_over(atlas.folder, f"data/{record.slug}", wall_table(atlas, record, images))

@@ -21,7 +21,7 @@ from convscope.atlas.manifest import LayerRecord
 from convscope.atlas.store import Atlas, open_atlas
 from convscope.errors import BadInput
 from convscope.report.embedded_data import call
-from convscope.report.page_pictures import LayerPictures, encoded, shown_kinds
+from convscope.report.page_pictures import PagePictures, encoded, shown_kinds
 from convscope.report.page_tables import ShownImages, ranks_of
 from convscope.store.atomic import replace_file
 
@@ -79,7 +79,7 @@ class ComparedPages:
         replace_file(self.atlas.folder / f"{place}.js", call("receive", place, table))
         if self.other is None or its is None:
             return
-        pictures, kind = LayerPictures(self.other), shared_kind(self.atlas, self.other)
+        pictures, kind = PagePictures(self.other), shared_kind(self.atlas, self.other)
         for number, sheet in enumerate(pictures.best(its, kind)):
             path = sheet_path(self.atlas.folder, record.slug, "compared", number)
             replace_file(path, encoded(sheet, its))

@@ -33,7 +33,7 @@ __all__ = [
     "PLATE",
     "SEVERAL",
     "STRIP_MAPS",
-    "LayerPictures",
+    "PagePictures",
     "encoded",
     "has_sheets_of_maps",
     "sheet_plan",
@@ -93,7 +93,7 @@ def sheet_plan(manifest: Manifest) -> dict[str, int]:
     return {**starts, "cells": cells}
 
 
-class LayerPictures:
+class PagePictures:
     """The pictures of an atlas's layers at the sizes of the page.
 
     Args:

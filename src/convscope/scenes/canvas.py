@@ -120,7 +120,7 @@ class Pen:
         region: Rows and columns of the picture that the object and its shadow may touch.
     """
 
-    def __init__(self, canvas: Canvas, pose: Pose, reach: float = 1.9) -> None:
+    def __init__(self, canvas: SceneCanvas, pose: Pose, reach: float = 1.9) -> None:
         self.pose, self.light = pose, canvas.light
         middle, half = (pose.row, pose.column), (reach + SHADOW_REACH) * pose.scale
         first = [min(max(int(m - half), 0), canvas.size - 1) for m in middle]
@@ -225,7 +225,7 @@ class Pen:
         return np.minimum(np.maximum(lit, 0), 1)
 
 
-class Canvas:
+class SceneCanvas:
     """A picture being put together.
 
     Args:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from convscope.errors import BadOption
 from convscope.geometry.box import Box
 from convscope.scenes.backgrounds import KINDS, background
-from convscope.scenes.canvas import Canvas, Light, Pen, Pose, noise, quantised
+from convscope.scenes.canvas import Light, Pen, Pose, SceneCanvas, noise, quantised
 from convscope.scenes.rng import Rng
 from convscope.scenes.shapes import Point
 from convscope.scenes.subjects import CLASSES, CONTEXT, EVERY_SUBJECT, TRANSFER_CLASSES
@@ -214,7 +214,7 @@ def render(spec: SceneSpec, index: int) -> Scene:
     light = _light(layout)
     kind = _ground(spec, labels[0], ground)
     texture = noise(spec.size, layout)
-    canvas = Canvas(background(kind, spec.size, ground, light), texture, light)
+    canvas = SceneCanvas(background(kind, spec.size, ground, light), texture, light)
     for _ in range(layout.whole(1, 5)):
         _decorate(canvas, layout)
     places = _places(spec, labels, layout)
@@ -314,7 +314,7 @@ def _places(spec: SceneSpec, labels: Sequence[int], dice: Rng) -> list[Pose]:
 
 
 def _draw(
-    canvas: Canvas, spec: SceneSpec, label: int, pose: Pose, owner: int, dice: Rng
+    canvas: SceneCanvas, spec: SceneSpec, label: int, pose: Pose, owner: int, dice: Rng
 ) -> dict[str, Point]:
     """Draw one object, and return where its named parts are, as (row, column) in pixels."""
     pen = Pen(canvas, pose)
@@ -324,7 +324,7 @@ def _draw(
     return {name: pose.pixel(point) for name, point in parts.items()}
 
 
-def _decorate(canvas: Canvas, dice: Rng) -> None:
+def _decorate(canvas: SceneCanvas, dice: Rng) -> None:
     """Draw a small distractor, nearer the border than the middle."""
     side = canvas.size
     around, reach = dice.between(0, 2 * math.pi), dice.between(0.34, 0.60)
@@ -335,7 +335,7 @@ def _decorate(canvas: Canvas, dice: Rng) -> None:
     canvas.lay(pen)
 
 
-def _known(canvas: Canvas, label: int, owner: int, places: dict[str, Point]) -> SceneObject:
+def _known(canvas: SceneCanvas, label: int, owner: int, places: dict[str, Point]) -> SceneObject:
     """Return the truth about one object, read off who owns which pixel."""
     mask = canvas.owner == owner
     parts = {
@@ -357,7 +357,7 @@ def _shows(mask: NDArray[np.bool_], row: float, column: float) -> bool:
     return inside and bool(mask[int(row), int(column)])
 
 
-def _developed(canvas: Canvas, dice: Rng) -> NDArray[np.uint8]:
+def _developed(canvas: SceneCanvas, dice: Rng) -> NDArray[np.uint8]:
     """Render the picture as a camera might, bytes (H, W, 3): exposure, contrast, colour, grain."""
     exposure, contrast = dice.between(0.92, 1.24), dice.between(0.75, 1.10)
     warmth, fade = dice.between(-0.08, 0.08), dice.between(-0.1, 0.4)

@@ -39,7 +39,7 @@ from convscope.store.lock import held
 from convscope.text import printable, words_of
 from convscope.training.pictures import (
     CHUNK,
-    Pictures,
+    LabelledPictures,
     View,
     check_labels,
     mean_of_sum,
@@ -72,7 +72,7 @@ def cached_pictures(
     *,
     workers: int = 0,
     progress: Progress | None = None,
-) -> Pictures:
+) -> LabelledPictures:
     """Return the readable images of a set as training holds them, pixels and mean from a cache.
 
     Args:
@@ -109,7 +109,7 @@ def cached_pictures(
     with warnings.catch_warnings():  # torch has no tensors that are only to be read, and says so
         warnings.filterwarnings("ignore", message=".*not writable.*")
         mapped = torch.from_numpy(pixels)
-    return Pictures(
+    return LabelledPictures(
         mapped,
         torch.tensor(labels, dtype=torch.int64),
         classes,

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption
 from convscope.images.fitting import middle
-from convscope.training.pictures import Pictures
+from convscope.training.pictures import LabelledPictures
 
 __all__ = ["CropScores", "evaluate", "ten_crops"]
 
@@ -38,7 +38,7 @@ class CropScores:
 @torch.inference_mode()
 def evaluate(
     network: nn.Module,
-    pictures: Pictures,
+    pictures: LabelledPictures,
     mean: Tensor,
     size: int,
     *,

@@ -39,7 +39,7 @@ from convscope.training.checkpoint import (
     tidy,
 )
 from convscope.training.evaluation import CropScores
-from convscope.training.pictures import Pictures
+from convscope.training.pictures import LabelledPictures
 from convscope.training.pretraining import pretrain
 from convscope.training.recipe import Recipe
 from convscope.training.state import State, Sums, load_state, momentum_of, save_state
@@ -431,7 +431,7 @@ def _generators_kept(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _set_facts(pictures: Pictures) -> dict[str, str | int]:
+def _set_facts(pictures: LabelledPictures) -> dict[str, str | int]:
     return {
         "spec": pictures.spec,
         "identity": pictures.identity,

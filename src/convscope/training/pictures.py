@@ -21,7 +21,7 @@ from convscope.progress import Progress
 from convscope.text import printable
 
 __all__ = [
-    "Pictures",
+    "LabelledPictures",
     "View",
     "check_labels",
     "load_pictures",
@@ -37,7 +37,7 @@ View = Callable[[AnyPicture], AnyPicture]  # any RGB picture -> one of the wante
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class LabelledPictures:
     """A labelled data set, decoded.
 
     Attributes:
@@ -69,7 +69,7 @@ def load_pictures(
     *,
     workers: int = 0,
     progress: Progress | None = None,
-) -> Pictures:
+) -> LabelledPictures:
     """Decode every readable image of a set into memory.
 
     Args:
@@ -139,7 +139,7 @@ def mean_of_sum(total: Tensor, count: int) -> Tensor:
     return (total.double() / count).float()
 
 
-def _drawn(images: SceneImages, workers: int, progress: Progress | None) -> Pictures:
+def _drawn(images: SceneImages, workers: int, progress: Progress | None) -> LabelledPictures:
     from convscope.scenes.render import render_many
 
     what, count = f"drawing {images.spec}", len(images)
@@ -148,7 +148,7 @@ def _drawn(images: SceneImages, workers: int, progress: Progress | None) -> Pict
     pixels, labels = render_many(images.recipe, range(count), workers=workers)
     if progress:
         progress(what, count, count)
-    return Pictures(
+    return LabelledPictures(
         torch.from_numpy(pixels),
         torch.from_numpy(labels),
         images.recipe.classes,
@@ -164,7 +164,7 @@ def _decoded(
     side: int,
     workers: int,
     progress: Progress | None,
-) -> Pictures:
+) -> LabelledPictures:
     pixels = np.empty((len(images), side, side, 3), np.uint8)
     failures: dict[int, str] = {}
 
@@ -188,7 +188,7 @@ def _readable(
     classes: tuple[str, ...],
     pixels: NDArray[np.uint8],
     failures: dict[int, str],
-) -> Pictures:
+) -> LabelledPictures:
     """Return the pictures without those that failed, which are named as skipped."""
     kept = [index for index in range(len(images)) if index not in failures]
     if not kept:
@@ -198,7 +198,7 @@ def _readable(
             f"such as {images.name(first)}: {failures[first]}"
         )
     labels = [images.label(index) for index in kept]
-    return Pictures(
+    return LabelledPictures(
         torch.from_numpy(pixels[kept] if failures else pixels),
         torch.tensor(labels, dtype=torch.int64),
         classes,

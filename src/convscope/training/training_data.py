@@ -15,7 +15,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.models.architectures import Architecture
 from convscope.training.cache import cached_pictures
-from convscope.training.pictures import Pictures, load_pictures, mean_picture, view_of
+from convscope.training.pictures import LabelledPictures, load_pictures, mean_picture, view_of
 from convscope.training.recipe import Recipe
 
 __all__ = ["TrainingData", "load_training_data"]
@@ -32,8 +32,8 @@ class TrainingData:
         preprocess: The network's preprocessing, with the centre of that mean.
     """
 
-    pictures: Pictures
-    validation: Pictures
+    pictures: LabelledPictures
+    validation: LabelledPictures
     mean: Tensor
     preprocess: Preprocess
 
@@ -69,7 +69,7 @@ def load_training_data(
     fit = Fit.CROP if recipe.crops else Fit.STRETCH
     seen = Preprocess(architecture.input_shape, Scaling.PAPER, fit)
 
-    def load(chosen: ImageSet) -> Pictures:
+    def load(chosen: ImageSet) -> LabelledPictures:
         workers = how.workers or 0
         if cache is None:
             return load_pictures(chosen, *view_of(seen), workers=workers, progress=how.progress)

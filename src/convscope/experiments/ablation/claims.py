@@ -16,7 +16,7 @@ from typing import Any
 from convscope.experiments.claims import Verdict
 from convscope.stats import Contrast, contrast
 
-__all__ = ["CLAIMS", "Judged", "Quantity", "RowClaim", "judge"]
+__all__ = ["CLAIMS", "JudgedClaim", "Quantity", "RowClaim", "judge"]
 
 LITTLE = 0.25  # of what the loss of all four layers costs; the paper's own rows are below 0.16
 
@@ -111,7 +111,7 @@ CLAIMS = (
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedClaim:
     """A claim with what came out.
 
     Attributes:
@@ -147,15 +147,15 @@ Rows = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """By row of Table 2: training and validation errors over the seeds, shares."""
 
 
-def judge(rows: Rows) -> tuple[Judged, ...]:
+def judge(rows: Rows) -> tuple[JudgedClaim, ...]:
     """Every claim whose rows are there."""
     return tuple(_judged(claim, rows) for claim in CLAIMS if claim.weights.keys() <= rows.keys())
 
 
-def _judged(claim: RowClaim, rows: Rows) -> Judged:
+def _judged(claim: RowClaim, rows: Rows) -> JudgedClaim:
     values = {name: _values(claim.quantity, rows[name]) for name in claim.weights}
     difference = contrast([(weight, values[name]) for name, weight in claim.weights.items()])
-    judged = Judged(
+    judged = JudgedClaim(
         claim, _verdict(difference, claim.sign), difference, _evidence(claim, values, difference)
     )
     if claim.also is not None and judged.verdict is Verdict.HOLDS:

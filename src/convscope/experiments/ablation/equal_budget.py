@@ -15,7 +15,7 @@ import torch
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption, NonFinite
 from convscope.execution import Execution
-from convscope.experiments.ablation.claims import Judged, judge
+from convscope.experiments.ablation.claims import JudgedClaim, judge
 from convscope.experiments.ablation.table import Ablation, VariantRow
 from convscope.experiments.ablation.variants import (
     NONE,
@@ -182,7 +182,7 @@ def _errors(done: Sequence[dict[str, Any]]) -> list[float]:
     return [outcome["error"] for outcome in done if "diverged" not in outcome]
 
 
-def _claims(rows: Sequence[VariantRow]) -> tuple[Judged, ...]:
+def _claims(rows: Sequence[VariantRow]) -> tuple[JudgedClaim, ...]:
     known = {
         row.paper.variant.name: (row.values("train_error"), row.values("error"))
         for row in rows

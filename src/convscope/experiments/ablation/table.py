@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from convscope.experiments.ablation.claims import Judged
+from convscope.experiments.ablation.claims import JudgedClaim
 from convscope.experiments.ablation.variants import PaperRow, Variant
 from convscope.experiments.number_words import spread_words
 from convscope.experiments.published import NAMES
@@ -98,7 +98,7 @@ class Ablation(Record, Result):
     images: tuple[int, int]
     chance: float
     rows: tuple[VariantRow, ...]
-    claims: tuple[Judged, ...]
+    claims: tuple[JudgedClaim, ...]
 
     @property
     def at_chance(self) -> tuple[tuple[str, int], ...]:

@@ -32,21 +32,21 @@ from convscope.scan.features import Features
 from convscope.scan.items import made_together
 from convscope.store.results import Arrays, Record, ResultStore
 from convscope.training.deconvolution.layerwise import (
-    Architecture,
+    DeconvolutionArchitecture,
     Encoded,
     Learning,
     encode,
     learn_layer,
 )
-from convscope.training.deconvolution.reconstruction import Layer, Reconstruction
+from convscope.training.deconvolution.reconstruction import DeconvolutionLayer, Reconstruction
 
-__all__ = ["Asked", "find"]
+__all__ = ["AdaptiveOptions", "find"]
 
 SHOWN = 4  # images that are drawn as the codes reconstruct them
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class AdaptiveOptions:
     """What is learned, and what it is judged on.
 
     Attributes:
@@ -57,7 +57,7 @@ class Asked:
         session: A network that learned from labels, judged beside; None is none.
     """
 
-    architecture: Architecture
+    architecture: DeconvolutionArchitecture
     learning: Learning
     images: ReadImages
     probing: Probing | None = None
@@ -69,7 +69,7 @@ class Asked:
         return int(self.images.pixels.shape[-1])
 
 
-def find(asked: Asked, results: ResultStore, context: Context) -> Adaptive:
+def find(asked: AdaptiveOptions, results: ResultStore, context: Context) -> Adaptive:
     """Learn every layer, draw it, and judge its features.
 
     Args:
@@ -77,13 +77,17 @@ def find(asked: Asked, results: ResultStore, context: Context) -> Adaptive:
         results: Where each part is kept.
         context: Of the study.
     """
-    layers: list[Layer] = []
+    layers: list[DeconvolutionLayer] = []
     rows, pictures = [], []
     for number in range(len(asked.architecture.maps)):
         name = f"layer {number + 1}"
         kept = _layer(asked, layers, number, results, context)
         device = asked.images.pixels.device
-        layers.append(Layer(torch.from_numpy(kept["filters"]).to(device), asked.architecture.pool))
+        layers.append(
+            DeconvolutionLayer(
+                torch.from_numpy(kept["filters"]).to(device), asked.architecture.pool
+            )
+        )
         drawn = _pictures(asked, layers, name, results, context)
         window = drawn["patches"].shape[2:4]
         rows.append(
@@ -108,7 +112,9 @@ def find(asked: Asked, results: ResultStore, context: Context) -> Adaptive:
     return found if asked.probing is None else _judged(found, layers, asked, results, context)
 
 
-def _encoded(asked: Asked, layers: list[Layer], context: Context) -> list[Encoded]:
+def _encoded(
+    asked: AdaptiveOptions, layers: list[DeconvolutionLayer], context: Context
+) -> list[Encoded]:
     """What some layers say of the images that they were learned from."""
     total = len(asked.images.pixels)
     tell = _told(context.progress, f"images through layer {len(layers)}", total)
@@ -120,14 +126,18 @@ def _told(progress: Progress | None, what: str, total: int) -> Callable[[int], N
 
 
 def _layer(
-    asked: Asked, below: list[Layer], number: int, results: ResultStore, context: Context
+    asked: AdaptiveOptions,
+    below: list[DeconvolutionLayer],
+    number: int,
+    results: ResultStore,
+    context: Context,
 ) -> Arrays:
     """The filters of a layer, and the energy of each epoch."""
     images, name = asked.images.pixels, f"layer {number + 1}"
 
     def learn() -> Arrays:
         first = asked.architecture.random_layer(number, images.shape[1], context.running.seed)
-        start = Layer(first.filters.to(images), first.pool)
+        start = DeconvolutionLayer(first.filters.to(images), first.pool)
         switches = [each.switches for each in _encoded(asked, below, context)] if below else []
         tell = _told(context.progress, f"epochs of {name}", asked.learning.epochs)
         learned = learn_layer(
@@ -141,7 +151,11 @@ def _layer(
 
 
 def _pictures(
-    asked: Asked, layers: list[Layer], name: str, results: ResultStore, context: Context
+    asked: AdaptiveOptions,
+    layers: list[DeconvolutionLayer],
+    name: str,
+    results: ResultStore,
+    context: Context,
 ) -> Arrays:
     def draw() -> Arrays:
         found = _encoded(asked, layers, context)
@@ -159,18 +173,22 @@ def _pictures(
 
 
 def _judged(
-    found: Adaptive, layers: list[Layer], asked: Asked, results: ResultStore, context: Context
+    found: Adaptive,
+    layers: list[DeconvolutionLayer],
+    asked: AdaptiveOptions,
+    results: ResultStore,
+    context: Context,
 ) -> Adaptive:
     """The same with what the features are worth."""
     probing, session = asked.probing, asked.session
     assert probing is not None
     device = asked.images.pixels.device
     random = [
-        Layer(each.filters.to(device), each.pool)
+        DeconvolutionLayer(each.filters.to(device), each.pool)
         for each in asked.architecture.random_layers(1, context.running.seed + 1)
     ]
 
-    def without_labels(which: list[Layer]) -> list[Features]:
+    def without_labels(which: list[DeconvolutionLayer]) -> list[Features]:
         sparsity = asked.learning.sparsity
         return unlabelled_features(which, probing.images, asked.size, sparsity, context)
 

@@ -12,7 +12,11 @@ from torch import Tensor
 from convscope.experiments.adaptive.reading import ReadImages
 from convscope.store.results import Arrays
 from convscope.training.deconvolution.layerwise import Encoded
-from convscope.training.deconvolution.reconstruction import Layer, Reconstruction, footprint
+from convscope.training.deconvolution.reconstruction import (
+    DeconvolutionLayer,
+    Reconstruction,
+    footprint,
+)
 
 __all__ = ["grey_pixels", "pictures_of"]
 
@@ -21,7 +25,7 @@ GREY, WHITE = 128, 255
 
 
 def pictures_of(
-    layers: Sequence[Layer], found: Sequence[Encoded], images: ReadImages, rebuilt: int
+    layers: Sequence[DeconvolutionLayer], found: Sequence[Encoded], images: ReadImages, rebuilt: int
 ) -> Arrays:
     """Draw the last of some layers.
 

@@ -27,7 +27,7 @@ from convscope.scan.features import Features, FeatureSettings
 from convscope.scan.pooling import Pooling
 from convscope.stats import Estimate, mean_of, over_folds
 from convscope.training.deconvolution.layerwise import encode
-from convscope.training.deconvolution.reconstruction import Layer
+from convscope.training.deconvolution.reconstruction import DeconvolutionLayer
 from convscope.training.deconvolution.sparse_codes import Sparsity
 
 __all__ = ["POOLING", "Probing", "kept_rows", "lead_of", "rows_kept", "unlabelled_features"]
@@ -111,7 +111,11 @@ class Probing:
 
 
 def unlabelled_features(
-    layers: Sequence[Layer], images: ImageSet, size: int, sparsity: Sparsity, context: Context
+    layers: Sequence[DeconvolutionLayer],
+    images: ImageSet,
+    size: int,
+    sparsity: Sparsity,
+    context: Context,
 ) -> list[Features]:
     """The features of every layer: magnitudes of its pooled codes, means over a grid.
 

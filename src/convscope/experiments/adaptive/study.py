@@ -14,9 +14,9 @@ from convscope.text import split_integers
 from convscope.version import __version__
 
 if TYPE_CHECKING:
-    from convscope.experiments.adaptive.finding import Asked
+    from convscope.experiments.adaptive.finding import AdaptiveOptions
     from convscope.images.image_set import ImageSet
-    from convscope.training.deconvolution.layerwise import Architecture, Learning
+    from convscope.training.deconvolution.layerwise import DeconvolutionArchitecture, Learning
 
 __all__ = ["AdaptiveStudy"]
 
@@ -121,7 +121,7 @@ class AdaptiveStudy(Study):
             raise BadOption("--against: say with --probe which images the features are judged on")
 
     def run(self, context: Context) -> Outcome:
-        from convscope.experiments.adaptive.finding import Asked, find
+        from convscope.experiments.adaptive.finding import AdaptiveOptions, find
         from convscope.experiments.adaptive.probing import Probing
         from convscope.experiments.adaptive.reading import read_images
         from convscope.images.subsets import evenly
@@ -141,7 +141,7 @@ class AdaptiveStudy(Study):
             **({} if session is None else {"against": session.title()}),
         })  # fmt: skip
         read = read_images(images, chosen, self.size, context.device)
-        asked = Asked(self._architecture(), self._learning(), read, probing, session)
+        asked = AdaptiveOptions(self._architecture(), self._learning(), read, probing, session)
         settings = {} if context.out is None else self._depends_on(images, asked, context)
         with open_results(
             context.out, settings, resume=context.resume, ranks=context.together()
@@ -153,10 +153,10 @@ class AdaptiveStudy(Study):
             replace(found, unread=unread), about, f"{found.images} images of {images.spec}"
         )
 
-    def _architecture(self) -> Architecture:
-        from convscope.training.deconvolution.layerwise import Architecture
+    def _architecture(self) -> DeconvolutionArchitecture:
+        from convscope.training.deconvolution.layerwise import DeconvolutionArchitecture
 
-        return Architecture(split_integers(self.maps, "--maps"), self.side)
+        return DeconvolutionArchitecture(split_integers(self.maps, "--maps"), self.side)
 
     def _learning(self) -> Learning:
         from convscope.training.deconvolution.layerwise import Learning
@@ -164,7 +164,9 @@ class AdaptiveStudy(Study):
 
         return Learning(self.epochs, sparsity=Sparsity(self.weight, self.steps))
 
-    def _depends_on(self, images: ImageSet, asked: Asked, context: Context) -> dict[str, Any]:
+    def _depends_on(
+        self, images: ImageSet, asked: AdaptiveOptions, context: Context
+    ) -> dict[str, Any]:
         """What the results depend on."""
         probing, session = asked.probing, asked.session
         return {

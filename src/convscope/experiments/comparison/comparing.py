@@ -27,7 +27,14 @@ from convscope.scan.items import made_together
 from convscope.scan.strongest import layers_with_maps
 from convscope.store.results import Arrays, ResultStore
 
-__all__ = ["Activations", "Matching", "Side", "activations", "compare", "layer_pairs"]
+__all__ = [
+    "ComparedNetwork",
+    "LayerActivations",
+    "Matching",
+    "activations",
+    "compare",
+    "layer_pairs",
+]
 
 LEAST_IMAGES = 4  # of which debiased CKA can be computed
 DIGITS = 6  # of correlations: later ones depend on the machine
@@ -36,7 +43,7 @@ Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
-class Activations:
+class LayerActivations:
     """What the maps of some layers answer to every image of a set.
 
     Attributes:
@@ -49,7 +56,7 @@ class Activations:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class ComparedNetwork:
     """One of the two networks.
 
     Attributes:
@@ -61,7 +68,7 @@ class Side:
 
     name: str
     network: Network
-    seen: Activations
+    seen: LayerActivations
     random: bool = False
 
 
@@ -113,7 +120,7 @@ def layer_pairs(first: Network, second: Network, asked: Sequence[str] | None) ->
 
 def activations(
     scan: Scan, layers: Sequence[str], pooling: str, results: ResultStore, name: str
-) -> Activations:
+) -> LayerActivations:
     """Run all images through a network, and keep one number per map and image.
 
     Args:
@@ -150,11 +157,15 @@ def activations(
     kept = made_together(name, looked_at, results, results.arrays, ranks=scan.ranks)
     if commits is not None and scan.ranks.first:
         commits.remove()  # what it found is kept
-    return Activations({layer: kept[layer] for layer in layers}, kept["readable"])
+    return LayerActivations({layer: kept[layer] for layer in layers}, kept["readable"])
 
 
 def compare(
-    first: Side, second: Side, pairs: Pairs, images: ImageSet, how: Matching | None = None
+    first: ComparedNetwork,
+    second: ComparedNetwork,
+    pairs: Pairs,
+    images: ImageSet,
+    how: Matching | None = None,
 ) -> Comparison:
     """Match the maps of each pair of layers, and see how alike all layers are.
 

@@ -103,8 +103,8 @@ class CompareStudy(Study):
 
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.comparison.comparing import (
+            ComparedNetwork,
             Matching,
-            Side,
             activations,
             compare,
             layer_pairs,
@@ -134,7 +134,9 @@ class CompareStudy(Study):
                 )  # fmt: skip
                 layers = tuple(dict.fromkeys(pair[number] for pair in pairs))
                 seen = activations(scan, layers, str(self.pooling), results, f"network {number}")
-                sides.append(Side(name, session.network, seen, session.model.random_weights))
+                sides.append(
+                    ComparedNetwork(name, session.network, seen, session.model.random_weights)
+                )
         how = Matching(str(self.pooling), self.least, self.draws, sessions[0].seed)
         found = context.together().from_first(
             lambda: compare(sides[0], sides[1], pairs, images, how)

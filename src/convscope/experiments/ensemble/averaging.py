@@ -30,7 +30,7 @@ from convscope.scan.items import for_each, open_results
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.results import Arrays
 from convscope.training.cache import cached_pictures
-from convscope.training.pictures import Pictures, load_pictures, view_of
+from convscope.training.pictures import LabelledPictures, load_pictures, view_of
 
 __all__ = ["ALL", "ensemble"]
 
@@ -152,7 +152,7 @@ class _Decoded:
     cache: str | os.PathLike[str] | None
     ranks: Ranks
     progress: Progress | None
-    views: dict[tuple[tuple[int, ...], Fit], Pictures] = field(default_factory=dict)
+    views: dict[tuple[tuple[int, ...], Fit], LabelledPictures] = field(default_factory=dict)
 
     def load(self, preprocess: Preprocess) -> None:
         """Decode them in one way, if it is another; processes that share a cache take turns."""
@@ -187,7 +187,7 @@ class _Decoded:
         gone = {each.index for view in self.views.values() for each in view.skipped}
         return [index for index in range(len(self.images)) if index not in gone]
 
-    def _cached(self, preprocess: Preprocess) -> Pictures:
+    def _cached(self, preprocess: Preprocess) -> LabelledPictures:
         assert self.cache is not None
         return cached_pictures(
             self.images, preprocess, self.cache, workers=self.workers, progress=self.progress

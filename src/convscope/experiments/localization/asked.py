@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Asked"]
+__all__ = ["MappedClass"]
 
 
-class Asked(StrEnum):
+class MappedClass(StrEnum):
     """Of which class the maps are."""
 
     MARKED = "marked"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.errors import BadOption
-from convscope.experiments.localization.asked import Asked
+from convscope.experiments.localization.asked import MappedClass
 from convscope.experiments.options import DataArgument, ModelArgument, Reading
 from convscope.experiments.study import Context, Outcome, Study
 from convscope.text import split_names
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convscope.experiments.localization.localizing import Looking, Seen
     from convscope.experiments.localization.maps import MapMethod
     from convscope.experiments.localization.result import Detection, Localization
-    from convscope.experiments.localization.subjects import Subject
+    from convscope.experiments.localization.subjects import MarkedImage
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
     from convscope.store.results import ResultStore
@@ -69,9 +69,9 @@ class LocalizeStudy(Study):
         ),
     ] = None
     of: Annotated[
-        Asked,
+        MappedClass,
         typer.Option(help="The class whose maps are made: the marked one, or the predicted one."),
-    ] = Asked.MARKED
+    ] = MappedClass.MARKED
     count: Annotated[
         int, typer.Option(min=1, metavar="N", help="Images that are judged, drawn at random.")
     ] = 100
@@ -211,7 +211,7 @@ class LocalizeStudy(Study):
 def _looked_at(
     looking: Looking,
     images: ImageSet,
-    parts: Sequence[Sequence[Subject]],
+    parts: Sequence[Sequence[MarkedImage]],
     results: ResultStore,
     context: Context,
 ) -> list[Seen]:
@@ -251,7 +251,7 @@ def _layer(session: Session, asked: str | None) -> str:
     return name
 
 
-def _fingerprint(there: Sequence[Subject]) -> str:
+def _fingerprint(there: Sequence[MarkedImage]) -> str:
     """What the marked boxes of the images are, in a word."""
     from convscope.store.fingerprint import text_fingerprint
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import BadData
-from convscope.experiments.localization.asked import Asked
+from convscope.experiments.localization.asked import MappedClass
 from convscope.geometry.overlap import areas, clipped
 from convscope.images.image_set import MOST_NAMED, ImageSet
 from convscope.images.marked_boxes import BoxedImages, MarkedBox
@@ -19,11 +19,11 @@ from convscope.methods.classes import Head
 from convscope.network.network import Network
 from convscope.text import printable
 
-__all__ = ["Placed", "Subject", "dealt", "network_labels", "place_boxes", "subjects"]
+__all__ = ["MarkedImage", "Placed", "dealt", "network_labels", "place_boxes", "subjects"]
 
 
 @dataclass(frozen=True)
-class Subject:
+class MarkedImage:
     """An image to look at.
 
     Attributes:
@@ -79,11 +79,11 @@ def subjects(
     images: ImageSet,
     boxed: BoxedImages,
     labels: Sequence[int | None],
-    asked: Asked,
+    asked: MappedClass,
     *,
     most: int,
     seed: int,
-) -> list[Subject]:
+) -> list[MarkedImage]:
     """Draw images that have an object of a class that can be asked for, none of them twice.
 
     What is looked for in an image is the class of its first object, of those that need be found.
@@ -99,19 +99,19 @@ def subjects(
     Raises:
         BadData: There is none.
     """
-    found: list[Subject] = []
+    found: list[MarkedImage] = []
     indices = list(boxed.boxes)
     for place in np.random.default_rng(seed).permutation(len(indices)).tolist():
         if len(found) == most:
             break
         needed = [box for box in boxed.boxes[indices[place]] if not box.difficult]
-        if asked is Asked.MARKED:
+        if asked is MappedClass.MARKED:
             needed = [box for box in needed if labels[box.label] is not None]
         if needed:
             label = needed[0].label
-            target = labels[label] if asked is Asked.MARKED else None
+            target = labels[label] if asked is MappedClass.MARKED else None
             same = tuple(box for box in needed if box.label == label)
-            found.append(Subject(indices[place], target, same))
+            found.append(MarkedImage(indices[place], target, same))
     if not found:
         raise BadData(
             f"{images.spec}: none of its objects is of a class of the network's; theirs are "
@@ -122,8 +122,8 @@ def subjects(
 
 
 def dealt(
-    there: Sequence[Subject], wanted: int, others: int
-) -> tuple[Sequence[Subject], Sequence[Subject]]:
+    there: Sequence[MarkedImage], wanted: int, others: int
+) -> tuple[Sequence[MarkedImage], Sequence[MarkedImage]]:
     """Deal images out: some to be judged, others to choose on. Of few, a third is for choosing.
 
     Args:

@@ -14,10 +14,10 @@ from convscope.methods.removal import class_losses
 from convscope.network.network import Network
 from convscope.scan.observer import Observer
 
-__all__ = ["Answers"]
+__all__ = ["AnswerObserver"]
 
 
-class Answers(Observer):
+class AnswerObserver(Observer):
     """Keeps what the network says of every image.
 
     Args:

@@ -20,13 +20,13 @@ from convscope.network.unit import Unit
 from convscope.scan.strongest import layers_with_maps
 from convscope.store.fingerprint import text_fingerprint
 
-__all__ = ["Asked", "Examined"]
+__all__ = ["ExaminedImages", "MistakesOptions"]
 
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Asked:
+class MistakesOptions:
     """What is looked for.
 
     Attributes:
@@ -45,7 +45,7 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Examined:
+class ExaminedImages:
     """A network, labelled images, and what is looked for in them.
 
     Attributes:
@@ -63,7 +63,7 @@ class Examined:
     session: Session
     images: ImageSet
     against: ImageSet | None
-    asked: Asked
+    asked: MistakesOptions
     labels: Indices
     classes: tuple[str, ...]
     judged: bool
@@ -72,8 +72,8 @@ class Examined:
 
     @classmethod
     def of(
-        cls, session: Session, images: ImageSet, against: ImageSet | None, asked: Asked
-    ) -> Examined:
+        cls, session: Session, images: ImageSet, against: ImageSet | None, asked: MistakesOptions
+    ) -> ExaminedImages:
         """Settle whose classes count.
 
         Raises:

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from convscope.errors import BadData
-from convscope.experiments.mistakes.answers import Answers
-from convscope.experiments.mistakes.examined import Examined
-from convscope.experiments.mistakes.judging import Judged
-from convscope.experiments.mistakes.removing import Claim, removals
+from convscope.experiments.mistakes.answers import AnswerObserver
+from convscope.experiments.mistakes.examined import ExaminedImages
+from convscope.experiments.mistakes.judging import JudgedMistakes
+from convscope.experiments.mistakes.removing import NamedMap, removals
 from convscope.experiments.mistakes.result import Mistakes
-from convscope.experiments.mistakes.telling import CLAIMED, Told
+from convscope.experiments.mistakes.telling import CLAIMED, CandidateMap
 from convscope.experiments.study import Context
 from convscope.scan.checkpoint import checkpoint_in
 from convscope.scan.engine import Scan
@@ -24,7 +24,7 @@ __all__ = ["find_mistakes"]
 REMOVED = 12  # maps that are taken away, at most, the surest
 
 
-def find_mistakes(examined: Examined, results: ResultStore, context: Context) -> Mistakes:
+def find_mistakes(examined: ExaminedImages, results: ResultStore, context: Context) -> Mistakes:
     """Look for confusions, maps that tell them, labels in doubt, and pairs.
 
     Args:
@@ -45,20 +45,20 @@ def find_mistakes(examined: Examined, results: ResultStore, context: Context) ->
         ranks=context.together(), progress=context.progress,
     )  # fmt: skip
     seen = _seen(examined, scan, results)
-    judged: list[Judged] = []  # in the first process alone
+    judged: list[JudgedMistakes] = []  # in the first process alone
 
-    def claimed() -> list[Told]:
-        judged.append(Judged.of(examined, seen, results, context))
+    def claimed() -> list[CandidateMap]:
+        judged.append(JudgedMistakes.of(examined, seen, results, context))
         return [told for told in judged[0].maps if told.corrected < CLAIMED][:REMOVED]
 
-    claims = [Claim(told, examined.units[told.map]) for told in scan.ranks.from_first(claimed)]
+    claims = [NamedMap(told, examined.units[told.map]) for told in scan.ranks.from_first(claimed)]
     removed = []
     if claims and examined.judged:
         removed = removals(claims, examined.labels, scan, results, seed=examined.asked.seed)
     return scan.ranks.from_first(lambda: judged[0].result(removed, results, context))
 
 
-def _seen(examined: Examined, scan: Scan, results: ResultStore) -> Arrays:
+def _seen(examined: ExaminedImages, scan: Scan, results: ResultStore) -> Arrays:
     """The maps' activations, the features and the answers, in one pass."""
     network, how = scan.network, FeatureSettings("mean")
     nodes = dict.fromkeys([*map(network.activation, examined.layers), examined.layer])
@@ -70,7 +70,9 @@ def _seen(examined: Examined, scan: Scan, results: ResultStore) -> Arrays:
         writer = FeatureWriter(
             network, examined.images, tuple(nodes), how, tables if scan.ranks.first else None
         )
-        answers = Answers(network, torch.from_numpy(examined.labels)) if examined.judged else None
+        answers = (
+            AnswerObserver(network, torch.from_numpy(examined.labels)) if examined.judged else None
+        )
         ran = scan.run(*([writer, answers] if answers else [writer]), commits=commits)
         rows = writer.tables or {}
         unread = [(name, reason) for _, name, reason in ran.skipped]

@@ -13,25 +13,25 @@ from convscope.errors import BadData, BadImage, BadOption
 from convscope.experiments.features.image_map import LEAST as LEAST_PLACED
 from convscope.experiments.features.image_map import MOST, check_installed, places_of
 from convscope.experiments.mistakes.confident import LEAST, Doubts, cross_validated, doubts_of
-from convscope.experiments.mistakes.examined import Examined
+from convscope.experiments.mistakes.examined import ExaminedImages
 from convscope.experiments.mistakes.nearest import Neighbours, nearest
 from convscope.experiments.mistakes.pairs import looked_alike
 from convscope.experiments.mistakes.result import (
     Confused,
     Doubt,
+    MapRemoval,
     Mistakes,
     PlacedImage,
-    Removed,
     TellingMap,
 )
-from convscope.experiments.mistakes.telling import FEWEST, Told, telling_maps
+from convscope.experiments.mistakes.telling import FEWEST, CandidateMap, telling_maps
 from convscope.experiments.study import Context
 from convscope.images.pictures import square
 from convscope.images.subsets import evenly
 from convscope.scan.features import Features
 from convscope.store.results import Arrays, ResultStore
 
-__all__ = ["Judged"]
+__all__ = ["JudgedMistakes"]
 
 NEIGHBOURS, BESIDE = 10, 3  # that are asked for their labels; that the page shows
 EXAMPLES = 6  # images of each kind that show what a map tells
@@ -43,7 +43,7 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class JudgedMistakes:
     """What is known before maps are taken away; in the first process alone.
 
     Attributes:
@@ -59,7 +59,7 @@ class Judged:
         maps: those that may tell.
     """
 
-    examined: Examined
+    examined: ExaminedImages
     seen: Arrays
     predicted: Indices
     loss: NDArray[np.float64]
@@ -69,10 +69,12 @@ class Judged:
     doubts: Doubts | None
     everyone: Indices
     near: Neighbours
-    maps: tuple[Told, ...]
+    maps: tuple[CandidateMap, ...]
 
     @classmethod
-    def of(cls, examined: Examined, seen: Arrays, results: ResultStore, context: Context) -> Judged:
+    def of(
+        cls, examined: ExaminedImages, seen: Arrays, results: ResultStore, context: Context
+    ) -> JudgedMistakes:
         """Judge labels and maps."""
         labels, readable = examined.labels, seen["readable"]
         everyone = np.flatnonzero(readable)
@@ -116,7 +118,7 @@ class Judged:
         )  # fmt: skip
 
     def result(
-        self, removed: Sequence[Removed], results: ResultStore, context: Context
+        self, removed: Sequence[MapRemoval], results: ResultStore, context: Context
     ) -> Mistakes:
         """Put everything together."""
         examined, labels = self.examined, self.examined.labels
@@ -219,7 +221,7 @@ class Judged:
             for i in order
         )  # fmt: skip
 
-    def _telling(self, told: Told) -> TellingMap:
+    def _telling(self, told: CandidateMap) -> TellingMap:
         """A map with its name, and images that show what it tells."""
         labels, values = self.examined.labels, self.seen["maps"][told.judged, told.map]
         wrong = self.predicted[told.judged] != labels[told.judged]

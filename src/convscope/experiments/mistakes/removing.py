@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convscope.experiments.mistakes.result import Removed
-from convscope.experiments.mistakes.telling import Told
+from convscope.experiments.mistakes.result import MapRemoval
+from convscope.experiments.mistakes.telling import CandidateMap
 from convscope.experiments.removal.losses import RemovalLosses
 from convscope.images.subsets import subset_images
 from convscope.network.network import Network
@@ -21,7 +21,7 @@ from convscope.scan.items import made_together
 from convscope.stats import mean_of
 from convscope.store.results import Arrays, ResultStore
 
-__all__ = ["Claim", "removals"]
+__all__ = ["NamedMap", "removals"]
 
 OTHERS = 19  # maps of the layer that are removed beside: one in 20 would be first by chance
 DIGITS = 6
@@ -29,21 +29,21 @@ TRACE_BYTES = 2**28  # of all values of a batch
 
 
 @dataclass(frozen=True, eq=False)
-class Claim:
+class NamedMap:
     """A map that tells a class's mistakes, by its name."""
 
-    told: Told
+    told: CandidateMap
     unit: Unit
 
 
 def removals(
-    claims: Sequence[Claim],
+    claims: Sequence[NamedMap],
     labels: NDArray[np.int64],
     scan: Scan,
     results: ResultStore,
     *,
     seed: int = 0,
-) -> list[Removed]:
+) -> list[MapRemoval]:
     """Set each map to zero, and others of its layer for comparison, for its class's judging images.
 
     Args:
@@ -94,8 +94,8 @@ def removals(
 
 
 def _judged(
-    told: Told, found: Arrays, rows: NDArray[np.int64], own: int, others: Sequence[int]
-) -> Removed:
+    told: CandidateMap, found: Arrays, rows: NDArray[np.int64], own: int, others: Sequence[int]
+) -> MapRemoval:
     """One map's effect beside that of the others."""
     right = found["right"][rows]
     was_right, is_right = right[:, 0], right[:, 1 + own]
@@ -106,7 +106,7 @@ def _judged(
     mean = mean_of(effects[:, own].tolist())
     low, high = (mean.mean if end is None else end for end in (mean.low, mean.high))
     largest = max((float(effects[:, other].mean()) for other in others), default=0.0)
-    return Removed(
+    return MapRemoval(
         mistakes=int((~was_right).sum()),
         mended=int((~was_right & is_right).sum()),
         right=int(was_right.sum()),

@@ -17,7 +17,7 @@ from convscope.experiments.study import Result
 from convscope.record import Record
 from convscope.text import table
 
-__all__ = ["Confused", "Doubt", "Mistakes", "Pair", "PlacedImage", "Removed", "TellingMap"]
+__all__ = ["Confused", "Doubt", "MapRemoval", "Mistakes", "Pair", "PlacedImage", "TellingMap"]
 
 LINES = 10  # of a table
 COLUMNS = (
@@ -44,7 +44,7 @@ class Confused(Record):
 
 
 @dataclass(frozen=True)
-class Removed(Record):
+class MapRemoval(Record):
     """What becomes of a class's judging images when one map is set to zero.
 
     Attributes:
@@ -102,7 +102,7 @@ class TellingMap(Record):
     mistaken_for: str
     in_mistakes: tuple[int, ...]
     in_right: tuple[int, ...]
-    removal: Removed | None = None
+    removal: MapRemoval | None = None
 
     @property
     def claimed(self) -> bool:

@@ -12,7 +12,7 @@ from convscope.experiments.study import Context, Outcome, Study
 from convscope.text import split_names
 
 if TYPE_CHECKING:
-    from convscope.experiments.mistakes.examined import Asked
+    from convscope.experiments.mistakes.examined import MistakesOptions
 
 __all__ = ["ErrorsStudy"]
 
@@ -71,13 +71,13 @@ class ErrorsStudy(Study):
     ] = 60
 
     def run(self, context: Context) -> Outcome:
-        from convscope.experiments.mistakes.examined import Examined
+        from convscope.experiments.mistakes.examined import ExaminedImages
         from convscope.experiments.mistakes.finding import find_mistakes
 
         session = context.session(self.model, self.reading)
         images = session.images(self.data)
         against = None if self.against is None else session.images(self.against)
-        examined = Examined.of(session, images, against, self._asked(context))
+        examined = ExaminedImages.of(session, images, against, self._asked(context))
         context.facts(
             {**session.facts(), "images": f"{images.spec}: {len(images)}", **examined.facts()}
         )
@@ -90,8 +90,8 @@ class ErrorsStudy(Study):
             found = find_mistakes(examined, results, context)
         return Outcome.on(session, found, images.spec, images=images.spec, against=self.against)
 
-    def _asked(self, context: Context) -> Asked:
-        from convscope.experiments.mistakes.examined import Asked
+    def _asked(self, context: Context) -> MistakesOptions:
+        from convscope.experiments.mistakes.examined import MistakesOptions
 
         layers = None if self.layers is None else split_names(self.layers, "--layers")
-        return Asked(layers, self.layer, self.draws, self.shown, context.running.seed)
+        return MistakesOptions(layers, self.layer, self.draws, self.shown, context.running.seed)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from convscope.experiments.mistakes.confident import dealt_parts
 from convscope.stats import rank_values
 
-__all__ = ["CLAIMED", "FEWEST", "Told", "areas", "telling_maps"]
+__all__ = ["CLAIMED", "FEWEST", "CandidateMap", "areas", "telling_maps"]
 
 FEWEST = 8  # mistakes, and right answers, of a class that is judged
 CLAIMED = 0.05  # a map tells where chance reaches as much, anywhere, less often than this
@@ -31,7 +31,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class CandidateMap:
     """A map that may tell a class's mistakes.
 
     Attributes:
@@ -75,7 +75,7 @@ def telling_maps(
     *,
     draws: int = 999,
     seed: int = 0,
-) -> list[Told]:
+) -> list[CandidateMap]:
     """Find maps that tell mistakes, class by class, the surest first.
 
     Args:
@@ -114,7 +114,7 @@ def telling_maps(
             reached = own[number] - 1e-9
             area, low, high = _delong(values[judging, column].astype(np.float64), wrong[judging])
             found.append(
-                Told(
+                CandidateMap(
                     label, column, bool(signs[number] > 0), area, low, high,
                     float((1 + (dealt[:, number] >= reached).sum()) / (1 + draws)),
                     float((1 + (largest >= reached).sum()) / (1 + draws)),
@@ -124,7 +124,7 @@ def telling_maps(
     return _by_class(found)
 
 
-def _by_class(found: list[Told]) -> list[Told]:
+def _by_class(found: list[CandidateMap]) -> list[CandidateMap]:
     """The surest map of each class first, then the second of each, and so on."""
     surest = sorted(found, key=lambda told: (told.corrected, -abs(told.area - 0.5)))
     met: Counter[int] = Counter()

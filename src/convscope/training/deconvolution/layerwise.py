@@ -11,16 +11,27 @@ from torch import Tensor
 from convscope.errors import BadOption
 from convscope.training.deconvolution.filters import FilterStep, filter_step
 from convscope.training.deconvolution.pooling import Pool
-from convscope.training.deconvolution.reconstruction import Layer, Reconstruction, unit_ball
+from convscope.training.deconvolution.reconstruction import (
+    DeconvolutionLayer,
+    Reconstruction,
+    unit_ball,
+)
 from convscope.training.deconvolution.sparse_codes import Sparsity, infer
 
-__all__ = ["Architecture", "Encoded", "LearnedLayer", "Learning", "encode", "learn_layer"]
+__all__ = [
+    "DeconvolutionArchitecture",
+    "Encoded",
+    "LearnedLayer",
+    "Learning",
+    "encode",
+    "learn_layer",
+]
 
 BATCH = 64  # images that are taken at once
 
 
 @dataclass(frozen=True)
-class Architecture:
+class DeconvolutionArchitecture:
     """The layers of an adaptive deconvolutional network.
 
     Attributes:
@@ -55,7 +66,7 @@ class Architecture:
             scale = self.pool.side**number
             self.pool.check(maps, (size[0] // scale, size[1] // scale), f"layer {number + 1}")
 
-    def random_layer(self, number: int, channels: int, seed: int) -> Layer:
+    def random_layer(self, number: int, channels: int, seed: int) -> DeconvolutionLayer:
         """A layer whose filters are random directions of length 1.
 
         Args:
@@ -66,9 +77,9 @@ class Architecture:
         below = channels if number == 0 else self.maps[number - 1] // self.pool.maps
         dice = torch.Generator().manual_seed(1000 * seed + number)
         filters = torch.randn(self.maps[number], below, self.side, self.side, generator=dice)
-        return Layer(unit_ball(1e6 * filters), self.pool)
+        return DeconvolutionLayer(unit_ball(1e6 * filters), self.pool)
 
-    def random_layers(self, channels: int, seed: int) -> list[Layer]:
+    def random_layers(self, channels: int, seed: int) -> list[DeconvolutionLayer]:
         """All layers at random, which nothing was learned for."""
         return [self.random_layer(number, channels, seed) for number in range(len(self.maps))]
 
@@ -97,7 +108,7 @@ class LearnedLayer:
         energy: λ/2 ‖ŷ − y‖² + |z|, the mean over the images, after each epoch.
     """
 
-    layer: Layer
+    layer: DeconvolutionLayer
     energy: tuple[float, ...]
 
 
@@ -124,7 +135,7 @@ class Encoded:
 
 
 def encode(
-    layers: Sequence[Layer],
+    layers: Sequence[DeconvolutionLayer],
     images: Tensor,
     sparsity: Sparsity | None = None,
     progress: Callable[[int], None] | None = None,
@@ -160,7 +171,9 @@ def encode(
     ]
 
 
-def _encoded(layers: Sequence[Layer], images: Tensor, sparsity: Sparsity) -> Iterator[Encoded]:
+def _encoded(
+    layers: Sequence[DeconvolutionLayer], images: Tensor, sparsity: Sparsity
+) -> Iterator[Encoded]:
     below: list[Tensor] = []
     for top in range(1, len(layers) + 1):
         codes, switches = infer(images, Reconstruction(layers[:top], below), sparsity)

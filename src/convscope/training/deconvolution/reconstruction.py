@@ -19,11 +19,11 @@ from torch.nn.grad import conv2d_weight
 
 from convscope.training.deconvolution.pooling import Pool
 
-__all__ = ["Layer", "Reconstruction", "energy", "footprint", "unit_ball"]
+__all__ = ["DeconvolutionLayer", "Reconstruction", "energy", "footprint", "unit_ball"]
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class DeconvolutionLayer:
     """A layer of an adaptive deconvolutional network.
 
     Attributes:
@@ -70,11 +70,11 @@ class Reconstruction:
         >>> image = reconstruction.down(codes)
     """
 
-    layers: Sequence[Layer]
+    layers: Sequence[DeconvolutionLayer]
     switches: Sequence[Tensor] = ()
 
     @property
-    def top(self) -> Layer:
+    def top(self) -> DeconvolutionLayer:
         """The layer whose codes these are."""
         return self.layers[-1]
 
@@ -104,10 +104,14 @@ class Reconstruction:
 
     def with_filters(self, filters: Tensor) -> Reconstruction:
         """The same with other filters in the last layer."""
-        return Reconstruction([*self.layers[:-1], Layer(filters, self.top.pool)], self.switches)
+        return Reconstruction(
+            [*self.layers[:-1], DeconvolutionLayer(filters, self.top.pool)], self.switches
+        )
 
 
-def footprint(layers: Sequence[Layer], position: tuple[int, int]) -> tuple[int, int, int, int]:
+def footprint(
+    layers: Sequence[DeconvolutionLayer], position: tuple[int, int]
+) -> tuple[int, int, int, int]:
     """The pixels that one code of the last layer can reach, wherever the switches are.
 
     Args:
