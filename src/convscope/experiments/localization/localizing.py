@@ -19,7 +19,7 @@ from convscope.experiments.localization.result import (
     BoxScore,
     Example,
 )
-from convscope.experiments.localization.subjects import MarkedImage, place_boxes
+from convscope.experiments.localization.subjects import Subject, place_boxes
 from convscope.geometry.overlap import overlaps
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
@@ -51,7 +51,7 @@ class Looking:
     methods: tuple[MapMethod, ...]
     fill: Fill
 
-    def at(self, images: ImageSet, subject: MarkedImage, *, maps: bool = False) -> Arrays:
+    def at(self, images: ImageSet, subject: Subject, *, maps: bool = False) -> Arrays:
         """Look at one image.
 
         Args:
@@ -113,9 +113,7 @@ class Seen:
     unseen: int
 
     @classmethod
-    def of(
-        cls, images: ImageSet, looked_at: Sequence[MarkedImage], found: Sequence[Arrays]
-    ) -> Seen:
+    def of(cls, images: ImageSet, looked_at: Sequence[Subject], found: Sequence[Arrays]) -> Seen:
         """Sort out what could be looked at.
 
         Raises:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convscope.experiments.localization.localizing import Looking, Seen
     from convscope.experiments.localization.maps import MapMethod
     from convscope.experiments.localization.result import Detection, Localization
-    from convscope.experiments.localization.subjects import MarkedImage
+    from convscope.experiments.localization.subjects import Subject
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
     from convscope.store.results import ResultStore
@@ -211,7 +211,7 @@ class LocalizeStudy(Study):
 def _looked_at(
     looking: Looking,
     images: ImageSet,
-    parts: Sequence[Sequence[MarkedImage]],
+    parts: Sequence[Sequence[Subject]],
     results: ResultStore,
     context: Context,
 ) -> list[Seen]:
@@ -251,7 +251,7 @@ def _layer(session: Session, asked: str | None) -> str:
     return name
 
 
-def _fingerprint(there: Sequence[MarkedImage]) -> str:
+def _fingerprint(there: Sequence[Subject]) -> str:
     """What the marked boxes of the images are, in a word."""
     from convscope.store.fingerprint import text_fingerprint
 

@@ -19,11 +19,11 @@ from convscope.methods.classes import Head
 from convscope.network.network import Network
 from convscope.text import printable
 
-__all__ = ["MarkedImage", "Placed", "dealt", "network_labels", "place_boxes", "subjects"]
+__all__ = ["Subject", "Placed", "dealt", "network_labels", "place_boxes", "subjects"]
 
 
 @dataclass(frozen=True)
-class MarkedImage:
+class Subject:
     """An image to look at.
 
     Attributes:
@@ -83,7 +83,7 @@ def subjects(
     *,
     most: int,
     seed: int,
-) -> list[MarkedImage]:
+) -> list[Subject]:
     """Draw images that have an object of a class that can be asked for, none of them twice.
 
     What is looked for in an image is the class of its first object, of those that need be found.
@@ -99,7 +99,7 @@ def subjects(
     Raises:
         BadData: There is none.
     """
-    found: list[MarkedImage] = []
+    found: list[Subject] = []
     indices = list(boxed.boxes)
     for place in np.random.default_rng(seed).permutation(len(indices)).tolist():
         if len(found) == most:
@@ -111,7 +111,7 @@ def subjects(
             label = needed[0].label
             target = labels[label] if asked is MappedClass.MARKED else None
             same = tuple(box for box in needed if box.label == label)
-            found.append(MarkedImage(indices[place], target, same))
+            found.append(Subject(indices[place], target, same))
     if not found:
         raise BadData(
             f"{images.spec}: none of its objects is of a class of the network's; theirs are "
@@ -122,8 +122,8 @@ def subjects(
 
 
 def dealt(
-    there: Sequence[MarkedImage], wanted: int, others: int
-) -> tuple[Sequence[MarkedImage], Sequence[MarkedImage]]:
+    there: Sequence[Subject], wanted: int, others: int
+) -> tuple[Sequence[Subject], Sequence[Subject]]:
     """Deal images out: some to be judged, others to choose on. Of few, a third is for choosing.
 
     Args:
