@@ -19,7 +19,7 @@ from convscope.methods.classes import Head
 from convscope.network.network import Network
 from convscope.text import printable
 
-__all__ = ["Subject", "Placed", "dealt", "network_labels", "place_boxes", "subjects"]
+__all__ = ["Placed", "Subject", "dealt", "network_labels", "place_boxes", "subjects"]
 
 
 @dataclass(frozen=True)
