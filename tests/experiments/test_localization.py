@@ -275,10 +275,10 @@ def test_the_spotlight_lies_within_what_its_unit_sees() -> None:
     """Units that see 9 pixels each: what is lit lies in the field of the unit that counts most."""
     from convscope.experiments.localization.maps import MapMethod, Question
 
+    torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 4, 9), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     ).eval()
-    torch.manual_seed(0)
     network = convscope.open_network(net, (3, SIDE, SIDE))
     asked = Question(network, torch.rand(3, SIDE, SIDE), 0, "1", 0.0)
     for method in (MapMethod.SPOTLIGHT, MapMethod.CONTRASTIVE):
