@@ -1,12 +1,14 @@
-"""Hostile requests to the explorer, script payloads in names, and use for hours."""
+"""Hostile requests to the explorer, script payloads in names, use for hours, very many files."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import string
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from html.parser import HTMLParser
@@ -17,13 +19,16 @@ import torch
 from PIL import Image
 from starlette.websockets import WebSocketDisconnect
 
-from atlas.conftest import tiny_module, write_pictures
+from atlas.conftest import tiny_model, tiny_module, write_pictures
 from campaign.mutations import HOSTILE
 from campaign.row import Row
 from convscope.atlas.build import build_atlas
+from convscope.atlas.store import open_atlas
 from convscope.errors import ConvscopeError
+from convscope.explorer.desk import Desk, open_desk
 from convscope.images.datasets import open_images
 from convscope.images.preprocess import Preprocess
+from convscope.live.cancel import Cancel
 from convscope.models.zoo import Model
 from convscope.report.page import write_page
 from explorer.serving_here import HERE, TOKEN, Served
@@ -250,23 +255,108 @@ def _in_a_browser(folder: Path, word: str) -> str | None:
 # ---- hours --------------------------------------------------------------------------------------
 
 
+ASKS = 7200
+"""Questions of two hours, one a second."""
+
+
 def hours(seed: int, folder: Path) -> str | None:
-    """Thousands of requests in one server: memory is flat after the first ones."""
-    asks = 4000
+    """A server, then the process of a model, are asked for two hours: memory is flat."""
+    return _server_for_hours() or _desk_for_hours(random.Random(seed), folder)
+
+
+def _server_for_hours() -> str | None:
+    """The messages of a socket and the files of a page."""
     with Served(SlowDesk, _folder()) as served, served.socket(origin=HERE) as socket:
         socket.receive_bytes()
-        first = 0.0
-        for number in range(asks):
+
+        def ask(number: int) -> None:
             socket.send_text(
                 json.dumps({"id": number, "do": "echo", "words": "x" * 500, "slot": "a"})
             )
             socket.receive_bytes()
             if number % 20 == 0:
                 served.client.get(f"/{TOKEN}/page/main.js")
-            if number == asks // 4:
-                first = _memory()
-        grown = _memory() - first
-    return None if grown < 20 else f"grew by {grown:.0f} MB in {3 * asks // 4} requests"
+
+        return _flat("the server", ask)
+
+
+def _desk_for_hours(dice: random.Random, folder: Path) -> str | None:
+    """What a person does: drop images, look, point at units, move occluders, remove, sweep."""
+    torch.set_num_threads(1)
+    paths = sorted(write_pictures(folder / "pictures", 40).rglob("*.png"))
+    desk = open_desk("zfnet-small", {}, {"device": "cpu"}, str(folder / "pictures"))
+    layers = [layer["name"] for layer in desk.hello()["layers"] if len(layer["shape"]) == 3]
+    image: dict[str, Any] = {}
+
+    def ask(number: int) -> None:
+        nonlocal image
+        if number % 20 == 0:
+            file = dice.choice(paths).read_bytes() + number.to_bytes(4, "big")  # each its own file
+            image = {"key": _asked(desk, "keep", [file], name="dropped.png")["key"]}
+            _asked(desk, "look", image=image)
+        unit = f"{dice.choice(layers)}/{dice.randrange(8)}"
+        box = [dice.randrange(0, 32), dice.randrange(0, 32), 8, 8]
+        do = dice.choice(("project", "project", "occlude", "occlude", "target", "remove", "tiles"))
+        words: dict[str, dict[str, Any]] = {
+            "project": {"unit": unit, "rules": dice.choice(("deconvnet", "gradient"))},
+            "occlude": {"box": box, "units": [unit]},
+            "target": {"rules": "guided"},
+            "remove": {"units": [unit]},
+            "tiles": {"layer": unit.split("/")[0]},
+        }
+        _asked(desk, do, image=image, **words[do])
+        if number % 200 == 0:
+            _asked(desk, "sweep", image=image, size=16, stride=8)
+            _asked(desk, "contrast", image=image, unit=unit)
+
+    return _flat("the model's process", ask)
+
+
+def _asked(desk: Desk, do: str, parts: Any = (), **more: Any) -> dict[str, Any]:
+    """The last answer to a question."""
+    return list(desk.answer({"do": do, **more}, list(parts), Cancel()))[-1][0]
+
+
+def _flat(what: str, ask: Callable[[int], None]) -> str | None:
+    """Ask for two hours; by how much it has grown since the first quarter, where that is much."""
+    first = 0.0
+    for number in range(ASKS):
+        if number == ASKS // 4:
+            first = _memory()
+        ask(number)
+    grown = _memory() - first
+    return None if grown < 20 else f"{what} grew by {grown:.0f} MB in {3 * ASKS // 4} questions"
+
+
+# ---- very many files ----------------------------------------------------------------------------
+
+FILES = 200_000
+
+
+def files(seed: int, folder: Path) -> str | None:
+    """An atlas over a folder of very many files: what it holds grows by their names alone."""
+    torch.set_num_threads(1)
+    first = sorted(write_pictures(folder / "first", 100, seed).rglob("*.png"))
+    for number in range(FILES):
+        place = folder / "pictures" / f"class-{number % 100:02d}" / f"{number:06d}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.link(first[number % len(first)], place)
+    images = open_images(folder / "pictures")
+    seen: dict[int, float] = {}
+
+    def progress(phase: str, done: int, total: int) -> None:
+        if phase == "images" and 4 * done // total not in seen:
+            seen[4 * done // total] = _memory()
+
+    build_atlas(
+        tiny_model(), images, folder / "atlas", layers=["0", "3"], top=3, batch_size=256,
+        workers=1, plain=True, progress=progress,
+    )  # fmt: skip
+    write_page(folder / "atlas")
+    if len(open_atlas(folder / "atlas").images) != FILES:
+        return "the atlas has not all of them"
+    grown = seen[4] - seen[1]
+    return None if grown < 100 else f"grew by {grown:.0f} MB over three quarters of the files"
 
 
 def _memory() -> float:
@@ -300,12 +390,21 @@ ROWS = [
     ),
     Row(
         "hours",
-        "thousands of requests to one explorer",
+        "two hours of questions to one explorer: its server, the model's process",
         "memory flat",
         1,
         hours,
         _folder,
         7200,
+        least=0,
+    ),
+    Row(
+        "files",
+        f"an atlas over {FILES:,} files",
+        "all of them, memory flat",
+        1,
+        files,
+        seconds=7200,
         least=0,
     ),
 ]
