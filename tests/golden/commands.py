@@ -170,6 +170,7 @@ COMMANDS = (
         "errors run:run scenes:val:48 --layers conv1 --draws 99 --shown 1 --out errors --workers 1",
         changed=("--draws 199", "draws"),
         listed=("*.webp", "*/pictures.npz", "*/map.npz"),
+        trains=True,  # a classifier, of each part of the images
         packed=True,
     ),
     Command("occlude", "occlude run:run scenes:val:8#3 --size 9 --stride 9 --out maps.npz"),

@@ -34,12 +34,12 @@ TEXTS = {".json", ".jsonl", ".yaml"}
 ARRAYS = {".npz", ".npy", ".safetensors", ".webp"}
 RESULT = "result.json"
 VOLATILE = re.compile("seconds.*|versions|convscope|convscope_version")
-SHARES = re.compile("(val_)?(accuracy|top1|top5)")
+SHARES = re.compile("(val_)?(accuracy|top1|top5)|precisions?|std")
 LEFT_OUT = re.compile(
     r"(^|/)((data/units|page/images|pretraining/\w+/(features|pieces))/|checksums\.json$)|\.lock$"
 )
 SEAL = "sha256"  # of a file's own contents, which differ by rounding; older files have none
-HASH = re.compile(r"[0-9a-f]{12,64}")
+HASH = re.compile(r"\b[0-9a-f]{12,64}\b")
 NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
@@ -48,7 +48,7 @@ class Tolerance:
     """How far numbers may be apart: `relative` to the larger one, plus `absolute`.
 
     `scaled` is the same of arrays, in units of the largest number of each. `shares` is the room of
-    shares of images, where one of few may change its class.
+    shares of images, where one of few may change its class, and of what follows from them.
     """
 
     relative: float = 1e-5
@@ -314,6 +314,8 @@ def _words_unlike(new: str, old: str, tolerance: Tolerance, way: str, key: str) 
         return
     if key.endswith("sha256") and HASH.fullmatch(new) and len(new) == len(old):
         return
+    if tolerance == TRAINED:
+        new, old = HASH.sub("#", new), HASH.sub("#", old)
     mine, theirs = NUMBER.findall(new), NUMBER.findall(old)
     if NUMBER.split(new) != NUMBER.split(old) or not all(map(_printed_alike, mine, theirs)):
         yield f"{way}: {new!r}, not {old!r}"

@@ -148,7 +148,7 @@ def twins_of(node: Node) -> Twins:
         for i, j in (cosine > limit).nonzero().tolist():
             pairs.append((start + i, start + j, float(cosine[i, j])))
         opposite += int((cosine < -limit).sum())
-    pairs.sort(key=lambda pair: (-pair[2], pair[:2]))
+    pairs.sort(key=lambda pair: (-round(pair[2], 6), pair[:2]))  # copies are alike but for rounding
     families = _families(pairs)
     redundant = sum(len(family) - 1 for family in families)
     return Twins(tuple(pairs), families, redundant, opposite, limit)
