@@ -62,7 +62,7 @@ def gradients(seed: int, folder: Path) -> str | None:
     image = torch.rand(1, *shape, dtype=torch.float64, requires_grad=True)
     _values(network, module, image.detach())
     values = _by_autograd(network, image)
-    maps = [name for name in network.nodes if len(network.layer(name).shape) == 3]
+    maps = [layer.name for layer in network.layers if len(layer.shape) == 3 and layer.real]
     for name in dice.sample(maps, min(3, len(maps))):
         channels, height, width = network.layer(name).shape
         unit = Unit(name, dice.randrange(channels), dice.randrange(height), dice.randrange(width))

@@ -107,7 +107,7 @@ def in_a_fork(row: Row, seed: int) -> str | None:
         child = os.fork()
         if not child:
             os.close(read)
-            os.setsid()
+            os.setpgid(0, 0)
             signal.alarm(row.seconds)  # its default action ends the process
             _report(row, seed, Path(folder), write)
         os.close(write)

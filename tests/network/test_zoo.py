@@ -249,6 +249,7 @@ def test_a_users_model_must_be_told_how_it_is_fed(nets, said: dict[str, str], me
         ("typo:f", r"typo:f failed with SyntaxError"),
         ("no_such_package.nets:f", r"no module no_such_package, neither installed nor in [^:]*$"),
         ("torchvison:resnet18", r"did you mean torchvision:resnet18\?$"),
+        ("mynets.py:build", r"did you mean mynets:build\?$"),
         ("mynets.inner:f", r"mynets\.inner:f"),
         ("my nets:f", r"give package\.module:factory"),
         ("mynets:", r"give package\.module:factory"),

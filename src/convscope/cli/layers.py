@@ -34,7 +34,9 @@ def layers(model: ModelArgument, reading: Reading, running: Running) -> None:
 
     network = session.network
     facts = {**session.facts(), "input": size, "deconvnet": about_bends(network)}
-    same_for_all = about_images(network, [layer.name for layer in network.layers], DECONVNET)
+    same_for_all = about_images(
+        network, [layer.name for layer in network.layers if layer.real], DECONVNET
+    )
     screen.facts({**facts, "pictures": same_for_all} if same_for_all else facts)
     screen.say("", *([] if running.as_json else [str(network)]))
     screen.result(network.table())

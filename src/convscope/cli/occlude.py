@@ -152,7 +152,7 @@ class Occluding:
         """
         network = session.network
         return {
-            "layer": None if self.layer is None else network.layer(self.layer).name,
+            "layer": None if self.layer is None else network.feature_layer(self.layer).name,
             "unit": None if self.unit is None else network.unit(self.unit),
             "target": None if self.target is None else find_target(self.target, session),
             "background": background_class(session.model.classes),

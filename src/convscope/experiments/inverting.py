@@ -53,7 +53,7 @@ def invert_layers(
 
     network = session.network
     for layer in layers or ():
-        network.layer(layer)  # before images are read
+        network.feature_layer(layer)  # before images are read
     examples = None
     if data is not None:
         images = session.images(data)

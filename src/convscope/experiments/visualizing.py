@@ -99,7 +99,7 @@ def find_targets(session: Session, words: Iterable[str]) -> list[PictureTarget]:
     found: list[PictureTarget] = []
     for word in words:
         if word in names:
-            count = network.layer(word).channels
+            count = network.feature_layer(word).channels
             found += [PictureTarget(word, channel, f"{word}/{channel}") for channel in range(count)]
             continue
         try:

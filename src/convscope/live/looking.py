@@ -121,8 +121,11 @@ def shown_layers(plan: Plan) -> tuple[str, ...]:
     return tuple(
         step.name
         for step in plan.steps
-        if (len(step.shape) == 3 and step.grid != (1, 1) and not step.head.op.passes_through)
-        or (len(step.shape) == 1 and step.head.op.dense)
+        if step.real
+        and (
+            (len(step.shape) == 3 and step.grid != (1, 1) and not step.head.op.passes_through)
+            or (len(step.shape) == 1 and step.head.op.dense)
+        )
     )
 
 
@@ -162,7 +165,7 @@ def layer_look(
         NoSuchLayer: There is no such layer.
         NoSuchUnit: There is no such map, or the layer has neither maps nor a vector.
     """
-    layer = engine.network.layer(name)
+    layer = engine.network.feature_layer(name)
     if len(layer.shape) not in (1, 3):
         raise NoSuchUnit(f"layer {name} is {layer.size}, neither feature maps nor a vector")
     values = activations.trace[name][0]

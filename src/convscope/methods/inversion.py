@@ -276,7 +276,7 @@ def invert(
 
 
 def _matched(network: Graph, layer: str) -> str:
-    name = network.layer(layer).name
+    name = network.feature_layer(layer).name
     return network.activation(name) if network.nodes[name].op.weighs else name
 
 

@@ -256,5 +256,5 @@ def activation_of(network: Network, unit: Unit) -> Unit:
 
 
 def _activation_name(network: Network, layer: str) -> str:
-    weighs = network.nodes[network.layer(layer).name].op.weighs
+    weighs = network.nodes[network.feature_layer(layer).name].op.weighs
     return network.activation(layer) if weighs else layer

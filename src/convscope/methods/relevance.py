@@ -54,7 +54,7 @@ def class_relevance(
         >>> worth.shape == network.trace(image)["conv5"].shape
         True
     """
-    names = [trace.network.layer(layer).name for layer in _listed(layers)]
+    names = [trace.network.feature_layer(layer).name for layer in _listed(layers)]
     few = trace if images is None else trace.rows(torch.tensor(list(images)))
     (found,) = relevance_by_class(few, names, [target])
     for name in names:
@@ -119,7 +119,7 @@ def strongest_for_class(trace: Trace, layer: str, target: int, image: int = 0) -
         >>> strongest_for_class(network.trace(image), "conv2", 1).position is not None
         True
     """
-    name = trace.network.layer(layer).name
+    name = trace.network.feature_layer(layer).name
     worth = class_relevance(trace, name, target, images=[image])[name][0]  # (C, ...)
     if worth.dim() == 1:
         return Unit(name, int(worth.argmax()))

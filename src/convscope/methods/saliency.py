@@ -263,7 +263,7 @@ def _activation(network: Network, layer: str | None) -> str:
     convolutions = network.conv_layers()
     if layer is None and not convolutions:
         raise BadInput("the network has no convolutional layer: name a layer")
-    name = convolutions[-1] if layer is None else network.layer(layer).name
+    name = convolutions[-1] if layer is None else network.feature_layer(layer).name
     name = network.activation(name) if network.nodes[name].op.weighs else name
     if len(network.layer(name).shape) != 3:
         raise BadInput(f"{name} is {network.layer(name).size}, and no maps: name a layer of maps")

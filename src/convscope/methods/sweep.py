@@ -559,7 +559,8 @@ def refuse_not_finite(network: Network, image: Tensor, target: Target | None = N
     """
     trace = network.trace(image)
     for layer in network.layers:
-        check_finite(layer.name, trace[layer.name])
+        if layer.real:
+            check_finite(layer.name, trace[layer.name])
     if target is not None:
         raise NonFinite(f"target {target.name!r} is NaN or infinite for this image")
     raise NonFinite("a feature map's sum over its positions overflows: use a wider float type")

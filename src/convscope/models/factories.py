@@ -198,6 +198,8 @@ def _import(path: str, spec: str) -> ModuleType:
             and f"{path}.".startswith(f"{cause.name}.")
         ):
             near = get_close_matches(path, OTHER_SOURCES, n=1, cutoff=0.7)
+            if path.endswith(".py"):  # a file, where a module is wanted
+                near = [path.removesuffix(".py").replace("/", ".")]
             hint = f": did you mean {near[0]}:{spec.partition(':')[2]}?" if near else ""
             raise BadModel(
                 f"{spec}: no module {cause.name}, neither installed nor in {Path.cwd()}{hint}"

@@ -202,7 +202,11 @@ class _Reader:
         drafts, self.channels_first = read_channels_first(drafts, outputs)
         masks = {fx.name for fx in self.drafts if not fx.meta["val"].is_floating_point()}
         joined = read_spellings(drafts, outputs, lambda tensor: id(tensor) in learned, masks)
-        self.drafts = {fx: joined[fx.name] for fx in self.drafts if fx.name in joined}
+        self.drafts = {
+            fx: replace(joined[fx.name], real=fx.name not in masks)
+            for fx in self.drafts
+            if fx.name in joined
+        }
 
     def _settings(self, fx: Any, op: Op, bound: dict[str, Any]) -> tuple[Op, dict[str, Any]]:
         """The settings of a call, and its row: a cast to what is there already is a copy."""

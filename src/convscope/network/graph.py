@@ -40,6 +40,8 @@ class Layer(Brief):
         field: Its receptive field: a window along each axis, in image pixels.
         inputs: The names of the layers below. "input" is the image (".input" in a network that has
             a layer called input).
+        real: Whether it holds real numbers, which can be activations; a comparison's are true or
+            false, an argmax's are places.
 
     Example:
         >>> layer = network.layer("conv2")
@@ -52,6 +54,7 @@ class Layer(Brief):
     shape: tuple[int, ...]
     field: Field
     inputs: tuple[str, ...]
+    real: bool = True
 
     @property
     def channels(self) -> int:
@@ -101,7 +104,9 @@ class Graph(Brief):
         self.legend = Legend()
         fields = _receptive_fields(self.nodes.values(), input_shape[-2:])
         self._layers = {
-            name: Layer(name, node.kind, node.shape, fields[name], self._shown(node.inputs))
+            name: Layer(
+                name, node.kind, node.shape, fields[name], self._shown(node.inputs), node.real
+            )
             for name, node in self.nodes.items()
         }
         self._cached: dict[object, Any] = {}
@@ -215,6 +220,23 @@ class Graph(Brief):
             raise NoSuchLayer(f"no layer {name!r} in this network: {hint}")
         return self._layers[name]
 
+    def feature_layer(self, name: str) -> Layer:
+        """Return the layer of a name, if it can be looked at: if it holds activations.
+
+        Args:
+            name: The layer's name, as `print(network)` has it.
+
+        Raises:
+            NoSuchLayer: There is none, or it holds no real numbers, as a comparison.
+        """
+        layer = self.layer(name)
+        if not layer.real:
+            raise NoSuchLayer(
+                f"layer {name} ({layer.kind}) tells what is true or where something is, and has no "
+                "activations: look at the layer below or above it"
+            )
+        return layer
+
     def unit(self, unit: Unit | str) -> Unit:
         """Return a unit, if this network has it.
 
@@ -222,11 +244,11 @@ class Graph(Brief):
             unit: A unit, or its address as text, such as "conv5/128@6,6".
 
         Raises:
-            NoSuchLayer: There is no such layer.
+            NoSuchLayer: There is no such layer, or it holds no activations.
             NoSuchUnit: The layer has no such channel or position; the message says which it has.
         """
         unit = Unit.parse(unit)
-        layer = self.layer(unit.layer)
+        layer = self.feature_layer(unit.layer)
         if len(layer.shape) not in (1, 3):
             raise NoSuchUnit(
                 f"{unit}: layer {layer.name} is {layer.size}, neither feature "

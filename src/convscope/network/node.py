@@ -88,6 +88,8 @@ class Node:
         settings: Such as kernel and stride.
         tensors: Such as weight and bias.
         module: The dotted name of the module that the operation belongs to.
+        real: Whether its values are real numbers; those of a comparison are true or false, those
+            of an argmax are places.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Node:
     settings: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     module: str = ""
+    real: bool = True
     _derived: dict[str, tuple[object, Any]] = field(default_factory=dict, init=False, repr=False)
 
     @property

@@ -94,7 +94,7 @@ def correspond(
     if places < 2 or draws < 1:
         raise BadOption(f"{places} places, {draws} draws: it takes 2 places and 1 draw or more")
     names = maps_and_features(network) if layers is None else tuple(layers)
-    names = tuple(network.layer(name).name for name in names)
+    names = tuple(network.feature_layer(name).name for name in names)
     cover = _size(size, faces.images.shape[-2:])
     anywhere = _random_boxes(cover, faces.images.shape[-2:], places, seed)
     boxes = {part: tuple(_centred(at, cover) for at in faces.points[part]) for part in faces.parts}

@@ -131,7 +131,7 @@ def layers_of_features(network: Network, asked: Sequence[str] | None) -> tuple[s
     """
     if asked is None:
         return (last_hidden_layer(network),)
-    names = tuple(dict.fromkeys(network.layer(name).name for name in asked))
+    names = tuple(dict.fromkeys(network.feature_layer(name).name for name in asked))
     for name in names:
         if name in RESERVED:
             raise BadOption(

@@ -318,7 +318,7 @@ def first_and_last(network: Network) -> tuple[str, str]:
 def _activations(network: Network, layers: Sequence[str]) -> tuple[str, ...]:
     if not layers:
         raise BadOption("no layers to look at: name one or more")
-    known = [network.layer(name).name for name in layers]
+    known = [network.feature_layer(name).name for name in layers]
     weighs = [network.nodes[name].op.weighs for name in known]
     return tuple(network.activation(n) if w else n for n, w in zip(known, weighs, strict=True))
 

@@ -243,7 +243,7 @@ def _layer(session: Session, asked: str | None) -> str:
     convolutions = network.conv_layers()
     if asked is None and not convolutions:
         raise BadOption("the network has no convolution: name a layer of feature maps, --layer")
-    name = network.layer(convolutions[-1] if asked is None else asked).name
+    name = network.feature_layer(convolutions[-1] if asked is None else asked).name
     name = network.activation(name) if network.nodes[name].op.weighs else name
     if len(network.layer(name).shape) != 3:
         size = network.layer(name).size

@@ -110,7 +110,7 @@ class ExaminedImages:
         layer = asked.layer or last_hidden_layer(network)
         return cls(
             session, images, against, asked, labels, classes, judged, layers,
-            network.layer(layer).name,
+            network.feature_layer(layer).name,
         )  # fmt: skip
 
     @property

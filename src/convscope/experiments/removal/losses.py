@@ -42,7 +42,7 @@ def find_units(network: Network, words: Sequence[str]) -> tuple[Unit, ...]:
     found: list[Unit] = []
     for word in words:
         if word in names:
-            layer = network.layer(network.activation(word))
+            layer = network.feature_layer(network.activation(word))
             found += [network.unit(Unit(layer.name, channel)) for channel in range(layer.channels)]
             continue
         unit = network.unit(word)

@@ -150,7 +150,11 @@ def probe(
     if len(protocol.per_class) != 1:
         raise BadOption("the layers are compared at one number of images per class: give one")
     network, ranks = reader.network, reader.ranks
-    names = hidden_layers(network) if layers is None else [network.layer(n).name for n in layers]
+    names = (
+        hidden_layers(network)
+        if layers is None
+        else [network.feature_layer(n).name for n in layers]
+    )
     doubles = doubles_of(duplicates) if drop_duplicates else set()
     draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
     settings = {}

@@ -172,7 +172,7 @@ def transfer(
     """
     protocol = protocol or Protocol()
     network, ranks = reader.network, reader.ranks
-    layer = last_hidden_layer(network) if layer is None else network.layer(layer).name
+    layer = last_hidden_layer(network) if layer is None else network.feature_layer(layer).name
     doubles = doubles_of(duplicates) if drop_duplicates else set()
     draw_folds(images, protocol, test=test)  # what is wrong is said before features are read
     settings = {}

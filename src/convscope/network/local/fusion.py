@@ -56,6 +56,11 @@ class Step:
         return (self.shape[-2], self.shape[-1]) if len(self.shape) >= 3 else (1, 1)
 
     @property
+    def real(self) -> bool:
+        """Whether the result holds real numbers."""
+        return (self.head, *self.posts)[-1].real
+
+    @property
     def cost(self) -> int:
         return self.head.cost * self.grid[0] * self.grid[1]
 
