@@ -8,7 +8,15 @@ from typing import Any, overload
 
 from convscope.errors import BadOption
 
-__all__ = ["counted", "printable", "split_integers", "split_names", "table", "words_of"]
+__all__ = [
+    "counted",
+    "printable",
+    "some_maps",
+    "split_integers",
+    "split_names",
+    "table",
+    "words_of",
+]
 
 LONGEST = 500  # letters of what another library says
 
@@ -48,6 +56,21 @@ def words_of(error: BaseException) -> str:
     """
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= LONGEST else f"{words[:LONGEST]} …"
+
+
+def some_maps(maps: Sequence[int], count: int) -> str:
+    """Some of a layer's maps, by their numbers.
+
+    Args:
+        maps: Their numbers.
+        count: How many maps the layer has.
+
+    Example:
+        >>> some_maps([4, 7, 9], 32)
+        '3 of 32 maps (4, 7, 9)'
+    """
+    shown = ", ".join(map(str, maps[:8])) + (" …" if len(maps) > 8 else "")
+    return f"{len(maps)} of {count} maps ({shown})"
 
 
 @overload

@@ -21,6 +21,7 @@ from convscope.images.image_set import ImageSet
 from convscope.network.network import Network
 from convscope.scan.observer import Observer
 from convscope.scan.pooling import Pooling
+from convscope.text import some_maps
 
 __all__ = ["FeatureSettings", "FeatureWriter", "Features", "Rows", "Unread", "shared_rows"]
 
@@ -141,6 +142,7 @@ class FeatureWriter(Observer):
         self.image_bytes = length * how.dtype.itemsize
         self.unread: Unread = {}
         self._sums: dict[str, Tensor] = {}  # of the batch that is looked at
+        self._lost: dict[str, str] = {}  # layer -> its maps that are not finite there
         self._part = _Part()
 
     @property
@@ -149,6 +151,9 @@ class FeatureWriter(Observer):
 
     def see(self, layer: str, value: Tensor, batch: Batch) -> None:
         rows = self.poolings[layer](value).float()
+        if not bool(rows.isfinite().all()):
+            lost = ~value.isfinite().transpose(0, 1).flatten(1).all(1)
+            self._lost[layer] = f", in {some_maps(lost.nonzero().flatten().tolist(), len(lost))}"
         if self.mirrored:
             rows = rows / 2
         self._sums[layer] = self._sums[layer] + rows if layer in self._sums else rows
@@ -208,7 +213,8 @@ class FeatureWriter(Observer):
                 "; keep its features in float32" if self.half else ": its weights have diverged"
             )
             name = self.images.name(index)
-            raise NonFinite(f"layer {layer} is NaN or infinite for {name}{remedy}")
+            where = self._lost.get(layer, "")
+            raise NonFinite(f"layer {layer} is NaN or infinite for {name}{where}{remedy}")
         return rows.cpu().numpy()
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from convscope.experiments.diagnosis.filters import BANDS
 from convscope.experiments.diagnosis.layer import LayerDiagnosis
-from convscope.experiments.diagnosis.responses import some_maps
 from convscope.record import Record
+from convscope.text import some_maps
 
 __all__ = ["Finding", "Kind", "Remedy", "Severity", "findings_of"]
 

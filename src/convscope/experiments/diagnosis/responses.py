@@ -25,6 +25,7 @@ from convscope.network.node import Node
 from convscope.record import Record
 from convscope.scan.observer import Observer
 from convscope.scan.strongest import as_maps
+from convscope.text import some_maps
 
 __all__ = [
     "Activity",
@@ -33,7 +34,6 @@ __all__ = [
     "interpolation",
     "is_rectified",
     "measured_folding",
-    "some_maps",
     "unsteadiness",
 ]  # fmt: skip
 
@@ -405,12 +405,6 @@ def _share(spectrum: Tensor, stride: tuple[int, int]) -> Tensor:
     height, width = spectrum.shape[1:]
     beyond = beyond_nyquist((height, width), (int(stride[0]), int(stride[1])))
     return spectrum[:, beyond].sum(1) / spectrum.sum((1, 2)).clip(min=1e-30)
-
-
-def some_maps(units: Sequence[int], count: int) -> str:
-    """`3 of 32 maps (4, 7, 9)`."""
-    shown = ", ".join(map(str, units[:8])) + (" …" if len(units) > 8 else "")
-    return f"{len(units)} of {count} maps ({shown})"
 
 
 def _known(shares: Tensor, known: Tensor) -> tuple[float | None, ...]:
