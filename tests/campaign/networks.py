@@ -227,7 +227,7 @@ ROWS = [
         2000,
         windows,
         _warm,
-        least=0,
+        least=1,
     ),
     Row(
         "incremental",

@@ -19,7 +19,6 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name, row in rows().items() if row.least])
 def test_the_first_trials_of_each_row_fail_in_none(name: str) -> None:
     row = rows()[name]
