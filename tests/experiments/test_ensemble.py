@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from convscope.distributed import Ranks
-from convscope.errors import BadData, BadModel, BadOption, FolderInUse
+from convscope.errors import BadData, BadModel, BadOption, FolderInUse, NonFinite
 from convscope.experiments.ensemble.averaging import ALL, ensemble
 from convscope.experiments.ensemble.combined import MOST_SUBSETS, _subsets, combine
 from convscope.experiments.ensemble.outputs import chances_of
@@ -133,6 +133,16 @@ def test_any_ending_gives_the_probabilities_that_it_means(end: str, crops: int) 
     for chances in found.values():
         np.testing.assert_allclose(chances[:, 1], expected, rtol=1e-4)
         np.testing.assert_allclose(chances.sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+def test_a_network_that_makes_nan_of_an_image_is_refused_by_name(crops: int) -> None:
+    spoiled = replace(model("spoiled", 0, 0), module=Ending(lambda x: two(x / (x > 0))))
+    pixels = torch.full((3, SIDE, SIDE, 3), 255, dtype=torch.uint8)
+    pixels[1] = 127  # of which the ending makes minus infinity, and the softmax NaN
+    chances_of(spoiled, pixels[:1], crops=crops)
+    with pytest.raises(NonFinite, match=r"spoiled: .* NaN or infinite for 1 of 3 images"):
+        chances_of(spoiled, pixels, crops=crops)
 
 
 def test_outputs_that_may_be_probabilities_are_not_guessed_at() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import BadModel, UnsupportedOp
+from convscope.errors import BadModel, NonFinite, UnsupportedOp
 from convscope.experiments.ensemble.combined import Chances
 from convscope.images.fitting import Fit, middle
 from convscope.images.preprocess import Preprocess
@@ -48,6 +48,10 @@ def chances_of(
 
     Shape:
         pixels: uint8 (N, S, S, 3). Probabilities: float32 (N, classes).
+
+    Raises:
+        NonFinite: Some of them are NaN.
+        BadModel: The output gives no probabilities.
     """
     head = _head(model)
     module, size = model.module.to(device).eval(), model.input_shape[1]
@@ -66,7 +70,14 @@ def chances_of(
             parts[1].append(_probabilities(module, head, cut).cpu())
         if progress is not None:
             progress("images", sum(map(len, parts[1])), len(pixels))
-    return {each: torch.cat(chances).numpy() for each, chances in parts.items()}
+    found = {each: torch.cat(chances) for each, chances in parts.items()}
+    lost = int((~found[crops].isfinite()).any(1).sum())
+    if lost:
+        raise NonFinite(
+            f"{model.spec}: its output is NaN or infinite for {lost} of {len(pixels)} images: "
+            "check its weights"
+        )
+    return {each: chances.numpy() for each, chances in found.items()}
 
 
 def _head(model: Model) -> Head | None:
