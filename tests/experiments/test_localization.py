@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from convscope.distributed import Ranks
 from convscope.errors import BadData, BadOption, FolderInUse
 from convscope.experiments.localization.localizing import Seen, chosen_threshold, mean_box, scored
 from convscope.experiments.localization.maps import THRESHOLDS, largest_part, map_boxes
+from convscope.experiments.localization.marked_images import (
+    MarkedImage,
+    boxes_fingerprint,
+    place_boxes,
+)
 from convscope.experiments.localization.result import CENTRED, WHOLE, Localization
 from convscope.experiments.localization.study import LocalizeStudy
-from convscope.experiments.localization.subjects import place_boxes
 from convscope.experiments.options import Device, Running
 from convscope.experiments.session import session_of
 from convscope.experiments.study import Context
@@ -249,6 +254,20 @@ def test_it_goes_on_and_refuses_other_boxes(tmp_path: Path) -> None:
     with pytest.raises(FolderInUse, match="truth"):
         (tmp_path / "other.csv").write_text("\n".join(Squares(9, seed=1).rows()))
         localize(images, tmp_path, out=out, tune=3, resume=True, boxes=tmp_path / "other.csv")
+
+
+def test_studies_that_were_begun_know_their_boxes_whatever_the_classes_are_called() -> None:
+    """The words are those of a repr of 0.1, whose SHA-256 stands in studies."""
+    one = (MarkedBox(1, (2.0, 0.5, 17.0, 21.25)),)
+    two = (MarkedBox(0, (-1.0, 4.0, 9.0, 12.0)), MarkedBox(0, (0.0, 1e-05, 30.0, 1e16), True))
+    words = (
+        "[Subject(index=3, target=1, boxes=(MarkedBox(label=1, edges=(2.0, 0.5, 17.0, 21.25), "
+        "difficult=False),)), Subject(index=8, target=None, boxes=(MarkedBox(label=0, "
+        "edges=(-1.0, 4.0, 9.0, 12.0), difficult=False), MarkedBox(label=0, "
+        "edges=(0.0, 1e-05, 30.0, 1e+16), difficult=True)))]"
+    )
+    found = boxes_fingerprint([MarkedImage(3, 1, one), MarkedImage(8, None, two)])
+    assert found == hashlib.sha256(words.encode()).hexdigest()[:16] == "b5528a714525b873"
 
 
 def shared(folder: Path, ranks: Ranks, progress: Progress) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from convscope.methods.occluder import Occluder
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, GRADIENT, GUIDED, Rules
 from convscope.methods.sweep import Method, sweep
+from convscope.network.axes import Grid
 from convscope.network.network import Network, open_network
+from convscope.network.passage import Passage
 
 from .transformers import NETWORKS, SHAPE, Acrossed, Vit, opened_module
 
@@ -139,3 +141,26 @@ def test_a_network_with_passages_moves_to_another_dtype() -> None:
     found = narrow.values(IMAGES.float(), [narrow.output])[narrow.output]
     expected = network.values(IMAGES, [network.output])[network.output]
     torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-4)
+
+
+# ---- what identities hash
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_settings_say_in_their_own_words_what_identities_hash(name: str) -> None:
+    """A dataclass's own repr has its name and those of its fields, which may be renamed."""
+    _, network = opened(name)
+    settings = [value for node in network.nodes.values() for value in node.settings.values()]
+    derived = [value for value in settings if hasattr(type(value).__repr__, "__wrapped__")]
+    assert not derived
+    assert any(isinstance(value, Grid) for value in settings)
+
+
+def test_the_words_of_studies_that_were_begun_stay() -> None:
+    assert repr(Grid((1, 2), 4, 4, 1)) == "Grid(order=(1, 2), rows=4, columns=4, before=1)"
+    names = frozenset(("f", "c", "a", "d", "b", "e"))
+    assert repr(Passage((1, 2), (3,), ("w",), names)) == (
+        "Passage(steps=(1, 2), values=(3,), stored=('w',), "
+        "per_image=frozenset({'a', 'b', 'c', 'd', 'e', 'f'}))"
+    )
+    assert repr(Passage((), (), (), frozenset())).endswith("per_image=frozenset())")

@@ -103,6 +103,11 @@ class Grid:
         """Whether it is (C, rows, columns) as it is."""
         return self.order == (1, 2, 3)
 
+    def __repr__(self) -> str:
+        """The words that identities of networks hash: they stay, whatever is renamed."""
+        size = f"rows={self.rows}, columns={self.columns}"
+        return f"Grid(order={self.order}, {size}, before={self.before})"
+
 
 def image_axes(shape: Sequence[int]) -> Axes:
     """Of the images (N, C, H, W)."""

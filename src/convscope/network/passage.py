@@ -132,6 +132,13 @@ class Passage:
         result: Tensor = known[self.steps[-1].name]
         return result
 
+    def __repr__(self) -> str:
+        """The words that caches of features hash: they stay, whatever is renamed, and are the same
+        in every process, in which a set has another order."""
+        names = f"{{{', '.join(map(repr, sorted(self.per_image)))}}}" if self.per_image else ""
+        read = f"values={self.values}, stored={self.stored}, per_image=frozenset({names})"
+        return f"Passage(steps={self.steps}, {read})"
+
     def __str__(self) -> str:
         return "; ".join(f"{s.name} = {s.target}{s.args}{s.kwargs or ''}" for s in self.steps)
 

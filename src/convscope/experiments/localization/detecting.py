@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from convscope.errors import BadData, BadImage
+from convscope.experiments.localization.marked_images import place_boxes
 from convscope.experiments.localization.precision import average_precision, judged
 from convscope.experiments.localization.regions import RegionPooling, sliding_windows
 from convscope.experiments.localization.result import (
@@ -26,7 +27,6 @@ from convscope.experiments.localization.result import (
     Detection,
     RegionScore,
 )
-from convscope.experiments.localization.subjects import place_boxes
 from convscope.experiments.transfer.classifier import Probe, fit_probe
 from convscope.experiments.transfer.linear_model import LinearProblem, Loss
 from convscope.geometry.overlap import overlaps, suppressed

@@ -12,6 +12,7 @@ from torch import Tensor
 from convscope.errors import BadData, BadImage
 from convscope.experiments.correctly_classified import probabilities
 from convscope.experiments.localization.maps import THRESHOLDS, MapMethod, Question, map_boxes
+from convscope.experiments.localization.marked_images import MarkedImage, place_boxes
 from convscope.experiments.localization.result import (
     CENTRED,
     RIGHT,
@@ -19,7 +20,6 @@ from convscope.experiments.localization.result import (
     BoxScore,
     Example,
 )
-from convscope.experiments.localization.subjects import Subject, place_boxes
 from convscope.geometry.overlap import overlaps
 from convscope.images.image_set import ImageSet
 from convscope.images.preprocess import Preprocess
@@ -51,12 +51,12 @@ class Looking:
     methods: tuple[MapMethod, ...]
     fill: Fill
 
-    def at(self, images: ImageSet, subject: Subject, *, maps: bool = False) -> Arrays:
+    def at(self, images: ImageSet, marked: MarkedImage, *, maps: bool = False) -> Arrays:
         """Look at one image.
 
         Args:
             images: The set.
-            subject: The image, and what is looked for in it.
+            marked: The image, and what is looked for in it.
             maps: Keep the maps, too, as bytes: 255 is the largest value.
 
         Returns:
@@ -67,16 +67,16 @@ class Looking:
         Raises:
             BadData: A box lies wholly outside its picture.
         """
-        name = images.name(subject.index)
+        name = images.name(marked.index)
         try:
-            picture = images.picture_as(subject.index, self.preprocess.form)
+            picture = images.picture_as(marked.index, self.preprocess.form)
         except BadImage as error:
             return {"unread": np.array(str(error))}
-        placed = place_boxes(subject.boxes, self.preprocess, picture.size, name)
+        placed = place_boxes(marked.boxes, self.preprocess, picture.size, name)
         if not len(placed.edges):
             return {"unseen": np.array(True)}
         image = self.preprocess.tensor(picture).to(self.network.device)
-        target = self._target(image) if subject.target is None else subject.target
+        target = self._target(image) if marked.target is None else marked.target
         asked = Question(self.network, image, target, self.layer, self.fill)
         found: Arrays = {
             "truth": placed.edges, "beyond": np.array(placed.beyond), "target": np.array(target)
@@ -113,13 +113,13 @@ class Seen:
     unseen: int
 
     @classmethod
-    def of(cls, images: ImageSet, looked_at: Sequence[Subject], found: Sequence[Arrays]) -> Seen:
+    def of(cls, images: ImageSet, asked: Sequence[MarkedImage], found: Sequence[Arrays]) -> Seen:
         """Sort out what could be looked at.
 
         Raises:
             BadData: Nothing could.
         """
-        names = [images.name(subject.index) for subject in looked_at]
+        names = [images.name(marked.index) for marked in asked]
         there = [i for i, row in enumerate(found) if "truth" in row]
         unread = [
             (n, str(row["unread"])) for n, row in zip(names, found, strict=True) if "unread" in row
@@ -129,7 +129,7 @@ class Seen:
             raise BadData(f"{images.spec}: none of {len(found)} images can be looked at{why}")
         unseen = len(found) - len(there) - len(unread)
         rows = tuple(found[i] for i in there)
-        indices = tuple(looked_at[i].index for i in there)
+        indices = tuple(asked[i].index for i in there)
         return cls(tuple(names[i] for i in there), indices, rows, tuple(unread), unseen)
 
     @property

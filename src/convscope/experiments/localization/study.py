@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from convscope.experiments.localization.detecting import Detector
     from convscope.experiments.localization.localizing import Looking, Seen
     from convscope.experiments.localization.maps import MapMethod
+    from convscope.experiments.localization.marked_images import MarkedImage
     from convscope.experiments.localization.result import Detection, Localization
-    from convscope.experiments.localization.subjects import Subject
     from convscope.experiments.session import Session
     from convscope.images.image_set import ImageSet
     from convscope.store.results import ResultStore
@@ -125,7 +125,12 @@ class LocalizeStudy(Study):
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.localization.detecting import Detector
         from convscope.experiments.localization.localizing import Looking, mean_box
-        from convscope.experiments.localization.subjects import dealt, network_labels, subjects
+        from convscope.experiments.localization.marked_images import (
+            boxes_fingerprint,
+            dealt,
+            draw_images,
+            network_labels,
+        )
         from convscope.images.marked_boxes import boxed_images
 
         session = context.session(self.model, self.reading)
@@ -134,7 +139,7 @@ class LocalizeStudy(Study):
         for note in boxed.notes:
             context.warn(note)
         labels = network_labels(boxed, network, session.model.classes)
-        there = subjects(
+        there = draw_images(
             images,
             boxed,
             labels,
@@ -152,7 +157,7 @@ class LocalizeStudy(Study):
             "images": f"{images.spec}: {len(judged)} judged, {len(tuning)} to choose on",
             "maps": f"{', '.join(self.methods())}; layer {layer}",
         })  # fmt: skip
-        more = {"truth": _fingerprint(there), "layer": layer}
+        more = {"truth": boxes_fingerprint(there), "layer": layer}
         with context.results(self, session, images, more=more) as results:
             first, second = _looked_at(looking, images, (judged, tuning), results, context)
             detected = self._detected(
@@ -211,7 +216,7 @@ class LocalizeStudy(Study):
 def _looked_at(
     looking: Looking,
     images: ImageSet,
-    parts: Sequence[Sequence[Subject]],
+    parts: Sequence[Sequence[MarkedImage]],
     results: ResultStore,
     context: Context,
 ) -> list[Seen]:
@@ -219,9 +224,9 @@ def _looked_at(
     from convscope.experiments.localization.localizing import Seen
     from convscope.scan.items import for_each
 
-    every = [subject for part in parts for subject in part]
+    every = [image for part in parts for image in part]
     found = for_each(
-        [f"image {subject.index}" for subject in every],
+        [f"image {image.index}" for image in every],
         lambda i: looking.at(images, every[i], maps=i < EXAMPLES),
         results, results.arrays, context.execution,
     )  # fmt: skip
@@ -249,10 +254,3 @@ def _layer(session: Session, asked: str | None) -> str:
         size = network.layer(name).size
         raise BadOption(f"layer {name} is {size}, no maps: name a layer of feature maps")
     return name
-
-
-def _fingerprint(there: Sequence[Subject]) -> str:
-    """What the marked boxes of the images are, in a word."""
-    from convscope.store.fingerprint import text_fingerprint
-
-    return text_fingerprint(repr(there))[:16]

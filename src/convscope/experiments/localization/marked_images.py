@@ -17,13 +17,22 @@ from convscope.images.placing import placing
 from convscope.images.preprocess import Preprocess
 from convscope.methods.classes import Head
 from convscope.network.network import Network
+from convscope.store.fingerprint import text_fingerprint
 from convscope.text import printable
 
-__all__ = ["Placed", "Subject", "dealt", "network_labels", "place_boxes", "subjects"]
+__all__ = [
+    "MarkedImage",
+    "Placed",
+    "boxes_fingerprint",
+    "dealt",
+    "draw_images",
+    "network_labels",
+    "place_boxes",
+]
 
 
 @dataclass(frozen=True)
-class Subject:
+class MarkedImage:
     """An image to look at.
 
     Attributes:
@@ -75,7 +84,7 @@ def network_labels(
     return [None] * len(boxed.classes)
 
 
-def subjects(
+def draw_images(
     images: ImageSet,
     boxed: BoxedImages,
     labels: Sequence[int | None],
@@ -83,7 +92,7 @@ def subjects(
     *,
     most: int,
     seed: int,
-) -> list[Subject]:
+) -> list[MarkedImage]:
     """Draw images that have an object of a class that can be asked for, none of them twice.
 
     What is looked for in an image is the class of its first object, of those that need be found.
@@ -99,7 +108,7 @@ def subjects(
     Raises:
         BadData: There is none.
     """
-    found: list[Subject] = []
+    found: list[MarkedImage] = []
     indices = list(boxed.boxes)
     for place in np.random.default_rng(seed).permutation(len(indices)).tolist():
         if len(found) == most:
@@ -111,7 +120,7 @@ def subjects(
             label = needed[0].label
             target = labels[label] if asked is MappedClass.MARKED else None
             same = tuple(box for box in needed if box.label == label)
-            found.append(Subject(indices[place], target, same))
+            found.append(MarkedImage(indices[place], target, same))
     if not found:
         raise BadData(
             f"{images.spec}: none of its objects is of a class of the network's; theirs are "
@@ -121,9 +130,32 @@ def subjects(
     return found
 
 
+def boxes_fingerprint(images: Sequence[MarkedImage]) -> str:
+    """What is looked for, in a word: a study goes on only where it is the same.
+
+    The words that are hashed stand in studies that people have: they stay, whatever is renamed.
+
+    Args:
+        images: In the order in which they were drawn.
+
+    Returns:
+        16 hex digits.
+    """
+    return text_fingerprint(f"[{', '.join(map(_hashed, images))}]")[:16]
+
+
+def _hashed(image: MarkedImage) -> str:
+    boxes = [
+        f"MarkedBox(label={box.label}, edges={box.edges}, difficult={box.difficult})"
+        for box in image.boxes
+    ]
+    end = "," if len(boxes) == 1 else ""
+    return f"Subject(index={image.index}, target={image.target}, boxes=({', '.join(boxes)}{end}))"
+
+
 def dealt(
-    there: Sequence[Subject], wanted: int, others: int
-) -> tuple[Sequence[Subject], Sequence[Subject]]:
+    there: Sequence[MarkedImage], wanted: int, others: int
+) -> tuple[Sequence[MarkedImage], Sequence[MarkedImage]]:
     """Deal images out: some to be judged, others to choose on. Of few, a third is for choosing.
 
     Args:
