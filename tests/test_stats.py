@@ -13,7 +13,7 @@ from scipy import special, stats
 from convscope.stats import (
     Rate,
     bootstrap,
-    contrast,
+    contrast_of_means,
     interval,
     jackknife,
     left_out,
@@ -143,7 +143,7 @@ def test_welch_s_degrees_of_freedom_are_not_rounded() -> None:
     parts = [statistics.variance(a) / 2, statistics.variance(b) / 2]
     freedom = sum(parts) ** 2 / sum(part**2 for part in parts)
     assert freedom == pytest.approx(1.99, abs=0.005)
-    found = contrast([(1.0, a), (-1.0, b)])
+    found = contrast_of_means([(1.0, a), (-1.0, b)])
     t = (found.high - found.value) / math.sqrt(sum(parts))
     assert t == pytest.approx(quantile_of_t(freedom), rel=1e-9)
     assert t == pytest.approx(4.32, abs=0.02)
@@ -154,7 +154,7 @@ def test_a_difference_s_interval_is_scipy_s_welch_interval(first: int, second: i
     dice = np.random.default_rng(0)
     a, b = dice.normal(1, 1, first).tolist(), dice.normal(0, 3, second).tolist()
     expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    found = contrast([(1.0, a), (-1.0, b)])
+    found = contrast_of_means([(1.0, a), (-1.0, b)])
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
 
 

@@ -17,7 +17,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["Told", "leave", "listen", "told_by", "words_of"]
+__all__ = ["Told", "leave", "listen", "signal_words", "told_by"]
 
 QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
 """What a pool of processes leaves when the program ends at once, Python's own helper removes; it
@@ -73,7 +73,8 @@ def leave(number: int, said: bool = False) -> NoReturn:
         said: Its line has been printed.
     """
     if _once.acquire(blocking=False) and not said:
-        os.write(2, f"convscope: {words_of(number)}\n".encode())  # no lock that is held elsewhere
+        line = f"convscope: {signal_words(number)}\n"
+        os.write(2, line.encode())  # no lock that is held elsewhere
     if threading.current_thread() is threading.main_thread():
         sys.stdout.flush()  # where nobody reads, the other thread ends it all the same
     helping = sys.modules.get("multiprocessing")
@@ -82,6 +83,6 @@ def leave(number: int, said: bool = False) -> NoReturn:
     os._exit(128 + number)
 
 
-def words_of(number: int | None) -> str:
+def signal_words(number: int | None) -> str:
     """What to say of a signal; that of Ctrl-C where there was none."""
     return WORDS.get(number or signal.SIGINT, "told to end")

@@ -19,12 +19,12 @@ from scipy import stats
 from convscope.record import Record, key
 
 __all__ = [
-    "Contrast",
     "Estimate",
+    "MeansContrast",
     "Rate",
     "Share",
     "bootstrap",
-    "contrast",
+    "contrast_of_means",
     "interval",
     "jackknife",
     "left_out",
@@ -150,7 +150,7 @@ class Rate(Record):
 
 
 @dataclass(frozen=True)
-class Contrast(Record):
+class MeansContrast(Record):
     """A weighted sum of means over seeds, in shares of the images (0.01 is a percentage point).
 
     Attributes:
@@ -167,7 +167,7 @@ class Contrast(Record):
     spreads: float | None = field(metadata=key("in_seed_deviations"))
 
 
-def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
+def contrast_of_means(terms: Sequence[tuple[float, Sequence[float]]]) -> MeansContrast:
     """Compute a weighted sum of means, Σ weight · mean(values), with its interval and its size.
 
     The interval is Welch's: each row of values has a variance of its own, and the degrees of
@@ -182,7 +182,7 @@ def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
     """
     value = math.fsum(weight * statistics.fmean(values) for weight, values in terms)
     if min(len(values) for _, values in terms) < 2:
-        return Contrast(value, None, None, None)
+        return MeansContrast(value, None, None, None)
     variances = [statistics.variance(values) for _, values in terms]
     shares = [
         (weight**2 * variance / len(values), len(values) - 1)
@@ -190,11 +190,11 @@ def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Contrast:
     ]
     total = math.fsum(part for part, _ in shares)
     if total == 0:
-        return Contrast(value, value, value, None)
+        return MeansContrast(value, value, value, None)
     freedom = total**2 / math.fsum(part**2 / degrees for part, degrees in shares)
     half = t_quantile(freedom) * math.sqrt(total)
     spread = math.sqrt(statistics.fmean(variances))
-    return Contrast(value, value - half, value + half, value / spread)
+    return MeansContrast(value, value - half, value + half, value / spread)
 
 
 def t_quantile(freedom: float) -> float:
@@ -208,7 +208,7 @@ def mean_of(values: Sequence[float]) -> Estimate:
     Args:
         values: A number for each image.
     """
-    over_images = contrast([(1.0, values)])
+    over_images = contrast_of_means([(1.0, values)])
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Estimate(over_images.value, deviation, over_images.low, over_images.high, len(values))
 

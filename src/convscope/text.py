@@ -10,12 +10,12 @@ from convscope.errors import BadOption
 
 __all__ = [
     "counted",
+    "error_words",
     "printable",
     "some_maps",
     "split_integers",
     "split_names",
     "table",
-    "words_of",
 ]
 
 LONGEST = 500  # letters of what another library says
@@ -42,7 +42,7 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
-def words_of(error: BaseException) -> str:
+def error_words(error: BaseException) -> str:
     """What another library's exception says, on one line and no longer than a person reads.
 
     It may quote a stranger's file: a header that is one word of 100,000 letters.
@@ -51,7 +51,7 @@ def words_of(error: BaseException) -> str:
         error: The exception.
 
     Example:
-        >>> words_of(ValueError("two\\n  lines"))
+        >>> error_words(ValueError("two\\n  lines"))
         'two lines'
     """
     words = " ".join(str(error).split()) or type(error).__name__

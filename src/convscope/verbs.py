@@ -126,9 +126,9 @@ def explore(
     """
     from tempfile import TemporaryDirectory
 
-    from convscope.explorer.opening import check_installed, opening
+    from convscope.explorer.opening import check_explorer_installed, opening
 
-    check_installed()
+    check_explorer_installed()
     from convscope.explorer.serving import Serving, explore_until_interrupted
 
     folder = None if atlas is None else Path(atlas)

@@ -79,7 +79,7 @@ def features(
     """
     from convscope.experiments.features.feature_set import layers_of_features, read_features
     from convscope.experiments.features.files import check_ending, write_features
-    from convscope.experiments.features.image_map import check_installed
+    from convscope.experiments.features.image_map import check_sklearn_installed
     from convscope.experiments.features.work_folder import rows_kept_beside
     from convscope.experiments.session import Session, open_session, session_of
     from convscope.scan.engine import Scan
@@ -90,7 +90,7 @@ def features(
     if file is not None:
         check_ending(file)
     if map is not None:
-        check_installed()
+        check_sklearn_installed()
     running = Running(member_of(Device, device, "device"), batch_size, workers, seed)
     if isinstance(model, str):
         session = open_session(model, Reading(), running)

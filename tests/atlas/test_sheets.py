@@ -109,8 +109,8 @@ def test_filters_are_ten_to_a_row_each_scaled_around_grey():
 
 def test_small_fields_are_stored_without_loss_and_bytes_repeat():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    content = sheets.encode(Image.fromarray(noise), exact=True)
-    assert content == sheets.encode(Image.fromarray(noise), exact=True)
+    content = sheets.encode_sheet(Image.fromarray(noise), exact=True)
+    assert content == sheets.encode_sheet(Image.fromarray(noise), exact=True)
     with Image.open(io.BytesIO(content)) as image:
         assert (np.asarray(image.convert("RGB")) == noise).all()
     assert sheets.is_small((31, 31))

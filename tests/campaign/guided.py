@@ -58,7 +58,7 @@ def weights(data: bytes) -> None:
 def metadata(data: bytes) -> None:
     """What weights say of their architecture and of how they are fed."""
     text = data.decode("utf-8", "replace")
-    for read in (facts.read_architecture, facts.read_names, _preprocess):
+    for read in (facts.read_architecture, facts.read_class_names, _preprocess):
         try:
             facts.read_fact(text, read)
         except ValueError as error:

@@ -22,7 +22,7 @@ from convscope.models.architectures import Architecture, Convolution, Dense
 from convscope.models.zoo import open_model
 from convscope.progress import Progress
 from convscope.scenes.backgrounds import KINDS, _tile
-from convscope.stats import contrast
+from convscope.stats import contrast_of_means
 from convscope.training.checkpoint import read_run
 from convscope.training.recipe import SMALL
 from convscope.training.training_data import TrainingData, load_training_data
@@ -126,14 +126,16 @@ def test_every_claim_compares_so_that_equal_networks_weigh_nothing():
 
 
 def test_an_interval_is_that_of_the_two_sample_t_test_by_hand():
-    found = contrast([(1, [3.0, 5.0]), (-1, [1.0, 3.0])])  # variances 2 and 2, df 2, error √2
+    found = contrast_of_means(
+        [(1, [3.0, 5.0]), (-1, [1.0, 3.0])]
+    )  # variances 2 and 2, df 2, error √2
     assert found.value == 2
     assert found.low == pytest.approx(2 - 4.302653 * 2**0.5)
     assert found.high == pytest.approx(2 + 4.302653 * 2**0.5)
     assert found.spreads == pytest.approx(2 / 2**0.5)
-    equal = contrast([(1, [3.0, 3.0]), (-1, [1.0, 1.0])])
+    equal = contrast_of_means([(1, [3.0, 3.0]), (-1, [1.0, 1.0])])
     assert (equal.low, equal.high, equal.spreads) == (2, 2, None)
-    assert contrast([(1, [3.0]), (-1, [1.0, 2.0])]).low is None
+    assert contrast_of_means([(1, [3.0]), (-1, [1.0, 2.0])]).low is None
 
 
 def test_the_table_has_each_variant_from_each_seed(

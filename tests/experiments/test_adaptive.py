@@ -25,7 +25,11 @@ from convscope.experiments.study import Context
 from convscope.images.datasets import open_images
 from convscope.scan.features import Features
 from convscope.stats import Estimate
-from convscope.training.deconvolution.layerwise import DeconvolutionArchitecture, Encoded, encode
+from convscope.training.deconvolution.layerwise import (
+    DeconvolutionArchitecture,
+    Encoded,
+    infer_codes,
+)
 from convscope.training.deconvolution.sparse_codes import Sparsity
 
 TINY = {"maps": "2,2", "side": 3, "size": 16, "count": 4, "epochs": 2, "steps": 4}
@@ -92,7 +96,7 @@ def test_features_are_means_of_pooled_magnitudes_over_a_grid():
     images = open_images("scenes:train:3", size=32)
     layers = DeconvolutionArchitecture((2, 4), 3).random_layers(1, seed=0)
     found = unlabelled_features(layers, images, 32, Sparsity(), Context())
-    codes = encode(layers, read_images(images, range(3), 32).pixels, Sparsity())
+    codes = infer_codes(layers, read_images(images, range(3), 32).pixels, Sparsity())
     for features, layer, each in zip(found, layers, codes, strict=True):
         pooled = layer.pool(each.codes)[0].abs().numpy()
         side = pooled.shape[-1] // 4

@@ -26,7 +26,7 @@ from convscope.experiments.comparison.matching import (
     assigned,
     chance_level,
     cka,
-    correlations,
+    map_correlations,
     silent_maps,
 )
 from convscope.experiments.comparison.result import Comparison
@@ -259,10 +259,10 @@ def test_cka_of_a_rotated_layer_is_1_and_of_unrelated_ones_0_however_many_maps()
 
 def test_correlations_are_numpys_and_0_with_a_silent_map() -> None:
     one, other = dice(1).normal(size=(20, 3)), dice(2).normal(size=(20, 4))
-    assert np.allclose(correlations(one, other), np.corrcoef(one.T, other.T)[:3, 3:])
+    assert np.allclose(map_correlations(one, other), np.corrcoef(one.T, other.T)[:3, 3:])
     one[:, 1] = 1e4 + 1e-5 * one[:, 1]  # rounding is no answer
     assert silent_maps(one).tolist() == [False, True, False]
-    assert not correlations(one, other)[1].any()
+    assert not map_correlations(one, other)[1].any()
 
 
 def test_the_match_is_the_best_of_all() -> None:
@@ -277,5 +277,5 @@ def test_chance_is_exceeded_by_unrelated_layers_in_one_of_twenty(make: Callable[
     for seed in range(200):
         one, other = make(size=(20, 3)), make(size=(20, 2))
         level = chance_level(one, other, 19, dice(seed))
-        exceeded.append(correlations(one, other).max() > level)
+        exceeded.append(map_correlations(one, other).max() > level)
     assert 0.01 < np.mean(exceeded) < 0.10  # 0.05, with three standard errors of 0.015

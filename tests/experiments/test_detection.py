@@ -11,7 +11,10 @@ from torch import nn
 
 import convscope
 from convscope.errors import BadOption
-from convscope.experiments.localization.precision import average_precision, judged
+from convscope.experiments.localization.precision import (
+    detection_average_precision,
+    match_detections,
+)
 from convscope.experiments.localization.regions import RegionPooling, sliding_windows
 from convscope.geometry.overlap import overlaps
 from experiments.squares import Squares, colour_model
@@ -29,38 +32,45 @@ def test_average_precision_by_hand() -> None:
     At VOC 2007's recalls 0, .1, .2 it is 1; at .3, .4, .5 2/3; at .6, .7 3/5; beyond 0.
     """
     scores, right = np.array([0.9, 0.8, 0.7, 0.6, 0.5]), flags(1, 0, 1, 0, 1)
-    assert average_precision(scores, right, 4) == pytest.approx((1 + 2 / 3 + 3 / 5) / 4)
-    by_eleven = average_precision(scores, right, 4, eleven=True)
+    assert detection_average_precision(scores, right, 4) == pytest.approx((1 + 2 / 3 + 3 / 5) / 4)
+    by_eleven = detection_average_precision(scores, right, 4, eleven=True)
     assert by_eleven == pytest.approx((3 * 1 + 3 * 2 / 3 + 2 * 3 / 5) / 11)
 
 
 def test_the_order_is_by_score_and_a_better_precision_later_counts_for_earlier_recalls() -> None:
     scores, right = np.array([0.1, 0.9, 0.5]), flags(1, 0, 1)  # wrong, right, right
-    assert average_precision(scores, right, 2) == pytest.approx(2 / 3)
-    assert average_precision(scores, right, 2, eleven=True) == pytest.approx(2 / 3)
+    assert detection_average_precision(scores, right, 2) == pytest.approx(2 / 3)
+    assert detection_average_precision(scores, right, 2, eleven=True) == pytest.approx(2 / 3)
 
 
 def test_all_found_is_1_none_0_and_nothing_to_find_not_known() -> None:
-    assert average_precision(np.ones(3), flags(1, 1, 1), 3) == pytest.approx(1)
-    assert average_precision(np.ones(3), flags(1, 1, 1), 3, eleven=True) == pytest.approx(1)
-    assert average_precision(np.ones(2), flags(0, 0), 3) == 0
-    assert average_precision(np.ones(0), flags(), 3, eleven=True) == 0
-    assert np.isnan(average_precision(np.ones(2), flags(0, 0), 0))
+    assert detection_average_precision(np.ones(3), flags(1, 1, 1), 3) == pytest.approx(1)
+    assert detection_average_precision(np.ones(3), flags(1, 1, 1), 3, eleven=True) == pytest.approx(
+        1
+    )
+    assert detection_average_precision(np.ones(2), flags(0, 0), 3) == 0
+    assert detection_average_precision(np.ones(0), flags(), 3, eleven=True) == 0
+    assert np.isnan(detection_average_precision(np.ones(2), flags(0, 0), 0))
 
 
 def test_what_is_difficult_does_not_count() -> None:
     scores = np.array([0.9, 0.8, 0.7])
-    assert average_precision(scores, flags(-1, 1, 0), 1) == pytest.approx(1)
+    assert detection_average_precision(scores, flags(-1, 1, 0), 1) == pytest.approx(1)
 
 
 def test_a_second_detection_of_an_object_is_wrong() -> None:
     boxes = np.array([[0, 0, 9, 10], [0, 0, 10, 10], [0, 0, 3, 3], [20, 20, 30, 30.0]])
     truth = np.array([[0, 0, 10, 10], [20, 20, 30, 30.0]])
     scores = np.array([0.5, 0.9, 0.8, 0.1])
-    assert judged(boxes, scores, truth, np.array([False, False])).tolist() == [0, 1, 0, 1]
-    assert judged(boxes, scores, truth, np.array([True, False])).tolist() == [-1, -1, 0, 1]
-    assert judged(boxes, scores, NONE, np.zeros(0, bool)).tolist() == [0, 0, 0, 0]
-    assert judged(NONE, np.zeros(0), truth, np.array([False, False])).tolist() == []
+    assert match_detections(boxes, scores, truth, np.array([False, False])).tolist() == [0, 1, 0, 1]
+    assert match_detections(boxes, scores, truth, np.array([True, False])).tolist() == [
+        -1,
+        -1,
+        0,
+        1,
+    ]
+    assert match_detections(boxes, scores, NONE, np.zeros(0, bool)).tolist() == [0, 0, 0, 0]
+    assert match_detections(NONE, np.zeros(0), truth, np.array([False, False])).tolist() == []
 
 
 def test_windows_lie_in_the_image_and_reach_its_edges() -> None:

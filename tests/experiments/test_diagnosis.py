@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from convscope.errors import BadInput, BadModel, NonFinite
 from convscope.experiments.diagnosis.diagnosis import Diagnosis, diagnose
-from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.diagnosis.findings import Finding, FindingKind, Remedy, Severity
 from convscope.experiments.diagnosis.responses import Tally
 from convscope.images.datasets import open_images
 from convscope.models.architectures import ARCHITECTURES, build
@@ -26,7 +26,7 @@ from .looking import unit_preprocess
 GREY = (1.0, 1.0, 1.0)
 
 
-def found(diagnosis: Diagnosis, kind: Kind, layer: str = "0") -> Finding:
+def found(diagnosis: Diagnosis, kind: FindingKind, layer: str = "0") -> Finding:
     (finding,) = (f for f in diagnosis.findings if f.kind is kind and f.layer == layer)
     return finding
 
@@ -45,7 +45,7 @@ def test_a_sound_network_raises_no_alarm(images: int):
 
 def test_a_dead_map_is_found_and_what_the_images_can_say_is_said():
     finding = found(
-        examined(sound_bank(), bias=torch.tensor([0.0] * 5 + [-1e6] + [0.0] * 18)), Kind.DEAD
+        examined(sound_bank(), bias=torch.tensor([0.0] * 5 + [-1e6] + [0.0] * 18)), FindingKind.DEAD
     )
     assert finding.units == (5,)
     assert finding.severity is Severity.NOTE  # one of 24
@@ -56,7 +56,7 @@ def test_a_dead_map_is_found_and_what_the_images_can_say_is_said():
 def test_many_dead_maps_are_a_fault_and_the_first_layers_remedy_is_the_papers():
     bias = torch.zeros(24)
     bias[[1, 8, 20]] = -1e6
-    finding = found(examined(sound_bank(), bias=bias), Kind.DEAD)
+    finding = found(examined(sound_bank(), bias=bias), FindingKind.DEAD)
     assert finding.units == (1, 8, 20)
     assert finding.severity is Severity.FAULT
     assert finding.remedies[:2] == (Remedy.SMALLER_FILTER, Remedy.SMALLER_STRIDE)
@@ -65,7 +65,7 @@ def test_many_dead_maps_are_a_fault_and_the_first_layers_remedy_is_the_papers():
 def test_filters_without_weight_are_found_without_images():
     bank = sound_bank()
     bank[[3, 4]] *= 1e-5
-    assert found(diagnose(network_of(bank)), Kind.DEAD).units == (3, 4)
+    assert found(diagnose(network_of(bank)), FindingKind.DEAD).units == (3, 4)
 
 
 @pytest.mark.parametrize("images", [0, 24])
@@ -73,22 +73,22 @@ def test_a_dominant_filter_is_found_with_the_papers_remedy(images: int):
     bank = sound_bank()
     bank[13] *= 20
     diagnosis = diagnose(network_of(bank), photographs(images) if images else None)
-    finding = found(diagnosis, Kind.DOMINANT)
+    finding = found(diagnosis, FindingKind.DOMINANT)
     assert finding.units == (13,)
     assert finding.severity is Severity.FAULT
     assert finding.evidence["energy_share"] == pytest.approx(400 / 423, rel=1e-3)
     assert finding.remedies == (Remedy.RENORMALISE,)
-    assert [f.kind for f in diagnosis.faults] == [Kind.DOMINANT]
+    assert [f.kind for f in diagnosis.faults] == [FindingKind.DOMINANT]
 
 
 def test_duplicate_filters_are_found():
     bank = sound_bank()
     bank[6], bank[17] = bank[1], bank[9]
-    finding = found(examined(bank), Kind.TWINS)
+    finding = found(examined(bank), FindingKind.TWINS)
     assert finding.units == (1, 6, 9, 17)
     assert finding.severity is Severity.NOTE
     bank[8:14] = bank[8:9].clone()
-    assert found(examined(bank), Kind.TWINS).severity is Severity.FAULT
+    assert found(examined(bank), FindingKind.TWINS).severity is Severity.FAULT
 
 
 @pytest.mark.parametrize("images", [0, 24])
@@ -101,8 +101,8 @@ def test_a_wave_above_the_strides_nyquist_is_found_and_the_same_wave_at_stride_o
         seen = photographs(images) if images else None
         diagnosis = diagnose(network_of(bank, stride), seen)
         kinds = [f.kind for f in diagnosis.faults]
-        assert kinds == ([Kind.ALIASING] if stride == 2 else [])
-    finding = found(diagnosis, Kind.ALIASING)
+        assert kinds == ([FindingKind.ALIASING] if stride == 2 else [])
+    finding = found(diagnosis, FindingKind.ALIASING)
     assert finding.units == (2, 9, 16)
     assert finding.remedies == (Remedy.SMALLER_STRIDE,)
 
@@ -110,13 +110,15 @@ def test_a_wave_above_the_strides_nyquist_is_found_and_the_same_wave_at_stride_o
 def test_aliasing_is_seen_in_the_layer_above_too():
     sound = examined(sound_bank(), 2)
     aliased = examined(sound_bank(), 4)
-    assert Kind.ALIASING in [f.kind for f in aliased.faults]
+    assert FindingKind.ALIASING in [f.kind for f in aliased.faults]
     for layer in ("0", "2"):
         above, below = aliased.layer(layer).unsteadiness, sound.layer(layer).unsteadiness
         assert above is not None
         assert below is not None
         assert above > 1.5 * below
-    assert f"in 2 {aliased.layer('2').unsteadiness:.0%}" in found(aliased, Kind.ALIASING).words
+    assert (
+        f"in 2 {aliased.layer('2').unsteadiness:.0%}" in found(aliased, FindingKind.ALIASING).words
+    )
 
 
 def test_missing_middle_frequencies_are_found():
@@ -124,7 +126,7 @@ def test_missing_middle_frequencies_are_found():
     for k in range(8, 16):
         bank[k] = gabor(9, 0.05 + 0.001 * k, 0.9 + k * 0.4, (1.0, 0.3 * (k % 3), -1.0))
     diagnosis = examined(bank)
-    finding = found(diagnosis, Kind.COVERAGE)
+    finding = found(diagnosis, FindingKind.COVERAGE)
     assert finding.severity is Severity.FAULT
     assert finding.evidence["band"] == "mid"
     assert finding.evidence["tuned"][1] == 0
@@ -134,7 +136,7 @@ def test_missing_middle_frequencies_are_found():
 def test_random_weights_are_called_noise_and_nothing_else_is_held_against_them():
     network = open_network(build(ARCHITECTURES["zfnet-small"]).eval(), (3, 72, 72))
     diagnosis = diagnose(network)
-    assert [(f.layer, f.kind) for f in diagnosis.findings] == [("conv1", Kind.NOISE)]
+    assert [(f.layer, f.kind) for f in diagnosis.findings] == [("conv1", FindingKind.NOISE)]
 
 
 def test_maps_that_hardly_answer_are_a_note():
@@ -143,7 +145,7 @@ def test_maps_that_hardly_answer_are_a_note():
     bias = torch.zeros(24)
     for k in (1, 2, 9):
         bias[k] = -answers[:, k].flatten().sort().values[-20]  # 20 positions of 49,152 are left
-    finding = found(diagnose(network_of(sound_bank(), 1, bias=bias), images), Kind.RARE)
+    finding = found(diagnose(network_of(sound_bank(), 1, bias=bias), images), FindingKind.RARE)
     assert finding.units == (1, 2, 9)
     assert finding.severity is Severity.NOTE
 
@@ -221,7 +223,7 @@ def test_filters_and_maps_that_are_not_finite_are_named_and_counted(value: float
     bias[5] = abs(value)  # a rectifier makes 0 of minus infinity, which is dead
     found = diagnose(network_of(sound_bank(), bias=bias), photographs(2))
     whole = diagnose(network_of(sound_bank()), photographs(2))
-    finding, *above = [one for one in found.findings if one.kind is Kind.NOT_FINITE]
+    finding, *above = [one for one in found.findings if one.kind is FindingKind.NOT_FINITE]
     assert [one.units for one in above] == [tuple(range(16))] * bool(above)  # what reads it
     assert finding.units == (5,) and finding.severity is Severity.FAULT
     assert "1 of 24 maps (5) are NaN or infinite" in finding.words

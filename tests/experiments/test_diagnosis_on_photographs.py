@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from convscope.experiments.diagnosis.diagnosis import diagnose
-from convscope.experiments.diagnosis.findings import Kind, Severity
+from convscope.experiments.diagnosis.findings import FindingKind, Severity
 from convscope.images.datasets import batches, open_images
 from convscope.models.zoo import open_model
 from convscope.network.network import open_network
@@ -39,11 +39,11 @@ def test_squeezenet_has_an_aliased_first_layer_one_known_dead_map_and_no_other_f
     seen = batches(images, model.preprocess, batch_size=20, workers=1, indices=chosen)
     diagnosis = diagnose(network, (batch.tensors for batch in seen))
     (fault,) = diagnosis.faults
-    assert (fault.layer, fault.kind) == ("features.0", Kind.ALIASING)
+    assert (fault.layer, fault.kind) == ("features.0", FindingKind.ALIASING)
     assert 8 <= len(fault.units) <= 20  # of 64: 3 x 3 edge filters at a stride of 2
     notes = [f for f in diagnosis.findings if f.severity is Severity.NOTE]
-    assert {f.kind for f in notes} <= {Kind.DEAD, Kind.RARE}
-    dead = {f.layer: f.units for f in notes if f.kind is Kind.DEAD}
+    assert {f.kind for f in notes} <= {FindingKind.DEAD, FindingKind.RARE}
+    dead = {f.layer: f.units for f in notes if f.kind is FindingKind.DEAD}
     assert dead["features.3.expand1x1"] == (40,)
     assert sum(map(len, dead.values())) <= 4
     assert diagnosis.layer("features.0").unsteadiness > max(

@@ -21,7 +21,7 @@ from convscope.errors import BadData, FolderInUse
 from convscope.experiments.mistakes.confident import cross_validated, dealt_parts, doubts_of
 from convscope.experiments.mistakes.nearest import nearest
 from convscope.experiments.mistakes.study import ErrorsStudy
-from convscope.experiments.mistakes.telling import areas, telling_maps
+from convscope.experiments.mistakes.telling import roc_areas, telling_maps
 from convscope.experiments.options import Device, Running
 from convscope.experiments.session import session_of
 from convscope.experiments.study import Context
@@ -121,7 +121,7 @@ def test_a_planted_map_is_found_among_many_and_judged_by_images_that_did_not_cho
 def test_areas_are_those_of_the_roc_curve() -> None:
     values, wrong = dice().integers(0, 4, (30, 5)).astype(float), dice(1).random(30) < 0.3
     expected = [roc_auc(values[:, column], wrong) for column in range(5)]
-    np.testing.assert_allclose(areas(values, wrong), expected)
+    np.testing.assert_allclose(roc_areas(values, wrong), expected)
 
 
 # ---- labels -------------------------------------------------------------------------------------

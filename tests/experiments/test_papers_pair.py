@@ -8,7 +8,7 @@ import pytest
 
 from convscope.experiments.diagnosis.diagnosis import Diagnosis
 from convscope.experiments.diagnosis.examined import examine
-from convscope.experiments.diagnosis.findings import Kind
+from convscope.experiments.diagnosis.findings import FindingKind
 from convscope.images.batches import batches
 from convscope.images.datasets import open_images
 from convscope.models.architectures import Architecture, Convolution, Dense
@@ -51,7 +51,7 @@ def test_the_large_stride_aliases_and_the_fine_network_has_no_fault(
     diagnoses: tuple[Diagnosis, Diagnosis],
 ):
     large, fine = diagnoses
-    assert ("conv1", Kind.ALIASING) in [(fault.layer, fault.kind) for fault in large.faults]
+    assert ("conv1", FindingKind.ALIASING) in [(fault.layer, fault.kind) for fault in large.faults]
     assert fine.faults == ()
 
 

@@ -12,7 +12,7 @@ from torch import nn
 import convscope
 from convscope.errors import BadOption, FolderInUse
 from convscope.experiments.options import Device, Running
-from convscope.experiments.pictures.result import RULES, Kind, Pictures, UnitPictures
+from convscope.experiments.pictures.result import RULES, PictureKind, Pictures, UnitPictures
 from convscope.experiments.session import Session, session_of
 from convscope.images.pictures import grey_scaled
 from convscope.images.preprocess import Preprocess
@@ -76,7 +76,7 @@ def test_each_unit_is_seen_in_the_image_that_excites_it_most(session, found) -> 
         values = session.model.module[: int(layer) + 1](every)[:, int(channel)].flatten(1)
         assert row.image == images.name(int(values.amax(1).argmax()))
         assert row.activation == pytest.approx(float(values.max()), rel=1e-5)
-        assert [one.kind for one in row.pictures] == list(Kind)
+        assert [one.kind for one in row.pictures] == list(PictureKind)
         assert len({one.pixels.shape for one in row.pictures}) == 1
         assert not any(one.refused for one in row.pictures)
 
@@ -165,7 +165,7 @@ def test_an_interrupted_study_ends_as_one_that_was_not(session, found, tmp_path:
     again = run(resume=True)
     assert again.to_dict() == found.to_dict()
     for one, other in zip(again.units, found.units, strict=True):
-        for kind in Kind:
+        for kind in PictureKind:
             assert (one[kind].pixels == other[kind].pixels).all()
     with pytest.raises(FolderInUse, match="steps"):
         run(resume=True, steps=3)

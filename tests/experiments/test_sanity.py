@@ -20,7 +20,7 @@ from convscope.experiments.sanity.likeness import (
     unit_likeness,
 )
 from convscope.experiments.sanity.measuring import LookedAt, sanity
-from convscope.experiments.sanity.pointing import Mark, PictureKind, marks
+from convscope.experiments.sanity.pointing import Mark, PointingMethod, marks
 from convscope.experiments.sanity.result import LayerPictures
 from convscope.images.fitting import Fit
 from convscope.images.preprocess import Preprocess
@@ -67,12 +67,12 @@ def test_every_kind_of_picture_marks_the_only_bright_spot(bright: Network) -> No
     image[:, 12:17, 3:8] = 1.0
     mask = image[0].numpy() > 0
     found = marks(bright, image, 0, "1", fill=0.0)
-    assert set(found) == set(PictureKind)
-    for kind in (PictureKind.OCCLUSION, PictureKind.SPOTLIGHT, PictureKind.CENTRE):
+    assert set(found) == set(PointingMethod)
+    for kind in (PointingMethod.OCCLUSION, PointingMethod.SPOTLIGHT, PointingMethod.CENTRE):
         assert found[kind].hit(mask), kind
-    assert (found[PictureKind.CENTRE].row, found[PictureKind.CENTRE].column) == (14, 5)
-    assert found[PictureKind.OCCLUSION].chance(mask) < 0.2
-    assert found[PictureKind.DECONVNET].chance(mask) == 1.0  # its field is the spot
+    assert (found[PointingMethod.CENTRE].row, found[PointingMethod.CENTRE].column) == (14, 5)
+    assert found[PointingMethod.OCCLUSION].chance(mask) < 0.2
+    assert found[PointingMethod.DECONVNET].chance(mask) == 1.0  # its field is the spot
 
 
 # ---- likeness -----------------------------------------------------------------------------------
@@ -145,10 +145,10 @@ def test_planted_detectors_twins_and_deaf_units_are_told() -> None:
 
 
 def test_planted_grounds_are_exposed_and_only_where_the_ground_is_read(monkeypatch: Any) -> None:
-    assert counts(planted.planted_grounds(1, seed=5)) == [(1, 1)] * (len(PictureKind) - 1)
+    assert counts(planted.planted_grounds(1, seed=5)) == [(1, 1)] * (len(PointingMethod) - 1)
     reader = planted._reader
     monkeypatch.setattr(planted, "_reader", lambda network, colours, _: reader(network, colours, 0))
-    assert counts(planted.planted_grounds(1, seed=5)) == [(0, 1)] * (len(PictureKind) - 1)
+    assert counts(planted.planted_grounds(1, seed=5)) == [(0, 1)] * (len(PointingMethod) - 1)
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from convscope.errors import BadOption, FolderInUse
-from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.diagnosis.findings import Finding, FindingKind, Remedy, Severity
 from convscope.experiments.diagnosis.remedies import remedied
 from convscope.experiments.diagnosis.trial import Trial, TrialPlan, try_remedies
-from convscope.experiments.training_runner import spread
+from convscope.experiments.training_runner import mean_and_spread
 from convscope.images.datasets import open_images
 from convscope.models.architectures import ARCHITECTURES, Architecture, Convolution, Dense
 from convscope.training.recipe import SMALL
@@ -36,7 +36,7 @@ BRIEF = replace(SMALL, epochs=1, batch_size=32, keep_epochs=())
 
 def asking(*remedies: Remedy, **more: object) -> Finding:
     known = {
-        "layer": "conv1", "kind": Kind.ALIASING, "severity": Severity.FAULT, "units": (1,),
+        "layer": "conv1", "kind": FindingKind.ALIASING, "severity": Severity.FAULT, "units": (1,),
         "words": "as planted", "evidence": {}, "remedies": remedies,
     }  # fmt: skip
     return Finding(**{**known, **more})  # type: ignore[arg-type]
@@ -75,7 +75,9 @@ def test_renormalisation_is_switched_on_where_it_was_off():
 
 
 def test_duplicates_go_and_groups_are_kept_whole():
-    twins = asking(Remedy.FEWER_MAPS, layer="conv2", kind=Kind.TWINS, evidence={"redundant": 5})
+    twins = asking(
+        Remedy.FEWER_MAPS, layer="conv2", kind=FindingKind.TWINS, evidence={"redundant": 5}
+    )
     assert remedied(ZFNET, SMALL, [twins]).architecture.convolutions[1].maps == 251
     grouped = remedied(ARCHITECTURES["alexnet"], SMALL, [twins]).architecture
     assert grouped.convolutions[1].maps == 250
@@ -105,9 +107,9 @@ def test_only_the_layer_with_the_fault_is_changed_where_two_ask():
 
 def test_notes_are_acted_on_only_where_that_is_asked_for():
     small = ARCHITECTURES["zfnet-small"]
-    dead = asking(Remedy.SMALLER_FILTER, kind=Kind.DEAD, severity=Severity.NOTE)
+    dead = asking(Remedy.SMALLER_FILTER, kind=FindingKind.DEAD, severity=Severity.NOTE)
     twins = asking(
-        Remedy.FEWER_MAPS, layer="conv2", kind=Kind.TWINS, severity=Severity.NOTE,
+        Remedy.FEWER_MAPS, layer="conv2", kind=FindingKind.TWINS, severity=Severity.NOTE,
         evidence={"redundant": 1},
     )  # fmt: skip
     change = remedied(small, SMALL, [dead, twins])
@@ -181,7 +183,7 @@ def test_a_first_layer_that_aliases_errs_and_its_remedy_cures_it():
     assert trial.examined is not None
     assert trial.findings == trial.examined.diagnosis.findings
     (fault,) = (f for f in trial.findings if f.severity is Severity.FAULT)
-    assert (fault.layer, fault.kind) == ("conv1", Kind.ALIASING)
+    assert (fault.layer, fault.kind) == ("conv1", FindingKind.ALIASING)
     assert trial.change.applied[0] == "first layer 1x1/4 to 1x1/2"
     assert [each.training.seed for each in trial.after] == [0, 1]
     assert all(abs(each.training.error - 0.5) < 0.15 for each in trial.before)
@@ -199,8 +201,12 @@ def test_a_network_without_a_fault_is_not_trained(tmp_path: Path):
 
 
 def test_the_spread_is_the_sample_standard_deviation():
-    assert spread([1.0, 3.0]) == {"mean": 2.0, "std": pytest.approx(2**0.5), "values": [1.0, 3.0]}
-    assert spread([1.0]) == {"mean": 1.0, "std": None, "values": [1.0]}
-    assert spread([]) is None
+    assert mean_and_spread([1.0, 3.0]) == {
+        "mean": 2.0,
+        "std": pytest.approx(2**0.5),
+        "values": [1.0, 3.0],
+    }
+    assert mean_and_spread([1.0]) == {"mean": 1.0, "std": None, "values": [1.0]}
+    assert mean_and_spread([]) is None
     with pytest.raises(BadOption, match="at least one"):
         tried(None, seeds=())

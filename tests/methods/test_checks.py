@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convscope.methods.checks import CheckSettings, check
-from convscope.methods.masking import centred_disc, place, shifted, strongest_places
+from convscope.methods.masking import centred_disc, place_score, shifted, strongest_places
 from convscope.methods.own_block import own_block, with_block_redrawn
 from convscope.methods.project import project
 from convscope.methods.rules import DECONVNET, GRADIENT
@@ -107,7 +107,7 @@ def test_masks_that_point_nowhere_are_at_chance() -> None:
     anywhere = torch.zeros(16, 16, dtype=torch.bool)
     anywhere[:7, :7] = True
     found = [
-        place(network, image, unit, mask, shifts=20, generator=generator)
+        place_score(network, image, unit, mask, shifts=20, generator=generator)
         for mask in shifted(anywhere, 150, generator)
     ]
     above = [one.above.mean for one in found if one is not None]

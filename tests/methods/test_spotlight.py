@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from convscope.methods.blur import blur, energy
+from convscope.methods.blur import blur, energy_map
 from convscope.methods.spotlight import light, spotlight
 
 
@@ -24,7 +24,7 @@ def test_the_blur_is_scipys() -> None:
 def test_energy_has_no_sign_and_adds_the_colours() -> None:
     field = torch.zeros(1, 3, 5, 5)
     field[0, :, 2, 2] = torch.tensor([-1.0, 2.0, -3.0])
-    assert float(energy(field, 0)[0, 2, 2]) == 6.0
+    assert float(energy_map(field, 0)[0, 2, 2]) == 6.0
 
 
 def test_where_the_energy_is_the_patch_shows_and_elsewhere_is_grey() -> None:

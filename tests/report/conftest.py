@@ -78,13 +78,15 @@ def write_sheets(
         tiles = draws.integers(0, 256, (MAPS, TOP, 7, 7, 3), dtype=np.uint8)
         for number in range(2):
             part = tiles[32 * number : 32 * number + 32]
-            sheet = sheets.encode(sheets.rank_sheet(part), exact=True)
+            sheet = sheets.encode_sheet(sheets.rank_sheet(part), exact=True)
             (place / f"{kind}-{number:03d}.webp").write_bytes(sheet)
-        wall = sheets.encode(sheets.wall_sheet(tiles), exact=True)
+        wall = sheets.encode_sheet(sheets.wall_sheet(tiles), exact=True)
         (place / f"wall-{kind}-000.webp").write_bytes(wall)
     if record.filters:
         weight = torch.rand((MAPS, 3, 7, 7), generator=torch.Generator().manual_seed(seed))
-        (place / "filters.webp").write_bytes(sheets.encode(sheets.filter_sheet(weight), exact=True))
+        (place / "filters.webp").write_bytes(
+            sheets.encode_sheet(sheets.filter_sheet(weight), exact=True)
+        )
 
 
 def build(folder: Path, *, names: tuple[str, ...] = ("conv1", "conv2"), **changes: object) -> Path:

@@ -55,7 +55,7 @@ from convscope.experiments.paper.purity import Grouping, Purity
 from convscope.experiments.paper.results import Trained, Trainings
 from convscope.experiments.pictures.result import (
     RULES,
-    Kind,
+    PictureKind,
     Pictures,
     UnitPicture,
     UnitPictures,
@@ -523,10 +523,10 @@ def beside_each_other(units: int, *, refused: bool = False) -> Figure:
         numbers = {"it loses": 0.5, "others lose": -0.25, "activation": 12345.0, "r": -0.5}
         pictures = tuple(
             UnitPicture(kind, refused=WORD)
-            if refused and kind is not Kind.PATCH
+            if refused and kind is not PictureKind.PATCH
             else UnitPicture(kind, pixels(1 + 20 * i, 1 + 10 * i, 3), worth if kind in RULES
                              else None, {} if kind in RULES else numbers)
-            for kind in Kind
+            for kind in PictureKind
         )  # fmt: skip
         rows.append(
             UnitPictures(f"{LAYER}/{i}", FILE, 1.5, (0, 0, 1 + 20 * i, 1 + 10 * i), pictures)
@@ -564,7 +564,7 @@ def localized(images: int, methods: Sequence[str], *, detects: bool = False) -> 
     found = Localization(
         "predicted", LAYER, images, 3, (12.3, 8.9),
         localizing.scored(seen, chosen, np.array([10.0, 5, 30, 15]), size),
-        examples=localizing.examples(seen, chosen, lambda _: pixels(*size, 3)),
+        examples=localizing.box_examples(seen, chosen, lambda _: pixels(*size, 3)),
         detection=detected(8, 12) if detects else None,
     )  # fmt: skip
     return localization_figure(found, classes=classes_named(3), subtitle=TITLE)
@@ -850,8 +850,10 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     },
     pictures_figure: {
         "one": Case(lambda _: beside_each_other(1), (FILE, f"{LAYER}/0", RUN)),
-        "four": Case(lambda _: beside_each_other(4), (FILE, f"{LAYER}/3", RUN, *Kind)),
-        "refused": Case(lambda _: beside_each_other(1, refused=True), (WORD, f"{LAYER}/0", *Kind)),
+        "four": Case(lambda _: beside_each_other(4), (FILE, f"{LAYER}/3", RUN, *PictureKind)),
+        "refused": Case(
+            lambda _: beside_each_other(1, refused=True), (WORD, f"{LAYER}/0", *PictureKind)
+        ),
     },
     localization_figure: {
         "detected": Case(

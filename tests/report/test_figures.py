@@ -16,7 +16,7 @@ from convscope.images.scaling import Scaling
 from convscope.methods.occluder import Occluder
 from convscope.methods.occlusion_maps import ClassMaps
 from convscope.network.unit import Unit
-from convscope.report.occlusion_figure import occlusion_figure, spread
+from convscope.report.occlusion_figure import by_pixel, occlusion_figure
 from convscope.report.projection_figure import projection_figure
 from convscope.report.sheet import Sheet
 from convscope.report.style import color_of, figure_bytes, save
@@ -108,7 +108,7 @@ def test_no_word_leaves_the_figure_and_no_two_overlap(shape):
 def test_a_pixel_shows_the_occluder_whose_visible_part_is_centred_nearest():
     maps = some_maps(Occluder(16, 8))  # along 40 pixels: visible centres 8, 16, 24, 32, 36
     numbers = torch.arange(25).reshape(5, 5)
-    shown = spread(numbers, maps)
+    shown = by_pixel(numbers, maps)
     assert shown.shape == (HEIGHT, WIDTH)
     starts = [0, 12, 20, 28, 34]
     expected = np.searchsorted(starts, np.arange(40), side="right") - 1

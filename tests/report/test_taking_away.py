@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from convscope.atlas.names import read_names
+from convscope.atlas.names import read_unit_names
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -57,7 +57,7 @@ def test_a_star_and_a_name_are_kept_and_exported(page: Any, atlas: Path, tmp_pat
     file = tmp_path / "names.json"
     download.value.save_as(file)
     assert json.loads(file.read_text()) == {"units": {unit: {"name": HOSTILE, "star": True}}}
-    assert list(read_names(file).units) == [unit]  # as convscope atlas --names takes it in
+    assert list(read_unit_names(file).units) == [unit]  # as convscope atlas --names takes it in
     page.goto((atlas / "index.html").as_uri() + "#/conv1/3")
     page.wait_for_selector("#star[aria-pressed=true]")
 

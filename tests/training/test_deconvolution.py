@@ -14,7 +14,7 @@ from convscope.training.deconvolution.filters import FilterStep, filter_step
 from convscope.training.deconvolution.layerwise import (
     DeconvolutionArchitecture,
     Learning,
-    encode,
+    infer_codes,
     learn_layer,
 )
 from convscope.training.deconvolution.pooling import Pool
@@ -199,8 +199,8 @@ def test_one_layer_without_pooling_is_plain_convolutional_sparse_coding():
 
 def test_codes_do_not_depend_on_the_images_beside_them():
     layers, images = two_layers().layers, drawn(3, 1, 8, 8, seed=4)
-    together = encode(layers, images, Sparsity(5.0, 8))
-    alone = encode(layers, images[1:2], Sparsity(5.0, 8))
+    together = infer_codes(layers, images, Sparsity(5.0, 8))
+    alone = infer_codes(layers, images[1:2], Sparsity(5.0, 8))
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one.codes[1:2], other.codes)
         pooled = one.pooled(Pool())

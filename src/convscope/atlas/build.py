@@ -35,7 +35,7 @@ from convscope.atlas.manifest import (
 from convscope.atlas.records import (
     field_record,
     image_records,
-    layer_table,
+    make_layer_table,
     model_record,
     preprocess_record,
     slugs,
@@ -43,7 +43,7 @@ from convscope.atlas.records import (
 )
 from convscope.atlas.relevance import MostRelevant
 from convscope.atlas.render import Renderer
-from convscope.atlas.sheets import cell_size, encode, filter_sheet, shown_window
+from convscope.atlas.sheets import cell_size, encode_sheet, filter_sheet, shown_window
 from convscope.atlas.statistics import (
     QUANTILES,
     Label,
@@ -332,7 +332,7 @@ class _Job:
             self._withdraw()
             raise nothing_readable(self.images, seen)
         fields = {name: self.network.layer(at).field for name, at in activations.items()}
-        tables = {name: layer_table(top[name], field) for name, field in fields.items()}
+        tables = {name: make_layer_table(top[name], field) for name, field in fields.items()}
         records = self._records(activations, top, rules)
         write_tables(self.out, tables)
         write_images(self.out, image_records(self.images))
@@ -370,7 +370,7 @@ class _Job:
         tables = {}
         for layer, field in fields.items():
             for number in relevant.classes:
-                table = layer_table(relevant.found(layer, number), field)
+                table = make_layer_table(relevant.found(layer, number), field)
                 tables[f"{layer}/{number}"] = table
                 kind = relevant_kind(number)
                 found[layer].append(Further(kind, table.image, table.row, table.column))
@@ -447,7 +447,7 @@ class _Job:
                 weight = self.model.preprocess.rgb(weight)
                 path = sheet_path(self.out, record.slug, "filters")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(path, encode(filter_sheet(weight), exact=True))
+                replace_file(path, encode_sheet(filter_sheet(weight), exact=True))
 
     def _manifest(
         self, records: list[LayerRecord], seen: ScanState, batch: int, phases: dict[str, float]

@@ -38,7 +38,7 @@ from convscope.scan.checkpoint import CheckpointFile
 from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.differences import all_differences
 from convscope.store.lock import LOCK, held
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = [
     "AtlasPlan",
@@ -301,7 +301,7 @@ def _few(names: tuple[str, ...] | list[str]) -> str:
 
 
 def _unreadable(path: Path, error: Any) -> FolderInUse:
-    line = words_of(error)
+    line = error_words(error)
     return FolderInUse(
         f"{path} cannot be read ({line}); delete {path.parent.parent} to begin anew, "
         f"or give another folder"

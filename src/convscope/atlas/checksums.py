@@ -21,7 +21,7 @@ from convscope.atlas.manifest import StoredRecord
 from convscope.errors import BadInput
 from convscope.store.atomic import replace_file
 from convscope.store.fingerprint import file_fingerprint
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = ["CHECKSUMS", "Checksums", "read_checksums", "write_checksums"]
 
@@ -65,7 +65,7 @@ def read_checksums(folder: Path) -> Checksums | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        line = words_of(error)
+        line = error_words(error)
         raise BadInput(
             f"the atlas is damaged at {path}: {line}; make it again, or delete this file to open "
             "it without checksums"

@@ -359,11 +359,11 @@ class _Writer:
             tiles = read_tiles(self.folder / WORK, layer, UNTRAINED, start, stop)[:, 0]
             path = sheet_path(self.folder, layer.record.slug, UNTRAINED, number)
             exact = sheets.is_small(layer.record.window)
-            replace_file(path, sheets.encode(optimised_sheet(tiles), exact=exact))
+            replace_file(path, sheets.encode_sheet(optimised_sheet(tiles), exact=exact))
 
 
 def _encoded(pixels: sheets.Pixels) -> bytes:
     """A whole image as WebP, reduced where it is large."""
     image = Image.fromarray(pixels)
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return sheets.encode(image, exact=False, quality=QUALITY)
+    return sheets.encode_sheet(image, exact=False, quality=QUALITY)

@@ -17,7 +17,7 @@ from convscope.atlas.store import Atlas
 from convscope.errors import BadInput
 from convscope.store.atomic import replace_file
 
-__all__ = ["Names", "UnitName", "names_of", "read_names", "write_names"]
+__all__ = ["Names", "UnitName", "names_of", "read_unit_names", "write_names"]
 
 NAMES = "names.json"
 
@@ -44,7 +44,7 @@ class Names(StoredRecord):
     units: dict[str, UnitName]
 
 
-def read_names(path: Path) -> Names:
+def read_unit_names(path: Path) -> Names:
     """Read a file of names.
 
     Raises:
@@ -66,7 +66,7 @@ def read_names(path: Path) -> Names:
 def names_of(atlas: Atlas) -> Names:
     """The names that an atlas has; none of one that was given none."""
     path = atlas.folder / NAMES
-    return read_names(path) if path.is_file() else Names(units={})
+    return read_unit_names(path) if path.is_file() else Names(units={})
 
 
 def write_names(atlas: Atlas, names: Names) -> None:

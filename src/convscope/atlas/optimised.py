@@ -242,7 +242,7 @@ def _encoded(pictures: Sequence[sheets.Pixels]) -> bytes:
     """The sheet of some maps' pictures, as WebP."""
     tiles = [sheets.patch_tile(torch.from_numpy(one.copy()).permute(2, 0, 1)) for one in pictures]
     window = pictures[0].shape[0], pictures[0].shape[1]
-    return sheets.encode(optimised_sheet(np.stack(tiles)), exact=sheets.is_small(window))
+    return sheets.encode_sheet(optimised_sheet(np.stack(tiles)), exact=sheets.is_small(window))
 
 
 def optimised_sheet(tiles: sheets.Pixels) -> Image.Image:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "field_record",
     "image_records",
-    "layer_table",
+    "make_layer_table",
     "model_record",
     "preprocess_record",
     "slugs",
@@ -84,7 +84,7 @@ def field_record(field: Field) -> FieldRecord:
     )
 
 
-def layer_table(strongest: TopK, field: Field) -> LayerTable:
+def make_layer_table(strongest: TopK, field: Field) -> LayerTable:
     """A layer's strongest places with the receptive field of each.
 
     Args:

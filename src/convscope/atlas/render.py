@@ -423,4 +423,4 @@ def _sheets(
 def _write_sheet(
     path: Path, read: Callable[[], Pixels], make: Callable[[Pixels], Image.Image], exact: bool
 ) -> None:
-    replace_file(path, sheets.encode(make(read()), exact=exact))
+    replace_file(path, sheets.encode_sheet(make(read()), exact=exact))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convscope.atlas.manifest import ImageRecord, LayerRecord, Manifest
 
-__all__ = ["check_columns", "check_images", "check_table"]
+__all__ = ["check_columns", "check_image_list", "check_table"]
 
 Column = tuple[torch.dtype, tuple[int, ...]]
 """The type of a column's numbers, and its shape."""
@@ -35,7 +35,7 @@ def check_columns(found: Mapping[str, Tensor], wanted: Mapping[str, Column]) -> 
             raise ValueError(f"{name} is {there}, not {wants}")
 
 
-def check_images(manifest: Manifest, images: Sequence[ImageRecord]) -> None:
+def check_image_list(manifest: Manifest, images: Sequence[ImageRecord]) -> None:
     """Compare the list of images with the manifest.
 
     Raises:

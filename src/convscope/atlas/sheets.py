@@ -29,7 +29,7 @@ __all__ = [
     "MAPS_PER_SHEET",
     "cell_box",
     "cell_size",
-    "encode",
+    "encode_sheet",
     "filter_sheet",
     "lit_tile",
     "patch_tile",
@@ -216,7 +216,7 @@ def filter_sheet(weight: Tensor) -> Image.Image:
     return _grid(cells)
 
 
-def encode(sheet: Image.Image, *, exact: bool, quality: int = 85, method: int = 4) -> bytes:
+def encode_sheet(sheet: Image.Image, *, exact: bool, quality: int = 85, method: int = 4) -> bytes:
     """Encode a sheet as WebP; the same pixels always make the same bytes.
 
     Args:

@@ -58,10 +58,10 @@ from convscope.atlas.folder import (
     unfinished,
 )
 from convscope.atlas.manifest import ExtrasRecord, ImageRecord, LayerRecord, Manifest
-from convscope.atlas.schema import check_images
+from convscope.atlas.schema import check_image_list
 from convscope.atlas.sheets import MAPS_PER_SHEET, WALL, cell_box
 from convscope.atlas.statistics import STATISTICS, Statistics, statistics_of, top_images
-from convscope.atlas.tables import Layers, LayerTable, layer_table
+from convscope.atlas.tables import Layers, LayerTable, read_layer_table
 from convscope.atlas.trust import TRUST, TrustTable, trust_of, trust_tables
 from convscope.display import Pictured, html_table
 from convscope.errors import BadInput, BadOption, NoSuchUnit
@@ -512,7 +512,9 @@ class Atlas(Pictured):
         return self._read(
             RELEVANCE,
             lambda found: {
-                f"{layer}/{number}": layer_table(found, record, self.manifest, f"{layer}/{number}")
+                f"{layer}/{number}": read_layer_table(
+                    found, record, self.manifest, f"{layer}/{number}"
+                )
                 for layer, record in self._records.items()
                 for number in numbers
             },
@@ -572,7 +574,7 @@ def open_atlas(folder: str | Path) -> Atlas:
     read_content(folder, folder / MANIFEST, sums)
     try:
         images = IMAGE_LIST.validate_json(read_content(folder, folder / IMAGES, sums))
-        check_images(manifest, images)
+        check_image_list(manifest, images)
     except ValueError as error:
         if isinstance(error, BadInput):
             raise
@@ -581,7 +583,7 @@ def open_atlas(folder: str | Path) -> Atlas:
         folder / TABLES,
         read_content(folder, folder / TABLES, sums),
         lambda found: Layers(
-            (record.name, layer_table(found, record, manifest)) for record in manifest.layers
+            (record.name, read_layer_table(found, record, manifest)) for record in manifest.layers
         ),
     )
     return Atlas(folder, manifest, images, layers)

@@ -16,7 +16,7 @@ from convscope.display import Brief
 from convscope.errors import NoSuchLayer
 from convscope.store.atomic import replace_file
 
-__all__ = ["LayerTable", "Layers", "layer_table", "write_tables"]
+__all__ = ["LayerTable", "Layers", "read_layer_table", "write_tables"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ def write_tables(folder: Path, tables: dict[str, LayerTable], name: str = TABLES
     replace_file(folder / name, save(named))
 
 
-def layer_table(
+def read_layer_table(
     tensors: dict[str, Tensor], record: LayerRecord, manifest: Manifest, name: str | None = None
 ) -> LayerTable:
     """A layer's table out of the tensors of tables.safetensors.

@@ -19,7 +19,7 @@ from torch import Tensor
 from convscope.atlas.manifest import Manifest
 from convscope.atlas.schema import check_columns
 from convscope.methods.checks import CheckSettings, Trust
-from convscope.methods.masking import Place
+from convscope.methods.masking import PlaceScore
 from convscope.network.unit import Unit
 from convscope.stats import Estimate
 from convscope.store.atomic import replace_file
@@ -87,7 +87,9 @@ def trust_of(numbers: dict[str, float], unit: Unit) -> Trust | None:
         return None
     above = _estimate(numbers, "place")
     place = (
-        None if above is None else Place(numbers["own"], above, numbers["disc"], numbers["place_p"])
+        None
+        if above is None
+        else PlaceScore(numbers["own"], above, numbers["disc"], numbers["place_p"])
     )
     twin = numbers["twin"]
     return Trust(

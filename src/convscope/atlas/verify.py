@@ -33,7 +33,7 @@ from convscope.atlas.trust import TRUST
 from convscope.errors import BadInput
 from convscope.record import Record
 from convscope.store.names import check_inside
-from convscope.text import counted, words_of
+from convscope.text import counted, error_words
 
 __all__ = ["DamagedFile", "Verified", "verify"]
 
@@ -141,7 +141,7 @@ def _wrong(folder: Path, name: str, sums: Checksums | None, sides: Sides | None)
     except FileNotFoundError:
         return "it is missing"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return words_of(error)
+        return error_words(error)
     return None
 
 

@@ -32,7 +32,7 @@ from convscope.cli.saliency import saliency
 from convscope.cli.verb import command_of, register
 from convscope.cli.verify import verify
 from convscope.cli.visualize import visualize
-from convscope.ending import told_by, words_of
+from convscope.ending import signal_words, told_by
 from convscope.errors import BadInput, ConvscopeError, PeerFailed
 from convscope.experiments.registry import STUDIES
 from convscope.experiments.study import Study
@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
-        return _complain(words_of(told_by()), INTERRUPTED)
+        return _complain(signal_words(told_by()), INTERRUPTED)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -200,13 +200,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except _WrongUsage as error:
         return _complain(_usage(error), BAD_INPUT)
     except typer.Abort:
-        return _complain(words_of(told_by()), INTERRUPTED)
+        return _complain(signal_words(told_by()), INTERRUPTED)
     except BrokenPipeError:
         raise
     except OSError as error:  # disk full, permission denied, ...
         return _complain(_of_system(error), FAILED)
     if code == INTERRUPTED:  # typer has turned the KeyboardInterrupt into its exit code
-        return _complain(words_of(told_by()), INTERRUPTED)
+        return _complain(signal_words(told_by()), INTERRUPTED)
     return int(code or DONE)
 
 

@@ -64,9 +64,9 @@ def explore(model: ModelArgument, exploring: Exploring, reading: Reading, runnin
         convscope explore run:runs/demo/zfnet scenes:val --atlas runs/demo/atlas
         convscope explore torchvision:resnet18@resnet18.pth photos --no-browser
     """
-    from convscope.explorer.opening import check_installed, opening
+    from convscope.explorer.opening import check_explorer_installed, opening
 
-    check_installed()
+    check_explorer_installed()
     from convscope.explorer.serving import Serving, explore_until_interrupted
 
     screen = Screen(running.as_json)

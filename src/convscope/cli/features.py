@@ -114,10 +114,10 @@ def features(
     out = check_output(extracting.out, tuple(ENDINGS))
     check_ending(out)
     if extracting.map is not None:
-        from convscope.experiments.features.image_map import check_installed
+        from convscope.experiments.features.image_map import check_sklearn_installed
 
         check_output(extracting.map, (".png",), option="--map")
-        check_installed()
+        check_sklearn_installed()
     asked = split_names(extracting.layers, "--layers")
     from convscope.distributed import processes
 

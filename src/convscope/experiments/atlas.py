@@ -163,13 +163,13 @@ class AtlasStudy(Study):
         from convscope.atlas.checkpoint import check_atlas_folder
         from convscope.atlas.compared import compared_of_study, write_compared
         from convscope.atlas.findings import findings_of_study, write_findings
-        from convscope.atlas.names import read_names, write_names
+        from convscope.atlas.names import read_unit_names, write_names
         from convscope.atlas.store import open_atlas
 
         out = context.out
         assert out is not None
         context.together().from_first(lambda: check_atlas_folder(out))
-        names = None if self.names is None else read_names(self.names)
+        names = None if self.names is None else read_unit_names(self.names)
         found = None if self.diagnosis is None else findings_of_study(self.diagnosis)
         compared = None if self.compare is None else compared_of_study(self.compare, out)
         session = context.session(self.model, self.reading)

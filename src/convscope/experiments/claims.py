@@ -14,7 +14,7 @@ from typing import Any
 
 from convscope.experiments.number_words import minus, signed_number
 from convscope.record import Record
-from convscope.stats import contrast, over_folds
+from convscope.stats import contrast_of_means, over_folds
 
 __all__ = [
     "Claim", "Effect", "Judgement", "Verdict", "decide", "failed", "judged", "not_run",
@@ -61,7 +61,7 @@ class Effect(Record):
             over: What they are, such as "seeds".
             unit: "points", or "" for a plain number.
         """
-        difference = contrast([(1.0, values)])
+        difference = contrast_of_means([(1.0, values)])
         return cls(difference.value, difference.low, difference.high, unit, len(values), over)
 
     @classmethod
@@ -85,7 +85,7 @@ class Effect(Record):
         cls, more: Sequence[float], less: Sequence[float], over: str, unit: str = ""
     ) -> Effect:
         """The mean of one group less that of another (Welch's interval)."""
-        difference = contrast([(1.0, more), (-1.0, less)])
+        difference = contrast_of_means([(1.0, more), (-1.0, less)])
         return cls(
             difference.value, difference.low, difference.high, unit, len(more) + len(less), over
         )

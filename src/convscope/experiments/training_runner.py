@@ -35,8 +35,14 @@ from convscope.training.recipe import Recipe
 from convscope.training.training_data import TrainingData
 
 __all__ = [
-    "KEEPING", "RUNS", "Training", "TrainingRunner", "check_seeds", "measured", "runs_in",
-    "spread",
+    "KEEPING",
+    "RUNS",
+    "Training",
+    "TrainingRunner",
+    "check_seeds",
+    "mean_and_spread",
+    "measured",
+    "runs_in",
 ]  # fmt: skip
 
 RUNS = "runs"  # the folder of the runs in a study's
@@ -227,7 +233,7 @@ def runs_in(folder: str | os.PathLike[str] | None, ranks: Ranks = ALONE) -> Iter
         yield Path(place) / RUNS
 
 
-def spread(values: Sequence[float]) -> dict[str, Any] | None:
+def mean_and_spread(values: Sequence[float]) -> dict[str, Any] | None:
     """Mean and sample standard deviation (None of one value), and the values."""
     if not values:
         return None

@@ -11,13 +11,13 @@ from typing import Any
 from convscope.errors import BadOption
 from convscope.experiments.options import Reading, Running
 
-__all__ = ["check_installed", "opening"]
+__all__ = ["check_explorer_installed", "opening"]
 
 LIBRARIES = ("starlette", "uvicorn", "websockets")
 INSTALL = "pip install 'convscope[explore]'"
 
 
-def check_installed() -> None:
+def check_explorer_installed() -> None:
     """Refuse to start where the libraries of the explorer are missing.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convscope.errors import BadImage
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = ["ARRAYS", "channels_last", "is_array", "read_array"]
 
@@ -48,7 +48,7 @@ def read_array(data: bytes, name: str, channels: int, pixel_limit: int) -> NDArr
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False, max_header_size=HEADER_LIMIT)
     except (ValueError, OSError, EOFError, OverflowError, SyntaxError) as error:
-        reason = words_of(error)
+        reason = error_words(error)
         if "allow_pickle" in reason or "Object arrays" in reason:
             reason = "it holds Python objects, which are not read"
         raise BadImage(f"{name}: is no array of numbers: {reason[:120]}") from None

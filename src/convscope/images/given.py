@@ -24,7 +24,7 @@ from convscope.errors import BadImage
 from convscope.images.arrays import channels_last
 from convscope.images.files import PIXEL_LIMIT, as_form, of_samples, read_picture, turned_upright
 from convscope.images.raster import AnyPicture, Form, Raster
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = ["THE_IMAGE", "Given", "GivenPicture", "decoded", "is_preprocessed"]
 
@@ -93,7 +93,7 @@ def _of_pillow(image: Image.Image, name: str, form: Form) -> Any:
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
-        raise BadImage(f"{name}: cannot be read: {words_of(error)}") from None
+        raise BadImage(f"{name}: cannot be read: {error_words(error)}") from None
     if image.width * image.height > PIXEL_LIMIT or not image.width * image.height:
         raise BadImage(f"{name}: is {image.width}×{image.height}: give 1 to {PIXEL_LIMIT:,} pixels")
     return as_form(turned_upright(image), name, form)

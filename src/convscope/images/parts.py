@@ -30,7 +30,7 @@ __all__ = ["Marked", "marked_images"]
 FILES = ("parts.json", "index.json")
 FORMS = 'such as {"a.jpg": {"left eye": [x, y], "nose": [x, y]}}'
 
-Place = tuple[float, float]
+Landmark = tuple[float, float]
 Edges = tuple[float, float, float, float]
 
 
@@ -46,7 +46,7 @@ class Marked:
     """
 
     index: int
-    points: Mapping[str, Place]
+    points: Mapping[str, Landmark]
     names: tuple[str, ...]
     box: Edges
 

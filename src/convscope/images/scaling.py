@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from convscope.errors import BadOption
-from convscope.text import words_of
+from convscope.text import error_words
 
 Numbers = tuple[float, ...]
 """One number per channel, or one for all."""
@@ -172,7 +172,7 @@ def read_recipe_file(path: str | Path) -> RecipeFile:
     except (OSError, UnicodeDecodeError) as error:
         raise BadOption(f"{path}: cannot be read: {error}") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise BadOption(f"{path}: not YAML: {words_of(error)}") from None
+        raise BadOption(f"{path}: not YAML: {error_words(error)}") from None
     except BadOption as error:
         raise BadOption(f"{path}: {error}") from None
 

@@ -38,7 +38,7 @@ from convscope.images.archives import ArchiveImages
 from convscope.images.files import bad_image, check_bytes
 from convscope.images.image_set import LeftOut, utf8
 from convscope.images.listing import Labels, is_image_name, labels_as_written, labels_by_folder
-from convscope.text import printable, words_of
+from convscope.text import error_words, printable
 
 __all__ = [
     "ByteRange",
@@ -463,4 +463,4 @@ def _open_shards(spec: str) -> list[_Shard]:
 def _words(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    return printable(words_of(error))
+    return printable(error_words(error))

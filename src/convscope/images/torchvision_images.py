@@ -18,7 +18,7 @@ from convscope.errors import BadData, BadImage
 from convscope.images.files import as_form, bad_image
 from convscope.images.image_set import Content, ImageSet
 from convscope.images.torchvision_import import import_torchvision
-from convscope.text import words_of
+from convscope.text import error_words
 
 TRAIN = {"train": True, "test": False, "val": False}
 ROOT = "data"  # where a spec without @root looks, below the working directory
@@ -88,7 +88,7 @@ def _open(spec: str) -> tuple[Any, str]:
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:
-        words = words_of(error)
+        words = error_words(error)
         raise BadData(
             f"{spec}: torchvision cannot open it in {root}: {words} (Convscope downloads nothing:"
             f" torchvision.datasets.{name}({root!r}, download=True) does, where it can)"

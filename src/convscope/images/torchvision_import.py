@@ -17,7 +17,7 @@ from types import ModuleType
 import torch
 
 from convscope.errors import BadModel
-from convscope.text import words_of
+from convscope.text import error_words
 
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -76,7 +76,7 @@ def _library() -> torch.library.Library:
 
 
 def _broken(error: Exception) -> BadModel:
-    words = words_of(error)
+    words = error_words(error)
     return BadModel(
         f"torchvision cannot be imported ({type(error).__name__}: {words}):"
         " install the one that belongs to your torch, pip install 'convscope[zoo]'"

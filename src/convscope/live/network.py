@@ -32,8 +32,8 @@ from convscope.live.kept_images import Activations, KeptImage
 from convscope.live.looking import LayerLook, Look, layer_look, look, shown_layers
 from convscope.live.occluding import Cover, Occluded, box_at, occlude_box
 from convscope.live.projecting import (
-    Contrast,
     Projected,
+    UnitContrast,
     contrast_unit,
     project_answer,
     project_unit,
@@ -318,7 +318,7 @@ class LiveNetwork:
         stride: int | None = None,
         fill: Fill = "grey",
         cancel: Cancel | None = None,
-    ) -> Contrast:
+    ) -> UnitContrast:
         """Find the part of the image that is one unit's own, and not its neighbours' too.
 
         Args:

@@ -27,8 +27,8 @@ from convscope.network.local.incremental import IncrementalSweep
 from convscope.network.unit import Unit
 
 __all__ = [
-    "Contrast",
     "Projected",
+    "UnitContrast",
     "contrast_unit",
     "project_answer",
     "project_unit",
@@ -149,7 +149,7 @@ def _shown(
 
 
 @dataclass(frozen=True, eq=False)
-class Contrast:
+class UnitContrast:
     """Which part of the image is one unit's own.
 
     Attributes:
@@ -185,7 +185,7 @@ def contrast_unit(
     question: ContrastQuestion,
     fill: Tensor,
     pause: Callable[[], None],
-) -> Contrast:
+) -> UnitContrast:
     """Answer a contrastive question from the activations that are there.
 
     Args:
@@ -206,7 +206,7 @@ def contrast_unit(
     bright = np.zeros(engine.network.input_shape[-2:], np.uint8)
     seen = found.seen
     bright[seen.top : seen.bottom, seen.left : seen.right] = (255 * over).round().numpy()
-    return Contrast(found, bright)
+    return UnitContrast(found, bright)
 
 
 def question_of(

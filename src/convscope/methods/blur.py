@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["blur", "energy"]
+__all__ = ["blur", "energy_map"]
 
 REACH = 3.0
 """How many standard deviations of the bell are kept to either side."""
@@ -33,7 +33,7 @@ def blur(maps: Tensor, sigma: float | tuple[float, float]) -> Tensor:
     return _along(flat, across, 2).reshape(maps.shape)
 
 
-def energy(fields: Tensor, sigma: float) -> Tensor:
+def energy_map(fields: Tensor, sigma: float) -> Tensor:
     """How much of a projection lies where: its absolute value over the colours, blurred.
 
     Args:

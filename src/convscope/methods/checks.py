@@ -25,7 +25,7 @@ from torch import Tensor
 
 from convscope.display import Brief
 from convscope.methods.contrastive import NEIGHBOURS, strong_neighbours
-from convscope.methods.masking import Place, place, strongest_places
+from convscope.methods.masking import PlaceScore, place_score, strongest_places
 from convscope.methods.own_block import own_block, with_block_redrawn
 from convscope.methods.project import Projections, project
 from convscope.methods.rules import DECONVNET, InitialSignal, Rules
@@ -34,7 +34,7 @@ from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 from convscope.stats import Estimate, mean_of
 
-__all__ = ["SPECIFIC", "CheckSettings", "Checker", "Trust", "check", "correlations"]
+__all__ = ["SPECIFIC", "CheckSettings", "Checker", "Trust", "check", "picture_correlations"]
 
 SPECIFIC = 0.2
 """Below this a picture shows what the image has at a place, and not what the unit looks for."""
@@ -82,7 +82,7 @@ class Trust(Brief):
 
     unit: Unit
     activation: float
-    place: Place | None
+    place: PlaceScore | None
     specific: Estimate | None
     own_weights: Estimate | None
     neighbours: tuple[Unit, ...]
@@ -247,7 +247,7 @@ class Checker:
         for index, (unit, row) in enumerate(zip(own.units, rows, strict=True)):
             some = others[index]
             pictures = compared[index]
-            likeness = correlations(own.fields[index], theirs[used : used + len(pictures)])
+            likeness = picture_correlations(own.fields[index], theirs[used : used + len(pictures)])
             used += len(pictures)
             twin = next((o for o, r in zip(pictures, likeness, strict=True) if r >= SAME), None)
             found.append(
@@ -265,7 +265,7 @@ class Checker:
             )
         return found
 
-    def _place(self, trace: Trace, own: Projections, index: int, row: int) -> Place | None:
+    def _place(self, trace: Trace, own: Projections, index: int, row: int) -> PlaceScore | None:
         """How the unit falls where its picture points."""
         if own.seen(index).empty:  # the unit sees padding alone
             return None
@@ -273,7 +273,7 @@ class Checker:
         generator = torch.Generator().manual_seed(
             zlib.crc32(f"{self.settings.seed} {unit}".encode())
         )
-        return place(
+        return place_score(
             self.network,
             trace["input"][row],
             unit,
@@ -299,7 +299,7 @@ class Checker:
                     images=rows.tolist(),
                 ).fields
                 for i, field in zip(mine, changed, strict=True):
-                    likeness[i] += correlations(own.fields[i], [field])
+                    likeness[i] += picture_correlations(own.fields[i], [field])
         return [_differing(some) for some in likeness]
 
     def _networks(self, layer: str) -> list[Graph]:
@@ -325,7 +325,7 @@ def _equals(trace: Trace, unit: Unit, row: int, known: Sequence[Unit]) -> list[U
     return [Unit(unit.layer, c, unit.row, unit.column) for c in channels[:CANDIDATES]]
 
 
-def correlations(picture: Tensor, others: Sequence[Tensor]) -> list[float]:
+def picture_correlations(picture: Tensor, others: Sequence[Tensor]) -> list[float]:
     """Compute Pearson's r, signed, of a picture with each of some others.
 
     Args:

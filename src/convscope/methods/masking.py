@@ -14,14 +14,14 @@ from torch import Tensor
 
 from convscope.errors import NonFinite
 from convscope.geometry.box import Box
-from convscope.methods.blur import blur, energy
+from convscope.methods.blur import blur, energy_map
 from convscope.network.from_export import INPUT
 from convscope.network.graph import Graph
 from convscope.network.local.receptive_windows import receptive_windows_of
 from convscope.network.unit import Unit
 from convscope.stats import Estimate, mean_of
 
-__all__ = ["Place", "centred_disc", "place", "shifted", "strongest_places"]
+__all__ = ["PlaceScore", "centred_disc", "place_score", "shifted", "strongest_places"]
 
 COVERED = 0.2
 """The share of the receptive field that a mask covers."""
@@ -39,7 +39,7 @@ WINDOWS = 16
 
 
 @dataclass(frozen=True)
-class Place:
+class PlaceScore:
     """How much more a unit falls where its picture points than elsewhere.
 
     Each number is a drop, a share of the unit's activation: 1 is all of it.
@@ -69,7 +69,7 @@ def strongest_places(field: Tensor, share: float = COVERED) -> Tensor:
     Shape:
         field: (C, h, w). The result: (h, w) bool.
     """
-    where = energy(field[None], sum(field.shape[-2:]) / 2 / MASK_BLUR)[0]
+    where = energy_map(field[None], sum(field.shape[-2:]) / 2 / MASK_BLUR)[0]
     count = max(1, round(share * where.numel()))
     mask = torch.zeros_like(where, dtype=torch.bool)
     mask.view(-1)[where.reshape(-1).argsort(descending=True, stable=True)[:count]] = True
@@ -103,7 +103,7 @@ def centred_disc(mask: Tensor, centre: tuple[float, float]) -> Tensor:
 
 
 @torch.no_grad()
-def place(
+def place_score(
     network: Graph,
     image: Tensor,
     unit: Unit,
@@ -112,7 +112,7 @@ def place(
     shifts: int,
     generator: torch.Generator,
     whole: float | None = None,
-) -> Place | None:
+) -> PlaceScore | None:
     """Measure how much more a unit falls with one mask covered than with its moved copies.
 
     Args:
@@ -158,7 +158,7 @@ def place(
     own, disc, *moved = (1 - covered / whole).tolist()
     above = mean_of([own - other for other in moved])
     as_good = sum(other >= own for other in moved)
-    return Place(own, above, above.mean + disc - own, (1 + as_good) / (1 + shifts))
+    return PlaceScore(own, above, above.mean + disc - own, (1 + as_good) / (1 + shifts))
 
 
 def _values(

@@ -12,7 +12,7 @@ from math import ceil, floor
 import torch
 from torch import Tensor
 
-from convscope.methods.blur import energy
+from convscope.methods.blur import energy_map
 
 __all__ = ["light", "lit", "spotlight"]
 
@@ -36,7 +36,7 @@ def light(fields: Tensor, *, divisor: float = BLUR) -> Tensor:
         fields: (U, C, h, w). The result: (U, h, w).
     """
     height, width = fields.shape[-2:]
-    where = energy(torch.nan_to_num(fields, 0.0, 0.0, 0.0), (height + width) / 2 / divisor)
+    where = energy_map(torch.nan_to_num(fields, 0.0, 0.0, 0.0), (height + width) / 2 / divisor)
     brightest = _quantile(where.flatten(1).float(), BRIGHT)[:, None, None]
     lit = where / brightest.clamp(min=torch.finfo(torch.float32).tiny)
     return torch.where(brightest > 0, lit, 0.0).clamp(0, 1)

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from convscope.errors import BadModel, ConvscopeError
 from convscope.images.preprocess import Preprocess
 from convscope.models.weights import Weights
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = ["LoadedModule", "blamed", "seeded"]
 
@@ -91,5 +91,5 @@ def blamed(spec: str) -> Iterator[None]:
     except (ConvscopeError, KeyboardInterrupt):
         raise
     except BaseException as error:  # theirs may derive from nothing else
-        words = words_of(error)
+        words = error_words(error)
         raise BadModel(f"{spec} failed with {type(error).__name__}: {words}") from error

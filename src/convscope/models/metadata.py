@@ -16,9 +16,9 @@ from torch import Tensor
 from convscope.errors import BadInput
 from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convolution, Dense
-from convscope.text import words_of
+from convscope.text import error_words
 
-__all__ = ["read_architecture", "read_fact", "read_names", "read_preprocess"]
+__all__ = ["read_architecture", "read_class_names", "read_fact", "read_preprocess"]
 
 MOST = 1_000_000  # maps, units, classes, pixels: more than any network has
 MOST_PIXELS = 8192  # of an input's side
@@ -41,7 +41,7 @@ def read_fact(text: str, read: Callable[[Any], T]) -> T:
     try:
         return read(json.loads(text))
     except (BadInput, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(words_of(error)) from error
+        raise ValueError(error_words(error)) from error
     except (ArithmeticError, RecursionError, MemoryError) as error:
         raise ValueError(f"{type(error).__name__}: its numbers or nesting make no sense") from error
 
@@ -65,7 +65,7 @@ def read_architecture(values: Any) -> Architecture:
     return Architecture.from_dict(values)
 
 
-def read_names(value: Any) -> tuple[str, ...]:
+def read_class_names(value: Any) -> tuple[str, ...]:
     """Names of classes.
 
     Raises:

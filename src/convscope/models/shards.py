@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from convscope.errors import BadCheckpoint
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = ["INDEX", "is_index", "read_index", "weights_in_folder"]
 
@@ -88,7 +88,7 @@ def _weight_map(path: Path) -> Mapping[str, object]:
         if not isinstance(found, dict) or not found:
             raise TypeError("its weight_map is no table of names")
     except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
-        words = words_of(error)
+        words = error_words(error)
         raise BadCheckpoint(f"{path} is no index of shards ({words}): fetch it again") from error
     return found
 

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from convscope.errors import BadCheckpoint
 from convscope.models.pickles import Storage, Unsafe, read_pickle
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = [
     "PICKLED",
@@ -116,7 +116,7 @@ def foreign_in(content: bytes) -> tuple[str, ...]:
     try:
         return _read_zip(BytesIO(content), "it").foreign
     except Exception as error:  # a damaged pickle raises any kind
-        raise ValueError(words_of(error)) from error
+        raise ValueError(error_words(error)) from error
 
 
 def what_it_is(head: bytes) -> str | None:
@@ -143,7 +143,7 @@ def unreadable(path: Path, error: Exception) -> str:
             return f"{path} {said}"
     if isinstance(error, KeyError):  # of the unpickler's table of operations
         return f"{path} is neither safetensors nor a PyTorch file: {AGAIN}"
-    words = words_of(error)
+    words = error_words(error)
     return f"{path} is neither safetensors nor a readable PyTorch file ({words}): {AGAIN}"
 
 

@@ -29,7 +29,12 @@ from convscope.errors import BadCheckpoint
 from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convnet
 from convscope.models.fitting import Match, Wanted, matches, unwrapped, wanted_by
-from convscope.models.metadata import read_architecture, read_fact, read_names, read_preprocess
+from convscope.models.metadata import (
+    read_architecture,
+    read_class_names,
+    read_fact,
+    read_preprocess,
+)
 from convscope.models.module_tensors import state_of
 from convscope.models.readings import Reading, main_reading, readings_of, tensor_of
 from convscope.models.respelling import Computed
@@ -43,7 +48,7 @@ from convscope.models.torch_files import (
 )
 from convscope.store.atomic import replace_file
 from convscope.store.fingerprint import file_fingerprint, text_fingerprint
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = [
     "Weights",
@@ -113,7 +118,7 @@ class Weights:
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Names of the network's outputs, if the file has them."""
-        return self._fact("classes", read_names)
+        return self._fact("classes", read_class_names)
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -245,7 +250,7 @@ class Weights:
         try:
             return leaf.tensor() if isinstance(leaf, Computed) else tensor_of(leaf)
         except (ValueError, RuntimeError, OSError) as error:
-            words = words_of(error)
+            words = error_words(error)
             raise BadCheckpoint(
                 f"{self.path}: {name} cannot be read ({words}): save plain dense tensors, best as "
                 ".safetensors"
@@ -436,7 +441,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         said = what_it_is(head) or what_prose_is(head)
         if head.startswith(PICKLED):
             said = "was written by torch.save or pickle, not as safetensors: name it .pt"
-        words = words_of(error)
+        words = error_words(error)
         raise BadCheckpoint(
             f"{path} {said}"
             if said

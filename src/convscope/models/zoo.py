@@ -44,7 +44,7 @@ from convscope.models.weights import Weights, load_weights, module_sha256, read_
 from convscope.network.legend import Legend
 from convscope.network.network import Network, open_network
 from convscope.network.task import Task
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = ["Model", "open_model"]
 
@@ -380,7 +380,7 @@ def _wanted(architecture: Architecture, weights: Weights) -> Wanted:
         with torch.device("meta"):
             return wanted_by(Convnet(architecture))
     except (RuntimeError, ArithmeticError, ValueError) as error:
-        words = words_of(error)
+        words = error_words(error)
         raise BadCheckpoint(
             f"{weights.path}: its metadata 'architecture' describes no network ({words})"
         ) from error

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from convscope.atlas.compared import ATLASES
-from convscope.atlas.sheets import encode
+from convscope.atlas.sheets import encode_sheet
 from convscope.atlas.store import Atlas, open_atlas
 from convscope.experiments.comparison.result import Comparison, LayerMatch
 from convscope.report.embedded_data import resource, template
@@ -160,7 +160,7 @@ class _Shown:
             return None
         file = f"sheets/{self.at:02d}-{side}-{number:04d}.webp"
         tiles = (atlas.picture(kind, layer, number, rank) for rank in ranks)
-        replace_file(self.folder / file, encode(_in_a_row(tiles), exact=False))
+        replace_file(self.folder / file, encode_sheet(_in_a_row(tiles), exact=False))
         return Strip(file, self._link(atlas, layer, number), f"map {number} of {layer}")
 
     def _link(self, atlas: Atlas, layer: str, number: int) -> str:

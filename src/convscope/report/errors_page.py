@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from convscope.atlas.sheets import encode
+from convscope.atlas.sheets import encode_sheet
 from convscope.experiments.mistakes.result import Doubt, Mistakes, Pair, TellingMap
 from convscope.experiments.number_words import percent
 from convscope.report.embedded_data import resource, template
@@ -63,7 +63,7 @@ def write_errors_page(found: Mistakes, folder: str | Path) -> Path:
     replace_file(shown.folder / "doubts.csv", found.doubts_csv().encode())
     replace_file(shown.folder / "pairs.csv", found.pairs_csv().encode())
     for index, pixels in found.pictures.items():
-        encoded = encode(Image.fromarray(pixels), exact=False)
+        encoded = encode_sheet(Image.fromarray(pixels), exact=False)
         replace_file(shown.folder / shown.file(index), encoded)
     doubts = [shown.doubt(each) for each in found.doubts if each.index in found.pictures]
     pairs = [shown.pair(each) for each in found.pairs if shown.has(each)]

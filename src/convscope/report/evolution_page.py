@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from convscope.atlas.sheets import encode, is_small, rank_sheet
+from convscope.atlas.sheets import encode_sheet, is_small, rank_sheet
 from convscope.experiments.evolution.result import Evolution, LayerEvolution, Lead, MapEvolution
 from convscope.experiments.number_words import percent
 from convscope.report.embedded_data import call, resource, template
@@ -57,7 +57,7 @@ def _write_sheets(layer: LayerEvolution, place: Path) -> None:
         if layer.rows:
             tiles = [getattr(row, kind) for row in layer.rows]  # each (E, th, tw, 3)
             sheet = rank_sheet(np.stack(tiles))
-            replace_file(place / f"{kind}.webp", encode(sheet, exact=is_small(layer.window)))
+            replace_file(place / f"{kind}.webp", encode_sheet(sheet, exact=is_small(layer.window)))
 
 
 # ---- what the script receives -----------------------------------------------------------------

@@ -25,8 +25,17 @@ from convscope.report.sheet import LANDSCAPE, Note, Panel, Sheet
 from convscope.report.style import CLIP, FAINT, INK, LABELS, MAP, OTHER, number
 
 __all__ = [
-    "class_name", "draw_activity", "draw_image", "draw_labels", "draw_projection", "draw_value",
-    "label_notes", "occlusion_figure", "probability_words", "spread", "target_name",
+    "by_pixel",
+    "class_name",
+    "draw_activity",
+    "draw_image",
+    "draw_labels",
+    "draw_projection",
+    "draw_value",
+    "label_notes",
+    "occlusion_figure",
+    "probability_words",
+    "target_name",
 ]  # fmt: skip
 
 Names = Sequence[str] | None
@@ -83,7 +92,7 @@ def occlusion_figure(
     return sheet.figure()
 
 
-def spread(values: torch.Tensor, maps: OcclusionMaps) -> NDArray[np.generic]:
+def by_pixel(values: torch.Tensor, maps: OcclusionMaps) -> NDArray[np.generic]:
     """Values (R, C) by occluder position -> (H, W) by pixel, as `occlusion_figure` shows them."""
     _, height, width = maps.image.shape
     rows = _nearest(maps.rows, maps.occluder.size[0], height)
@@ -112,7 +121,7 @@ def draw_activity(axes: Axes, maps: OcclusionMaps, bar: bool = True) -> None:
     """The feature map's summed activity; `bar` : with its scale."""
     low = min(float(maps.activity.min()), maps.base_activity)
     high = max(float(maps.activity.max()), maps.base_activity)
-    _map(axes, spread(maps.activity, maps), low, high)
+    _map(axes, by_pixel(maps.activity, maps), low, high)
     if bar:
         scale(axes, low, high, maps.base_activity, "activity")
 
@@ -138,7 +147,7 @@ def draw_value(axes: Axes, maps: OcclusionMaps, bar: bool = True) -> None:
     low = min(float(maps.value.min()), maps.base_value)
     high = max(float(maps.value.max()), maps.base_value)
     low = 0.0 if isinstance(maps.answer, ClassMaps) and not maps.answer.sure else low
-    _map(axes, spread(maps.value, maps), low, high)
+    _map(axes, by_pixel(maps.value, maps), low, high)
     if bar:
         scale(axes, low, high, maps.base_value, maps.quantity)
 
@@ -146,7 +155,7 @@ def draw_value(axes: Axes, maps: OcclusionMaps, bar: bool = True) -> None:
 def draw_labels(axes: Axes, maps: OcclusionMaps) -> None:
     """The most probable class, in the colours of `label_notes`."""
     order = _by_area(maps.label, maps.base_label)
-    _classes(axes, spread(_colors(maps.label, order), maps))
+    _classes(axes, by_pixel(_colors(maps.label, order), maps))
 
 
 def _draw_predicted(axes: Axes, watched: Watched) -> None:

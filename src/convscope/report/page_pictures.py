@@ -22,7 +22,7 @@ from PIL import Image
 from convscope.atlas.folder import CONTRAST, EXAMPLE, OPTIMISED, relevant_kind, sheet_path
 from convscope.atlas.gallery import UNTRAINED
 from convscope.atlas.manifest import LayerRecord, Manifest
-from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, cell_box, encode
+from convscope.atlas.sheets import FILTER_COLUMNS, MAPS_PER_SHEET, WALL, cell_box, encode_sheet
 from convscope.atlas.store import Atlas
 from convscope.atlas.tiles import PLAIN
 from convscope.store.atomic import replace_file
@@ -135,7 +135,7 @@ class PagePictures:
         tiles = [self._thumbnails(record.name, self.first)[channel] for channel in channels]
         scaled = np.stack([resized(tile, STRIP_CELL, record) for tile in tiles])
         path = sheet_path(self.atlas.folder, record.slug, "strip")
-        replace_file(path, encode(_grid(scaled, STRIP_MAPS), exact=False))
+        replace_file(path, encode_sheet(_grid(scaled, STRIP_MAPS), exact=False))
 
     def of_unit(self, record: LayerRecord, channel: int, kind: str) -> Image.Image:
         """A unit's strongest picture of a kind, or its optimised one."""
@@ -153,7 +153,7 @@ class PagePictures:
         tiles = [np.asarray(self.of_unit(record, channel, kind)) for kind in kinds]
         cells = np.stack([resized(tile, STRIP_CELL, record) for tile in tiles])
         path = self.atlas.folder / "page" / "lead.webp"
-        replace_file(path, encode(_grid(cells, len(cells)), exact=False))
+        replace_file(path, encode_sheet(_grid(cells, len(cells)), exact=False))
 
     def unit_sheets(
         self, record: LayerRecord, relatives: Sequence[dict[str, list[tuple[str, int]]]]
@@ -229,8 +229,8 @@ def is_enlarged(record: LayerRecord) -> bool:
 def encoded(sheet: Image.Image, record: LayerRecord) -> bytes:
     """A sheet of the page's own as WebP."""
     if max(record.window) <= EXACT:
-        return encode(sheet, exact=True)
-    return encode(sheet, exact=False, quality=PAGE_QUALITY, method=2)
+        return encode_sheet(sheet, exact=True)
+    return encode_sheet(sheet, exact=False, quality=PAGE_QUALITY, method=2)
 
 
 def _grid(tiles: Pixels, columns: int) -> Image.Image:

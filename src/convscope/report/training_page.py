@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from convscope.atlas.sheets import FILTER_CELL, FILTER_COLUMNS, encode, filter_sheet
+from convscope.atlas.sheets import FILTER_CELL, FILTER_COLUMNS, encode_sheet, filter_sheet
 from convscope.errors import BadCheckpoint, BadInput
 from convscope.experiments.number_words import duration, percent
 from convscope.images.preprocess import Preprocess
@@ -87,7 +87,7 @@ def _filters(folder: Path, checkpoint: Checkpoint) -> Kept:
         return Kept(checkpoint.epoch, None, 0, str(error))
     except StopIteration:
         return Kept(checkpoint.epoch, None, 0, f"{checkpoint.file} has no filters of colours")
-    replace_file(folder / picture, encode(sheet, exact=True))
+    replace_file(folder / picture, encode_sheet(sheet, exact=True))
     return Kept(checkpoint.epoch, picture, len(weight))
 
 

@@ -14,7 +14,7 @@ from convscope.scan.observer import Observer
 from convscope.store.atomic import replace_file
 from convscope.store.results import ResultStore
 from convscope.store.sealed import metadata_of, sealed
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = ["CheckpointFile", "checkpoint_in"]
 
@@ -55,7 +55,7 @@ class CheckpointFile:
                 own = (name for name in tensors if name.startswith(observer.key))
                 observer.restore({name.removeprefix(observer.key): tensors[name] for name in own})
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            line = words_of(error)
+            line = error_words(error)
             raise FolderInUse(
                 f"{self.path} cannot be read ({line}); delete {self.path.parent.parent} to begin "
                 "anew, or give another folder"

@@ -26,7 +26,7 @@ from convscope.errors import BadData, FolderInUse
 from convscope.store.atomic import remove_leftovers, replace_file, write_json
 from convscope.store.differences import first_difference
 from convscope.store.lock import LOCK, check_unused, claimed, held
-from convscope.text import words_of
+from convscope.text import error_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -166,7 +166,7 @@ class ResultStore:
             self._write(path, write(made))
             return made
         except Exception as error:  # damaged bytes raise whatever they like, in json, zlib or NumPy
-            line = words_of(error)
+            line = error_words(error)
             raise BadData(f"{path} cannot be read ({line}): remove it, and resume") from None
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -187,7 +187,7 @@ class ResultStore:
         except FileNotFoundError:
             return {}
         except Exception as error:
-            line = words_of(error)
+            line = error_words(error)
             raise BadData(f"{path} cannot be read ({line}): remove it, and resume") from None
 
     def _path(self, name: str, ending: str) -> Path | None:

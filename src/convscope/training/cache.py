@@ -36,7 +36,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.progress import Progress
 from convscope.store.atomic import replace_file
 from convscope.store.lock import held
-from convscope.text import printable, words_of
+from convscope.text import error_words, printable
 from convscope.training.pictures import (
     CHUNK,
     LabelledPictures,
@@ -249,7 +249,7 @@ def _read(record: Path) -> dict[str, Any]:
             raise ValueError("the pixels beside it have another size")
         return contents
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        words = words_of(error)
+        words = error_words(error)
         raise BadData(f"cache {record} cannot be used ({words}): delete it") from None
 
 

@@ -26,17 +26,17 @@ from typing import Any
 from convscope.errors import BadData, FolderInUse
 from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convnet
-from convscope.models.metadata import read_architecture, read_fact, read_names
+from convscope.models.metadata import read_architecture, read_class_names, read_fact
 from convscope.models.weights import write_network
 from convscope.store.atomic import remove_leftovers, replace_file
 from convscope.store.differences import first_difference
 from convscope.store.lock import LOCK, check_unused, held
 from convscope.store.names import is_file_name
-from convscope.text import words_of
+from convscope.text import error_words
 from convscope.training.evaluation import CropScores
 from convscope.training.recipe import Recipe
 from convscope.training.recipe_file import recipe_text
-from convscope.training.run_values import check_images, check_list, check_values
+from convscope.training.run_values import check_images_record, check_list, check_values
 
 __all__ = [
     "PRETRAINING",
@@ -218,10 +218,10 @@ class Run:
         }.items():
             check_list(name, fields.get(name, []), kind)
         for name in ("data", "validation"):
-            check_images(name, fields[name])
+            check_images_record(name, fields[name])
         fields["architecture"] = read_architecture(fields["architecture"])
         fields["recipe"] = Recipe.from_dict(fields["recipe"])
-        fields["classes"] = read_names(fields["classes"])
+        fields["classes"] = read_class_names(fields["classes"])
         fields["status"] = RunStatus(fields["status"])
         named = [entry["file"] for entry in fields["checkpoints"]]
         if not all(map(is_file_name, named)):
@@ -262,7 +262,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
 
 
 def _unreadable(path: Path, error: Exception) -> BadData:
-    return BadData(f"{path} cannot be read ({words_of(error)}): train again into another folder")
+    return BadData(f"{path} cannot be read ({error_words(error)}): train again into another folder")
 
 
 def run_to_resume(folder: str | os.PathLike[str], *, resume: bool) -> Run | None:

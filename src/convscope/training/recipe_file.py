@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from convscope.errors import BadOption
-from convscope.text import words_of
+from convscope.text import error_words
 from convscope.training.recipe import PAPER, REASONS, RECIPES, SOURCES, Recipe
 
 __all__ = ["changed", "read_recipe", "recipe_text"]
@@ -53,7 +53,7 @@ def read_recipe(path: str | os.PathLike[str], base: Recipe = PAPER) -> Recipe:
     try:
         given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        words = words_of(error)
+        words = error_words(error)
         raise BadOption(f"recipe {path} cannot be read ({words}): give a YAML file") from None
     if not isinstance(given, Mapping):
         raise BadOption(f"recipe {path} holds no names with values, such as 'epochs: 20'")

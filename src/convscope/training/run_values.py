@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["check_images", "check_list", "check_values"]
+__all__ = ["check_images_record", "check_list", "check_values"]
 
 MOST = 2**53  # beyond it a JSON number is not exact
 CHECKS: Mapping[str, Callable[[Any], bool]] = {
@@ -60,7 +60,7 @@ def check_list(name: str, values: Any, kind: type) -> None:
             raise TypeError(f"{name} holds what is no {kind.__name__}")
 
 
-def check_images(name: str, values: Any) -> None:
+def check_images_record(name: str, values: Any) -> None:
     """Check what a run says of a set of images.
 
     Raises:

@@ -22,7 +22,7 @@ from convscope.errors import BadCheckpoint
 from convscope.models.weights import MOMENTUM, weights_bytes
 from convscope.store.atomic import replace_file
 from convscope.store.sealed import metadata_of, sealed
-from convscope.text import words_of
+from convscope.text import error_words
 from convscope.training.checkpoint import Checkpoint, Epoch, PretrainedLayer
 
 __all__ = ["State", "Sums", "load_state", "momentum_of", "save_state"]
@@ -148,7 +148,7 @@ def load_state(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer)
         AttributeError,
         RuntimeError,
     ) as error:
-        words = words_of(error)
+        words = error_words(error)
         raise BadCheckpoint(
             f"{path} cannot be read ({words}): train again into another folder"
         ) from None

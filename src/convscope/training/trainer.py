@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from convscope.distributed import ALONE, Ranks
 from convscope.errors import BadOption, NonFinite
 from convscope.models.architectures import Convnet
-from convscope.text import words_of
+from convscope.text import error_words
 from convscope.training.evaluation import CropScores, evaluate
 from convscope.training.loader import Loader, TrainingBatch, draw_number
 from convscope.training.recipe import Precision, Recipe
@@ -140,7 +140,7 @@ class Trainer:
                 logits = passes(images)
             except RuntimeError as error:
                 if self.recipe.compile and "ompile" in f"{type(error).__name__}{error}":
-                    words = words_of(error)
+                    words = error_words(error)
                     raise BadOption(f"torch.compile fails here ({words}): compile=false") from None
                 raise
         return logits.float()

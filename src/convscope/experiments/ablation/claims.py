@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from convscope.experiments.claims import Verdict
-from convscope.stats import Contrast, contrast
+from convscope.stats import MeansContrast, contrast_of_means
 
 __all__ = ["CLAIMS", "JudgedClaim", "Quantity", "RowClaim", "judge"]
 
@@ -123,7 +123,7 @@ class JudgedClaim:
 
     claim: RowClaim
     verdict: Verdict
-    contrast: Contrast
+    contrast: MeansContrast
     evidence: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,7 +154,9 @@ def judge(rows: Rows) -> tuple[JudgedClaim, ...]:
 
 def _judged(claim: RowClaim, rows: Rows) -> JudgedClaim:
     values = {name: _values(claim.quantity, rows[name]) for name in claim.weights}
-    difference = contrast([(weight, values[name]) for name, weight in claim.weights.items()])
+    difference = contrast_of_means(
+        [(weight, values[name]) for name, weight in claim.weights.items()]
+    )
     judged = JudgedClaim(
         claim, _verdict(difference, claim.sign), difference, _evidence(claim, values, difference)
     )
@@ -170,7 +172,7 @@ def _judged(claim: RowClaim, rows: Rows) -> JudgedClaim:
     return replace(judged, verdict=Verdict.FAILS if both == {Verdict.FAILS} else Verdict.UNCLEAR)
 
 
-def _verdict(difference: Contrast, sign: int) -> Verdict:
+def _verdict(difference: MeansContrast, sign: int) -> Verdict:
     if difference.low is None or difference.high is None:
         return Verdict.UNCLEAR
     ends = (sign * difference.low, sign * difference.high)
@@ -184,7 +186,9 @@ def _values(quantity: Quantity, errors: tuple[Sequence[float], Sequence[float]])
     return [v - t for t, v in zip(train, val, strict=True)]
 
 
-def _evidence(claim: RowClaim, values: Mapping[str, Sequence[float]], difference: Contrast) -> str:
+def _evidence(
+    claim: RowClaim, values: Mapping[str, Sequence[float]], difference: MeansContrast
+) -> str:
     means = {name: 100 * statistics.fmean(each) for name, each in values.items()}
     if claim.quantity is Quantity.GAP:
         said = [f"{name}: a gap of {mean:.1f} points" for name, mean in means.items()]

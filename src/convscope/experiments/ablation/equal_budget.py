@@ -28,7 +28,7 @@ from convscope.experiments.training_runner import Training, TrainingRunner, chec
 from convscope.images.image_set import ImageSet
 from convscope.models.architectures import Architecture, architecture_named
 from convscope.progress import Progress
-from convscope.stats import contrast
+from convscope.stats import contrast_of_means
 from convscope.store.lock import check_unused
 from convscope.training.loop import TrainingData, load_training_data
 from convscope.training.recipe import Recipe
@@ -166,7 +166,7 @@ def _row(
     errors = _errors(found)
     effect = None
     if variant != NONE and errors and whole:
-        effect = contrast([(1.0, errors), (-1.0, whole)])
+        effect = contrast_of_means([(1.0, errors), (-1.0, whole)])
     return VariantRow(
         variant=variant,
         architecture=made,

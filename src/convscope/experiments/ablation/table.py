@@ -11,10 +11,10 @@ from convscope.experiments.ablation.variants import PaperRow, Variant
 from convscope.experiments.number_words import spread_words
 from convscope.experiments.published import NAMES
 from convscope.experiments.study import Result
-from convscope.experiments.training_runner import Training, spread
+from convscope.experiments.training_runner import Training, mean_and_spread
 from convscope.models.architectures import Architecture
 from convscope.record import Record
-from convscope.stats import Contrast
+from convscope.stats import MeansContrast
 from convscope.text import table
 from convscope.training.recipe import Recipe
 
@@ -44,7 +44,7 @@ class VariantRow:
     parameters: int
     trainings: tuple[Training, ...]
     diverged: tuple[tuple[int, str], ...]
-    effect: Contrast | None
+    effect: MeansContrast | None
     paper: PaperRow | None
 
     def values(self, field: str) -> list[float]:
@@ -58,7 +58,7 @@ class VariantRow:
             **self.variant.to_dict(),
             "architecture": self.architecture.to_dict(),
             "parameters": self.parameters,
-            **{field: spread(self.values(field)) for field in (*ERRORS, "seconds")},
+            **{field: mean_and_spread(self.values(field)) for field in (*ERRORS, "seconds")},
             "effect": None if self.effect is None else self.effect.to_dict(),
             "trainings": [training.to_dict() for training in self.trainings],
             "diverged": [{"seed": seed, "why": why} for seed, why in self.diverged],

@@ -26,7 +26,7 @@ from convscope.errors import BadOption
 from convscope.experiments import published
 from convscope.experiments.published import Errors
 from convscope.models.architectures import Architecture, Convnet
-from convscope.text import words_of
+from convscope.text import error_words
 
 __all__ = [
     "NONE", "TABLE2", "PaperRow", "Variant", "Width", "paper_row", "parameters_of", "read_variants",
@@ -166,7 +166,7 @@ def read_variants(path: str | os.PathLike[str]) -> tuple[Variant, ...]:
         yaml_rows = Path(path).suffix.lower() in (".yaml", ".yml")
         lines = _yaml_lines(text) if yaml_rows else _text_lines(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        words = words_of(error)
+        words = error_words(error)
         raise BadOption(f"variants {path} cannot be read ({words}): give a table") from None
     if not lines:
         raise BadOption(f"variants {path} holds no row: give lines {FORM}")

@@ -35,7 +35,7 @@ from convscope.training.deconvolution.layerwise import (
     DeconvolutionArchitecture,
     Encoded,
     Learning,
-    encode,
+    infer_codes,
     learn_layer,
 )
 from convscope.training.deconvolution.reconstruction import DeconvolutionLayer, Reconstruction
@@ -118,7 +118,7 @@ def _encoded(
     """What some layers say of the images that they were learned from."""
     total = len(asked.images.pixels)
     tell = _told(context.progress, f"images through layer {len(layers)}", total)
-    return encode(layers, asked.images.pixels, asked.learning.sparsity, tell)
+    return infer_codes(layers, asked.images.pixels, asked.learning.sparsity, tell)
 
 
 def _told(progress: Progress | None, what: str, total: int) -> Callable[[int], None] | None:

@@ -26,7 +26,7 @@ from convscope.scan.feature_cache import extract
 from convscope.scan.features import Features, FeatureSettings
 from convscope.scan.pooling import Pooling
 from convscope.stats import Estimate, mean_of, over_folds
-from convscope.training.deconvolution.layerwise import encode
+from convscope.training.deconvolution.layerwise import infer_codes
 from convscope.training.deconvolution.reconstruction import DeconvolutionLayer
 from convscope.training.deconvolution.sparse_codes import Sparsity
 
@@ -139,7 +139,7 @@ def unlabelled_features(
                 f"{images.spec}: {images.name(index)}: {reason}: leave it out, as all features "
                 "are judged on the same images"
             )
-        found = encode(layers, read.pixels, sparsity)
+        found = infer_codes(layers, read.pixels, sparsity)
         for column, layer, each in zip(rows, layers, found, strict=True):
             column.append(pool(each.pooled(layer.pool).abs()).float().cpu().numpy())
         if context.progress is not None:

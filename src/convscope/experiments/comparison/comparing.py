@@ -13,8 +13,8 @@ from convscope.experiments.comparison.matching import (
     assigned,
     chance_level,
     cka,
-    correlations,
     cosines,
+    map_correlations,
     silent_maps,
 )
 from convscope.experiments.comparison.result import Comparison, FilterMatch, LayerMatch
@@ -219,7 +219,7 @@ def _matched(
     """The maps of two layers matched by their activations; each layer with its name."""
     (layer, one), (its, other) = first, second
     silent = tuple(tuple(map(int, np.flatnonzero(silent_maps(each)))) for each in (one, other))
-    alike = correlations(one, other)
+    alike = map_correlations(one, other)
     found = {
         row: (column, round(float(alike[row, column]), DIGITS))
         for row, column in assigned(alike)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-__all__ = ["assigned", "chance_level", "cka", "correlations", "cosines", "silent_maps"]
+__all__ = ["assigned", "chance_level", "cka", "cosines", "map_correlations", "silent_maps"]
 
 Table = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ def silent_maps(values: Table) -> NDArray[np.bool_]:
     return np.asarray(spread <= CONSTANT * np.linalg.norm(values, axis=0))
 
 
-def correlations(first: Table, second: Table) -> Table:
+def map_correlations(first: Table, second: Table) -> Table:
     """Pearson's correlation of every map of one layer with every map of another.
 
     Args:

@@ -18,7 +18,7 @@ from torch import Tensor
 from convscope.errors import BadData, BadImage, BadOption
 from convscope.images.fitting import Fit
 from convscope.images.image_set import ImageSet
-from convscope.images.parts import Edges, Marked, Place
+from convscope.images.parts import Edges, Landmark, Marked
 from convscope.images.placing import placing
 from convscope.images.preprocess import Preprocess
 from convscope.images.raster import AnyPicture, Raster
@@ -45,7 +45,7 @@ class AlignedParts:
     names: tuple[str, ...]
     images: Tensor
     pixels: NDArray[np.uint8]
-    points: Mapping[str, tuple[Place, ...]]
+    points: Mapping[str, tuple[Landmark, ...]]
     crop: float | None
     left_out: tuple[str, ...]
     unreadable: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ def align_parts(
     names = _parts(marked, parts)
     if crop is not None and crop <= 0:
         raise BadOption(f"crop {crop:g}: it is above 0, or left to preprocessing")
-    kept: list[tuple[str, Tensor, dict[str, Place]]] = []
+    kept: list[tuple[str, Tensor, dict[str, Landmark]]] = []
     left_out: list[str] = []
     unreadable: list[str] = []
     for mark in marked:
@@ -133,7 +133,7 @@ def _parts(marked: Sequence[Marked], wanted: Sequence[str] | None) -> tuple[str,
 
 def _seen(
     picture: AnyPicture, mark: Marked, preprocess: Preprocess, crop: float | None
-) -> tuple[Tensor, dict[str, Place]]:
+) -> tuple[Tensor, dict[str, Landmark]]:
     """The input (C, H, W), and the parts that lie in it."""
     top = left = 0
     if crop is not None:

@@ -18,7 +18,7 @@ from convscope.experiments.diagnosis.layer import LayerDiagnosis
 from convscope.record import Record
 from convscope.text import some_maps
 
-__all__ = ["Finding", "Kind", "Remedy", "Severity", "findings_of"]
+__all__ = ["Finding", "FindingKind", "Remedy", "Severity", "findings_of"]
 
 DOMINANT = 5.0
 """Times the median strength: on a scale that shows such a filter whole, an ordinary one has 25
@@ -56,7 +56,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What was found."""
 
     DOMINANT = "dominant filters"
@@ -106,7 +106,7 @@ class Finding(Record):
     """
 
     layer: str
-    kind: Kind
+    kind: FindingKind
     severity: Severity
     units: tuple[int, ...]
     words: str
@@ -145,7 +145,7 @@ def _dominance(layer: LayerDiagnosis) -> Iterator[Finding]:
     what = "the batch norm's scale" if layer.strength.normalised else "the filters' RMS"
     yield Finding(
         layer.name,
-        Kind.DOMINANT,
+        FindingKind.DOMINANT,
         Severity.FAULT if share > DOMINATED else Severity.NOTE,
         loud,
         f"{some_maps(loud, len(strength))} hold {share:.0%} of the layer's energy, by {what}; the "
@@ -161,7 +161,7 @@ def _not_finite(layer: LayerDiagnosis) -> Iterator[Finding]:
         return
     yield Finding(
         layer.name,
-        Kind.NOT_FINITE,
+        FindingKind.NOT_FINITE,
         Severity.FAULT,
         seen.not_finite,
         f"{some_maps(seen.not_finite, layer.shape[0])} are NaN or infinite in some of "
@@ -192,7 +192,7 @@ def _dead(layer: LayerDiagnosis) -> Iterator[Finding]:
     evidence |= {"share": len(dead) / count, "without_weight": [k for k in dead if k in silent]}
     yield Finding(
         layer.name,
-        Kind.DEAD,
+        FindingKind.DEAD,
         Severity.FAULT if len(dead) > WASTED * count else Severity.NOTE,
         dead,
         f"{some_maps(dead, count)} {why}",
@@ -208,7 +208,7 @@ def _rare(layer: LayerDiagnosis) -> Iterator[Finding]:
         return
     yield Finding(
         layer.name,
-        Kind.RARE,
+        FindingKind.RARE,
         Severity.NOTE,
         seen.nearly_dead,
         f"{some_maps(seen.nearly_dead, count)} answered at fewer than 0.1 % of {seen.positions:,} "
@@ -226,7 +226,7 @@ def _twins(layer: LayerDiagnosis) -> Iterator[Finding]:
     first = twins.pairs[0]
     yield Finding(
         layer.name,
-        Kind.TWINS,
+        FindingKind.TWINS,
         Severity.FAULT if twins.redundant > REDUNDANT * layer.shape[0] else Severity.NOTE,
         units,
         f"{some_maps(units, layer.shape[0])} are copies of each other, {twins.redundant} could go; "
@@ -248,7 +248,7 @@ def _noise(layer: LayerDiagnosis) -> Iterator[Finding]:
         return
     yield Finding(
         layer.name,
-        Kind.NOISE,
+        FindingKind.NOISE,
         Severity.FAULT if len(noise) > NOISY * count else Severity.NOTE,
         noise,
         f"{some_maps(noise, count)} have a spectrum as flat as random numbers: nothing was learned",
@@ -273,7 +273,7 @@ def _coverage(layer: LayerDiagnosis) -> Iterator[Finding]:
         edge = f"{low:g} to {high:g}" if high < 1 else f"above {low:g}"
         yield Finding(
             layer.name,
-            Kind.COVERAGE,
+            FindingKind.COVERAGE,
             Severity.FAULT if name == "mid" else Severity.NOTE,
             units,
             f"{tuned} of {count} filters are tuned to {name} frequencies ({edge} cycles per "
@@ -312,7 +312,7 @@ def _aliasing(layer: LayerDiagnosis, above: Sequence[LayerDiagnosis]) -> Iterato
             words += f", in {next_layer.name} {next_layer.unsteadiness:.0%}"
     yield Finding(
         layer.name,
-        Kind.ALIASING,
+        FindingKind.ALIASING,
         Severity.FAULT if layer.first else Severity.NOTE,
         units,
         words,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from convscope.errors import BadOption
 from convscope.experiments.diagnosis.filters import RADIUS
-from convscope.experiments.diagnosis.findings import Finding, Kind, Remedy, Severity
+from convscope.experiments.diagnosis.findings import Finding, FindingKind, Remedy, Severity
 from convscope.models.architectures import Architecture, Convolution
 from convscope.training.recipe import Recipe
 
@@ -139,7 +139,7 @@ def _fewer(architecture: Architecture, heeded: Sequence[Finding]) -> dict[int, i
     layers = {_name(layer): layer for layer in architecture.convolutions}
     wanted = {}
     for finding in heeded:
-        if finding.kind is Kind.TWINS:
+        if finding.kind is FindingKind.TWINS:
             layer = layers[finding.layer]
             count = layer.maps - int(finding.evidence["redundant"])
             wanted[layer.number] = max(layer.groups, count // layer.groups * layer.groups)

@@ -23,8 +23,8 @@ from convscope.experiments.training_runner import (
     Training,
     TrainingRunner,
     check_seeds,
+    mean_and_spread,
     measured,
-    spread,
 )
 from convscope.images.fitting import middle
 from convscope.images.image_set import ImageSet
@@ -102,7 +102,7 @@ class Trial:
         """JSON-able."""
         sure = self.difference
         between = None if sure is None else [sure.low, sure.high]
-        differences = spread(self.differences)
+        differences = mean_and_spread(self.differences)
         return {
             "before": {
                 "architecture": self.architecture.to_dict(),
@@ -246,6 +246,6 @@ def _tests(lesson: TrainingData) -> Iterator[Tensor]:
 
 def _summary(attempts: Sequence[Attempt]) -> dict[str, Any]:
     return {
-        "error": spread([attempt.training.error for attempt in attempts]),
+        "error": mean_and_spread([attempt.training.error for attempt in attempts]),
         "attempts": [attempt.to_dict() for attempt in attempts],
     }

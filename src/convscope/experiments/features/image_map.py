@@ -12,7 +12,7 @@ from convscope.errors import BadData, BadOption
 from convscope.experiments.features.feature_set import FeatureSet
 from convscope.images.subsets import evenly
 
-__all__ = ["LEAST", "MOST", "ImageMap", "check_installed", "image_map", "places_of"]
+__all__ = ["LEAST", "MOST", "ImageMap", "check_sklearn_installed", "image_map", "places_of"]
 
 INSTALL = "pip install 'convscope[map]'"
 MOST = 2000  # images that are placed, evenly chosen: a page shows no more
@@ -45,7 +45,7 @@ class ImageMap:
     perplexity: float
 
 
-def check_installed() -> None:
+def check_sklearn_installed() -> None:
     """Refuse a map where scikit-learn is not installed, before the work begins.
 
     Raises:
@@ -72,7 +72,7 @@ def image_map(found: FeatureSet, layer: str | None = None, *, seed: int = 0) -> 
     Source:
         van der Maaten & Hinton 2008; DeCAF's figures, Donahue et al. 2014.
     """
-    check_installed()
+    check_sklearn_installed()
     layer = list(found.features)[-1] if layer is None else layer
     if len(found) < LEAST:
         raise BadData(f"{len(found)} images of {found.images.spec}: a map needs {LEAST} at least")

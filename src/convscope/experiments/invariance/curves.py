@@ -24,7 +24,7 @@ from convscope.experiments.invariance.transforms import (
     Moving,
     Transform,
     TransformRange,
-    examples,
+    example_amounts,
     papers_transforms,
 )
 from convscope.experiments.number_words import plus_minus
@@ -347,7 +347,7 @@ def _moves(
             probability.append(chances[:, target])
         found[f"{k} distance"] = torch.cat(distance, 1).numpy()
         found[f"{k} probability"] = torch.cat(probability).numpy()
-        found[f"{k} pictures"] = one.preprocess.to_uint8(images[examples(motion, SHOWN)])
+        found[f"{k} pictures"] = one.preprocess.to_uint8(images[example_amounts(motion, SHOWN)])
     return found
 
 
@@ -356,7 +356,7 @@ def _joined(motions: TransformRange, key: str, seen: Sequence[dict[str, NDArray[
         np.stack([each[f"{key} {name}"] for each in seen])
         for name in ("distance", "probability", "pictures")
     )
-    return Curves(motions, distance, probability, tuple(examples(motions, SHOWN)), pictures)
+    return Curves(motions, distance, probability, tuple(example_amounts(motions, SHOWN)), pictures)
 
 
 def _pixels(samples: Sequence[Sample]) -> list[NDArray[np.uint8]]:

@@ -154,7 +154,7 @@ class Moving:
         return down + height / 2 + place.top, across + width / 2 + place.left
 
 
-def examples(motions: TransformRange, count: int) -> Sequence[int]:
+def example_amounts(motions: TransformRange, count: int) -> Sequence[int]:
     """`count` of the amounts, evenly from the first to the last, as indices."""
     return [round(i) for i in np.linspace(0, len(motions.amounts) - 1, count).tolist()]
 

@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 
 from convscope.errors import BadData, BadImage
 from convscope.experiments.localization.marked_images import place_boxes
-from convscope.experiments.localization.precision import average_precision, judged
+from convscope.experiments.localization.precision import (
+    detection_average_precision,
+    match_detections,
+)
 from convscope.experiments.localization.regions import RegionPooling, sliding_windows
 from convscope.experiments.localization.result import (
     CENTRED,
@@ -240,7 +243,7 @@ def _judge(seen: _Image, boxes: Boxes, features: NDArray[np.float32], probe: Pro
     right = np.zeros(len(labels), np.int8)
     for label in np.unique(labels):
         of, there = labels == label, seen.labels == label
-        right[of] = judged(
+        right[of] = match_detections(
             boxes[chosen[of]], scores[chosen[of], label], seen.truth[there], seen.difficult[there]
         )
     needed = ~seen.difficult
@@ -270,7 +273,7 @@ def _scored(kind: str, rows: Sequence[_Judged], seed: int) -> RegionScore:
         )
         objects = np.sum([row.objects for row in some], 0)
         return [
-            average_precision(
+            detection_average_precision(
                 scores[labels == k], right[labels == k], int(objects[k]), eleven=eleven
             )
             for k in range(len(objects))

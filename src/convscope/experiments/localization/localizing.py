@@ -28,7 +28,7 @@ from convscope.network.network import Network
 from convscope.stats import Share, mean_of, sign_test
 from convscope.store.results import Arrays
 
-__all__ = ["Looking", "Seen", "chosen_threshold", "examples", "mean_box", "scored"]
+__all__ = ["Looking", "Seen", "box_examples", "chosen_threshold", "mean_box", "scored"]
 
 Boxes = NDArray[np.float64]
 
@@ -220,7 +220,7 @@ def _score(
     )  # fmt: skip
 
 
-def examples(
+def box_examples(
     judged: Seen, thresholds: Mapping[str, int], shown: Callable[[int], NDArray[np.uint8]]
 ) -> tuple[Example, ...]:
     """The images whose maps were kept, with the box of each method.

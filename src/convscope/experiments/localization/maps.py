@@ -25,7 +25,7 @@ from torch import Tensor
 
 from convscope.errors import BadInput
 from convscope.geometry.box import Box
-from convscope.methods.blur import energy
+from convscope.methods.blur import energy_map
 from convscope.methods.contrastive import contrastive_occlusion, spread
 from convscope.methods.occluder import Fill, Occluder
 from convscope.methods.project import project
@@ -133,7 +133,7 @@ class Question:
 
     def _gradient(self) -> Tensor:
         found = saliency(self.network, self.image, self.target).gradient
-        return energy(found[None], sum(found.shape[-2:]) / 2 / BLUR)[0]
+        return energy_map(found[None], sum(found.shape[-2:]) / 2 / BLUR)[0]
 
     def _placed(self, part: Tensor, seen: Box) -> Tensor:
         """What lies in a part of the image, over all of it."""

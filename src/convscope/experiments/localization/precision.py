@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from convscope.experiments.localization.result import RIGHT
 from convscope.geometry.overlap import overlaps
 
-__all__ = ["average_precision", "judged"]
+__all__ = ["detection_average_precision", "match_detections"]
 
 POINTS = 11  # recalls 0, .1, ..., 1, of VOC until 2009
 
 
-def judged(
+def match_detections(
     boxes: NDArray[Any], scores: NDArray[Any], truth: NDArray[Any], difficult: NDArray[np.bool_]
 ) -> NDArray[np.int8]:
     """Judge the detections of one class in one image.
@@ -52,7 +52,7 @@ def judged(
     return found
 
 
-def average_precision(
+def detection_average_precision(
     scores: NDArray[Any], right: NDArray[np.int8], objects: int, *, eleven: bool = False
 ) -> float:
     """Compute the average precision of a class's detections in all images.
@@ -62,7 +62,7 @@ def average_precision(
 
     Args:
         scores: The larger, the surer; of equal ones the first comes first.
-        right: As `judged` says it.
+        right: As `match_detections` says it.
         objects: How many are to be found: what was not found counts.
         eleven: Whether to take VOC 2007's 11 recalls.
 
@@ -76,7 +76,7 @@ def average_precision(
         Everingham et al. 2010, §4.2; the VOC 2012 development kit, §3.4.1.
 
     Example:
-        >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([1, 0, 1], np.int8), 2)
+        >>> detection_average_precision(np.array([0.9, 0.8, 0.7]), np.array([1, 0, 1], np.int8), 2)
         0.8333333333333333
     """
     if not objects:

@@ -191,8 +191,8 @@ class LocalizeStudy(Study):
         self, looking: Looking, judged: Seen, tuning: Seen, shown: Callable[[int], Any]
     ) -> Localization:
         from convscope.experiments.localization.localizing import (
+            box_examples,
             chosen_threshold,
-            examples,
             mean_box,
             scored,
         )
@@ -209,7 +209,7 @@ class LocalizeStudy(Study):
             str(self.of), looking.layer, len(judged.rows), len(tuning.rows),
             (bottom - top, right - left), scored(judged, thresholds, centred, size),
             judged.beyond + tuning.beyond, judged.unseen + tuning.unseen,
-            judged.unread + tuning.unread, examples=examples(judged, thresholds, shown),
+            judged.unread + tuning.unread, examples=box_examples(judged, thresholds, shown),
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from convscope.errors import BadData, BadImage, BadOption
 from convscope.experiments.features.image_map import LEAST as LEAST_PLACED
-from convscope.experiments.features.image_map import MOST, check_installed, places_of
+from convscope.experiments.features.image_map import MOST, check_sklearn_installed, places_of
 from convscope.experiments.mistakes.confident import LEAST, Doubts, cross_validated, doubts_of
 from convscope.experiments.mistakes.examined import ExaminedImages
 from convscope.experiments.mistakes.nearest import Neighbours, nearest
@@ -164,7 +164,7 @@ class JudgedMistakes:
         """The images on a map by the features that judged the labels; t-SNE."""
         rows = self.everyone[evenly(len(self.everyone), MOST)]
         try:
-            check_installed()
+            check_sklearn_installed()
         except BadOption:
             return ()
         if len(rows) < LEAST_PLACED:

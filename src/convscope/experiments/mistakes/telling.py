@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from convscope.experiments.mistakes.confident import dealt_parts
 from convscope.stats import rank_values
 
-__all__ = ["CLAIMED", "FEWEST", "CandidateMap", "areas", "telling_maps"]
+__all__ = ["CLAIMED", "FEWEST", "CandidateMap", "roc_areas", "telling_maps"]
 
 FEWEST = 8  # mistakes, and right answers, of a class that is judged
 CLAIMED = 0.05  # a map tells where chance reaches as much, anywhere, less often than this
@@ -56,7 +56,7 @@ class CandidateMap:
     judged: Indices
 
 
-def areas(values: Numbers, wrong: Flags) -> Numbers:
+def roc_areas(values: Numbers, wrong: Flags) -> Numbers:
     """The area under the ROC curve of each map, for mistakes against right answers.
 
     Shape:
@@ -100,13 +100,13 @@ def telling_maps(
             continue
         first, second = dealt_parts(wrong[members].astype(np.int64), 2, seed)
         choosing, judging = members[first], members[second]
-        strength = areas(values[choosing].astype(np.float64), wrong[choosing]) - 0.5
+        strength = roc_areas(values[choosing].astype(np.float64), wrong[choosing]) - 0.5
         maps = np.argsort(-np.abs(strength), kind="stable")[:CHOSEN]
         signs = np.where(strength[maps] > 0, 1.0, -1.0)
         seen = values[judging][:, maps].astype(np.float64)
         dealt = _dealt(seen, wrong[judging], signs, draws, [seed, label])
         largest = np.maximum(largest, dealt.max(1))
-        own = signs * (areas(seen, wrong[judging]) - 0.5) / _spread(wrong[judging])
+        own = signs * (roc_areas(seen, wrong[judging]) - 0.5) / _spread(wrong[judging])
         chosen.append((label, maps, judging, signs, own, dealt))
     found = []
     for label, maps, judging, signs, own, dealt in chosen:

@@ -14,7 +14,7 @@ from convscope.errors import BadInput, NonFinite, UnsupportedOp
 from convscope.execution import ONE_PROCESS, Execution
 from convscope.experiments.pictures.result import (
     RULES,
-    Kind,
+    PictureKind,
     Pictures,
     Pixels,
     UnitPicture,
@@ -143,43 +143,45 @@ class PictureMaker:
     def _pictures(
         self, trace: Trace, unit: Unit, image: Tensor, seen: _Seen
     ) -> Iterator[UnitPicture]:
-        makes: dict[Kind, Callable[[], UnitPicture]] = {
-            Kind.PATCH: lambda: UnitPicture(Kind.PATCH, seen.patch.numpy()),
-            Kind.SPOTLIGHT: lambda: self._spotlight(trace, unit, seen),
+        makes: dict[PictureKind, Callable[[], UnitPicture]] = {
+            PictureKind.PATCH: lambda: UnitPicture(PictureKind.PATCH, seen.patch.numpy()),
+            PictureKind.SPOTLIGHT: lambda: self._spotlight(trace, unit, seen),
             **{kind: partial(self._projection, kind, trace, unit, seen) for kind in RULES},
-            Kind.SALIENCY: lambda: self._saliency(trace, unit, seen),
-            Kind.CONTRASTIVE: lambda: self._contrastive(unit, image, seen),
-            Kind.OPTIMISED: lambda: self._optimised(unit),
-            Kind.INVERTED: lambda: self._inverted(unit, image, seen),
+            PictureKind.SALIENCY: lambda: self._saliency(trace, unit, seen),
+            PictureKind.CONTRASTIVE: lambda: self._contrastive(unit, image, seen),
+            PictureKind.OPTIMISED: lambda: self._optimised(unit),
+            PictureKind.INVERTED: lambda: self._inverted(unit, image, seen),
         }
-        for kind in Kind:
+        for kind in PictureKind:
             try:
                 yield makes[kind]()
             except REFUSALS as error:
                 yield UnitPicture(kind, refused=str(error))
 
-    def _projected(self, kind: Kind, trace: Trace, unit: Unit, seen: _Seen) -> Tensor:
+    def _projected(self, kind: PictureKind, trace: Trace, unit: Unit, seen: _Seen) -> Tensor:
         """By the rules of that name, what is shown of it, (3, h, w)."""
         found = project(trace, unit, rules_named(kind)).projection[0].cpu()
         return crop(self.session.model.preprocess.rgb(found), seen.box, 0.0)
 
-    def _projection(self, kind: Kind, trace: Trace, unit: Unit, seen: _Seen) -> UnitPicture:
+    def _projection(self, kind: PictureKind, trace: Trace, unit: Unit, seen: _Seen) -> UnitPicture:
         pixels = grey_scaled(self._projected(kind, trace, unit, seen), CLIP)
         [trust] = self.checkers[kind].check(trace, unit)
         return UnitPicture(kind, pixels, Worth.of(trust))
 
     def _spotlight(self, trace: Trace, unit: Unit, seen: _Seen) -> UnitPicture:
-        projection = self._projected(Kind.DECONVNET, trace, unit, seen)
-        return UnitPicture(Kind.SPOTLIGHT, spotlight(seen.patch[None], projection[None])[0].numpy())
+        projection = self._projected(PictureKind.DECONVNET, trace, unit, seen)
+        return UnitPicture(
+            PictureKind.SPOTLIGHT, spotlight(seen.patch[None], projection[None])[0].numpy()
+        )
 
     def _saliency(self, trace: Trace, unit: Unit, seen: _Seen) -> UnitPicture:
         """The largest absolute derivative over channels; bright is much."""
-        gradient = project(trace, unit, rules_named(Kind.GRADIENT)).projection[0].cpu()
+        gradient = project(trace, unit, rules_named(PictureKind.GRADIENT)).projection[0].cpu()
         sizes = crop(gradient.abs().amax(0, keepdim=True), seen.box, 0.0)[0].double()
         kept = sizes.numel() - int(CLIP * sizes.numel())
         most = float(sizes.flatten().kthvalue(kept).values) or float(sizes.max()) or 1.0
         grey = (255 * (sizes / most).clamp(max=1)).round().to(torch.uint8)
-        return UnitPicture(Kind.SALIENCY, np.repeat(grey.numpy()[..., None], 3, axis=2))
+        return UnitPicture(PictureKind.SALIENCY, np.repeat(grey.numpy()[..., None], 3, axis=2))
 
     def _contrastive(self, unit: Unit, image: Tensor, seen: _Seen) -> UnitPicture:
         fill = self.session.model.preprocess.fill("grey").to(image)
@@ -193,13 +195,13 @@ class PictureMaker:
             "it loses": float(found.drop[row, column]),
             "others lose": float(found.neighbours_drop[row, column]),
         }
-        return UnitPicture(Kind.CONTRASTIVE, pixels, numbers=numbers)
+        return UnitPicture(PictureKind.CONTRASTIVE, pixels, numbers=numbers)
 
     def _optimised(self, unit: Unit) -> UnitPicture:
         found = maximise(self.network, unit.layer, [unit.channel], self.canvas, self.ascent)
         [pixels] = shown_pictures(found, self.session.model.preprocess, free=False)
         numbers = {"activation": float(found.activation[0])}
-        return UnitPicture(Kind.OPTIMISED, pixels, numbers=numbers)
+        return UnitPicture(PictureKind.OPTIMISED, pixels, numbers=numbers)
 
     def _inverted(self, unit: Unit, image: Tensor, seen: _Seen) -> UnitPicture:
         """Of the whole layer."""
@@ -209,7 +211,7 @@ class PictureMaker:
         [layer] = found.layers
         [pixels] = self.network.legend.pictures(layer.picture[None])
         numbers = {"error": layer.error, "r": layer.correlation}
-        return UnitPicture(Kind.INVERTED, seen.cut(pixels).numpy(), numbers=numbers)
+        return UnitPicture(PictureKind.INVERTED, seen.cut(pixels).numpy(), numbers=numbers)
 
 
 @dataclass(frozen=True, eq=False)

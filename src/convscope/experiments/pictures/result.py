@@ -20,14 +20,14 @@ from convscope.text import table
 if TYPE_CHECKING:
     from convscope.methods.checks import Trust
 
-__all__ = ["RULES", "Kind", "Pictures", "UnitPicture", "UnitPictures", "Worth"]
+__all__ = ["RULES", "PictureKind", "Pictures", "UnitPicture", "UnitPictures", "Worth"]
 
 Pixels = NDArray[np.uint8]
 
 TOLD = "told"  # the name of what is no picture, where they are kept
 
 
-class Kind(StrEnum):
+class PictureKind(StrEnum):
     """The kinds of pictures, in the order in which they are shown; those of RULES are checked."""
 
     PATCH = "patch"
@@ -43,7 +43,13 @@ class Kind(StrEnum):
     INVERTED = "inverted"
 
 
-RULES = (Kind.DECONVNET, Kind.GUIDED, Kind.GRADIENT, Kind.DEEPLIFT, Kind.LRP_GAMMA)
+RULES = (
+    PictureKind.DECONVNET,
+    PictureKind.GUIDED,
+    PictureKind.GRADIENT,
+    PictureKind.DEEPLIFT,
+    PictureKind.LRP_GAMMA,
+)
 """Projections, by the name of their rules."""
 
 
@@ -98,7 +104,7 @@ class UnitPicture(Record):
         pixels: uint8 (h, w, 3).
     """
 
-    kind: Kind
+    kind: PictureKind
     pixels: Pixels | None = field(default=None, metadata=key(None))
     worth: Worth | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
@@ -114,7 +120,7 @@ class UnitPictures(Record):
         image: What the image is called.
         activation: The unit's value in it.
         box: What the pictures show of the image, in pixels: top, left, bottom, right.
-        pictures: In the order of `Kind`.
+        pictures: In the order of `PictureKind`.
     """
 
     unit: str
@@ -123,7 +129,7 @@ class UnitPictures(Record):
     box: tuple[int, int, int, int]
     pictures: tuple[UnitPicture, ...]
 
-    def __getitem__(self, kind: Kind | str) -> UnitPicture:
+    def __getitem__(self, kind: PictureKind | str) -> UnitPicture:
         return next(one for one in self.pictures if one.kind == kind)
 
     def arrays(self) -> Arrays:
@@ -137,7 +143,7 @@ class UnitPictures(Record):
         told = json.loads(str(arrays[TOLD]))
         pictures = tuple(
             UnitPicture(
-                Kind(one["kind"]),
+                PictureKind(one["kind"]),
                 arrays.get(one["kind"]),
                 None if one["worth"] is None else Worth(**one["worth"]),
                 one["numbers"],

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from convscope.experiments.sanity.pointing import RULES
-from convscope.methods.checks import correlations
+from convscope.methods.checks import picture_correlations
 from convscope.methods.contrastive import NEIGHBOURS, strong_neighbours
-from convscope.methods.masking import place, strongest_places
+from convscope.methods.masking import place_score, strongest_places
 from convscope.methods.own_block import with_redrawn
 from convscope.methods.project import project
 from convscope.methods.relevance import strongest_for_class
@@ -68,10 +68,12 @@ def _of(
 ) -> dict[str, float | None]:
     """What is known of the first unit's picture by one method."""
     found = project(trace, units, _bare(rules))
-    alike = [r for r in correlations(found.fields[0], found.fields[1:]) if not math.isnan(r)]
+    alike = [
+        r for r in picture_correlations(found.fields[0], found.fields[1:]) if not math.isnan(r)
+    ]
     picture, there = found.seen_picture(0), None
     if bool(picture.any()):
-        there = place(
+        there = place_score(
             trace.network, trace[INPUT][0], units[0], strongest_places(picture),
             shifts=SHIFTS, generator=generator,
         )  # fmt: skip
@@ -115,7 +117,9 @@ def redrawn_likeness(
     for changed, network in _redrawn(trace.network, steps, generator):
         after = trace.under(network, changed)
         for name, rules in RULES.items():
-            [r] = correlations(own[name], [project(after, unit, _bare(rules)).projection[0]])
+            [r] = picture_correlations(
+                own[name], [project(after, unit, _bare(rules)).projection[0]]
+            )
             found[name].append(0.0 if math.isnan(r) else r)
     return found
 

@@ -23,7 +23,7 @@ from convscope.experiments.sanity.planted import (
     planted_detectors,
     planted_grounds,
 )
-from convscope.experiments.sanity.pointing import RULES, PictureKind, marks
+from convscope.experiments.sanity.pointing import RULES, PointingMethod, marks
 from convscope.experiments.sanity.result import LayerPictures, Pointing, Redrawn, Sanity
 from convscope.images.image_set import ImageSet
 from convscope.images.placing import placing
@@ -152,13 +152,13 @@ def _layer(layer: str, rows: Sequence[dict[str, Any]]) -> LayerPictures:
 def _pointing(rows: Sequence[dict[str, Any]]) -> tuple[Pointing, ...]:
     """Over the images that have a picture of the kind."""
     found = []
-    for kind in PictureKind:
+    for kind in PointingMethod:
         some = [row for row in rows if kind in row]
         if not some:
             continue
         hits, chances = zip(*(row[kind] for row in some), strict=True)
-        leads = [float(row[kind][0]) - float(row[PictureKind.CENTRE][0]) for row in some]
-        lead = None if kind is PictureKind.CENTRE else mean_of(leads)
+        leads = [float(row[kind][0]) - float(row[PointingMethod.CENTRE][0]) for row in some]
+        lead = None if kind is PointingMethod.CENTRE else mean_of(leads)
         found.append(Pointing(str(kind), Rate.of(hits, chances), lead))
     return tuple(found)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convscope.experiments.sanity.pointing import PictureKind, marks
+from convscope.experiments.sanity.pointing import PointingMethod, marks
 from convscope.images.datasets import SceneImages
 from convscope.methods.checks import SPECIFIC, check
 from convscope.methods.removal import losses_without
@@ -132,7 +132,9 @@ def planted_grounds(count: int, seed: int) -> tuple[Planted, ...]:
     )  # fmt: skip
     network = open_network(module, (3, SIDE, SIDE))
     scenes = SceneImages(f"scenes:val:{count}", size=SIDE, seed=seed)
-    exposed = dict.fromkeys((kind for kind in PictureKind if kind is not PictureKind.CENTRE), 0)
+    exposed = dict.fromkeys(
+        (kind for kind in PointingMethod if kind is not PointingMethod.CENTRE), 0
+    )
     draw = np.random.default_rng(seed)
     for index in range(count):
         hue = draw.uniform()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.geometry.box import Box
-from convscope.methods.blur import energy
+from convscope.methods.blur import energy_map
 from convscope.methods.contrastive import contrastive_occlusion, strong_neighbours
 from convscope.methods.occluder import Fill, Occluder
 from convscope.methods.occlusion import occlude
@@ -28,12 +28,12 @@ from convscope.network.network import Network
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 
-__all__ = ["RULES", "Mark", "PictureKind", "marks"]
+__all__ = ["RULES", "Mark", "PointingMethod", "marks"]
 
 RULES: Mapping[str, Rules] = {"deconvnet": DECONVNET, "guided": GUIDED, "gradient": GRADIENT}
 
 
-class PictureKind(StrEnum):
+class PointingMethod(StrEnum):
     """The kinds of pictures, and the middle of what a unit sees, which is none."""
 
     OCCLUSION = "occlusion of the class"
@@ -72,7 +72,7 @@ class Mark:
 
 def marks(
     network: Network, image: Tensor, target: int, layer: str, fill: Fill
-) -> dict[PictureKind, Mark]:
+) -> dict[PointingMethod, Mark]:
     """Find the brightest place of every kind of picture of one image.
 
     Args:
@@ -91,18 +91,18 @@ def marks(
     """
     trace = network.trace(image)
     unit = strongest_for_class(trace, layer, target)
-    found = {PictureKind.OCCLUSION: _occlusion(network, image, target, fill)}
+    found = {PointingMethod.OCCLUSION: _occlusion(network, image, target, fill)}
     if _can_fall(trace, unit) and strong_neighbours(trace, unit, 0, 1):
-        found[PictureKind.CONTRASTIVE] = _contrastive(network, image, unit, fill)
+        found[PointingMethod.CONTRASTIVE] = _contrastive(network, image, unit, fill)
     field = network.layer(unit.layer).field.box(unit.position or (0, 0))
     seen = field.clip(*image.shape[-2:])
     for name, rules in RULES.items():
         picture = project(trace, unit, rules).seen_picture(0)[None]
-        found[PictureKind(name)] = _brightest(energy(picture, 0)[0], seen)
+        found[PointingMethod(name)] = _brightest(energy_map(picture, 0)[0], seen)
         if rules is DECONVNET:
-            lit = energy(picture, (seen.height + seen.width) / 2 / BLUR)[0]
-            found[PictureKind.SPOTLIGHT] = _brightest(lit, seen)
-    found[PictureKind.CENTRE] = Mark(
+            lit = energy_map(picture, (seen.height + seen.width) / 2 / BLUR)[0]
+            found[PointingMethod.SPOTLIGHT] = _brightest(lit, seen)
+    found[PointingMethod.CENTRE] = Mark(
         _middle(field.top, field.bottom, image.shape[-2]),
         _middle(field.left, field.right, image.shape[-1]),
         tuple(range(seen.top, seen.bottom)),

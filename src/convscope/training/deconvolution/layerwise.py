@@ -23,7 +23,7 @@ __all__ = [
     "Encoded",
     "LearnedLayer",
     "Learning",
-    "encode",
+    "infer_codes",
     "learn_layer",
 ]
 
@@ -134,7 +134,7 @@ class Encoded:
         return pool.at(self.codes, self.switches)
 
 
-def encode(
+def infer_codes(
     layers: Sequence[DeconvolutionLayer],
     images: Tensor,
     sparsity: Sparsity | None = None,
@@ -152,7 +152,7 @@ def encode(
         images: (N, C, H, W).
 
     Example:
-        >>> found = encode(layers, images)
+        >>> found = infer_codes(layers, images)
         >>> found[-1].pooled(layers[-1].pool).shape
     """
     parts = []

@@ -19,7 +19,7 @@ from torch.nn.grad import conv2d_weight
 
 from convscope.training.deconvolution.pooling import Pool
 
-__all__ = ["DeconvolutionLayer", "Reconstruction", "energy", "footprint", "unit_ball"]
+__all__ = ["DeconvolutionLayer", "Reconstruction", "coding_energy", "footprint", "unit_ball"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ def footprint(
     return top, left, bottom, right
 
 
-def energy(error: Tensor, codes: Tensor, weight: float) -> Tensor:
+def coding_energy(error: Tensor, codes: Tensor, weight: float) -> Tensor:
     """λ/2 ‖ŷ − y‖² + |z|, for each image.
 
     Shape:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from convscope.training.deconvolution.reconstruction import Reconstruction, energy
+from convscope.training.deconvolution.reconstruction import Reconstruction, coding_energy
 
 __all__ = ["Codes", "Sparsity", "energies", "infer", "ista_step"]
 
@@ -148,4 +148,4 @@ def infer(
 
 def energies(codes: Codes, weight: float) -> Tensor:
     """E of each image: (N,)."""
-    return energy(codes.error, codes.values, weight)
+    return coding_energy(codes.error, codes.values, weight)
