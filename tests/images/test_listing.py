@@ -8,10 +8,10 @@ import pytest
 
 from convscope.errors import BadData
 from convscope.images.listing import (
+    folder_images,
     in_order,
     is_image_name,
     labels_by_folder,
-    list_folder,
     read_list,
 )
 
@@ -41,11 +41,11 @@ def test_the_order_is_by_path_parts_and_code_points() -> None:
 
 def test_a_folder_is_listed_to_its_depth_without_the_rest(tmp_path: Path) -> None:
     root = touched(tmp_path, "b/2.jpg", "b/deep/1.png", "a.gif", "notes.txt", ".git/x.jpg")
-    assert list_folder(root) == ["a.gif", "b/2.jpg", "b/deep/1.png"]
+    assert list(folder_images(root).names) == ["a.gif", "b/2.jpg", "b/deep/1.png"]
 
 
 def test_a_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
-    assert list_folder(touched(tmp_path, "x.jpg/y.jpg")) == ["x.jpg/y.jpg"]
+    assert list(folder_images(touched(tmp_path, "x.jpg/y.jpg")).names) == ["x.jpg/y.jpg"]
 
 
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
@@ -53,17 +53,17 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "set" / "linked").symlink_to(tmp_path / "real")
     (tmp_path / "set" / "loop").symlink_to(tmp_path / "set")
     (tmp_path / "real" / "back").symlink_to(tmp_path / "set")
-    assert list_folder(tmp_path / "set") == ["2.jpg", "linked/1.jpg"]
+    assert list(folder_images(tmp_path / "set").names) == ["2.jpg", "linked/1.jpg"]
 
 
 def test_a_broken_link_is_listed_so_that_it_is_named_when_skipped(tmp_path: Path) -> None:
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    assert list_folder(tmp_path) == ["gone.jpg"]
+    assert list(folder_images(tmp_path).names) == ["gone.jpg"]
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="none: cannot be listed: No such file"):
-        list_folder(tmp_path / "none")
+        folder_images(tmp_path / "none")
 
 
 def test_a_folder_per_class_gives_labels_in_the_order_of_names() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import BadOption
-from convscope.images.scaling import RECIPES, CustomScaling, Order, read_custom_scaling
+from convscope.images.scaling import RECIPES, CustomScaling, Order, read_recipe_file
 
 
 def written(folder: Path, text: str) -> Path:
@@ -19,11 +19,11 @@ def written(folder: Path, text: str) -> Path:
 def test_a_recipe_file_says_scale_mean_std_and_order(tmp_path: Path) -> None:
     text = "scale: 255\nmean: [104, 117, 123]\nstd: [58, 57, 57]\norder: BGR\n"
     expected = CustomScaling(255.0, (104.0, 117.0, 123.0), (58.0, 57.0, 57.0), Order.BGR)
-    assert read_custom_scaling(written(tmp_path, text)) == expected
+    assert read_recipe_file(written(tmp_path, text)).scaling == expected
 
 
 def test_only_scale_must_be_there(tmp_path: Path) -> None:
-    assert read_custom_scaling(written(tmp_path, "scale: 1\n")) == CustomScaling()
+    assert read_recipe_file(written(tmp_path, "scale: 1\n")).scaling == CustomScaling()
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -56,5 +56,5 @@ def test_the_named_recipes_go_through_a_record(name: str) -> None:
 )
 def test_a_mistake_is_named_with_its_file(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(BadOption, match=rf"mine\.yaml: .*{words}") as caught:
-        read_custom_scaling(written(tmp_path, text))
+        read_recipe_file(written(tmp_path, text))
     assert "\n" not in str(caught.value)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convscope.errors import BadInput
-from convscope.methods.removal import label_losses, losses_without, remove_units
+from convscope.methods.removal import class_losses, losses_without, remove_units
 from convscope.network.network import Network, open_network
 
 SHAPE = (3, 12, 12)
@@ -56,7 +56,7 @@ def test_a_map_may_be_set_to_its_mean(network: Network) -> None:
 def test_one_logit_is_two_classes() -> None:
     network = open_network(nn.Sequential(nn.Flatten(), nn.Linear(432, 1)).double(), SHAPE)
     output = torch.tensor([[2.0], [-1.0]], dtype=torch.float64)
-    losses = label_losses(network, output, torch.tensor([1, 0]))
+    losses = class_losses(network, output)[[0, 1], [1, 0]]
     expected = [math.log1p(math.exp(-2)), math.log1p(math.exp(-1))]
     assert losses.tolist() == pytest.approx(expected)
 

@@ -97,15 +97,6 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: name.split("/"))
 
 
-def list_folder(root: Path) -> list[str]:
-    """List the images below a folder as relative POSIX paths, in order. Follows symbolic links.
-
-    Raises:
-        BadData: The folder itself cannot be read.
-    """
-    return list(folder_images(root).names)
-
-
 def folder_images(root: Path) -> Chosen:
     """Choose the images below a folder, as relative POSIX paths. Follows symbolic links.
 

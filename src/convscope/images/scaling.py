@@ -197,11 +197,6 @@ def recipe_of(record: Any) -> RecipeFile:
     return RecipeFile(CustomScaling.from_dict(numbers), **given)
 
 
-def read_custom_scaling(path: str | Path) -> CustomScaling:
-    """Read the numbers alone of the recipe in a YAML file, as `read_recipe_file` does."""
-    return read_recipe_file(path).scaling
-
-
 def _numbers(name: str, values: Any) -> Numbers:
     if isinstance(values, list | tuple) and values:
         return tuple(_number(name, value) for value in values)

@@ -18,7 +18,7 @@ from convscope.network.node import Node
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 
-__all__ = ["Removed", "class_losses", "label_losses", "losses_without", "remove_units"]
+__all__ = ["Removed", "class_losses", "losses_without", "remove_units"]
 
 PAIRS = 32
 """Of a unit and an image, that go through the network together; more were not faster."""
@@ -45,27 +45,6 @@ def class_losses(network: Graph, output: Tensor) -> Tensor:
     if head.single or head.normalised or head.separate:
         return -head.probabilities(rows).clamp(min=torch.finfo(torch.float64).tiny).log()
     return -rows.log_softmax(-1)
-
-
-def label_losses(network: Graph, output: Tensor, labels: Tensor) -> Tensor:
-    """Compute the cross-entropy of each image's own class.
-
-    Args:
-        network: The network, which tells classes.
-        output: What it gave.
-        labels: The class of each image.
-
-    Returns:
-        -log of the probability of the image's class, in nats.
-
-    Shape:
-        output: (N, ...). labels: (N,) int64. The result: (N,) float64.
-
-    Raises:
-        BadInput: The network ends in no score per class, or a label is none of its classes.
-    """
-    losses = class_losses(network, output)
-    return _own(losses, labels.to(losses.device))
 
 
 @dataclass(frozen=True, eq=False)
