@@ -22,7 +22,6 @@ from convscope.experiments.diagnosis.responses import (
     ResponseTally,
     Tally,
     measured_folding,
-    some_maps,
     unsteadiness,
 )
 from convscope.images.batches import Batch
@@ -30,6 +29,7 @@ from convscope.network.network import Network
 from convscope.progress import Progress
 from convscope.record import Record, not_in_json
 from convscope.scan.engine import Commits, Scan, forward_batch
+from convscope.text import some_maps
 
 __all__ = ["Diagnosis", "diagnose"]
 
