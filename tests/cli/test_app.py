@@ -102,7 +102,11 @@ def test_an_error_of_ours_in_the_code_is_not_hidden(verb_that_raises):
     ("arguments", "named"),
     [
         (["--nonsense"], "--nonsense"),
-        (["layer"], "'layers'"),
+        (
+            ["layer"],
+            "no such command 'layer': did you mean layers or paper? (see convscope --help)",
+        ),
+        (["layers", "zfnet", "--jsom"], "no such option --jsom: did you mean --json? (see"),
         (["layers"], "MODEL"),
         (["layers", "zfnet", "alexnet"], "alexnet"),
         (["layers", "zfnet", "--device", "tpu"], "'auto', 'cpu', 'cuda'"),

@@ -146,7 +146,7 @@ def test_an_index_of_another_form_is_named(tmp_path: Path, index: str, words: st
 
 
 def test_a_place_without_an_index_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadData, match=r"index\.csv or index\.json"):
+    with pytest.raises(BadData, match=r"index\.csv or index\.json .*index:PLACE:val"):
         open_images(f"index:{paint(tmp_path, '1.jpg')}")
 
 

@@ -226,7 +226,7 @@ def test_a_users_factory_is_filled_from_a_file(nets: Path):
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({}, "give --input, such as 3x224x224 and --preprocess"),
+        ({}, r"give --input \(such as 3x224x224\) and --preprocess \(imagenet"),
         ({"input": "3x32x32"}, "give --preprocess"),
         ({"preprocess": "unit"}, "give --input"),
         ({"fit": "none"}, "give --input"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import inspect
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -249,6 +250,8 @@ REMEDIES = {
     errno.ENOTDIR: "a folder belongs there: remove the file",
 }
 """What to do about an error of the system, by its number."""
+_SUGGESTED = re.compile(r"\.? \(?(?:Did you mean(?: one of:)?|Possible options:) ([^)]+)\)?$")
+"""How click and typer end a message that has names to offer."""
 
 
 def _of_system(error: OSError) -> str:
@@ -262,6 +265,13 @@ def _of_system(error: OSError) -> str:
 def _usage(error: Any) -> str:
     """What is wrong with the arguments, in typer's words, and where help is."""
     message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".?")
+    message = _SUGGESTED.sub(_suggestion, message).replace("No such option: ", "No such option ")
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "convscope"
     return f"{message[:1].lower()}{message[1:]} (see {where} --help)"
+
+
+def _suggestion(found: re.Match[str]) -> str:
+    """The names offered, in the words of every other message."""
+    names = found[1].replace("'", "").split(", ")
+    return f": did you mean {' or '.join(names)}?"

@@ -54,7 +54,7 @@ DataArgument = Annotated[
         "is a folder in it), shards (s-{00..99}.tar, here or at an address such as s3://...), a "
         "text file of paths, each with :N for so many of its images; scenes:SPLIT (rendered; SPLIT "
         "train, val, transfer, multi), torchvision:NAME, or a known layout and its folder: "
-        "caltech:DIR, voc:VOCdevkit/VOC2012:SPLIT, index:DIR (index.csv). See "
+        "caltech:DIR, voc:VOCdevkit/VOC2012:SPLIT, index:DIR:SPLIT (index.csv). See "
         "docs/how-to/images.md.",
         show_default=False,
     ),

@@ -174,7 +174,10 @@ def _read_index(path: Path, spec: str) -> tuple[str, list[dict[str, Any]], tuple
         if classes is None and beside is not None:
             classes = parse_classes(beside, f"{path}: classes.json")
         return name, rows, classes
-    raise BadData(f"{spec}: {path} has no {' or '.join(INDEXES)} at its top")
+    raise BadData(
+        f"{spec}: {path} has no {' or '.join(INDEXES)} at its top; "
+        "a split stands behind a colon: index:PLACE:val"
+    )
 
 
 def _parsed(

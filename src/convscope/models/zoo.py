@@ -181,9 +181,9 @@ class InputOptions:
 
     def _missing(self, shape: tuple[int, int, int] | None) -> list[str]:
         """The options that must be given."""
-        options = [] if shape else ["--input, such as 3x224x224"]
+        options = [] if shape else ["--input (such as 3x224x224)"]
         if self.scaling is None:
-            options.append("--preprocess imagenet, unit, paper, caffe or FILE.yaml")
+            options.append("--preprocess (imagenet, unit, paper, caffe or FILE.yaml)")
         return options
 
 
