@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from convscope.experiments.registry import STUDIES
 from convscope.images.fitting import Fit
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
@@ -116,6 +117,22 @@ def test_a_verb_answers(desk, convscope, model, verb) -> None:
     assert said.code == 0, said.err
     assert "Traceback" not in said.err
     assert next(Path().glob("out*")).exists()
+
+
+def test_networks_that_do_not_say_how_they_are_fed_are_averaged(desk, convscope) -> None:
+    models = ("binary:one_logit", "binary:one_sigmoid")
+    said = convscope("ensemble", *models, "--data", "two", "--out", "out")
+    assert said.code == 2 and "give --input" in said.err
+    said = convscope("ensemble", *models, "--data", "two", *FED, "--out", "out")
+    assert said.code == 0, said.err
+    assert set(json.loads(Path("out/result.json").read_text())["about"]["networks"]) == set(models)
+
+
+def test_a_verb_that_takes_a_model_takes_how_it_is_fed() -> None:
+    for study in STUDIES:
+        takes = [str(each) for each in study.__annotations__.values()]
+        if any("MODEL" in each or each == "ModelArgument" for each in takes):
+            assert "Reading" in takes, study.verb
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from convscope.models.zoo import Model
     from convscope.network.network import Network
 
-__all__ = ["UNTRAINED", "Picture", "Session", "choose_device", "open_session", "session_of"]
+__all__ = [
+    "UNTRAINED",
+    "Picture",
+    "Session",
+    "choose_device",
+    "open_read",
+    "open_session",
+    "session_of",
+]
 
 RANDOM = "random, seed {seed}: this network was never trained"
 UNTRAINED = "the weights are random: this says what the architecture does, untrained"
@@ -190,6 +198,36 @@ class Picture(Brief):
         return "; ".join((f"{self.name} ({width}×{height} pixels", *self.notes)) + ")"
 
 
+def open_read(spec: str, reading: Reading, seed: int) -> Model:
+    """Open a model as the options of a verb say, without a look at its graph.
+
+    Args:
+        spec: The model, as on the command line.
+        reading: How images are read.
+        seed: Of random weights.
+
+    Raises:
+        BadModel: There is no such model, or it cannot be read.
+        BadCheckpoint: Its weights do not fit.
+        BadOption: Input, preprocess or fit is not one that is allowed.
+    """
+    from convscope.models.zoo import open_model
+
+    return open_model(
+        spec,
+        input=reading.input,
+        preprocess=reading.preprocess,
+        fit=reading.fit,
+        range=reading.range,
+        show_bands=reading.show_bands,
+        classes=reading.classes,
+        seed=seed,
+        output=reading.output,
+        task=reading.task,
+        weights_key=reading.weights_key,
+    )
+
+
 def open_session(spec: str, reading: Reading, running: Running) -> Session:
     """Open a model as the options of a verb say.
 
@@ -206,21 +244,8 @@ def open_session(spec: str, reading: Reading, running: Running) -> Session:
     """
     device = choose_device(running.device)
     from convscope.methods.classes import class_names
-    from convscope.models.zoo import open_model
 
-    model = open_model(
-        spec,
-        input=reading.input,
-        preprocess=reading.preprocess,
-        fit=reading.fit,
-        range=reading.range,
-        show_bands=reading.show_bands,
-        classes=reading.classes,
-        seed=running.seed,
-        output=reading.output,
-        task=reading.task,
-        weights_key=reading.weights_key,
-    )
+    model = open_read(spec, reading, running.seed)
     network = model.network()
     if model.classes is not None:
         model = replace(model, classes=class_names(network, model.classes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -113,6 +113,8 @@ class AdaptiveStudy(Study):
         ),
     ] = None
 
+    reading: Reading = field(default_factory=Reading)
+
     def check(self) -> None:
         self._architecture().check((self.size, self.size))
         if not 0 < self.weight < float("inf"):
@@ -128,7 +130,7 @@ class AdaptiveStudy(Study):
         from convscope.scan.items import open_results
 
         images = context.images(self.data, size=self.size)
-        session = None if self.against is None else context.session(self.against, Reading())
+        session = None if self.against is None else context.session(self.against, self.reading)
         probing = None
         if self.probe is not None:
             labelled = context.images(self.probe, size=self.size)

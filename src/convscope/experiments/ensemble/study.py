@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from convscope.errors import BadOption
-from convscope.experiments.options import CacheOption
+from convscope.experiments.options import CacheOption, Reading
 from convscope.experiments.study import Context, Outcome, Study
 from convscope.version import __version__
-
-if TYPE_CHECKING:
-    from convscope.models.zoo import Model
 
 __all__ = ["EnsembleStudy"]
 
@@ -30,6 +27,8 @@ class EnsembleStudy(Study):
     Examples:
 
         convscope ensemble runs/a runs/b runs/c --data scenes:val --out ensemble
+        convscope ensemble mynet:build@a.pth mynet:build@b.pth --data photos/ --input 3x96x96
+            --preprocess unit --out ensemble
         convscope ensemble ablation/runs/zfnet-small_seed=* --data photos/val --crops 10 --out ten
     """
 
@@ -59,6 +58,7 @@ class EnsembleStudy(Study):
         ),
     ] = None
     cache: CacheOption = None
+    reading: Reading = field(default_factory=Reading)
 
     def check(self) -> None:
         if self.crops not in (None, 1, 10):
@@ -67,9 +67,11 @@ class EnsembleStudy(Study):
     def run(self, context: Context) -> Outcome:
         from convscope.experiments.ensemble.averaging import ensemble
         from convscope.experiments.learning import workers_or
+        from convscope.experiments.session import open_read
 
         device, seed = context.device, context.running.seed
-        models = [_opened(spec, seed) for spec in self.networks]
+        specs = [f"run:{spec}" if Path(spec).is_dir() else spec for spec in self.networks]
+        models = [open_read(spec, self.reading, seed) for spec in specs]
         images = context.images(self.data, size=models[0].input_shape[1])
         crops = self.crops
         if crops is None:
@@ -94,10 +96,3 @@ class EnsembleStudy(Study):
             "seed": seed,
         }
         return Outcome(found, about)
-
-
-def _opened(spec: str, seed: int) -> Model:
-    """A run's folder, or any MODEL."""
-    from convscope.models.zoo import open_model
-
-    return open_model(f"run:{spec}" if Path(spec).is_dir() else spec, seed=seed)
