@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -353,6 +354,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = measure.read(options, argv)
     if given.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("PyTorch finds no GPU here; --device cpu tries the script on the CPU")
+    warnings.filterwarnings("ignore", module="captum")  # it sets hooks, and says so each time
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(torch.device(given.device), Path(folder), given.quick)
