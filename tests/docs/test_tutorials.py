@@ -44,6 +44,8 @@ FEWER = {
     "errors": ["--draws", "99"],
     "pictures": ["--steps", "2"],
     "localize": ["--count", "2", "--tune", "2"],
+    "ablate": ["--epochs", "1", "--seeds", "1"],
+    "adaptive": ["--count", "4", "--epochs", "1", "--steps", "2", "--size", "32", "--maps", "2,4"],
 }
 
 
