@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -30,8 +31,15 @@ def test_maps_figure_and_numbers_are_those_of_the_function(place, convscope) -> 
     assert {key: told[key] for key in found.to_dict()} == found.to_dict()
     again = library.contrast(model, "dog.jpg", "4/3", size=5, stride=4, fill="mean", device="cpu")
     assert again.to_dict() == found.to_dict()
-    answer = convscope(*ASK, "--unit", "4/3", "--contrast", "--out", "own.png")
+    answer = convscope(*ASK, "--unit", "4/3", "--contrast", *box, "--out", "own.png")
     assert answer.code == 0 and "its own most of all" in answer.out
+    said = re.search(r"the unit (lose|gain)s (\d+)%, its neighbours (lose|gain) (\d+)%", answer.out)
+    assert said is not None
+    signed = [int(said[i + 1]) * (1 if said[i] == "lose" else -1) for i in (1, 3)]
+    i, j = found.strongest
+    assert signed == [
+        round(100 * float(drop[i, j])) for drop in (found.drop, found.neighbours_drop)
+    ]
     with Image.open("own.png") as figure:
         assert min(figure.size) > 500
 

@@ -36,6 +36,13 @@ def test_with_json_stdout_holds_the_result_alone(capsys):
     assert err == "model  zfnet\ninput  3x72x72\nconvscope: careful\n"
 
 
+def test_facts_stand_below_each_other(capsys):
+    screen = Screen()
+    screen.facts({"weights": "a"})
+    screen.facts({"images": "b"})
+    assert capsys.readouterr().out == "weights  a\nimages   b\n"
+
+
 def test_a_strangers_name_cannot_speak_to_the_terminal(capsys):
     name = "conv\x1b[2Jone"
     Screen().say(f"{name}\n  twice")

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from convscope.errors import BadData, BadOption, FolderInUse, NoSuchLayer
-from convscope.experiments.invariance.curves import Curves, first_and_last, invariance
+from convscope.experiments.invariance.curves import Curves, Invariance, first_and_last, invariance
 from convscope.experiments.invariance.curves import _moves as moves
 from convscope.experiments.invariance.transforms import (
     Moving,
@@ -303,3 +303,22 @@ def test_pictures_are_drawn_of_different_classes_and_labels_go_by_name() -> None
     assert true_label(images, 0, network, ("c", "b", "a")) == 2
     assert true_label(images, 0, network, ("x", "y", "z")) is None
     assert len({s.name for s in draw_samples(images, 99, network, None)}) == 12
+
+
+def test_the_table_says_who_changes_early_and_who_along_a_line() -> None:
+    amounts = tuple(map(float, range(11)))
+    curves = Curves(
+        TransformRange(Transform.TRANSLATION, amounts),
+        distance=np.array([[[0.0] + [1.0] * 10, amounts]] * 2),  # one jumps, one follows
+        probability=np.ones((2, 11)),
+        shown=(0,),
+        pictures=np.zeros((2, 1, 1, 1, 3), np.uint8),
+    )
+    pair = ("a", "b")
+    found = Invariance(("low", "top"), pair, (0, 0), (True, True), (curves,), (2.0, 5.0), 1)
+    assert found.words()[:4] == [
+        "translation      early          line  largest",
+        "low          100 ± 0 %  −1.36 ± 0.00     0.50",  # R² = 1 − (10 − 55²/385) / (10/11)
+        "top           10 ± 0 %   1.00 ± 0.00     2.00",
+        "low changes earlier than top in 2 of 2 pictures",
+    ]

@@ -110,12 +110,14 @@ def test_layers_are_told_apart_within_a_network():
     names = [layer.name for layer in network.layers]
     same = [name for name in names if not depends_on_image(network, name, DECONVNET)]
     assert same == ["0", "1"]
-    assert str(about_images(network, names, DECONVNET)).startswith("those of 0, 1 are the same")
+    words = str(about_images(network, names, DECONVNET))  # a rectifier's own gate lets a unit pass
+    assert words.startswith("those of 0, 1 are the same") and "--rules" not in words
     assert about_images(network, ["3"], DECONVNET) is None
     assert depends_on_image(network, "1", GRADIENT) and not depends_on_image(network, "0", GRADIENT)
     plain = open_network(resnet(), SHAPE)
     words = str(about_images(plain, [x.name for x in plain.layers], DECONVNET))
     assert words.startswith("those of all layers are the same for every image")
+    assert words.endswith("; --rules gradient and guided look at rectifiers, too")
 
 
 def test_what_is_done_at_each_bend_is_said():

@@ -94,6 +94,12 @@ def _words(found: ContrastiveMap) -> list[str]:
     return [
         f"{found.unit}: activation {found.activation:.4g}; {most} is the box of "
         f"{box.height}×{box.width} pixels at row {box.top}, column {box.left}: covered, the unit "
-        f"loses {float(found.drop[i, j]):.0%}, its neighbours {found.neighbours_drop[i, j]:.0%}",
+        f"{_change(found.drop[i, j], 's')}, its neighbours {_change(found.neighbours_drop[i, j])}",
         f"neighbours, the strongest other feature maps of its position: {others}",
     ]
+
+
+def _change(drop: Tensor, ending: str = "") -> str:
+    """What an activation loses or gains, as a share."""
+    verb = "lose" if float(drop) >= 0 else "gain"
+    return f"{verb}{ending} {abs(float(drop)):.0%}"

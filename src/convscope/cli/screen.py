@@ -32,6 +32,7 @@ class Screen:
 
     def __init__(self, as_json: bool = False, *, silent: bool = False) -> None:
         self.as_json, self.silent = as_json, silent
+        self.names = 0  # letters of the longest name of a fact
 
     def say(self, *lines: str) -> None:
         """Print lines for a person."""
@@ -40,9 +41,9 @@ class Screen:
             print(shown, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def facts(self, facts: dict[str, str]) -> None:
-        """Print names and values in two columns: what is used."""
-        width = max(map(len, facts), default=0)
-        self.say(*(f"{name.ljust(width)}  {value}" for name, value in facts.items()))
+        """Print names and values in two columns, below those printed before: what is used."""
+        self.names = max([self.names, *map(len, facts)])
+        self.say(*(f"{name.ljust(self.names)}  {value}" for name, value in facts.items()))
 
     def warn(self, line: str) -> None:
         """Print what a person must know before believing the result, on stderr."""

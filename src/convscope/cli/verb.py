@@ -115,7 +115,8 @@ def _leave(screen: Screen, study: Study, out: Path, outcome: Outcome) -> None:
     from convscope.experiments.session import UNTRAINED
     from convscope.report.drawing import draw
 
-    screen.say("", *outcome.result.words(), *([UNTRAINED] if outcome.random_weights else []))
+    words = "\n".join(outcome.result.words()).strip("\n").split("\n")
+    screen.say("", *words, *([UNTRAINED] if outcome.random_weights else []))
     for line in outcome.result.warnings():
         screen.warn(line)
     record, result = dict(outcome.about), outcome.result.to_dict()

@@ -11,6 +11,7 @@ import typer
 from convscope.errors import BadOption
 from convscope.experiments.options import Running
 from convscope.experiments.study import Preview
+from convscope.text import counted
 
 if TYPE_CHECKING:
     from convscope.images.image_set import ImageSet
@@ -193,7 +194,7 @@ def workers_or(running: Running) -> int:
 def describe(recipe: Recipe) -> str:
     """A recipe in a line."""
     return (
-        f"{recipe.epochs} epochs, batches of {recipe.batch_size}, learning rate "
+        f"{counted(recipe.epochs, 'epoch')}, batches of {recipe.batch_size}, learning rate "
         f"{recipe.learning_rate:g} ({recipe.schedule}), momentum {recipe.momentum:g}, "
         f"{recipe.initialisation} initialisation, filter radius "
         f"{'none' if recipe.radius is None else recipe.radius}, "

@@ -54,9 +54,12 @@ def about_images(network: Network, layers: Iterable[str], rules: Rules) -> str |
         return None
     which = "all layers" if len(same) == len(layers) > 1 else ", ".join(same[:4])
     more = f" and {len(same) - 4} others" if which != "all layers" and len(same) > 4 else ""
+    below = (node for name in same for node in network.below(network.nodes[name].inputs))
+    gated = any(GRADIENT.looks(node) for node in below)
     return (
         f"those of {which}{more} are the same for every image, but for their strength: "
-        f"{rules} looks at the image nowhere below, as it would at a max pooling or a gate"
+        f"below is no max pooling or gate, where {rules} would look at the image"
+        + ("; --rules gradient and guided look at rectifiers, too" if gated else "")
     )
 
 

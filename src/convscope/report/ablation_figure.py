@@ -16,6 +16,7 @@ from convscope.experiments.published import NAMES
 from convscope.report.chart import chart, inside, name_rows, row_height, value_rows
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import CHANCE, FAINT, LABELS, RULE
+from convscope.text import counted
 
 __all__ = ["ablation_figure"]
 
@@ -55,7 +56,7 @@ def ablation_figure(ablation: Ablation, *, title: str = "", subtitle: str = "") 
 def _described(ablation: Ablation) -> str:
     count = len(ablation.seeds)
     return (
-        f"{ablation.architecture.name}, {ablation.recipe.epochs} epochs each, "
+        f"{ablation.architecture.name}, {counted(ablation.recipe.epochs, 'epoch')} each, "
         f"{count} seed{'s' if count > 1 else ''} · {ablation.images[0]:,} images of "
         f"{ablation.data}, tested on {ablation.images[1]:,}"
     )

@@ -46,7 +46,7 @@ def adaptive_figure(found: Adaptive, *, title: str = "", subtitle: str = "") -> 
     """
     sheet = Sheet(title or "Features learned without labels", subtitle)
     sheet.row([
-        Panel(partial(_draw_energy, layers=found.layers), "Energy by epoch, of the first's",
+        Panel(partial(_draw_energy, layers=found.layers), "Energy, as a share of the first epoch's",
               height=TALL, width=1.0),
         *_rebuilt(found),
     ])  # fmt: skip

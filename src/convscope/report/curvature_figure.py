@@ -51,8 +51,10 @@ def curvature_figure(units: Sequence[CurvedUnit], *, title: str = "", subtitle: 
             ])  # fmt: skip
     sheet.text(
         "Left: the changes that the unit's value bends along most. Right: those that it bends "
-        "along least, the least first. Each strip walks through the picture, its middle, by three "
-        "times a typical change to either side; below each frame stands the unit's activation. "
+        "along least, the least first. They are ordered by all samples; the number of each was "
+        "measured on other samples than those that found it. Each strip walks through the "
+        "picture, its middle, by three times a typical change to either side; below each frame "
+        "stands the unit's activation. "
         "The curvature is that of the value before the rectifier, averaged over changes of the "
         "step's size, by the squared norm of the change, with its 95 % interval. Halves agree: the "
         "cosine between the directions that two halves of the samples give; noise gives "

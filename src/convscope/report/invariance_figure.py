@@ -77,8 +77,8 @@ def _verdict(invariance: Invariance) -> list[Note]:
             for layer, early in zip(invariance.layers, invariance.early(curves), strict=True)
         ]
         lines.append(Note(f"{WORDS[curves.motions.motion]}: {', '.join(shares)}", bold=True))
-    head = "Of its largest distance, a layer has gone after a tenth of the range"
-    return [Note(f"{head} (10 % would be a straight line):"), *lines]
+    head = "How much of its largest distance a layer has gone after a tenth of the range"
+    return [Note(f"{head} (a straight line: 10 %):"), *lines]
 
 
 def _draw_pictures(axes: Axes, curves: Curves) -> None:

@@ -14,6 +14,7 @@ from convscope.atlas.gallery import UNTRAINED
 from convscope.atlas.manifest import LayerRecord, Manifest
 from convscope.atlas.store import Atlas
 from convscope.experiments.number_words import duration
+from convscope.images.preprocess import AS_IT_IS
 from convscope.methods.rules import DECONVNET
 from convscope.report.page_overview import LayerChoice, LeadUnit, NetworkStrip, field_share
 from convscope.report.page_pictures import SEVERAL, has_sheets_of_maps, shown_kinds
@@ -208,10 +209,13 @@ def _rung(record: LayerRecord, input_shape: tuple[int, int, int]) -> dict[str, A
 
 
 def _converted_text(converted: Mapping[str, int]) -> str:
-    if not converted:
-        return "Every image was 8-bit RGB already."
-    kinds = "; ".join(f"{what} ({count:,})" for what, count in sorted(converted.items()))
-    return f"Some images were converted to 8-bit RGB first: {kinds}."
+    done = sorted((what, count) for what, count in converted.items() if what != AS_IT_IS)
+    kinds = "; ".join(f"{what} ({count:,})" for what, count in done)
+    first = f"Some images were changed first: {kinds}." if done else "Every image was 8-bit RGB."
+    left = converted.get(AS_IT_IS, 0)
+    return (
+        f"{first} Neither resized nor cropped, as of the input's size: {left:,}." if left else first
+    )
 
 
 def _non_finite_text(layers: Iterable[LayerRecord]) -> str:

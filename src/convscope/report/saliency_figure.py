@@ -37,6 +37,12 @@ WORDS = {
     SaliencyMethod.GRAD_CAM: "Where the maps of a layer that speak for the score are active, from "
     "that layer's grid enlarged to the image.",
 }
+SCALES = {
+    SaliencyMethod.GRADIENT: "derivative of the {}",
+    SaliencyMethod.SMOOTH: "mean derivative of the {}",
+    SaliencyMethod.INTEGRATED: "share of the {}",
+    SaliencyMethod.GRAD_CAM: "maps, weighted by the {}",
+}
 
 
 def saliency_figure(found: Saliency, *, title: str = "", subtitle: str = "") -> Figure:
@@ -79,7 +85,7 @@ def _signed(found: Saliency) -> bool:
 def _draw_map(axes: Axes, found: Saliency, values: NDArray[np.floating], most: float) -> None:
     low, colors = (-most, SIGNED) if _signed(found) else (0.0, MAP)
     picture(axes, values, cmap=colors, vmin=low, vmax=most)
-    scale(axes, low, most, 0.0, found.target.quantity, colors)
+    scale(axes, low, most, 0.0, SCALES[found.method].format(found.target.quantity), colors)
 
 
 def _draw_over(axes: Axes, found: Saliency, pixels: NDArray[np.uint8], most: float) -> None:

@@ -63,7 +63,7 @@ def sanity_figure(sanity: Sanity, *, title: str = "", subtitle: str = "") -> Fig
         *(Line2D([], [], color=color, marker="o", markersize=3.5, label=name)
           for name, color in COLORS.items()),
         Line2D([], [], color=FAINT, linestyle=DASHES, label=DISC),
-        Line2D([], [], color=OTHER, linewidth=3, label="chance"),
+        *([Line2D([], [], color=OTHER, linewidth=3, label="chance")] if sanity.pointing else []),
     ])  # fmt: skip
     found = [Note(each, size="small") for each in sanity.planted_words()]
     sheet.notes([Note("Planted in networks built by hand, and found", bold=True), *found])

@@ -13,6 +13,7 @@ from convscope.report.chart import chart
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import INK, LABELS, SIZES
 from convscope.stats import mean_of
+from convscope.text import counted
 
 __all__ = ["trial_figure"]
 
@@ -25,7 +26,8 @@ def trial_figure(trial: Trial) -> Figure:
 
     The axis starts at 0, so that heights compare as the errors do.
     """
-    words = f"{trial.architecture.name}, {trial.change.recipe.epochs} epochs each, the same seeds"
+    epochs = counted(trial.change.recipe.epochs, "epoch")
+    words = f"{trial.architecture.name}, {epochs} each, the same seeds"
     sheet = Sheet("Remedies tried", words, width=WIDTH)
     changes = [Note(f"changed: {words}") for words in trial.change.applied]
     sheet.notes([Note(_difference(trial), size="panel", bold=True), *changes])

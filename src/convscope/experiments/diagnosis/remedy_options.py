@@ -18,6 +18,7 @@ from convscope.experiments.learning import (
 )
 from convscope.experiments.options import VALIDATION, Running
 from convscope.experiments.study import Context
+from convscope.text import counted
 
 if TYPE_CHECKING:
     from convscope.experiments.diagnosis.findings import Finding
@@ -147,7 +148,8 @@ def run_trial(
     device, seeds = context.device, trying.seeds or SEEDS
     context.facts(
         {
-            "trial": f"{architecture.name}, {recipe.epochs} epochs, {seeds} seeds",
+            "trial": f"{architecture.name}, {counted(recipe.epochs, 'epoch')}, "
+            f"{counted(seeds, 'seed')}",
             "images": f"{images.spec}: {len(images)}",
             "val": f"{validation.spec}: {len(validation)}",
             "device": str(device),

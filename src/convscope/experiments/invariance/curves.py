@@ -39,6 +39,7 @@ from convscope.scan.items import for_each, open_results
 from convscope.stats import Estimate, mean_of
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.results import Arrays
+from convscope.text import table
 
 __all__ = ["Curves", "Invariance", "first_and_last", "invariance"]
 
@@ -104,6 +105,13 @@ class Curves:
         return left
 
 
+LEGEND = (
+    "early: how much of its largest change a layer has made after a tenth of the motion (a",
+    "straight line: 10 %); line: R² of a straight line; largest: that change, where 1 is the",
+    "distance between different pictures",
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Invariance(Result):
     """The numbers of Fig. 5 of the paper's first version.
@@ -161,23 +169,29 @@ class Invariance(Result):
         }
 
     def words(self) -> list[str]:
-        """A block per motion: a line per layer, and which layer changes earlier."""
-        width = max(map(len, self.layers))
+        """A table per motion: a line per layer, and which layer changes earlier."""
         lines = []
         for curves in self.curves:
-            lines.append(f"{curves.motions.motion}")
-            largest = self.largest(curves)
-            for i, layer in enumerate(self.layers):
-                line = f"  {layer.ljust(width)}  {_shares(self, curves, i)}"
-                if largest is not None:
-                    line += f"; that is {largest[i].mean:.2f} of different pictures'"
-                lines.append(line)
+            head = (f"{curves.motions.motion}", "early", "line", "largest")
+            lines += table(head, [self._cells(curves, i) for i in range(len(self.layers))])
             if len(self.layers) > 1:
                 count = f"{self.steeper_below(curves)} of {len(self.names)} pictures"
-                lines.append(
-                    f"  {self.layers[0]} changes earlier than {self.layers[-1]} in {count}"
-                )
-        return lines
+                lines.append(f"{self.layers[0]} changes earlier than {self.layers[-1]} in {count}")
+            lines.append("")
+        return [*lines, *LEGEND]
+
+    def _cells(self, curves: Curves, layer: int) -> tuple[str, str, str, str]:
+        """A layer's numbers for one motion."""
+        early, largest = self.early(curves)[layer], self.largest(curves)
+        line = self.linearity(curves)[layer]
+        return (
+            self.layers[layer],
+            f"{plus_minus(early.mean, early.deviation, digits=0)} %",
+            plus_minus(line.mean, line.deviation, digits=2, unit=1)
+            if curves.motions.motion in SETTLED
+            else "–",
+            "–" if largest is None else f"{largest[layer].mean:.2f}",
+        )
 
     def _record(self, curves: Curves) -> dict[str, Any]:
         largest = self.largest(curves)
@@ -191,16 +205,6 @@ class Invariance(Result):
             "largest_over_different": None if largest is None else [e.to_dict() for e in largest],
             "first_layer_earlier_than_last": self.steeper_below(curves),
         }
-
-
-def _shares(result: Invariance, curves: Curves, layer: int) -> str:
-    early = result.early(curves)[layer]
-    words = f"{plus_minus(early.mean, early.deviation, digits=0)} %"
-    words = f"{words.rjust(9)} of its largest distance after a tenth"
-    if curves.motions.motion not in SETTLED:
-        return words
-    line = result.linearity(curves)[layer]
-    return f"{words}, R² of a line {plus_minus(line.mean, line.deviation, digits=2, unit=1)}"
 
 
 def invariance(
