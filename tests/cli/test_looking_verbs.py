@@ -92,7 +92,7 @@ def test_sensitivity_scores_what_is_known_and_compares_two_networks(place, convs
     write_weights(place / "other.safetensors", place / "mynet.py", seed=1)
     wide = ("--size", "32", "--stride", "24", "--count", "3", "--workers", "1")
     answer = convscope("sensitivity", *MODEL, "photos", *wide, "--out", "plain")
-    assert answer.code == 0 and "nothing is scored" in answer.out
+    assert answer.code == 0 and "nothing is scored; --parts says" in answer.out
     kept = {"study.json", "pieces", "result.json", "checksums.json"}
     assert {path.name for path in (place / "plain").iterdir()} == {"sensitivity.png", *kept}
     answer = convscope(

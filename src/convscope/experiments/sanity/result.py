@@ -144,7 +144,10 @@ class Sanity(Record, Result):
 
     def _pointing_words(self) -> list[str]:
         if not self.pointing:
-            return ["nobody says where the objects are in these images: pointing was not measured"]
+            return [
+                "nobody says where the objects are in these images: pointing was not measured; "
+                "--parts says it"
+            ]
         rows = [
             (
                 each.kind,

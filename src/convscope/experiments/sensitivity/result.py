@@ -169,7 +169,9 @@ class OcclusionStudy(Brief):
                 f"{covered['ground'].mean:.2f}"
             )
         if self.probability is None:
-            lines.append("object positions are unknown: nothing is scored")
+            lines.append(
+                "object positions are unknown: nothing is scored; --parts says where they are"
+            )
         rank = plus_minus(self.correlation.mean, self.correlation.deviation, digits=2, unit=1)
         lines.append(
             f"activity falls with the projection's energy: rank correlation {rank}; lowest where "
