@@ -365,6 +365,26 @@ def test_the_overview_begins_with_a_unit_whose_picture_can_be_trusted(
     assert lead_unit(plain, unlabelled) is not None
 
 
+def test_without_classes_the_overview_begins_with_a_picture_of_one_piece_that_is_the_units_own(
+    checked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_atlas(checked)
+    monkeypatch.setattr(LayerChoice, "name_of", lambda self, channel: None)
+    choices = {one.name: LayerChoice(opened, one) for one in opened.manifest.layers}
+    lead = lead_unit(opened, choices)
+    assert lead is not None and lead.channel == 1
+    trust = opened.trust(lead.record.name, 1)
+    assert trust is not None and trust.place is not None
+    assert f"Covered where it is lit, it loses {trust.place.own:.0%} of that" in lead.sentence
+    choice = choices[lead.record.name]
+    height, width = opened.manifest.input_shape[-2:]
+    top, left, bottom, right = opened.layers[lead.record.name].box[1, 0].tolist()
+    inside = torch.zeros(height + 200, width + 200)
+    inside[100 : 100 + height, 100 : 100 + width] = 1
+    seen = inside[100 + top : 100 + bottom, 100 + left : 100 + right]
+    assert choice.inside(1) == pytest.approx(float(seen.mean()))
+
+
 def test_similar_maps_follow_each_other() -> None:
     nearest = [[[3, 0.9], [1, 0.5]], [], [[0, 0.4]], [[0, 0.9], [2, 0.8]]]
     assert similar_order(nearest) == [0, 3, 2, 1]

@@ -12,6 +12,7 @@ from typing import Any
 from convscope.atlas.folder import OPTIMISED
 from convscope.atlas.manifest import LayerRecord
 from convscope.atlas.store import Atlas
+from convscope.geometry.box import Box
 from convscope.methods.checks import SPECIFIC
 from convscope.report.page_evidence import LayerResponses
 from convscope.report.page_pictures import STRIP_MAPS, has_sheets_of_maps, shown_kinds
@@ -25,6 +26,7 @@ GLYPH = 14.0  # side of the square that stands for the input
 GAP = 14.0  # between branches
 PLAIN_ENOUGH = 1.7  # AUC times 1 + the share of its class among the strongest: beyond it, all are
 ENOUGH = 0.05  # of the image that a unit sees, to show more than an edge or a colour
+INSIDE = 0.9  # of what a unit sees that lies within the image: beyond it a picture is of one piece
 SMALLEST_SHARE = 0.08  # of the input: a field that is drawn smaller could not be seen
 
 
@@ -62,6 +64,13 @@ class LayerChoice:
         """How far the map's strongest picture is its own; -1 where nobody looked."""
         trust = self.atlas.trust(self.record.name, channel)
         return -1.0 if trust is None or trust.specific is None else trust.specific.mean
+
+    def inside(self, channel: int) -> float:
+        """How much of what the map's strongest unit sees lies within the image, 0 to 1."""
+        height, width = self.atlas.manifest.input_shape[-2:]
+        seen = Box(*self.atlas.layers[self.record.name].box[channel, 0].tolist())
+        clipped = seen.clip(height, width)
+        return clipped.height * clipped.width / max(seen.height * seen.width, 1)
 
     @cached_property
     def most_selective(self) -> list[int]:
@@ -104,8 +113,9 @@ class LeadUnit:
 def lead_unit(atlas: Atlas, choices: Mapping[str, LayerChoice]) -> LeadUnit | None:
     """The most telling unit of an atlas: it names a class, and its picture can be trusted.
 
-    Of several that tell their class plainly, it is the one that sees most of the image. Where the
-    atlas knows no classes, it is the one whose picture is most its own, of those that see enough
+    Of several that tell their class plainly, it is the one that sees most of the image; so it is of
+    those whose picture is their own where the atlas knows no classes, if what they saw lies within
+    the image. Else it is the one whose picture is most its own, of those that see enough
     to show something, and best with an optimised picture; where nothing was checked, the one that
     is above zero in the most images, of the layer in the middle.
 
@@ -142,10 +152,11 @@ def lead_unit(atlas: Atlas, choices: Mapping[str, LayerChoice]) -> LeadUnit | No
         trust = atlas.trust(record.name, channel)
         placed = trust is not None and trust.place is not None and (trust.place.above.low or 0) > 0
         own = placed and choice.specific(channel) >= SPECIFIC
+        shows = choice.auc(channel) > 0 or (own and choice.inside(channel) >= INSIDE)
         return (
             float(own),
             min(PLAIN_ENOUGH, choice.auc(channel) * (1 + _share(choice, channel))),
-            area[record.name] if choice.auc(channel) else min(ENOUGH, area[record.name]),
+            area[record.name] if shows else min(ENOUGH, area[record.name]),
             record.name in optimised,
             choice.specific(channel),
             -abs(order[record.name] + 0.5 - middle),
@@ -175,8 +186,15 @@ def _sentence(atlas: Atlas, choice: LayerChoice, channel: int) -> str:
     table = atlas.layers[choice.record.name]
     images = atlas.manifest.data.count - len(atlas.manifest.skipped)
     if name is None:
+        trust = atlas.trust(choice.record.name, channel)
         active = int(table.active[channel])
-        return f"It answers to {active:,} of {images:,} images; this one excites it most."
+        found = f"It answers to {active:,} of {images:,} images; this one excites it most."
+        if trust is not None and trust.place is not None and choice.specific(channel) >= SPECIFIC:
+            found += (
+                f" Covered where it is lit, it loses {trust.place.own:.0%} of that; other strong "
+                "units of the place have another picture."
+            )
+        return found
     count, kept = _count_of_class(choice, channel), int((table.image[channel] >= 0).sum())
     auc = f"{100 * choice.auc(channel):.0f}"
     return (
