@@ -191,8 +191,8 @@ def _sentence(atlas: Atlas, choice: LayerChoice, channel: int) -> str:
         found = f"It answers to {active:,} of {images:,} images; this one excites it most."
         if trust is not None and trust.place is not None and choice.specific(channel) >= SPECIFIC:
             found += (
-                f" Covered where it is lit, it loses {trust.place.own:.0%} of that; other strong "
-                "units of the place have another picture."
+                f" Covered where it is lit, it loses {100 * trust.place.own:.0f} % of that; other "
+                "strong units of the place have another picture."
             )
         return found
     count, kept = _count_of_class(choice, channel), int((table.image[channel] >= 0).sum())
