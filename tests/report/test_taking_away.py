@@ -32,7 +32,7 @@ def page(atlas: Path) -> Iterator[Any]:
             viewport={"width": 1440, "height": 900},
             permissions=["clipboard-read", "clipboard-write"],
         )
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto((atlas / "index.html").as_uri() + "#/conv1/3")
         page.wait_for_selector("html[data-view=map]")
