@@ -212,8 +212,9 @@ def adaptive(data: str | ImageSet, **options: Any) -> Adaptive:
     Args:
         data: DATA of the command line, or an opened set: images to learn from.
         options: those of the verb (`maps`, `side`, `size`, `count`, `epochs`, `weight`, `steps`,
-            `probe`, `per_class`, `folds`, `against`), and `out`, `resume`, `progress`, `device`,
-            `batch_size`, `workers`, `seed`.
+            `probe`, `per_class`, `folds`, `against`, and how that one is fed: `input`,
+            `preprocess`, ...), and `out`, `resume`, `progress`, `device`, `batch_size`, `workers`,
+            `seed`.
 
     Returns:
         The layers that were learned, pictures of their maps, and what the features are worth.

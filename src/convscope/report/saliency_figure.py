@@ -31,7 +31,8 @@ NAMES = {
 WORDS = {
     SaliencyMethod.GRADIENT: "How much the score answers to a change of each pixel: the largest "
     "absolute derivative over the channels.",
-    SaliencyMethod.SMOOTH: "The same of the mean derivative over noisy copies of the image.",
+    SaliencyMethod.SMOOTH: "How much the score answers to a change of each pixel: the largest "
+    "absolute value over the channels of the mean derivative over noisy copies of the image.",
     SaliencyMethod.INTEGRATED: "Each pixel's share of what the score gains from an image of zeros "
     "to this one. Red speaks for it, blue against it.",
     SaliencyMethod.GRAD_CAM: "Where the maps of a layer that speak for the score are active, from "
