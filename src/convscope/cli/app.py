@@ -250,7 +250,9 @@ REMEDIES = {
     errno.ENOTDIR: "a folder belongs there: remove the file",
 }
 """What to do about an error of the system, by its number."""
-_SUGGESTED = re.compile(r"\.? \(?(?:Did you mean(?: one of:)?|Possible options:) ([^)]+)\)?$")
+_SUGGESTED = re.compile(
+    r"(?:[.?]? \(?(?:Did you mean(?: one of:)?|Possible options:) ([^)?]+)\??\)?)+$"
+)
 """How click and typer end a message that has names to offer."""
 
 
@@ -265,7 +267,8 @@ def _of_system(error: OSError) -> str:
 def _usage(error: Any) -> str:
     """What is wrong with the arguments, in typer's words, and where help is."""
     message = " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".?")
-    message = _SUGGESTED.sub(_suggestion, message).replace("No such option: ", "No such option ")
+    message = _SUGGESTED.sub(_suggestion, message)
+    message = re.sub(r"^No such option:? '?([\w-]+)'?", r"No such option \1", message)
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "convscope"
     return f"{message[:1].lower()}{message[1:]} (see {where} --help)"
