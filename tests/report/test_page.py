@@ -375,7 +375,8 @@ def test_without_classes_the_overview_begins_with_a_picture_of_one_piece_that_is
     assert lead is not None and lead.channel == 1
     trust = opened.trust(lead.record.name, 1)
     assert trust is not None and trust.place is not None
-    assert f"Covered where it is lit, it loses {100 * trust.place.own:.0f} % of that" in lead.sentence
+    lost = f"it loses {100 * trust.place.own:.0f} % of that"
+    assert f"Covered where it is lit, {lost}" in lead.sentence
     choice = choices[lead.record.name]
     height, width = opened.manifest.input_shape[-2:]
     top, left, bottom, right = opened.layers[lead.record.name].box[1, 0].tolist()
