@@ -98,5 +98,5 @@ def test_without_a_clipboard_the_words_are_there_to_be_selected(page: Any) -> No
     for action, words in [("link", "index.html#/conv1/3"), ("cite", "Zeiler and Fergus 2014")]:
         page.evaluate("() => { document.getElementById('cited').hidden = true; }")
         page.click(f"#take [data-do={action}]")
-        page.wait_for_selector(f"[data-do={action}]:has-text('Selected')")
-        assert words in page.evaluate("() => String(getSelection())"), action
+        # the words stay selected; that the button says so may be over when a busy machine looks
+        page.wait_for_function("words => String(getSelection()).includes(words)", arg=words)
