@@ -154,3 +154,25 @@ def test_what_was_not_compared_is_said_to_be_missing(
     beside: Path, tmp_path: Path, place: str
 ) -> None:
     assert 'data-view="lost"' in browse(beside / "index.html", place, tmp_path)
+
+
+@needs_browser
+def test_a_pair_leads_to_the_pairs_beside_it_in_the_layers_order(
+    beside: Path, tmp_path: Path
+) -> None:
+    def ways(place: str, profile: str) -> tuple[str | None, str, str | None]:
+        dom = browse(beside / "index.html", place, tmp_path / profile, width=390)
+        links = re.findall(r'<a[^>]*id="compare-(?:previous|next)"[^>]*>', dom)
+        before, after = (re.findall('href="([^"]*)"', link) or [None] for link in links)
+        told = re.search(r'id="compare-place">([^<]*)<', dom)
+        assert told
+        return before[0], told[1], after[0]
+
+    last = f"#/compare/conv1/{MAPS - 1}"
+    assert ways("#/compare/conv1/2", "first") == (None, f"1 of {MAPS}", "#/compare/conv1/1")
+    assert ways("#/compare/conv1/1", "second") == (
+        "#/compare/conv1/2", f"2 of {MAPS}", "#/compare/conv1/0",
+    )  # fmt: skip
+    assert ways(last, "last")[1:] == (f"{MAPS} of {MAPS}", None)
+    dom = browse(beside / "index.html", "#/compare/conv1", tmp_path / "layer")
+    assert 'id="compare-turn" hidden' in dom

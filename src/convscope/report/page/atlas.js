@@ -325,7 +325,8 @@ const convscope = (() => {
     if (route.anchor) return byId(route.anchor)?.scrollIntoView();
     if (before && keyOf(before) === keyOf(route)) return undefined;
     const up = before && (keyOf(route) === "#/" ||
-      (route.layer === before.layer && before.view === "map" && route.view === "layer"));
+      (route.layer === before.layer && before.view === "map" && route.view === "layer") ||
+      (view === "compare" && route.compare === before.compare && route.pair === undefined));
     window.scrollTo(0, up ? scrolls.get(keyOf(route)) ?? 0 : 0);
     if (view === "layer") convscope.wall.settle(up ? Number(before.channel) : null);
     if (view === "map") byId("map-title").focus({ preventScroll: true });

@@ -5,7 +5,7 @@
 
 (() => {
   const { byId, address, load, loadUnit, activation, range, unitName } = convscope;
-  const { el, words, figure, placeOnWall, placeCell, showSheet } = convscope.drawing;
+  const { el, turn, words, maps, figure, placeOnWall, placeCell, showSheet } = convscope.drawing;
   const FIRST = 60; // pairs that are shown until the reader asks for all
   const two = (value) => value.toFixed(2).replace("-", "−");
   const pairAddress = (layer, pair) => address({ compare: layer.name, pair });
@@ -70,7 +70,7 @@
     byId("compare-up").textContent = "Overview";
     byId("compare-up").href = "#/";
     byId("compare-title").textContent = table.layer === layer.name ? layer.name : `${layer.name} = ${table.layer}`;
-    byId("compare-note").textContent = `Left ${title}, right ${name}, over ${data}: ${words(kept)} maps kept, ` +
+    byId("compare-note").textContent = `Left ${title}, right ${name}, over ${data}: ${maps(kept)} kept, ` +
       `${words(both.length - kept)} moved to another number; a pair counts where r is above ${two(table.level)}.${alike}` +
       (kind && table.coarse !== null ? "" : ` The pictures of ${name} are not here: its atlas was not given, or does not hold this layer.`);
     byId("compare-parts").replaceChildren(part("In both", layer, table, both),
@@ -133,6 +133,21 @@
     byId("compare-layers").replaceChildren(...layers);
   }
 
+  /** Ways to the pairs before and after this one, in the order in which the layer lists them. */
+  function drawTurn(layer, table, pair) {
+    byId("compare-turn").hidden = pair === null;
+    const { both, own } = parts(layer, table);
+    const list = [...both, ...own].map(([channel]) => channel);
+    const at = list.indexOf(pair);
+    const href = (channel) => channel !== undefined && pairAddress(layer, channel);
+    const ways = pair === null ? {} : { [-1]: href(list[at - 1]), 1: href(list[at + 1]) };
+    convscope.shown.turnPair = pair !== null && ((by) => { if (ways[by]) location.assign(ways[by]); return true; });
+    if (pair === null) return;
+    turn(byId("compare-previous"), ways[-1]);
+    turn(byId("compare-next"), ways[1]);
+    byId("compare-place").textContent = `${words(at + 1)} of ${words(list.length)}`;
+  }
+
   async function showComparison(route) {
     const { compared, layers } = convscope.atlas;
     const name = route.compare || compared?.layers[0];
@@ -142,8 +157,7 @@
     const table = await tableOf(layer);
     const draw = pair === null ? () => drawLayer(layer, table) : await drawPair(layer, table, pair);
     if (convscope.shown.route !== route) return true;
-    const step = pair === null ? null : (by) => by + pair >= 0 && by + pair < layer.channels && pairAddress(layer, pair + by);
-    convscope.shown.turnPair = step && ((by) => { if (step(by)) location.assign(step(by)); return true; });
+    drawTurn(layer, table, pair);
     draw();
     drawLayers(layer.name);
     return true;

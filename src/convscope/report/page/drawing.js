@@ -14,6 +14,13 @@ convscope.drawing = (() => {
     return node;
   }
 
+  /** A way to what comes before or after; false where nothing does. */
+  function turn(link, href) {
+    link.toggleAttribute("aria-disabled", !href);
+    if (href) link.href = href;
+    else link.removeAttribute("href");
+  }
+
   // ---- words ----------------------------------------------------------------------------------
 
   const words = (n) => n.toLocaleString("en");
@@ -96,7 +103,7 @@ convscope.drawing = (() => {
   }
 
   return {
-    el, words, maps, times, figure, quoted, // elements and words
+    el, turn, words, maps, times, figure, quoted, // elements and words
     whenNear, sheetOf, placeOnWall, placeFilter, placeCell, showSheet, stretch, // pictures
   };
 })();

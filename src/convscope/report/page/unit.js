@@ -3,7 +3,7 @@
 
 (() => {
   const { shown, byId, range, address, activation, kindOf, has, unitName } = convscope;
-  const { el, words, maps, times, figure, quoted } = convscope.drawing;
+  const { el, turn, words, maps, times, figure, quoted } = convscope.drawing;
   const { placeFilter, placeCell, showSheet, stretch } = convscope.drawing;
   const { drawTrust, drawResponses, ownLoss } = convscope.evidence;
   const SAYS = {
@@ -112,12 +112,6 @@
     byId("map-other").replaceChildren(`In ${compared.name}: `, there, `, r = ${r.toFixed(2).replace("-", "−")}${alike}`, ...beside);
   }
 
-  function turn(link, route, channel) {
-    link.toggleAttribute("aria-disabled", channel === undefined);
-    if (channel === undefined) link.removeAttribute("href");
-    else link.href = address({ ...route, channel, rank: 1 });
-  }
-
   /** The maps among which "next" leads to the next one. */
   const walked = (layer, channel) =>
     shown.order.includes(channel) ? shown.order : range(layer.channels);
@@ -132,8 +126,9 @@
     if (layer.filters) placeFilter(byId("map-filter"), layer, channel);
     const list = walked(layer, channel);
     const at = list.indexOf(channel);
-    turn(byId("map-previous"), route, list[at - 1]);
-    turn(byId("map-next"), route, list[at + 1]);
+    const way = (channel) => channel !== undefined && address({ ...route, channel, rank: 1 });
+    turn(byId("map-previous"), way(list[at - 1]));
+    turn(byId("map-next"), way(list[at + 1]));
     byId("map-place").textContent = `${words(at + 1)} of ${words(list.length)}`;
     drawNote();
   }
