@@ -213,6 +213,36 @@ def test_a_photograph_is_looked_at_like_any_image(tab: Any) -> None:
     assert colours > 10
 
 
+COPIED = """async (bytes) => {
+  const picture = new Blob([new Uint8Array(bytes)], { type: "image/png" });
+  await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+}"""
+
+
+def test_an_empty_clipboard_is_said_where_it_is_seen_and_a_picture_in_it_is_taken(
+    context: Any, tab: Any
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = tab()
+    page.evaluate("navigator.clipboard.writeText('no picture')")
+    page.click("[data-do=paste]")
+    page.wait_for_selector("#stage-note:has-text('The clipboard holds no picture')")
+    page.evaluate(COPIED, list(png(5)))
+    page.click("[data-do=paste]")
+    page.wait_for_selector("#picture[aria-label*='pasted.png']")
+
+
+def test_what_sticks_beside_the_layers_stays_below_the_top_to_the_pages_end(tab: Any) -> None:
+    page = tab("#/d0/relu2/3")
+    opened_unit(page, "relu2/3@")
+    page.evaluate("document.getElementById('layers').style.minHeight = '3000px'")
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    page.wait_for_timeout(100)
+    below = page.locator(".top").bounding_box()
+    for pane in (".look", ".unit-panel"):
+        assert page.locator(pane).bounding_box()["y"] >= below["y"] + below["height"], pane
+
+
 NOWHERE = [
     "#/d99", "#/kffff", "#/d0/relu9/1", "#/d0/relu3/77", "#/%%%/x", "#/d0/relu3/1@99,99",
     "#/d0?box=1,2&target=-1&rules=none",
@@ -308,7 +338,7 @@ def test_names_are_text_and_never_markup(tab: Any, folder: Path, tmp_path: Path)
     asked: list[str] = []
     report.on("request", lambda request: asked.append(request.url))
     report.goto((tmp_path / "report.html").as_uri())
-    assert report.locator("img").count() >= 5
+    assert report.locator("main section img").count() >= 5
     assert all(report.locator("img").evaluate_all("all => all.map((one) => one.naturalWidth > 0)"))
     assert HOSTILE in report.locator("body").text_content()
     assert {url.split(":")[0] for url in asked} <= {"file", "data"}
@@ -334,8 +364,10 @@ def test_a_server_that_ends_is_said_and_one_that_comes_again_is_gone_on_with(
     page = context.new_page()
     page.goto(first.address)
     page.wait_for_selector("html[data-state=ready]")
+    drop(page, png(4), "earlier.png")
+    page.wait_for_selector("#picture[aria-label*='earlier.png']")
     drop(page, png(3))
-    page.wait_for_selector(".bar-live")
+    page.wait_for_selector("#picture[aria-label*='dropped.png']")
     before, place = bars(page), page.url
     first.close()
     page.wait_for_selector("#state:has-text('The server does not answer')")
@@ -347,6 +379,10 @@ def test_a_server_that_ends_is_said_and_one_that_comes_again_is_gone_on_with(
         opened_unit(page, "relu3/")
         assert bars(page) == before  # the dropped image was given to it again
         assert page.url.startswith(place)
+        page.locator("#thumbs [title='earlier.png']").click()  # and so is one that was not shown
+        page.wait_for_selector("#picture[aria-label*='earlier.png']")
+        page.wait_for_selector("#desk:not([aria-busy])")
+        assert "again" not in page.locator("#stage-note").text_content()
     finally:
         second.close()
 

@@ -423,6 +423,21 @@ def test_without_a_unit_it_says_what_the_network_says(live, key, network, image)
     assert live.remove(key, []).answer == live.look(key).answer
 
 
+def test_a_target_is_shown_whatever_its_rank_with_all_units_and_without_some(network):
+    few = LiveNetwork(network, Preprocess((3, SIDE, SIDE)), NAMES, settings=LiveSettings(bars=1))
+    key = few.add(picture(1))
+    [first] = few.look(key).answer.bars
+    target = (first.index + 1) % len(NAMES)
+    for units in ([], ["high/2"]):
+        shown = few.remove(key, units, target=target).answer
+        assert target in [bar.index for bar in shown.bars]
+        assert target not in [bar.index for bar in few.remove(key, units).answer.bars]
+    asked = next(bar for bar in few.remove(key, [], target=NAMES[target]).answer.bars[1:])
+    assert (asked.index, asked.value) == (target, asked.base)
+    with pytest.raises(BadOption):
+        few.remove(key, [], target=len(NAMES))
+
+
 def test_units_of_several_layers_go_together_and_only_what_is_above_is_run(
     live, key, network, image, calls
 ):

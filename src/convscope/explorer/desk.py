@@ -279,8 +279,11 @@ class Desk:
         yield {**found.to_dict(), **sizes}, [_bytes(each.map) for each in found.units]
 
     def _remove(self, asked: dict[str, Any], cancel: Cancel) -> Iterator[Reply]:
-        key, to = self._key(asked), asked.get("to", "zero")
-        yield self.live.remove(key, list(asked["units"]), to, cancel=cancel).to_dict(), []
+        found = self.live.remove(
+            self._key(asked), list(asked["units"]), asked.get("to", "zero"),
+            target=asked.get("target"), cancel=cancel,
+        )  # fmt: skip
+        yield found.to_dict(), []
 
     def _sweep(self, asked: dict[str, Any], cancel: Cancel) -> Iterator[Reply]:
         """Fig. 6: first what it will be, then what is known so far, part by part."""

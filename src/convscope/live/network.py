@@ -436,6 +436,7 @@ class LiveNetwork:
         units: Sequence[UnitLike],
         to: str = "zero",
         *,
+        target: int | str | None = None,
         cancel: Cancel | None = None,
     ) -> Without:
         """Take feature maps away, all of them together, and see what the network says.
@@ -444,18 +445,20 @@ class LiveNetwork:
             key: The image.
             units: Maps of any layers; none puts the network back as it was.
             to: What is put in their place: zero, or each map's mean over the data set.
+            target: A class that is shown whatever its rank.
             cancel: Ends the question.
 
         Raises:
             NoSuchLayer, NoSuchUnit: There is none of that name.
-            BadOption: `to` is another word, or the mean needs a data set.
+            BadOption: `to` is another word, the mean needs a data set, or there is no such class.
             BadInput: The answer does not depend on them.
         """
         engine = self._engine
         wanted = [self.network.unit(unit) for unit in units]
         put = self._put(wanted, to, cancel)
-        with engine.asking(key, cancel) as (_, activations):
-            return remove(engine, activations, wanted, put, to)
+        with engine.asking(key, cancel) as (image, activations):
+            shown = None if target is None else engine.watched(image, activations, target)[1]
+            return remove(engine, activations, wanted, put, to, shown)
 
     # -- within
 

@@ -53,6 +53,7 @@ def remove(
     units: Sequence[Unit],
     put: dict[Unit, float],
     to: str,
+    target: int | None = None,
 ) -> Without:
     """Take feature maps of any layers away together.
 
@@ -62,13 +63,15 @@ def remove(
         units: The maps; their positions are not looked at.
         put: What stands in the place of each.
         to: The same in words.
+        target: A class that is shown whatever its rank.
 
     Raises:
         BadInput: The answer depends on none of their layers.
     """
     standing, ran = _standing(engine, activations, units, put)
     before = activations.trace[engine.network.output]
-    answer = engine.reader.read(standing.values(engine.network.output), before)
+    watched = () if target is None else (target,)
+    answer = engine.reader.read(standing.values(engine.network.output), before, watched)
     return Without(tuple(units), to, answer, ran)
 
 

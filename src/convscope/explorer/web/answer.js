@@ -66,19 +66,26 @@ export const refresh = newest(async () => {
   try {
     if (state.box) await occlude();
     else if (removed().length) await remove();
-    else asIs();
+    else await asIs();
   } catch (error) {
     if (error instanceof Superseded || error instanceof Lost) return;
     if (asked.image === state.image) byId("answer-note").textContent = error.message;
   }
 });
 
-function asIs() {
-  draw(state.look.answer);
-  byId("answer-note").textContent = state.look.answer.note ?? "";
+async function asIs() {
+  const { answer } = state.look;
+  draw(answer);
+  byId("answer-note").textContent = answer.note ?? "";
   state.occluded = state.withoutAnswer = null;
   emit("occluded");
+  if (state.target === null || !answer.bars.length || answer.bars.some((bar) => bar.index === state.target)) return;
+  const [found] = await ask(withoutUnits([])); // the target's bar, too
+  state.withoutAnswer = found;
+  draw(found.answer);
 }
+
+const withoutUnits = (units) => ({ do: "remove", image: image(), units, to: state.to, target: state.target });
 
 async function occlude() {
   const unit = state.projected?.unit ?? unitOf();
@@ -92,8 +99,7 @@ async function occlude() {
 }
 
 async function remove() {
-  const question = { do: "remove", image: image(), units: removed(), to: state.to };
-  const [found] = await ask(question);
+  const [found] = await ask(withoutUnits(removed()));
   state.withoutAnswer = found;
   state.occluded = null;
   draw(found.answer);

@@ -34,7 +34,7 @@ function hear(event, hello) {
   state.hello = hello;
   if (first || !byId("layers").children.length) build();
   if (first) arrive();
-  else tray.giveAgain().finally(look);
+  else look();
 }
 
 function build() {
@@ -58,7 +58,7 @@ async function look() {
   state.look = state.occluded = state.withoutAnswer = state.projected = null;
   byId("desk").setAttribute("aria-busy", "true");
   try {
-    const [found, [pixels, ...tiles]] = await ask({ do: "look", image: image() }, { slot: "look" });
+    const [found, [pixels, ...tiles]] = await seen();
     state.look = found;
     stage.picture(pixels, found.name);
     stage.forget("spotlight", "own");
@@ -71,6 +71,19 @@ async function look() {
     if (!(error instanceof Superseded || error instanceof Lost)) problem([error.message]);
   }
   byId("desk").removeAttribute("aria-busy");
+}
+
+/** What the network makes of the image; a picture of this tab that the server has not is given again. */
+async function seen() {
+  const wanted = state.image;
+  const question = { do: "look", image: image() };
+  try {
+    return await ask(question, { slot: "look" });
+  } catch (error) {
+    if (error instanceof Superseded || error instanceof Lost || !(await tray.giveAgain(wanted))) throw error;
+    if (state.image !== wanted) throw new Superseded();
+    return ask(question, { slot: "look" });
+  }
 }
 
 function problem(lines) {
@@ -91,7 +104,7 @@ async function targetPicture() {
     stage.frame(null);
     stage.setVeil("spotlight", { light });
     go({ veil: "spotlight" }, { replace: true });
-    problem([`Lit where the ${found.rules} of ${found.target} has its energy`]);
+    problem([`Lit by what ${found.target} rests on, by ${found.rules}`]);
   } catch (error) {
     if (!(error instanceof Superseded || error instanceof Lost)) problem([error.message]);
   }

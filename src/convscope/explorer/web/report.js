@@ -71,6 +71,8 @@ export function pin() {
     command: state.projected ? byId("command").textContent : "", place: location.hash,
   });
   refresh();
+  byId("pin").textContent = "Added";
+  setTimeout(() => { byId("pin").textContent = "Add to report"; }, 1500);
   say(`Added to the report: ${findings.length}`);
 }
 
@@ -114,9 +116,8 @@ export function written() {
   meta({ charset: "utf-8" });
   page.documentElement.lang = "en";
   const about = Object.entries(state.hello.about).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]);
-  page.body.append(make("p", { class: "quiet" }, `Convscope, ${new Date().toISOString().slice(0, 10)}`),
-    make("h1", {}, state.hello.title), make("dl", {}, ...about));
-  for (const one of findings) page.body.append(section(make, one));
+  page.body.append(make("main", {}, make("p", { class: "quiet" }, `Convscope, ${new Date().toISOString().slice(0, 10)}`),
+    make("h1", {}, state.hello.title), make("dl", {}, ...about), ...findings.map((one) => section(make, one))));
   const text = page.documentElement.outerHTML.replace("</head>", () => `<style>${STYLE}</style></head>`);
   return `<!doctype html>\n${text}`;
 }

@@ -9,8 +9,9 @@ import { nameOf } from "./answer.js";
 
 const KINDS = [["value", "class"], ["log_odds", "log-odds"], ["activity", "unit"], ["label", "most probable"]];
 const SURE = 0.1; // probabilities within a tenth of the highest are one colour: log-odds are not
+const NONE = 0.001; // below it percentages are one word at both ends of the legend: log-odds are not
 let maps = null; // {figure, known, of, value, log_odds, activity, label}: what there is of them
-let chosen = null; // of KINDS; null is the value, or the log-odds where the network is sure
+let chosen = null; // of KINDS; null is the value, or the log-odds where the network is sure, of or against
 let running = false;
 
 export const sweepOf = () => maps;
@@ -70,7 +71,7 @@ function finish(error) {
 function kindOf() {
   if (chosen && maps[chosen]) return chosen;
   const [low, high] = ends(maps.value);
-  return maps.log_odds && high - low < SURE * high ? "log_odds" : "value";
+  return maps.log_odds && (high - low < SURE * high || high < NONE) ? "log_odds" : "value";
 }
 
 function draw() {

@@ -1,12 +1,13 @@
 /* Images: dropped, pasted, chosen, photographed, or taken from the data. */
 
-import { byId, el, paintColour, say } from "./draw.js";
+import { byId, el, paintColour } from "./draw.js";
 import { ask, upload } from "./link.js";
 import { emit, go, on, state } from "./state.js";
 
 const PAGE = 36;
 const own = new Map(); // address -> {name, file}: what was dropped in this tab
 let listed = 0;
+let photographs = 0;
 
 /** Takes files in and looks at the first that can be read. */
 export async function take(files) {
@@ -24,10 +25,7 @@ export async function take(files) {
       failed.push(error.message);
     }
   }
-  if (failed.length) {
-    state.problem = failed.join(" · ");
-    emit("problem");
-  }
+  if (failed.length) tell(failed.join(" · "));
 }
 
 function addThumbnail(image, name, file) {
@@ -52,11 +50,12 @@ function mark() {
   }
 }
 
-/** A new server, or a new model's process, gets again what this tab has. */
-export async function giveAgain() {
-  for (const [image, { name, file }] of own) {
-    if (image === state.image) await upload(file, name);
-  }
+/** Gives a server that has not this picture (it was started anew) the file again; false where this
+    tab has it not. */
+export async function giveAgain(image) {
+  const there = own.get(image);
+  if (there) await upload(there.file, there.name);
+  return Boolean(there);
 }
 
 // ---- the data ---------------------------------------------------------------------------------
@@ -139,10 +138,15 @@ export async function paste() {
         return;
       }
     }
-    say("The clipboard holds no picture");
+    tell("The clipboard holds no picture");
   } catch {
-    say("Press Ctrl V to paste");
+    tell("Press Ctrl V to paste");
   }
+}
+
+function tell(problem) {
+  state.problem = problem;
+  emit("problem");
 }
 
 // ---- the camera -------------------------------------------------------------------------------
@@ -174,5 +178,6 @@ export async function shoot() {
   canvas.getContext("2d").drawImage(video, 0, 0);
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   byId("camera").close();
-  take([new File([blob], "camera.png")]);
+  photographs += 1;
+  take([new File([blob], photographs === 1 ? "camera.png" : `camera-${photographs}.png`)]);
 }
