@@ -23,6 +23,7 @@ from convscope.atlas.folder import sheet_path, write_images, write_manifest
 from convscope.atlas.manifest import SkippedRecord
 from convscope.atlas.store import open_atlas
 from convscope.errors import BadInput
+from convscope.report.embedded_data import lean, resource
 from convscope.report.page import OWN_FILES, SCRIPTS, page_summary, write_page
 from convscope.report.page_evidence import BARS, few_bars
 from convscope.report.page_overview import LayerChoice, NetworkStrip, lead_unit
@@ -463,3 +464,13 @@ def test_the_scripts_never_make_markup_of_text(atlas: Path) -> None:
     for place in atlas.glob("page/*.js"):
         forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|Function\("
         assert not re.search(forbidden, place.read_text()), place.name
+
+
+def test_what_is_handed_over_of_a_style_sheet_has_no_comments_and_the_same_rules() -> None:
+    own = resource("atlas.css").decode()
+    handed = lean("atlas.css").decode()
+    assert "/*" not in handed and len(handed) < 0.9 * len(own)
+    without = re.sub(r"/\*.*?\*/", "", own, flags=re.DOTALL)
+    assert re.sub(r"\s", "", handed) == re.sub(r"\s", "", without)
+    assert 'content:"← "' in handed and "calc(-1 * var(--gutter))" in handed
+    assert ".place.last + .place.last{" in handed and ".segments :checked + span{" in handed

@@ -36,6 +36,11 @@ def test_the_overview_opens_from_a_file(atlas: Path, tmp_path: Path) -> None:
     dom = browse(atlas / "index.html", "", tmp_path)
     assert shown(dom) == "overview"
     assert 'src="data/' not in dom  # a layer's numbers come when the layer is asked for
+    for name in ("conv1", "conv2"):
+        assert f'<section class="rung" aria-label="{name}">' in dom
+        assert f'<a href="#/{name}" aria-label="{name}: {MAPS} maps, sees 7 × 7 px"><title>' in dom
+    strips = re.findall(r'<div class="strip"[^>]*>(.*?)</div>', dom)
+    assert [strip.count("<a href=") for strip in strips] == [6, 6]
     assert not re.search(r"https?://(?!www\.w3\.org)", dom)
 
 

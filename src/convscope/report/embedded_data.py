@@ -17,6 +17,8 @@ __all__ = ["call", "lean", "resource", "template"]
 
 WHOLE_LINES = re.compile(r"^\s*(//.*|/\*[\s\S]*?\*/)\s*$", re.MULTILINE)
 """Comments that begin and end a line."""
+LOOSE = re.compile(r'("[^"]*")|/\*[\s\S]*?\*/|\s*([{};,])\s*|(?<=[\w-])(:) +')
+"""Of a style sheet: strings, which stay, comments, and signs with blanks around them."""
 
 
 def call(function: str, *arguments: Any) -> bytes:
@@ -34,15 +36,25 @@ def resource(name: str) -> bytes:
 
 
 def lean(name: str) -> bytes:
-    """A script or style sheet of report/page/, without indentation and comments of whole lines."""
+    """A script or style sheet of report/page/, without indentation and comments of whole lines.
+
+    A style sheet has no comments and no blanks that only its reader needs, either.
+    """
     text = WHOLE_LINES.sub("", resource(name).decode())
-    return "".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip()).encode()
+    if name.endswith(".css"):
+        text = LOOSE.sub(lambda found: "".join(filter(None, found.groups())), text)
+    return _unindented(text).encode()
+
+
+def _unindented(text: str) -> str:
+    """A template, a script or a style sheet without indentation and empty lines."""
+    return "".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip())
 
 
 def template(name: str) -> Template:
     """A template of report/page/: it escapes what it is given, and misses nothing in silence."""
     environment = Environment(
-        loader=FunctionLoader(lambda name: resource(name).decode()),
+        loader=FunctionLoader(lambda name: _unindented(resource(name).decode())),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

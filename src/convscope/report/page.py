@@ -12,6 +12,7 @@ JSON without any character that could end a script, and the page's own scripts m
 from __future__ import annotations
 
 import base64
+import dataclasses
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,7 @@ from convscope.experiments.diagnosis.findings import Remedy
 from convscope.methods.checks import SPECIFIC
 from convscope.report.embedded_data import call, lean, template
 from convscope.report.page_compared import ComparedPages
-from convscope.report.page_overview import LayerChoice, lead_unit
+from convscope.report.page_overview import LayerChoice, NetworkStrip, lead_unit
 from convscope.report.page_pictures import (
     BEST_MAPS,
     COLUMNS,
@@ -89,7 +90,7 @@ def write_page(atlas_dir: str | Path) -> Path:
         pictures.write_strip(record, choices[record.name].most_selective)
         _write_layer(atlas, record, pictures, images)
     _write_images(atlas, images)
-    _hand_over(atlas.folder, "page/chosen", [_chosen(choice) for choice in choices.values()])
+    _hand_over(atlas.folder, "page/chosen", _overview(atlas.manifest, choices))
     compared = ComparedPages(atlas, read_compared(atlas))
     compared.write()
     for name in OWN_FILES:
@@ -126,9 +127,14 @@ def _write_layer(
             list(pool.map(write, some))
 
 
-def _chosen(choice: LayerChoice) -> list[tuple[int, str]]:
-    """The maps that stand for a layer on the overview, each with the class that it tells."""
-    return [(channel, choice.name_of(channel) or "") for channel in choice.most_selective]
+def _overview(manifest: Manifest, choices: Mapping[str, LayerChoice]) -> dict[str, Any]:
+    """The maps that stand for each layer, with the classes that they tell, and the network."""
+    chosen = [
+        [(channel, choice.name_of(channel) or "") for channel in choice.most_selective]
+        for choice in choices.values()
+    ]
+    strip = NetworkStrip.of(manifest.layers, manifest.input_shape)
+    return {"chosen": chosen, "network": dataclasses.asdict(strip)}
 
 
 def _write_images(atlas: Atlas, images: ShownImages) -> None:

@@ -213,7 +213,9 @@ class NetworkStrip:
     Attributes:
         width: of the drawing, in pixels.
         height: of it.
-        bars: for each layer what the template draws.
+        bars: for each layer, in their order, what the page draws: left, top, step and height of
+            all that is the layer's; (x, y, width, height) of its bar and of what a unit sees; (x,
+            y, side) of the input.
         lines: paths from a layer to those that read it.
     """
 

@@ -2,7 +2,8 @@
 
     data/<slug>.js               a layer's wall, see `wall_table`
     data/units/<slug>/<map>.js   a unit, see `unit_tables`; its pictures, too
-    page/chosen.js               [map, class that it tells] of those that stand for each layer
+    page/chosen.js               [map, class that it tells] of those that stand for each layer; the
+                                 network as a strip
     page/images.js               [index, name, class] of all images that are shown
     page/images/<n>.js           an image, see `image_tables`
 

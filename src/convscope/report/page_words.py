@@ -16,7 +16,7 @@ from convscope.atlas.store import Atlas
 from convscope.experiments.number_words import duration
 from convscope.images.preprocess import AS_IT_IS
 from convscope.methods.rules import DECONVNET
-from convscope.report.page_overview import LayerChoice, LeadUnit, NetworkStrip, field_share
+from convscope.report.page_overview import LayerChoice, LeadUnit, field_share
 from convscope.report.page_pictures import SEVERAL, has_sheets_of_maps, shown_kinds
 from convscope.text import counted
 
@@ -71,7 +71,7 @@ def atlas_page_words(manifest: Manifest) -> dict[str, Any]:
             "network."
         ),
         "facts": _facts(manifest),
-        "layers": [_rung(record, manifest.input_shape) for record in layers],
+        "layers": [_listed(record, manifest.input_shape) for record in layers],
         "skipped": manifest.skipped,
         "skipped_text": f"{counted(len(manifest.skipped), 'file')} could not be read as an image "
         "and took no part.",
@@ -96,7 +96,6 @@ def overview_words(
     layers = manifest.layers
     return {
         "lead": lead and _lead(lead),
-        "network": NetworkStrip.of(layers, manifest.input_shape),
         "chosen_note": _chosen_note(choices[layers[0].name], manifest),
         "compared": _compared(atlas),
         "diagnosed": read_findings(atlas) is not None,
@@ -192,19 +191,16 @@ def _facts(manifest: Manifest) -> dict[str, str | bool | None]:
     }
 
 
-def _rung(record: LayerRecord, input_shape: tuple[int, int, int]) -> dict[str, Any]:
-    """A layer on the overview. `share`: its field as parts of the input, rows and columns."""
-    sheets = f"sheets/{quote(record.slug, safe='')}"
+def _listed(record: LayerRecord, input_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """A layer as lists name it. `share`: its field as parts of the input, rows and columns."""
     height, width = record.field.size
     return {
         "name": record.name,
         "href": _address(record.name),
         "kind": record.kind,
         "channels": f"{record.channels:,}",
-        "grid_text": f"{record.grid[0]} × {record.grid[1]}",
         "field_text": f"{height} × {width} px",
         "share": field_share(record, input_shape),
-        "strip": f"{sheets}/strip.webp",
     }
 
 

@@ -5,9 +5,11 @@
 convscope.drawing = (() => {
   const SVG = new Set(["svg", "rect", "path", "line", "circle"]);
 
+  /** An element; "svg:a" is the link of a drawing. */
   function el(tag, attributes = {}, ...children) {
-    const node = SVG.has(tag)
-      ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+    const drawn = tag.startsWith("svg:") ? tag.slice(4) : SVG.has(tag) && tag;
+    const node = drawn
+      ? document.createElementNS("http://www.w3.org/2000/svg", drawn)
       : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     node.append(...children);

@@ -3,7 +3,7 @@
 
 (() => {
   const { byId, address, loadWall, load, told, range, unitName } = convscope;
-  const { el, whenNear, sheetOf, placeOnWall } = convscope.drawing;
+  const { el, maps, times, whenNear, sheetOf, placeOnWall } = convscope.drawing;
   const MOST = { units: 12, images: 12 };
 
   const kind = () => Object.values(convscope.atlas.kinds)[0];
@@ -75,20 +75,43 @@
     }));
   }
 
-  /** The maps that stand for each layer. */
-  function drawStrips(chosen) {
-    for (const [i, strip] of document.querySelectorAll(".strip").entries()) {
-      const layer = convscope.atlas.layers[i];
-      strip.replaceChildren(...chosen[i].map(([channel, label]) => el("a", { href: address({ layer: layer.name, channel }) },
-        el("span", { class: "pic" }), el("span", { class: "tag" }, el("b", {}, String(channel)), " ", el("i", {}, label)))));
-      whenNear(strip, () => { strip.style.setProperty("--strip", sheetOf(layer, "strip")); });
-    }
+  /** A layer with the maps that stand for it. */
+  function rung(layer, chosen) {
+    const glyph = document.querySelector(`.side [data-layer="${CSS.escape(layer.name)}"] .glyph`);
+    const facts = [`${layer.kind}, ${maps(layer.channels)}`, `grid ${times(layer.grid)}`, `sees ${times(layer.field.size)} px`];
+    const strip = el("div", { class: "strip" }, ...chosen.map(([channel, label]) =>
+      el("a", { href: address({ layer: layer.name, channel }) }, el("span", { class: "pic" }),
+        el("span", { class: "tag" }, el("b", {}, String(channel)), " ", el("i", {}, label)))));
+    whenNear(strip, () => { strip.style.setProperty("--strip", sheetOf(layer, "strip")); });
+    return el("section", { class: "rung", "aria-label": layer.name },
+      el("a", { class: "rung-text", href: address({ layer: layer.name }) }, glyph.cloneNode(true),
+        el("span", { class: "rung-name" }, layer.name), ...facts.map((fact) => el("span", { class: "rung-fact" }, fact))),
+      strip);
+  }
+
+  /** The layers as bars, the branches above each other. */
+  function drawNetwork({ width, height, bars, lines }) {
+    const rect = (name, [x, y, wide, high = wide]) => el("rect", { class: name, x, y, width: wide, height: high });
+    const strip = byId("network-strip");
+    for (const [name, value] of Object.entries({ viewBox: `0 -2 ${width} ${height + 4}`, width, height: height + 4 })) strip.setAttribute(name, value);
+    strip.replaceChildren(...lines.map((d) => el("path", { class: "wire", d })), ...bars.map((bar, i) => {
+      const { name, channels, field } = convscope.atlas.layers[i];
+      const says = `${name}: ${maps(channels)}, sees ${times(field.size)} px`;
+      return el("svg:a", { href: address({ layer: name }), "aria-label": says }, el("svg:title", {}, says),
+        rect("reach", [bar.left, bar.top, bar.step, bar.height]), rect("frame", bar.frame), rect("field", bar.field), rect("maps", bar.bar));
+    }));
+  }
+
+  function drawLadder(chosen) {
+    byId("ladder").replaceChildren(...convscope.atlas.layers.map((layer, i) => rung(layer, chosen[i])));
   }
 
   let drawn = false;
   async function drawOverview(route) {
     if (!drawn) {
-      drawStrips(await load("page/chosen"));
+      const { chosen, network } = await load("page/chosen");
+      drawNetwork(network);
+      drawLadder(chosen);
       drawn = true;
     }
     drawStarred();
