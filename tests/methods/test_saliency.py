@@ -64,6 +64,17 @@ def test_it_is_the_largest_absolute_derivative_over_channels(opened) -> None:
     assert told.value == pytest.approx(float(scores.max()))
 
 
+def test_no_gradient_is_needed_around_it_and_none_is_left(opened) -> None:
+    module, _, image = opened
+    fresh = convscope.open_network(module, SIZE)
+    with torch.inference_mode():
+        inside = saliency(fresh, image.clone(), 2)
+    after = saliency(fresh, image, 2)
+    assert torch.equal(inside.gradient, after.gradient)
+    assert not after.gradient.requires_grad
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
 def test_any_function_of_the_output_may_be_asked(opened) -> None:
     module, network, image = opened
     found = saliency(network, image, lambda scores: scores[0] ** 2 - scores[3])

@@ -31,7 +31,14 @@ from convscope.network.local.receptive_windows import SavedActivations, SavedInC
 from convscope.network.trace import Trace
 from convscope.network.unit import Unit
 
-__all__ = ["Projections", "TargetProjections", "project", "project_fields", "project_target"]
+__all__ = [
+    "Projections",
+    "TargetProjections",
+    "project",
+    "project_fields",
+    "project_target",
+    "target_signals",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,12 +260,7 @@ def project_target(
     values, pixels = [], []
     for i in range(0, len(rows), size):
         at = torch.tensor(rows[i : i + size], device=trace[INPUT].device)
-        outputs = [trace[layer][at] for layer in layers]
-        value, slopes = target.gradients(outputs)
-        signals: dict[str, Tensor] = {}
-        for layer, output, slope in zip(layers, outputs, slopes, strict=True):
-            start = slope * output if rules.seed is InitialSignal.ACTIVATION else slope
-            signals[layer] = signals[layer] + start if layer in signals else start
+        value, signals = target_signals(target, trace, at, rules.seed)
         values.append(value)
         pixels.append(descend_from(trace, signals, at, rules))
     found = torch.cat(values)
@@ -268,6 +270,36 @@ def project_target(
         widened(torch.cat(pixels)), widened(found), target, torch.tensor(rows, dtype=torch.int64),
         trace[INPUT], network.legend, rules.name,
     )  # fmt: skip
+
+
+def target_signals(
+    target: Target, trace: Trace, images: Tensor, seed: InitialSignal
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What the walk down from a target starts with.
+
+    Args:
+        target: What is projected.
+        trace: The forward pass.
+        images: The rows of the trace to see it in.
+        seed: Whether its derivative by an output is multiplied by the output.
+
+    Returns:
+        The target's value in each of these images, and the signal at each layer that it takes.
+
+    Raises:
+        BadOption: The target returns no number, has no derivative, or takes no such output.
+
+    Shape:
+        images: (U,). Values: (U,). A signal: (U, *shape) of its layer.
+    """
+    layers = target.layers(trace.network)
+    outputs = [trace[layer][images] for layer in layers]
+    values, slopes = target.gradients(outputs)
+    signals: dict[str, Tensor] = {}
+    for layer, output, slope in zip(layers, outputs, slopes, strict=True):
+        start = slope * output if seed is InitialSignal.ACTIVATION else slope
+        signals[layer] = signals[layer] + start if layer in signals else start
+    return values, signals
 
 
 def project_fields(

@@ -58,6 +58,7 @@ __all__ = [
     "gate_by_input",
     "rectify",
     "rectify_derivative",
+    "rectify_gated",
     "rules_named",
     "skip",
     "statistics_given",
@@ -189,6 +190,11 @@ def rectify_derivative(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor
     return derivative(node, torch.relu(signal), saved)
 
 
+def rectify_gated(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
+    """The same at relu, whose derivative is a gate."""
+    return gate_by_input(node, torch.relu(signal), saved)
+
+
 def skip(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     """Pass the signal unchanged, as if the operation were not there."""
     return (signal,)
@@ -243,7 +249,9 @@ DECONVNET = GRADIENT.replace(
     name="deconvnet",
     seed=InitialSignal.ACTIVATION,
 )
-GUIDED = GRADIENT.replace(dict.fromkeys(RECTIFIERS, rectify_derivative), name="guided")
+GUIDED = GRADIENT.replace(
+    {**dict.fromkeys(RECTIFIERS, rectify_derivative), "relu": rectify_gated}, name="guided"
+)
 
 GRADIENT_X_INPUT = GRADIENT.replace({}, name="gradient-x-input", times_image=True)
 

@@ -26,15 +26,13 @@ from convscope.display import Pictured
 from convscope.errors import BadInput, BadOption, NonFinite
 from convscope.methods.descent import descend_to, group_size
 from convscope.methods.numbers import widened
-from convscope.methods.project import project_target
+from convscope.methods.project import target_signals
 from convscope.methods.rules import GRADIENT
 from convscope.methods.scores import score_target
 from convscope.methods.sweep import one_image
 from convscope.methods.targets import Target, TargetLike
-from convscope.network.from_export import INPUT
 from convscope.network.legend import Legend
 from convscope.network.network import Network
-from convscope.network.trace import Trace
 from convscope.progress import Progress, silent
 
 __all__ = ["Saliency", "SaliencyMethod", "SaliencySettings", "saliency"]
@@ -177,20 +175,19 @@ def saliency(
     image = one_image(network, image)
     names = network.legend.classes
     score = score_target(network, image, target, names)
-    tell, trace = progress or silent, network.trace(image)
-    method, gap, layer = settings.method, None, None
-    value = score.values([trace[name] for name in score.layers(network)])
+    tell, method, gap, layer = progress or silent, settings.method, None, None
     if method is SaliencyMethod.GRAD_CAM:
         layer = _activation(network, settings.layer)
-        found, gradient = _grad_cam(trace, score, layer)
+        found, gradient, value = _grad_cam(network, image, score, layer)
     elif method is SaliencyMethod.INTEGRATED:
-        gradient, gap = _integrated(network, image, score, settings.steps, tell)
+        gradient, gap, value = _integrated(network, image, score, settings.steps, tell)
         found = gradient.sum(0)
     elif method is SaliencyMethod.SMOOTH:
+        value = _values(network, image[None], score)
         gradient = _mean_gradient(network, _noisy(image, settings), score, tell)
         found = gradient.abs().amax(0)
     else:
-        gradient = project_target(trace, score, GRADIENT).projection[0]
+        value, [gradient] = _gradients(network, image[None], score)
         found = gradient.abs().amax(0)
     if not (bool(value.isfinite().all()) and bool(found.isfinite().all())):
         what = "its gradient" if layer is None else layer
@@ -203,12 +200,32 @@ def saliency(
     )  # fmt: skip
 
 
+def _gradients(network: Network, images: Tensor, score: Target) -> tuple[Tensor, Tensor]:
+    """The score in each image, (N,), and its gradient, (N, C, H, W): GRADIENT's walk, by autograd.
+
+    It lets go what it has passed, where a trace keeps the values of all layers.
+    """
+    with torch.inference_mode(False):
+        pixels = network.check_images(images).detach()
+        pixels = pixels.clone(memory_format=torch.channels_last).requires_grad_()
+        outputs = network.differentiable(pixels, score.layers(network))
+        values, slopes = score.gradients(outputs)
+        [gradient] = torch.autograd.grad(outputs, pixels, slopes)
+    return widened(values), widened(gradient)
+
+
+def _values(network: Network, images: Tensor, score: Target) -> Tensor:
+    """The score in each image, (N,)."""
+    layers = score.layers(network)
+    found = network.values(images.contiguous(memory_format=torch.channels_last), layers)
+    return widened(score.values([found[name] for name in layers]))
+
+
 def _mean_gradient(network: Network, images: Tensor, score: Target, tell: Progress) -> Tensor:
     """The mean of dS/dx over some images, (C, H, W)."""
     total, done = torch.zeros_like(widened(images[0]), dtype=torch.float64), 0
     for batch in _batches(network, images, score):
-        found = project_target(network.trace(batch), score, GRADIENT)
-        total += found.projection.double().sum(0)
+        total += _gradients(network, batch, score)[1].double().sum(0)
         done += len(batch)
         tell("passes", done, len(images))
     return (total / len(images)).to(widened(images).dtype)
@@ -216,7 +233,7 @@ def _mean_gradient(network: Network, images: Tensor, score: Target, tell: Progre
 
 def _batches(network: Network, images: Tensor, score: Target) -> Iterator[Tensor]:
     size = min(group_size(network, layer, None) for layer in score.layers(network))
-    return iter(images.split(size))
+    return iter(images.tensor_split(-(-len(images) // size)))
 
 
 def _noisy(image: Tensor, settings: SaliencySettings) -> Tensor:
@@ -229,25 +246,24 @@ def _noisy(image: Tensor, settings: SaliencySettings) -> Tensor:
 
 def _integrated(
     network: Network, image: Tensor, score: Target, steps: int, tell: Progress
-) -> tuple[Tensor, float]:
-    """Shares by channel, and how much their sum misses S(x) - S(x0); x0 is zeros."""
+) -> tuple[Tensor, float, Tensor]:
+    """Shares by channel, how much their sum misses S(x) - S(x0), and S(x), (1,); x0 is zeros."""
     zero = torch.zeros_like(image)
     part = (torch.arange(steps, device=image.device, dtype=image.dtype) + 0.5) / steps
     gradient = _mean_gradient(network, part[:, None, None, None] * image, score, tell)
     shares = (widened(image) - widened(zero)) * gradient
-    ends = network.trace(torch.stack([zero, image]))
-    low, high = score.values([ends[name] for name in score.layers(network)]).double().tolist()
-    return shares, float(shares.double().sum()) - (high - low)
+    low, high = _values(network, torch.stack([zero, image]), score)
+    gap = float(shares.double().sum()) - (float(high.double()) - float(low.double()))
+    return shares, gap, high[None]
 
 
-def _grad_cam(trace: Trace, score: Target, layer: str) -> tuple[Tensor, Tensor]:
-    """The map over the image, and on the layer's grid, (1, h, w)."""
-    image, layers = trace[INPUT], score.layers(trace.network)
-    _, slopes = score.gradients([trace[name] for name in layers])
-    signals: dict[str, Tensor] = {}
-    for name, slope in zip(layers, slopes, strict=True):
-        signals[name] = signals[name] + slope if name in signals else slope
-    rows = torch.zeros(1, dtype=torch.int64, device=image.device)
+def _grad_cam(
+    network: Network, image: Tensor, score: Target, layer: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The map over the image, and on the layer's grid, (1, h, w); and the score, (1,)."""
+    trace = network.trace(image)
+    rows = torch.zeros(1, dtype=torch.int64, device=network.device)
+    value, signals = target_signals(score, trace, rows, GRADIENT.seed)
     gradient = descend_to(trace, signals, rows, GRADIENT, layer)
     if gradient is None:
         raise BadInput(f"{score.name} does not depend on {layer}: name a layer below the output")
@@ -255,7 +271,7 @@ def _grad_cam(trace: Trace, score: Target, layer: str) -> tuple[Tensor, Tensor]:
     small = widened((weights * trace[layer]).sum(1, keepdim=True).relu())  # (1, 1, h, w)
     size = (image.shape[-2], image.shape[-1])
     large = F.interpolate(small, size=size, mode="bilinear", align_corners=False)
-    return large[0, 0], small[0]
+    return large[0, 0], small[0], widened(value)
 
 
 def _activation(network: Network, layer: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -324,14 +324,14 @@ class Graph(Brief):
 
     def below(self, names: Iterable[str]) -> list[Node]:
         """The nodes that the given layers depend on, and themselves, in order of execution."""
+        nodes, todo = self.nodes, list(names)
         needed: set[str] = set()
-        todo = list(names)
         while todo:
             name = todo.pop()
             if name != INPUT and name not in needed:
                 needed.add(name)
-                todo += self.nodes[name].inputs
-        return [node for name, node in self.nodes.items() if name in needed]
+                todo += nodes[name].inputs
+        return [node for name, node in nodes.items() if name in needed]
 
     def first_below(self, name: str, wanted: Callable[[Node], bool]) -> list[Node]:
         """The nodes of a kind that are met first on the ways down from a layer, itself included.
@@ -374,6 +374,20 @@ class Graph(Brief):
         values = dict(self.stream(images, keys.values()))
         return {name: values[key] for name, key in keys.items()}
 
+    def differentiable(self, images: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Compute the values of some layers so that torch can differentiate them by the images.
+
+        Args:
+            images: The images, preprocessed; a leaf that requires a gradient.
+            names: The layers.
+
+        Shape:
+            images: (N, C, H, W). Values: (N, *layer.shape).
+        """
+        with torch.enable_grad():
+            values = dict(self._stream(images, names))
+        return [values[name] for name in names]
+
     @torch.no_grad()
     def stream(self, images: Tensor, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         """Give out the value of some layers as soon as each is known.
@@ -394,6 +408,9 @@ class Graph(Brief):
             NoSuchLayer: There is no such layer.
             BadInput: The images have another shape.
         """
+        yield from self._stream(images, names)
+
+    def _stream(self, images: Tensor, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         asked = {self.resolve(name): name for name in names}
         wanted = {name if name == INPUT else self.layer(name).name for name in asked}
         plan = self.below(wanted)
@@ -408,7 +425,8 @@ class Graph(Brief):
                 if last_use[below] == i:
                     del values[below]
             only_reader = reads[node.inputs[0]] == 1 and node.inputs[0] not in wanted
-            in_place = node.op.in_place  # to touch no new memory takes a tenth off ZFNet's pass
+            # to touch no new memory takes a tenth off ZFNet's pass
+            in_place = None if torch.is_grad_enabled() else node.op.in_place
             if in_place is not None and only_reader and self._reads_new_memory(node):
                 value = in_place(node, *inputs)
             else:

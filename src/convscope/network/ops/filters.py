@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,9 @@ from convscope.network.node import Node, Op, Saved, SavedWindows
 from convscope.network.ops.fused import fused_convolution, fused_dense
 from convscope.network.ops.shared import (
     aten,
+    below_like,
     first_shape,
+    laid_out,
     linear_adjoint,
     pair,
     sliding,
@@ -50,9 +52,13 @@ def _conv(node: Node, value: Tensor) -> Tensor:
     if padding != s["trailing"]:
         (top, left), (bottom, right) = padding, s["trailing"]
         value, padding = F.pad(value, (left, right, top, bottom)), (0, 0)
+    innermost = value.is_contiguous(memory_format=torch.channels_last)
+    weight = node.tensors["weight"]
+    if innermost and not value.is_contiguous():
+        weight = laid_out(node)
     return F.conv2d(
         value,
-        node.tensors["weight"],
+        weight,
         node.tensors.get("bias"),
         s["stride"],
         padding,
@@ -71,26 +77,11 @@ def _conv_adjoint(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...
     s = node.settings
     if s["padding"] != s["trailing"]:
         return linear_adjoint(node, signal, saved)
-    left_over = [
-        below - ((above - 1) * s["stride"][a] - 2 * s["padding"][a] + _span(s, a))
-        for a, (below, above) in enumerate(zip(node.below[0][-2:], node.shape[-2:], strict=True))
-    ]
-    return (
-        F.conv_transpose2d(
-            signal,
-            node.tensors["weight"],
-            None,
-            s["stride"],
-            s["padding"],
-            left_over,
-            s["groups"],
-            s["dilation"],
-        ),
-    )
-
-
-def _span(settings: Mapping[str, Any], axis: int) -> int:
-    return int(settings["dilation"][axis] * (settings["kernel"][axis] - 1) + 1)
+    back = aten.convolution_backward(
+        signal, below_like(node, signal), laid_out(node), None, s["stride"], s["padding"],
+        s["dilation"], False, (0, 0), s["groups"], (True, False, False),
+    )  # fmt: skip
+    return (back[0],)
 
 
 def _conv_adjoint_on_window(node: Node, signal: Tensor, saved: SavedWindows) -> tuple[Tensor, ...]:

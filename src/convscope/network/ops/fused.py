@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convscope.network.node import Node, Run
+from convscope.network.ops.shared import laid_out
 
 SMALL = 4096
 """Positions of a patch up to which it pays to keep packed filters."""
@@ -36,7 +37,10 @@ def _convolution(
 ) -> Callable[[Tensor], Tensor]:
     """A valid convolution, its rectifier fused where oneDNN offers it."""
     stride, dilation, groups = (node.settings[k] for k in ("stride", "dilation", "groups"))
-    weight = weight.detach().contiguous(memory_format=torch.channels_last)
+    if weight is node.tensors["weight"]:
+        weight = laid_out(node)
+    else:
+        weight = weight.detach().contiguous(memory_format=torch.channels_last)
     if on_onednn(weight):
         fused = torch.ops.mkldnn._convolution_pointwise
         what = "relu" if rectify else "none"

@@ -17,6 +17,7 @@ from convscope.network.ops.shared import (
     across,
     aten,
     axes_first,
+    below_like,
     linear_adjoint,
     linear_adjoint_on_window,
     pair,
@@ -80,10 +81,15 @@ def switch_places(
 
 def unpool(node: Node, signal: Tensor, saved: Saved) -> tuple[Tensor, ...]:
     """Put each value at its switch. Overlapping pools may share a switch: their values add."""
-    rows, columns = node.below[0][-2:]
-    below = signal.new_zeros((*signal.shape[:-2], rows * columns))
-    below.scatter_add_(-1, saved.switches().flatten(-2), signal.flatten(-2))
-    return (below.unflatten(-1, (rows, columns)),)
+    s, below = node.settings, below_like(node, signal)
+    if "kernel" not in s:
+        return (aten.adaptive_max_pool2d_backward(signal, below, saved.switches()),)
+    return (
+        aten.max_pool2d_with_indices_backward(
+            signal, below, s["kernel"], s["stride"], s["padding"], s["dilation"], s["ceil_mode"],
+            saved.switches(),
+        ),
+    )  # fmt: skip
 
 
 def _unpool_on_window(node: Node, signal: Tensor, saved: SavedWindows) -> tuple[Tensor, ...]:
