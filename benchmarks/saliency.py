@@ -33,6 +33,7 @@ from convscope.methods.rules import (
     GRADIENT_X_INPUT,
     GUIDED,
     LRP_EPSILON,
+    LRP_GAMMA,
     Rules,
 )
 from convscope.methods.saliency import SaliencySettings, saliency
@@ -44,7 +45,9 @@ import pytorch_grad_cam as cam  # noqa: E402
 import zennit.attribution as zennit  # noqa: E402
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget  # noqa: E402
 from zennit.composites import DeconvNet, GuidedBackprop, LayerMapComposite  # noqa: E402
-from zennit.rules import Epsilon, Norm, Pass  # noqa: E402
+from zennit.layer import Sum  # noqa: E402
+from zennit.rules import Epsilon, Gamma, Norm, Pass  # noqa: E402
+from zennit.torchvision import ResNetCanonizer  # noqa: E402
 from zennit.types import Activation, AvgPool, Convolution, Linear  # noqa: E402
 
 STEPS = 8  # of integrated gradients; images of SmoothGrad
@@ -66,7 +69,15 @@ class Peer:
 
     def captum(self, made: Any, **more: Any) -> Run:
         """One image's attribution by Captum, (C, H, W)."""
-        return lambda: made.attribute(self._input(), target=self.target, **more)[0].detach()
+
+        def run() -> Tensor:
+            found = made.attribute(self._input(), target=self.target, **more)
+            if more.get("return_convergence_delta"):
+                found = found[0]
+            image: Tensor = found[0]
+            return image.detach()
+
+        return run
 
     def zennit(self, composite: Any, relevance: bool = False, **more: Any) -> Run:
         """The same by zennit: of a score's gradient, or of the score as relevance."""
@@ -124,6 +135,7 @@ def ours(session: Session, image: Tensor, target: int) -> dict[str, Run]:
         "gradient × input": walked(GRADIENT_X_INPUT),
         "DeepLIFT": walked(DEEPLIFT),
         "LRP-ε": walked(LRP_EPSILON),
+        "LRP-γ": walked(LRP_GAMMA),
     }
 
 
@@ -146,9 +158,13 @@ def theirs(peer: Peer) -> dict[str, dict[str, Run]]:
         return lambda: run() * image[0]
 
     noisy = attr.NoiseTunnel(attr.Saliency(module))
-    layers = [(Activation, Pass()), (AvgPool, Norm()), (Convolution, Epsilon(1e-6)),
-              (Linear, Epsilon(1e-6))]  # fmt: skip
-    lrp = LayerMapComposite(layers)
+
+    def lrp(convolution: Any) -> LayerMapComposite:
+        layers = [(Activation, Pass()), (AvgPool, Norm()), (Sum, Norm()),
+                  (Convolution, convolution),  # of two that fit, the first
+                  (Linear, Epsilon(1e-6))]  # fmt: skip
+        return LayerMapComposite(layers, canonizers=[ResNetCanonizer()])
+
     return {
         "gradient": {
             "Captum": largest(peer.captum(attr.Saliency(module))),
@@ -166,7 +182,7 @@ def theirs(peer: Peer) -> dict[str, dict[str, Run]]:
         f"integrated gradients, {STEPS} steps": {
             "Captum": summed(peer.captum(
                 attr.IntegratedGradients(module), n_steps=STEPS, method="riemann_middle",
-                internal_batch_size=8,
+                internal_batch_size=8, return_convergence_delta=True,  # as ours says what is missed
             )),
         },
         "grad-CAM": {
@@ -191,8 +207,9 @@ def theirs(peer: Peer) -> dict[str, dict[str, Run]]:
         "DeepLIFT": {"Captum": alone.captum(attr.DeepLift(alone.module))},
         "LRP-ε": {
             "Captum": another.captum(attr.LRP(another.module)),
-            "zennit": peer.zennit(lrp, relevance=True),
+            "zennit": peer.zennit(lrp(Epsilon(1e-6)), relevance=True),
         },
+        "LRP-γ": {"zennit": peer.zennit(lrp(Gamma(stabilizer=1e-9)), relevance=True)},
     }  # fmt: skip
 
 
@@ -280,9 +297,10 @@ def main() -> None:
             others = {each: [peer[name][each] for peer in peers] for each in peers[0][name]}
             rows.append(row(name, mine, others, given.rounds))
             print("  ".join(rows[-1]), flush=True)
+    called = given.model.partition("@")[0].partition(":")[2] or given.model
     measure.report(
-        "saliency",
-        "One class of one image, by every method",
+        f"saliency {called}",
+        f"One class of one image, by every method, {called}",
         measure.table(("method", "Convscope", *PEERS), rows)
         + "\n\nSeconds of the processor, medians; × is the peer's time ÷ ours, round by round, its "
         "median and range: above 1 ours is faster. Each peer in the memory layout that suits it "
