@@ -61,6 +61,27 @@ def test_it_answers_as_the_functions_do(scope, pixels) -> None:
     torch.testing.assert_close(view.contrast(strong).contrast, own.contrast)
 
 
+def test_a_view_measures_how_units_bend_around_what_they_see_of_the_image(scope, pixels) -> None:
+    view = scope.look(pixels)
+    [strong] = view.strongest("3", 1)
+    settings = {"samples": 256, "directions": 1}
+    expected = convscope.curvature(
+        scope.model, ["3/2@5,5", str(strong)], image=view.input, device="cpu", **settings
+    )
+    for found, unit, own in zip(
+        [*view.curvature("3/2@5,5", **settings), *view.curvature([strong], **settings)],
+        ("3/2@5,5", str(strong)), expected, strict=True,
+    ):  # fmt: skip
+        assert str(found.found.unit) == unit and found.image == view.name
+        assert found.found.to_dict() == own.found.to_dict()
+        assert np.array_equal(found.strips, own.strips)
+        row, column = found.found.unit.position
+        value = float(view["4"][found.found.unit.channel, row, column])
+        assert found.found.activation == pytest.approx(value, abs=1e-5)
+    with pytest.raises(NoSuchUnit, match="3/9"):
+        view.curvature("3/9")
+
+
 def test_a_class_is_projected_by_name_and_by_default_the_one_that_is_told(scope, pixels) -> None:
     view = scope.look(pixels)
     image = view.input.clone().requires_grad_()

@@ -10,7 +10,7 @@ import html
 import io
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ from convscope.progress import bars
 
 if TYPE_CHECKING:
     from convscope.atlas.store import Atlas
+    from convscope.experiments.curving import CurvedUnit
     from convscope.experiments.removal.result import Removal
     from convscope.experiments.visualizing import OptimisedPicture
     from convscope.images.given import Given
@@ -299,6 +300,24 @@ class View(Brief):
             return verbs.invert(
                 self.scope.session, self.input, layers, data=data, progress=progress, **settings
             )
+
+    def curvature(self, units: Units, **settings: Any) -> list[CurvedUnit]:
+        """Find which changes of what they see of the image units mind most, and which least.
+
+        Args:
+            units: addresses, as of `project`; one or several.
+            settings: those of `convscope.curvature`: step, samples, directions, seed.
+
+        Example:
+            >>> [unit] = view.curvature("conv5/12")
+            >>> [one.curvature for one in unit.found.directions]
+        """
+        words = [str(unit) for unit in ([units] if isinstance(units, Unit | str) else units)]
+        with bars(self.scope.progress) as progress:
+            found = verbs.curvature(
+                self.scope.session, words, image=self.input, progress=progress, **settings
+            )
+        return [replace(unit, image=self.name) for unit in found]
 
     def contrast(self, unit: str, **options: Any) -> ContrastiveMap:
         """Find the part of the image that is one unit's own.
