@@ -751,12 +751,13 @@ def mapped(count: int, classes: int) -> Figure:
     return image_map_figure(placed, images, title=TITLE, subtitle=RUN)
 
 
-def mistaken(classes: int, maps: int, *, right: bool = False) -> Figure:
-    """Mistakes with long names."""
-    names = (CLASS, WORD, *(f"class {number}" for number in range(2, classes)))[:classes]
+def mistaken(classes: int, maps: int, *, right: bool = False, images: int = 100) -> Figure:
+    """Mistakes with long names, of about so many images of each class."""
+    names = tuple(f"{(CLASS, WORD)[number % 2]} {number}" for number in range(classes))
     table = np.diag(np.full(classes, 100))
     if not right:
         table += dice_table(classes)
+    table *= images // 100
     confused = tuple(
         Confused(names[i], names[j], int(table[i, j]), int(table[i].sum()))
         for i, j in np.argwhere(table)
@@ -787,7 +788,9 @@ def dice_table(classes: int) -> np.ndarray:
 FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     errors_figure: {
         "two classes": Case(lambda _: mistaken(2, 3), (CLASS, LAYER, RUN)),
-        "ten": Case(lambda _: mistaken(10, 30), (CLASS, WORD, f"{LAYER}/1", "class 9")),
+        "ten": Case(lambda _: mistaken(10, 30), (CLASS, WORD, f"{LAYER}/1", f"{WORD} 9")),
+        "fifteen": Case(lambda _: mistaken(15, 3, images=200_000), (CLASS, f"{CLASS} 14")),
+        "forty": Case(lambda _: mistaken(40, 30), (CLASS, WORD, "more pairs of classes")),
         "1000": Case(lambda _: mistaken(400, 0), (RUN, "more pairs of classes")),
         "all right": Case(lambda _: mistaken(3, 0, right=True), ("right about all",)),
     },

@@ -86,8 +86,13 @@ def _draw_square(axes: Axes, found: Mistakes, names: list[str]) -> None:
         spine.set_visible(False)
     for row, column in np.argwhere(found.table):
         color = "white" if shares[row, column] < 0.65 else INK
-        words = str(found.table[row, column])
+        words = _short(int(found.table[row, column]))
         inside(axes, column, row, words, data="xy", ha="center", va="center", color=color)
+
+
+def _short(count: int) -> str:
+    """A count that fits into a cell."""
+    return str(count) if count < 10**5 else f"{count / 1000:.0f}k"
 
 
 def _draw_pairs(axes: Axes, pairs: tuple[Confused, ...], names: list[str]) -> None:
