@@ -151,16 +151,13 @@ def _read_instance_norm(bound: dict[str, Any]) -> dict[str, Any]:
 
 
 def _instance_norm(node: Node, value: Tensor) -> Tensor:
-    t, stored = node.tensors, node.settings["stored"]
-    return F.instance_norm(
-        value,
-        t["running_mean"] if stored else None,
-        t["running_var"] if stored else None,
-        t.get("weight"),
-        t.get("bias"),
-        use_input_stats=not stored,
-        eps=node.settings["eps"],
-    )
+    """By what equals it: torch's instance_norm takes a wrong derivative of one image whose
+    channels lie innermost (seen with 2.13)."""
+    t, eps = node.tensors, node.settings["eps"]
+    weight, bias = t.get("weight"), t.get("bias")
+    if node.settings["stored"]:
+        return F.batch_norm(value, t["running_mean"], t["running_var"], weight, bias, eps=eps)
+    return F.group_norm(value, value.shape[1], weight, bias, eps)
 
 
 def _instance_field(node: Node, index: int) -> Field:
