@@ -145,6 +145,41 @@ def test_waiting_tiles_of_a_version_without_checksums_go_on(
     assert content(out) == whole[0]
 
 
+@pytest.fixture(scope="module")
+def half(tmp_path_factory, tiny, pictures):
+    """An atlas that was stopped when the sheets of its first layers were written."""
+    out = tmp_path_factory.mktemp("half") / "a"
+    for moment in range(6, 60, 2):
+        with committing_often(), contextlib.suppress(Stop):
+            scanned(tiny, pictures, out, progress=stop_at(moment), resume=out.exists())
+        drawn = out / "work" / "drawn.json"
+        if drawn.is_file() and json.loads(drawn.read_bytes())["layers"] > 0:
+            return out
+    raise AssertionError("no sheet was ever written")
+
+
+@pytest.mark.parametrize("how", ["flipped", "gone"])
+def test_a_finished_sheet_of_an_unfinished_atlas_that_was_damaged_is_refused(
+    tiny, pictures, tmp_path, half, how: str
+):
+    out = shutil.copytree(half, tmp_path / "a")
+    path = min((out / "sheets").rglob("projection-*.webp"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data) if how == "flipped" else path.unlink()
+    with pytest.raises(FolderInUse, match=f"{path.name} is damaged: .* begin anew"):
+        scanned(tiny, pictures, out, resume=True)
+
+
+def test_finished_sheets_of_a_version_without_checksums_go_on(
+    tiny, pictures, tmp_path, half, whole
+):
+    out = shutil.copytree(half, tmp_path / "a")
+    (out / "checksums.json").unlink()
+    scanned(tiny, pictures, out, resume=True)
+    assert content(out) == whole[0]
+
+
 def test_an_unfinished_atlas_is_not_overwritten_and_both_ways_out_are_named(
     tiny, pictures, tmp_path
 ):

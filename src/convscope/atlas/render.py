@@ -27,6 +27,7 @@ from torch import Tensor
 from convscope.atlas import sheets
 from convscope.atlas.checked import check_winners
 from convscope.atlas.checkpoint import Rendered, WorkFolder
+from convscope.atlas.checksums import Checksums, read_checksums, write_checksums
 from convscope.atlas.folder import CONTRAST, sheet_path
 from convscope.atlas.further import FurtherPatch, SeenImages, further_patches, further_tiles
 from convscope.atlas.sheets import Pixels
@@ -34,7 +35,7 @@ from convscope.atlas.tiles import Further, RenderedLayer, Tile, TileFiles, Winne
 from convscope.atlas.trust import CHECKS, FIELDS, write_trust
 from convscope.atlas.trust_files import Measured, TrustFiles, read_numbers
 from convscope.distributed import Ranks
-from convscope.errors import BadData
+from convscope.errors import BadData, FolderInUse
 from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.pictures import crop, shown_box
@@ -47,6 +48,7 @@ from convscope.network.graph import Graph
 from convscope.network.network import Network
 from convscope.network.trace import Trace
 from convscope.store.atomic import replace_file
+from convscope.text import error_words
 
 __all__ = ["Renderer", "project_winners"]
 
@@ -142,6 +144,7 @@ class Renderer:
 
         Raises:
             BadData: an image that could be read in the first pass cannot be read now.
+            FolderInUse: what an interrupted run had finished is damaged.
         """
         state = self.ranks.from_first(
             lambda: self.work.load_rendered() if self.work else Rendered()
@@ -151,6 +154,8 @@ class Renderer:
         def tell(done: int) -> None:
             self.progress(sum(counts[: state.layers]) + done, sum(counts))
 
+        if self.work is not None:
+            _check_sheets(layers[: state.layers], self.folder)
         checker = Checker(self.network, self.rules, CHECKS)
         while state.layers < len(layers):
             group = _group(layers[state.layers :], state.group)
@@ -158,7 +163,8 @@ class Renderer:
             started = time.monotonic()
             if self.work is not None:
                 known = [_with_contrast(layer, self.work, self.checked) for layer in group]
-                _write_sheets(known, self.folder, self.work.tiles, self.workers)
+                written = _write_sheets(known, self.folder, self.work.tiles, self.workers)
+                write_checksums(self.folder, written)
             state = Rendered(
                 layers=state.layers + len(group),
                 seconds=state.seconds + time.monotonic() - started,
@@ -380,10 +386,31 @@ def _with_contrast(layer: RenderedLayer, work: WorkFolder, checked: int) -> Rend
     return replace(layer, further=(*others, *contrast))
 
 
+def _check_sheets(layers: Sequence[RenderedLayer], folder: Path) -> None:
+    """Compare the sheets that an interrupted run finished with their checksums.
+
+    Raises:
+        FolderInUse: one is damaged; what to do is said.
+        BadInput: the checksums are.
+    """
+    known = read_checksums(folder) or Checksums(files={})  # none: begun by an older version
+    done = tuple(f"sheets/{layer.record.slug}/" for layer in layers)
+    for name in known.files:
+        path = folder / name
+        if name.startswith(done):
+            try:
+                known.check(folder, path, path.read_bytes())
+            except (OSError, ValueError) as error:
+                raise FolderInUse(
+                    f"{path} is damaged: {error_words(error)}; delete the atlas's folder to begin "
+                    "anew, or give another folder"
+                ) from None
+
+
 def _write_sheets(
     layers: Iterable[RenderedLayer], folder: Path, tiles: Path, workers: int | None
-) -> None:
-    """Write all sheets of some layers; those that are there already are whole, and stay.
+) -> list[Path]:
+    """Write all sheets of some layers.
 
     Args:
         layers: whose tiles are complete.
@@ -396,14 +423,14 @@ def _write_sheets(
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(threads, thread_name_prefix="convscope-sheets")
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        for future in [pool.submit(write) for write in _sheets(layers, folder, tiles)]:
-            future.result()
+        writing = [pool.submit(write) for write in _sheets(layers, folder, tiles)]
+        return [future.result() for future in writing]
 
 
 def _sheets(
     layers: Iterable[RenderedLayer], folder: Path, tiles: Path
-) -> Iterator[Callable[[], None]]:
-    """A function for each sheet that is not there yet, which writes it."""
+) -> Iterator[Callable[[], Path]]:
+    """A function for each sheet, which writes it."""
     makers = (
         ("", sheets.MAPS_PER_SHEET, sheets.rank_sheet),
         ("wall-", sheets.WALL**2, sheets.wall_sheet),
@@ -415,12 +442,12 @@ def _sheets(
         for kind, (number, start) in product(kinds, enumerate(range(0, channels, maps))):
             path = sheet_path(folder, slug, f"{prefix}{kind}", number)
             read = partial(read_tiles, tiles, layer, kind, start, min(start + maps, channels))
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                yield partial(_write_sheet, path, read, make, exact)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial(_write_sheet, path, read, make, exact)
 
 
 def _write_sheet(
     path: Path, read: Callable[[], Pixels], make: Callable[[Pixels], Image.Image], exact: bool
-) -> None:
+) -> Path:
     replace_file(path, sheets.encode_sheet(make(read()), exact=exact))
+    return path
