@@ -255,12 +255,12 @@ def _in_a_browser(folder: Path, word: str) -> str | None:
 # ---- hours --------------------------------------------------------------------------------------
 
 
-ASKS = 7200
-"""Questions of two hours, one a second."""
+ASKS = 14_400
+"""Questions of four hours, one a second: what is kept of images has filled after two."""
 
 
 def hours(seed: int, folder: Path) -> str | None:
-    """A server, then the process of a model, are asked for two hours: memory is flat."""
+    """A server, then the process of a model, are asked for four hours: memory is flat."""
     return _server_for_hours() or _desk_for_hours(random.Random(seed), folder)
 
 
@@ -318,14 +318,14 @@ def _asked(desk: Desk, do: str, parts: Any = (), **more: Any) -> dict[str, Any]:
 
 
 def _flat(what: str, ask: Callable[[int], None]) -> str | None:
-    """Ask for two hours; by how much it has grown since the first quarter, where that is much."""
+    """Ask for four hours; by how much it has grown in the last two, where that is much."""
     first = 0.0
     for number in range(ASKS):
-        if number == ASKS // 4:
+        if number == ASKS // 2:
             first = _memory()
         ask(number)
     grown = _memory() - first
-    return None if grown < 20 else f"{what} grew by {grown:.0f} MB in {3 * ASKS // 4} questions"
+    return None if grown < 20 else f"{what} grew by {grown:.0f} MB in {ASKS // 2} questions"
 
 
 # ---- very many files ----------------------------------------------------------------------------
@@ -390,7 +390,7 @@ ROWS = [
     ),
     Row(
         "hours",
-        "two hours of questions to one explorer: its server, the model's process",
+        "four hours of questions to one explorer: its server, the model's process",
         "memory flat",
         1,
         hours,
