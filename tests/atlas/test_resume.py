@@ -108,17 +108,27 @@ def test_kill_9_at_several_moments_ends_with_the_same_bytes(tiny, pictures, tmp_
     assert content(out) == whole[0]
 
 
-@pytest.fixture(scope="module")
-def waiting(tmp_path_factory, tiny, pictures):
-    """An atlas that was stopped when tiles and trust numbers waited for their sheets."""
-    out = tmp_path_factory.mktemp("waiting") / "a"
-    for moment in range(6, 40, 2):
+def stopped_when(some: str, tiny, pictures: Path, out: Path) -> Path:
+    """An atlas that was stopped when some of its images or layers were drawn."""
+    for moment in range(6, 60, 2):
         with committing_often(), contextlib.suppress(Stop):
             scanned(tiny, pictures, out, progress=stop_at(moment), resume=out.exists())
         drawn = out / "work" / "drawn.json"
-        if drawn.is_file() and json.loads(drawn.read_bytes())["images"] > 0:
+        if drawn.is_file() and json.loads(drawn.read_bytes())[some] > 0:
             return out
-    raise AssertionError("no tile ever waited")
+    raise AssertionError(f"no {some} were ever drawn")
+
+
+@pytest.fixture(scope="module")
+def waiting(tmp_path_factory, tiny, pictures):
+    """An atlas that was stopped when tiles and trust numbers waited for their sheets."""
+    return stopped_when("images", tiny, pictures, tmp_path_factory.mktemp("waiting") / "a")
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory, tiny, pictures):
+    """An atlas that was stopped when the sheets of its first layers were written."""
+    return stopped_when("layers", tiny, pictures, tmp_path_factory.mktemp("half") / "a")
 
 
 @pytest.mark.parametrize("what", ["tiles/*.patch", "tiles/*.spotlight", "trust/*.trust"])
@@ -143,19 +153,6 @@ def test_waiting_tiles_of_a_version_without_checksums_go_on(
         path.unlink()
     scanned(tiny, pictures, out, resume=True)
     assert content(out) == whole[0]
-
-
-@pytest.fixture(scope="module")
-def half(tmp_path_factory, tiny, pictures):
-    """An atlas that was stopped when the sheets of its first layers were written."""
-    out = tmp_path_factory.mktemp("half") / "a"
-    for moment in range(6, 60, 2):
-        with committing_often(), contextlib.suppress(Stop):
-            scanned(tiny, pictures, out, progress=stop_at(moment), resume=out.exists())
-        drawn = out / "work" / "drawn.json"
-        if drawn.is_file() and json.loads(drawn.read_bytes())["layers"] > 0:
-            return out
-    raise AssertionError("no sheet was ever written")
 
 
 @pytest.mark.parametrize("how", ["flipped", "gone"])
