@@ -30,12 +30,13 @@ from convscope.atlas.checkpoint import Rendered, WorkFolder
 from convscope.atlas.checksums import Checksums, read_checksums, write_checksums
 from convscope.atlas.folder import CONTRAST, sheet_path
 from convscope.atlas.further import FurtherPatch, SeenImages, further_patches, further_tiles
+from convscope.atlas.seals import damaged_work
 from convscope.atlas.sheets import Pixels
 from convscope.atlas.tiles import Further, RenderedLayer, Tile, TileFiles, Winner, read_tiles
 from convscope.atlas.trust import CHECKS, FIELDS, write_trust
 from convscope.atlas.trust_files import Measured, TrustFiles, read_numbers
 from convscope.distributed import Ranks
-from convscope.errors import BadData, FolderInUse
+from convscope.errors import BadData
 from convscope.images.batches import Batch, batches
 from convscope.images.image_set import ImageSet
 from convscope.images.pictures import crop, shown_box
@@ -401,10 +402,7 @@ def _check_sheets(layers: Sequence[RenderedLayer], folder: Path) -> None:
             try:
                 known.check(folder, path, path.read_bytes())
             except (OSError, ValueError) as error:
-                raise FolderInUse(
-                    f"{path} is damaged: {error_words(error)}; delete the atlas's folder to begin "
-                    "anew, or give another folder"
-                ) from None
+                raise damaged_work(path, error_words(error)) from None
 
 
 def _write_sheets(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from convscope.errors import FolderInUse
 from convscope.store.atomic import replace_file
 
-__all__ = ["SealedFile", "check_seals"]
+__all__ = ["SealedFile", "check_seals", "damaged_work"]
 
 SEALED = 1 << 32  # is added to a CRC-32, so that a place without a seal is 0
 
@@ -93,10 +93,20 @@ def check_seals(
     known[: len(read) // 8] = np.frombuffer(read[: len(read) // 8 * 8], "<u8")
     for content, seal, needed in zip(contents, known.tolist(), written.tolist(), strict=True):
         if needed if not seal else seal != _seal(content.tobytes()):
-            raise FolderInUse(
-                f"{path} is damaged: it is not what was written; delete the atlas's folder to "
-                "begin anew, or give another folder"
-            )
+            raise damaged_work(path, "it is not what was written")
+
+
+def damaged_work(path: Path, what: str) -> FolderInUse:
+    """What is said of a damaged file of an unfinished atlas.
+
+    Args:
+        path: Of the file.
+        what: Is wrong with it.
+    """
+    return FolderInUse(
+        f"{path} is damaged: {what}; delete the atlas's folder to begin anew, or give another "
+        "folder"
+    )
 
 
 def _seal(content: bytes) -> int:

@@ -141,7 +141,8 @@ def layers_with_maps(network: Network, asked: Iterable[str] | None) -> tuple[str
     if not wanted:
         raise BadOption("there are no layers to look at; name some that have feature maps")
     for name in wanted:
-        shape = network.layer(network.activation(network.feature_layer(name).name)).shape
+        network.feature_layer(name)
+        shape = network.layer(network.activation(name)).shape
         if len(shape) not in (1, 3):
             raise BadOption(
                 f"layer {name} has values of shape {tuple(shape)}, not feature maps (C, H, W); "
