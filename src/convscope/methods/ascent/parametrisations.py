@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 __all__ = [
@@ -97,14 +98,17 @@ class PictureParameters(ABC):
 class FourierPictures(PictureParameters):
     """Frequencies of decorrelated colours, all of like weight: the default.
 
+    The frequencies are those of a canvas that is enlarged to a size that the Fourier transform is
+    quick with (at 111 pixels it takes four times as long as at 112), and cut.
+
     Source:
         Olah et al. 2017, "Feature Visualization", Distill.
     """
 
     def __init__(self, canvas: Canvas, count: Count, generator: torch.Generator) -> None:
-        channels, height, width = canvas.shape
+        channels, *size = canvas.shape
+        height, width = self._period = tuple(next_fast_len(extent) for extent in size)
         self.canvas = canvas
-        self._size = (height, width)
         rows = torch.fft.fftfreq(height)[:, None]
         columns = torch.fft.rfftfreq(width)[None, :]
         frequency = torch.sqrt(rows**2 + columns**2).clamp(min=1 / max(height, width))
@@ -119,8 +123,10 @@ class FourierPictures(PictureParameters):
 
     def images(self) -> Tensor:
         spectrum = torch.view_as_complex(self._spectrum) * self._scale
-        planes = torch.fft.irfft2(spectrum, s=self._size, norm="backward") / 4
-        return self.canvas.preprocessed(torch.sigmoid(correlated(planes)))
+        planes = torch.fft.irfft2(spectrum, s=self._period) / 4
+        _, height, width = self.canvas.shape
+        cut = planes[..., :height, :width]
+        return self.canvas.preprocessed(torch.sigmoid(correlated(cut)))
 
     def step(self, gradient: Tensor) -> None:
         _step(self._optimiser, self._spectrum, gradient)
