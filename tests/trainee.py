@@ -130,7 +130,7 @@ def ranks(folder: Path) -> dict[str, object]:
             for rank in (0, 1)
         ]
         if killed:  # once there is something to go on with
-            while not (folder / name / STATE).exists():
+            while not (folder / name / STATE).exists() and not any(map(_ended, children)):
                 time.sleep(0.005)
             for child in children:
                 os.kill(child, signal.SIGKILL)
@@ -144,6 +144,11 @@ def ranks(folder: Path) -> dict[str, object]:
         "failed": both("failed", fails=True),
         "pretrained": both("pretrained", PRETRAINED),
     }
+
+
+def _ended(child: int) -> bool:
+    """Whether a child has ended, which stays to be waited for."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _as_rank(rank: int, port: int, out: Path, recipe: Recipe, fails: bool) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 
 from convscope.errors import BadData, FolderInUse
 from convscope.store.fingerprint import array_fingerprint
+from convscope.store.lock import LOCK
 from convscope.store.results import ResultStore
 from convscope.store.sealed import metadata_of, sealed
 
@@ -237,9 +238,16 @@ def test_a_byte_that_was_changed_in_a_sealed_file_is_told(tmp_path: Path) -> Non
     assert metadata_of(save({"a": torch.ones(1)}, {"old": "1"})) == {"old": "1"}
 
 
-def test_half_written_results_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+def test_half_written_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    halves = ("pieces/.a.npz.77.tmp", ".checksums.json.77.tmp", "cards/.result.json.77.tmp")
+    others = ("nested/.b.json.78.tmp", ".notes.tmp")  # of who may be at work there; not ours
     with ResultStore(tmp_path, {}):
-        (tmp_path / "pieces" / ".a.npz.77.tmp").write_bytes(b"half")
+        (tmp_path / "nested").mkdir()
+    (tmp_path / "nested" / LOCK).touch()
+    (tmp_path / "cards").mkdir()
+    for name in (*halves, *others):
+        (tmp_path / name).write_bytes(b"half")
     with ResultStore(tmp_path, {}, resume=True) as results:
         assert not results.has("a")
-    assert not any((tmp_path / "pieces").iterdir())
+    assert not any((tmp_path / name).exists() for name in halves)
+    assert all((tmp_path / name).exists() for name in others)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from convscope.store.lock import LOCK
+
 __all__ = ["remove_leftovers", "replace_file", "replacing", "write_json"]
+
+LEFTOVER = re.compile(r"\..+\.[0-9]+\.tmp")
+"""The name of a file that `replacing` has not finished."""
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -63,6 +69,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the half-written files of a process that was killed, in the folder and below it."""
-    for leftover in folder.rglob(".*.tmp"):
-        leftover.unlink()
+    """Remove the half-written files of a process that was killed, in the folder and below it.
+
+    A folder below that has a lock of its own is left alone: another process may be at work there,
+    and who goes on with it removes what was left.
+    """
+    for place, below, files in os.walk(folder):
+        below[:] = [name for name in below if not Path(place, name, LOCK).exists()]
+        for name in files:
+            if LEFTOVER.fullmatch(name):
+                Path(place, name).unlink(missing_ok=True)

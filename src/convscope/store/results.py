@@ -100,7 +100,7 @@ class ResultStore:
             busy = f"another process is at work in {self.folder}: wait for it, or stop it first"
             self._stack.enter_context(held(self.folder / LOCK, busy))
             self._check(self._wanted)
-            remove_leftovers(self.folder / FOLDER)
+            remove_leftovers(self.folder)
             self._checksums = self._read_checksums(self.folder / CHECKSUMS)
         self._entered = True
         return self
