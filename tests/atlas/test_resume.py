@@ -14,6 +14,7 @@ import warm
 from convscope.atlas import build as scan
 from convscope.atlas import render as depict
 from convscope.atlas.build import build_atlas
+from convscope.atlas.verify import verify
 from convscope.errors import BadInput, ConvscopeError, FolderInUse
 from convscope.images.datasets import open_images
 from convscope.methods.rules import GUIDED
@@ -166,6 +167,22 @@ def test_a_finished_sheet_of_an_unfinished_atlas_that_was_damaged_is_refused(
     path.write_bytes(data) if how == "flipped" else path.unlink()
     with pytest.raises(FolderInUse, match=f"{path.name} is damaged: .* begin anew"):
         scanned(tiny, pictures, out, resume=True)
+
+
+def test_a_sheet_that_is_damaged_before_its_atlas_is_finished_is_not_believed_then(
+    tiny, pictures, tmp_path, monkeypatch
+):
+    finished = scan.write_manifest
+
+    def damaging(folder: Path, manifest):
+        sheet = min((folder / "sheets").rglob("projection-*.webp"))
+        sheet.write_bytes(sheet.read_bytes()[:-1] + b"?")
+        finished(folder, manifest)
+
+    monkeypatch.setattr(scan, "write_manifest", damaging)
+    scanned(tiny, pictures, tmp_path / "a")
+    [found] = verify(tmp_path / "a").damaged
+    assert "projection-" in found.name and "not those that were written" in found.reason
 
 
 def test_finished_sheets_of_a_version_without_checksums_go_on(

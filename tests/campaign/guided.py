@@ -4,22 +4,30 @@
     PYTHONPATH=src:.venv/lib/python3.11/site-packages /tmp/guided/bin/python \
         tests/campaign/guided.py picture -max_total_time=120
 
-Doors: picture, archive, weights, metadata, unit, names, run. What ends in anything but one of our
-errors in one line, or in nothing, is a failure: atheris keeps its bytes in a file crash-*.
+Doors: picture, archive, weights, metadata, unit, names, run, manifest, address. What ends in
+anything but one of our errors in one line, or in nothing, is a failure: atheris keeps its bytes in
+a file crash-*.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import atheris
+from starlette.types import ASGIApp, Message
 
 with atheris.instrument_imports(include=["convscope"]):
+    from convscope.atlas.folder import MANIFEST, read_manifest
     from convscope.errors import BadImage, ConvscopeError
+    from convscope.explorer.app import make_app
+    from convscope.explorer.link import Link
     from convscope.images.datasets import open_images
     from convscope.images.files import decode
     from convscope.models import metadata as facts
@@ -77,6 +85,46 @@ def run(data: bytes) -> None:
         _one_line(error)
 
 
+def manifest(data: bytes) -> None:
+    """What a stranger's atlas says of itself."""
+    (FOLDER / MANIFEST).write_bytes(data)
+    read_manifest(FOLDER)
+
+
+@cache
+def _explorer() -> ASGIApp:
+    """An explorer's application, beside a file that it must not give."""
+    (FOLDER / "atlas").mkdir()
+    (FOLDER / "secret.txt").write_text("secret")
+    return make_app(Link({"model": "none"}), "token", FOLDER / "atlas")
+
+
+def address(data: bytes) -> None:
+    """An address of the explorer, with its token and without, as a server hands it on."""
+    for start in ("/token/", "/token/atlas/", "/token/page/", ""):
+        path = start + data.decode("utf-8", "replace")
+        scope = {
+            "type": "http", "method": "GET", "path": path, "raw_path": data, "root_path": "",
+            "query_string": b"", "headers": [(b"host", b"127.0.0.1")], "scheme": "http",
+            "http_version": "1.1", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 9),
+        }  # fmt: skip
+        said: list[Any] = []
+        asyncio.run(_explorer()(scope, _nothing, _kept(said)))
+        assert said[0]["status"] < 500, (path, said)
+        assert b"secret" not in b"".join(part.get("body", b"") for part in said), path
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _kept(said: list[Any]) -> Callable[[Message], Awaitable[None]]:
+    async def keep(message: Message) -> None:
+        said.append(message)
+
+    return keep
+
+
 def unit(data: bytes) -> None:
     """A unit's address."""
     Unit.parse(data.decode("utf-8", "replace"))
@@ -90,7 +138,8 @@ def names(data: bytes) -> None:
 
 
 DOORS: dict[str, Callable[[bytes], None]] = {
-    door.__name__: door for door in (picture, archive, weights, metadata, run, unit, names)
+    door.__name__: door
+    for door in (picture, archive, weights, metadata, run, unit, names, manifest, address)
 }
 
 
@@ -135,10 +184,15 @@ def _seeds(door: str) -> list[bytes]:
         with zipfile.ZipFile(stream, "w") as whole:
             whole.writestr("a/b.png", pictures[0])
         return [stream.getvalue()]
+    if door == "manifest":
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        from campaign.stores import made
+
+        return [(made() / "atlas" / MANIFEST).read_bytes()]
     from convscope.models.architectures import ARCHITECTURES
 
     architecture = json.dumps(ARCHITECTURES["zfnet-small"].with_classes(2).to_dict()).encode()
-    return [b"conv1/3@1,2", b"1,2", architecture]
+    return [b"conv1/3@1,2", b"1,2", architecture, b"../secret.txt"]
 
 
 if __name__ == "__main__":

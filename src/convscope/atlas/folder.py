@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from convscope.atlas.checksums import Checksums, write_checksums
+from convscope.atlas.checksums import Checksums, read_checksums, write_checksums
 from convscope.atlas.manifest import SCHEMA_VERSION, ImageRecord, Manifest
 from convscope.atlas.statistics import STATISTICS
 from convscope.atlas.trust import TRUST
@@ -81,11 +81,17 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the checksums of all files, and manifest.json, which makes an atlas whole."""
+    """Write the checksums of all files, and manifest.json, which makes an atlas whole.
+
+    Sheets keep the checksums that they have since they were written.
+    """
     content = manifest.model_dump_json(indent=1).encode()
     kept = [folder / name for name in (IMAGES, TABLES, STATISTICS, TRUST, RELEVANCE)]
+    earlier = read_checksums(folder)
+    known = set() if earlier is None else {folder / name for name in earlier.files}
     slugs = (record.slug for record in manifest.layers)
-    kept += [path for slug in slugs for path in sorted((folder / SHEETS / slug).glob("*.webp"))]
+    sheets = (path for slug in slugs for path in (folder / SHEETS / slug).glob("*.webp"))
+    kept += sorted(path for path in sheets if path not in known)
     there = [path for path in kept if path.is_file()]
     write_checksums(folder, there, {folder / MANIFEST: content})
     replace_file(folder / MANIFEST, content)
