@@ -91,6 +91,11 @@ def _prepared() -> None:
         whole(name)
 
 
+def _prepared_writes() -> None:
+    _prepared()
+    _writes()
+
+
 def _forked(work: Callable[[], None]) -> int:
     """A child of this process that does it: 0, 3 where a line is said, 4 where anything else."""
     child = os.fork()
@@ -155,9 +160,10 @@ NUMBERS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
 
 
 def write_fails(seed: int, folder: Path) -> str | None:
-    """The Nth call of open for writing, of fsync or of rename fails, and all after it."""
-    dice, name = random.Random(seed), list(WORKS)[seed % len(WORKS)]
-    moment, number, ever = 1 + seed // len(WORKS), dice.choice(NUMBERS), bool(dice.randrange(2))
+    """One call of open for writing, of fsync or of rename fails, or it and all after it."""
+    dice, every = random.Random(seed), _writes()
+    name, moment = every[seed % len(every)]
+    number, ever = dice.choice(NUMBERS), bool(dice.randrange(2))
     out = folder / "out"
     child = _forked(lambda: (_failing(moment, number, ever), WORKS[name](out))[1])
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -165,6 +171,25 @@ def write_fails(seed: int, folder: Path) -> str | None:
         return f"{name}: call {moment} fails with {errno.errorcode[number]}: ended with {code}"
     wrong = _finished(name, out)
     return wrong and f"call {moment} failed with {errno.errorcode[number]}: {wrong}"
+
+
+@cache
+def _writes() -> list[tuple[str, int]]:
+    """Every call of every work that may fail, by its name and number, in an order drawn once."""
+    every = []
+    for name, work in WORKS.items():
+        told = made() / f"writes-{name}"
+
+        def count(work: Callable[[Path], None] = work, told: Path = told) -> None:
+            calls: list[object] = []
+            _before_writes(calls.append)
+            work(told.with_suffix(".out"))
+            os.write(os.open(told, os.O_CREAT | os.O_WRONLY), str(len(calls)).encode())
+
+        os.waitpid(_forked(count), 0)
+        every += [(name, number) for number in range(1, 1 + int(told.read_text()))]
+    random.Random(0).shuffle(every)
+    return every
 
 
 def _failing(moment: int, number: int, ever: bool) -> None:
@@ -177,19 +202,24 @@ def _failing(moment: int, number: int, ever: bool) -> None:
         if calls == moment or (ever and calls > moment):
             raise OSError(number, os.strerror(number), path)
 
+    _before_writes(maybe)
+
+
+def _before_writes(act: Callable[[object], None]) -> None:
+    """Do something before each call of open for writing, of fsync and of rename, with its path."""
     sync, replace, opened = os.fsync, os.replace, io.open
 
     def fsync(descriptor: int) -> None:
-        maybe(None)
+        act(None)
         sync(descriptor)
 
     def moved(old: object, new: object, **more: object) -> None:
-        maybe(str(new))
+        act(str(new))
         replace(old, new, **more)  # type: ignore[call-overload]
 
     def open_(file: object, mode: str = "r", *rest: object, **more: object) -> object:
         if set(mode) & set("wax+") and not str(file).startswith(("/dev", "/proc")):
-            maybe(str(file))
+            act(str(file))
         return opened(file, mode, *rest, **more)  # type: ignore[call-overload]
 
     os.fsync, os.replace = fsync, moved  # type: ignore[assignment]
@@ -266,11 +296,11 @@ ROWS = [
     ),
     Row(
         "writes",
-        "the Nth write fails (ENOSPC, EIO, EROFS, EDQUOT), then resumed",
+        "the Nth write fails (ENOSPC, EIO, EROFS, EDQUOT), for every N, then resumed",
         "one line, the same bytes",
-        400,
+        440,
         write_fails,
-        _prepared,
+        _prepared_writes,
         300,
         least=1,
     ),
