@@ -149,6 +149,11 @@ class Ranks:
 
 ALONE = Ranks()
 
+_ENDED: list[Any] = []
+"""Groups that were left, kept for good: a group's end waits for its threads, which may wait for
+Python's lock. The group itself lets the lock go; a DistributedDataParallel that is the last to hold
+it does not, and hangs (github.com/pytorch/pytorch/issues/56297)."""
+
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Ranks]:
@@ -186,6 +191,7 @@ def processes(device: torch.device) -> Iterator[Ranks]:
         raise _own_or_peers_error(error, ranks, store) from error
     finally:
         if dist.is_initialized():
+            _ENDED.append(dist.group.WORLD)
             dist.destroy_process_group()
 
 

@@ -11,6 +11,7 @@ from convscope.errors import BadOption
 __all__ = [
     "counted",
     "error_words",
+    "is_number",
     "printable",
     "some_maps",
     "split_integers",
@@ -93,7 +94,10 @@ def split_names(words: str | None, option: str) -> tuple[str, ...] | None:
     """
     if words is None:
         return None
-    fields = next(csv.reader([words], skipinitialspace=True), [])
+    try:
+        fields = next(csv.reader([words], skipinitialspace=True), [])
+    except csv.Error:  # a line break outside of quotes, a name without end
+        fields = []
     names = tuple(name.strip() for name in fields if name.strip())
     if not names:
         raise BadOption(f"{option} {words!r} names nothing: give names, a comma between them")
@@ -116,11 +120,19 @@ def split_integers(words: str, option: str, least: int = 1) -> tuple[int, ...]:
         (1, 5, 15)
     """
     parts = [part.strip() for part in words.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() and int(part) >= least for part in parts):
+    if not parts or not all(is_number(part) and int(part) >= least for part in parts):
         raise BadOption(
             f"{option} {words!r}: give whole numbers, {least} at least, a comma between them"
         )
     return tuple(int(part) for part in parts)
+
+
+def is_number(words: str, most: int = 10**18) -> bool:
+    """Whether words are a whole number in digits, 0 or more, and no larger than another.
+
+    Python's own `int` raises where there are more than 4,300 digits.
+    """
+    return words.isdecimal() and len(words) < 20 and int(words) <= most
 
 
 def counted(number: int, noun: str) -> str:

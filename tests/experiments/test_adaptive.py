@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,16 @@ def test_an_interrupted_study_goes_on_to_the_same_and_others_are_refused(
     assert {path.name: path.read_bytes() for path in (folder / "pieces").iterdir()} == before
     with pytest.raises(FolderInUse, match=r"weight is 4\.0 there, 2\.0 now"):
         convscope.adaptive("scenes:train:6", out=folder, resume=True, weight=2.0, **TINY)
+
+
+def test_a_study_that_was_begun_with_one_weight_for_all_layers_goes_on_with_it(tmp_path: Path):
+    options = {"device": "cpu", "sparser": 1.0, **TINY}
+    before = convscope.adaptive("scenes:train:6", out=tmp_path, **options)
+    assert "sparser" not in json.loads((tmp_path / "study.json").read_text())
+    again = convscope.adaptive("scenes:train:6", out=tmp_path, resume=True, **options)
+    assert again.to_dict() == before.to_dict()
+    with pytest.raises(FolderInUse, match="sparser"):
+        convscope.adaptive("scenes:train:6", out=tmp_path, resume=True, device="cpu", **TINY)
 
 
 def test_a_code_of_the_first_layer_alone_is_its_filter_at_its_place():
@@ -147,6 +158,7 @@ def test_the_verdict_says_no_more_than_the_interval(
         ({"side": 4}, "odd side"),
         ({"size": 18}, "layer 2 are 9×9"),
         ({"weight": 0.0}, "--weight"),
+        ({"sparser": 0.5}, "--sparser"),
         ({"against": "zfnet-small"}, "--probe"),
     ],
 )

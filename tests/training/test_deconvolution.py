@@ -21,6 +21,7 @@ from convscope.training.deconvolution.pooling import Pool
 from convscope.training.deconvolution.reconstruction import (
     DeconvolutionLayer,
     Reconstruction,
+    coding_energy,
     footprint,
     unit_ball,
 )
@@ -195,6 +196,18 @@ def test_one_layer_without_pooling_is_plain_convolutional_sparse_coding():
     how = Reconstruction([DeconvolutionLayer(filters, PLAIN)])
     codes, _ = infer(image[None, None], how, Sparsity(weight, 600))
     torch.testing.assert_close(codes.values[0], expected, atol=1e-5, rtol=0)
+
+
+def test_each_layer_has_its_own_weight():
+    layers, images = two_layers().layers, drawn(3, 1, 8, 8, seed=4)
+    first, second = infer_codes(layers, images, Sparsity(5.0, 8, sparser=10))
+    lone, switches = infer(images, Reconstruction(layers[:1]), Sparsity(5.0, 8))
+    above, _ = infer(images, Reconstruction(layers, [switches]), Sparsity(0.5, 8))
+    assert torch.equal(first.codes, lone.values) and torch.equal(second.codes, above.values)
+    how = Reconstruction(layers, [switches])
+    learned = learn_layer(how, images, Learning(1, 1, Sparsity(5.0, 8, sparser=10)))
+    error = how.with_filters(learned.layer.filters).down(above.values) - images
+    assert learned.energy == pytest.approx([float(coding_energy(error, above.values, 0.5).mean())])
 
 
 def test_codes_do_not_depend_on_the_images_beside_them():

@@ -16,6 +16,7 @@ from convscope.atlas.manifest import StoredRecord
 from convscope.atlas.store import Atlas
 from convscope.errors import BadInput
 from convscope.store.atomic import replace_file
+from convscope.text import is_number
 
 __all__ = ["Names", "UnitName", "names_of", "read_unit_names", "write_names"]
 
@@ -91,4 +92,4 @@ def write_names(atlas: Atlas, names: Names) -> None:
 def _is_known(unit: str, channels: Mapping[str, int]) -> bool:
     """Whether layers of so many channels hold a unit, LAYER/CHANNEL."""
     layer, _, channel = unit.rpartition("/")
-    return channel.isascii() and channel.isdigit() and int(channel) < channels.get(layer, 0)
+    return channel.isascii() and is_number(channel, channels.get(layer, 0) - 1)

@@ -24,6 +24,7 @@ from convscope.experiments.options import (
     WatchOption,
 )
 from convscope.experiments.session import Picture, Session, open_session
+from convscope.text import is_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -318,7 +319,7 @@ def read_fill(words: str, session: Session) -> Tensor | float:
     if words == "mean":
         return 0.0
     levels = [str(GREYS.get(words, words)).strip()] if "," not in words else words.split(",")
-    if not all(level.strip().isdecimal() and int(level) <= 255 for level in levels):
+    if not all(is_number(level.strip(), 255) for level in levels):
         raise BadOption(
             f"--fill {words!r}: give {', '.join(GREYS)}, mean, a level 0..255, or R,G,B of 0..255"
         )

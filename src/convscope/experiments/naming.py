@@ -6,6 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from convscope.errors import BadOption
+from convscope.text import is_number
 
 if TYPE_CHECKING:
     from convscope.experiments.session import Session
@@ -27,7 +28,7 @@ def find_class(words: str, session: Session, option: str = "--target") -> int:
     from convscope.methods.targets import choices
 
     what, count = choices(session.network)
-    if words.isdecimal():
+    if is_number(words):
         if int(words) < count:
             return int(words)
         raise BadOption(f"{option} {words}: the network has {what} 0 to {count - 1}")

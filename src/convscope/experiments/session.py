@@ -11,6 +11,7 @@ from convscope.display import Brief
 from convscope.errors import BadImage, BadOption
 from convscope.experiments.options import Device, Reading, Running
 from convscope.network.task import Task
+from convscope.text import is_number
 from convscope.version import __version__
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ def choose_device(device: Device) -> torch.device:
 
 def _find(images: ImageSet, name: str) -> int:
     found = next((i for i in range(len(images)) if images.name(i) == name), None)
-    if found is None and name.isdecimal():
+    if found is None and is_number(name):
         found = int(name)
     if found is None or found >= len(images):
         raise BadImage(

@@ -30,6 +30,7 @@ from convscope.errors import ConvscopeError
 from convscope.explorer.frames import pack
 from convscope.explorer.guard import Guard
 from convscope.explorer.link import Channel, Link
+from convscope.text import is_number
 
 __all__ = ["UPLOAD_BYTES", "make_app"]
 
@@ -93,7 +94,7 @@ def _upload(link: Link) -> Callable[[Request], Awaitable[Response]]:
         data = bytearray()
         too_large = f"is larger than {UPLOAD_BYTES >> 20} MB: make it smaller"
         declared = request.headers.get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > UPLOAD_BYTES:
+        if not is_number(declared, UPLOAD_BYTES):
             return JSONResponse({"error": f"the image {too_large}"}, 413)
         async for chunk in request.stream():
             data += chunk

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import BadData
+from convscope.text import is_number
 
 FORMS = (
     "a name a line; or JSON: a list of names, a list of objects with `index` and `names`,"
@@ -104,7 +105,7 @@ def _by_index(entries: list[tuple[Any, str]]) -> tuple[str, ...]:
     """Order names by their index, which must count from 0 without a gap."""
     names: dict[int, str] = {}
     for index, name in entries:
-        if isinstance(index, bool) or not str(index).strip().isdecimal():
+        if isinstance(index, bool) or not is_number(str(index).strip()):
             raise BadData(f"{index!r} is not a class's index; class names are {FORMS}")
         if int(index) in names:
             raise BadData(f"index {int(index)} is there twice")

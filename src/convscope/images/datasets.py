@@ -40,6 +40,7 @@ from convscope.images.listing import folder_images, labels_by_folder, read_list
 from convscope.images.subsets import evenly, subset_images
 from convscope.images.tars import ShardImages, TarImages, is_shards
 from convscope.images.torchvision_images import TorchvisionImages
+from convscope.text import is_number
 
 if TYPE_CHECKING:
     from convscope.scenes.render import Scene
@@ -101,7 +102,7 @@ def open_images(
     if not words or "\0" in words:
         raise BadData(f"no images named: DATA is {FORMS}")
     place, _, count = words.rpartition(":")
-    if place and count.isdecimal() and not Path(words).expanduser().exists():
+    if place and is_number(count) and not Path(words).expanduser().exists():
         counted = _open_place(place, words)
         if counted is not None and int(count) < 1:
             raise BadData(f"{words}: {count} images; give 1 or more")
@@ -311,7 +312,7 @@ def _scene_words(spec: str) -> tuple[str, str, float | None]:
 
 
 def _count(spec: str, words: str) -> int:
-    if not words.isdecimal() or int(words) < 1:
+    if not is_number(words) or int(words) < 1:
         raise BadData(f"{spec}: {words!r} is no number of scenes; such as scenes:val:500")
     return int(words)
 

@@ -31,12 +31,14 @@ from convscope.images.archives import read_beside
 from convscope.images.classes import parse_classes
 from convscope.images.image_set import ImageSet
 from convscope.images.subsets import SubsetImages, Targets, without_classes
+from convscope.text import is_number
 
 __all__ = ["LAYOUTS", "open_caltech", "open_index", "open_voc", "split_of", "voc_root"]
 
 Open = Callable[[Path, str], ImageSet | None]
 """The images of a folder or zip under a spec, or None where there is neither."""
 
+MOST_CLASSES = 1_000_000  # labels that are larger numbers are names
 INDEXES = ("index.csv", "index.json")
 NO_CLASSES = ("BACKGROUND_Google", "257.clutter")
 VOC_SPLITS = ("train", "val", "trainval")
@@ -220,7 +222,7 @@ def _labels(row: Mapping[str, Any]) -> list[str]:
 def _names(labels: Sequence[Sequence[str]], files: Sequence[str]) -> tuple[str, ...]:
     """Name the classes where no file does: by the labels, or by the images' folders."""
     words = {label for image_labels in labels for label in image_labels}
-    if not all(word.isdecimal() for word in words):
+    if not all(is_number(word, MOST_CLASSES) for word in words):
         return tuple(sorted(words))
     folders: dict[int, set[str]] = {}
     for image_labels, file in zip(labels, files, strict=True):
@@ -236,7 +238,7 @@ def _names(labels: Sequence[Sequence[str]], files: Sequence[str]) -> tuple[str, 
 def _number(label: str, names: tuple[str, ...], index: str) -> int:
     if label in names:
         return names.index(label)
-    if label.isdecimal() and int(label) < len(names):
+    if is_number(label, len(names) - 1):
         return int(label)
     raise BadData(f"{index}: label {label!r} is none of the {len(names)} classes")
 

@@ -34,7 +34,7 @@ from convscope.images.archives import read_beside
 from convscope.images.datasets import SceneImages
 from convscope.images.image_set import ImageSet
 from convscope.images.layouts import split_of, voc_root
-from convscope.text import printable
+from convscope.text import is_number, printable
 
 __all__ = ["BoxedImages", "MarkedBox", "boxed_images"]
 
@@ -314,7 +314,7 @@ def _label(images: ImageSet, index: int, row: _Row, classes: tuple[str, ...], wh
         return label
     if row.label in classes:
         return classes.index(row.label)
-    if row.label.isdecimal() and int(row.label) < len(classes):
+    if is_number(row.label, len(classes) - 1):
         return int(row.label)
     raise BadData(
         f"{name}: class {printable(row.label)} is none of {', '.join(classes[:8])}"

@@ -42,6 +42,7 @@ from convscope.images.scaling import (
     read_recipe_file,
     recipe_of,
 )
+from convscope.text import is_number
 
 AS_IT_IS = "had the input's size: neither resized nor cropped"
 PER_PIXEL = "per-pixel"  # stands in a record for a mean that travels beside it as a tensor
@@ -348,7 +349,7 @@ class Preprocess(Brief):
             number.strip() for number in word.split(",")
         )
         numbers = numbers * self.channels if len(numbers) == 1 else numbers
-        whole = all(str(number).isdecimal() and int(number) <= 255 for number in numbers)
+        whole = all(is_number(str(number), 255) for number in numbers)
         if len(numbers) != self.channels or not whole:
             each = "r,g,b" if self.channels == 3 else f"{self.channels} levels"
             raise BadOption(f"fill {text!r}: it is {', '.join(COLOURS)}, mean, 0..255, or {each}")

@@ -11,6 +11,7 @@ import torch
 
 from convscope.errors import BadOption
 from convscope.images.scaling import CustomScaling, Order, Scaling, listed
+from convscope.text import is_number
 
 __all__ = ["Shape", "checked_bands", "checked_mean", "checked_shape", "for_channels", "parse_shape"]
 
@@ -28,7 +29,7 @@ def parse_shape(text: str) -> Shape:
         (3, 224, 224)
     """
     sides = text.lower().replace("×", "x").split("x")
-    if len(sides) != 3 or not all(side.strip().isdecimal() for side in sides):
+    if len(sides) != 3 or not all(is_number(side.strip()) for side in sides):
         raise BadOption(f"input {text!r}: it is CxHEIGHTxWIDTH, such as 3x224x224")
     return checked_shape(int(side) for side in sides)
 
@@ -78,7 +79,7 @@ def checked_bands(given: str | Iterable[int] | int | None, channels: int) -> tup
         return None
     given = [given] if isinstance(given, int) else given
     words = given.split(",") if isinstance(given, str) else list(given)
-    whole = all(str(word).strip().isdecimal() for word in words)
+    whole = all(is_number(str(word).strip()) for word in words)
     bands = tuple(int(word) for word in words) if whole else ()
     if len(bands) not in (1, 3) or not all(1 <= band <= channels for band in bands):
         raise BadOption(

@@ -22,6 +22,7 @@ from convscope.methods.sweep import refuse_not_finite
 from convscope.methods.targets import ClassAt, TargetLike, Watched, as_target, choices, watched
 from convscope.network.local.plan import Plan, Put
 from convscope.network.network import Network
+from convscope.text import is_number
 
 __all__ = ["Engine", "LiveSettings"]
 
@@ -169,7 +170,7 @@ class Engine:
         if words.strip().lower() in names:
             return ClassAt(names.index(words.strip().lower()), position)
         what, count = choices(self.network)
-        if not words.isdecimal() or int(words) >= count:
+        if not is_number(words, count - 1):
             raise BadOption(
                 f"target {given!r}: give a name, or the number of one of {count} {what}"
             )

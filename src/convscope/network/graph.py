@@ -21,6 +21,7 @@ from convscope.network.legend import Legend
 from convscope.network.node import Node
 from convscope.network.task import Task
 from convscope.network.unit import Unit
+from convscope.text import is_number
 
 __all__ = ["Graph", "Layer"]
 
@@ -288,7 +289,7 @@ class Graph(Brief):
         """
         if wish in self.outputs:
             return self.outputs[str(wish)]
-        if str(wish).isdecimal() and int(wish) < len(self.outputs):
+        if is_number(str(wish), len(self.outputs) - 1):
             return list(self.outputs.values())[int(wish)]
         if len(self.outputs) == 1:
             raise BadOption(f"output {wish}: this network has one output: leave it out, or give 0")

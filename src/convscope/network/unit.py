@@ -10,7 +10,8 @@ from convscope.errors import NoSuchUnit
 __all__ = ["Unit"]
 
 _TEXT = re.compile(  # a layer's name may hold / and @ itself: the address is at the end
-    r"(?P<layer>.+)/(?P<channel>\d+)(@(?P<row>\d+),(?P<column>\d+))?", re.ASCII | re.DOTALL
+    r"(?P<layer>.+)/(?P<channel>\d{1,18})(@(?P<row>\d{1,18}),(?P<column>\d{1,18}))?",
+    re.ASCII | re.DOTALL,
 )
 
 

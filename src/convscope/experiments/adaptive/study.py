@@ -74,10 +74,18 @@ class AdaptiveStudy(Study):
         float,
         typer.Option(
             metavar="VALUE",
-            help="λ, of the squared error against the codes' magnitudes: larger, and more codes "
-            "are not zero.",
+            help="λ of layer 1, of the squared error against the codes' magnitudes: larger, and "
+            "more codes are not zero.",
         ),
     ] = 4.0
+    sparser: Annotated[
+        float,
+        typer.Option(
+            metavar="VALUE",
+            help="λ is so many times smaller in each layer than in the one below. With 1 codes of "
+            "layer 2 are so many that its filters look like noise.",
+        ),
+    ] = 20.0
     steps: Annotated[
         int, typer.Option(min=2, metavar="N", help="Of ISTA, each time that codes are inferred.")
     ] = 20
@@ -119,6 +127,8 @@ class AdaptiveStudy(Study):
         self._architecture().check((self.size, self.size))
         if not 0 < self.weight < float("inf"):
             raise BadOption(f"--weight {self.weight}: a number above 0")
+        if not 1 <= self.sparser < float("inf"):
+            raise BadOption(f"--sparser {self.sparser}: 1 or more")
         if self.against is not None and self.probe is None:
             raise BadOption("--against: say with --probe which images the features are judged on")
 
@@ -164,15 +174,18 @@ class AdaptiveStudy(Study):
         from convscope.training.deconvolution.layerwise import Learning
         from convscope.training.deconvolution.sparse_codes import Sparsity
 
-        return Learning(self.epochs, sparsity=Sparsity(self.weight, self.steps))
+        return Learning(self.epochs, sparsity=Sparsity(self.weight, self.steps, self.sparser))
 
     def _depends_on(
         self, images: ImageSet, asked: AdaptiveOptions, context: Context
     ) -> dict[str, Any]:
         """What the results depend on."""
         probing, session = asked.probing, asked.session
+        settings = self.settings()
+        if self.sparser == 1:  # as in studies that were begun when there was one λ
+            del settings["sparser"]
         return {
-            "study": self.verb, **self.settings(), "seed": context.running.seed,
+            "study": self.verb, **settings, "seed": context.running.seed,
             "data": images.identity(),
             "probe": None if probing is None else probing.images.identity(),
             "against": None if session is None else session.network.identity()[:16],

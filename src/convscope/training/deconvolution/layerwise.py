@@ -91,7 +91,7 @@ class Learning:
     Attributes:
         epochs: How often all codes are inferred anew, and the filters after them.
         filter_steps: Of the filters in each epoch.
-        sparsity: How codes are inferred.
+        sparsity: How codes are inferred, by layer.
     """
 
     epochs: int = 10
@@ -145,7 +145,7 @@ def infer_codes(
     Args:
         layers: From the pixels up.
         images: Contrast-normalised.
-        sparsity: How codes are inferred.
+        sparsity: How codes are inferred, by layer.
         progress: Is told how many images are done.
 
     Shape:
@@ -176,7 +176,8 @@ def _encoded(
 ) -> Iterator[Encoded]:
     below: list[Tensor] = []
     for top in range(1, len(layers) + 1):
-        codes, switches = infer(images, Reconstruction(layers[:top], below), sparsity)
+        here = Reconstruction(layers[:top], below)
+        codes, switches = infer(images, here, sparsity.of_layer(top - 1))
         yield Encoded(codes.values, switches, codes.error)
         below = [*below, switches]
 
@@ -209,7 +210,7 @@ def learn_layer(
         >>> learned = learn_layer(Reconstruction([layer]), images, Learning(epochs=5))
         >>> learned.energy
     """
-    weight = how.sparsity.weight
+    sparsity = how.sparsity.of_layer(len(start.layers) - 1)
     parts = [slice(first, first + BATCH) for first in range(0, len(images), BATCH)]
     known: list[Tensor | None] = [None] * len(parts)
     state = FilterStep(start.top.filters, 1.0 / len(images), 0.0)
@@ -217,13 +218,13 @@ def learn_layer(
     for epoch in range(how.epochs):
         here = start.with_filters(state.filters)
         found = [
-            infer(images[part], here.of_images(part), how.sparsity, codes)[0].values
+            infer(images[part], here.of_images(part), sparsity, codes)[0].values
             for part, codes in zip(parts, known, strict=True)
         ]
         codes, known = torch.cat(found), list(found)
         for _ in range(how.filter_steps):
             state = filter_step(state, images, codes, start, BATCH)
-        mean = weight / 2 * state.error + float(codes.abs().sum())
+        mean = sparsity.weight / 2 * state.error + float(codes.abs().sum())
         curve.append(mean / len(images))
         if progress is not None:
             progress(epoch + 1)

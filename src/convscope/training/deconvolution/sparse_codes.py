@@ -9,7 +9,7 @@ assumes, so that E falls in every step where R stays as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,12 +27,24 @@ class Sparsity:
     """How codes are inferred.
 
     Attributes:
-        weight: λ, of the squared error against the codes' magnitudes.
+        weight: λ of the first layer, of the squared error against the codes' magnitudes.
         steps: Of ISTA; the switches move in the first half of them, and stay in the second.
+        sparser: λ is so many times smaller in each layer than in the one below. Codes of a higher
+            layer stand for more pixels, so that at the same λ many are not zero, any filters
+            explain the images, and those that are learned look like noise.
     """
 
     weight: float = 4.0
     steps: int = 20
+    sparser: float = 20.0
+
+    def of_layer(self, number: int) -> Sparsity:
+        """How the codes of one layer are inferred.
+
+        Args:
+            number: Of the layer, counted from 0, bottom up.
+        """
+        return replace(self, weight=self.weight / self.sparser**number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +131,7 @@ def infer(
     Args:
         images: y.
         how: R.
-        sparsity: λ and the number of steps.
+        sparsity: λ of R's last layer, and the number of steps.
         start: Codes to begin with; None is zero.
 
     Returns:
