@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -36,6 +36,7 @@ __all__ = [
     "alexnet",
     "architecture_named",
     "build",
+    "initial_std",
     "initialise",
     "zfnet",
 ]
@@ -339,15 +340,29 @@ def initialise(network: nn.Module, initialisation: Initialisation, *, seed: int)
     """
     generator = torch.Generator().manual_seed(seed)
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    share = PIXEL_SCALE ** (1 / len(layers))
     for place, layer in enumerate(layers):
-        std = math.sqrt(2.0 / layer.weight[0].numel()) / share if place else FIRST_STD
-        if initialisation is Initialisation.PAPER:
-            std = PAPER_STD
+        std = initial_std(layers, place, initialisation)
         with torch.no_grad():
             layer.weight.normal_(0.0, std, generator=generator)
             if layer.bias is not None:
                 layer.bias.zero_()
+
+
+def initial_std(
+    layers: Sequence[nn.Conv2d | nn.Linear], place: int, initialisation: Initialisation
+) -> float:
+    """The standard deviation of the weights with which one of a network's layers starts.
+
+    Args:
+        layers: all that have weights, from the pixels up.
+        place: of the layer among them.
+        initialisation: as `initialise` has it.
+    """
+    if initialisation is Initialisation.PAPER:
+        return PAPER_STD
+    if place == 0:
+        return FIRST_STD
+    return math.sqrt(2.0 / layers[place].weight[0].numel()) / PIXEL_SCALE ** (1 / len(layers))
 
 
 _ZFNET = Architecture(

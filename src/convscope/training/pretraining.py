@@ -25,7 +25,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from convscope.errors import BadCheckpoint, NonFinite
-from convscope.models.architectures import PIXEL_SCALE
+from convscope.models.architectures import initial_std
 from convscope.models.weights import weights_bytes
 from convscope.progress import Progress
 from convscope.store.atomic import replace_file
@@ -261,17 +261,20 @@ class _Pretraining:
     def _settle(
         self, layer: nn.Conv2d | nn.Linear, name: str, position: _Position, scale: Tensor
     ) -> None:
-        """Give the layer its share of the way from the pixels' scale down to that of outputs.
+        """Give what the layer says the scale that it has where training starts without this.
 
         It learned from inputs of scale 1. A positive factor on filters and biases only scales what
-        a rectified layer says, so it is chosen as `initialise` chooses He's: every layer takes an
-        equal share of the pixels' scale away.
+        a rectified layer says, so it is chosen such that its answers are as large as those of
+        weights that are drawn at random: the recipe's learning rate is right for these.
         """
+        network, recipe = self.teacher.network, self.teacher.recipe
+        layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        std = initial_std(layers, layers.index(layer), recipe.initialisation)
+        wanted = scale * std * math.sqrt(layer.weight[0].numel() / 2)
         with torch.no_grad():
             layer.weight /= scale
             answer = self._rms(name, position, lambda values: layer(values).relu())
-            layers = len(_learning_layers(self.teacher.network)) + 1
-            factor = scale / PIXEL_SCALE ** (1 / layers) / answer if answer else scale
+            factor = wanted / answer if answer else scale
             layer.weight *= factor
             if layer.bias is not None:
                 layer.bias *= factor
