@@ -106,6 +106,20 @@ def test_every_layer_but_the_last_learns_more_than_the_mean(whole: Path):
     assert all(weight.isfinite().all() for weight in start.parameters())
 
 
+def test_training_goes_on_from_answers_as_large_as_those_of_random_weights(
+    whole: Path, tmp_path: Path
+):
+    train_on(TINY, FEW, replace(PRETRAINED, keep_epochs=(0,), pretrain=0), tmp_path / "random")
+    sizes = []
+    for run in (whole, tmp_path / "random"):
+        model = open_model(f"zfnet-small@{run / 'epoch-0000.safetensors'}")
+        images = model.preprocess.tensors(FEW.pictures.pixels[:, 2:30, 2:30].numpy())
+        values = model.network().values(images, [f"relu{number}" for number in range(1, 8)])
+        sizes.append([float(value.square().mean().sqrt()) for value in values.values()])
+    for learned, random in zip(*sizes, strict=True):
+        assert 1 / 4 < learned / random < 4
+
+
 def test_a_layer_that_says_nothing_is_as_good_as_the_images_own_mean(tmp_path: Path):
     """By hand: it rebuilds 0, whose error is the squares; the mean's is the variance."""
     still = replace(
