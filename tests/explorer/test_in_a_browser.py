@@ -347,6 +347,33 @@ def test_names_are_text_and_never_markup(tab: Any, folder: Path, tmp_path: Path)
         assert each.title() != "1"
 
 
+def test_the_report_says_all_that_was_done_to_the_image(tab: Any, tmp_path: Path) -> None:
+    page = tab("#/d0/relu2/3?box=0,0,16,16&target=1&without=relu2%2F3")
+    opened_unit(page, "relu2/3@")
+    page.wait_for_selector("#answer-note:has-text('Without one unit')")
+    page.click("#target-picture")
+    page.wait_for_selector(f"#stage-note:has-text('Lit by what {CLASSES[1]} rests on')")
+    page.keyboard.press("p")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.click("#report-button")
+    away = page.locator("#findings .button").bounding_box()
+    assert away["x"] + away["width"] < 390
+    with page.expect_download() as download:
+        page.click("#save")
+    download.value.save_as(tmp_path / "report.html")
+    page.keyboard.press("Escape")
+    report = page.context.new_page()
+    report.goto((tmp_path / "report.html").as_uri())
+    words = report.locator("main section").text_content()
+    assert "Occluder (top, left, bottom, right): 0, 0, 16, 16" in words
+    assert "Without relu2/3 (zero in their place)" in words
+    assert f"lit by what {CLASSES[1]} rests on, by deconvnet, with the occluder" in words
+    page.click("#sweep")
+    page.wait_for_selector(".legend:has-text('with every unit')")
+    page.locator("#without .chip").click()  # it is put in again: nothing is to be said
+    page.wait_for_selector(".legend:not(:has-text('with every unit'))")
+
+
 def test_what_is_no_image_is_said_and_the_page_goes_on(tab: Any) -> None:
     page = tab("#/d0")
     page.wait_for_selector(".bar-live")

@@ -1,6 +1,6 @@
 /* The network's answer: bars of the classes, with the occluder, without units, and the target. */
 
-import { byId, el, figure, percent } from "./draw.js";
+import { byId, capital, el, figure, percent } from "./draw.js";
 import { Lost, Superseded, ask, newest } from "./link.js";
 import { emit, go, image, on, removed, state, unitOf } from "./state.js";
 
@@ -94,7 +94,7 @@ async function occlude() {
   if (!state.box || found.error) return;
   state.occluded = { ...found, pixels: maps };
   draw(found.answer);
-  byId("answer-note").textContent = `${lacking()}${answered(found.answer)}`;
+  byId("answer-note").textContent = capital(`${lacking()}${answered(found.answer)}`);
   emit("occluded");
 }
 
@@ -103,7 +103,7 @@ async function remove() {
   state.withoutAnswer = found;
   state.occluded = null;
   draw(found.answer);
-  byId("answer-note").textContent = `${lacking()}${answered(found.answer)}`;
+  byId("answer-note").textContent = capital(`${lacking()}${answered(found.answer)}`);
   emit("occluded");
 }
 

@@ -33,6 +33,7 @@ export function percent(value) {
   return share > 99.9 && share < 100 ? ">\u202f99.9\u00a0%" : `${share.toFixed(1)}\u00a0%`;
 }
 
+export const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 export const times = (sizes) => sizes.join(" × ");
 
 /** A name that may be broken where it has a sign, and still is copied as it is. */

@@ -6,7 +6,7 @@
    tray.js    images                                  sweep.js   Fig. 6      report.js  what was found */
 
 import * as answer from "./answer.js";
-import { byId, el, say } from "./draw.js";
+import { byId, capital, el, say } from "./draw.js";
 import * as layers from "./layers.js";
 import { Lost, Superseded, ask, connect, restart } from "./link.js";
 import * as report from "./report.js";
@@ -102,9 +102,10 @@ async function targetPicture() {
   try {
     const [found, [, , light]] = await ask(question, { slot: "project" });
     stage.frame(null);
-    stage.setVeil("spotlight", { light });
+    const words = `lit by what ${found.target} rests on, by ${found.rules}`;
+    stage.setVeil("spotlight", { light, words: () => words });
     go({ veil: "spotlight" }, { replace: true });
-    problem([`Lit by what ${found.target} rests on, by ${found.rules}`]);
+    problem([capital(words)]);
   } catch (error) {
     if (!(error instanceof Superseded || error instanceof Lost)) problem([error.message]);
   }

@@ -3,6 +3,7 @@
 
 import { byId, el, figure, percent, say } from "./draw.js";
 import { rules } from "./unit.js";
+import { veilWords } from "./stage.js";
 import { legendWords, sweepOf } from "./sweep.js";
 import { removed, state, unitOf } from "./state.js";
 
@@ -39,11 +40,7 @@ function stagePicture() {
   return canvas;
 }
 
-function overImage() {
-  if (state.box) return "with the occluder";
-  if (state.veil === "sweep") return legendWords();
-  return { picture: "as the network sees it", spotlight: "lit by the projection", own: "lit by what is its own" }[state.veil];
-}
+const overImage = () => `${veilWords()}${state.box ? ", with the occluder" : ""}`;
 
 function pictures() {
   const found = [{ src: source(stagePicture()), title: state.look.name, note: overImage(), smooth: true }];
@@ -64,7 +61,7 @@ export function pin() {
   const lines = [];
   if (unit && state.projected) lines.push(`${byId("unit-facts").textContent}, ${rules()}`);
   if (state.box) lines.push(`Occluder (top, left, bottom, right): ${state.box.join(", ")}, ${state.fill}`);
-  if (removed().length && !state.box) lines.push(`Without ${removed().join(", ")} (${state.to} in their place)`);
+  if (removed().length) lines.push(`Without ${removed().join(", ")} (${state.to} in their place)`);
   if (state.veil === "sweep" && sweepOf()) lines.push(`Occluded everywhere: ${legendWords()}`);
   findings.push({
     title: unit ?? state.look.name, image: state.look.name, lines, pictures: pictures(), answer,

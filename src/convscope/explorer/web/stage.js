@@ -6,7 +6,7 @@ import { go, on, state } from "./state.js";
 const VEILS = [
   ["picture", "Picture"], ["spotlight", "Spotlight"], ["own", "Own part"], ["sweep", "Occlusion"],
 ];
-const veils = {}; // name -> {light} | {heat}: what there is for the image and unit at hand
+const veils = {}; // name -> {light | heat, words()}: what there is for the image and unit at hand
 
 const side = () => state.hello.input.slice(1); // (H, W)
 
@@ -65,6 +65,9 @@ function drawVeil() {
   else if (veil.light) paintVeil(canvas, side(), veil.light);
   else veil.heat(canvas);
 }
+
+/** What is shown over the image, in words. */
+export const veilWords = () => veils[state.veil]?.words() ?? "as the network sees it";
 
 /** The next of the veils that there are. */
 export function turnVeil() {

@@ -4,7 +4,7 @@
 import { byId, el, figure as words, percent, say } from "./draw.js";
 import { Lost, Superseded, ask, drop } from "./link.js";
 import { classColour, heat, setVeil, viridis } from "./stage.js";
-import { go, image, on, state, unitOf } from "./state.js";
+import { go, image, on, removed, state, unitOf } from "./state.js";
 import { nameOf } from "./answer.js";
 
 const KINDS = [["value", "class"], ["log_odds", "log-odds"], ["activity", "unit"], ["label", "most probable"]];
@@ -77,7 +77,7 @@ function kindOf() {
 function draw() {
   const kind = kindOf();
   const colour = kind === "label" ? byLabel() : byValue(maps[kind]);
-  setVeil("sweep", { heat: (canvas) => heat(canvas, maps.figure, colour) });
+  setVeil("sweep", { heat: (canvas) => heat(canvas, maps.figure, colour), words: legendWords });
   note();
 }
 
@@ -128,7 +128,7 @@ function note() {
 function legend() {
   const { figure, known, of } = maps;
   const kind = kindOf();
-  const done = known < of ? ` · ${known} of ${of} places` : "";
+  const done = (known < of ? ` · ${known} of ${of} places` : "") + (removed().length ? " · with every unit" : "");
   if (kind === "label") {
     return el("span", { class: "legend" }, ...ranked().slice(0, 6).map((label, rank) => {
       const swatch = el("i", { class: "swatch" });
@@ -148,6 +148,7 @@ export const legendWords = () => legend().textContent.replace(/\s+/g, " ");
 
 export function begin() {
   on("veil", note);
+  on("without", () => { if (state.veil === "sweep") note(); });
   on("image", () => {
     if (running) stop();
     maps = null;

@@ -122,7 +122,7 @@ function show(found, [projection, spotlight, light]) {
     patch.getContext("2d").drawImage(byId("picture"), left, top, patch.width, patch.height, 0, 0, patch.width, patch.height);
   }
   frame(found.box);
-  setVeil("spotlight", { light });
+  setVeil("spotlight", { light, words: () => `lit by the projection, ${found.rules}` });
   command(found);
   contrast(found.unit);
   emit("unit-known");
@@ -165,7 +165,7 @@ function ownPart(found, light) {
   context.putImageData(pixels, 0, 0);
   const text = byId("unit-pictures").querySelector("[data-picture=own] span");
   text.textContent = `less what ${found.neighbours.length} neighbours lose`;
-  setVeil("own", { light });
+  setVeil("own", { light, words: () => "lit by what is its own" });
 }
 
 /** What the unit is under the occluder. */
