@@ -829,6 +829,7 @@ FIGURES: dict[Callable[..., Figure], dict[str, Case]] = {
     contrast_figure: {
         "whole": Case(lambda _: own_part(Box(0, 0, 40, 40)), (LAYER, FILE, RUN)),
         "upright": Case(lambda _: own_part(Box(0, 8, 40, 14)), (LAYER, FILE, RUN)),
+        "flat": Case(lambda _: own_part(Box(10, 0, 13, 40)), (LAYER, FILE, RUN)),
         "alike": Case(lambda _: own_part(Box(5, 0, 14, 40), alike=True), (LAYER, FILE, RUN)),
     },
     removal_figure: {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from convscope.experiments.number_words import minus
@@ -26,7 +28,8 @@ Pixels = NDArray[np.uint8]
 
 SHARP = 48  # pixels: pictures up to this side show their single pixels
 ROUND = (1, 2, 2.5, 5, 10)  # what the numbers along an axis are multiples of
-QUANTITY = 1.8  # inches: what the numbers of a scale are, below it
+QUANTITY = 1.8  # inches: what the numbers of a scale are, below it; no scale is narrower
+FALL, THICK = 0.18, 0.08  # inches: from a picture to the lower edge of its scale; the scale
 LINE, LEAST = 0.125, 0.2  # inches: a line of a name, the lowest row
 
 
@@ -237,7 +240,8 @@ def scale(
         quantity: What the numbers are, below them.
         cmap: The map's colours.
     """
-    bar = axes.inset_axes((0, -0.075, 1, 0.035))
+    bar = axes.inset_axes((0, 0, 1, 1))
+    bar.set_axes_locator(partial(_below, axes))
     bar.imshow(np.linspace(0, 1, 256)[None], cmap=cmap, aspect="auto", extent=(0, 1, 0, 1))
     bar.set(xticks=[0, 1], yticks=[])
     bar.set_xticklabels([number(low), number(high)])
@@ -257,3 +261,15 @@ def scale(
         at = (base - low) / (high - low)
         bar.plot([at], [1.7], marker="v", color=INK, markersize=3, clip_on=False)
     bar.set(xlim=(0, 1), ylim=(0, 1))
+
+
+def _below(axes: Axes, bar: Axes, renderer: Any) -> Bbox:
+    """Where the scale of a picture lies, in shares of the figure.
+
+    It is as wide as the picture, and as its words need if the panel has room for them: a picture
+    may be a few pixels high or wide.
+    """
+    shown, panel, figure = axes.get_position(), axes.get_position(original=True), axes.figure
+    across, down = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
+    wide = max(shown.width, min(panel.width, QUANTITY / across))
+    return Bbox.from_bounds(shown.x0, shown.y0 - FALL / down, wide, THICK / down)

@@ -197,7 +197,8 @@ class _Cell:
             return
         self.height = self._wanted(self.axes)
         self._size(self.axes, 0.0, FOR_NOW / 2)
-        outer, inner = self.axes.get_tightbbox(for_layout_only=True), self.axes.get_window_extent()
+        outer = self.axes.get_tightbbox(for_layout_only=True)  # a narrow picture leaves room
+        inner = self.axes.get_position(original=True).transformed(self.figure.transFigure)
         if outer is not None:
             left, right = inner.x0 - outer.x0, outer.x1 - inner.x1
             above, below = outer.y1 - inner.y1, inner.y0 - outer.y0
