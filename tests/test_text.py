@@ -55,6 +55,7 @@ def test_columns_are_as_wide_as_their_widest_cell():
         ("café 猫 7×7", "café 猫 7×7"),
         ("\x1b]0;owned\x07\x9b31m", "\\x1b]0;owned\\x07\\x9b31m"),
         ("exe\u202egnp.cat", "exe\\u202egnp.cat"),  # what follows would run from right to left
+        ("p <\xa00.001, Screenshot 9.41\u202fAM.png", "p <\xa00.001, Screenshot 9.41\u202fAM.png"),
         ("a\rb\nc\u2028d\udcff", "a\\rb\\nc\\u2028d\\udcff"),
     ],
 )

@@ -20,13 +20,14 @@ __all__ = [
 ]
 
 LONGEST = 500  # letters of what another library says
+BLANKS = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"  # macOS writes both into names of files
 
 
 def printable(text: str, keep: str = "") -> str:
     """Escape what a terminal would obey, such as control characters and marks of direction.
 
     Names of files, layers and classes, and the words of other libraries, are strangers' text. Line
-    breaks and bytes that are not UTF-8 are escaped too.
+    breaks and bytes that are not UTF-8 are escaped too. Blanks that do not break a line stay.
 
     Args:
         text: What is to be shown.
@@ -39,7 +40,8 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(
-        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() or c in keep or c in BLANKS else c.encode("unicode_escape").decode()
+        for c in text
     )
 
 
