@@ -251,3 +251,18 @@ def test_half_written_files_of_a_killed_process_are_removed(tmp_path: Path) -> N
         assert not results.has("a")
     assert not any((tmp_path / name).exists() for name in halves)
     assert all((tmp_path / name).exists() for name in others)
+
+
+def test_a_study_that_is_refused_before_its_first_result_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(BadData, match="no such box"), ResultStore(out, {"boxes": "wrong"}):
+        raise BadData("no such box")
+    assert not any(out.iterdir())
+    with pytest.raises(BadData), ResultStore(out, {"boxes": "right"}) as store:  # others may begin
+        store.record("a", lambda: {"value": 1.5})
+        raise BadData("the second image")
+    with ResultStore(out, {"boxes": "right"}, resume=True) as store:
+        assert store.record("a", dict) == {"value": 1.5}
+    with pytest.raises(BadData), ResultStore(out, {"boxes": "right"}, resume=True):
+        raise BadData("again")
+    assert (out / "study.json").is_file()

@@ -16,13 +16,13 @@ import io
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
-from convscope.errors import BadData, FolderInUse
+from convscope.errors import BadData, BadInput, FolderInUse
 from convscope.store.atomic import remove_leftovers, replace_file, write_json
 from convscope.store.differences import first_difference
 from convscope.store.lock import LOCK, check_unused, claimed, held
@@ -42,6 +42,7 @@ SENTENCES = {
 """What to say where settings differ whose values are fingerprints."""
 
 STUDY, FOLDER, CHECKSUMS = "study.json", "pieces", "checksums.json"
+BEGINNING = {STUDY, FOLDER, LOCK}
 VERSION = "convscope"  # the setting that names the program's version
 
 Record = dict[str, Any]
@@ -80,6 +81,7 @@ class ResultStore:
         self.folder = None if folder is None else Path(folder)
         self._stack, self._entered = ExitStack(), False
         self._checksums: dict[str, str] = {}
+        self._resumed = resume
         if self.folder is None:
             return
         self._wanted = json.loads(json.dumps(dict(settings)))
@@ -112,7 +114,16 @@ class ResultStore:
         trace: TracebackType | None,
     ) -> None:
         self._entered = False
+        if kind is not None and issubclass(kind, BadInput) and not self._resumed:
+            self._remove_beginning()
         self._stack.close()
+
+    def _remove_beginning(self) -> None:
+        """Leave nothing of a study that was refused before its first result: the next may begin."""
+        if self.folder is not None and {entry.name for entry in self.folder.iterdir()} <= BEGINNING:
+            with suppress(OSError):  # the pieces are no longer empty
+                (self.folder / FOLDER).rmdir()
+                (self.folder / STUDY).unlink(missing_ok=True)
 
     def has(self, name: str) -> bool:
         """Whether the result of that name is there."""
