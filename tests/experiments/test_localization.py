@@ -14,11 +14,14 @@ from torch import nn
 import convscope
 from convscope.distributed import Ranks
 from convscope.errors import BadData, BadOption, FolderInUse
+from convscope.experiments.localization.asked import MappedClass
 from convscope.experiments.localization.localizing import Seen, chosen_threshold, mean_box, scored
 from convscope.experiments.localization.maps import THRESHOLDS, largest_part, map_boxes
 from convscope.experiments.localization.marked_images import (
     MarkedImage,
     boxes_fingerprint,
+    draw_images,
+    lacking_classes,
     place_boxes,
 )
 from convscope.experiments.localization.result import CENTRED, WHOLE, Localization
@@ -28,7 +31,7 @@ from convscope.experiments.session import session_of
 from convscope.experiments.study import Context
 from convscope.geometry.box import Box
 from convscope.images.fitting import Fit
-from convscope.images.marked_boxes import MarkedBox
+from convscope.images.marked_boxes import BoxedImages, MarkedBox
 from convscope.images.preprocess import Preprocess
 from convscope.images.scaling import Scaling
 from convscope.progress import Progress
@@ -234,10 +237,20 @@ def test_a_network_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:
     other = type(model)(
         model.module, model.preprocess, "other", model.weights_sha256, False, ("cat", "dog")
     )
-    with pytest.raises(BadData, match="theirs are red, green"):
+    with pytest.raises(BadData, match=r"theirs are red; green, the network's are cat; dog\. "):
         convscope.localize(other, Squares(6), boxes=tmp_path / "b.csv", device="cpu")
     with pytest.raises(BadData, match="only one image"):
         localize(Squares(1), tmp_path)
+
+
+def test_classes_that_the_network_lacks_are_said_and_their_objects_left_out() -> None:
+    boxes = {i: (MarkedBox(i % 3, (0.0, 0.0, 8.0, 8.0)),) for i in range(9)}
+    boxed, images = BoxedImages(boxes, ("red", "crimson, deep", "green")), Squares(9)
+    assert lacking_classes(boxed, [0, 1, 2]) == ""
+    words = lacking_classes(boxed, [0, None, 2])
+    assert words.startswith("1 of the boxes' 3 classes") and words.endswith(": crimson, deep")
+    drawn = draw_images(images, boxed, [0, None, 2], MappedClass.MARKED, most=9, seed=0)
+    assert sorted(each.index for each in drawn) == [0, 2, 3, 5, 6, 8]
 
 
 # ---- going on, and together ---------------------------------------------------------------------

@@ -148,6 +148,7 @@ def test_the_boxes_of_scenes_are_the_smallest_that_hold_what_is_seen(spec: str) 
         ("file,left,top,right,bottom\ncat/a.png,3,0,3,2\n", "line 2: a box with no pixel"),
         ("file,left,top,right,bottom\ncat/a.png,x,0,3,2\n", "not the four numbers of a box"),
         ("file,left,top,right,bottom\ncow/x.png,0,0,3,2\n", "none of its 1 boxes is of an image"),
+        ("file,left,top,right,bottom\ncow/x.png,,,,\n", "holds no box; boxes are a .csv"),
         ("file,left,top\ncat/a.png,0,0\n", "its columns are file, left, top; it needs"),
         ("", "its columns are none"),
     ],

@@ -277,6 +277,8 @@ def _by_index(images: ImageSet, rows: Sequence[_Row], where: str) -> BoxedImages
     ends: dict[str, list[int]] = {}
     for name, index in exact.items():
         ends.setdefault(name.rpartition("/")[2], []).append(index)
+    if not rows:
+        raise BadData(f"{where}: it holds no box; boxes are {FORMS}")
     classes = images.classes or _named(rows)
     found: dict[int, list[MarkedBox]] = {}
     foreign = 0

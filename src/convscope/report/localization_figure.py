@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -24,7 +24,7 @@ from convscope.experiments.localization.result import (
 from convscope.experiments.number_words import minus, percent
 from convscope.geometry.overlap import overlaps
 from convscope.report.chart import chart, name_rows, picture, row_height, ticks, value_rows
-from convscope.report.occlusion_figure import class_name
+from convscope.report.occlusion_figure import class_name, first_name
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import CHANCE, FAINT, INK, LABELS, MAP, color_of
 
@@ -72,28 +72,32 @@ def localization_figure(
     ])  # fmt: skip
     for number, example in enumerate(found.examples):
         sheet.row(_panels(example, classes, first=number == 0))
+    if found.examples:
+        methods = list(found.examples[0].boxes)
+        sheet.legend(_legend((_color(i), name) for i, name in enumerate(methods)))
     if found.detection is not None:
         for panels in _detected(found.detection):
             sheet.row(panels)
-    if found.examples:
-        methods = list(found.examples[0].boxes)
-        sheet.legend([
-            *(Line2D([], [], color=_color(i), linewidth=2, label=name)
-              for i, name in enumerate(methods)),
-            Line2D([], [], color=INK, linewidth=2, linestyle=(0, (2, 1)), label="marked"),
-            *(Line2D([], [], color=VERDICTS[verdict], linewidth=2, label=f"detected, {name}")
-              for verdict, name in ((1, "right"), (0, "wrong")) if found.detection is not None),
-        ])  # fmt: skip
+        words = ((VERDICTS[1], "detected, right"), (VERDICTS[0], "detected, wrong"))
+        sheet.legend(_legend(words))
     tall, wide = found.centred
     sheet.text(
         f"Maps of the {found.asked} class are cut at a share of their largest value, chosen on "
         f"{found.tuned} other images; the box holds the largest connected part. The {CENTRED} "
         f"stands in the middle, as large as the objects of those images are on average "
-        f"({tall:.0f}×{wide:.0f} px); a map must beat it. Bars: 95 % intervals."
+        f"({tall:.0f}×{wide:.0f} px), dashed above: a map must beat it. Bars: 95 % intervals."
         + (DETECTED if found.detection is not None else ""),
         color=FAINT, size="small",
     )  # fmt: skip
     return sheet.figure()
+
+
+def _legend(lines: Iterable[tuple[str, str]]) -> list[Line2D]:
+    """Below the images whose boxes have these colours: one colour means two things in two rows."""
+    return [
+        *(Line2D([], [], color=color, linewidth=2, label=name) for color, name in lines),
+        Line2D([], [], color=INK, linewidth=2, linestyle=(0, (2, 1)), label="marked"),
+    ]
 
 
 def _sentence(words: str) -> str:
@@ -148,7 +152,7 @@ def _draw(
 def _detected(found: Detection) -> list[list[Panel]]:
     """Mean average precision and that of each class; then images, COLUMNS to a row."""
     kinds = [row.kind for row in found.scores]
-    names = [f"{name} ({count})" for name, count, _ in found.classes]
+    names = [f"{first_name(name)} ({count})" for name, count, _ in found.classes]
     charts = [
         Panel(partial(_draw_precision, found=found), "Detection: mean average precision",
               height=max(TALL, row_height(kinds, NAMES) * len(kinds))),
@@ -182,9 +186,9 @@ def _draw_classes(axes: Axes, found: Detection, names: Sequence[str]) -> None:
 
 
 def _image_panel(image: DetectedImage, *, first: bool) -> Panel:
-    objects = ", ".join(dict.fromkeys(image.objects))
+    objects = ", ".join(dict.fromkeys(map(first_name, image.objects)))
     surest = Note(
-        image.found[0], minus(f"{image.scores[0]:.2f}"), size="small",
+        first_name(image.found[0]), minus(f"{image.scores[0]:.2f}"), size="small",
         color=VERDICTS[int(image.right[0])],
     )  # fmt: skip
     draw = partial(_draw_detected, image=image)

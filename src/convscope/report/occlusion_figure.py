@@ -32,6 +32,7 @@ __all__ = [
     "draw_labels",
     "draw_projection",
     "draw_value",
+    "first_name",
     "label_notes",
     "occlusion_figure",
     "probability_words",
@@ -291,7 +292,12 @@ def class_name(label: int, classes: Names) -> str:
     """The first of a class's names, which stand between commas; its number if it has none."""
     if classes is None or label >= len(classes):
         return f"class {label}"
-    return " ".join(classes[label].split(",")[0].split()) or f"class {label}"
+    return first_name(classes[label]) or f"class {label}"
+
+
+def first_name(names: str) -> str:
+    """The first of a class's names, as ImageNet has them: "koala, koala bear" is "koala"."""
+    return " ".join(names.split(",")[0].split())
 
 
 def target_name(maps: OcclusionMaps, classes: Names) -> str:

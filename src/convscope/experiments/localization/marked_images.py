@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from convscope.errors import BadData
 from convscope.experiments.localization.asked import MappedClass
 from convscope.geometry.overlap import areas, clipped
-from convscope.images.image_set import MOST_NAMED, ImageSet
+from convscope.images.image_set import ImageSet
 from convscope.images.marked_boxes import BoxedImages, MarkedBox
 from convscope.images.placing import placing
 from convscope.images.preprocess import Preprocess
@@ -26,9 +26,12 @@ __all__ = [
     "boxes_fingerprint",
     "dealt",
     "draw_images",
+    "lacking_classes",
     "network_labels",
     "place_boxes",
 ]
+
+SOME = 4  # classes that are named in a line
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def draw_images(
     *,
     most: int,
     seed: int,
+    classes: Sequence[str] | None = None,
 ) -> list[MarkedImage]:
     """Draw images that have an object of a class that can be asked for, none of them twice.
 
@@ -104,6 +108,7 @@ def draw_images(
         asked: Of which class the maps are.
         most: How many images at most.
         seed: Of their order.
+        classes: The names of the network's outputs, if known, for the error.
 
     Raises:
         BadData: There is none.
@@ -122,12 +127,37 @@ def draw_images(
             same = tuple(box for box in needed if box.label == label)
             found.append(MarkedImage(indices[place], target, same))
     if not found:
+        known = "have no names" if classes is None else f"are {_some(classes)}"
         raise BadData(
             f"{images.spec}: none of its objects is of a class of the network's; theirs are "
-            f"{', '.join(boxed.classes[:MOST_NAMED])}. Name the network's with --classes, or take "
-            "maps of what it predicts, --of predicted"
+            f"{_some(boxed.classes)}, the network's {known}. Name the network's as the boxes do, "
+            "with --classes, or take maps of what it predicts, --of predicted"
         )
     return found
+
+
+def lacking_classes(boxed: BoxedImages, labels: Sequence[int | None]) -> str:
+    """Say which classes of the boxes the network lacks, so that their objects are not looked for.
+
+    Args:
+        boxed: The boxes.
+        labels: The network's number of each of their classes.
+
+    Returns:
+        Empty where it lacks none.
+    """
+    lacking = [name for name, label in zip(boxed.classes, labels, strict=True) if label is None]
+    if not lacking:
+        return ""
+    return (
+        f"{len(lacking)} of the boxes' {len(labels)} classes the network lacks; their objects are "
+        f"left out: {_some(lacking)}"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few; they may hold commas."""
+    return "; ".join(names[:SOME]) + (" ..." if len(names) > SOME else "")
 
 
 def boxes_fingerprint(images: Sequence[MarkedImage]) -> str:

@@ -225,7 +225,7 @@ class Localization(Record, Result):
             said = f"{best.kind} localises best, but no better than the {blind.kind} beyond chance"
         else:
             said = f"no map localises better than the {blind.kind}; of the maps {best.kind} is best"
-        return f"{said}: mean IoU {best.iou.mean:.2f} and {blind.iou.mean:.2f}"
+        return f"{said}: mean IoU {best.iou.mean:.2f} against {blind.iou.mean:.2f}"
 
     def words(self) -> list[str]:
         """A row per kind of box, and what they say."""

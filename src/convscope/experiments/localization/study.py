@@ -129,6 +129,7 @@ class LocalizeStudy(Study):
             boxes_fingerprint,
             dealt,
             draw_images,
+            lacking_classes,
             network_labels,
         )
         from convscope.images.marked_boxes import boxed_images
@@ -146,9 +147,14 @@ class LocalizeStudy(Study):
             self.of,
             most=self.count + self.tune + self.detect,
             seed=session.seed,
+            classes=session.model.classes,
         )
+        if self.of is MappedClass.MARKED and (lacking := lacking_classes(boxed, labels)):
+            context.warn(lacking)
         judged, tuning = dealt(there, self.count, self.tune)
         others = there[len(judged) :][: self.detect]
+        if len(others) < self.detect:
+            context.warn(f"--detect {self.detect}: {len(others)} images are left to learn from")
         preprocess = session.model.preprocess
         layer = _layer(session, self.layer)
         looking = Looking(network, preprocess, layer, self.methods(), preprocess.blank())
