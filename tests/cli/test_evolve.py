@@ -23,7 +23,7 @@ def test_evolve_leaves_a_page_a_figure_and_the_numbers(grown, convscope, tmp_pat
     arguments = ("evolve", *grown, "--out", str(out), "--layers", "conv1,conv2", "--maps", "3")
     answer = convscope(*arguments)
     assert answer.code == 0 and f"Open {out}/index.html" in answer.out
-    assert "not those it was trained on" in answer.out and "random weights" in answer.out
+    assert "not the set it was trained on" in answer.out and "random weights" in answer.out
     rows = [line.split() for line in answer.out.splitlines() if line.startswith("conv")]
     assert rows[0][:4] == ["conv1", "8", "1", "2"] and rows[1][3] == "3"  # dead, and the medians
     result = json.loads((out / "result.json").read_text())

@@ -121,4 +121,4 @@ class EvolveStudy(Study):
 
 def _learned(run: Run, images: ImageSet) -> str:
     learned = run.data.get("identity") == images.identity()
-    return "those it was trained on" if learned else "not those it was trained on"
+    return "the set it was trained on" if learned else "not the set it was trained on"
