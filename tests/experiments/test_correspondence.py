@@ -289,8 +289,10 @@ def test_pictures_that_hide_a_part_are_left_out_and_named() -> None:
     assert len(align_parts(images, marks, unit_preprocess(), count=2).names) == 2
     with pytest.raises(BadOption, match="no part 'c': those marked are a, b"):
         align_parts(images, marks, unit_preprocess(), parts=["c"])
-    with pytest.raises(BadData, match="--points"):
+    with pytest.raises(BadData, match="b is seen in 1: leave parts out with --points"):
         align_parts(images, marks[1:3], unit_preprocess())
+    with pytest.raises(BadData, match="2 are needed: mark the parts in more pictures"):
+        align_parts(images, marks[:1], unit_preprocess())
 
 
 def test_pictures_that_cannot_be_read_are_left_out_and_named_as_such() -> None:

@@ -6,6 +6,7 @@ have nearly the same size in all; or it is left as the network's preprocessing m
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -86,6 +87,7 @@ def align_parts(
     kept: list[tuple[str, Tensor, dict[str, Landmark]]] = []
     left_out: list[str] = []
     unreadable: list[str] = []
+    shown: Counter[str] = Counter()  # by part, in how many pictures it is seen
     for mark in marked:
         if count is not None and len(kept) == count:
             break
@@ -97,6 +99,7 @@ def align_parts(
             unreadable.append(name)
             continue
         tensor, points = _seen(picture, mark, preprocess, crop)
+        shown.update(points.keys())
         if all(part in points for part in names):
             kept.append((name, tensor, {part: points[part] for part in names}))
         else:
@@ -104,7 +107,7 @@ def align_parts(
     if len(kept) < 2:
         raise BadData(
             f"{images.spec}: {len(kept)} of {len(marked)} marked pictures show {', '.join(names)}; "
-            "2 are needed: name fewer parts with --points"
+            f"2 are needed{_remedy(names, shown, len(marked) - len(unreadable))}"
         )
     tensors = torch.stack([tensor for _, tensor, _ in kept])
     return AlignedParts(
@@ -161,3 +164,11 @@ def _cut(
     ground = Image.new("RGB", (width, height), tuple(colour.tolist()))
     ground.paste(picture, (-left, -top))
     return ground, top, left
+
+
+def _remedy(names: Sequence[str], shown: Mapping[str, int], readable: int) -> str:
+    """What to do where too few pictures show all parts: which part is seen least, if one is."""
+    seldom = min(names, key=lambda name: shown.get(name, 0))
+    if readable < 2 or len(names) == 1:
+        return ": mark the parts in more pictures"
+    return f", and {seldom} is seen in {shown.get(seldom, 0)}: leave parts out with --points"

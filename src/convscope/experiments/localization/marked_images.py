@@ -157,7 +157,8 @@ def lacking_classes(boxed: BoxedImages, labels: Sequence[int | None]) -> str:
 
 def _some(names: Sequence[str]) -> str:
     """The first few; they may hold commas."""
-    return "; ".join(names[:SOME]) + (" ..." if len(names) > SOME else "")
+    more = f" and {len(names) - SOME} more" if len(names) > SOME else ""
+    return "; ".join(names[:SOME]) + more
 
 
 def boxes_fingerprint(images: Sequence[MarkedImage]) -> str:
@@ -227,7 +228,7 @@ def place_boxes(
         top, left, bottom, right = given[int(areas(inside).argmin())]
         raise BadData(
             f"{printable(name)}: the box from ({left:g}, {top:g}) to ({right:g}, {bottom:g}) lies "
-            f"outside the picture, {width}×{height} pixels"
+            f"outside the picture, {width}×{height} pixels, which count from its top left"
         )
     where = placing(preprocess, height, width)
     ends = [(*where.point(*box[:2]), *where.point(*box[2:])) for box in inside]
