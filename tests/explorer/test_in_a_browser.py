@@ -368,6 +368,8 @@ def test_the_report_says_all_that_was_done_to_the_image(tab: Any, tmp_path: Path
     assert "Occluder (top, left, bottom, right): 0, 0, 16, 16" in words
     assert "Without relu2/3 (zero in their place)" in words
     assert f"lit by what {CLASSES[1]} rests on, by deconvnet, with the occluder" in words
+    report.set_viewport_size({"width": 390, "height": 800})
+    assert report.locator("h1").evaluate("one => parseFloat(getComputedStyle(one).fontSize)") < 30
     page.click("#sweep")
     page.wait_for_selector(".legend:has-text('with every unit')")
     page.locator("#without .chip").click()  # it is put in again: nothing is to be said

@@ -22,8 +22,8 @@ export function figure(value) {
   if (value === null || value === undefined) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1000) return value.toFixed(0);
-  return size < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  const words = size >= 1000 ? size.toFixed(0) : size < 0.001 ? size.toExponential(1) : String(Number(size.toPrecision(3)));
+  return value < 0 ? `−${words}` : words;
 }
 
 export function percent(value) {

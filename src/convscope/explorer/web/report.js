@@ -17,6 +17,7 @@ p{margin:4px 0}.quiet,figcaption,dt{color:var(--quiet)}section{margin-top:36px;p
 .pictures{display:flex;flex-wrap:wrap;gap:16px 20px;margin:16px 0}figure{margin:0;width:152px}img{display:block;width:152px;image-rendering:pixelated}img.smooth{image-rendering:auto}figcaption{margin-top:6px;font-size:13px;overflow-wrap:anywhere}figcaption b{display:block;color:var(--ink);font-weight:600}
 table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}td,th{padding:4px 20px 4px 0;border-top:1px solid var(--line);text-align:left;font-weight:400}th{color:var(--quiet);font-size:12px;border:0}td+td{text-align:right}
 dl{display:grid;grid-template-columns:auto 1fr;gap:4px 24px;font-size:14px}dd{margin:0;overflow-wrap:anywhere}code{font-size:13px;overflow-wrap:anywhere;color:var(--quiet)}
+@media (max-width:600px){body{padding:32px 16px 64px}h1{font-size:28px}}
 @media print{:root{color-scheme:light}body{padding:0}}`;
 
 // ---- collecting -----------------------------------------------------------------------------------------
