@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,10 @@ def test_chance_is_exceeded_by_unrelated_layers_in_one_of_twenty(make: Callable[
         level = chance_level(one, other, 19, dice(seed))
         exceeded.append(map_correlations(one, other).max() > level)
     assert 0.01 < np.mean(exceeded) < 0.10  # 0.05, with three standard errors of 0.015
+
+
+def test_a_network_whose_class_says_nothing_is_called_by_what_was_asked_for() -> None:
+    running = Running(device=Device.CPU)
+    opened = replace(model(small_net(0)), spec="mynet:build", title="Sequential")
+    assert session_of(opened, running).title() == "mynet:build"
+    assert session_of(replace(opened, title="ResNet"), running).title() == "ResNet"

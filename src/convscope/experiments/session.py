@@ -34,6 +34,7 @@ __all__ = [
     "session_of",
 ]
 
+NAMELESS = ("Sequential",)  # classes of PyTorch's that any network may have
 RANDOM = "random, seed {seed}: this network was never trained"
 UNTRAINED = "the weights are random: this says what the architecture does, untrained"
 
@@ -89,8 +90,9 @@ class Session(Brief):
         }
 
     def title(self) -> str:
-        """The model in a few words, for a figure."""
-        return self.model.name
+        """The model in a few words, for a figure: its class, or MODEL where that says nothing."""
+        model = self.model
+        return model.spec if model.name in NAMELESS else model.name
 
     def images(self, spec: str) -> ImageSet:
         """Open a set of images; scenes are drawn at the input's size.
