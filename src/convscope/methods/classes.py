@@ -75,7 +75,8 @@ class Head:
             size = "x".join(map(str, layer.shape))
             raise BadInput(
                 f"the network ends in {layer.name!r}, {size}, and not in a score per class: "
-                "open a network that classifies, or sweep with classify=False"
+                "open a network that classifies; from Python, sweep(..., classify=False) does "
+                "without classes"
             )
         separate = network.task is Task.MULTILABEL
         return cls(max([1, *sizes]), is_normalised(network), separate)
