@@ -56,7 +56,8 @@ dist: $(DEV)      ## build sdist and wheel into dist/, and try the wheel in empt
 test-lowest:      ## the suite with the lowest versions allowed, in .venv-lowest (a large download)
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet -c tests/package/lowest.txt -e '.[dev,zoo,tensorboard,explore]'
-	.venv-lowest/bin/python -m pytest -n auto --dist loadscope -o filterwarnings=default
+	.venv-lowest/bin/python -m pytest -n auto --dist loadscope -o filterwarnings=default \
+	  --ignore tests/test_golden.py --ignore tests/cli/test_docs.py  # what the pinned versions wrote
 
 docs: $(DEV)      ## write docs/cli.md anew from --help
 	$(BIN)/python docs/reference.py

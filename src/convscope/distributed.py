@@ -203,13 +203,30 @@ def _join(device: torch.device, ranks: Ranks, store: Any) -> None:
                 f"torchrun --nproc-per-node {torch.cuda.device_count()}, or --device cpu"
             )
         torch.cuda.set_device(ranks.local)
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        store=dist.PrefixStore("convscope", store),  # type: ignore[attr-defined]
-        rank=ranks.rank,
-        world_size=ranks.count,
-        timeout=PATIENCE,
-    )
+    with _stdout_to_stderr():
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            store=dist.PrefixStore("convscope", store),  # type: ignore[attr-defined]
+            rank=ranks.rank,
+            world_size=ranks.count,
+            timeout=PATIENCE,
+        )
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Keep stdout for results: Gloo of PyTorch 2.10 writes whom it is connected with to it."""
+    if sys.stdout is None:  # it is closed
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 @contextmanager

@@ -79,6 +79,7 @@ def test_arrays_are_read_as_they_were_written_to_the_bit(tmp_path: Path) -> None
     with ResultStore(tmp_path, {}, resume=True) as results:
         found = results.arrays("x/y", make)
     assert log == ["made"]
+    assert list(found) == list(written)
     for name, value in written.items():
         assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
         assert found[name].tobytes() == value.tobytes()
