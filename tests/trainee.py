@@ -97,10 +97,14 @@ def forked(work: Callable[[], object]) -> int:
         os._exit(code)
 
 
+def in_a_child(work: Callable[[], object]) -> None:
+    """Do it in a process of its own: where torch is built for GPUs, none that forks may learn."""
+    assert os.waitpid(forked(work), 0)[1] == 0
+
+
 def kills(out: Path, seed: int = 0) -> dict[str, int]:
     """Killed at random moments, in a writing that is slow enough to be met."""
     dice, count, met, patience = random.Random(seed), 0, 0, 0.15
-    learn(out.with_name("before"))  # torch imports some of its parts when they are first used
 
     def slow() -> None:
         whole = os.fsync

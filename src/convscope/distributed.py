@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -203,7 +204,7 @@ def _join(device: torch.device, ranks: Ranks, store: Any) -> None:
                 f"torchrun --nproc-per-node {torch.cuda.device_count()}, or --device cpu"
             )
         torch.cuda.set_device(ranks.local)
-    with _stdout_to_stderr():
+    with _quiet_stdout():
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             store=dist.PrefixStore("convscope", store),  # type: ignore[attr-defined]
@@ -214,7 +215,7 @@ def _join(device: torch.device, ranks: Ranks, store: Any) -> None:
 
 
 @contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
+def _quiet_stdout() -> Iterator[None]:
     """Keep stdout for results: Gloo of PyTorch 2.10 writes whom it is connected with to it."""
     if sys.stdout is None:  # it is closed
         yield
@@ -222,7 +223,8 @@ def _stdout_to_stderr() -> Iterator[None]:
     sys.stdout.flush()
     kept = os.dup(1)
     try:
-        os.dup2(2, 1)
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 1)
         yield
     finally:
         os.dup2(kept, 1)

@@ -70,7 +70,7 @@ def whole(name: str) -> dict[str, str]:
     """The files of the work that was never interrupted."""
     _every_step()
     out = made() / f"whole-{name}"
-    WORKS[name](out)
+    trainee.in_a_child(lambda: WORKS[name](out))
     return _kept(out)
 
 

@@ -45,6 +45,7 @@ def main() -> int:
         "--seconds", type=float, default=math.inf, help="after which a row ends, whatever its count"
     )
     asked.add_argument("--seed", type=int, default=0, help="of the first trial; then the next ones")
+    asked.add_argument("--short", action="store_true", help="the first trials, as the tests do")
     asked.add_argument("--list", action="store_true", help="print the rows, and end")
     words = asked.parse_args()
     there = rows()
@@ -52,6 +53,8 @@ def main() -> int:
     if unknown:
         asked.error(f"no row {unknown[0]!r}: there are {', '.join(there)}")
     chosen = [there[name] for name in words.rows or there]
+    if words.short:
+        chosen = [row for row in chosen if row.least]
     if words.list:
         for row in chosen:
             print(f"{row.name:14s} {row.count:6,}  {row.attack}: {row.must}")
@@ -60,7 +63,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     outcomes = []
     for row in chosen:
-        count = words.count or max(1, round(row.count * words.share))
+        count = row.least if words.short else words.count or max(1, round(row.count * words.share))
         print(
             f"{row.name}: seeds {words.seed} to {words.seed + count - 1}",
             file=sys.stderr,

@@ -38,7 +38,7 @@ from convscope.scan import engine
 from convscope.store.results import ResultStore
 from convscope.training.checkpoint import read_run
 from folders import content
-from trainee import learn
+from trainee import in_a_child, learn
 
 
 @cache
@@ -53,7 +53,7 @@ def made() -> Path:
         _stopped(folder, f"unfinished-{stage}", moment)
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         assert main(_study(folder / "study")) == 0
-    learn(folder / "run")
+    in_a_child(lambda: learn(folder / "run"))
     return folder
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from convscope.errors import BadData, FolderInUse
 from convscope.store.fingerprint import array_fingerprint
 from convscope.store.lock import LOCK
+from convscope.store.npz import npz_bytes
 from convscope.store.results import ResultStore
 from convscope.store.sealed import metadata_of, sealed
 
@@ -83,6 +84,11 @@ def test_arrays_are_read_as_they_were_written_to_the_bit(tmp_path: Path) -> None
     for name, value in written.items():
         assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
         assert found[name].tobytes() == value.tobytes()
+
+
+def test_arrays_of_objects_are_refused() -> None:
+    with pytest.raises(TypeError, match="b holds objects"):
+        npz_bytes({"a": np.ones(2), "b": np.array([{}], dtype=object)})
 
 
 def test_damaged_arrays_are_named(tmp_path: Path) -> None:

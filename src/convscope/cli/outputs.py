@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from convscope.errors import BadOption
+from convscope.store.npz import npz_bytes
 
 __all__ = [
     "check_output",
@@ -67,8 +67,4 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], record: Mapping[str, Any
         arrays: by name.
         record: what was used, JSON-able; it goes with them as the JSON text `about`.
     """
-    import numpy as np
-
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, about=json.dumps(record), **arrays)
-    write_file(path, content.getvalue())
+    write_file(path, npz_bytes({"about": json.dumps(record), **arrays}))

@@ -26,6 +26,7 @@ from convscope.errors import BadData, BadInput, FolderInUse
 from convscope.store.atomic import remove_leftovers, replace_file, write_json
 from convscope.store.differences import first_difference
 from convscope.store.lock import LOCK, check_unused, claimed, held
+from convscope.store.npz import npz_bytes
 from convscope.text import error_words
 
 if TYPE_CHECKING:
@@ -248,8 +249,4 @@ def _read_arrays(content: bytes) -> Arrays:
 
 
 def _arrays_bytes(arrays: Arrays) -> bytes:
-    import numpy as np
-
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
-    return content.getvalue()
+    return npz_bytes(arrays, compressed=True)
