@@ -182,8 +182,8 @@ class AdaptiveStudy(Study):
         """What the results depend on."""
         probing, session = asked.probing, asked.session
         settings = self.settings()
-        if self.sparser == 1:  # as in studies that were begun when there was one λ
-            del settings["sparser"]
+        if self.sparser == 1 or len(asked.architecture.maps) == 1:
+            del settings["sparser"]  # as in studies that were begun when there was one λ for all
         return {
             "study": self.verb, **settings, "seed": context.running.seed,
             "data": images.identity(),
