@@ -279,7 +279,7 @@ def test_outputs_of_too_many_classes_are_refused_before_they_are_kept(tmp_path: 
     nets = [model(name, 2.0, 2.0, classes=None) for name in "ab"]
     with pytest.raises(BadModel, match="a tells 2 classes"):
         ensemble(nets, three, out=tmp_path / "s")
-    assert not list((tmp_path / "s/pieces").iterdir())
+    assert not list((tmp_path / "s").iterdir())
 
 
 def test_ten_crops_are_those_cut_by_hand():
