@@ -12,10 +12,9 @@ from typing import IO, Any
 
 from convscope.store.lock import LOCK
 
-__all__ = ["remove_leftovers", "replace_file", "replacing", "write_json"]
+__all__ = ["is_leftover", "remove_leftovers", "replace_file", "replacing", "write_json"]
 
-LEFTOVER = re.compile(r"\..+\.[0-9]+\.tmp")
-"""The name of a file that `replacing` has not finished."""
+_LEFTOVER = re.compile(r"\..+\.[0-9]+\.tmp")
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -68,6 +67,11 @@ def write_json(path: Path, value: Any) -> None:
     replace_file(path, json.dumps(value, indent=1).encode())
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name is one that `replacing` has not finished."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the half-written files of a process that was killed, in the folder and below it.
 
@@ -77,5 +81,5 @@ def remove_leftovers(folder: Path) -> None:
     for place, below, files in os.walk(folder):
         below[:] = [name for name in below if not Path(place, name, LOCK).exists()]
         for name in files:
-            if LEFTOVER.fullmatch(name):
+            if is_leftover(name):
                 Path(place, name).unlink(missing_ok=True)

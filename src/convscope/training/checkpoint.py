@@ -28,7 +28,7 @@ from convscope.images.preprocess import Preprocess
 from convscope.models.architectures import Architecture, Convnet
 from convscope.models.metadata import read_architecture, read_class_names, read_fact
 from convscope.models.weights import write_network
-from convscope.store.atomic import remove_leftovers, replace_file
+from convscope.store.atomic import is_leftover, remove_leftovers, replace_file
 from convscope.store.differences import first_difference
 from convscope.store.lock import LOCK, check_unused, held
 from convscope.store.names import is_file_name
@@ -426,4 +426,4 @@ class RunFolder:
 
 def _is_leftover(entry: Path) -> bool:
     """Whether a run that was killed before it had written anything left this file."""
-    return entry.name == LOCK or (entry.name.startswith(".") and entry.suffix == ".tmp")
+    return entry.name == LOCK or is_leftover(entry.name)
