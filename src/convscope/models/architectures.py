@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -339,9 +339,8 @@ def initialise(network: nn.Module, initialisation: Initialisation, *, seed: int)
         He et al. 2015; Zeiler & Fergus 2014, §3.
     """
     generator = torch.Generator().manual_seed(seed)
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    for place, layer in enumerate(layers):
-        std = initial_std(layers, place, initialisation)
+    for layer in _weighted(network):
+        std = initial_std(network, layer, initialisation)
         with torch.no_grad():
             layer.weight.normal_(0.0, std, generator=generator)
             if layer.bias is not None:
@@ -349,20 +348,26 @@ def initialise(network: nn.Module, initialisation: Initialisation, *, seed: int)
 
 
 def initial_std(
-    layers: Sequence[nn.Conv2d | nn.Linear], place: int, initialisation: Initialisation
+    network: nn.Module, layer: nn.Conv2d | nn.Linear, initialisation: Initialisation
 ) -> float:
-    """The standard deviation of the weights with which one of a network's layers starts.
+    """The standard deviation of the weights with which a layer of a network starts.
 
     Args:
-        layers: all that have weights, from the pixels up.
-        place: of the layer among them.
+        network: with the layer.
+        layer: a convolutional or dense one.
         initialisation: as `initialise` has it.
     """
     if initialisation is Initialisation.PAPER:
         return PAPER_STD
-    if place == 0:
+    layers = _weighted(network)
+    if layer is layers[0]:
         return FIRST_STD
-    return math.sqrt(2.0 / layers[place].weight[0].numel()) / PIXEL_SCALE ** (1 / len(layers))
+    return math.sqrt(2.0 / layer.weight[0].numel()) / PIXEL_SCALE ** (1 / len(layers))
+
+
+def _weighted(network: nn.Module) -> list[nn.Conv2d | nn.Linear]:
+    """The convolutional and dense layers, from the pixels up."""
+    return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
 
 
 _ZFNET = Architecture(

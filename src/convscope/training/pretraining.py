@@ -267,9 +267,7 @@ class _Pretraining:
         a rectified layer says, so it is chosen such that its answers are as large as those of
         weights that are drawn at random: the recipe's learning rate is right for these.
         """
-        network, recipe = self.teacher.network, self.teacher.recipe
-        layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-        std = initial_std(layers, layers.index(layer), recipe.initialisation)
+        std = initial_std(self.teacher.network, layer, self.teacher.recipe.initialisation)
         wanted = scale * std * math.sqrt(layer.weight[0].numel() / 2)
         with torch.no_grad():
             layer.weight /= scale
