@@ -11,6 +11,7 @@ from convscope.errors import BadOption
 __all__ = [
     "counted",
     "error_words",
+    "first_name",
     "is_number",
     "printable",
     "some_maps",
@@ -135,6 +136,14 @@ def is_number(words: str, most: int = 10**18) -> bool:
     Python's own `int` raises where there are more than 4,300 digits.
     """
     return words.isdecimal() and len(words) < 20 and int(words) <= most
+
+
+def first_name(names: str) -> str:
+    """The first of a class's names, as ImageNet has them: "koala, koala bear" is "koala".
+
+    A name that begins with a comma is left as it is.
+    """
+    return " ".join(names.split(",")[0].split()) or names
 
 
 def counted(number: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from convscope.errors import BadData, BadOption, NoSuchUnit
 from convscope.experiments.naming import find_class
 from convscope.experiments.session import Session
 from convscope.progress import Progress, silent
-from convscope.text import is_number
+from convscope.text import first_name, is_number
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +132,7 @@ def _class_target(session: Session, word: str) -> PictureTarget:
 def _class_name(classes: Sequence[str] | None, word: str) -> str:
     if not is_number(word):
         return word
-    return f"class {word}" if classes is None else classes[int(word)].split(",")[0]
+    return f"class {word}" if classes is None else first_name(classes[int(word)])
 
 
 def example_images(session: Session, images: ImageSet, count: int = EXAMPLES) -> torch.Tensor:

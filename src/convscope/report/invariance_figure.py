@@ -15,6 +15,7 @@ from convscope.experiments.invariance.curves import SETTLED, Curves, Invariance
 from convscope.experiments.invariance.transforms import Transform
 from convscope.experiments.number_words import percent, plus_minus
 from convscope.report.chart import Mosaic, chart, ticks
+from convscope.report.occlusion_figure import class_name
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import CHANCE, FAINT, OTHER, color_of, number
 from convscope.stats import Estimate
@@ -129,7 +130,7 @@ def _names(invariance: Invariance, classes: Sequence[str] | None) -> list[Line2D
     for i, (name, label, known) in enumerate(
         zip(invariance.names[:LISTED], invariance.targets, invariance.known, strict=False)
     ):
-        what = f"class {label}" if classes is None else classes[label].split(",")[0]
+        what = class_name(label, classes)
         words = f"{name}, {'' if known else 'taken for '}{what}"
         lines.append(Line2D([], [], color=color_of(i), linewidth=1.6, label=words))
     if len(invariance.names) > LISTED:

@@ -24,9 +24,10 @@ from convscope.experiments.localization.result import (
 from convscope.experiments.number_words import minus, percent
 from convscope.geometry.overlap import overlaps
 from convscope.report.chart import chart, name_rows, picture, row_height, ticks, value_rows
-from convscope.report.occlusion_figure import class_name, first_name
+from convscope.report.occlusion_figure import class_name
 from convscope.report.sheet import Note, Panel, Sheet
 from convscope.report.style import CHANCE, FAINT, INK, LABELS, MAP, color_of
+from convscope.text import first_name
 
 __all__ = ["localization_figure"]
 

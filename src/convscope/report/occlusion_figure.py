@@ -23,6 +23,7 @@ from convscope.methods.targets import Watched
 from convscope.report.chart import picture, scale
 from convscope.report.sheet import LANDSCAPE, Note, Panel, Sheet
 from convscope.report.style import CLIP, FAINT, INK, LABELS, MAP, OTHER, number
+from convscope.text import first_name
 
 __all__ = [
     "by_pixel",
@@ -32,7 +33,6 @@ __all__ = [
     "draw_labels",
     "draw_projection",
     "draw_value",
-    "first_name",
     "label_notes",
     "occlusion_figure",
     "probability_words",
@@ -292,12 +292,7 @@ def class_name(label: int, classes: Names) -> str:
     """The first of a class's names, which stand between commas; its number if it has none."""
     if classes is None or label >= len(classes):
         return f"class {label}"
-    return first_name(classes[label]) or f"class {label}"
-
-
-def first_name(names: str) -> str:
-    """The first of a class's names, as ImageNet has them: "koala, koala bear" is "koala"."""
-    return " ".join(names.split(",")[0].split())
+    return first_name(classes[label]).strip() or f"class {label}"
 
 
 def target_name(maps: OcclusionMaps, classes: Names) -> str:

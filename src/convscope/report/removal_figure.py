@@ -12,11 +12,12 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from convscope.experiments.number_words import minus, percent
-from convscope.experiments.removal.result import CORRECTED, Removal, first_name
+from convscope.experiments.removal.result import CORRECTED, Removal
 from convscope.network.unit import Unit
 from convscope.report.chart import name_rows, row_height, value_rows
 from convscope.report.sheet import LANDSCAPE, Panel, Sheet
 from convscope.report.style import FAINT, FONT, INK, RULE, SIGNED, SIZES
+from convscope.text import first_name
 
 __all__ = ["removal_figure"]
 

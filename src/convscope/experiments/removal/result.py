@@ -14,9 +14,9 @@ from convscope.experiments.number_words import minus, percent
 from convscope.experiments.removal.effects import ClassMeans, Null
 from convscope.experiments.study import Result
 from convscope.record import Record
-from convscope.text import table
+from convscope.text import first_name, table
 
-__all__ = ["CORRECTED", "ClassEffect", "KnownClass", "Removal", "first_name"]
+__all__ = ["CORRECTED", "ClassEffect", "KnownClass", "Removal"]
 
 CORRECTED = 0.05
 """A unit matters for a class where chance reaches as much, anywhere, less often than this."""
@@ -207,11 +207,6 @@ class Removal(Result):
             f"{len(single)} of {len(self.classes)} classes have a single image: their rise has no "
             "interval, and one image says little of a class"
         ]
-
-
-def first_name(name: str) -> str:
-    """The first of a class's names, which stand between commas."""
-    return " ".join(name.split(",")[0].split()) or name
 
 
 def _rows(values: NDArray[np.float64]) -> list[list[float | None]]:
